@@ -41,8 +41,8 @@ class RabbitMq:
     """The broker, with the management UI and the shovel plug-ins."""
 
     name = "rabbitmq"
-    ports = ("amqp", "management", "distribution", "epmd")
-    parts = ("epmd", "rabbitmq")
+    ports: tuple[str, ...] = ("amqp", "management", "distribution", "epmd")
+    parts: tuple[str, ...] = ("epmd", "rabbitmq")
     # A node without clients takes six seconds.
     stop_signal = signal.SIGTERM
     grace_seconds = 30.0
@@ -109,9 +109,7 @@ def _epmd() -> str:
 
 def _write_configuration(folder: Path, record: Record) -> None:
     extra = record.options.get("rabbitmq_config", [])
-    text = CONFIGURATION.format(
-        host=LOOPBACK, user=USER, password=record.secret("password"), **record.ports
-    )
+    text = CONFIGURATION.format(host=LOOPBACK, user=USER, password=record.secret("password"), **record.ports)
     # Later lines win, so a test may set its own time-outs.
     lines = [*text.splitlines(), *extra]
     names = [line.partition("=")[0].strip() for line in lines]
@@ -175,7 +173,6 @@ def _management_answers(record: Record) -> bool:
         client.close()
     if status == http.client.UNAUTHORIZED:
         raise ServiceError(
-            f"rabbitmq refuses the user {USER} of state.json: its data is another's; "
-            "run `python -m infra down --purge`"
+            f"rabbitmq refuses the user {USER} of state.json: its data is another's; run `python -m infra down --purge`"
         )
     return status == http.client.OK

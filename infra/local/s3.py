@@ -20,10 +20,10 @@ class S3:
     """Object storage with generated credentials; the bucket is made by `provision`."""
 
     name = "s3"
-    ports = ("s3", "s3_grpc", "master", "master_grpc", "volume", "volume_grpc", "filer", "filer_grpc")
-    parts = ("s3",)
-    # Its stores survive SIGKILL (the filer's log is written ahead, a volume is append-only). After SIGTERM it
-    # lingers for 15 s, and its next start takes 15 s instead of 3.
+    ports: tuple[str, ...] = ("s3", "s3_grpc", "master", "master_grpc", "volume", "volume_grpc", "filer", "filer_grpc")
+    parts: tuple[str, ...] = ("s3",)
+    # Its stores survive SIGKILL: the filer's log is written ahead, a volume is append-only. After SIGTERM it
+    # lingers for 15 s.
     stop_signal = signal.SIGKILL
     grace_seconds = 5.0
 
@@ -43,6 +43,8 @@ class S3:
             f"-ip.bind={LOOPBACK}",
             # On by default: it would report to a host on the Internet.
             "-master.telemetry=false",
+            # The one master elects itself; the default of 10 s would delay every restart by as much.
+            "-master.electionTimeout=1s",
             # Small volumes that grow one at a time: the default of 30 GB each needs a large empty disk.
             "-master.volumeSizeLimitMB=256",
             "-volume.max=0",
