@@ -12,7 +12,8 @@ from infra.local.ports import LOOPBACK
 from infra.local.service import Launch, inherited, install_hint
 from infra.local.state import Record
 
-PLUGINS = ("rabbitmq_management", "rabbitmq_shovel", "rabbitmq_shovel_management")
+# What is true of every broker of ours stands in these files; the containers mount them.
+SHARED = Path(__file__).resolve().parent.parent / "rabbitmq"
 USER = "leveret"
 START_SECONDS = 90.0
 
@@ -29,8 +30,6 @@ default_pass = {password}
 log.console = true
 log.console.level = info
 log.file = false
-# A job may run for hours before it is acknowledged. The default of 30 minutes closes its channel.
-consumer_timeout = 172800000
 """
 
 # Two schedulers that sleep instead of spinning: a private node shares the machine with encoders.
@@ -111,13 +110,15 @@ def _write_configuration(folder: Path, record: Record) -> None:
     extra = record.options.get("rabbitmq_config", [])
     text = CONFIGURATION.format(host=LOOPBACK, user=USER, password=record.secret("password"), **record.ports)
     # Later lines win, so a test may set its own time-outs.
-    lines = [*text.splitlines(), *extra]
+    shared = (SHARED / "rabbitmq.conf").read_text()
+    told = (line for line in shared.splitlines() if line and not line.startswith("#"))
+    lines = [*text.splitlines(), *told, *extra]
     names = [line.partition("=")[0].strip() for line in lines]
     kept = [line for place, line in enumerate(lines) if names[place] not in names[place + 1 :]]
     configuration = folder / "rabbitmq.conf"
     configuration.touch(mode=0o600)
     configuration.write_text("\n".join(kept) + "\n")
-    (folder / "enabled_plugins").write_text(f"[{','.join(PLUGINS)}].\n")
+    shutil.copyfile(SHARED / "enabled_plugins", folder / "enabled_plugins")
     # The system's own additions in /etc/rabbitmq/conf.d are not for this node.
     (folder / "conf.d").mkdir(exist_ok=True)
 
