@@ -80,6 +80,14 @@ class Renewal:
     cancel: bool
 
 
+@dataclass(frozen=True, slots=True)
+class KeptFiles:
+    """An attempt's folder that outlived it, and the JSON of its result."""
+
+    folder: str
+    artifacts: str
+
+
 class Repository(Protocol):
     """Jobs, attempts, artifacts, workers, option sets and refusals.
 
@@ -139,6 +147,30 @@ class Repository(Protocol):
 
     async def deleted(self, job_id: str) -> None:
         """Note that the deletions of a completed job are done."""
+        ...
+
+    async def keep(self, attempt: Attempt, folder: str, document: str, seconds: float) -> None:
+        """Note that `folder` on the attempt's worker holds what `document` tells of, for an upload retry."""
+        ...
+
+    async def kept(self, job_id: str, worker: str) -> KeptFiles | None:
+        """Return what an attempt of this worker kept for the job and that has not expired."""
+        ...
+
+    async def drop_kept(self, job_id: str) -> None:
+        """Forget kept files; the folder is the caller's now, or a cleaner's."""
+        ...
+
+    async def kept_folders(self) -> list[str]:
+        """Return every kept folder that has not expired, of all workers: cleaners leave them alone."""
+        ...
+
+    async def callback_done(self, job_id: str, *, ok: bool) -> None:
+        """Note that the callback of an ended job was delivered, or will never be."""
+        ...
+
+    async def pending_callbacks(self, older_than: float) -> list[str]:
+        """Return the ids of jobs that ended `older_than` seconds ago and whose callback is still due."""
         ...
 
     async def bury_unclaimed(self, job: Job, digest: str, lane: str, priority: str, failure: Failure) -> None:
