@@ -185,14 +185,14 @@ async def assembled(settings: Settings, *, drain: bool, served: tuple[str, ...])
             executor,
             Callbacks(rows, post),
             preflight=preflight(places, scratch),
-            chores=_chores(bench),
+            chores=_chores(bench, slot.worker_id),
             grace_seconds=settings.grace_seconds,
             drain=drain,
         )
         describe = _describer(settings, slot.worker_id, served, worker, executor)
         heartbeat = Heartbeat(rows, events, describe, worker.wanted, settings.heartbeat_seconds)
         await bench.runner.sweep(scratch.is_live)
-        await _chores(bench)()
+        await _chores(bench, slot.worker_id)()
         await heartbeat.start()
         stack.push_async_callback(heartbeat.stop)
         yield worker
@@ -227,12 +227,14 @@ def _runner(settings: Settings) -> ProcessRunner:
     )
 
 
-def _chores(bench: Bench) -> Callable[[], Awaitable[None]]:
+def _chores(bench: Bench, worker_id: str) -> Callable[[], Awaitable[None]]:
     """Return what is done now and then between jobs: left-over scratch of killed workers goes."""
 
     async def sweep() -> None:
-        kept = await bench.repository.kept_folders()
-        removed = await asyncio.to_thread(bench.scratch.sweep, {Path(folder).name for folder in kept})
+        for useless in await bench.repository.expired_kept(worker_id):
+            await bench.repository.drop_kept(useless.job_id, worker_id)
+        kept = {Path(folder).name for folder in await bench.repository.kept_folders()}
+        removed = await asyncio.to_thread(bench.scratch.sweep, kept)
         if removed:
             log.info("scratch_swept", folders=removed)
 

@@ -81,11 +81,22 @@ class Renewal:
 
 
 @dataclass(frozen=True, slots=True)
-class KeptFiles:
-    """An attempt's folder that outlived it, and the JSON of its result."""
+class Declined:
+    """The workers that said they cannot do a job, and how many seconds ago the first of them did."""
 
+    workers: frozenset[str]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Files that a worker kept in `folder` after a failed upload; `artifacts` are the JSON that it stored."""
+
+    job_id: str
+    epoch: int
+    worker: str
     folder: str
-    artifacts: str
+    artifacts: tuple[dict[str, Any], ...]
 
 
 class Repository(Protocol):
@@ -149,32 +160,42 @@ class Repository(Protocol):
         """Note that the deletions of a completed job are done."""
         ...
 
-    async def keep(self, attempt: Attempt, folder: str, document: str, seconds: float) -> None:
-        """Note that `folder` on the attempt's worker holds what `document` tells of, for an upload retry."""
+    async def bury_unclaimed(self, job: Job, digest: str, lane: str, priority: str, failure: Failure) -> None:
+        """Record dead a job that no attempt ran (the broker dead-lettered it, or nobody serves it)."""
         ...
 
-    async def kept(self, job_id: str, worker: str) -> KeptFiles | None:
-        """Return what an attempt of this worker kept for the job and that has not expired."""
+    async def decline(
+        self, job: Job, digest: str, lane: str, priority: str, worker: str
+    ) -> Declined:
+        """Note that `worker` cannot do the job; return who said so since it last ran, this one included."""
         ...
 
-    async def drop_kept(self, job_id: str) -> None:
-        """Forget kept files; the folder is the caller's now, or a cleaner's."""
+    async def keep(self, attempt: Attempt, folder: str, files: Sequence[dict[str, Any]], seconds: float) -> None:
+        """Note that the attempt's files stay in `folder` for `seconds`: a retry here need not make them again."""
+        ...
+
+    async def kept(self, job_id: str, worker: str) -> Kept | None:
+        """Return what `worker` still has of a job that has not ended and ran nowhere else since."""
+        ...
+
+    async def expired_kept(self, worker: str) -> list[Kept]:
+        """Return what `worker` need not keep any longer: expired, or its job ended or ran elsewhere."""
         ...
 
     async def kept_folders(self) -> list[str]:
-        """Return every kept folder that has not expired, of all workers: cleaners leave them alone."""
+        """Return every kept folder, of all workers: cleaners leave them alone."""
+        ...
+
+    async def drop_kept(self, job_id: str, worker: str | None = None) -> None:
+        """Forget what one worker, or every one, keeps of a job."""
         ...
 
     async def callback_done(self, job_id: str, *, ok: bool) -> None:
-        """Note that the callback of an ended job was delivered, or will never be."""
+        """Note how the callback of an ended job went."""
         ...
 
-    async def pending_callbacks(self, older_than: float) -> list[str]:
-        """Return the ids of jobs that ended `older_than` seconds ago and whose callback is still due."""
-        ...
-
-    async def bury_unclaimed(self, job: Job, digest: str, lane: str, priority: str, failure: Failure) -> None:
-        """Record dead a job that no attempt ran (the broker dead-lettered it, or nobody serves it)."""
+    async def pending_callbacks(self, older_than_seconds: float) -> list[str]:
+        """Return jobs that ended at least so long ago and whose callback is still due, oldest first."""
         ...
 
     async def refuse(self, refusal: RefusalRecord) -> None:
@@ -188,6 +209,10 @@ class Repository(Protocol):
 
     async def jobs(self, state: str | None = None, limit: int = 100) -> list[JobRecord]:
         """Return the newest jobs first, without their attempts' and artifacts' details."""
+        ...
+
+    async def counts(self) -> dict[str, int]:
+        """Return how many jobs are in each state that has one."""
         ...
 
     async def request_cancel(self, job_id: str) -> str:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from worker.core.attempt import Attempt, Progress
-    from worker.core.ports import KeptFiles, Repository, Runner
+    from worker.core.ports import Kept, Repository, Runner
     from worker.engine.lease import Lease
     from worker.engine.scratch import Scratch
     from worker.engine.storages import Storages
@@ -253,26 +253,26 @@ class AttemptRun:
 
     async def _keep(self, folder: Path, result: Result) -> bool:
         """Keep the encoded files, so that the next attempt here only uploads; return whether they are kept."""
-        document = json.dumps(asdict(result), default=str)
+        document = json.loads(json.dumps(asdict(result), default=str))
         try:
-            await self._bench.repository.keep(self._attempt, str(folder), document, KEEP_SECONDS)
+            await self._bench.repository.keep(self._attempt, str(folder), [document], KEEP_SECONDS)
         except LeveretError:
             return False
         return True
 
-    async def _kept(self) -> KeptFiles | None:
+    async def _kept(self) -> Kept | None:
         """Return what an earlier attempt of this worker left for us; the row is taken, the folder is ours."""
         attempt = self._attempt
         kept = await self._bench.repository.kept(attempt.job.job_id, attempt.worker)
         if kept is not None:
-            await self._bench.repository.drop_kept(attempt.job.job_id)
+            await self._bench.repository.drop_kept(attempt.job.job_id, attempt.worker)
         return kept
 
-    def _reused(self, kept: KeptFiles | None, folder: Path) -> Result | None:
+    def _reused(self, kept: Kept | None, folder: Path) -> Result | None:
         """Return the result that `kept` tells of, if every file of it is still there in full."""
         if kept is None:
             return None
-        result = _result_of(json.loads(kept.artifacts))
+        result = _result_of(dict(kept.artifacts[0]))
         for artifact in result.artifacts:
             if not artifact.path.is_file() or artifact.path.stat().st_size != artifact.bytes:
                 return None
