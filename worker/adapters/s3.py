@@ -161,8 +161,9 @@ class S3Storage:
 
     def _staged(self, artifact: Artifact) -> External | None:
         """Return where the bytes stand before they are revealed; None for a small object with a fixed key."""
+        final = self.admit(final_place(artifact), writing=True)
         if artifact.immutable:
-            return final_place(artifact)
+            return final
         return hidden_place(artifact) if artifact.bytes > self._part_bytes else None
 
     def _upload(self, manager: TransferManager, place: External, artifact: Artifact, stop: Stop) -> TransferFuture:
@@ -177,7 +178,7 @@ class S3Storage:
         Beside a fixed key only hidden objects are asked for: its folder may hold a library.
         """
         found: dict[External, int] = {}
-        for bucket, prefix in sorted({(place.host, _prefix(place)) for place in places}):
+        for bucket, prefix in sorted({(one.host, _prefix(one)) for one in places}):
             with s3_errors(f"s3://{bucket}/{prefix}"):
                 pages = self._client.get_paginator("list_objects_v2").paginate(
                     Bucket=bucket, Prefix=prefix, Delimiter="/"
@@ -203,7 +204,7 @@ class S3Storage:
         for artifact in artifacts:
             if artifact.immutable:
                 place = final_place(artifact)
-                found = await in_thread(lambda _, place=place: self._stat(place))
+                found = await self.stat(place)
                 require_size(place, found.bytes if found else None, artifact.bytes)
                 continue
             await confirm()
@@ -261,7 +262,7 @@ class S3Storage:
         await in_thread(lambda _: self._check())
 
     def _check(self) -> None:
-        for bucket in sorted({root.host for root in self._roots}):
+        for bucket in self._roots.buckets:
             with s3_errors(f"s3://{bucket}"):
                 try:
                     self._client.list_objects_v2(Bucket=bucket, MaxKeys=1)
