@@ -2,15 +2,20 @@
 
 import argparse
 import json
+import logging
+import os
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from dotenv import dotenv_values
+
 from infra.local import SERVICES, LocalServices, ServiceError
-from infra.provision import ProvisionError, provision
-from infra.settings import ProvisionSettings
+from infra.provision import provision
+from infra.settings import ProvisionSettings, overlay
+from worker.core.errors import LeveretError
 
 STATE = Path(__file__).resolve().parent.parent / ".local"
 
@@ -21,11 +26,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], int] = options.command
     try:
         return command(options)
-    except (ServiceError, ProvisionError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except LeveretError as error:
+        sys.stderr.write(f"error: {error}\n")
         return 1
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        sys.stderr.write("interrupted\n")
         return 130
 
 
@@ -36,9 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     up = commands.add_parser("up", help="start RabbitMQ, and what --with names; what runs is left as it is")
-    up.add_argument(
-        "--with", dest="others", type=_names, default=(), metavar="NAME,…", help="s3, postgres, or both"
-    )
+    up.add_argument("--with", dest="others", type=_names, default=(), metavar="NAME,…", help="s3, postgres, or both")
     up.add_argument(
         "--port",
         dest="ports",
@@ -81,21 +84,21 @@ def _up(options: argparse.Namespace) -> int:
     services = LocalServices(options.state, ports=dict(options.ports))
     wanted = dict.fromkeys(("rabbitmq", *options.others))
     for name in wanted:
-        print(f"{name}: {'started' if services.up((name,)) else 'runs already'}", flush=True)
+        _say(f"{name}: {'started' if services.up((name,)) else 'runs already'}")
     _table(services)
     return 0
 
 
 def _down(options: argparse.Namespace) -> int:
     ended = LocalServices(options.state).down(purge=options.purge)
-    print("\n".join(f"{name}: ended" for name in ended) or "nothing was running")
+    _say("\n".join(f"{name}: ended" for name in ended) or "nothing was running")
     return 0
 
 
 def _status(options: argparse.Namespace) -> int:
     services = LocalServices(options.state)
     if options.json:
-        print(json.dumps([asdict(service) for service in services.status()], indent=2))
+        _say(json.dumps([asdict(service) for service in services.status()], indent=2))
     else:
         _table(services)
     return 0
@@ -104,9 +107,9 @@ def _status(options: argparse.Namespace) -> int:
 def _table(services: LocalServices) -> None:
     told = services.status()
     for service in told:
-        print(f"{service.name:<9} {'running' if service.running else 'down':<8} {service.summary}")
+        _say(f"{service.name:<9} {'running' if service.running else 'down':<8} {service.summary}")
     if not told:
-        print("nothing was started here: run `python -m infra up`")
+        _say("nothing was started here: run `python -m infra up`")
 
 
 def _env(options: argparse.Namespace) -> int:
@@ -114,15 +117,24 @@ def _env(options: argparse.Namespace) -> int:
     if not environment:
         raise ServiceError("nothing is running: run `python -m infra up`")
     for name, value in environment.items():
-        print(f"export {name}={shlex.quote(value)}")
+        _say(f"export {name}={shlex.quote(value)}")
     return 0
 
 
 def _provision(options: argparse.Namespace) -> int:
-    local: Mapping[str, str] = LocalServices(options.state).environment()
-    for line in provision(ProvisionSettings.over(local)):
-        print(line, flush=True)
+    # pika logs a stack for every address it tries; the one line that we tell holds the cause.
+    logging.getLogger("pika").setLevel(logging.CRITICAL)
+    in_file = {name: value for name, value in dotenv_values(".env").items() if value is not None}
+    services = LocalServices(options.state)
+    told = overlay(in_file | os.environ, (services.environment(name) for name in SERVICES))
+    for line in provision(ProvisionSettings.read(told)):
+        _say(line)
     return 0
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

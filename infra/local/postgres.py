@@ -26,8 +26,8 @@ class Postgres:
     """The database that several hosts may share; password logins over TCP only."""
 
     name = "postgres"
-    ports = ("postgres",)
-    parts = ("postgres",)
+    ports: tuple[str, ...] = ("postgres",)
+    parts: tuple[str, ...] = ("postgres",)
     # "Fast": SIGTERM would wait for the clients to leave.
     stop_signal = signal.SIGINT
     grace_seconds = 30.0
@@ -76,9 +76,7 @@ class Postgres:
 
 
 def _programs() -> Path:
-    clusters = sorted(
-        Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: float(path.parts[-3])
-    )
+    clusters = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: float(path.parts[-3]))
     if clusters:
         return clusters[-1].parent
     on_path = shutil.which("postgres")
@@ -109,7 +107,7 @@ def _data_folder(launch: Launch, owner: Owner | None) -> Path:
     if owner is not None:
         if not all(parent.stat().st_mode & 0o001 for parent in home.parents):
             # A checkout below /root, whose mode is 0700.
-            home = Path(tempfile.mkdtemp(prefix="leveret-postgres-", dir="/var/tmp"))  # noqa: S108
+            home = Path(tempfile.mkdtemp(prefix="leveret-postgres-", dir="/var/tmp"))
             launch.record.options["elsewhere"] = str(home)
         home.chmod(0o711)
     data = home / "data"

@@ -36,12 +36,15 @@ class Identity:
         """The process that has this pid now; None if there is none or only its exit status is left."""
         try:
             stat = Path(f"/proc/{pid}/stat").read_text()
+            threads = sum(1 for _ in Path(f"/proc/{pid}/task").iterdir())
         except (FileNotFoundError, ProcessLookupError):
             return None
         # The program's name stands in brackets and may itself hold spaces and brackets.
         fields = stat.rpartition(")")[2].split()
         state, started_ticks = fields[0], int(fields[19])
-        return None if state in "ZX" else cls(pid, started_ticks, boot_id())
+        # A killed leader is a zombie before its last thread is gone, and those still hold the ports.
+        gone = state in "ZX" and threads <= 1
+        return None if gone else cls(pid, started_ticks, boot_id())
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:

@@ -12,7 +12,8 @@ from infra.local.ports import LOOPBACK
 from infra.local.service import Launch, inherited, install_hint
 from infra.local.state import Record
 
-PLUGINS = ("rabbitmq_management", "rabbitmq_shovel", "rabbitmq_shovel_management")
+# What is true of every broker of ours stands in these files; the containers mount them.
+SHARED = Path(__file__).resolve().parent.parent / "rabbitmq"
 USER = "leveret"
 START_SECONDS = 90.0
 
@@ -29,8 +30,6 @@ default_pass = {password}
 log.console = true
 log.console.level = info
 log.file = false
-# A job may run for hours before it is acknowledged. The default of 30 minutes closes its channel.
-consumer_timeout = 172800000
 """
 
 # Two schedulers that sleep instead of spinning: a private node shares the machine with encoders.
@@ -41,8 +40,8 @@ class RabbitMq:
     """The broker, with the management UI and the shovel plug-ins."""
 
     name = "rabbitmq"
-    ports = ("amqp", "management", "distribution", "epmd")
-    parts = ("epmd", "rabbitmq")
+    ports: tuple[str, ...] = ("amqp", "management", "distribution", "epmd")
+    parts: tuple[str, ...] = ("epmd", "rabbitmq")
     # A node without clients takes six seconds.
     stop_signal = signal.SIGTERM
     grace_seconds = 30.0
@@ -109,17 +108,17 @@ def _epmd() -> str:
 
 def _write_configuration(folder: Path, record: Record) -> None:
     extra = record.options.get("rabbitmq_config", [])
-    text = CONFIGURATION.format(
-        host=LOOPBACK, user=USER, password=record.secret("password"), **record.ports
-    )
+    text = CONFIGURATION.format(host=LOOPBACK, user=USER, password=record.secret("password"), **record.ports)
     # Later lines win, so a test may set its own time-outs.
-    lines = [*text.splitlines(), *extra]
+    shared = (SHARED / "rabbitmq.conf").read_text()
+    told = (line for line in shared.splitlines() if line and not line.startswith("#"))
+    lines = [*text.splitlines(), *told, *extra]
     names = [line.partition("=")[0].strip() for line in lines]
     kept = [line for place, line in enumerate(lines) if names[place] not in names[place + 1 :]]
     configuration = folder / "rabbitmq.conf"
     configuration.touch(mode=0o600)
     configuration.write_text("\n".join(kept) + "\n")
-    (folder / "enabled_plugins").write_text(f"[{','.join(PLUGINS)}].\n")
+    shutil.copyfile(SHARED / "enabled_plugins", folder / "enabled_plugins")
     # The system's own additions in /etc/rabbitmq/conf.d are not for this node.
     (folder / "conf.d").mkdir(exist_ok=True)
 
@@ -175,7 +174,6 @@ def _management_answers(record: Record) -> bool:
         client.close()
     if status == http.client.UNAUTHORIZED:
         raise ServiceError(
-            f"rabbitmq refuses the user {USER} of state.json: its data is another's; "
-            "run `python -m infra down --purge`"
+            f"rabbitmq refuses the user {USER} of state.json: its data is another's; run `python -m infra down --purge`"
         )
     return status == http.client.OK

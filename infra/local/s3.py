@@ -1,7 +1,6 @@
 """A private S3 server: SeaweedFS's `weed server`, all in one process."""
 
 import http.client
-import json
 import shutil
 import signal
 import sys
@@ -20,10 +19,10 @@ class S3:
     """Object storage with generated credentials; the bucket is made by `provision`."""
 
     name = "s3"
-    ports = ("s3", "s3_grpc", "master", "master_grpc", "volume", "volume_grpc", "filer", "filer_grpc")
-    parts = ("s3",)
-    # Its stores survive SIGKILL (the filer's log is written ahead, a volume is append-only). After SIGTERM it
-    # lingers for 15 s, and its next start takes 15 s instead of 3.
+    ports: tuple[str, ...] = ("s3", "s3_grpc", "master", "master_grpc", "volume", "volume_grpc", "filer", "filer_grpc")
+    parts: tuple[str, ...] = ("s3",)
+    # Its stores survive SIGKILL: the filer's log is written ahead, a volume is append-only. After SIGTERM it
+    # lingers for 15 s.
     stop_signal = signal.SIGKILL
     grace_seconds = 5.0
 
@@ -32,9 +31,6 @@ class S3:
         folder, ports = launch.folder, launch.record.ports
         data = folder / "data"
         data.mkdir(exist_ok=True)
-        credentials = folder / "s3.json"
-        credentials.touch(mode=0o600)
-        credentials.write_text(json.dumps(_identities(launch.record)))
         argv = (
             _weed(),
             "server",
@@ -43,6 +39,8 @@ class S3:
             f"-ip.bind={LOOPBACK}",
             # On by default: it would report to a host on the Internet.
             "-master.telemetry=false",
+            # The one master elects itself; the default of 10 s would delay every restart by as much.
+            "-master.electionTimeout=1s",
             # Small volumes that grow one at a time: the default of 30 GB each needs a large empty disk.
             "-master.volumeSizeLimitMB=256",
             "-volume.max=0",
@@ -50,8 +48,7 @@ class S3:
             "-volume.preStopSeconds=0",
             "-filer",
             "-s3",
-            f"-s3.config={credentials}",
-            # Identities are those of the file; the IAM API would want a signing key of its own.
+            # The one identity comes by the environment; the IAM API would want a signing key of its own.
             "-s3.iam=false",
             "-s3.port.iceberg=0",
             "-s3.port.lance=0",
@@ -61,7 +58,9 @@ class S3:
             f"-filer.localSocket={folder / 'filer.sock'}",
             *(f"-{_option(name)}={port}" for name, port in ports.items()),
         )
-        launch.spawn("s3", argv, inherited(folder))
+        keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+        told = self.environment(launch.record)
+        launch.spawn("s3", argv, inherited(folder) | {key: told[key] for key in keys})
         launch.wait("s3", lambda: _answers(ports["s3"]), START_SECONDS)
 
     def environment(self, record: Record) -> dict[str, str]:
@@ -87,18 +86,6 @@ class S3:
 
     def purge(self, record: Record) -> None:
         """Nothing: all of it is in its folder."""
-
-
-def _identities(record: Record) -> dict[str, object]:
-    key = {
-        "accessKey": record.secret("access_key", 10),
-        "secretKey": record.secret("secret_key", 20),
-    }
-    return {
-        "identities": [
-            {"name": "leveret", "credentials": [key], "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
-        ]
-    }
 
 
 def _option(port: str) -> str:

@@ -35,9 +35,7 @@ class Launch:
         log = self.log(part)
         log.unlink(missing_ok=True)
         try:
-            child = spawn(
-                argv, environment=environment, folder=folder or self.folder, log=log, owner=owner
-            )
+            child = spawn(argv, environment=environment, folder=folder or self.folder, log=log, owner=owner)
         except OSError as error:
             raise ServiceError(f"cannot start {argv[0]}: {error.strerror}") from error
         self.children[part] = child

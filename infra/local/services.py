@@ -2,10 +2,10 @@
 
 import shutil
 import signal
-import subprocess
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from infra.local.errors import ServiceError
 from infra.local.ports import free_port, is_free
@@ -16,7 +16,11 @@ from infra.local.s3 import S3
 from infra.local.service import Launch, Service
 from infra.local.state import Record, StateFile
 
-SERVICES: Mapping[str, Service] = {service.name: service for service in (RabbitMq(), S3(), Postgres())}
+if TYPE_CHECKING:
+    import subprocess
+
+_ALL: tuple[Service, ...] = (RabbitMq(), S3(), Postgres())
+SERVICES: Mapping[str, Service] = {service.name: service for service in _ALL}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +94,8 @@ class LocalServices:
         """The names of the services that this call ended; with `purge` at once, and their data is removed."""
         with self._state.locked():
             records = self._state.read()
-            ended = tuple(name for name in reversed(SERVICES) if name in records and _runs(records[name]))
-            for name in reversed(SERVICES):
+            ended = tuple(name for name in reversed(list(SERVICES)) if name in records and _runs(records[name]))
+            for name in reversed(list(SERVICES)):
                 if name in records:
                     self._end_record(name, records[name], orderly=not purge)
             if purge:
@@ -117,12 +121,12 @@ class LocalServices:
             if name in records
         )
 
-    def environment(self) -> dict[str, str]:
-        """The variables that lead the worker to the services that run; no others."""
+    def environment(self, only: str | None = None) -> dict[str, str]:
+        """The variables that lead the worker to the services that run, or to that one of them."""
         records = self._state.read()
         told: dict[str, str] = {}
         for name, service in SERVICES.items():
-            if name in records and _runs(records[name]):
+            if only in {None, name} and name in records and _runs(records[name]):
                 told |= service.environment(records[name])
         return told
 
@@ -188,7 +192,10 @@ class LocalServices:
         self._reap()
 
     def _reap(self) -> None:
-        self._children = [child for child in self._children if child.poll() is None]
+        for child in self._children:
+            if child.poll() is None and Identity.of(child.pid) is None:
+                child.wait(timeout=10)
+        self._children = [child for child in self._children if child.returncode is None]
 
     def _members(self, name: str) -> tuple[Identity, ...]:
         record = self._state.read().get(_service(name).name)

@@ -3,7 +3,6 @@
 import contextlib
 import fcntl
 import json
-import os
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -78,7 +77,7 @@ class StateFile:
         draft = self._path.with_suffix(".new")
         draft.touch(mode=0o600)
         draft.write_text(json.dumps(document, indent=2) + "\n")
-        os.replace(draft, self._path)
+        draft.replace(self._path)
 
 
 def _record(entry: dict[str, Any]) -> Record:

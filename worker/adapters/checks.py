@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from worker.core.command import Pipeline
 from worker.core.errors import ToolMissing
@@ -13,8 +13,8 @@ from worker.core.finding import Finding
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from worker.core.dead_letter import Publisher
-    from worker.core.ports import Repository, Runner, Storage
+    from worker.core.dead_letter import Broker
+    from worker.core.ports import Repository, Runner
     from worker.core.routing import Queue
 
 VERSION_SECONDS: Final = 15.0
@@ -40,7 +40,7 @@ async def database(repository: Repository) -> Finding:
     return Finding(status="ok", fact="it answers, and its schema is the newest")
 
 
-async def broker(publisher: Publisher, queues: tuple[Queue, ...]) -> Finding:
+async def broker(publisher: Broker, queues: tuple[Queue, ...]) -> Finding:
     """Return whether the broker answers and holds our queues with our arguments."""
     with publisher:
         differences = publisher.differences(queues)
@@ -51,7 +51,15 @@ async def broker(publisher: Publisher, queues: tuple[Queue, ...]) -> Finding:
     return Finding(status="ok", fact=f"it answers and holds our {len(queues)} queues")
 
 
-async def storage(place: Storage, url: str) -> Finding:
+class Checkable(Protocol):
+    """A storage, or all of them."""
+
+    async def check(self) -> None:
+        """Return if it can be written to now."""
+        ...
+
+
+async def storage(place: Checkable, url: str) -> Finding:
     """Return whether the storage can be written to."""
     await place.check()
     return Finding(status="ok", fact=f"{url} can be written to")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
 
+from worker import __version__
 from worker.cli import dead, doctor, jobs, options, run, schema, submit, workers
 from worker.cli.render import say, warn
 from worker.core.errors import InvalidJob, LeveretError
@@ -82,21 +82,13 @@ def root(
 ) -> int:
     """Return the exit code of what is done without a command."""
     if show_version:
-        say(f"{PROGRAM} {installed_version()}")
+        say(f"{PROGRAM} {__version__}")
         raise typer.Exit
     if context.invoked_subcommand is None:
         return run.run(drain, lanes)
     if drain or lanes is not None:
         raise typer.BadParameter(f"--drain and --lanes belong to `run`, not to `{context.invoked_subcommand}`")
     return 0
-
-
-def installed_version() -> str:
-    """Return the version of this installation."""
-    try:
-        return version(PROGRAM)
-    except PackageNotFoundError:
-        return "not installed, run from its source"
 
 
 def _usage(error: TyperException) -> str:

@@ -18,7 +18,7 @@ from worker.core.routing import DEFAULT_LANE, DEFAULT_PRIORITY, HEADER_ERROR_TYP
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from worker.core.dead_letter import DeadLetter, Publisher
+    from worker.core.dead_letter import Broker, DeadLetter
     from worker.core.ports import Repository
     from worker.core.record import JobRecord, RefusalRecord
 
@@ -98,7 +98,7 @@ class Stories:
 
     def __init__(self, repository: Repository, refusals: Iterable[RefusalRecord]) -> None:
         self._repository = repository
-        self._refusals = {refusal.body_sha256: refusal for refusal in reversed(list(refusals))}
+        self._refusals = {(refusal.body_sha256, refusal.message_id): refusal for refusal in refusals}
 
     @classmethod
     async def load(cls, repository: Repository) -> Stories:
@@ -111,7 +111,7 @@ class Stories:
         A body that was refused and became a job when it was replayed is that job, if it died later; but a
         message that borrowed another job's id never is that job.
         """
-        refusal = self._refusals.get(letter.digest)
+        refusal = self._refusals.get((letter.digest, letter.message_id))
         record = await self._repository.job(letter.job_id) if letter.job_id else None
         if refusal and record and refusal.error_type != "IdReused":
             is_later = record.state == "dead" and (record.finished_at or _LONG_AGO) > refusal.refused_at
@@ -119,7 +119,7 @@ class Stories:
         return DeadMessage(letter, None if refusal else record, refusal)
 
 
-async def find(publisher: Publisher, stories: Stories, name: str | None) -> DeadMessage:
+async def find(publisher: Broker, stories: Stories, name: str | None) -> DeadMessage:
     """Return the newest dead message that `name` means, or the newest of all; CommandRefused when there is none.
 
     `name` is a job's id, a message's id or the head of a body's SHA-256. Bodies that differ are not guessed among.
@@ -150,7 +150,7 @@ def _is_called(letter: DeadLetter, name: str) -> bool:
     return bool(_DIGEST.fullmatch(name.lower())) and letter.digest.startswith(name.lower())
 
 
-async def replay(repository: Repository, publisher: Publisher, message: DeadMessage) -> str:
+async def replay(repository: Repository, publisher: Broker, message: DeadMessage) -> str:
     """Return what was done: the row in a new round, then the message published again, then the dead one acked."""
     letter, record = message.letter, message.record
     lane, priority = message.route
@@ -165,7 +165,7 @@ async def replay(repository: Repository, publisher: Publisher, message: DeadMess
     return f"{message.name} is published again {told}, to {queue_of(lane, priority)}"
 
 
-async def retry(repository: Repository, publisher: Publisher, job_id: str) -> str:
+async def retry(repository: Repository, publisher: Broker, job_id: str) -> str:
     """Return what was done to run a dead, cancelled or lost job again; CommandRefused says why not."""
     record = await known_job(repository, job_id)
     if record.state not in {"dead", "cancelled", "queued"}:
@@ -185,7 +185,7 @@ def _cannot_retry(record: JobRecord) -> str:
     return f"the job {record.job_id} is {record.state}; `leveret cancel {record.job_id}` stops it"
 
 
-async def _publish_stored(repository: Repository, publisher: Publisher, record: JobRecord) -> str:
+async def _publish_stored(repository: Repository, publisher: Broker, record: JobRecord) -> str:
     """Publish the job as the database keeps it: its message is nowhere to be found.
 
     A queued row whose queue is empty lost its message (a submit that was killed, a broker set up anew); the

@@ -33,8 +33,9 @@ def add_to(cli: typer.Typer) -> None:
 
 def run(drain: Drain = False, lanes: Lanes = None) -> int:
     """Return the worker's exit code."""
-    chosen = lanes_in(lanes)
-    return asyncio.run(app.run_worker(load(), drain=drain, lanes=chosen))
+    only = lanes_in(lanes)
+    asyncio.run(app.run_worker(load(), drain=drain, only=only))
+    return 0
 
 
 def lanes_in(text: str | None) -> tuple[str, ...] | None:

@@ -96,6 +96,11 @@ async def expired_kept(connection: AsyncConnection, worker: str) -> list[Kept]:
     return [_kept(row) for row in await connection.execute(found.order_by(kept.c.job_id))]
 
 
+async def kept_folders(connection: AsyncConnection) -> list[str]:
+    """Return every kept folder."""
+    return list((await connection.execute(select(kept.c.folder).order_by(kept.c.folder))).scalars())
+
+
 async def drop_kept(connection: AsyncConnection, job_id: str, worker: str | None) -> None:
     """Forget what one worker, or every one, keeps of a job."""
     statement = delete(kept).where(kept.c.job_id == job_id)
