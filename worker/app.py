@@ -7,6 +7,7 @@ import os
 import signal
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ import structlog
 from yarl import URL
 
 from worker import __version__, logs
+from worker.adapters import checks as look
 from worker.adapters import host
 from worker.adapters.nas import NasStorage
 from worker.adapters.publisher import RabbitPublisher
@@ -24,7 +26,7 @@ from worker.core.errors import Misconfigured
 from worker.core.location import External, parse_location
 from worker.core.policy import Policy
 from worker.core.record import WorkerRecord
-from worker.core.routing import DEFAULT_LANE, DEFER_SECONDS, queues_of
+from worker.core.routing import DEFAULT_LANE, DEFER_SECONDS, queues_of, topology
 from worker.engine.attempt import Bench
 from worker.engine.callbacks import Callbacks
 from worker.engine.executor import Executor
@@ -40,10 +42,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from worker.core.attempt import Attempt, Progress
+    from worker.core.finding import Check
     from worker.core.ports import Repository, Storage
 
 log = structlog.get_logger(__name__)
 
+TOOLS = ("ffmpeg", "ffprobe", "packager", "mkvmerge", "mkvextract", "handbrake", "gource")
 LOOPBACK = ("127.", "localhost", "[::1]", "::1")
 
 
@@ -64,15 +68,7 @@ def registry() -> Registry:
 
 def tools(settings: Settings) -> dict[str, str]:
     """Return where this host's programs are."""
-    stated = {
-        "ffmpeg": settings.ffmpeg,
-        "ffprobe": settings.ffprobe,
-        "packager": settings.packager,
-        "mkvmerge": settings.mkvmerge,
-        "mkvextract": settings.mkvextract,
-        "handbrake": settings.handbrake,
-        "gource": settings.gource,
-    }
+    stated = {name: getattr(settings, name) for name in TOOLS}
     return host.find_tools(stated, host.bundled_tools())
 
 
@@ -109,6 +105,19 @@ def _s3(settings: Settings, roots: list[str]) -> Storage:
 
     destination = settings.storage_url if settings.storage_url.startswith("s3://") else None
     return S3Storage(make_client(), roots, destination=destination, public_url=settings.public_url)
+
+
+def checks(settings: Settings) -> list[tuple[str, Check]]:
+    """Return what `doctor` looks at, in order; nothing is touched before a check is awaited."""
+    programs, runner = tools(settings), _runner(settings)
+    needed = ("ffmpeg", "ffprobe", *(("gource",) if "visualize" in settings.lanes else ()))
+    return [
+        ("database", lambda: look.database(repository(settings))),
+        ("broker", lambda: look.broker(publisher(settings), topology(settings.retry_delays).queues)),
+        ("storage", lambda: look.storage(storages(settings), settings.storage_url)),
+        ("scratch", lambda: look.scratch(settings.scratch, settings.scratch_free_bytes)),
+        *((name, partial(look.tool, name, programs.get(name), runner, required=name in needed)) for name in TOOLS),
+    ]
 
 
 def _roots(settings: Settings) -> tuple[External, ...]:
