@@ -46,18 +46,24 @@ def test_a_local_service_never_mixes_with_given_variables():
     ("reply", "told"),
     [
         (
-            "PRECONDITION_FAILED - inequivalent arg 'x-delivery-limit' for queue 'media.dlq' in vhost '/': "
-            "received the value '20' of type 'signedint' but current is the value '5' of type 'signedint'",
+            (
+                "PRECONDITION_FAILED - inequivalent arg 'x-delivery-limit' for queue 'media.dlq' in vhost '/': "
+                "received the value '20' of type 'signedint' but current is the value '5' of type 'signedint'"
+            ),
             "x-delivery-limit: wanted 20, there 5",
         ),
         (
-            "PRECONDITION_FAILED - inequivalent arg 'x-dead-letter-exchange' for queue 'media.dlq' in vhost '/': "
-            "received none but current is the value 'media.dlx' of type 'longstr'",
+            (
+                "PRECONDITION_FAILED - inequivalent arg 'x-dead-letter-exchange' for queue 'media.dlq' in vhost '/': "
+                "received none but current is the value 'media.dlx' of type 'longstr'"
+            ),
             "x-dead-letter-exchange: wanted nothing, there media.dlx",
         ),
         (
-            "PRECONDITION_FAILED - inequivalent arg 'type' for exchange 'media.jobs' in vhost '/': "
-            "received 'topic' but current is 'fanout'",
+            (
+                "PRECONDITION_FAILED - inequivalent arg 'type' for exchange 'media.jobs' in vhost '/': "
+                "received 'topic' but current is 'fanout'"
+            ),
             "type: wanted topic, there fanout",
         ),
         ("something new", "something new"),
