@@ -182,6 +182,10 @@ class Repository(Protocol):
         """Return what `worker` need not keep any longer: expired, or its job ended or ran elsewhere."""
         ...
 
+    async def kept_folders(self) -> list[str]:
+        """Return every kept folder, of all workers: cleaners leave them alone."""
+        ...
+
     async def drop_kept(self, job_id: str, worker: str | None = None) -> None:
         """Forget what one worker, or every one, keeps of a job."""
         ...

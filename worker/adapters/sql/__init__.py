@@ -103,6 +103,10 @@ class SqlRepository:
         """Return what `worker` need not keep any longer: expired, or its job ended or ran elsewhere."""
         return await self._database.read(fleet.expired_kept, worker)
 
+    async def kept_folders(self) -> list[str]:
+        """Return every kept folder, of all workers: cleaners leave them alone."""
+        return await self._database.read(fleet.kept_folders)
+
     async def drop_kept(self, job_id: str, worker: str | None = None) -> None:
         """Forget what one worker, or every one, keeps of a job."""
         await self._database.write(fleet.drop_kept, job_id, worker)

@@ -96,6 +96,11 @@ def expired_kept(connection: Connection, worker: str) -> list[Kept]:
     return [_kept(row) for row in connection.execute(found.order_by(kept.c.job_id))]
 
 
+def kept_folders(connection: Connection) -> list[str]:
+    """Return every kept folder."""
+    return list(connection.execute(select(kept.c.folder).order_by(kept.c.folder)).scalars())
+
+
 def drop_kept(connection: Connection, job_id: str, worker: str | None) -> None:
     """Forget what one worker, or every one, keeps of a job."""
     statement = delete(kept).where(kept.c.job_id == job_id)
