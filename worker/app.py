@@ -18,7 +18,7 @@ from worker import __version__, logs
 from worker.adapters import checks as look
 from worker.adapters import host
 from worker.adapters.nas import NasStorage
-from worker.adapters.publisher import RabbitPublisher
+from worker.adapters.publisher import Publisher
 from worker.adapters.rabbitmq import Link, RabbitConsumer, RabbitEvents
 from worker.adapters.sql import SqlRepository
 from worker.adapters.web import WebSource, post_json
@@ -56,9 +56,9 @@ def repository(settings: Settings) -> Repository:
     return SqlRepository(settings.database_url.get_secret_value())
 
 
-def publisher(settings: Settings) -> RabbitPublisher:
+def publisher(settings: Settings) -> Publisher:
     """Return the broker as people's commands use it: a connection a command."""
-    return RabbitPublisher(settings.broker_url.get_secret_value())
+    return Publisher(settings.broker_url.get_secret_value())
 
 
 def registry() -> Registry:
