@@ -18,9 +18,8 @@ from worker import __version__, logs
 from worker.adapters import checks as look
 from worker.adapters import host
 from worker.adapters.nas import NasStorage
-from worker.adapters.publisher import Publisher
+from worker.adapters.publisher import RabbitPublisher
 from worker.adapters.rabbitmq import Link, RabbitConsumer, RabbitEvents
-from worker.adapters.s3 import S3Storage
 from worker.adapters.sql import SqlRepository
 from worker.adapters.web import WebSource, post_json
 from worker.core.errors import Misconfigured
@@ -40,11 +39,11 @@ from worker.registry import Registry
 from worker.settings import Settings, environment
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from worker.core.attempt import Attempt, Progress
     from worker.core.finding import Check
-    from worker.core.ports import Repository
+    from worker.core.ports import Repository, Storage
 
 log = structlog.get_logger(__name__)
 
@@ -57,9 +56,9 @@ def repository(settings: Settings) -> Repository:
     return SqlRepository(settings.database_url.get_secret_value())
 
 
-def publisher(settings: Settings) -> Publisher:
+def publisher(settings: Settings) -> RabbitPublisher:
     """Return the broker as people's commands use it: a connection a command."""
-    return Publisher(settings.broker_url.get_secret_value())
+    return RabbitPublisher(settings.broker_url.get_secret_value())
 
 
 def registry() -> Registry:
@@ -69,15 +68,7 @@ def registry() -> Registry:
 
 def tools(settings: Settings) -> dict[str, str]:
     """Return where this host's programs are."""
-    stated = {
-        "ffmpeg": settings.ffmpeg,
-        "ffprobe": settings.ffprobe,
-        "packager": settings.packager,
-        "mkvmerge": settings.mkvmerge,
-        "mkvextract": settings.mkvextract,
-        "handbrake": settings.handbrake,
-        "gource": settings.gource,
-    }
+    stated = {name: getattr(settings, name) for name in TOOLS}
     return host.find_tools(stated, host.bundled_tools())
 
 
@@ -88,16 +79,32 @@ def lanes(settings: Settings) -> tuple[str, ...]:
 
 def storages(settings: Settings) -> Storages:
     """Return every place that jobs may read from or write to."""
-    roots = _roots(settings)
-    folders = tuple(Path(place.path) for place in roots if place.scheme == "file")
-    return Storages.of(
-        (
-            NasStorage(settings.nas_root, folders, public_url=settings.public_url),
-            S3Storage(tuple(place for place in roots if place.scheme == "s3"), public_url=settings.public_url),
-            WebSource(allow_private=settings.allow_private_addresses),
+    places = _roots(settings)
+    nas = parse_location(settings.storage_url)
+    folder = None
+    if isinstance(nas, External) and nas.scheme in {"file", "nas"}:
+        folder = Path(nas.path) if nas.scheme == "file" else Path(str(settings.nas_root), nas.key)
+    found: list[Storage] = [
+        NasStorage(
+            settings.nas_root,
+            tuple(Path(place.path) for place in places if place.scheme == "file"),
+            destination=folder,
+            public_url=settings.public_url,
         ),
-        settings.path_map,
-    )
+        WebSource(allow_private=settings.allow_private_addresses),
+    ]
+    if buckets := [str(place) for place in places if place.scheme == "s3"]:
+        found.append(_s3(settings, buckets))
+    return Storages.of(found, settings.path_map)
+
+
+def _s3(settings: Settings, roots: list[str]) -> Storage:
+    # boto3 takes 30 MB of memory and a third of a second to import: only who uses S3 pays for it.
+    from worker.adapters.s3 import S3Storage  # noqa: PLC0415
+    from worker.adapters.s3_client import make_client  # noqa: PLC0415
+
+    destination = settings.storage_url if settings.storage_url.startswith("s3://") else None
+    return S3Storage(make_client(), roots, destination=destination, public_url=settings.public_url)
 
 
 def checks(settings: Settings) -> list[tuple[str, Check]]:
@@ -194,7 +201,7 @@ async def assembled(settings: Settings, *, drain: bool, served: tuple[str, ...])
         )
         executor = Executor(bench, policy, worker_id=slot.worker_id, lanes=served, lease_seconds=settings.lease_seconds)
 
-        async def post(url: str, document: str) -> None:
+        async def post(url: str, document: Mapping[str, object]) -> None:
             await post_json(url, document, allow_private=settings.allow_private_addresses)
 
         worker = Worker(

@@ -5,19 +5,15 @@ import signal
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from infra.local.errors import ServiceError
 from infra.local.ports import free_port, is_free
 from infra.local.postgres import Postgres
-from infra.local.process import Identity, end, family, kill, send
+from infra.local.process import Identity, end, family, kill, let_go, send
 from infra.local.rabbitmq import RabbitMq
 from infra.local.s3 import S3
 from infra.local.service import Launch, Service
 from infra.local.state import Record, StateFile
-
-if TYPE_CHECKING:
-    import subprocess
 
 _ALL: tuple[Service, ...] = (RabbitMq(), S3(), Postgres())
 SERVICES: Mapping[str, Service] = {service.name: service for service in _ALL}
@@ -58,8 +54,6 @@ class LocalServices:
         self._state = StateFile(self.folder)
         self._given_ports = dict(ports or {})
         self._rabbitmq_config = list(rabbitmq_config)
-        # Ours to reap: a dead child stays in the process table until its parent asks for its exit code.
-        self._children: list[subprocess.Popen[bytes]] = []
 
     def up(self, names: Collection[str] = ("rabbitmq",)) -> tuple[str, ...]:
         """The names of the services that this call started; those that run already are left as they are."""
@@ -150,12 +144,12 @@ class LocalServices:
             service.start(launch)
         except BaseException:
             # Ctrl-C too: nothing that no state file knows may stay behind.
-            self._children.extend(launch.children.values())
             self._end_record(service.name, record, orderly=False)
             raise
         finally:
+            for child in launch.children.values():
+                let_go(child)
             self._state.write(records)
-        self._children.extend(launch.children.values())
         return True
 
     def _assign_ports(self, service: Service, records: dict[str, Record]) -> None:
@@ -189,13 +183,6 @@ class LocalServices:
             else:
                 kill(family(identity))
         service.sweep(record)
-        self._reap()
-
-    def _reap(self) -> None:
-        for child in self._children:
-            if child.poll() is None and Identity.of(child.pid) is None:
-                child.wait(timeout=10)
-        self._children = [child for child in self._children if child.returncode is None]
 
     def _members(self, name: str) -> tuple[Identity, ...]:
         record = self._state.read().get(_service(name).name)

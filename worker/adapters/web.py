@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import json
 import re
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import httpx
 import tenacity
@@ -16,6 +15,7 @@ import tenacity
 from worker.adapters.web_client import (
     MAX_REDIRECTS,
     Unanswered,
+    anywhere,
     checked_url,
     make_client,
     shown_url,
@@ -27,7 +27,7 @@ from worker.core.ports import Stat
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from io import FileIO
     from pathlib import Path
 
@@ -68,9 +68,11 @@ class WebSource:
         total_seconds: float = 12 * 3600.0,
         attempts: int = 6,
         first_wait: float = 0.5,
+        permitted: Callable[[str], bool] = is_public,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._allow_private = allow_private
+        self._permitted = anywhere if allow_private else permitted
         self._max_bytes = max_bytes
         self._seconds = seconds
         self._total_seconds = total_seconds
@@ -87,7 +89,7 @@ class WebSource:
             raise RefusedPath(f"{self.url(place)} can only be read; write to nas://, s3:// or a folder")
         url = checked_url(str(place), allow_private=self._allow_private)
         literal = re.fullmatch(r"[0-9a-f.:]*[.:][0-9a-f.:]*", url.host) if re.search(r":|\.\d+$", url.host) else None
-        if literal and not self._allow_private and not is_public(url.host):
+        if literal and not self._permitted(url.host):
             raise RefusedPath(f"{self.url(place)} is on no public address")
         return place
 
@@ -187,7 +189,7 @@ class WebSource:
     @asynccontextmanager
     async def _answer(self, text: str, headers: Mapping[str, str]) -> AsyncIterator[httpx.Response]:
         """Yield the answer at the end of at most five redirects, each judged like the first address."""
-        async with make_client(allow_private=self._allow_private, seconds=self._seconds, tls=self._tls) as client:
+        async with make_client(self._permitted, seconds=self._seconds, tls=self._tls) as client:
             for _ in range(MAX_REDIRECTS + 1):
                 url = checked_url(text, allow_private=self._allow_private)
                 with web_errors(shown_url(url)):
@@ -226,7 +228,7 @@ class WebSource:
 
 async def post_json(
     url: str,
-    document: Mapping[str, Any],
+    document: str,
     *,
     allow_private: bool = False,
     seconds: float = 10.0,
@@ -234,16 +236,16 @@ async def post_json(
     first_wait: float = 1.0,
     tls: ssl.SSLContext | None = None,
 ) -> None:
-    """Return when the server has taken `document` (any 2xx); redirects are not followed.
+    """Return when the server has taken `document`, a JSON text (any 2xx); redirects are not followed.
 
     Repeated, with growing waits, while the server is away or busy. StorageUnavailable in the end, or at once for
     any other answer; RefusedPath for an address that is not public, unless allowed.
     """
     target = checked_url(url, allow_private=allow_private)
-    body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    body = document.encode()
 
     async def once() -> None:
-        async with make_client(allow_private=allow_private, seconds=seconds, tls=tls) as client:
+        async with make_client(anywhere if allow_private else is_public, seconds=seconds, tls=tls) as client:
             with web_errors(shown_url(target)):
                 request = client.build_request(
                     "POST", target, content=body, headers={"Content-Type": "application/json"}
