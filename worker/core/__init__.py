@@ -1,0 +1,1 @@
+"""The values of Leveret and the rules over them. Nothing here does I/O."""

@@ -1,0 +1,148 @@
+"""One try at a job, how it can end, and what is reported of it while it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+    from worker.core.job import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try: which job, the how-manieth of its round, and the token that fences it.
+
+    `epoch` grows with every claim of the job by anybody, `number` only with charged failures: an
+    attempt that was interrupted has the same number as its successor, and another epoch.
+    """
+
+    job: Job
+    round: int
+    number: int
+    epoch: int
+    worker: str
+    lease_seconds: float
+    started_at: datetime
+
+    @property
+    def scratch_name(self) -> str:
+        """Return the name of this attempt's scratch folder, unique over all attempts."""
+        return f"{self.job.job_id}.{self.epoch}"
+
+    @property
+    def publish_folder(self) -> str:
+        """Return the folder under a destination that holds this attempt's immutable files."""
+        return f"e{self.epoch}"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an attempt failed, as people see it: one line, the class of the error, who saw it."""
+
+    message: str
+    error_type: str
+    worker: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The job is done and recorded, by us now or by somebody before us: ack."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """A transient failure: a copy waits `delay` seconds in its delay queue, then the original is acked."""
+
+    delay: float
+    failure: Failure
+    round: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """No further try: nack without requeue, into the dead-letter queue."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Defer:
+    """Not here or not now, charged to nobody: a copy waits in `media.defer`, then the original is acked."""
+
+    reason: str
+    refused_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """The job belongs elsewhere: a copy under its real lane, priority and id, then the original is acked."""
+
+    job_id: str
+    lane: str
+    priority: str
+
+
+@dataclass(frozen=True, slots=True)
+class Requeue:
+    """Give the delivery back as it is (our own shutdown, a delivery that raced in): nack with requeue."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The job was cancelled and recorded so: ack."""
+
+
+Outcome: TypeAlias = Completed | Retry | Dead | Defer | Forward | Requeue | Cancelled
+"""How a delivery is settled: a closed set, matched with `assert_never`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a job is. `percent` is None where no honest figure exists; `fps` and `speed` are the tool's."""
+
+    percent: float | None = None
+    task: str | None = None
+    fps: float | None = None
+    speed: float | None = None
+    eta_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A produced file.
+
+    `path` is the staged file, `uri` where it goes, `role` what it is to a reader: `file`, `segment`,
+    `init`, `playlist`, `manifest`, `subtitle`, `poster`, `storyboard`, `log`. `immutable` files live in the
+    attempt's own folder and never change; `manifest` ones are made visible last.
+    """
+
+    role: str
+    path: Path
+    uri: str
+    media_type: str
+    bytes: int
+    sha256: str
+    duration: float | None = None
+    immutable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a successful attempt has to say for the record.
+
+    `deletions` are external URIs that may go once the record stands. `facts` are what tasks noted
+    (media facts, warnings of tools), `task_seconds` one figure a task, in order.
+    """
+
+    artifacts: tuple[Artifact, ...] = ()
+    manifest_url: str | None = None
+    thumbnail_url: str | None = None
+    deletions: tuple[str, ...] = ()
+    facts: dict[str, object] = field(default_factory=dict)
+    total_seconds: float = 0.0
+    task_seconds: tuple[tuple[str, float], ...] = ()

@@ -1,0 +1,158 @@
+"""The errors of Leveret: the class says what happened, its branch whether it may pass.
+
+LeveretError
+├── Permanent                 trying again cannot help: the job is dead at once
+│   ├── InvalidJob            the message is no job, with every reason
+│   ├── BadInput              a source is not what it claims to be
+│   ├── RefusedPath           a path or URI lies outside what jobs may touch
+│   ├── IdReused              this id belongs to another job
+│   ├── Unserved              no living worker can do what the job requires
+│   └── CrashLoop             the job took its worker down too often
+├── Transient                 it may pass: retried with growing delays, counted
+│   ├── SourceMissing         a source is not there (a mount may come back)
+│   ├── ToolFailed            a tool ended with an error
+│   ├── ToolStalled           a tool made no progress
+│   ├── TimedOut              a task or the job ran out of time
+│   ├── VerificationFailed    what was made is not what was promised
+│   └── StorageUnavailable    a destination or a remote source failed
+├── Infrastructure            this host is sick: charged to no job
+│   ├── DiskFull              scratch or destination has no space
+│   ├── MountMissing          a root is not mounted
+│   ├── ToolMissing           a program is not installed or does not start
+│   ├── DatabaseUnavailable   the database does not answer
+│   └── BrokerUnavailable     the broker does not answer
+├── Interrupted               we were told to stop: charged to no job
+│   ├── ShuttingDown          the worker is going down
+│   ├── LeaseLost             another worker owns the job now
+│   └── JobCancelled          somebody cancelled the job
+└── Misconfigured             the person at the keyboard must act: wrong
+                              credentials, a database behind on migrations
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class LeveretError(Exception):
+    """Whatever this project raises on purpose; `str()` is one line that a person can act on."""
+
+
+class Permanent(LeveretError):
+    """Trying again cannot help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with a message: where (`tasks[0].data.sources`), and what."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        """Return `path: message`, or the message alone when the whole document is meant."""
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
+class InvalidJob(Permanent):
+    """The message is no job; `problems` holds every reason, in the order of the document."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(map(str, self.problems)))
+
+
+class BadInput(Permanent):
+    """A source is no media, is damaged, or is not what its name says."""
+
+
+class RefusedPath(Permanent):
+    """A path or URI that jobs may not touch."""
+
+
+class IdReused(Permanent):
+    """The id of this message belongs to a job with another body."""
+
+
+class Unserved(Permanent):
+    """Every living worker of the lane has refused the job for too long."""
+
+
+class CrashLoop(Permanent):
+    """The job's attempts ended without a word too often."""
+
+
+class Transient(LeveretError):
+    """What may pass by itself."""
+
+
+class SourceMissing(Transient):
+    """A source does not exist now."""
+
+
+class ToolFailed(Transient):
+    """A tool ended with an error that says nothing about the input."""
+
+
+class ToolStalled(Transient):
+    """A tool was alive but made no progress."""
+
+
+class TimedOut(Transient):
+    """A task or the job ran out of its time."""
+
+
+class VerificationFailed(Transient):
+    """An output is not what was promised."""
+
+
+class StorageUnavailable(Transient):
+    """A storage refused or failed, after its own retries."""
+
+
+class Infrastructure(LeveretError):
+    """This host, or what it leans on, is sick."""
+
+
+class DiskFull(Infrastructure):
+    """No space is left."""
+
+
+class MountMissing(Infrastructure):
+    """A folder that must be there is not there."""
+
+
+class ToolMissing(Infrastructure):
+    """A program is not installed here, or does not start."""
+
+
+class DatabaseUnavailable(Infrastructure):
+    """The database does not answer."""
+
+
+class BrokerUnavailable(Infrastructure):
+    """The broker does not answer, or did not confirm."""
+
+
+class Interrupted(LeveretError):
+    """We were told to stop."""
+
+
+class ShuttingDown(Interrupted):
+    """The worker is going down and gives the job back."""
+
+
+class LeaseLost(Interrupted):
+    """The job is no longer ours."""
+
+
+class JobCancelled(Interrupted):
+    """Somebody cancelled the job."""
+
+
+class Misconfigured(LeveretError):
+    """The person who started us must act; the message says how."""

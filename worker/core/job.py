@@ -1,0 +1,134 @@
+"""The job: what every accepted message becomes, and the pydantic models of its envelope."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints
+
+from worker.core.errors import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ID_PATTERN: Final = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$"
+MAX_TASKS: Final = 100
+SECRET_KEYS: Final = frozenset({"token", "password", "secret"})
+
+JobId = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
+Priority = Literal["high", "normal", "low"]
+Lane = Literal["cpu", "nvenc", "qsv", "vaapi", "visualize"]
+Text = Annotated[str, StringConstraints(max_length=500)]
+Place = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+
+
+class Model(BaseModel):
+    """The base of every wire model: frozen, and unknown fields are refused by name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=False, validate_by_name=True)
+
+
+class Envelope(Model):
+    """What a canonical message says beside its tasks."""
+
+    job_id: JobId | None = Field(
+        None, description="The job's id; else the message's `message_id`, else one is assigned."
+    )
+    job_title: Text = Field(
+        "", validation_alias=AliasChoices("job_title", "job_name"), description="What people call the job."
+    )
+    priority: Priority | None = Field(None, description="Which queue of its lane the job waits in.")
+    lane: Lane | None = Field(None, description="Which workers take it; by default derived from its tasks.")
+    destination: Place | None = Field(None, description="Where relative outputs go; by default storage URL/job id/.")
+    timeout: float | None = Field(None, gt=0, le=30 * 86400, description="Seconds that the whole job may take.")
+    callback_url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$", max_length=2048)] | None = Field(
+        None, description="Where the final record is POSTed."
+    )
+
+
+class TaskMessage(Model):
+    """One task of a canonical message."""
+
+    module: Annotated[str, StringConstraints(min_length=1, max_length=100)]
+    data: dict[str, Any] = Field(default_factory=dict)
+
+
+class JobMessage(Envelope):
+    """The canonical message."""
+
+    tasks: list[TaskMessage] = Field(min_length=1, max_length=MAX_TASKS)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    """One task as the message states it: the module's name, its data, and where the data stood."""
+
+    module: str
+    data: Mapping[str, Any]
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a worker runs. Frozen; equal jobs came from messages that mean the same.
+
+    `priority` and `lane` are None where the publisher left the choice to us. `facts` go into the record
+    as they are (a transcode message's `movie_id`).
+    """
+
+    job_id: str
+    title: str
+    tasks: tuple[TaskSpec, ...]
+    dialect: str
+    priority: str | None = None
+    lane: str | None = None
+    destination: str | None = None
+    timeout: float | None = None
+    callback_url: str | None = None
+    facts: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Return every secret text in the tasks' data: no log, record, error or event may show them."""
+        return tuple(text for task in self.tasks for text in _secrets(task.data))
+
+    def document(self) -> dict[str, Any]:
+        """Return the job as a canonical message, without its secrets: what the database keeps."""
+        envelope = {
+            "job_id": self.job_id,
+            "job_title": self.title,
+            "priority": self.priority,
+            "lane": self.lane,
+            "destination": self.destination,
+            "timeout": self.timeout,
+            "callback_url": self.callback_url,
+        }
+        tasks = [{"module": task.module, "data": _without_secrets(task.data)} for task in self.tasks]
+        return {key: value for key, value in envelope.items() if value is not None} | {"tasks": tasks}
+
+
+def _secrets(value: object) -> tuple[str, ...]:
+    match value:
+        case dict():
+            own = tuple(str(item) for key, item in value.items() if key in SECRET_KEYS and item)
+            return own + tuple(text for item in value.values() for text in _secrets(item))
+        case list():
+            return tuple(text for item in value for text in _secrets(item))
+        case _:
+            return ()
+
+
+def _without_secrets(value: Any) -> Any:
+    match value:
+        case dict():
+            return {key: _without_secrets(item) for key, item in value.items() if key not in SECRET_KEYS}
+        case list():
+            return [_without_secrets(item) for item in value]
+        case _:
+            return value
+
+
+def id_problem(job_id: str) -> Problem:
+    """Return the problem with an id that does not match the pattern."""
+    return Problem("job_id", f"{job_id[:140]!r} is no id: 1 to 128 letters, digits, '.', '_' or '-', no leading dot")

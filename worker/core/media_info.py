@@ -1,0 +1,80 @@
+"""What a media file is, as values; `worker.media.probe` reads them from ffprobe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from fractions import Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """One stream. Fields that its kind does not have are None.
+
+    `kind` is ffprobe's: video, audio, subtitle, data, attachment. `frame_rate` is the average one, exact
+    (30000/1001). `sample_aspect` is the shape of a pixel (1 when unknown), `rotation` degrees clockwise to
+    show it upright (0, 90, 180, 270). `start`, `duration` are seconds.
+    """
+
+    index: int
+    kind: str
+    codec: str
+    language: str | None = None
+    title: str | None = None
+    duration: float | None = None
+    start: float | None = None
+    frames: int | None = None
+    width: int | None = None
+    height: int | None = None
+    frame_rate: Fraction | None = None
+    sample_aspect: Fraction | None = None
+    rotation: int = 0
+    pixel_format: str | None = None
+    field_order: str | None = None
+    color_transfer: str | None = None
+    color_primaries: str | None = None
+    color_space: str | None = None
+    channels: int | None = None
+    sample_rate: int | None = None
+    bitrate_bps: int | None = None
+    profile: str | None = None
+    attached_picture: bool = False
+    dispositions: frozenset[str] = frozenset()
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class MediaInfo:
+    """A media file: its container, seconds, bytes, and streams in file order."""
+
+    container: str
+    duration: float | None
+    start: float
+    bytes: int
+    bitrate_bps: int | None
+    streams: tuple[StreamInfo, ...]
+    chapters: int = 0
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    def of_kind(self, kind: str) -> tuple[StreamInfo, ...]:
+        """Return the streams of one kind, cover art left out of the videos."""
+        return tuple(s for s in self.streams if s.kind == kind and not s.attached_picture)
+
+    @property
+    def video(self) -> StreamInfo | None:
+        """Return the first real video stream."""
+        videos = self.of_kind("video")
+        return videos[0] if videos else None
+
+    @property
+    def audio(self) -> tuple[StreamInfo, ...]:
+        """Return the audio streams."""
+        return self.of_kind("audio")
+
+    @property
+    def subtitles(self) -> tuple[StreamInfo, ...]:
+        """Return the subtitle streams."""
+        return self.of_kind("subtitle")

@@ -1,0 +1,135 @@
+"""The records that people and programs read: jobs, attempts, artifacts, workers, refusals."""
+
+from __future__ import annotations
+
+from datetime import datetime  # noqa: TC003 - pydantic reads it at run time
+from typing import Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+State: TypeAlias = Literal["queued", "running", "publishing", "retrying", "completed", "dead", "cancelled"]
+TERMINAL: frozenset[str] = frozenset({"completed", "dead", "cancelled"})
+STATES: tuple[State, ...] = ("queued", "running", "publishing", "retrying", "completed", "dead", "cancelled")
+AttemptOutcome: TypeAlias = Literal["completed", "failed", "crashed", "cancelled", "interrupted", "deferred"]
+WorkerStatus: TypeAlias = Literal["startup", "idle", "in_progress", "paused", "draining", "offline"]
+Wanted: TypeAlias = Literal["run", "pause", "drain"]
+
+
+class Record(BaseModel):
+    """The base of the records: frozen."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class ProgressRecord(Record):
+    """How far a job is."""
+
+    percent: float | None = None
+    task: str | None = None
+    fps: float | None = None
+    speed: float | None = None
+    eta_seconds: float | None = None
+
+
+class AttemptRecord(Record):
+    """One try. `number` grows with charged failures, `epoch` with every claim."""
+
+    number: int
+    round: int
+    epoch: int
+    worker: str
+    started_at: datetime
+    ended_at: datetime | None = None
+    outcome: AttemptOutcome | None = None
+    error: str | None = None
+    error_type: str | None = None
+
+
+class ArtifactRecord(Record):
+    """One published file; `duration` seconds, where it has one."""
+
+    role: str
+    uri: str
+    media_type: str
+    bytes: int
+    sha256: str
+    duration: float | None = None
+
+
+class JobRecord(Record):
+    """All that is known of a job."""
+
+    job_id: str
+    title: str
+    state: State
+    round: int
+    lane: str
+    priority: str
+    dialect: str
+    attempts: list[AttemptRecord] = Field(default_factory=list)
+    progress: ProgressRecord = ProgressRecord()
+    artifacts: list[ArtifactRecord] = Field(default_factory=list)
+    manifest_url: str | None = None
+    thumbnail_url: str | None = None
+    error: str | None = None
+    error_type: str | None = None
+    facts: dict[str, Any] = Field(default_factory=dict)
+    metrics: dict[str, Any] = Field(default_factory=dict)
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    document: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def is_terminal(self) -> bool:
+        """Return whether nothing will happen to the job by itself any more."""
+        return self.state in TERMINAL
+
+
+class Hardware(Record):
+    """What a host measures of itself; percentages 0 to 100."""
+
+    cpu_percent: float = 0.0
+    ram_percent: float = 0.0
+    disk_free_bytes: int = 0
+    cores: int = 0
+    architecture: str = ""
+
+
+class WorkerRecord(Record):
+    """One worker as it last told of itself; `seen_at` is the database's clock."""
+
+    worker_id: str
+    hostname: str
+    pid: int
+    version: str
+    status: WorkerStatus
+    job_id: str | None = None
+    job_title: str | None = None
+    lanes: list[str] = Field(default_factory=list)
+    capabilities: dict[str, Any] = Field(default_factory=dict)
+    hardware: Hardware = Hardware()
+    problem: str | None = None
+    seen_at: datetime | None = None
+
+
+class RefusalRecord(Record):
+    """A message that never became a job: why, and enough of it to know it again."""
+
+    refusal_id: str
+    message_id: str | None
+    body_sha256: str
+    excerpt: str
+    error: str
+    error_type: str
+    problems: list[str]
+    worker: str
+    refused_at: datetime
+
+
+class OptionSet(Record):
+    """Stored options of one module."""
+
+    module: str
+    name: str
+    options: dict[str, Any]

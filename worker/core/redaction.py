@@ -1,0 +1,27 @@
+"""One way in which secrets leave every text that people may see."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+HIDDEN: Final = "[hidden]"
+_USERINFO: Final = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*://)[^/\s@'\"]*@")
+_QUERY: Final = re.compile(
+    r"(?i)([?&](?:[a-z0-9_.-]*(?:token|signature|secret|password|credential|key)[a-z0-9_.-]*)=)[^&\s'\"]+"
+)
+_AUTHORIZATION: Final = re.compile(r"(?i)(authorization\s*[:=]\s*)(?:(?:bearer|basic|token)\s+)?\S+")
+
+
+def redact(text: str, secrets: Iterable[str] = ()) -> str:
+    """Return `text` without the given secrets, and without userinfo, tokens in queries and authorisation."""
+    for secret in sorted(set(secrets), key=len, reverse=True):
+        if secret:
+            text = text.replace(secret, HIDDEN).replace(quote(secret, safe=""), HIDDEN)
+    text = _USERINFO.sub(rf"\1{HIDDEN}@", text)
+    text = _QUERY.sub(rf"\1{HIDDEN}", text)
+    return _AUTHORIZATION.sub(rf"\1{HIDDEN}", text)

@@ -1,0 +1,190 @@
+"""The names and arguments of everything that stands in the broker. Pure: `infra.provision` declares it.
+
+Safety-critical settings are queue arguments, so that a fresh broker without policies drops nothing.
+Arguments are those of RabbitMQ's quorum-queue and dead-letter guides; broker.md has the measurements.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+JOBS: Final = "media.jobs"
+UNROUTED: Final = "media.unrouted"
+DEAD_EXCHANGE: Final = "media.dlx"
+DEAD_QUEUE: Final = "media.dlq"
+DEFER: Final = "media.defer"
+EVENTS: Final = "media.events"
+
+LANES: Final = ("cpu", "nvenc", "qsv", "vaapi", "visualize")
+PRIORITIES: Final = ("high", "normal", "low")
+DEFAULT_LANE: Final = "cpu"
+DEFAULT_PRIORITY: Final = "normal"
+DEFAULT_DELAYS: Final = (30.0, 120.0, 600.0)
+DEFER_SECONDS: Final = 5.0
+
+HEADER_ATTEMPT: Final = "x-attempt"
+HEADER_ROUND: Final = "x-round"
+HEADER_MAX_ATTEMPTS: Final = "x-max-attempts"
+HEADER_LAST_ERROR: Final = "x-last-error"
+HEADER_ERROR_TYPE: Final = "x-error-type"
+HEADER_LAST_WORKER: Final = "x-last-worker"
+HEADER_FAILED_AT: Final = "x-failed-at"
+HEADER_FIRST_QUEUED_AT: Final = "x-first-queued-at"
+HEADER_LANE: Final = "x-lane"
+HEADER_REFUSED_BY: Final = "x-refused-by"
+HEADER_DEATH: Final = "x-death"
+
+DEATH_HEADERS: Final = (
+    HEADER_DEATH,
+    "x-first-death-exchange",
+    "x-first-death-queue",
+    "x-first-death-reason",
+    "x-last-death-exchange",
+    "x-last-death-queue",
+    "x-last-death-reason",
+    "x-delivery-count",
+    "x-acquired-count",
+)
+"""What the broker wrote: stripped from every copy we publish, for 3.13 and older drop a cycle they see."""
+
+COUNT_HEADERS: Final = (
+    HEADER_ATTEMPT,
+    HEADER_ROUND,
+    HEADER_LAST_ERROR,
+    HEADER_ERROR_TYPE,
+    HEADER_LAST_WORKER,
+    HEADER_FAILED_AT,
+    HEADER_REFUSED_BY,
+)
+"""What we wrote of earlier attempts: stripped when a dead job is replayed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A durable exchange."""
+
+    name: str
+    type: str
+    arguments: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A durable quorum queue."""
+
+    name: str
+    arguments: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """`queue` receives what `exchange` gets under `routing_key`."""
+
+    exchange: str
+    queue: str
+    routing_key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """All that must stand, in the order of declaration: what catches the dead comes first."""
+
+    exchanges: tuple[Exchange, ...]
+    queues: tuple[Queue, ...]
+    bindings: tuple[Binding, ...]
+
+
+def queue_of(lane: str, priority: str) -> str:
+    """Return the name of the queue that holds the jobs of `lane` at `priority`."""
+    return f"media.{lane}.{priority}"
+
+
+def routing_key(lane: str, priority: str) -> str:
+    """Return the routing key on `media.jobs` that leads to `queue_of(lane, priority)`."""
+    return f"{lane}.{priority}"
+
+
+def route_of(queue: str) -> tuple[str, str]:
+    """Return (lane, priority) of a job queue's name; ValueError for any other name."""
+    parts = queue.split(".")
+    if len(parts) != 3 or parts[0] != "media" or parts[1] not in LANES or parts[2] not in PRIORITIES:  # noqa: PLR2004 - media.<lane>.<priority>
+        raise ValueError(f"{queue} is no job queue")
+    return parts[1], parts[2]
+
+
+def queues_of(lanes: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the queues of `lanes` in the order in which an idle worker asks them: priority first."""
+    return tuple(queue_of(lane, priority) for priority in PRIORITIES for lane in lanes)
+
+
+def retry_name(delay: float) -> str:
+    """Return the name of the exchange and queue for one delay in seconds: `media.retry.30s`.
+
+    The delay is in the name, so that another setting makes another queue instead of a refused one.
+    """
+    return f"media.retry.{delay:g}s"
+
+
+def _waiting(name: str, seconds: float) -> tuple[Exchange, Queue, Binding]:
+    """Return a delay step: quorum queues expire at the head only, so every delay has a queue of its own."""
+    arguments = {
+        "x-queue-type": "quorum",
+        "x-message-ttl": round(seconds * 1000),
+        "x-dead-letter-exchange": JOBS,
+        "x-dead-letter-strategy": "at-least-once",
+        "x-overflow": "reject-publish",
+    }
+    return Exchange(name, "fanout"), Queue(name, arguments), Binding(name, name)
+
+
+def topology(delays: tuple[float, ...] = DEFAULT_DELAYS, defer_seconds: float = DEFER_SECONDS) -> Topology:
+    """Return everything that Leveret needs in a broker, for these retry delays (seconds)."""
+    dead = Queue(DEAD_QUEUE, {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000})
+    jobs = tuple(
+        Queue(
+            queue_of(lane, priority),
+            {
+                "x-queue-type": "quorum",
+                "x-dead-letter-exchange": DEAD_EXCHANGE,
+                "x-dead-letter-strategy": "at-least-once",
+                "x-overflow": "reject-publish",
+                "x-delivery-limit": 20,
+            },
+        )
+        for lane in LANES
+        for priority in PRIORITIES
+    )
+    steps = [_waiting(retry_name(delay), delay) for delay in delays] + [
+        _waiting(defer_name(defer_seconds), defer_seconds)
+    ]
+    exchanges = (
+        Exchange(DEAD_EXCHANGE, "topic"),
+        Exchange(UNROUTED, "fanout"),
+        Exchange(JOBS, "topic", {"alternate-exchange": UNROUTED}),
+        Exchange(EVENTS, "topic"),
+        *(exchange for exchange, _, _ in steps),
+    )
+    bindings = (
+        Binding(DEAD_EXCHANGE, DEAD_QUEUE, "#"),
+        Binding(UNROUTED, queue_of(DEFAULT_LANE, DEFAULT_PRIORITY)),
+        *(Binding(JOBS, queue_of(lane, p), routing_key(lane, p)) for lane in LANES for p in PRIORITIES),
+        *(binding for _, _, binding in steps),
+    )
+    return Topology(exchanges, (dead, *jobs, *(queue for _, queue, _ in steps)), bindings)
+
+
+def defer_name(seconds: float = DEFER_SECONDS) -> str:
+    """Return the name of the exchange and queue where a job waits that nobody is charged for."""
+    return DEFER if seconds == DEFER_SECONDS else f"{DEFER}.{seconds:g}s"
+
+
+def lane_of(requirements: frozenset[str]) -> str:
+    """Return the lane that serves `requirements` (`encoder:h264_nvenc`, `tool:gource`, …)."""
+    for suffix in ("nvenc", "qsv", "vaapi"):
+        if any(name.startswith("encoder:") and name.endswith(f"_{suffix}") for name in requirements):
+            return suffix
+    return "visualize" if "tool:gource" in requirements else DEFAULT_LANE

@@ -1,0 +1,183 @@
+"""The plug-in API: what a task is, and all that it may touch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+
+from pydantic import BaseModel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from worker.core.command import Exit, Pipeline
+    from worker.core.media_info import MediaInfo
+
+ParamsT = TypeVar("ParamsT", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class FileUse:
+    """A file that a task will read, write or remove: where its data says so, and the location as written.
+
+    `overwrite` says that a written file may replace one that exists.
+    """
+
+    path: str
+    location: str
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """All files of a task, so that the whole job can be judged before its first task runs.
+
+    `reads` must exist or be made by an earlier task, `writes` are made, `removes` are gone afterwards (for
+    the tasks that follow).
+    """
+
+    reads: tuple[FileUse, ...] = ()
+    writes: tuple[FileUse, ...] = ()
+    removes: tuple[FileUse, ...] = ()
+
+
+class Lookup(Protocol):
+    """What a task may ask before anything runs."""
+
+    async def option_set(self, module: str, name: str) -> Mapping[str, Any]:
+        """Return a stored option set; InvalidJob names it and the nearest ones when there is none."""
+        ...
+
+    def tool(self, name: str) -> str:
+        """Return the path of the program `name` (`ffmpeg`, `mkvmerge`, …); ToolMissing when there is none."""
+        ...
+
+    async def run(self, pipeline: Pipeline) -> tuple[Exit, ...]:
+        """Return how a short tool run (a question, bounded to 30 s) ended."""
+        ...
+
+
+class TaskContext(Lookup, Protocol):
+    """All that a running task may touch."""
+
+    @property
+    def job_id(self) -> str:
+        """Return the id of the job."""
+        ...
+
+    @property
+    def attempt_folder(self) -> str:
+        """Return the name of the folder that this attempt's immutable many-file outputs live under."""
+        ...
+
+    async def input(self, location: str) -> Path:
+        """Return the local path of a file to read: staged by an earlier task, on the NAS, or fetched.
+
+        Raises SourceMissing, RefusedPath, StorageUnavailable.
+        """
+        ...
+
+    def output(
+        self,
+        location: str,
+        *,
+        role: str = "file",
+        media_type: str | None = None,
+        immutable: bool = False,
+        duration: float | None = None,
+    ) -> Path:
+        """Return the local path to write; what stands there at the end of the job is published at `location`.
+
+        The name keeps the suffix of `location`. Call it again for the same location to add what is known later
+        (the `duration`).
+        """
+        ...
+
+    def scratch(self, name: str) -> Path:
+        """Return a path for this task alone; it is never published, and gone with the attempt."""
+        ...
+
+    def exists(self, location: str) -> bool:
+        """Return whether `location` is staged by this job."""
+        ...
+
+    def withdraw(self, location: str) -> bool:
+        """Forget a staged file; return whether there was one."""
+        ...
+
+    def delete_after(self, location: str) -> None:
+        """Delete an external file once the job is recorded as completed."""
+        ...
+
+    async def run(
+        self,
+        pipeline: Pipeline,
+        on_line: Callable[[str], None] | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> tuple[Exit, ...]:
+        """Return how every stage ended; `on_line` gets each line of the last stage's standard output.
+
+        Raises ToolStalled, TimedOut (of the job or of `timeout`, seconds), ToolMissing, Interrupted. A tool that
+        failed by itself is no exception here: look at the exits.
+        """
+        ...
+
+    async def probe(self, path: Path) -> MediaInfo:
+        """Return what a media file is; BadInput when it is none."""
+        ...
+
+    def report(self, fraction: float | None, *, fps: float | None = None, speed: float | None = None) -> None:
+        """Tell how much of this task is done, 0 to 1, or None where no honest figure exists."""
+        ...
+
+    def note(self, key: str, value: object) -> None:
+        """Put a JSON value into the job's record under `facts`."""
+        ...
+
+    def warn(self, message: str) -> None:
+        """Put a warning into the job's record and the log."""
+        ...
+
+    def set_urls(self, *, manifest: str | None = None, thumbnail: str | None = None) -> None:
+        """Say which outputs (locations) the record's `manifest_url` and `thumbnail_url` mean."""
+        ...
+
+
+class Task(ABC, Generic[ParamsT]):
+    """One kind of work. Subclass it, name it by an entry point of the group `leveret.tasks`."""
+
+    module: ClassVar[str]
+    """The name in messages."""
+    params: ClassVar[type[BaseModel]]
+    """The model of the task's data; `model_config` should forbid extra fields."""
+    weight: ClassVar[float] = 1.0
+    """This task's share of the job's progress, relative to the others'."""
+
+    def files(self, params: ParamsT) -> Files:
+        """Return the files that `params` names."""
+        del params
+        return Files()
+
+    def requires(self, params: ParamsT) -> frozenset[str]:
+        """Return the capabilities that a worker must have: `encoder:libx265`, `tool:mkvmerge`, …."""
+        del params
+        return frozenset()
+
+    async def prepare(self, params: ParamsT, lookup: Lookup) -> ParamsT:
+        """Return `params` with all that must be looked up (option sets); refuse what cannot run here or anywhere.
+
+        Raises InvalidJob or BadInput. Called for every task before the first one runs.
+        """
+        del lookup
+        return params
+
+    @abstractmethod
+    async def run(self, params: ParamsT, context: TaskContext) -> None:
+        """Do the work. Raise an error of `worker.core.errors`; return only when the outputs are proved."""
+
+    async def cleanup(self, params: ParamsT, context: TaskContext) -> None:
+        """Release what `run` took beside scratch; called once for each task that began, however it ended."""
+        del params, context

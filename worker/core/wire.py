@@ -1,0 +1,130 @@
+"""Foreign JSON made safe: bounded before it is parsed, and its faults told as `Problem`s with paths.
+
+The bounds are messages.md's: 1 MiB, 32 deep, no repeated key. Two more come from what lies behind us:
+PostgreSQL's text holds no NUL, and neither database nor broker carries half a surrogate pair.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from worker.core.errors import InvalidJob, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pydantic import ValidationError
+
+MAX_BODY_BYTES: Final = 1024 * 1024
+MAX_DEPTH: Final = 32
+
+_STRUCTURE: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
+_UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
+
+
+def parse(body: bytes) -> Any:
+    """Return the JSON value in `body`.
+
+    Raises InvalidJob when it is too large, too deep, not UTF-8, not JSON, repeats a key, or holds a
+    number or a text that no database here can store.
+    """
+    if len(body) > MAX_BODY_BYTES:
+        raise _refusal(f"the message is {len(body)} bytes; at most {MAX_BODY_BYTES} are accepted")
+    if _depth(body) > MAX_DEPTH:
+        raise _refusal(f"the message is nested deeper than {MAX_DEPTH} levels")
+    try:
+        value = json.loads(body.decode("utf-8-sig"), object_pairs_hook=_unique, parse_constant=_no_constant)
+    except UnicodeDecodeError as error:
+        raise _refusal(f"the message is not UTF-8: byte {error.start} cannot be decoded") from error
+    except json.JSONDecodeError as error:
+        raise _refusal(f"not JSON: {error.msg} at line {error.lineno} column {error.colno}") from error
+    except ValueError as error:  # the hooks below, and integers of more than 4,300 digits
+        raise _refusal(str(error).split(";", 1)[0]) from error
+    if problems := tuple(_unstorable(value, "")):
+        raise InvalidJob(problems)
+    return value
+
+
+def _refusal(message: str) -> InvalidJob:
+    return InvalidJob([Problem("", message)])
+
+
+def _depth(body: bytes) -> int:
+    """Return how deep brackets nest outside strings; enough to keep the recursive parser safe."""
+    depth = deepest = 0
+    for match in _STRUCTURE.finditer(body):
+        first = match.group()[0]
+        if first in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif first in b"]}":
+            depth -= 1
+    return deepest
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        seen: set[str] = set()
+        repeated = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]  # add() returns None on purpose
+        raise ValueError(f"the key {repeated[:100]!r} stands twice in one object")
+    return value
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"not JSON: {name} is no number")
+
+
+def _unstorable(value: object, path: str) -> Iterable[Problem]:
+    match value:
+        case str() if _UNSTORABLE.search(value):
+            yield Problem(path, "holds a NUL or half of a surrogate pair")
+        case float() if not math.isfinite(value):
+            yield Problem(path, "is too large a number")
+        case int() if abs(value) >= 2**63:
+            yield Problem(path, "is too large a number")
+        case dict():
+            for key, item in value.items():
+                if _UNSTORABLE.search(key):
+                    yield Problem(path, "has a key that holds a NUL or half of a surrogate pair")
+                else:
+                    yield from _unstorable(item, f"{path}.{key}" if path else key)
+        case list():
+            for index, item in enumerate(value):
+                yield from _unstorable(item, f"{path}[{index}]")
+        case _:
+            pass
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return `; did you mean 'x'?` for the known name nearest to `name`, or nothing when none is near."""
+    matches = difflib.get_close_matches(name[:100], sorted(known), n=1)
+    return f"; did you mean {matches[0]!r}?" if matches else ""
+
+
+def problems_of(error: ValidationError, prefix: str, known: Iterable[str] = ()) -> tuple[Problem, ...]:
+    """Return pydantic's complaints as problems under `prefix`, unknown fields with the nearest of `known`."""
+    names = tuple(known)
+    return tuple(_problem(item, prefix, names) for item in error.errors(include_url=False))
+
+
+def _problem(item: Any, prefix: str, known: tuple[str, ...]) -> Problem:
+    location = [part for part in item["loc"] if not _is_union_tag(part)]
+    path = prefix
+    for part in location:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
+    if item["type"] == "extra_forbidden":
+        return Problem(path, f"unknown field{nearest(str(location[-1]), known)}")
+    if item["type"] == "missing":
+        return Problem(path, "is missing")
+    message = item["msg"].removeprefix("Value error, ")
+    return Problem(path, message[:1].lower() + message[1:])
+
+
+def _is_union_tag(part: object) -> bool:
+    """Return whether pydantic put the name of a union's member into the path, which no author wrote."""
+    return isinstance(part, str) and (part.endswith("]") or part in {"str", "int", "float", "bool"})

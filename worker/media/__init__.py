@@ -1,0 +1,1 @@
+"""Specifications become commands, tool texts become values. Nothing here does I/O."""

@@ -1,0 +1,90 @@
+"""The modules that jobs may name, found by entry points of the group `leveret.tasks`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any
+
+from pydantic import AliasChoices, BaseModel, ValidationError
+
+from worker.core.errors import InvalidJob, Misconfigured, Problem
+from worker.core.task import Task
+from worker.core.wire import nearest, problems_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from worker.core.job import TaskSpec
+
+GROUP = "leveret.tasks"
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """Every known task by its module's name."""
+
+    tasks: Mapping[str, Task[Any]] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, points: Iterable[EntryPoint] | None = None) -> Registry:
+        """Return the installed tasks. Misconfigured for a plug-in that is broken or doubled: it stops the start."""
+        tasks: dict[str, Task[Any]] = {}
+        for point in entry_points(group=GROUP) if points is None else points:
+            task = _loaded(point)
+            if task.module in tasks:
+                raise Misconfigured(
+                    f"two plug-ins are named {task.module!r}: {type(tasks[task.module]).__module__} and {point.value};"
+                    " uninstall one of them"
+                )
+            tasks[task.module] = task
+        return cls(tasks)
+
+    def parse(self, spec: TaskSpec) -> tuple[Task[Any], BaseModel]:
+        """Return the task that `spec` names and its validated data; InvalidJob with every problem."""
+        task = self.tasks.get(spec.module)
+        if task is None:
+            path = spec.path.removesuffix(".data")
+            raise InvalidJob([Problem(path, f"unknown module {spec.module[:100]!r}{nearest(spec.module, self.tasks)}")])
+        try:
+            return task, task.params.model_validate(dict(spec.data))
+        except ValidationError as error:
+            raise InvalidJob(problems_of(error, spec.path, field_names(task.params))) from error
+
+
+def field_names(model: type[BaseModel]) -> set[str]:
+    """Return the names of the fields of `model` and of the models inside it, as publishers may write them."""
+    names: set[str] = set()
+    for name, info in model.model_fields.items():
+        names.add(name)
+        for alias in (info.alias, info.validation_alias):
+            match alias:
+                case AliasChoices():
+                    names |= {str(choice) for choice in alias.choices}
+                case str():
+                    names.add(alias)
+                case _:
+                    pass
+        names |= {inner for part in _models_in(info.annotation) for inner in field_names(part)}
+    return names
+
+
+def _models_in(annotation: object) -> Iterable[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in getattr(annotation, "__args__", ()):
+        yield from _models_in(argument)
+
+
+def _loaded(point: EntryPoint) -> Task[Any]:
+    try:
+        found = point.load()
+    except (ImportError, AttributeError, SyntaxError) as error:
+        raise Misconfigured(f"the plug-in {point.name!r} ({point.value}) does not load: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, Task)):
+        raise Misconfigured(f"the plug-in {point.name!r} ({point.value}) is no subclass of worker.Task")
+    if getattr(found, "module", None) != point.name:
+        raise Misconfigured(
+            f"the plug-in {point.name!r} ({point.value}) calls its module {getattr(found, 'module', None)!r}"
+        )
+    return found()

@@ -1,0 +1,1 @@
+"""The modules that a job may name, one file each."""
