@@ -127,7 +127,7 @@ def test_a_frame_is_its_header_and_three_bytes_a_pixel() -> None:
     ],
 )
 def test_only_equal_streams_of_whole_frames_are_a_proof(
-    real: bytes, virtual: bytes, identical: bool, reason: str
+    real: bytes, virtual: bytes, *, identical: bool, reason: str
 ) -> None:
     verdict = judge(real, virtual, size=SIZE)
     assert verdict.identical is identical
