@@ -27,8 +27,8 @@ LATEST = 253_402_300_799
 # Gource's texts are single lines on a screen; longer names would be cut by the frame's edge anyway.
 LONGEST_NAME = 200
 
-_HEADER = re.compile(rb"(-?\d{1,19}) ([^\n]*)(?:\n(:.*))?", re.DOTALL)
-_CHANGE = re.compile(rb":\d+ \d+ [0-9a-f]+ [0-9a-f]+ ([A-Z])\d*")
+_HEADER = re.compile(rb"(-?\d{1,19}) ([^\n]*)")
+_CHANGE = re.compile(rb"\n?:\d+ \d+ [0-9a-f]+ [0-9a-f]+ ([A-Z])\d*")
 _DATE = re.compile(
     r"(\d{4})-(\d{2})-(\d{2})(?: (\d{2}):(\d{2})(?::(\d{2}))?)?(?: ?(Z|[+-]\d{2}(?::?\d{2})?))?",
 )
@@ -169,36 +169,33 @@ def _zone(text: str | None) -> timezone:
 def _commits(raw: bytes) -> Iterator[Commit]:
     """Yield every commit in the order of the log.
 
-    With `-z` the log is `header LF :meta NUL path NUL :meta NUL path NUL header …`, and a commit without changes is
-    `header NUL`. A path is what follows a meta, whatever it holds, so that no name can pose as a header.
+    With `-z` the log is `header NUL LF meta NUL path NUL meta NUL path NUL header NUL …`, where a meta begins with `:`;
+    a commit without changes is its header alone. A path is what follows a meta, whatever it holds, so that no name
+    can pose as anything else.
     """
     tokens = iter(raw.split(b"\0"))
     header: tuple[int, str] | None = None
     changes: list[Change] = []
-    for token in tokens:
-        meta = token
-        if not token.startswith(b":"):
-            if not token:
-                continue
+    for token in filter(None, tokens):
+        if not token.startswith((b":", b"\n:")):
             if header is not None:
                 yield Commit(*header, tuple(changes))
-            header, meta = _header(token)
-            changes = []
-        if meta:
-            changes.extend(_changes(meta, tokens))
-        if changes and header is None:
+            header, changes = _header(token), []
+        elif header is None:
             raise MalformedLog("git's log has a change before its first commit")
+        else:
+            changes.extend(_changes(token, tokens))
     if header is not None:
         yield Commit(*header, tuple(changes))
 
 
-def _header(token: bytes) -> tuple[tuple[int, str], bytes]:
-    """Return the time and author of a commit, and the first meta that follows in the same token, if any."""
+def _header(token: bytes) -> tuple[int, str]:
+    """Return the time and the author of a commit."""
     found = _HEADER.fullmatch(token)
     if found is None:
         raise MalformedLog(f"git's log has no commit where one was expected: {token[:40]!r}")
     time = min(max(int(found[1]), EARLIEST), LATEST)
-    return (time, _clean(found[2]) or "Unknown"), found[3] or b""
+    return time, _clean(found[2]) or "Unknown"
 
 
 def _changes(meta: bytes, tokens: Iterator[bytes]) -> Iterator[Change]:

@@ -34,9 +34,9 @@ def meta(letter: str) -> bytes:
 
 def entry(time: int, author: str | bytes, *changes: tuple[str, str | bytes]) -> bytes:
     name = author.encode() if isinstance(author, str) else author
-    head = str(time).encode() + b" " + name
+    head = str(time).encode() + b" " + name + b"\0"
     if not changes:
-        return head + b"\0"
+        return head
     body = b"".join(
         meta(letter) + b"\0" + (path.encode() if isinstance(path, str) else path) + b"\0" for letter, path in changes
     )
@@ -53,7 +53,7 @@ def test_every_kind_of_change_has_its_letter() -> None:
 
 
 def test_a_rename_is_a_deletion_and_an_addition() -> None:
-    raw = b"5 Ada\n" + meta("R100") + b"\0from\0to\0" + meta("C75") + b"\0source\0copy\0"
+    raw = b"5 Ada\0\n" + meta("R100") + b"\0from\0to\0" + meta("C75") + b"\0source\0copy\0"
     assert custom_log(read_log(raw)) == "5|Ada|D|from\n5|Ada|A|to\n5|Ada|A|copy\n"
 
 
@@ -68,7 +68,7 @@ def test_commits_out_of_order_are_sorted_and_equal_times_keep_their_order() -> N
 
 
 def test_a_submodule_is_a_file() -> None:
-    raw = b"7 Ada\n" + f":000000 160000 {ZERO} {BLOB} A".encode() + b"\0vendor/lib\0"
+    raw = b"7 Ada\0\n" + f":000000 160000 {ZERO} {BLOB} A".encode() + b"\0vendor/lib\0"
     assert custom_log(read_log(raw)) == "7|Ada|A|vendor/lib\n"
 
 
@@ -106,10 +106,10 @@ def test_times_that_gources_calendar_cannot_hold_are_moved_to_its_ends(time: int
     [
         b"fatal: not a git repository",
         meta("A") + b"\0x\0",
-        b"7 Ada\n" + meta("A"),
-        b"7 Ada\n" + meta("A") + b"\0",
-        b"7 Ada\n" + meta("R100") + b"\0only one\0",
-        b"7 Ada\n:100644 A\0x\0",
+        b"7 Ada\0\n" + meta("A"),
+        b"7 Ada\0\n" + meta("A") + b"\0",
+        b"7 Ada\0\n" + meta("R100") + b"\0only one\0",
+        b"7 Ada\0\n:100644 A\0x\0",
     ],
 )
 def test_what_is_not_gits_log_is_one_classified_error(raw: bytes) -> None:
