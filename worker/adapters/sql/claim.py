@@ -70,7 +70,9 @@ async def _locked(connection: AsyncConnection, job_id: str) -> Row[*tuple[Any, .
     return (await connection.execute(select(*_SEEN).where(jobs.c.job_id == job_id).with_for_update())).one_or_none()
 
 
-async def _decided(connection: AsyncConnection, request: ClaimRequest, policy: Policy, row: Row[*tuple[Any, ...]]) -> Claim:
+async def _decided(
+    connection: AsyncConnection, request: ClaimRequest, policy: Policy, row: Row[*tuple[Any, ...]]
+) -> Claim:
     charges = _Charges(row.round, row.failures, row.crashes)
     match row.state:
         case "completed" | "cancelled":
@@ -95,7 +97,9 @@ def _seconds(now: datetime, then: datetime) -> int:
     return max(1, round((then - now).total_seconds()))
 
 
-async def _succeeded(connection: AsyncConnection, request: ClaimRequest, policy: Policy, row: Row[*tuple[Any, ...]]) -> Claim:
+async def _succeeded(
+    connection: AsyncConnection, request: ClaimRequest, policy: Policy, row: Row[*tuple[Any, ...]]
+) -> Claim:
     """Return the claim of a job whose worker fell silent: its attempt is charged as a crash."""
     job_id = request.job.job_id
     crash = CrashLoop(f"the attempt ended without a word; its worker {row.owner} let the lease run out")

@@ -79,7 +79,10 @@ def blank() -> dict[str, Any]:
 
 
 def job_record(
-    row: Row[*tuple[Any, ...]], attempts: Iterable[Row[*tuple[Any, ...]]] = (), artifacts: Iterable[Row[*tuple[Any, ...]]] = (), document: Any = None
+    row: Row[*tuple[Any, ...]],
+    attempts: Iterable[Row[*tuple[Any, ...]]] = (),
+    artifacts: Iterable[Row[*tuple[Any, ...]]] = (),
+    document: Any = None,
 ) -> JobRecord:
     """Return the record of a job from its row and those of its attempts and artifacts."""
     plain = ("percent", "task", "fps", "speed", "eta_seconds")
