@@ -44,14 +44,14 @@ class Bench:
         await self._set(job_id, not_before=moment(-0.001))
 
     async def _set(self, job_id: str, **values: object) -> None:
-        async def work(connection) -> None:
-            await connection.execute(update(jobs).where(jobs.c.job_id == job_id).values(**values))
+        def work(connection) -> None:
+            connection.execute(update(jobs).where(jobs.c.job_id == job_id).values(**values))
 
         await self.repository._database.write(work)
 
     async def column(self, job_id: str, name: str):
-        async def work(connection):
-            return (await connection.execute(select(jobs.c[name]).where(jobs.c.job_id == job_id))).scalar_one()
+        def work(connection):
+            return (connection.execute(select(jobs.c[name]).where(jobs.c.job_id == job_id))).scalar_one()
 
         return await self.repository._database.read(work)
 

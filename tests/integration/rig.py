@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import aio_pika
+import httpx
 import pika
 from aio_pika import DeliveryMode, Message
 
@@ -145,9 +146,10 @@ def document(**fields: Any) -> dict[str, Any]:
 class Broker:
     """The test's own hands on the broker."""
 
-    def __init__(self, channel: aio_pika.abc.AbstractChannel, url: str) -> None:
+    def __init__(self, channel: aio_pika.abc.AbstractChannel, url: str, management_url: str) -> None:
         self.channel = channel
         self.url = url
+        self.management_url = management_url
 
     async def publish(self, body: bytes | dict[str, Any], key: str = "cpu.normal", **properties: Any) -> None:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -164,12 +166,16 @@ class Broker:
 
         await asyncio.to_thread(send)
 
-    async def consumers(self, queue: str, wanted: int, seconds: float = 5) -> None:
-        """Return when a queue has `wanted` consumers; a quorum queue tells of a change a moment later."""
+    async def consumers(self, wanted: int, seconds: float = 10) -> None:
+        """Return when the broker's table of consumers has `wanted` rows, one a queue that a worker waits on.
+
+        A quorum queue's own count is no witness: it keeps a cancelled consumer until its last message is settled.
+        """
         deadline = time.monotonic() + seconds
-        while (await self.channel.declare_queue(queue, passive=True)).declaration_result.consumer_count != wanted:
-            assert time.monotonic() < deadline, f"{queue} never had {wanted} consumers"
-            await asyncio.sleep(0.02)
+        async with httpx.AsyncClient() as client:
+            while len(found := (await client.get(f"{self.management_url}api/consumers")).json()) != wanted:
+                assert time.monotonic() < deadline, f"the broker has {len(found)} consumers, not {wanted}"
+                await asyncio.sleep(0.05)
 
     async def waiting(self, queue: str) -> int:
         """Return the messages that are ready in a queue."""
@@ -199,7 +205,7 @@ class Broker:
 
 
 @asynccontextmanager
-async def broker_hands(url: str) -> AsyncIterator[Broker]:
+async def broker_hands(url: str, management_url: str) -> AsyncIterator[Broker]:
     connection = await aio_pika.connect(url)
     async with connection:
         channel = await connection.channel()
@@ -214,4 +220,4 @@ async def broker_hands(url: str) -> AsyncIterator[Broker]:
         for binding in wanted.bindings:
             target = await channel.get_queue(binding.queue, ensure=False)
             await target.bind(binding.exchange, binding.routing_key)
-        yield Broker(channel, url)
+        yield Broker(channel, url, management_url)

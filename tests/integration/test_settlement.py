@@ -38,8 +38,9 @@ async def repository(tmp_path):
 
 
 @pytest.fixture
-async def broker(provisioned_broker):
-    async with broker_hands(provisioned_broker) as hands:
+async def broker(provisioned_broker, services):
+    management = services.environment()["RABBITMQ_MANAGEMENT_URL"]
+    async with broker_hands(provisioned_broker, management) as hands:
         yield hands
 
 
@@ -66,7 +67,7 @@ async def test_a_job_is_acknowledged_after_its_output_stands_and_its_row_says_co
     record = await rig.repository.job(job["job_id"])
     assert record.state == "completed"
     (artifact,) = record.artifacts
-    assert Path(artifact.uri.removeprefix("file://")).read_text() == "hello"
+    assert (rig.storage / job["job_id"] / "out.txt").read_text() == "hello"
     assert artifact.bytes == 5
     assert record.manifest_url is not None
     assert rig.steps.index("recorded") < rig.steps.index("settling")
@@ -201,17 +202,17 @@ async def test_a_redelivery_of_a_completed_job_is_acknowledged_without_running(r
 
 async def test_a_live_lease_elsewhere_defers(rig, broker, repository, provisioned_broker, tmp_path):
     other = Rig(provisioned_broker, repository, tmp_path, worker_id="tester-2")
-    release = asyncio.Event()
+    started, release = asyncio.Event(), asyncio.Event()
 
     async def on_run(_context):
+        started.set()
         await release.wait()
 
     other.task.on_run = on_run
     job = document()
     await broker.publish(job)
     running = asyncio.create_task(other.one())
-    while not other.task.runs:
-        await asyncio.sleep(0.01)
+    await started.wait()
     await broker.publish(job)
     settlement = await rig.one()
     assert isinstance(settlement.outcome, Defer)
@@ -243,8 +244,8 @@ async def die_after_the_claim(rig: Rig, delivery) -> None:
     request = ClaimRequest(decode(delivery.body), digest, rig.worker_id, 5.0, "cpu", "normal")
     assert isinstance(await rig.repository.claim(request, rig.policy), Granted)
 
-    async def run_out(connection):
-        await connection.execute(update(jobs).values(lease_until=moment(-1)))
+    def run_out(connection):
+        connection.execute(update(jobs).values(lease_until=moment(-1)))
 
     await rig.repository._database.write(run_out)
     await rig.link.reset()
@@ -352,21 +353,21 @@ async def test_an_idle_worker_takes_the_highest_priority_first(rig, broker):
 
 async def test_a_consumer_exists_only_while_the_worker_is_idle(rig, broker):
     async def on_run(_context):
-        await broker.consumers(queue_of("cpu", "normal"), 0)
+        await broker.consumers(0)
 
     rig.task.on_run = on_run
     waiting = asyncio.create_task(rig.one())
-    await broker.consumers(queue_of("cpu", "normal"), 1)
+    await broker.consumers(3)
     await broker.publish(document())
     assert isinstance((await waiting).outcome, Completed)
 
 
 async def test_a_cancelled_wait_leaves_no_consumer_and_loses_no_message(rig, broker):
     waiting = asyncio.create_task(rig.consumer.next())
-    await broker.consumers(queue_of("cpu", "normal"), 1)
+    await broker.consumers(3)
     waiting.cancel()
     await asyncio.wait({waiting})
-    await broker.consumers(queue_of("cpu", "normal"), 0)
+    await broker.consumers(0)
     job = document()
     await broker.publish(job)
     assert (await rig.one()).job_id == job["job_id"]

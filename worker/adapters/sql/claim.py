@@ -18,8 +18,7 @@ from worker.core.policy import failure_of
 from worker.core.ports import Buried, Claim, ClaimRequest, Finished, Granted, Waiting
 
 if TYPE_CHECKING:
-    from sqlalchemy import Row
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from sqlalchemy import Connection, Row
 
     from worker.core.policy import Policy
 
@@ -49,30 +48,28 @@ _SEEN = (
 """What the decision needs; not the document, which may be a megabyte."""
 
 
-async def claim(connection: AsyncConnection, request: ClaimRequest, policy: Policy) -> Claim:
+def claim(connection: Connection, request: ClaimRequest, policy: Policy) -> Claim:
     """Return whether the job is the worker's, and if not, why; IdReused when the id has another body."""
     job_id = request.job.job_id
-    row = await _locked(connection, job_id)
+    row = _locked(connection, job_id)
     if row is None:
         first_round = min(max(request.round_header, 1), _LAST_ROUND)
-        if await _inserted(connection, request, first_round):
-            return await _grant(connection, request, policy, 0, _Charges(first_round, 0, 0))
-        row = await _locked(connection, job_id)
+        if _inserted(connection, request, first_round):
+            return _grant(connection, request, policy, 0, _Charges(first_round, 0, 0))
+        row = _locked(connection, job_id)
         if row is None:
             return Waiting("another worker is just recording it")
     if row.digest != request.digest and not (row.state == "cancelled" and not row.digest):
         raise IdReused(f"the id {job_id} belongs to a job with another body, which is {row.state}")
-    return await _decided(connection, request, policy, row)
+    return _decided(connection, request, policy, row)
 
 
-async def _locked(connection: AsyncConnection, job_id: str) -> Row[*tuple[Any, ...]] | None:
+def _locked(connection: Connection, job_id: str) -> Row[*tuple[Any, ...]] | None:
     """Return the job's row; PostgreSQL locks it, SQLite's transaction already holds the whole database."""
-    return (await connection.execute(select(*_SEEN).where(jobs.c.job_id == job_id).with_for_update())).one_or_none()
+    return connection.execute(select(*_SEEN).where(jobs.c.job_id == job_id).with_for_update()).one_or_none()
 
 
-async def _decided(
-    connection: AsyncConnection, request: ClaimRequest, policy: Policy, row: Row[*tuple[Any, ...]]
-) -> Claim:
+def _decided(connection: Connection, request: ClaimRequest, policy: Policy, row: Row[*tuple[Any, ...]]) -> Claim:
     charges = _Charges(row.round, row.failures, row.crashes)
     match row.state:
         case "completed" | "cancelled":
@@ -81,41 +78,39 @@ async def _decided(
             message = row.error or "it is dead"
             return Buried(Failure(message, row.error_type or "", row.error_worker or "", row.error_attempt or 0), False)
         case "dead":
-            await connection.execute(update(jobs).where(jobs.c.job_id == request.job.job_id).values(**new_round()))
-            return await _grant(connection, request, policy, row.epoch, _Charges(row.round + 1, 0, 0))
+            connection.execute(update(jobs).where(jobs.c.job_id == request.job.job_id).values(**new_round()))
+            return _grant(connection, request, policy, row.epoch, _Charges(row.round + 1, 0, 0))
         case "retrying" if row.not_before is not None and row.not_before > row.now:
             return Waiting(f"its retry is due in {_seconds(row.now, row.not_before)} s")
         case "running" | "publishing" if row.lease_until is not None and row.lease_until > row.now:
             return Waiting(f"{row.owner} holds it for {_seconds(row.now, row.lease_until)} s more")
         case "running" | "publishing":
-            return await _succeeded(connection, request, policy, row)
+            return _succeeded(connection, request, policy, row)
         case _:
-            return await _grant(connection, request, policy, row.epoch, charges)
+            return _grant(connection, request, policy, row.epoch, charges)
 
 
 def _seconds(now: datetime, then: datetime) -> int:
     return max(1, round((then - now).total_seconds()))
 
 
-async def _succeeded(
-    connection: AsyncConnection, request: ClaimRequest, policy: Policy, row: Row[*tuple[Any, ...]]
-) -> Claim:
+def _succeeded(connection: Connection, request: ClaimRequest, policy: Policy, row: Row[*tuple[Any, ...]]) -> Claim:
     """Return the claim of a job whose worker fell silent: its attempt is charged as a crash."""
     job_id = request.job.job_id
     crash = CrashLoop(f"the attempt ended without a word; its worker {row.owner} let the lease run out")
-    await close_attempt(connection, job_id, row.epoch, "crashed", str(crash), type(crash).__name__)
+    close_attempt(connection, job_id, row.epoch, "crashed", str(crash), type(crash).__name__)
     charges = _Charges(row.round, row.failures + 1, row.crashes + 1)
     charged = {"failures": charges.failures, "crashes": charges.crashes}
     if row.cancel_requested:
-        await connection.execute(update(jobs).where(jobs.c.job_id == job_id).values(**(ended("cancelled") | charged)))
+        connection.execute(update(jobs).where(jobs.c.job_id == job_id).values(**(ended("cancelled") | charged)))
         return Finished("cancelled")
     if charges.crashes >= policy.max_crashes or charges.failures >= policy.max_attempts:
         failure = failure_of(_crash_loop(charges, policy, row.owner), row.owner, charges.failures)
-        await connection.execute(
+        connection.execute(
             update(jobs).where(jobs.c.job_id == job_id).values(**(ended("dead") | charged | blame(failure)))
         )
         return Buried(failure, fresh=True)
-    return await _grant(connection, request, policy, row.epoch, charges)
+    return _grant(connection, request, policy, row.epoch, charges)
 
 
 def _crash_loop(charges: _Charges, policy: Policy, owner: str) -> CrashLoop:
@@ -125,16 +120,14 @@ def _crash_loop(charges: _Charges, policy: Policy, owner: str) -> CrashLoop:
     return CrashLoop(f"its last attempt, {charges.failures} of {policy.max_attempts}, ended without a word on {owner}")
 
 
-async def _inserted(connection: AsyncConnection, request: ClaimRequest, first_round: int) -> bool:
+def _inserted(connection: Connection, request: ClaimRequest, first_round: int) -> bool:
     """Return whether the row of an unknown job is new; False when another claim was faster."""
     values = fresh_row(request.job, request.digest, request.lane, request.priority) | {"round": first_round}
     statement = upsert(connection, jobs).values(**values).on_conflict_do_nothing().returning(jobs.c.job_id)
-    return (await connection.execute(statement)).one_or_none() is not None
+    return connection.execute(statement).one_or_none() is not None
 
 
-async def _grant(
-    connection: AsyncConnection, request: ClaimRequest, policy: Policy, epoch: int, charges: _Charges
-) -> Granted:
+def _grant(connection: Connection, request: ClaimRequest, policy: Policy, epoch: int, charges: _Charges) -> Granted:
     """Return the attempt under the next epoch, recorded.
 
     The header counts where the database knows less (it was set up anew), within the same round; at most so far
@@ -144,7 +137,7 @@ async def _grant(
     if request.round_header == charges.round:
         failures = max(failures, min(request.attempt_header, policy.max_attempts - 1))
     job_id = request.job.job_id
-    await connection.execute(
+    connection.execute(
         update(jobs)
         .where(jobs.c.job_id == job_id)
         .values(
@@ -165,7 +158,7 @@ async def _grant(
             **no_progress(),
         )
     )
-    inserted = await connection.execute(
+    inserted = connection.execute(
         insert(attempts)
         .values(
             job_id=job_id,

@@ -10,8 +10,7 @@ from worker.adapters.sql.schema import LIVE, attempts, jobs, moment
 from worker.core.errors import LeaseLost
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Row
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from sqlalchemy import ColumnElement, Connection, Row
 
     from worker.core.attempt import Attempt, Failure
 
@@ -24,19 +23,19 @@ def owned(attempt: Attempt) -> ColumnElement[bool]:
     return (jobs.c.job_id == attempt.job.job_id) & (jobs.c.epoch == attempt.epoch) & jobs.c.state.in_(LIVE)
 
 
-async def fenced(
-    connection: AsyncConnection, attempt: Attempt, values: dict[str, Any], *returning: ColumnElement[Any]
+def fenced(
+    connection: Connection, attempt: Attempt, values: dict[str, Any], *returning: ColumnElement[Any]
 ) -> Row[*tuple[Any, ...]]:
     """Return `returning` of the attempt's job after setting `values`; LeaseLost when it is not ours."""
     statement = update(jobs).where(owned(attempt)).values(**values).returning(jobs.c.state, *returning)
-    row = (await connection.execute(statement)).one_or_none()
+    row = connection.execute(statement).one_or_none()
     if row is None:
         raise LeaseLost(f"the job {attempt.job.job_id} is not ours any more (epoch {attempt.epoch})")
     return row
 
 
-async def close_attempt(
-    connection: AsyncConnection,
+def close_attempt(
+    connection: Connection,
     job_id: str,
     epoch: int,
     outcome: str | ColumnElement[str],
@@ -44,7 +43,7 @@ async def close_attempt(
     error_type: str | None = None,
 ) -> None:
     """Write how the open attempt under `epoch` ended."""
-    await connection.execute(
+    connection.execute(
         update(attempts)
         .where((attempts.c.job_id == job_id) & (attempts.c.epoch == epoch) & attempts.c.ended_at.is_(None))
         .values(outcome=outcome, error=error, error_type=error_type, ended_at=moment())

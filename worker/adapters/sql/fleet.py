@@ -16,12 +16,12 @@ from worker.core.record import TERMINAL, Wanted, WorkerRecord
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from sqlalchemy import Connection
 
     from worker.core.attempt import Attempt
 
 
-async def beat(connection: AsyncConnection, worker: WorkerRecord) -> Wanted:
+def beat(connection: Connection, worker: WorkerRecord) -> Wanted:
     """Store a heartbeat; return what people want of the worker.
 
     A drain ends with the process that it meant: the next one begins to run. A pause stays.
@@ -29,7 +29,7 @@ async def beat(connection: AsyncConnection, worker: WorkerRecord) -> Wanted:
     values: dict[str, Any] = worker.model_dump(exclude={"seen_at"}) | {"seen_at": moment()}
     statement = upsert(connection, workers).values(**values, wanted="run")
     drained = (statement.excluded.status == "startup") & (workers.c.wanted == "drain")
-    wanted = await connection.execute(
+    wanted = connection.execute(
         statement.on_conflict_do_update(
             index_elements=[workers.c.worker_id],
             set_={name: statement.excluded[name] for name in values if name != "worker_id"}
@@ -44,28 +44,28 @@ def _wanted(text: str) -> Wanted:
     return next((word for word in known if word == text), "run")
 
 
-async def list_workers(connection: AsyncConnection, offline_after: float) -> list[WorkerRecord]:
+def list_workers(connection: Connection, offline_after: float) -> list[WorkerRecord]:
     """Return the workers by name; those silent for `offline_after` seconds are `offline`."""
     silent = (workers.c.seen_at < moment(-offline_after)).label("silent")
-    rows = await connection.execute(select(workers, silent).order_by(workers.c.worker_id))
+    rows = connection.execute(select(workers, silent).order_by(workers.c.worker_id))
     return [worker_record(row, offline=bool(row.silent)) for row in rows]
 
 
-async def steer(connection: AsyncConnection, worker_id: str | None, wanted: Wanted) -> list[str]:
+def steer(connection: Connection, worker_id: str | None, wanted: Wanted) -> list[str]:
     """Ask one worker, or all; return the ids asked."""
     statement = update(workers).values(wanted=wanted).returning(workers.c.worker_id)
     if worker_id is not None:
         statement = statement.where(workers.c.worker_id == worker_id)
-    return sorted((await connection.execute(statement)).scalars())
+    return sorted(connection.execute(statement).scalars())
 
 
-async def keep(
-    connection: AsyncConnection, attempt: Attempt, folder: str, files: Sequence[dict[str, Any]], seconds: float
+def keep(
+    connection: Connection, attempt: Attempt, folder: str, files: Sequence[dict[str, Any]], seconds: float
 ) -> None:
     """Note that this attempt's files stay in `folder`, so that a retry on this worker need not make them again."""
-    await fenced(connection, attempt, {"owner": attempt.worker})
+    fenced(connection, attempt, {"owner": attempt.worker})
     values = {"epoch": attempt.epoch, "folder": folder, "artifacts": list(files), "expires_at": moment(seconds)}
-    await connection.execute(
+    connection.execute(
         upsert(connection, kept)
         .values(job_id=attempt.job.job_id, worker=attempt.worker, **values)
         .on_conflict_do_update(index_elements=[kept.c.job_id, kept.c.worker], set_=values)
@@ -82,46 +82,46 @@ _USELESS = or_(
 )
 
 
-async def find_kept(connection: AsyncConnection, job_id: str, worker: str) -> Kept | None:
+def find_kept(connection: Connection, job_id: str, worker: str) -> Kept | None:
     """Return what `worker` still has of a job that has not ended and ran nowhere else since."""
     found = select(kept).join(jobs, jobs.c.job_id == kept.c.job_id)
     found = found.where((kept.c.job_id == job_id) & (kept.c.worker == worker) & ~_USELESS)
-    row = (await connection.execute(found)).one_or_none()
+    row = connection.execute(found).one_or_none()
     return None if row is None else _kept(row)
 
 
-async def expired_kept(connection: AsyncConnection, worker: str) -> list[Kept]:
+def expired_kept(connection: Connection, worker: str) -> list[Kept]:
     """Return what `worker` need not keep any longer."""
     found = select(kept).join(jobs, jobs.c.job_id == kept.c.job_id).where((kept.c.worker == worker) & _USELESS)
-    return [_kept(row) for row in await connection.execute(found.order_by(kept.c.job_id))]
+    return [_kept(row) for row in connection.execute(found.order_by(kept.c.job_id))]
 
 
-async def kept_folders(connection: AsyncConnection) -> list[str]:
+def kept_folders(connection: Connection) -> list[str]:
     """Return every kept folder."""
-    return list((await connection.execute(select(kept.c.folder).order_by(kept.c.folder))).scalars())
+    return list(connection.execute(select(kept.c.folder).order_by(kept.c.folder)).scalars())
 
 
-async def drop_kept(connection: AsyncConnection, job_id: str, worker: str | None) -> None:
+def drop_kept(connection: Connection, job_id: str, worker: str | None) -> None:
     """Forget what one worker, or every one, keeps of a job."""
     statement = delete(kept).where(kept.c.job_id == job_id)
-    await connection.execute(statement if worker is None else statement.where(kept.c.worker == worker))
+    connection.execute(statement if worker is None else statement.where(kept.c.worker == worker))
 
 
 def _kept(row: Any) -> Kept:
     return Kept(row.job_id, row.epoch, row.worker, row.folder, tuple(row.artifacts))
 
 
-async def callback_done(connection: AsyncConnection, job_id: str, *, ok: bool) -> None:
+def callback_done(connection: Connection, job_id: str, *, ok: bool) -> None:
     """Note how the callback of an ended job went."""
-    await connection.execute(
+    connection.execute(
         update(jobs)
         .where((jobs.c.job_id == job_id) & (jobs.c.callback_state == "pending"))
         .values(callback_state="done" if ok else "failed")
     )
 
 
-async def pending_callbacks(connection: AsyncConnection, older_than_seconds: float) -> list[str]:
+def pending_callbacks(connection: Connection, older_than_seconds: float) -> list[str]:
     """Return jobs that ended at least so long ago and whose callback is still due, oldest first."""
     due = (jobs.c.callback_state == "pending") & (jobs.c.finished_at <= moment(-older_than_seconds))
-    rows = await connection.execute(select(jobs.c.job_id).where(due).order_by(jobs.c.finished_at))
+    rows = connection.execute(select(jobs.c.job_id).where(due).order_by(jobs.c.finished_at))
     return list(rows.scalars())

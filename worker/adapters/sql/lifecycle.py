@@ -25,49 +25,49 @@ from worker.core.record import TERMINAL
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from sqlalchemy import Connection
 
     from worker.core.attempt import Attempt, Failure, Progress, Result
     from worker.core.job import Job
 
 
-async def submit(connection: AsyncConnection, job: Job, digest: str, lane: str, priority: str) -> None:
+def submit(connection: Connection, job: Job, digest: str, lane: str, priority: str) -> None:
     """Insert a queued row; IdReused when the id exists."""
     values = fresh_row(job, digest, lane, priority)
-    inserted = await connection.execute(
+    inserted = connection.execute(
         upsert(connection, jobs).values(**values).on_conflict_do_nothing().returning(jobs.c.job_id)
     )
     if inserted.one_or_none() is None:
-        state = (await connection.execute(select(jobs.c.state).where(jobs.c.job_id == job.job_id))).scalar()
+        state = connection.execute(select(jobs.c.state).where(jobs.c.job_id == job.job_id)).scalar()
         raise IdReused(
             f"the id {job.job_id} exists and is {state or 'taken'}: use `retry {job.job_id}` or choose another id"
         )
 
 
-async def adopt(connection: AsyncConnection, digest: str, proposed_id: str, *, redelivered: bool) -> str:
+def adopt(connection: Connection, digest: str, proposed_id: str, *, redelivered: bool) -> str:
     """Return the id for a message without one; a redelivered body takes the newest that was stored for it."""
     if redelivered:
         newest = select(adoptions.c.job_id).where(adoptions.c.body_sha256 == digest)
         stored: str | None = (
-            await connection.execute(newest.order_by(adoptions.c.number.desc()).limit(1))
+            connection.execute(newest.order_by(adoptions.c.number.desc()).limit(1))
         ).scalar_one_or_none()
         if stored is not None:
             return stored
-    await connection.execute(insert(adoptions).values(body_sha256=digest, job_id=proposed_id, adopted_at=moment()))
+    connection.execute(insert(adoptions).values(body_sha256=digest, job_id=proposed_id, adopted_at=moment()))
     return proposed_id
 
 
-async def renew(connection: AsyncConnection, attempt: Attempt) -> Renewal:
+def renew(connection: Connection, attempt: Attempt) -> Renewal:
     """Extend the lease and read the cancel flag, in one statement."""
     # Once `publishing` is announced a cancel comes too late.
     wish = (jobs.c.cancel_requested & (jobs.c.state == "running")).label("wish")
-    row = await fenced(connection, attempt, {"lease_until": moment(attempt.lease_seconds)}, wish)
+    row = fenced(connection, attempt, {"lease_until": moment(attempt.lease_seconds)}, wish)
     return Renewal(cancel=bool(row.wish))
 
 
-async def report(connection: AsyncConnection, attempt: Attempt, progress: Progress) -> None:
+def report(connection: Connection, attempt: Attempt, progress: Progress) -> None:
     """Store progress where the job is still this attempt's."""
-    await connection.execute(
+    connection.execute(
         update(jobs)
         .where(owned(attempt))
         .values(
@@ -80,32 +80,32 @@ async def report(connection: AsyncConnection, attempt: Attempt, progress: Progre
     )
 
 
-async def announce(connection: AsyncConnection, attempt: Attempt, uris: Sequence[str]) -> None:
+def announce(connection: Connection, attempt: Attempt, uris: Sequence[str]) -> None:
     """Set `publishing` and keep the planned URIs; JobCancelled when a cancel came first."""
-    won = await connection.execute(
+    won = connection.execute(
         update(jobs)
         .where(owned(attempt) & ~jobs.c.cancel_requested)
         .values(state="publishing", lease_until=moment(attempt.lease_seconds))
         .returning(jobs.c.job_id)
     )
     if won.one_or_none() is None:
-        wish = await connection.execute(select(jobs.c.cancel_requested).where(owned(attempt)))
+        wish = connection.execute(select(jobs.c.cancel_requested).where(owned(attempt)))
         if wish.scalar_one_or_none():
             raise JobCancelled(f"the job {attempt.job.job_id} was cancelled before it was published")
         raise LeaseLost(f"the job {attempt.job.job_id} is not ours any more (epoch {attempt.epoch})")
     this = (attempts.c.job_id == attempt.job.job_id) & (attempts.c.epoch == attempt.epoch)
-    before = (await connection.execute(select(attempts.c.announced).where(this))).scalar_one()
-    await connection.execute(update(attempts).where(this).values(announced=list(dict.fromkeys([*before, *uris]))))
+    before = connection.execute(select(attempts.c.announced).where(this)).scalar_one()
+    connection.execute(update(attempts).where(this).values(announced=list(dict.fromkeys([*before, *uris]))))
 
 
-async def planned(connection: AsyncConnection, job_id: str) -> frozenset[str]:
+def planned(connection: Connection, job_id: str) -> frozenset[str]:
     """Return every URI that an attempt of this job announced or published."""
-    announced = await connection.execute(select(attempts.c.announced).where(attempts.c.job_id == job_id))
-    published = await connection.execute(select(artifacts.c.uri).where(artifacts.c.job_id == job_id))
+    announced = connection.execute(select(attempts.c.announced).where(attempts.c.job_id == job_id))
+    published = connection.execute(select(artifacts.c.uri).where(artifacts.c.job_id == job_id))
     return frozenset(uri for uris in announced.scalars() for uri in uris) | frozenset(published.scalars())
 
 
-async def complete(connection: AsyncConnection, attempt: Attempt, result: Result) -> tuple[str, ...]:
+def complete(connection: Connection, attempt: Attempt, result: Result) -> tuple[str, ...]:
     """Record the result; return announced URIs of earlier attempts that are no part of it."""
     job_id = attempt.job.job_id
     values: dict[str, Any] = ended("completed") | unblamed()
@@ -121,13 +121,13 @@ async def complete(connection: AsyncConnection, attempt: Attempt, result: Result
             "task_seconds": [{"task": task, "seconds": seconds} for task, seconds in result.task_seconds],
         },
     }
-    await fenced(connection, attempt, values)
-    await close_attempt(connection, job_id, attempt.epoch, "completed")
+    fenced(connection, attempt, values)
+    close_attempt(connection, job_id, attempt.epoch, "completed")
     if result.artifacts:
-        await connection.execute(insert(artifacts), _artifact_rows(job_id, result))
+        connection.execute(insert(artifacts), _artifact_rows(job_id, result))
     if attempt.epoch == 1:
         return ()
-    earlier = await connection.execute(
+    earlier = connection.execute(
         select(attempts.c.announced)
         .where((attempts.c.job_id == job_id) & (attempts.c.epoch < attempt.epoch))
         .order_by(attempts.c.epoch)
@@ -152,49 +152,47 @@ def _artifact_rows(job_id: str, result: Result) -> list[dict[str, Any]]:
     ]
 
 
-async def retry_later(connection: AsyncConnection, attempt: Attempt, failure: Failure, delay: float) -> None:
+def retry_later(connection: Connection, attempt: Attempt, failure: Failure, delay: float) -> None:
     """Record a charged failure; the job may be claimed again after `delay` seconds.
 
     A second is forgiven, so that a message whose time to live ran a little fast is not deferred for it.
     """
     values = ended_if_cancelled("retrying") | blame(failure)
     values |= {"failures": attempt.number, "not_before": moment(max(0.0, delay - 1.0))}
-    await fenced(connection, attempt, values)
-    await close_attempt(connection, attempt.job.job_id, attempt.epoch, "failed", failure.message, failure.error_type)
+    fenced(connection, attempt, values)
+    close_attempt(connection, attempt.job.job_id, attempt.epoch, "failed", failure.message, failure.error_type)
 
 
-async def bury(connection: AsyncConnection, attempt: Attempt, failure: Failure) -> None:
+def bury(connection: Connection, attempt: Attempt, failure: Failure) -> None:
     """Record the job dead."""
-    await fenced(connection, attempt, ended("dead") | blame(failure) | {"failures": attempt.number})
-    await close_attempt(connection, attempt.job.job_id, attempt.epoch, "failed", failure.message, failure.error_type)
+    fenced(connection, attempt, ended("dead") | blame(failure) | {"failures": attempt.number})
+    close_attempt(connection, attempt.job.job_id, attempt.epoch, "failed", failure.message, failure.error_type)
 
 
-async def release(connection: AsyncConnection, attempt: Attempt, outcome: str, reason: str) -> None:
+def release(connection: Connection, attempt: Attempt, outcome: str, reason: str) -> None:
     """Give the job back, charged to nobody."""
-    await fenced(connection, attempt, ended_if_cancelled("queued"))
-    await close_attempt(connection, attempt.job.job_id, attempt.epoch, outcome, reason)
+    fenced(connection, attempt, ended_if_cancelled("queued"))
+    close_attempt(connection, attempt.job.job_id, attempt.epoch, outcome, reason)
 
 
-async def confirm_cancel(connection: AsyncConnection, attempt: Attempt) -> None:
+def confirm_cancel(connection: Connection, attempt: Attempt) -> None:
     """Record the job cancelled."""
-    await fenced(connection, attempt, ended("cancelled"))
-    await close_attempt(connection, attempt.job.job_id, attempt.epoch, "cancelled")
+    fenced(connection, attempt, ended("cancelled"))
+    close_attempt(connection, attempt.job.job_id, attempt.epoch, "cancelled")
 
 
-async def deleted(connection: AsyncConnection, job_id: str) -> None:
+def deleted(connection: Connection, job_id: str) -> None:
     """Note that the deletions of a completed job are done."""
-    await connection.execute(
+    connection.execute(
         update(jobs).where((jobs.c.job_id == job_id) & (jobs.c.state == "completed")).values(pending_deletions=[])
     )
 
 
-async def bury_unclaimed(
-    connection: AsyncConnection, job: Job, digest: str, lane: str, priority: str, failure: Failure
-) -> None:
+def bury_unclaimed(connection: Connection, job: Job, digest: str, lane: str, priority: str, failure: Failure) -> None:
     """Record dead a job that no attempt ran; what has ended, is being run, or has another body stays as it is."""
-    await _ensure(connection, job, digest, lane, priority)
+    _ensure(connection, job, digest, lane, priority)
     idle = jobs.c.state.not_in((*TERMINAL, *LIVE)) | (jobs.c.state.in_(LIVE) & (jobs.c.lease_until <= moment()))
-    buried = await connection.execute(
+    buried = connection.execute(
         update(jobs)
         .where((jobs.c.job_id == job.job_id) & (jobs.c.digest == digest) & idle)
         .values(**(ended("dead") | blame(failure)))
@@ -202,17 +200,15 @@ async def bury_unclaimed(
     )
     epoch = buried.scalar_one_or_none()
     if epoch is not None:
-        await close_attempt(connection, job.job_id, epoch, "crashed", failure.message, failure.error_type)
+        close_attempt(connection, job.job_id, epoch, "crashed", failure.message, failure.error_type)
 
 
-async def decline(
-    connection: AsyncConnection, job: Job, digest: str, lane: str, priority: str, worker: str
-) -> Declined:
+def decline(connection: Connection, job: Job, digest: str, lane: str, priority: str, worker: str) -> Declined:
     """Note that `worker` cannot do the job; return who said so in all, and how long ago the first did."""
-    await _ensure(connection, job, digest, lane, priority)
+    _ensure(connection, job, digest, lane, priority)
     here = (jobs.c.job_id == job.job_id) & (jobs.c.digest == digest) & jobs.c.state.in_(("queued", "retrying"))
     row = (
-        await connection.execute(
+        connection.execute(
             select(jobs.c.refused_by, jobs.c.unserved_since, moment().label("now")).where(here).with_for_update()
         )
     ).one_or_none()
@@ -220,30 +216,30 @@ async def decline(
         return Declined(frozenset({worker}), 0.0)
     since = row.unserved_since or row.now
     names = sorted({*row.refused_by, worker})
-    await connection.execute(update(jobs).where(here).values(refused_by=names, unserved_since=since))
+    connection.execute(update(jobs).where(here).values(refused_by=names, unserved_since=since))
     return Declined(frozenset(names), max(0.0, (row.now - since).total_seconds()))
 
 
-async def _ensure(connection: AsyncConnection, job: Job, digest: str, lane: str, priority: str) -> None:
+def _ensure(connection: Connection, job: Job, digest: str, lane: str, priority: str) -> None:
     """Insert the row of a job that nobody has recorded yet."""
     values = fresh_row(job, digest, lane, priority)
-    await connection.execute(upsert(connection, jobs).values(**values).on_conflict_do_nothing())
+    connection.execute(upsert(connection, jobs).values(**values).on_conflict_do_nothing())
 
 
-async def request_cancel(connection: AsyncConnection, job_id: str) -> str:
+def request_cancel(connection: Connection, job_id: str) -> str:
     """Return the state after asking: a waiting or unknown job is cancelled at once."""
-    wish = await connection.execute(
+    wish = connection.execute(
         upsert(connection, jobs).values(**tombstone(job_id)).on_conflict_do_nothing().returning(jobs.c.state)
     )
     if (state := wish.scalar_one_or_none()) is not None:
         return str(state)
     waiting = jobs.c.state.in_(("queued", "retrying"))
-    cancelled = await connection.execute(
+    cancelled = connection.execute(
         update(jobs).where((jobs.c.job_id == job_id) & waiting).values(**ended("cancelled")).returning(jobs.c.state)
     )
     if (state := cancelled.scalar_one_or_none()) is not None:
         return str(state)
-    await connection.execute(
+    connection.execute(
         update(jobs).where((jobs.c.job_id == job_id) & (jobs.c.state == "running")).values(cancel_requested=True)
     )
-    return str((await connection.execute(select(jobs.c.state).where(jobs.c.job_id == job_id))).scalar_one())
+    return str(connection.execute(select(jobs.c.state).where(jobs.c.job_id == job_id)).scalar_one())
