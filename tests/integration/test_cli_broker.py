@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 
 import pytest
 from desk import message
@@ -35,8 +36,6 @@ def sha(body):
 
 def refuse(desk, body, *problems, message_id="by-message", kind="InvalidJob"):
     """Record a refusal as a worker does."""
-    from datetime import UTC, datetime  # noqa: PLC0415 - helper of these tests
-
     refusal = RefusalRecord(
         refusal_id=sha(body)[:8], message_id=message_id, body_sha256=sha(body), excerpt="", error="; ".join(problems),
         error_type=kind, problems=list(problems), worker="a-worker", refused_at=datetime.now(UTC),
@@ -228,6 +227,13 @@ def test_retry_publishes_a_queued_job_whose_message_was_lost(office, broker_url)
     assert office.claimed("mine", body).number == 1
 
 
+def test_retry_of_an_id_that_was_cancelled_before_it_came_is_refused(office):
+    office.type("cancel", "later")
+    answer = office.type("retry", "later")
+    assert answer.code == 1
+    assert "the database keeps no message of later" in answer.err
+
+
 def test_retry_leaves_a_queued_job_that_waits_its_turn(office, broker_url):
     assert office.type("submit", office.write("job.json", message("mine"))).code == 0
     answer = office.type("retry", "mine")
@@ -264,6 +270,13 @@ def test_the_dead_are_listed_with_their_reasons(office, broker_url):
     assert by_kind["refusal"]["sha256"] == sha(GARBAGE)
     table = office.type("dead", "list", "--limit", "1").out
     assert "… and 1 older ones" in table
+
+
+def test_a_body_that_was_refused_once_and_died_as_a_job_later_is_that_job(office, broker_url):
+    refuse(office, message("mine"), "unknown module 'echo'", message_id="mine")
+    buried(office, broker_url, "mine")
+    (entry,) = json.loads(office.type("dead", "list", "--json").out)
+    assert (entry["kind"], entry["reasons"]) == ("job", ["ffmpeg exited 1 after 3 s"])
 
 
 def test_the_newest_dead_message_is_shown_with_every_reason(office, broker_url):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +16,9 @@ from worker.core.job import TaskSpec
 from worker.core.record import OptionSet
 from worker.core.wire import nearest, parse
 from worker.settings import load
+
+if TYPE_CHECKING:
+    from worker.registry import Registry
 
 Module = Annotated[str, typer.Argument(metavar="MODULE", help="The module that the options are for.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The option set's name.")]
@@ -88,7 +91,7 @@ def put(
     if not 0 < len(name) <= MAX_NAME:
         raise typer.BadParameter(f"a name has 1 to {MAX_NAME} characters")
     value = options_in(parse((options or "").encode() if file is None else read_file(file)), module, name)
-    check_options(module, value)
+    check_options(app.registry(), module, value)
     option_set = OptionSet(module=module, name=name, options=value)
 
     async def command() -> None:
@@ -114,9 +117,8 @@ def options_in(value: Any, module: str, name: str) -> dict[str, Any]:
     return dict(value["options"])
 
 
-def check_options(module: str, options: dict[str, Any]) -> None:
+def check_options(registry: Registry, module: str, options: dict[str, Any]) -> None:
     """Return if the module is known and, for ffmpeg, its own model of a map takes the options."""
-    registry = app.registry()
     if module not in registry.tasks:
         raise CommandRefused(f"unknown module {module!r}{nearest(module, registry.tasks)}")
     if module != FFMPEG:
