@@ -15,6 +15,7 @@ from worker.core.errors import InvalidJob, Problem
 from worker.core.job import TaskSpec
 from worker.core.record import OptionSet
 from worker.core.wire import nearest, parse
+from worker.media.ffmpeg_options import Encoder, output_problems
 from worker.settings import load
 
 if TYPE_CHECKING:
@@ -118,7 +119,10 @@ def options_in(value: Any, module: str, name: str) -> dict[str, Any]:
 
 
 def check_options(registry: Registry, module: str, options: dict[str, Any]) -> None:
-    """Return if the module is known and, for ffmpeg, its own model of a map takes the options."""
+    """Return if the module is known and, for ffmpeg, its model takes the options and none names a file.
+
+    Which options an encoder has, only the ffmpeg that will run knows: the worker asks it.
+    """
     if module not in registry.tasks:
         raise CommandRefused(f"unknown module {module!r}{nearest(module, registry.tasks)}")
     if module != FFMPEG:
@@ -133,6 +137,9 @@ def check_options(registry: Registry, module: str, options: dict[str, Any]) -> N
         registry.parse(TaskSpec(module, probe, ""))
     except InvalidJob as error:
         raise InvalidJob(Problem(_own_path(item.path), item.message) for item in error.problems) from error
+    any_encoder = Encoder("", "", "", frozenset(options))
+    if problems := tuple(output_problems(options, None, any_encoder, "options")):
+        raise InvalidJob(problems)
 
 
 def _own_path(path: str) -> str:
