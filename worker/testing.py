@@ -60,10 +60,13 @@ def check_task(task: Task[Any], example: Mapping[str, Any]) -> None:
     kind = type(task)
     _require(bool(_MODULE.match(getattr(task, "module", ""))), f"{kind.__name__}.module is no plain lower-case name")
     _require(task.weight > 0, f"{task.module}: weight must be above 0")
-    for method in (task.prepare, task.run, task.cleanup):
-        _require(inspect.iscoroutinefunction(method), f"{task.module}: {method.__name__} must be async")
+    for name in ("prepare", "run", "cleanup"):
+        _require(inspect.iscoroutinefunction(getattr(task, name)), f"{task.module}: {name} must be async")
     _check_model(task, example)
-    params = Registry({task.module: task}).parse(TaskSpec(task.module, example, "data"))[1]
+    try:
+        _, params = Registry({task.module: task}).parse(TaskSpec(task.module, example, ""))
+    except InvalidJob as error:
+        raise AssertionError(f"{task.module}: the example itself is refused: {error}") from error
     document = params.model_dump(by_alias=True, mode="json")
     files = task.files(params)
     for use in (*files.reads, *files.writes, *files.removes):
@@ -79,11 +82,6 @@ def _check_model(task: Task[Any], example: Mapping[str, Any]) -> None:
     _require(issubclass(model, BaseModel), f"{task.module}: params is no pydantic model")
     _require(model.model_config.get("extra") == "forbid", f"{task.module}: params must forbid extra fields")
     json.dumps(model.model_json_schema())
-    try:
-        model.model_validate({**example, "no_such_field_": 1})
-    except ValidationError as error:
-        unknown = [item["loc"][-1] for item in error.errors(include_url=False) if item["type"] == "extra_forbidden"]
-        _require("no_such_field_" in unknown, f"{task.module}: the example itself is refused: {error}")
     for key in example:
         for odd in (None, True, -1, 1e300, "", "..", [], [None], {}, {"": None}):
             with suppress(ValidationError):  # whatever a publisher writes is accepted or refused, never a crash

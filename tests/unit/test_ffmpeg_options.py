@@ -121,7 +121,8 @@ def test_values_are_bounded(options, words):
     [
         "movie=/etc/passwd", "amovie=x", "subtitles=/x.srt", "ass=x", "drawtext=textfile=/etc/passwd", "lut3d=x.cube",
         "scale=1:1,movie=x", "null,[a]movie=x", "null;movie=x[out]", "mov'ie'=x", "m\\ovie=x", "movie@a=x",
-        "scale=w=1,sendcmd=f=x", "loudnorm=stats_file=x", "loudnorm=I=-23:7:x", "ladspa=file=x", "null,", "", "'", "null\\", "removelogo=x",
+        "scale=w=1,sendcmd=f=x", "loudnorm=stats_file=x",
+        "loudnorm=I=-23:7:x", "ladspa=file=x", "null,", "", "'", "null\\", "removelogo=x",
         "hwupload=derive_device=cuda", "psnr=stats_file=x", "metadata=print:file=x", "geq=1",
     ],
 )  # fmt: skip
