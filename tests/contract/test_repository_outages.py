@@ -2,7 +2,9 @@
 
 import asyncio
 import sqlite3
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -38,12 +40,17 @@ def test_the_migrations_make_exactly_the_tables_that_the_worker_uses(url):
     engine.dispose()
 
 
-def test_upgrading_again_changes_nothing_and_two_upgrades_at_once_wait_for_each_other(empty_url):
-    async def both():
-        await asyncio.gather(*(asyncio.to_thread(upgrade, empty_url) for _ in range(3)))
-
-    asyncio.run(both())
-    upgrade(empty_url)
+async def test_upgrading_again_changes_nothing_and_upgrades_at_once_wait_for_each_other(empty_url):
+    code = "import sys; from infra.migrations import upgrade; upgrade(sys.argv[1])"
+    started = [
+        await asyncio.create_subprocess_exec(
+            sys.executable, "-c", code, empty_url, stderr=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[2]
+        )
+        for _ in range(3)
+    ]
+    said = [(await process.communicate())[1].decode() for process in started]
+    assert [process.returncode for process in started] == [0, 0, 0], said
+    await asyncio.to_thread(upgrade, empty_url)
 
 
 async def test_an_empty_database_is_told_with_the_command(empty_url):
