@@ -11,7 +11,7 @@ from worker.core.command import Pipeline
 from worker.core.errors import BadInput, InvalidJob, Problem, SourceMissing, ToolFailed, VerificationFailed
 from worker.core.task import Files, FileUse, Lookup, Task, TaskContext
 from worker.core.wire import nearest
-from worker.media.failure import classify, damage, failed
+from worker.media.failure import classify, damage, failed, ignored
 from worker.media.ffmpeg import FfmpegParams, OutputMap, ffmpeg_command, merged
 from worker.media.ffmpeg_options import (
     Encoder,
@@ -184,6 +184,8 @@ async def _encode(
         raise classify(bad)
     if complaint := damage(exits[-1].tail):
         raise BadInput(f"a source is damaged or cut short: {complaint}")
+    for line in ignored(exits[-1].tail):
+        context.warn(f"ffmpeg did not take an option: {line}")
     return meter.step.frame
 
 
