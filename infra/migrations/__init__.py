@@ -6,6 +6,8 @@ the worker's code, which moves on while they must stay as they are.
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,7 +16,10 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError, StatementError
+from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError, StatementError
+
+from worker.core.errors import DatabaseUnavailable, LeveretError, Misconfigured
+from worker.core.redaction import redact
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine
@@ -23,24 +28,28 @@ _LOCK: Final = 0x6C657665
 """PostgreSQL's advisory lock that two migrations at once would meet at: "leve" in ASCII."""
 _DRIVERS: Final = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 _SECONDS: Final = 30
-
-
-class MigrationFailed(Exception):
-    """The database could not be brought to the newest revision; one line, without its password."""
+_REFUSALS: Final = (
+    "authentication failed",
+    "does not exist",
+    "no pg_hba.conf entry",
+    "readonly",
+    "no password supplied",
+)
 
 
 def head() -> str:
     """Return the newest revision."""
     newest = ScriptDirectory.from_config(_config()).get_current_head()
     if newest is None:
-        raise MigrationFailed("this installation has no migrations")
+        raise Misconfigured("this installation has no migrations")
     return newest
 
 
 def upgrade(database_url: str) -> None:
-    """Bring the database to the newest revision, all of it or nothing; MigrationFailed says why not.
+    """Bring the database to the newest revision, all of it or nothing.
 
-    The folder of an SQLite file is made. Two upgrades at once wait for each other.
+    The folder of an SQLite file is made. Two upgrades at once wait for each other. Raises DatabaseUnavailable
+    where the database does not answer, else Misconfigured; neither shows the password.
     """
     url = _driver_url(database_url)
     config = _config()
@@ -55,7 +64,7 @@ def upgrade(database_url: str) -> None:
         finally:
             engine.dispose()
     except (SQLAlchemyError, CommandError, OSError) as error:
-        raise MigrationFailed(f"the database at {_place(url)} cannot be migrated: {_reason(error, url)}") from error
+        raise _translated(error, url) from error
 
 
 def _config() -> Config:
@@ -68,11 +77,11 @@ def _config() -> Config:
 def _driver_url(database_url: str) -> URL:
     scheme, colon, rest = database_url.partition(":")
     if not colon or scheme not in _DRIVERS:
-        raise MigrationFailed(f"a database URL begins with sqlite: or postgresql:, not with {scheme[:20]!r}")
+        raise Misconfigured(f"a database URL begins with sqlite: or postgresql:, not with {scheme[:20]!r}")
     try:
         return make_url(f"{_DRIVERS[scheme]}:{rest}")
     except (ArgumentError, ValueError) as error:
-        raise MigrationFailed("the database URL cannot be read") from error
+        raise Misconfigured("the database URL cannot be read") from error
 
 
 def _is_sqlite(url: URL) -> bool:
@@ -81,7 +90,8 @@ def _is_sqlite(url: URL) -> bool:
 
 def _engine(url: URL) -> Engine:
     if not _is_sqlite(url):
-        return create_engine(url, connect_args={"connect_timeout": 5}, hide_parameters=True)
+        limits = {"connect_timeout": 5, "options": f"-c lock_timeout={_SECONDS}s"}
+        return create_engine(url, connect_args=limits, hide_parameters=True)
     if url.database:
         Path(url.database).absolute().parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(url, connect_args={"timeout": _SECONDS})
@@ -93,8 +103,18 @@ def _engine(url: URL) -> Engine:
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     # Python's driver would commit before each DDL statement.
     connection.isolation_level = None
-    # Kept in the file: every later connection finds it.
-    connection.execute("PRAGMA journal_mode=WAL")
+    end = time.monotonic() + _SECONDS
+    while True:
+        try:
+            # Kept in the file: every later connection finds it.
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            # The switch does not wait for another connection that makes it, whatever the busy time-out.
+            if "locked" not in str(error) or time.monotonic() > end:
+                raise
+            time.sleep(0.02)
+        else:
+            return
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -105,8 +125,12 @@ def _place(url: URL) -> str:
     return str(url.database) if _is_sqlite(url) else f"{url.host or 'localhost'}:{url.port or 5432}/{url.database}"
 
 
-def _reason(error: Exception, url: URL) -> str:
-    """Return the driver's last word: the statement and the password stay out of it."""
+def _translated(error: Exception, url: URL) -> LeveretError:
+    """Return our error with the driver's last word: the statement and the password stay out of it."""
     cause = error.orig if isinstance(error, StatementError) and error.orig is not None else error
-    words = " ".join(str(cause).split())
-    return words.replace(url.password, "[hidden]") if url.password else words
+    words = redact(" ".join(str(cause).split()), (url.password,) if url.password else ())
+    message = f"the database at {_place(url)} cannot be migrated: {words[:500]}"
+    refused = any(part in words for part in _REFUSALS)
+    return (
+        DatabaseUnavailable(message) if isinstance(error, OperationalError) and not refused else Misconfigured(message)
+    )

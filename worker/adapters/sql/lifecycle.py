@@ -59,10 +59,8 @@ def adopt(connection: Connection, digest: str, proposed_id: str, *, redelivered:
 
 def renew(connection: Connection, attempt: Attempt) -> Renewal:
     """Extend the lease and read the cancel flag, in one statement."""
-    # Once `publishing` is announced a cancel comes too late.
-    wish = (jobs.c.cancel_requested & (jobs.c.state == "running")).label("wish")
-    row = fenced(connection, attempt, {"lease_until": moment(attempt.lease_seconds)}, wish)
-    return Renewal(cancel=bool(row.wish))
+    row = fenced(connection, attempt, {"lease_until": moment(attempt.lease_seconds)}, jobs.c.cancel_requested)
+    return Renewal(cancel=bool(row.cancel_requested))
 
 
 def report(connection: Connection, attempt: Attempt, progress: Progress) -> None:
