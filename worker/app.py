@@ -7,6 +7,7 @@ import os
 import signal
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,18 +15,18 @@ import structlog
 from yarl import URL
 
 from worker import __version__, logs
+from worker.adapters import checks as look
 from worker.adapters import host
 from worker.adapters.nas import NasStorage
 from worker.adapters.publisher import Publisher
 from worker.adapters.rabbitmq import Link, RabbitConsumer, RabbitEvents
-from worker.adapters.s3 import S3Storage
 from worker.adapters.sql import SqlRepository
 from worker.adapters.web import WebSource, post_json
 from worker.core.errors import Misconfigured
 from worker.core.location import External, parse_location
 from worker.core.policy import Policy
 from worker.core.record import WorkerRecord
-from worker.core.routing import DEFAULT_LANE, DEFER_SECONDS, queues_of
+from worker.core.routing import DEFAULT_LANE, DEFER_SECONDS, queues_of, topology
 from worker.engine.attempt import Bench
 from worker.engine.callbacks import Callbacks
 from worker.engine.executor import Executor
@@ -41,10 +42,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from worker.core.attempt import Attempt, Progress
-    from worker.core.ports import Repository
+    from worker.core.finding import Check, Finding
+    from worker.core.ports import Repository, Storage
 
 log = structlog.get_logger(__name__)
 
+TOOLS = ("ffmpeg", "ffprobe", "packager", "mkvmerge", "mkvextract", "handbrake", "gource")
 LOOPBACK = ("127.", "localhost", "[::1]", "::1")
 
 
@@ -65,15 +68,7 @@ def registry() -> Registry:
 
 def tools(settings: Settings) -> dict[str, str]:
     """Return where this host's programs are."""
-    stated = {
-        "ffmpeg": settings.ffmpeg,
-        "ffprobe": settings.ffprobe,
-        "packager": settings.packager,
-        "mkvmerge": settings.mkvmerge,
-        "mkvextract": settings.mkvextract,
-        "handbrake": settings.handbrake,
-        "gource": settings.gource,
-    }
+    stated = {name: getattr(settings, name) for name in TOOLS}
     return host.find_tools(stated, host.bundled_tools())
 
 
@@ -84,16 +79,50 @@ def lanes(settings: Settings) -> tuple[str, ...]:
 
 def storages(settings: Settings) -> Storages:
     """Return every place that jobs may read from or write to."""
-    roots = _roots(settings)
-    folders = tuple(Path(place.path) for place in roots if place.scheme == "file")
-    return Storages.of(
-        (
-            NasStorage(settings.nas_root, folders, public_url=settings.public_url),
-            S3Storage(tuple(place for place in roots if place.scheme == "s3"), public_url=settings.public_url),
-            WebSource(allow_private=settings.allow_private_addresses),
+    places = _roots(settings)
+    nas = parse_location(settings.storage_url)
+    folder = None
+    if isinstance(nas, External) and nas.scheme in {"file", "nas"}:
+        folder = Path(nas.path) if nas.scheme == "file" else Path(str(settings.nas_root), nas.key)
+    found: list[Storage] = [
+        NasStorage(
+            settings.nas_root,
+            tuple(Path(place.path) for place in places if place.scheme == "file"),
+            destination=folder,
+            public_url=settings.public_url,
         ),
-        settings.path_map,
-    )
+        WebSource(allow_private=settings.allow_private_addresses),
+    ]
+    if buckets := tuple(place for place in places if place.scheme == "s3"):
+        found.append(_s3(settings, buckets))
+    return Storages.of(found, settings.path_map)
+
+
+def _s3(settings: Settings, roots: tuple[External, ...]) -> Storage:
+    # boto3 takes 30 MB of memory and a third of a second to import: only who uses S3 pays for it.
+    from worker.adapters.s3 import S3Storage  # noqa: PLC0415
+
+    destination = parse_location(settings.storage_url)
+    inside = destination if isinstance(destination, External) and destination.scheme == "s3" else None
+    return S3Storage(roots, destination=inside, public_url=settings.public_url)
+
+
+def checks(settings: Settings) -> list[tuple[str, Check]]:
+    """Return what `doctor` looks at, in order; nothing is touched before a check is awaited."""
+    needed = ("ffmpeg", "ffprobe", *(("gource",) if "visualize" in settings.lanes else ()))
+    return [
+        ("database", lambda: look.database(repository(settings))),
+        ("broker", lambda: look.broker(publisher(settings), topology(settings.retry_delays).queues)),
+        ("storage", lambda: look.storage(storages(settings), settings.storage_url)),
+        ("scratch", lambda: look.scratch(settings.scratch, settings.scratch_free_bytes)),
+        *((name, partial(_look_at_tool, settings, name, required=name in needed)) for name in TOOLS),
+    ]
+
+
+async def _look_at_tool(settings: Settings, name: str, *, required: bool) -> Finding:
+    """Return what is known of one program: a wrong setting of it hides nothing else."""
+    found = host.find_tools({name: getattr(settings, name)}, host.bundled_tools())
+    return await look.tool(name, found.get(name), _runner(settings), required=required)
 
 
 def _roots(settings: Settings) -> tuple[External, ...]:

@@ -126,12 +126,23 @@ def kill(members: tuple[Identity, ...]) -> None:
     _gone(members, grace_seconds=10)
 
 
+def let_go(child: subprocess.Popen[bytes]) -> None:
+    """Leaves a program to itself: it may outlive us, and `end` and `kill` find it by its identity."""
+    # Popen would warn of a child that still runs when nobody holds it any longer; that is what is wanted.
+    if child.returncode is None:
+        child.returncode = 0
+
+
 def _gone(members: tuple[Identity, ...], grace_seconds: float) -> bool:
     deadline = time.monotonic() + grace_seconds
     while any(member.is_alive() for member in members):
         if time.monotonic() > deadline:
             return False
         time.sleep(POLL_SECONDS)
+    for member in members:
+        # A dead child of ours stays in the process table until we ask for its exit code.
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(member.pid, os.WNOHANG)
     return True
 
 

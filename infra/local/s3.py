@@ -1,6 +1,7 @@
 """A private S3 server: SeaweedFS's `weed server`, all in one process."""
 
 import http.client
+import json
 import shutil
 import signal
 import sys
@@ -27,7 +28,7 @@ class S3:
     grace_seconds = 5.0
 
     def start(self, launch: Launch) -> None:
-        """Starts the server; returns when the S3 gateway answers."""
+        """Starts the server; returns when objects can be written and read."""
         folder, ports = launch.folder, launch.record.ports
         data = folder / "data"
         data.mkdir(exist_ok=True)
@@ -61,7 +62,9 @@ class S3:
         keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
         told = self.environment(launch.record)
         launch.spawn("s3", argv, inherited(folder) | {key: told[key] for key in keys})
-        launch.wait("s3", lambda: _answers(ports["s3"]), START_SECONDS)
+        launch.wait("s3", lambda: _gateway_answers(ports["s3"]), START_SECONDS)
+        # The gateway is there before the master knows where the volumes are, and answers 500 until then.
+        launch.wait("s3", lambda: _volumes_are_known(ports["master"]), START_SECONDS)
 
     def environment(self, record: Record) -> dict[str, str]:
         """The storage URL, and what the AWS SDK reads."""
@@ -102,12 +105,24 @@ def _weed() -> str:
     return found
 
 
-def _answers(port: int) -> bool:
+def _gateway_answers(port: int) -> bool:
+    return _get(port, "/status") is not None
+
+
+def _volumes_are_known(port: int) -> bool:
+    status = _get(port, "/dir/status")
+    return status is not None and bool(json.loads(status)["Topology"]["DataCenters"])
+
+
+def _get(port: int, path: str) -> bytes | None:
+    """The body of an answer 200; None for any other answer, and for none."""
     client = http.client.HTTPConnection(LOOPBACK, port, timeout=5)
     try:
-        client.request("GET", "/status")
-        return client.getresponse().status == http.client.OK
+        client.request("GET", path)
+        response = client.getresponse()
+        body = response.read()
     except (OSError, http.client.HTTPException):
-        return False
+        return None
     finally:
         client.close()
+    return body if response.status == http.client.OK else None

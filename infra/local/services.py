@@ -5,19 +5,15 @@ import signal
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from infra.local.errors import ServiceError
 from infra.local.ports import free_port, is_free
 from infra.local.postgres import Postgres
-from infra.local.process import Identity, end, family, kill, send
+from infra.local.process import Identity, end, family, kill, let_go, send
 from infra.local.rabbitmq import RabbitMq
 from infra.local.s3 import S3
 from infra.local.service import Launch, Service
 from infra.local.state import Record, StateFile
-
-if TYPE_CHECKING:
-    import subprocess
 
 _ALL: tuple[Service, ...] = (RabbitMq(), S3(), Postgres())
 SERVICES: Mapping[str, Service] = {service.name: service for service in _ALL}
@@ -58,8 +54,6 @@ class LocalServices:
         self._state = StateFile(self.folder)
         self._given_ports = dict(ports or {})
         self._rabbitmq_config = list(rabbitmq_config)
-        # Ours to reap: a dead child stays in the process table until its parent asks for its exit code.
-        self._children: list[subprocess.Popen[bytes]] = []
 
     def up(self, names: Collection[str] = ("rabbitmq",)) -> tuple[str, ...]:
         """The names of the services that this call started; those that run already are left as they are."""
@@ -145,17 +139,18 @@ class LocalServices:
             record.options["rabbitmq_config"] = self._rabbitmq_config
         folder = self.folder / service.name
         folder.mkdir(mode=0o700, exist_ok=True)
-        launch = Launch(folder, record)
+        launch = Launch(folder, record, save=lambda: self._state.write(records))
         try:
             service.start(launch)
+            record.ready = True
         except BaseException:
             # Ctrl-C too: nothing that no state file knows may stay behind.
-            self._children.extend(launch.children.values())
             self._end_record(service.name, record, orderly=False)
             raise
         finally:
+            for child in launch.children.values():
+                let_go(child)
             self._state.write(records)
-        self._children.extend(launch.children.values())
         return True
 
     def _assign_ports(self, service: Service, records: dict[str, Record]) -> None:
@@ -180,6 +175,7 @@ class LocalServices:
 
     def _end_record(self, name: str, record: Record, *, orderly: bool) -> None:
         service = SERVICES[name]
+        record.ready = False
         for part in reversed(service.parts):
             identity = record.processes.pop(part, None)
             if identity is None:
@@ -189,13 +185,6 @@ class LocalServices:
             else:
                 kill(family(identity))
         service.sweep(record)
-        self._reap()
-
-    def _reap(self) -> None:
-        for child in self._children:
-            if child.poll() is None and Identity.of(child.pid) is None:
-                child.wait(timeout=10)
-        self._children = [child for child in self._children if child.returncode is None]
 
     def _members(self, name: str) -> tuple[Identity, ...]:
         record = self._state.read().get(_service(name).name)
@@ -211,4 +200,4 @@ def _service(name: str) -> Service:
 
 
 def _runs(record: Record) -> bool:
-    return bool(record.processes) and all(identity.is_alive() for identity in record.processes.values())
+    return record.ready and all(identity.is_alive() for identity in record.processes.values())

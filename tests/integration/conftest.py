@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pika
 import pytest
 
+from infra.broker import declare
 from infra.local import LocalServices
 from worker.core.routing import topology
 
@@ -25,15 +26,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServices
 @pytest.fixture(scope="session")
 def provisioned_broker(services: LocalServices) -> str:
     url = services.environment()["WORKER_BROKER_URL"]
-    wanted = topology()
-    with pika.BlockingConnection(pika.URLParameters(url)) as connection:
-        channel = connection.channel()
-        for exchange in wanted.exchanges:
-            channel.exchange_declare(exchange.name, exchange.type, durable=True, arguments=dict(exchange.arguments))
-        for queue in wanted.queues:
-            channel.queue_declare(queue.name, durable=True, arguments=dict(queue.arguments))
-        for binding in wanted.bindings:
-            channel.queue_bind(binding.queue, binding.exchange, binding.routing_key)
+    declare(url, topology())
     return url
 
 

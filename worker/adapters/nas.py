@@ -137,6 +137,9 @@ class NasStorage:
     def _bring(self, spot: Spot, artifact: Artifact, stop: Stop) -> None:
         hidden = _hidden_name(artifact, spot.name)
         with files.opened_folder(spot.root, spot.folders, self._made) as folder:
+            found = files.status(folder, spot.name)
+            if found is not None:
+                files.require_regular(found, artifact.uri)
             if _stands(folder, spot.name if artifact.immutable else hidden, artifact, stop):
                 return
             try:
@@ -188,6 +191,9 @@ class NasStorage:
         with nas_errors(artifact.uri), files.opened_folder(spot.root, spot.folders) as folder:
             os.replace(_hidden_name(artifact, spot.name), spot.name, src_dir_fd=folder, dst_dir_fd=folder)
             files.flush_folder(folder)
+        # Folders that hold something visible are no longer ours to take back.
+        here = spot.path.parent
+        self._made -= {one for one in self._made.copy() if one == here or one in here.parents or here in one.parents}
 
     async def discard(self, artifacts: Sequence[Artifact]) -> None:
         """Remove hidden files, immutable files, the attempt's folder, and the empty folders that `stage` made."""
@@ -220,7 +226,10 @@ class NasStorage:
             self._made.discard(path)
 
     async def delete(self, place: External) -> None:
-        """Delete a file; none there is success. RefusedPath for what is no file."""
+        """Delete a file, and the attempt's own folder that it leaves empty; none there is success.
+
+        RefusedPath for what is no file.
+        """
         await in_thread(lambda _: self._delete(place))
 
     def _delete(self, place: External) -> None:
@@ -233,6 +242,7 @@ class NasStorage:
                     files.require_regular(found, place)
                     files.drop(folder, spot.name)
                     files.flush_folder(folder)
+            self._remove_empty(spot, keep=_kept_depth(spot.folders))
 
     async def check(self) -> None:
         """Return if every root is there and the destination takes a file now; MountMissing, DiskFull otherwise."""

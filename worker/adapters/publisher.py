@@ -54,8 +54,8 @@ PRECONDITION_FAILED: Final = 406
 PROVISION: Final = "run `python -m infra provision`"
 
 
-class RabbitPublisher:
-    """A `Publisher` on the broker at `url` (amqp or amqps)."""
+class Publisher:
+    """A `worker.core.dead_letter.Broker` at `url` (amqp or amqps)."""
 
     def __init__(self, url: str) -> None:
         self._url = url

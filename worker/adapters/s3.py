@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import secrets
+import threading
 from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
@@ -11,12 +12,11 @@ from urllib.parse import quote
 from boto3.s3.transfer import TransferConfig, create_transfer_manager
 from botocore.exceptions import ClientError, NoCredentialsError, PartialCredentialsError
 
-from worker.adapters.s3_client import CREDENTIALS, MISSING, code_of, s3_errors
+from worker.adapters.s3_client import CREDENTIALS, MISSING, code_of, make_client, s3_errors
 from worker.adapters.s3_roots import (
     HIDDEN,
     SHA256_KEY,
     S3Roots,
-    bucket_place,
     final_place,
     headers_of,
     hidden_place,
@@ -29,7 +29,7 @@ from worker.core.location import External
 from worker.core.ports import Stat
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from s3transfer.futures import TransferFuture
@@ -45,7 +45,7 @@ _COPY_FACTOR: Final = 4
 
 
 class S3Storage:
-    """The scheme `s3`, inside `roots` (`s3://bucket/prefix`), through a client of `s3_client.make_client`.
+    """The scheme `s3`, inside `roots` (`s3://bucket/prefix`), through the client that `connect` makes.
 
     An object appears whole or not at all, so an immutable one is uploaded under its own key. A large one with a
     fixed key waits under a hidden key beside it, and is copied by the server when it is revealed; a small one (less
@@ -56,17 +56,19 @@ class S3Storage:
 
     def __init__(
         self,
-        client: S3Client,
-        roots: Iterable[str],
+        roots: Iterable[External],
         *,
-        destination: str | None = None,
+        destination: External | None = None,
         public_url: str | None = None,
+        connect: Callable[[], S3Client] = make_client,
         part_bytes: int = PART_BYTES,
         at_once: int = 4,
     ) -> None:
-        self._client = client
+        self._connect = connect
+        self._lock = threading.Lock()
+        self._connected: S3Client | None = None
         self._roots = S3Roots(roots)
-        self._destination = bucket_place(destination) if destination is not None else None
+        self._destination = destination
         self._public_url = public_url
         self._part_bytes = part_bytes
         self._transfer = TransferConfig(
@@ -77,6 +79,14 @@ class S3Storage:
             multipart_chunksize=_COPY_FACTOR * part_bytes,
             max_concurrency=at_once,
         )
+
+    @property
+    def _client(self) -> S3Client:
+        # Late, for it takes 200 ms and a look at the environment that a worker without buckets need not bear.
+        with self._lock:
+            if self._connected is None:
+                self._connected = self._connect()
+            return self._connected
 
     def admit(self, place: External, *, writing: bool) -> External:
         """Return `place`; RefusedPath outside the roots, for a key of ours, or a folder where an object is meant."""

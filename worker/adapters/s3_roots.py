@@ -6,7 +6,7 @@ import hashlib
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 
-from worker.core.errors import Misconfigured, RefusedPath, VerificationFailed
+from worker.core.errors import RefusedPath, VerificationFailed
 from worker.core.location import External, parse_location
 from worker.core.media_types import DEFAULT, cache_control_of, media_type_of
 
@@ -25,8 +25,8 @@ LEFT_OVER_SECONDS: Final = 24 * 3600.0
 class S3Roots:
     """The prefixes (`s3://bucket/prefix`) that jobs may touch."""
 
-    def __init__(self, roots: Iterable[str]) -> None:
-        self._roots = tuple(bucket_place(root) for root in roots)
+    def __init__(self, roots: Iterable[External]) -> None:
+        self._roots = tuple(roots)
 
     @property
     def buckets(self) -> list[str]:
@@ -47,17 +47,6 @@ class S3Roots:
         return place
 
 
-def bucket_place(uri: str) -> External:
-    """Return `s3://bucket/prefix` as a place; Misconfigured when it is something else."""
-    try:
-        place = parse_location(uri)
-    except RefusedPath as error:
-        raise Misconfigured(f"{uri} is no s3://bucket/prefix: {error}") from error
-    if not isinstance(place, External) or place.scheme != "s3":
-        raise Misconfigured(f"{uri} is no s3://bucket/prefix")
-    return place
-
-
 def _holds(root: External, place: External) -> bool:
     above = root.path.rstrip("/") + "/"
     return place.scheme == "s3" and place.host == root.host and place.path.startswith(above) and bool(place.key)
@@ -65,7 +54,10 @@ def _holds(root: External, place: External) -> bool:
 
 def final_place(artifact: Artifact) -> External:
     """Return where an artifact goes."""
-    return bucket_place(artifact.uri)
+    place = parse_location(artifact.uri)
+    if not isinstance(place, External):
+        raise RefusedPath(f"{artifact.uri} is no s3://bucket/key")
+    return place
 
 
 def hidden_place(artifact: Artifact) -> External:

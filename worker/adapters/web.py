@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import json
 import re
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urljoin
 
 import httpx
 import tenacity
@@ -16,6 +16,7 @@ import tenacity
 from worker.adapters.web_client import (
     MAX_REDIRECTS,
     Unanswered,
+    anywhere,
     checked_url,
     make_client,
     shown_url,
@@ -27,7 +28,7 @@ from worker.core.ports import Stat
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from io import FileIO
     from pathlib import Path
 
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from worker.core.location import External
     from worker.core.ports import Confirm
 
-_CHUNK: Final = 1024 * 1024
 _RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 _PASSING: Final = frozenset({408, 421, 425, 429, 500, 502, 503, 504, 507, 509, 520, 521, 522, 523, 524})
 _GONE: Final = frozenset({404, 410})
@@ -68,9 +68,11 @@ class WebSource:
         total_seconds: float = 12 * 3600.0,
         attempts: int = 6,
         first_wait: float = 0.5,
+        permitted: Callable[[str], bool] = is_public,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._allow_private = allow_private
+        self._permitted = anywhere if allow_private else permitted
         self._max_bytes = max_bytes
         self._seconds = seconds
         self._total_seconds = total_seconds
@@ -87,7 +89,7 @@ class WebSource:
             raise RefusedPath(f"{self.url(place)} can only be read; write to nas://, s3:// or a folder")
         url = checked_url(str(place), allow_private=self._allow_private)
         literal = re.fullmatch(r"[0-9a-f.:]*[.:][0-9a-f.:]*", url.host) if re.search(r":|\.\d+$", url.host) else None
-        if literal and not self._allow_private and not is_public(url.host):
+        if literal and not self._permitted(url.host):
             raise RefusedPath(f"{self.url(place)} is on no public address")
         return place
 
@@ -178,7 +180,7 @@ class WebSource:
 
     async def _take(self, response: httpx.Response, file: FileIO, copy: _Copy, shown: str) -> None:
         with web_errors(shown):
-            async for chunk in response.aiter_raw(_CHUNK):
+            async for chunk in response.aiter_raw():
                 if copy.received + len(chunk) > min(self._max_bytes, copy.total or self._max_bytes):
                     raise BadInput(f"{shown} sends more than {copy.total or self._max_bytes} bytes")
                 await asyncio.to_thread(_write_all, file, chunk)
@@ -187,13 +189,13 @@ class WebSource:
     @asynccontextmanager
     async def _answer(self, text: str, headers: Mapping[str, str]) -> AsyncIterator[httpx.Response]:
         """Yield the answer at the end of at most five redirects, each judged like the first address."""
-        async with make_client(allow_private=self._allow_private, seconds=self._seconds, tls=self._tls) as client:
+        async with make_client(self._permitted, seconds=self._seconds, tls=self._tls) as client:
             for _ in range(MAX_REDIRECTS + 1):
                 url = checked_url(text, allow_private=self._allow_private)
                 with web_errors(shown_url(url)):
                     response = await client.send(client.build_request("GET", url, headers=headers), stream=True)
                 try:
-                    if not response.is_redirect:
+                    if not response.has_redirect_location:
                         # Of an empty file there is no first byte, and of a shorter one nothing to resume.
                         if response.status_code != httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE or not headers:
                             _require_success(response.status_code, shown_url(url))
@@ -201,7 +203,7 @@ class WebSource:
                         return
                 finally:
                     await response.aclose()
-                text = str(url.join(response.headers["Location"]))
+                text = urljoin(str(url), response.headers["Location"])
         raise StorageUnavailable(f"{shown_url(url)}: more than {MAX_REDIRECTS} redirects")
 
     async def stage(self, artifacts: Sequence[Artifact]) -> None:
@@ -226,7 +228,7 @@ class WebSource:
 
 async def post_json(
     url: str,
-    document: Mapping[str, Any],
+    document: str,
     *,
     allow_private: bool = False,
     seconds: float = 10.0,
@@ -234,16 +236,16 @@ async def post_json(
     first_wait: float = 1.0,
     tls: ssl.SSLContext | None = None,
 ) -> None:
-    """Return when the server has taken `document` (any 2xx); redirects are not followed.
+    """Return when the server has taken `document`, a JSON text (any 2xx); redirects are not followed.
 
     Repeated, with growing waits, while the server is away or busy. StorageUnavailable in the end, or at once for
     any other answer; RefusedPath for an address that is not public, unless allowed.
     """
     target = checked_url(url, allow_private=allow_private)
-    body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    body = document.encode()
 
     async def once() -> None:
-        async with make_client(allow_private=allow_private, seconds=seconds, tls=tls) as client:
+        async with make_client(anywhere if allow_private else is_public, seconds=seconds, tls=tls) as client:
             with web_errors(shown_url(target)):
                 request = client.build_request(
                     "POST", target, content=body, headers={"Content-Type": "application/json"}
@@ -266,7 +268,7 @@ def retrying(attempts: int, first_wait: float) -> tenacity.AsyncRetrying:
     return tenacity.AsyncRetrying(
         retry=tenacity.retry_if_exception_type(Unanswered),
         stop=tenacity.stop_after_attempt(attempts),
-        wait=tenacity.wait_exponential_jitter(initial=first_wait, max=30.0, jitter=first_wait),
+        wait=tenacity.wait_exponential_jitter(multiplier=first_wait, max=30.0, jitter=first_wait),
         reraise=True,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
@@ -14,9 +15,10 @@ from worker.core.errors import RefusedPath, StorageUnavailable
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 MAX_REDIRECTS: Final = 5
+_HOST: Final = re.compile(r"[a-z0-9_.-]+|[0-9a-f:.]+")
 _RESOLVE_SECONDS: Final = 20.0
 USER_AGENT: Final = "leveret"
 # One connection a request: a kept one would be shared by every name on its address, unseen by TLS.
@@ -34,14 +36,14 @@ class PinnedTransport(httpx.AsyncBaseTransport):
     name, and the Host header keeps it.
     """
 
-    def __init__(self, *, allow_private: bool, tls: ssl.SSLContext | None = None) -> None:
-        self._allow_private = allow_private
+    def __init__(self, permitted: Callable[[str], bool], tls: ssl.SSLContext | None = None) -> None:
+        self._permitted = permitted
         self._inner = httpx.AsyncHTTPTransport(verify=True if tls is None else tls, limits=_LIMITS)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Return the answer of the first address that takes the connection."""
         name = request.url.raw_host.decode("ascii")
-        addresses = await addresses_of(name, allow_private=self._allow_private)
+        addresses = await addresses_of(name, self._permitted)
         extensions = {**request.extensions, "sni_hostname": name}
         for address in addresses:
             pinned = httpx.Request(
@@ -63,11 +65,11 @@ class PinnedTransport(httpx.AsyncBaseTransport):
         await self._inner.aclose()
 
 
-async def addresses_of(name: str, *, allow_private: bool) -> list[str]:
+async def addresses_of(name: str, permitted: Callable[[str], bool]) -> list[str]:
     """Return the addresses of a host name or literal, in the resolver's order.
 
     The resolver also reads the old spellings of IPv4 (`2130706433`, `0177.1`), so that they are judged by what they
-    mean. RefusedPath when one is not public, Unanswered when the name is not known.
+    mean. RefusedPath when one is not `permitted`, Unanswered when the name is not known.
     """
     try:
         async with asyncio.timeout(_RESOLVE_SECONDS):
@@ -79,10 +81,9 @@ async def addresses_of(name: str, *, allow_private: bool) -> list[str]:
     except UnicodeError as error:
         raise RefusedPath(f"{name[:100]!r} is no host name") from error
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-    if not allow_private:
-        hidden = [address for address in addresses if not is_public(address)]
-        if hidden:
-            raise RefusedPath(f"{name} leads to {hidden[0]}, which is no public address")
+    refused = [address for address in addresses if not permitted(address)]
+    if refused:
+        raise RefusedPath(f"{name} leads to {refused[0]}, which is no public address")
     return addresses
 
 
@@ -100,8 +101,8 @@ def checked_url(text: str, *, allow_private: bool) -> httpx.URL:
         raise RefusedPath(f"{shown}: only https is taken (http too where private addresses are allowed)")
     if url.userinfo:
         raise RefusedPath(f"{shown}: a URL with a user name or password in it is refused")
-    if not url.host:
-        raise RefusedPath(f"{shown}: there is no host")
+    if not _HOST.fullmatch(url.raw_host.decode("ascii")):
+        raise RefusedPath(f"{shown}: there is no host, or one that is no name")
     return url
 
 
@@ -125,10 +126,21 @@ def web_errors(shown: str) -> Iterator[None]:
         raise StorageUnavailable(f"{shown}: {error or type(error).__name__}") from error
 
 
-def make_client(*, allow_private: bool, seconds: float, tls: ssl.SSLContext | None = None) -> httpx.AsyncClient:
-    """Return a client without proxies, cookies from before, or redirects of its own; `seconds` for each step."""
+def anywhere(address: str) -> bool:
+    """Return True: private addresses are allowed, so every one is."""
+    del address
+    return True
+
+
+def make_client(
+    permitted: Callable[[str], bool] = is_public, *, seconds: float, tls: ssl.SSLContext | None = None
+) -> httpx.AsyncClient:
+    """Return a client without proxies, cookies from before, or redirects of its own; `seconds` for each step.
+
+    It connects to addresses that are `permitted`.
+    """
     return httpx.AsyncClient(
-        transport=PinnedTransport(allow_private=allow_private, tls=tls),
+        transport=PinnedTransport(permitted, tls),
         timeout=seconds,
         follow_redirects=False,
         trust_env=False,

@@ -85,7 +85,7 @@ def _claimed_id(body: bytes) -> str | None:
     return found or None
 
 
-class Publisher(Protocol):
+class Broker(Protocol):
     """The broker in people's hands: one connection from `with` to its end.
 
     Every method raises BrokerUnavailable when the broker does not answer or does not confirm, and

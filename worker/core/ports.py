@@ -164,9 +164,7 @@ class Repository(Protocol):
         """Record dead a job that no attempt ran (the broker dead-lettered it, or nobody serves it)."""
         ...
 
-    async def decline(
-        self, job: Job, digest: str, lane: str, priority: str, worker: str
-    ) -> Declined:
+    async def decline(self, job: Job, digest: str, lane: str, priority: str, worker: str) -> Declined:
         """Note that `worker` cannot do the job; return who said so since it last ran, this one included."""
         ...
 

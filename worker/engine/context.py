@@ -91,6 +91,7 @@ class EngineContext(ToolLookup):
         self.adopt = workspace.adopt
         self.scratch = workspace.scratch
         self.exists = workspace.exists
+        self.retarget = workspace.retarget
         self.withdraw = workspace.withdraw
         self.delete_after = workspace.delete_after
 
@@ -114,7 +115,7 @@ class EngineContext(ToolLookup):
         """Return what a media file is; BadInput when it is none."""
         (probed,) = await self._runner.run(probe_command(self.tool("ffprobe"), path), timeout=QUESTION_SECONDS)
         if not probed.ok:
-            raise classify_probe(probed)
+            raise classify_probe(probed, path.name)
         return parse_probe(probed.output)
 
     def report(self, fraction: float | None, *, fps: float | None = None, speed: float | None = None) -> None:
