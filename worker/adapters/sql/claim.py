@@ -11,7 +11,7 @@ from sqlalchemy import func, insert, select, update
 from worker.adapters.sql.database import upsert
 from worker.adapters.sql.fence import blame, close_attempt, ended, new_round, no_progress
 from worker.adapters.sql.rows import fresh_row
-from worker.adapters.sql.schema import attempts, jobs, moment
+from worker.adapters.sql.schema import LIVE, attempts, jobs, moment
 from worker.core.attempt import Attempt, Failure
 from worker.core.errors import CrashLoop, IdReused
 from worker.core.policy import failure_of
@@ -48,6 +48,9 @@ _SEEN = (
 """What the decision needs; not the document, which may be a megabyte."""
 
 
+_ATTEMPT = tuple(attempts.c[name] for name in ("round", "number", "epoch", "started_at"))
+
+
 def claim(connection: Connection, request: ClaimRequest, policy: Policy) -> Claim:
     """Return whether the job is the worker's, and if not, why; IdReused when the id has another body."""
     job_id = request.job.job_id
@@ -72,6 +75,8 @@ def _locked(connection: Connection, job_id: str) -> Row[*tuple[Any, ...]] | None
 
 def _decided(connection: Connection, request: ClaimRequest, policy: Policy, row: Row[*tuple[Any, ...]]) -> Claim:
     charges = _Charges(row.round, row.failures, row.crashes)
+    if row.state in LIVE and (again := _granted_before(connection, request, row)):
+        return again
     match row.state:
         case "completed" | "cancelled":
             return Finished(row.state, tuple(row.pending_deletions))
@@ -179,18 +184,31 @@ def _opened(connection: Connection, request: ClaimRequest, this_round: int, gran
         "number": granted["failures"] + 1,
         "worker": request.worker,
     }
-    inserted = connection.execute(
-        insert(attempts).values(**values, started_at=moment(), announced=[]).returning(attempts.c.started_at)
+    values["token"] = request.token
+    statement = insert(attempts).values(**values, started_at=moment(), announced=[])
+    row = connection.execute(statement.returning(*_ATTEMPT)).one()
+    return _as_granted(request, row)
+
+
+def _granted_before(connection: Connection, request: ClaimRequest, row: Row[*tuple[Any, ...]]) -> Granted | None:
+    """Return the open attempt if this very wish opened it and only the answer was lost."""
+    here = (attempts.c.job_id == request.job.job_id) & (attempts.c.epoch == row.epoch)
+    found = connection.execute(select(*_ATTEMPT).where(here & (attempts.c.token == request.token))).one_or_none()
+    if found is None:
+        return None
+    lease = update(jobs).where(jobs.c.job_id == request.job.job_id).values(lease_until=moment(request.lease_seconds))
+    connection.execute(lease)
+    return _as_granted(request, found)
+
+
+def _as_granted(request: ClaimRequest, row: Row[*tuple[Any, ...]]) -> Granted:
+    attempt = Attempt(
+        job=request.job,
+        round=row.round,
+        number=row.number,
+        epoch=row.epoch,
+        worker=request.worker,
+        lease_seconds=request.lease_seconds,
+        started_at=row.started_at,
     )
-    started_at: datetime = inserted.scalar_one()
-    return Granted(
-        Attempt(
-            job=request.job,
-            round=this_round,
-            number=values["number"],
-            epoch=values["epoch"],
-            worker=request.worker,
-            lease_seconds=request.lease_seconds,
-            started_at=started_at,
-        )
-    )
+    return Granted(attempt)
