@@ -315,7 +315,7 @@ async def test_the_same_ending_again_is_told_that_it_stands_and_changes_nothing(
     if before.state in {"queued", "retrying"}:
         await repository.request_cancel("j1")
         await repository.reopen("j1")
-        await granted(repository, worker="w2")
+        await ENDINGS[name](repository, await granted(repository, worker="w2"))
         with pytest.raises(LeaseLost):
             await ENDINGS[name](repository, attempt)
 
