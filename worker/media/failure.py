@@ -27,7 +27,8 @@ _STORAGE: Final = re.compile(
     re.IGNORECASE,
 )
 _JOB: Final = re.compile(
-    r"Unknown encoder|No such filter|Unrecognized option|Option not found|Error (setting|parsing) option|"
+    r"Unknown encoder|Encoder not found|Error selecting an encoder|"
+    r"No such filter|Unrecognized option|Option not found|Error (setting|parsing) option|"
     r"matches no streams|does not contain any stream|Undefined constant or missing|\[Eval @|"
     r"(Unable to parse|Invalid value .* for|Error applying) option|Invalid (framerate|frame rate) value|"
     r"Unknown pixel format|Unknown sample format|Could not find tag for codec|only supported in|"

@@ -46,7 +46,8 @@ MUXERS: Final = {
 }  # fmt: skip
 """The containers that this module writes, by the output's suffix. Playlists are the module hls's."""
 
-_STILL: Final = ("-update", "1", "-frames:v", "1")
+# One picture: without it image2 takes % in a name for a pattern, and webp makes a film that no probe reads.
+_STILLS: Final = {"image2": ("-frames:v", "1", "-update", "1"), "webp": ("-frames:v", "1")}
 _KIND_NAMES: Final = {"v": "video", "a": "audio", "s": "subtitle", "d": "data", "t": "attachment"}
 
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=64)]
@@ -192,8 +193,7 @@ def ffmpeg_command(params: FfmpegParams, ffmpeg: str, sources: Sequence[Path], o
     for output_map in params.output_maps:
         argv += arguments(output_map.options, output_map.stream_specifier)
     muxer = MUXERS[PurePosixPath(params.output_file).suffix.lower()]
-    still = _STILL if muxer == "image2" else ()
-    argv += [*still, "-f", muxer, f"file:{output}"]
+    argv += [*_STILLS.get(muxer, ()), "-f", muxer, f"file:{output}"]
     # SVT-AV1 writes its settings to standard error past ffmpeg's level; 1 is errors only
     return Pipeline((Command(tuple(argv), {"SVT_LOG": "1"}, folder=output.parent),))
 
