@@ -199,7 +199,7 @@ class TaskBench:
     ) -> tuple[Exit, ...]:
         """Return how every stage ended; a tool that had to be stopped is an error."""
         self.result.pipelines.append(pipeline)
-        exits = await self._runner.run(pipeline, on_line, timeout=timeout, stall=self._stall, label=self.job_id)
+        exits = await self._runner.run(pipeline, on_line, timeout=timeout, stall=self._stall, label=str(self._folder))
         for one in exits:
             if one.reason is Reason.STALLED:
                 raise ToolStalled(str(one))
