@@ -10,9 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 HIDDEN: Final = "[hidden]"
-_USERINFO: Final = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*://)[^/\s@'\"]*@")
+# Bounded repetitions: a tool's 64 KiB without a space would else cost seconds.
+_USERINFO: Final = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]{0,30}://)[^/\s@'\"]*@")
 _QUERY: Final = re.compile(
-    r"(?i)([?&](?:[a-z0-9_.-]*(?:token|signature|secret|password|credential|key)[a-z0-9_.-]*)=)[^&\s'\"]+"
+    r"(?i)([?&](?:[a-z0-9_.-]{0,50}(?:token|signature|secret|password|credential|key)[a-z0-9_.-]{0,50})=)[^&\s'\"]+"
 )
 _AUTHORIZATION: Final = re.compile(r"(?i)(authorization\s*[:=]\s*)(?:(?:bearer|basic|token)\s+)?\S+")
 

@@ -1,0 +1,101 @@
+"""What the words and the end of ffmpeg and its kin mean, as errors of ours."""
+
+from __future__ import annotations
+
+import re
+import signal
+from typing import TYPE_CHECKING, Final
+
+from worker.core.errors import BadInput, DiskFull, InvalidJob, LeveretError, Problem, StorageUnavailable, ToolFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from worker.core.command import Exit
+
+_FULL: Final = re.compile(r"No space left on device|Disk quota exceeded", re.IGNORECASE)
+_PASSING: Final = re.compile(
+    r"Cannot allocate memory|Resource temporarily unavailable|Too many open files|Out of memory", re.IGNORECASE
+)
+_STORAGE: Final = re.compile(
+    r"Input/output error|Stale (NFS )?file handle|Transport endpoint is not connected|Host is down|"
+    r"Connection (refused|reset|timed out)|Remote I/O error",
+    re.IGNORECASE,
+)
+_JOB: Final = re.compile(
+    r"Unknown encoder|No such filter|Unrecognized option|Option not found|Error (setting|parsing) option|"
+    r"matches no streams|does not contain any stream|Undefined constant or missing|"
+    r"(Unable to parse|Invalid value .* for|Error applying) option|"
+    r"Could not find tag for codec|only supported in|are supported (for|in)|"
+    r"Could not write header|not currently supported in container|Unable to find a suitable output format|"
+    r"Requested output format|Error while opening encoder .* maybe incorrect parameters|Invalid encoder type",
+    re.IGNORECASE,
+)
+_SOURCE: Final = re.compile(
+    r"Invalid data found when processing input|moov atom not found|not on whitelist|Unsafe file name|"
+    r"Unknown decoder|Decoder .* not found|Could not find codec parameters|could not seek|EBML header parsing failed|"
+    r"Error while decoding|Unsupported codec",
+    re.IGNORECASE,
+)
+# Said at exit 0 of a source that is cut short or damaged; seen with ffmpeg 5.1 and 8.1 at -v warning. Complaints
+# that a broadcast recording begins with (non-existing PPS, mid-frame audio) are not among them.
+_DAMAGE: Final = re.compile(
+    r"File ended prematurely|error while decoding|corrupt(ed)? (decoded frame|input packet)|Packet corrupt|"
+    r"offset 0x[0-9a-f]+: partial file|Invalid NAL unit size|Error submitting packet to decoder|"
+    r"Decoding error: Invalid data|concealing \d+",
+    re.IGNORECASE,
+)
+
+
+def classify(exit_: Exit, subject: str = "") -> LeveretError:
+    """Return what a failed run of ffmpeg or ffprobe means for its job; `subject` names the source or the output."""
+    text, shown = exit_.tail, f"{subject}: {exit_}" if subject else str(exit_)
+    if _FULL.search(text):
+        return DiskFull(shown)
+    if exit_.signal is not None:
+        hint = " (a file outgrew WORKER_TOOL_FILE_BYTES)" if exit_.signal == signal.SIGXFSZ else ""
+        return ToolFailed(shown + hint)
+    if passing(text):
+        return ToolFailed(_with_cause(shown, text, _PASSING))
+    if _STORAGE.search(text):
+        return StorageUnavailable(_with_cause(shown, text, _STORAGE))
+    if _JOB.search(text):
+        return InvalidJob([Problem("", _with_cause(shown, text, _JOB))])
+    if _SOURCE.search(text):
+        return BadInput(_with_cause(shown, text, _SOURCE))
+    return ToolFailed(shown)
+
+
+def passing(tail: str) -> bool:
+    """Return whether the tool complains of this host's memory or descriptors, which says nothing of its input."""
+    return bool(_PASSING.search(tail))
+
+
+def damage(tail: str) -> str | None:
+    """Return the first line that tells of a cut or damaged source, though the tool may have exited 0; else None."""
+    for line in tail.splitlines():
+        if _DAMAGE.search(line):
+            return _plain(line)
+    return None
+
+
+def failed(exits: Sequence[Exit]) -> Exit | None:
+    """Return the stage that failed by itself, a broken pipe's last; None when all are well.
+
+    A stage that was stopped because a peer failed, or died of SIGPIPE, is a consequence and no cause.
+    """
+    bad = [exit_ for exit_ in exits if not exit_.ok]
+    bad.sort(key=lambda exit_: (exit_.reason != "exited", exit_.signal == signal.SIGPIPE))
+    return bad[0] if bad else None
+
+
+def _with_cause(shown: str, text: str, pattern: re.Pattern[str]) -> str:
+    """Return the message with the line that decided, where that is not the last one, which it ends with anyway."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    cause = next((line for line in lines if pattern.search(line)), "")
+    return f"{shown} ({_plain(cause)})" if cause and cause != lines[-1] else shown
+
+
+def _plain(line: str) -> str:
+    """Return a line without ffmpeg's addresses (`[mov @ 0x55…]`), which differ in every run."""
+    return re.sub(r" @ 0x[0-9a-f]+", "", line.strip())[:300]

@@ -1,0 +1,35 @@
+"""What we let ffmpeg open: protocols and containers, by the names of its demuxers.
+
+A playlist or a list (hls, dash, concat, imf, sdp, vobsub) opens further files, whatever its
+own name ends in, and is no container to us. ffmpeg matches each single name of a demuxer; both 5.1 and 8.1 do.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+ACCEPTED_PROTOCOLS: Final = ("file", "pipe")
+
+_CONTAINERS: Final = (
+    "mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "mpegts", "mpeg", "avi", "flv", "live_flv", "asf",
+    "ogg", "mxf", "nut", "dv", "gxf", "rm", "wtv", "ivf", "yuv4mpegpipe",
+)  # fmt: skip
+_SOUND: Final = (
+    "wav", "w64", "aiff", "au", "caf", "mp3", "flac", "aac", "ac3", "eac3", "dts", "dtshd", "truehd", "mlp", "amr",
+    "ape", "tta", "wv",
+)  # fmt: skip
+_PICTURES: Final = (
+    "image2", "mpegvideo", "m4v", "h264", "hevc", "vvc", "av1", "obu", "vc1", "mjpeg", "png_pipe", "jpeg_pipe",
+    "webp_pipe", "bmp_pipe", "tiff_pipe", "ppm_pipe", "gif", "apng", "jpegxl_pipe",
+)  # fmt: skip
+_TEXT: Final = ("srt", "ass", "webvtt", "sup")
+
+ACCEPTED_FORMATS: Final = (*_CONTAINERS, *_SOUND, *_PICTURES, *_TEXT)
+
+GUARDS: Final = (
+    "-protocol_whitelist",
+    ",".join(ACCEPTED_PROTOCOLS),
+    "-format_whitelist",
+    ",".join(ACCEPTED_FORMATS),
+)
+"""The options that stand before every input of ffmpeg and ffprobe."""
