@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from worker.core.command import Command
 from worker.media.encoders import encoder_named, video_options
-from worker.media.guard import guarded_input
+from worker.media.formats import GUARDS
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -100,7 +100,7 @@ def encode_command(encoding: Encoding, ffmpeg: str, folder: Path) -> Command:
             ffmpeg, "-nostdin", "-hide_banner", "-v", "warning", "-xerror",
             "-progress", "pipe:1", "-stats_period", "1", "-y",
             *_device(encoding.picture),
-            *guarded_input(encoding.source),
+            *GUARDS, "-i", f"file:{encoding.source}",
             *(("-filter_complex", ";".join(graph)) if graph else ()),
             *outputs,
         )

@@ -38,7 +38,7 @@ class Layout:
 
 def under(folder: str, name: str) -> str:
     """Return the location of `name` in `folder`; the empty folder is the job's destination."""
-    return f"{folder.rstrip('/')}/{name}" if folder else name
+    return folder + name if not folder or folder.endswith("/") else f"{folder}/{name}"
 
 
 def place_of(location: str) -> tuple[str, str]:
