@@ -9,13 +9,13 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from worker.core.job import Model, Place, Text
 from worker.media.encoders import AUDIO_ENCODERS, bits_per_second, encoder_named
-from worker.media.languages import is_tag
 from worker.media.ladder import Size
-from worker.media.loudness import LoudnessParams
+from worker.media.languages import is_tag
+from worker.media.loudness import LoudnessParams  # noqa: TC001  # pydantic reads it at run time
 
 _NAMED: Final = {"4k": 2160, "uhd": 2160, "2k": 1440, "qhd": 1440, "fhd": 1080, "fullhd": 1080, "hd": 720, "sd": 480}
 _LINES: Final = re.compile(r"^(\d{2,4})p?$")
-_BOX: Final = re.compile(r"^(\d{2,5})[x×:](\d{2,5})$")
+_BOX: Final = re.compile(r"^(\d{2,5})[x:](\d{2,5})$")
 MOST_SIDE: Final = 8192
 
 

@@ -37,7 +37,7 @@ class LoudnessParams(Model):
 
 @dataclass(frozen=True, slots=True)
 class Loudness:
-    """A measurement: `integrated` in LUFS, `peak` the true peak in dBTP; −inf for silence."""
+    """A measurement: `integrated` in LUFS, `peak` the true peak in dBTP; minus infinity for silence."""
 
     integrated: float
     peak: float
