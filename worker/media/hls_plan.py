@@ -198,5 +198,5 @@ def _picture(
         deinterlace=video.field_order in _INTERLACED,
         tone_map=tone_map,
         video_range="SDR" if tone_map else video_range,
-        pad=max(0.0, float(clock.duration) - end) if end is not None else 0.0,
+        pad=max(0.0, float(clock.duration) - end) if end is not None else 1.0,
     )
