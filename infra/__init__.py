@@ -1,0 +1,1 @@
+"""What a fleet leans on: private services on one machine, provisioning, migrations, the container image."""

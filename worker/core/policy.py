@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from worker.core.attempt import Cancelled, Dead, Defer, Failure, Requeue, Retry
 from worker.core.errors import Infrastructure, Interrupted, JobCancelled, LeaseLost, Permanent, Transient
+from worker.core.redaction import redact
 from worker.core.routing import DEFAULT_DELAYS
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Policy:
         An error that is not ours is a fault in a task or in us: it is counted like a transient one, so that
         it can neither loop for ever nor kill a job at its first meeting with a sick host.
         """
-        failure = failure_of(error, attempt.worker, attempt.number)
+        failure = failure_of(error, attempt.worker, attempt.number, attempt.job.secrets)
         match error:
             case JobCancelled():
                 return Cancelled()
@@ -57,9 +58,9 @@ class Policy:
                 return Dead(failure)
 
 
-def failure_of(error: BaseException, worker: str, attempt: int) -> Failure:
-    """Return `error` as people see it: one bounded line, and the name of its class."""
-    text = " ".join(str(error).split()) or type(error).__name__
+def failure_of(error: BaseException, worker: str, attempt: int, secrets: tuple[str, ...] = ()) -> Failure:
+    """Return `error` as people see it: one bounded line without secrets, and the name of its class."""
+    text = " ".join(redact(str(error), secrets).split()) or type(error).__name__
     return Failure(shortened(text), type(error).__name__, worker, attempt)
 
 

@@ -80,6 +80,25 @@ class Renewal:
     cancel: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """The workers that said they cannot do a job, and how many seconds ago the first of them did."""
+
+    workers: frozenset[str]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Files that a worker kept in `folder` after a failed upload; `artifacts` are the JSON that it stored."""
+
+    job_id: str
+    epoch: int
+    worker: str
+    folder: str
+    artifacts: tuple[dict[str, Any], ...]
+
+
 class Repository(Protocol):
     """Jobs, attempts, artifacts, workers, option sets and refusals.
 
@@ -145,6 +164,38 @@ class Repository(Protocol):
         """Record dead a job that no attempt ran (the broker dead-lettered it, or nobody serves it)."""
         ...
 
+    async def decline(self, job: Job, digest: str, lane: str, priority: str, worker: str) -> Declined:
+        """Note that `worker` cannot do the job; return who said so since it last ran, this one included."""
+        ...
+
+    async def keep(self, attempt: Attempt, folder: str, files: Sequence[dict[str, Any]], seconds: float) -> None:
+        """Note that the attempt's files stay in `folder` for `seconds`: a retry here need not make them again."""
+        ...
+
+    async def kept(self, job_id: str, worker: str) -> Kept | None:
+        """Return what `worker` still has of a job that has not ended and ran nowhere else since."""
+        ...
+
+    async def expired_kept(self, worker: str) -> list[Kept]:
+        """Return what `worker` need not keep any longer: expired, or its job ended or ran elsewhere."""
+        ...
+
+    async def kept_folders(self) -> list[str]:
+        """Return every kept folder, of all workers: cleaners leave them alone."""
+        ...
+
+    async def drop_kept(self, job_id: str, worker: str | None = None) -> None:
+        """Forget what one worker, or every one, keeps of a job."""
+        ...
+
+    async def callback_done(self, job_id: str, *, ok: bool) -> None:
+        """Note how the callback of an ended job went."""
+        ...
+
+    async def pending_callbacks(self, older_than_seconds: float) -> list[str]:
+        """Return jobs that ended at least so long ago and whose callback is still due, oldest first."""
+        ...
+
     async def refuse(self, refusal: RefusalRecord) -> None:
         """Record a message that never became a job; the same message twice is one row."""
         ...
@@ -156,6 +207,10 @@ class Repository(Protocol):
 
     async def jobs(self, state: str | None = None, limit: int = 100) -> list[JobRecord]:
         """Return the newest jobs first, without their attempts' and artifacts' details."""
+        ...
+
+    async def counts(self) -> dict[str, int]:
+        """Return how many jobs are in each state that has one."""
         ...
 
     async def request_cancel(self, job_id: str) -> str:

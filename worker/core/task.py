@@ -95,6 +95,23 @@ class TaskContext(Lookup, Protocol):
         """
         ...
 
+    def adopt(
+        self,
+        path: Path,
+        location: str,
+        *,
+        role: str = "file",
+        media_type: str | None = None,
+        immutable: bool = False,
+        duration: float | None = None,
+    ) -> None:
+        """Publish a file that a tool wrote elsewhere in scratch, as `output` would have."""
+        ...
+
+    async def available(self, location: str) -> bool:
+        """Return whether a file is staged by this job, or stands outside now."""
+        ...
+
     def scratch(self, name: str) -> Path:
         """Return a path for this task alone; it is never published, and gone with the attempt."""
         ...

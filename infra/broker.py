@@ -1,0 +1,156 @@
+"""The topology, declared in a broker with pika."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import re
+from base64 import b64encode
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote, unquote, urlsplit
+
+import pika
+import pika.exceptions
+
+from worker.core.errors import BrokerUnavailable, Misconfigured
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pika.adapters.blocking_connection import BlockingChannel
+
+    from worker.core.routing import Queue, Topology
+
+TIMEOUT_SECONDS: Final = 20.0
+ABSENT: Final = "nothing"
+
+PRECONDITION_FAILED: Final = 406
+_INEQUIVALENT: Final = re.compile(
+    r"inequivalent arg '(?P<name>[^']+)'.*?received (?P<wanted>.+?) but current is (?P<found>.+?)\.?$"
+)
+
+
+def declare(broker_url: str, topology: Topology, management_url: str | None = None) -> str:
+    """Return one line on what stands now. Declaring what stands already changes nothing.
+
+    Raises Misconfigured with the difference where something stands with other arguments, and where the
+    broker refuses the credentials; BrokerUnavailable where none answers.
+    """
+    address = _address(broker_url)
+    with _channel(broker_url, address) as channel:
+        for exchange in topology.exchanges:
+            with _told_apart(f"exchange {exchange.name}"):
+                channel.exchange_declare(exchange.name, exchange.type, durable=True, arguments=dict(exchange.arguments))
+        for queue in topology.queues:
+            with _told_apart(f"queue {queue.name}", queue, broker_url, management_url):
+                channel.queue_declare(queue.name, durable=True, arguments=dict(queue.arguments))
+        for binding in topology.bindings:
+            channel.queue_bind(binding.queue, binding.exchange, binding.routing_key)
+    counts = f"{len(topology.exchanges)} exchanges, {len(topology.queues)} queues, {len(topology.bindings)} bindings"
+    return f"broker {address}: {counts} stand"
+
+
+def difference(wanted: Mapping[str, object], found: Mapping[str, object]) -> str:
+    """Return every argument that differs, as `name: wanted 20, there 5`; empty if none does."""
+    names = sorted(wanted.keys() | found.keys())
+    return "; ".join(
+        f"{name}: wanted {wanted.get(name, ABSENT)}, there {found.get(name, ABSENT)}"
+        for name in names
+        if wanted.get(name, ABSENT) != found.get(name, ABSENT)
+    )
+
+
+def _address(broker_url: str) -> str:
+    try:
+        parts = urlsplit(broker_url)
+        port = parts.port or (5671 if parts.scheme == "amqps" else 5672)
+    except ValueError as error:
+        raise Misconfigured(f"WORKER_BROKER_URL is no URL: {error}") from error
+    if parts.scheme not in {"amqp", "amqps"} or not parts.hostname:
+        raise Misconfigured("WORKER_BROKER_URL must look like amqp://user:password@host:5672/")
+    return f"{parts.hostname}:{port}"
+
+
+@contextlib.contextmanager
+def _channel(broker_url: str, address: str) -> Iterator[BlockingChannel]:
+    parameters = pika.URLParameters(broker_url)
+    parameters.socket_timeout = TIMEOUT_SECONDS
+    parameters.blocked_connection_timeout = TIMEOUT_SECONDS
+    try:
+        with pika.BlockingConnection(parameters) as connection:
+            yield connection.channel()
+    except pika.exceptions.ProbableAuthenticationError as error:
+        raise Misconfigured(f"broker {address} refuses the user or the password of WORKER_BROKER_URL") from error
+    except pika.exceptions.ProbableAccessDeniedError as error:
+        raise Misconfigured(f"broker {address} refuses the virtual host of WORKER_BROKER_URL to this user") from error
+    except pika.exceptions.ChannelClosedByBroker as error:
+        raise Misconfigured(f"broker {address} refused: {error.reply_text}") from error
+    except (pika.exceptions.AMQPError, OSError) as error:
+        raise BrokerUnavailable(
+            f"no broker answers at {address} ({_reason(error)}): start one with `python -m infra up`, "
+            "or set WORKER_BROKER_URL"
+        ) from error
+
+
+@contextlib.contextmanager
+def _told_apart(
+    what: str, queue: Queue | None = None, broker_url: str = "", management_url: str | None = None
+) -> Iterator[None]:
+    """Turn the broker's refusal of other arguments into the difference."""
+    try:
+        yield
+    except pika.exceptions.ChannelClosedByBroker as error:
+        if error.reply_code != PRECONDITION_FAILED:
+            raise
+        told = _asked(queue, broker_url, management_url) if queue and management_url else ""
+        told = told or _parsed(error.reply_text)
+        raise Misconfigured(
+            f"{what} stands with other arguments ({told}): empty it, delete it, and provision again"
+        ) from error
+
+
+def _parsed(reply: str) -> str:
+    """Return the difference as the broker's text tells it: the first one only."""
+    match = _INEQUIVALENT.search(" ".join(reply.split()))
+    if match is None:
+        return reply
+    wanted, found = (
+        ABSENT if text.startswith("none") else re.sub(r"^the value '(.*)' of type .*$|^'(.*)'$", r"\1\2", text)
+        for text in (match["wanted"], match["found"])
+    )
+    return f"{match['name']}: wanted {wanted}, there {found}"
+
+
+def _asked(queue: Queue, broker_url: str, management_url: str) -> str:
+    """Return the whole difference, from the management API; empty if it does not answer."""
+    virtual_host = unquote(urlsplit(broker_url).path[1:]) or "/"
+    api = urlsplit(management_url)
+    kind = http.client.HTTPSConnection if api.scheme == "https" else http.client.HTTPConnection
+    client = kind(api.hostname or "", api.port, timeout=TIMEOUT_SECONDS)
+    credentials = b64encode(f"{unquote(api.username or '')}:{unquote(api.password or '')}".encode()).decode()
+    path = f"{api.path.rstrip('/')}/api/queues/{quote(virtual_host, safe='')}/{quote(queue.name, safe='')}"
+    try:
+        client.request("GET", path, headers={"Authorization": f"Basic {credentials}"})
+        document = json.load(client.getresponse())
+        return difference(queue.arguments, document["arguments"])
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
+        return ""
+    finally:
+        client.close()
+
+
+def _reason(error: BaseException) -> str:
+    """Return the innermost cause that says anything: pika wraps one workflow error in another."""
+    seen: list[str] = []
+    pending: list[object] = [error]
+    while pending:
+        current = pending.pop(0)
+        if isinstance(current, OSError) and current.strerror:
+            return current.strerror
+        if isinstance(current, BaseException):
+            seen.append(" ".join(str(current).split()) or type(current).__name__)
+            pending += [*current.args, getattr(current, "exception", None), getattr(current, "exceptions", None)]
+        elif isinstance(current, (list, tuple)):
+            pending += current
+    return seen[-1][:200]

@@ -1,0 +1,34 @@
+"""Free loopback ports."""
+
+import random
+import socket
+
+from infra.local.errors import ServiceError
+
+LOOPBACK = "127.0.0.1"
+# Below Linux's ephemeral range (32768 and up): an outgoing connection never takes a port between our look
+# and the service's bind.
+CANDIDATES = range(20000, 32768)
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on this loopback port now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # As servers do: a port whose last connections linger in TIME_WAIT counts as free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port(taken: frozenset[int]) -> int:
+    """A port that nobody listens on and that is not among `taken`."""
+    # SystemRandom, so that processes forked from one parent do not draw the same ports.
+    draw = random.SystemRandom()
+    for _ in range(1000):
+        port = draw.choice(CANDIDATES)
+        if port not in taken and is_free(port):
+            return port
+    raise ServiceError(f"no free port between {CANDIDATES.start} and {CANDIDATES.stop} on {LOOPBACK}")

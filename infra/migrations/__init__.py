@@ -1,0 +1,112 @@
+"""The database's schema, step by step, for SQLite and PostgreSQL.
+
+`upgrade` brings a database to the newest revision; repeating it changes nothing. The steps know nothing of
+the worker's code, which moves on while they must stay as they are.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError, StatementError
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL, Connection, Engine
+
+_LOCK: Final = 0x6C657665
+"""PostgreSQL's advisory lock that two migrations at once would meet at: "leve" in ASCII."""
+_DRIVERS: Final = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
+_SECONDS: Final = 30
+
+
+class MigrationFailed(Exception):
+    """The database could not be brought to the newest revision; one line, without its password."""
+
+
+def head() -> str:
+    """Return the newest revision."""
+    newest = ScriptDirectory.from_config(_config()).get_current_head()
+    if newest is None:
+        raise MigrationFailed("this installation has no migrations")
+    return newest
+
+
+def upgrade(database_url: str) -> None:
+    """Bring the database to the newest revision, all of it or nothing; MigrationFailed says why not.
+
+    The folder of an SQLite file is made. Two upgrades at once wait for each other.
+    """
+    url = _driver_url(database_url)
+    config = _config()
+    try:
+        engine = _engine(url)
+        try:
+            with engine.begin() as connection:
+                if not _is_sqlite(url):
+                    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+        finally:
+            engine.dispose()
+    except (SQLAlchemyError, CommandError, OSError) as error:
+        raise MigrationFailed(f"the database at {_place(url)} cannot be migrated: {_reason(error, url)}") from error
+
+
+def _config() -> Config:
+    config = Config()
+    # Alembic reads % as its own interpolation.
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    return config
+
+
+def _driver_url(database_url: str) -> URL:
+    scheme, colon, rest = database_url.partition(":")
+    if not colon or scheme not in _DRIVERS:
+        raise MigrationFailed(f"a database URL begins with sqlite: or postgresql:, not with {scheme[:20]!r}")
+    try:
+        return make_url(f"{_DRIVERS[scheme]}:{rest}")
+    except (ArgumentError, ValueError) as error:
+        raise MigrationFailed("the database URL cannot be read") from error
+
+
+def _is_sqlite(url: URL) -> bool:
+    return url.get_backend_name() == "sqlite"
+
+
+def _engine(url: URL) -> Engine:
+    if not _is_sqlite(url):
+        return create_engine(url, connect_args={"connect_timeout": 5}, hide_parameters=True)
+    if url.database:
+        Path(url.database).absolute().parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"timeout": _SECONDS})
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    # Python's driver would commit before each DDL statement.
+    connection.isolation_level = None
+    # Kept in the file: every later connection finds it.
+    connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _place(url: URL) -> str:
+    return str(url.database) if _is_sqlite(url) else f"{url.host or 'localhost'}:{url.port or 5432}/{url.database}"
+
+
+def _reason(error: Exception, url: URL) -> str:
+    """Return the driver's last word: the statement and the password stay out of it."""
+    cause = error.orig if isinstance(error, StatementError) and error.orig is not None else error
+    words = " ".join(str(cause).split())
+    return words.replace(url.password, "[hidden]") if url.password else words

@@ -1,0 +1,37 @@
+"""All that a fleet needs before its first worker starts: topology, tables, bucket. Repeating it changes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from infra.broker import declare
+from infra.bucket import ensure_bucket
+from infra.migrations import upgrade
+from worker.core.errors import Misconfigured
+from worker.core.redaction import redact
+from worker.core.routing import topology
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from infra.settings import ProvisionSettings
+
+
+def provision(settings: ProvisionSettings) -> Iterator[str]:
+    """Yield one line for each thing that stands now; raises a LeveretError of one line."""
+    yield declare(settings.broker_url, topology(settings.retry_delays), settings.management_url)
+    yield _migrate(settings.database_url)
+    if settings.storage_url.startswith("s3://"):
+        yield ensure_bucket(settings)
+
+
+def _migrate(database_url: str) -> str:
+    if database_url.startswith("sqlite:///"):
+        folder = Path(database_url.removeprefix("sqlite:///").partition("?")[0]).parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Misconfigured(f"cannot make the folder of the database {folder}: {error.strerror}") from error
+    upgrade(database_url)
+    return f"database {redact(database_url)}: migrated"

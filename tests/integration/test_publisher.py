@@ -1,0 +1,205 @@
+"""The publisher against a real broker."""
+
+from __future__ import annotations
+
+import socket
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+import pika
+import pytest
+
+from worker.adapters.publisher import Publisher
+from worker.core.errors import BrokerUnavailable, Misconfigured
+from worker.core.routing import DEAD_QUEUE, JOBS, topology
+
+BODY = b'{"job_id": "a-job", "tasks": [{"module": "echo", "data": {}}]}'
+
+
+@contextmanager
+def channel_of(url):
+    with pika.BlockingConnection(pika.URLParameters(url)) as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        yield channel
+
+
+def reject(url, queue, count=1):
+    """Nack what arrives in `queue`, as a worker does with a job that is dead."""
+    with channel_of(url) as channel:
+        for _ in range(count):
+            method, _, _ = taken(channel, queue)
+            channel.basic_nack(method.delivery_tag, requeue=False)
+
+
+def taken(channel, queue, seconds=10.0):
+    deadline = time.monotonic() + seconds
+    while True:
+        method, properties, body = channel.basic_get(queue)
+        if method is not None:
+            return method, properties, body
+        assert time.monotonic() < deadline, f"nothing arrived in {queue}"
+        channel.connection.process_data_events(0.02)
+
+
+def bury(url, bodies, *, key="cpu.low", headers=None):
+    """Publish `bodies` and let them die; return once the dead-letter queue holds them."""
+    with channel_of(url) as channel:
+        before = depth(channel)
+        for body in bodies:
+            properties = pika.BasicProperties(
+                delivery_mode=2, message_id="by-message", headers=headers, type="canonical"
+            )
+            channel.basic_publish(JOBS, key, body, properties, mandatory=True)
+    lane = "media.cpu.low" if key == "cpu.low" else "media.cpu.normal"
+    reject(url, lane, len(bodies))
+    wait_for_dead(url, before + len(bodies))
+
+
+def depth(channel, queue=DEAD_QUEUE):
+    return channel.queue_declare(queue, passive=True).method.message_count
+
+
+def wait_for_dead(url, count, seconds=10.0):
+    deadline = time.monotonic() + seconds
+    with channel_of(url) as channel:
+        while (found := depth(channel)) != count:
+            assert time.monotonic() < deadline, f"{found} dead letters instead of {count}"
+            channel.connection.process_data_events(0.02)
+
+
+def test_a_published_job_is_persistent_and_says_who_it_is(broker_url):
+    with Publisher(broker_url) as publisher:
+        publisher.publish_job(BODY, "a-job", "nvenc", "high", {"x-extra": 1}, dialect="canonical")
+    with channel_of(broker_url) as channel:
+        method, properties, body = taken(channel, "media.nvenc.high")
+        channel.basic_ack(method.delivery_tag)
+    assert body == BODY
+    assert properties.message_id == "a-job"
+    assert properties.delivery_mode == 2
+    assert properties.content_type == "application/json"
+    assert properties.type == "canonical"
+    assert abs(properties.timestamp - time.time()) < 60
+    assert properties.headers["x-lane"] == "nvenc"
+    assert properties.headers["x-extra"] == 1
+    assert datetime.fromisoformat(properties.headers["x-first-queued-at"]).tzinfo is not None
+
+
+def test_a_key_that_nobody_bound_still_leads_to_the_cpu_lane(broker_url):
+    with Publisher(broker_url) as publisher:
+        publisher.publish_job(BODY, "a-job", "no-lane", "normal")
+        assert publisher.waiting("media.cpu.normal") == 1
+
+
+def test_looking_at_dead_letters_loses_none(broker_url):
+    bury(broker_url, [b"one", b"two", b"three"])
+    for _ in range(3):
+        with Publisher(broker_url) as publisher:
+            assert sorted(letter.body for letter in publisher.dead_letters()) == [b"one", b"three", b"two"]
+            assert publisher.waiting(DEAD_QUEUE) == 0
+        wait_for_dead(broker_url, 3)
+
+
+def test_a_looker_that_is_cut_off_loses_no_dead_letter(broker_url):
+    bury(broker_url, [b"one", b"two"])
+    publisher = Publisher(broker_url).__enter__()
+    assert len(list(publisher.dead_letters())) == 2
+    publisher._connection._impl._transport._sock.shutdown(socket.SHUT_RDWR)
+    wait_for_dead(broker_url, 2)
+    with pytest.raises(BrokerUnavailable):
+        publisher.waiting(DEAD_QUEUE)
+    publisher.__exit__(None, None, None)
+
+
+def test_a_dead_letter_tells_its_digest_its_id_and_when_it_died(broker_url):
+    bury(broker_url, [BODY, b"no json"])
+    with Publisher(broker_url) as publisher:
+        letters = {letter.job_id: letter for letter in publisher.dead_letters()}
+    assert set(letters) == {"a-job", "by-message"}
+    letter = letters["a-job"]
+    assert len(letter.digest) == 64
+    assert letter.death == "rejected"
+    assert letter.route == ("cpu", "low")
+    assert abs((datetime.now(UTC) - letter.died_at).total_seconds()) < 60
+
+
+def test_a_replay_carries_nothing_of_its_earlier_life(broker_url):
+    old = {"x-attempt": 4, "x-round": 1, "x-last-error": "boom", "x-error-type": "ToolFailed", "x-mine": "kept"}
+    bury(broker_url, [BODY], headers=old | {"x-first-queued-at": "2026-01-01T00:00:00+00:00"})
+    with Publisher(broker_url) as publisher:
+        (letter,) = publisher.dead_letters()
+        publisher.replay(letter, "a-job", "visualize", "high")
+    with channel_of(broker_url) as channel:
+        method, properties, body = taken(channel, "media.visualize.high")
+        channel.basic_ack(method.delivery_tag)
+    wait_for_dead(broker_url, 0)
+    assert body == BODY
+    assert properties.message_id == "a-job"
+    assert properties.type == "canonical"
+    first = "2026-01-01T00:00:00+00:00"
+    assert properties.headers == {"x-mine": "kept", "x-first-queued-at": first, "x-lane": "visualize"}
+
+
+def test_a_discarded_letter_is_gone_and_its_neighbour_is_not(broker_url):
+    bury(broker_url, [b"one", b"two"])
+    with Publisher(broker_url) as publisher:
+        for letter in publisher.dead_letters():
+            if letter.body == b"one":
+                publisher.discard(letter)
+    wait_for_dead(broker_url, 1)
+    with Publisher(broker_url) as publisher:
+        assert [letter.body for letter in publisher.dead_letters()] == [b"two"]
+
+
+def test_a_queue_with_other_arguments_is_told_with_the_difference(broker_url):
+    with channel_of(broker_url) as channel:
+        channel.queue_delete("media.qsv.low")
+        channel.queue_delete("media.qsv.high")
+        channel.queue_declare("media.qsv.low", durable=True, arguments={"x-queue-type": "quorum"})
+    try:
+        with Publisher(broker_url) as publisher:
+            told = publisher.differences(topology().queues)
+    finally:
+        with channel_of(broker_url) as channel:
+            channel.queue_delete("media.qsv.low")
+            for queue in topology().queues:
+                channel.queue_declare(queue.name, durable=True, arguments=dict(queue.arguments))
+                if queue.name.startswith("media.qsv"):
+                    channel.queue_bind(queue.name, JOBS, queue.name.removeprefix("media."))
+    assert len(told) == 2
+    assert "media.qsv.high is missing" in told[0]
+    assert "media.qsv.low has other arguments" in told[1]
+    assert "x-dead-letter-exchange" in told[1]
+
+
+def test_wrong_credentials_are_told_as_such(broker_url):
+    parts = urlsplit(broker_url)
+    wrong = f"amqp://nobody:wrong@{parts.hostname}:{parts.port}/"
+    with pytest.raises(Misconfigured, match="refuses the user 'nobody'") as caught, Publisher(wrong):
+        pass
+    assert "wrong@" not in str(caught.value)
+
+
+def test_an_unknown_virtual_host_is_told_as_such(broker_url):
+    with pytest.raises(Misconfigured, match="virtual host"), Publisher(broker_url + "nowhere"):
+        pass
+
+
+def test_a_broker_that_is_not_there_is_told_in_one_line():
+    with pytest.raises(BrokerUnavailable, match=r"127\.0\.0\.1:1 does not answer \(Connection refused\)") as caught:
+        Publisher("amqp://guest:guest@127.0.0.1:1/").__enter__()
+    assert "\n" not in str(caught.value)
+
+
+def test_an_address_that_is_none_is_told_without_its_password():
+    with pytest.raises(Misconfigured, match="WORKER_BROKER_URL") as caught:
+        Publisher("http://user:hush@127.0.0.1/").__enter__()
+    assert "hush" not in str(caught.value)
+
+
+def test_a_topology_that_is_not_there_names_the_command(services):
+    url = services.environment()["WORKER_BROKER_URL"]
+    with Publisher(url) as publisher, pytest.raises(Misconfigured, match="infra provision"):
+        publisher.waiting("media.nothing")

@@ -1,0 +1,431 @@
+"""The settlement table of broker.md, row by row, against the real broker."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from rig import DEFER_SECONDS, DELAYS, Rig, broker_hands, document
+
+from infra.migrations import upgrade
+from worker.adapters.sql import SqlRepository
+from worker.adapters.sql.schema import jobs, moment
+from worker.core.attempt import Cancelled, Completed, Dead, Defer, Forward, Requeue, Retry
+from worker.core.dialects import decode
+from worker.core.errors import BadInput, DiskFull, ShuttingDown, SourceMissing
+from worker.core.ports import ClaimRequest, Granted
+from worker.core.record import TERMINAL
+from worker.core.routing import defer_name, queue_of, retry_name
+
+pytestmark = pytest.mark.xdist_group("rabbitmq")
+
+
+@pytest.fixture
+async def repository(tmp_path):
+    url = f"sqlite:///{tmp_path}/leveret.db"
+    upgrade(url)
+    rows = SqlRepository(url)
+    yield rows
+    await rows.close()
+
+
+@pytest.fixture
+async def broker(provisioned_broker, services):
+    management = services.environment()["RABBITMQ_MANAGEMENT_URL"]
+    async with broker_hands(provisioned_broker, management) as hands:
+        yield hands
+
+
+@pytest.fixture
+async def rig(provisioned_broker, broker, repository, tmp_path):
+    rig = Rig(provisioned_broker, repository, tmp_path)
+    yield rig
+    await rig.close()
+
+
+async def fail_with(rig: Rig, error: Exception, times: int = 10**6) -> None:
+    async def on_run(_context):
+        if rig.task.runs <= times:
+            raise error
+
+    rig.task.on_run = on_run
+
+
+async def test_a_job_is_acknowledged_after_its_output_stands_and_its_row_says_completed(rig, broker):
+    job = document()
+    await broker.publish(job)
+    settlement = await rig.one()
+    assert isinstance(settlement.outcome, Completed)
+    record = await rig.repository.job(job["job_id"])
+    assert record.state == "completed"
+    (artifact,) = record.artifacts
+    assert (rig.storage / job["job_id"] / "out.txt").read_text() == "hello"
+    assert artifact.bytes == 5
+    assert record.manifest_url is not None
+    assert rig.steps.index("recorded") < rig.steps.index("settling")
+    await broker.settled()
+
+
+async def test_three_transient_failures_wait_in_the_delay_queues_and_the_fourth_is_dead(rig, broker):
+    await fail_with(rig, SourceMissing("the mount is away"))
+    job = document()
+    await broker.publish(job)
+    for number, delay in enumerate(DELAYS, 1):
+        settlement = await rig.one()
+        assert isinstance(settlement.outcome, Retry)
+        assert settlement.outcome.delay == delay
+        assert settlement.outcome.failure.attempt == number
+    settlement = await rig.one()
+    assert isinstance(settlement.outcome, Dead)
+    message = await broker.dead()
+    assert message.headers["x-attempt"] == 3
+    assert message.headers["x-max-attempts"] == 4
+    assert message.headers["x-last-error"] == "the mount is away"
+    assert message.headers["x-error-type"] == "SourceMissing"
+    assert message.headers["x-last-worker"] == "tester-1"
+    assert message.message_id == job["job_id"]
+    deaths = {death["reason"]: death for death in message.headers["x-death"]}
+    assert deaths["rejected"]["queue"] == queue_of("cpu", "normal")
+    record = await rig.repository.job(job["job_id"])
+    assert record.state == "dead"
+    assert [attempt.number for attempt in record.attempts] == [1, 2, 3, 4]
+    await broker.settled()
+
+
+async def test_a_failure_that_passes_is_completed_by_its_retry(rig, broker):
+    await fail_with(rig, SourceMissing("not yet"), times=1)
+    job = document()
+    await broker.publish(job)
+    await rig.until(job["job_id"], "completed")
+    assert rig.task.runs == 2
+    await broker.settled()
+
+
+async def test_a_permanent_error_is_dead_at_once(rig, broker):
+    await fail_with(rig, BadInput("no media"))
+    job = document()
+    await broker.publish(job)
+    settlement = await rig.one()
+    assert isinstance(settlement.outcome, Dead)
+    assert rig.task.runs == 1
+    message = await broker.dead()
+    assert json.loads(message.body) == job
+
+
+async def test_a_fault_in_a_task_is_counted_and_does_not_end_the_worker(rig, broker):
+    await fail_with(rig, ZeroDivisionError("a bug"), times=1)
+    job = document()
+    await broker.publish(job)
+    await rig.until(job["job_id"], "completed")
+    attempts = (await rig.repository.job(job["job_id"])).attempts
+    assert [(attempt.outcome, attempt.error_type) for attempt in attempts] == [
+        ("failed", "ZeroDivisionError"),
+        ("completed", None),
+    ]
+
+
+@pytest.mark.parametrize("body", [b"garbage", b"[]", b'{"tasks": []}', b'{"tasks": [{"module": "write", "dta": {}}]}'])
+async def test_what_is_no_job_goes_to_the_dead_letters_with_its_reasons_recorded(rig, broker, body):
+    await broker.publish(body)
+    settlement = await rig.one()
+    assert isinstance(settlement.outcome, Dead)
+    assert (await broker.dead()).body == body
+    (refusal,) = await rig.repository.refusals()
+    assert refusal.error_type == "InvalidJob"
+    assert refusal.problems
+
+
+async def test_a_job_with_an_unknown_module_is_dead_and_its_row_names_the_nearest(rig, broker):
+    job = document(tasks=[{"module": "wrote", "data": {}}])
+    await broker.publish(job)
+    await rig.one()
+    await broker.dead()
+    record = await rig.repository.job(job["job_id"])
+    assert record.state == "dead"
+    assert record.error == "tasks[0]: unknown module 'wrote'; did you mean 'write'?"
+
+
+async def test_infrastructure_errors_defer_and_charge_nobody(rig, broker):
+    await fail_with(rig, DiskFull("no space left"), times=2)
+    job = document()
+    await broker.publish(job)
+    settlement = await rig.one()
+    assert isinstance(settlement.outcome, Defer)
+    await rig.until(job["job_id"], "completed")
+    attempts = (await rig.repository.job(job["job_id"])).attempts
+    assert [(attempt.number, attempt.outcome) for attempt in attempts] == [
+        (1, "deferred"),
+        (1, "deferred"),
+        (1, "completed"),
+    ]
+    await broker.settled()
+
+
+async def test_a_job_interrupted_by_shutdown_keeps_its_attempts(rig, broker):
+    started = asyncio.Event()
+
+    async def on_run(_context):
+        started.set()
+        await asyncio.sleep(30)
+
+    rig.task.on_run = on_run
+    job = document()
+    await broker.publish(job)
+    running = asyncio.create_task(rig.one())
+    await started.wait()
+    rig.executor.interrupt(ShuttingDown("the worker is going down"))
+    assert isinstance((await running).outcome, Requeue)
+    assert (await rig.repository.job(job["job_id"])).state == "queued"
+    rig.task.on_run = None
+    await rig.until(job["job_id"], "completed")
+    attempts = (await rig.repository.job(job["job_id"])).attempts
+    assert [(attempt.number, attempt.outcome) for attempt in attempts] == [(1, "interrupted"), (1, "completed")]
+
+
+async def test_a_redelivery_of_a_completed_job_is_acknowledged_without_running(rig, broker):
+    job = document()
+    await broker.publish(job)
+    await rig.one()
+    await broker.publish(job)
+    assert isinstance((await rig.one()).outcome, Completed)
+    assert rig.task.runs == 1
+    await broker.settled()
+
+
+async def test_a_live_lease_elsewhere_defers(rig, broker, repository, provisioned_broker, tmp_path):
+    other = Rig(provisioned_broker, repository, tmp_path, worker_id="tester-2")
+    started, release = asyncio.Event(), asyncio.Event()
+
+    async def on_run(_context):
+        started.set()
+        await release.wait()
+
+    other.task.on_run = on_run
+    job = document()
+    await broker.publish(job)
+    running = asyncio.create_task(other.one())
+    await started.wait()
+    await broker.publish(job)
+    settlement = await rig.one()
+    assert isinstance(settlement.outcome, Defer)
+    assert "tester-2" in settlement.outcome.reason
+    release.set()
+    assert isinstance((await running).outcome, Completed)
+    assert isinstance((await rig.one()).outcome, Completed)
+    assert rig.task.runs == 0
+    await broker.settled()
+    await other.close()
+
+
+async def test_an_expired_lease_is_a_crash_that_counts_and_after_the_third_the_job_is_dead(rig, broker, repository):
+    job = document()
+    await broker.publish(job)
+    for _ in range(3):
+        await die_after_the_claim(rig, await rig.consumer.next())
+    settlement = await rig.one()
+    assert isinstance(settlement.outcome, Dead)
+    record = await repository.job(job["job_id"])
+    assert (record.state, record.error_type) == ("dead", "CrashLoop")
+    assert [attempt.outcome for attempt in record.attempts] == ["crashed", "crashed", "crashed"]
+    assert rig.task.runs == 0
+
+
+async def die_after_the_claim(rig: Rig, delivery) -> None:
+    """Leave what a worker leaves that is killed right after its claim: a lease that runs out, a lost connection."""
+    digest = hashlib.sha256(delivery.body).hexdigest()
+    request = ClaimRequest(decode(delivery.body), digest, rig.worker_id, 5.0, "cpu", "normal")
+    assert isinstance(await rig.repository.claim(request, rig.policy), Granted)
+
+    def run_out(connection):
+        connection.execute(update(jobs).values(lease_until=moment(-1)))
+
+    await rig.repository._database.write(run_out)
+    await rig.link.reset()
+
+
+async def test_a_message_without_an_id_is_adopted_and_its_twin_gets_another_id(rig, broker):
+    body = document()
+    del body["job_id"]
+    await broker.publish_bare(body)
+    await broker.publish_bare(body)
+    adopted = [await rig.one(), await rig.one()]
+    assert all(isinstance(settlement.outcome, Forward) for settlement in adopted)
+    first, second = (settlement.job_id for settlement in adopted)
+    assert first != second
+    for job_id in (first, second):
+        await rig.until(job_id, "completed")
+    await broker.settled()
+
+
+async def test_an_id_that_returns_with_another_body_is_refused(rig, broker):
+    job = document()
+    await broker.publish(job)
+    await rig.one()
+    await broker.publish(job | {"job_title": "another"})
+    assert isinstance((await rig.one()).outcome, Dead)
+    await broker.dead()
+    assert (await rig.repository.job(job["job_id"])).state == "completed"
+    (refusal,) = await rig.repository.refusals()
+    assert refusal.error_type == "IdReused"
+
+
+async def test_a_cancelled_waiting_job_is_acknowledged_without_running(rig, broker):
+    job = document()
+    await rig.repository.request_cancel(job["job_id"])
+    await broker.publish(job)
+    assert isinstance((await rig.one()).outcome, Cancelled)
+    assert rig.task.runs == 0
+    await broker.settled()
+
+
+async def test_cancelling_a_running_job_ends_it_and_publishes_nothing(rig, broker):
+    async def on_run(_context):
+        await rig.repository.request_cancel(job["job_id"])
+        await asyncio.sleep(30)
+
+    rig.task.on_run = on_run
+    job = document()
+    await broker.publish(job)
+    assert isinstance((await rig.one()).outcome, Cancelled)
+    assert (await rig.repository.job(job["job_id"])).state == "cancelled"
+    assert list(rig.storage.rglob("*.txt")) == []
+    await broker.settled()
+
+
+async def test_a_message_with_an_unknown_key_still_gets_in_and_is_led_to_its_lane(rig, broker):
+    job = document(lane="nvenc", priority="high")
+    await broker.publish(job, key="whatever")
+    settlement = await rig.one()
+    assert isinstance(settlement.outcome, Forward)
+    message = await broker.take(queue_of("nvenc", "high"))
+    assert message.message_id == job["job_id"]
+
+
+async def test_the_priority_of_the_routing_key_wins_over_the_body(rig, broker):
+    job = document(priority="high")
+    await broker.publish(job, key="cpu.low")
+    await rig.one()
+    assert (await rig.repository.job(job["job_id"])).priority == "low"
+
+
+async def test_a_replayed_dead_job_opens_a_new_round(rig, broker):
+    await fail_with(rig, BadInput("no media"))
+    job = document()
+    await broker.publish(job)
+    await rig.one()
+    dead = await broker.dead()
+    rig.task.on_run = None
+    await broker.publish(dead.body, headers=dead.headers, message_id=dead.message_id)
+    await rig.until(job["job_id"], "completed")
+    record = await rig.repository.job(job["job_id"])
+    assert record.round == 2
+    assert [(attempt.round, attempt.number) for attempt in record.attempts] == [(1, 1), (2, 1)]
+
+
+async def test_a_dead_job_whose_message_returns_unasked_goes_back_to_the_dead_letters(rig, broker):
+    await fail_with(rig, BadInput("no media"))
+    job = document()
+    await broker.publish(job)
+    await rig.one()
+    await broker.dead()
+    await broker.publish(job)
+    assert isinstance((await rig.one()).outcome, Dead)
+    assert rig.task.runs == 1
+    await broker.dead()
+
+
+async def test_an_idle_worker_takes_the_highest_priority_first(rig, broker):
+    order = ["low", "normal", "high"]
+    jobs = [document() for _ in order]
+    for job, priority in zip(jobs, order, strict=True):
+        await broker.publish(job, key=f"cpu.{priority}")
+    done = [(await rig.one()).job_id for _ in order]
+    assert done == [job["job_id"] for job in reversed(jobs)]
+
+
+async def test_a_consumer_exists_only_while_the_worker_is_idle(rig, broker):
+    async def on_run(_context):
+        await broker.consumers(0)
+
+    rig.task.on_run = on_run
+    waiting = asyncio.create_task(rig.one())
+    await broker.consumers(3)
+    await broker.publish(document())
+    assert isinstance((await waiting).outcome, Completed)
+
+
+async def test_a_cancelled_wait_leaves_no_consumer_and_loses_no_message(rig, broker):
+    waiting = asyncio.create_task(rig.consumer.next())
+    await broker.consumers(3)
+    waiting.cancel()
+    await asyncio.wait({waiting})
+    await broker.consumers(0)
+    job = document()
+    await broker.publish(job)
+    assert (await rig.one()).job_id == job["job_id"]
+
+
+async def test_a_lost_channel_settles_nothing_and_the_redelivery_finds_the_job_completed(rig, broker):
+    async def on_run(_context):
+        if rig.task.runs == 1:
+            await rig.link.reset()
+
+    rig.task.on_run = on_run
+    job = document()
+    await broker.publish(job)
+    await rig.one()
+    assert (await rig.repository.job(job["job_id"])).state == "completed"
+    assert isinstance((await rig.one()).outcome, Completed)
+    assert rig.task.runs == 1
+    await broker.settled()
+
+
+async def test_every_copy_is_persistent_and_keeps_what_the_publisher_said(rig, broker):
+    await fail_with(rig, SourceMissing("away"))
+    job = document()
+    await broker.publish(job, headers={"x-mine": "kept"}, type="encode", correlation_id="c1", app_id="shop")
+    await rig.one()
+    message = await broker.take(retry_name(DELAYS[0]))
+    assert message.delivery_mode == 2
+    assert (message.type, message.correlation_id, message.app_id) == ("encode", "c1", "shop")
+    assert message.headers["x-mine"] == "kept"
+    assert message.headers["x-first-queued-at"]
+
+
+async def test_two_engines_never_run_one_job_at_the_same_time(rig, broker, repository, provisioned_broker, tmp_path):
+    running, most = 0, 0
+
+    async def on_run(_context):
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.2)
+        running -= 1
+
+    other = Rig(provisioned_broker, repository, tmp_path, worker_id="tester-2")
+    rig.task.on_run = other.task.on_run = on_run
+    job = document()
+    for _ in range(4):
+        await broker.publish(job)
+    await asyncio.gather(*(one.until(job["job_id"], *TERMINAL) for one in (rig, other)))
+    while await broker.waiting(queue_of("cpu", "normal")) or await broker.waiting(defer_name(DEFER_SECONDS)):
+        await rig.one()
+    assert most == 1
+    assert rig.task.runs + other.task.runs == 1
+    await other.close()
+
+
+async def test_the_scratch_of_every_ended_attempt_is_gone(rig, broker):
+    await fail_with(rig, SourceMissing("away"), times=1)
+    job = document()
+    await broker.publish(job)
+    await rig.until(job["job_id"], "completed")
+    assert list(rig.scratch.root.iterdir()) == []

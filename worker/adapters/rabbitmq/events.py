@@ -1,0 +1,65 @@
+"""Events on `media.events`: best effort by design, for the database is the authority."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from aio_pika import Message
+
+from worker.adapters.rabbitmq.link import LINK_ERRORS, Link
+from worker.core.routing import EVENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+BACKLOG: Final = 1000
+
+log = structlog.get_logger(__name__)
+
+
+class RabbitEvents:
+    """A bounded queue before the broker, so that no job ever waits for a listener."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._pending: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(BACKLOG)
+        self._task: asyncio.Task[None] | None = None
+
+    async def publish(self, routing_key: str, event: Mapping[str, object]) -> None:
+        """Queue an event; the oldest give way when the broker is away for long."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name="events")
+        if self._pending.full():
+            self._pending.get_nowait()
+            self._pending.task_done()
+        stamped = {"at": datetime.now(UTC).isoformat(timespec="milliseconds")} | dict(event)
+        self._pending.put_nowait((routing_key, json.dumps(stamped, default=str).encode()))
+
+    async def _run(self) -> None:
+        while True:
+            routing_key, body = await self._pending.get()
+            try:
+                channel = await self._link.channel()
+                exchange = await channel.get_exchange(EVENTS, ensure=False)
+                message = Message(body, content_type="application/json", timestamp=datetime.now(UTC))
+                await exchange.publish(message, routing_key, mandatory=False)
+            except LINK_ERRORS as error:
+                log.warning("event_lost", event_key=routing_key, error=str(error)[:200])
+                await self._link.reset()
+            finally:
+                self._pending.task_done()
+
+    async def close(self) -> None:
+        """Send what is pending, for two seconds at most, and stop."""
+        if self._task is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._pending.join(), 2)
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        await self._link.close()

@@ -1,0 +1,152 @@
+"""A connection to the broker that comes back by itself, with one channel."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from typing import TYPE_CHECKING, Final
+
+import aio_pika
+import structlog
+from aio_pika.exceptions import (
+    CONNECTION_EXCEPTIONS,
+    AuthenticationError,
+    ChannelNotFoundEntity,
+    ProbableAuthenticationError,
+)
+from aiormq.exceptions import ConnectionNotAllowed
+from yarl import URL
+
+from worker.core.errors import BrokerUnavailable, Misconfigured
+from worker.core.routing import Topology, topology
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aio_pika.abc import AbstractChannel, AbstractConnection
+
+LINK_ERRORS: Final = (*CONNECTION_EXCEPTIONS, asyncio.TimeoutError)
+"""What aio-pika raises when the broker, its connection or a channel is gone."""
+
+CONNECT_SECONDS: Final = 10.0
+HEARTBEAT_SECONDS: Final = 20
+LONGEST_PAUSE: Final = 15.0
+
+log = structlog.get_logger(__name__)
+
+
+class Link:
+    """One connection and one channel, opened on demand and again after every loss.
+
+    Several connections per worker keep apart what must not wait for each other: the channel that holds the
+    delivery must survive a publish that times out, for an RPC that is cancelled closes its channel.
+    """
+
+    def __init__(self, url: str, name: str, *, confirms: bool, patience: float = 300.0) -> None:
+        """Keep the broker's URL, the name that the management UI shows, and how long the first connect may take.
+
+        `confirms` opens a publisher channel whose unroutable messages raise.
+        """
+        self._url = URL(url).update_query(heartbeat=str(HEARTBEAT_SECONDS))
+        self._name = name
+        self._confirms = confirms
+        self._patience = patience
+        self._connection: AbstractConnection | None = None
+        self._channel: AbstractChannel | None = None
+        self._lock = asyncio.Lock()
+        self._was_connected = False
+
+    @property
+    def address(self) -> str:
+        """Return the broker's host and port, as messages show it."""
+        return f"{self._url.host}:{self._url.port or (5671 if self._url.scheme == 'amqps' else 5672)}"
+
+    async def channel(self) -> AbstractChannel:
+        """Return an open channel, connecting with growing pauses.
+
+        Raises Misconfigured for wrong credentials, BrokerUnavailable when the first connect took too long; after
+        it once stood, it is waited for without end.
+        """
+        async with self._lock:
+            if self._channel is not None and not self._channel.is_closed:
+                return self._channel
+            started, pause = time.monotonic(), 0.25
+            while True:
+                try:
+                    return await self._open()
+                except (AuthenticationError, ProbableAuthenticationError, ConnectionNotAllowed) as error:
+                    raise Misconfigured(
+                        f"the broker at {self.address} refuses these credentials or this virtual host:"
+                        " check WORKER_BROKER_URL"
+                    ) from error
+                except LINK_ERRORS as error:
+                    waited = time.monotonic() - started
+                    if not self._was_connected and waited >= self._patience:
+                        raise BrokerUnavailable(
+                            f"no broker at {self.address} after {waited:.0f} s ({_word(error)});"
+                            " start it, or check WORKER_BROKER_URL"
+                        ) from error
+                    log.warning(
+                        "broker_unreachable", address=self.address, error=_word(error), retry_in=round(pause, 1)
+                    )
+                await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - spreads a fleet's reconnects
+                pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _open(self) -> AbstractChannel:
+        if self._connection is None or self._connection.is_closed:
+            await self._drop()
+            self._connection = await aio_pika.connect(
+                self._url, timeout=CONNECT_SECONDS, client_properties={"connection_name": self._name}
+            )
+        channel = self._connection.channel(publisher_confirms=self._confirms, on_return_raises=self._confirms)
+        await channel.initialize(timeout=CONNECT_SECONDS)
+        self._channel = channel
+        if self._was_connected:
+            log.info("broker_reconnected", address=self.address)
+        self._was_connected = True
+        return channel
+
+    async def watch_cancels(self, callback: Callable[[], None]) -> None:
+        """Call `callback` when the broker cancels a consumer of the present channel (its queue was deleted)."""
+        channel = await self.channel()
+        underlay = await channel.get_underlay_channel()
+        underlay.on_consumer_cancel_callbacks.add(lambda *_: callback())
+
+    async def check_topology(self, delays: tuple[float, ...], defer_seconds: float) -> None:
+        """Return if everything that we use stands in the broker; Misconfigured names the first that does not."""
+        wanted: Topology = topology(delays, defer_seconds)
+        names = [("exchange", item.name) for item in wanted.exchanges] + [
+            ("queue", item.name) for item in wanted.queues
+        ]
+        for kind, name in names:
+            channel = await self.channel()
+            try:
+                await (channel.get_exchange(name) if kind == "exchange" else channel.get_queue(name))
+            except ChannelNotFoundEntity as error:
+                raise Misconfigured(f"the broker has no {kind} {name}: run `python -m infra provision`") from error
+            except LINK_ERRORS as error:
+                raise BrokerUnavailable(f"the broker at {self.address} went away: {_word(error)}") from error
+
+    async def reset(self) -> None:
+        """Close the channel, so that the next use opens a fresh one; what it held goes back to its queue."""
+        channel, self._channel = self._channel, None
+        if channel is not None and not channel.is_closed:
+            with contextlib.suppress(*LINK_ERRORS):
+                await channel.close()
+
+    async def _drop(self) -> None:
+        connection, self._connection, self._channel = self._connection, None, None
+        if connection is not None:
+            with contextlib.suppress(*LINK_ERRORS):
+                await asyncio.wait_for(connection.close(), CONNECT_SECONDS)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._drop()
+
+
+def _word(error: BaseException) -> str:
+    """Return an error in one line that holds no URL."""
+    return (str(error).splitlines() or [""])[0].rpartition("@")[2][:200] or type(error).__name__

@@ -1,0 +1,95 @@
+"""What jobs may touch in buckets, and how an object is named, described and judged there."""
+
+from __future__ import annotations
+
+import hashlib
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Final
+
+from worker.core.errors import RefusedPath, VerificationFailed
+from worker.core.location import External, parse_location
+from worker.core.media_types import DEFAULT, cache_control_of, media_type_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from worker.core.attempt import Artifact
+
+HIDDEN: Final = ".leveret"
+MAX_KEY_BYTES: Final = 1024
+SHA256_KEY: Final = "sha256"
+LEFT_OVER_SECONDS: Final = 24 * 3600.0
+
+
+class S3Roots:
+    """The prefixes (`s3://bucket/prefix`) that jobs may touch."""
+
+    def __init__(self, roots: Iterable[External]) -> None:
+        self._roots = tuple(roots)
+
+    @property
+    def buckets(self) -> list[str]:
+        """Return the names of the buckets."""
+        return sorted({root.host for root in self._roots})
+
+    def admit(self, place: External, *, writing: bool) -> External:
+        """Return `place`; RefusedPath outside the roots, for a key of ours, or a folder where an object is meant."""
+        if place.is_folder and not writing:
+            raise RefusedPath(f"{place} names a folder, where an object is expected")
+        if not any(_holds(root, place) for root in self._roots):
+            allowed = ", ".join(map(str, self._roots)) or "none (WORKER_ROOTS)"
+            raise RefusedPath(f"{place} is not inside the prefixes that jobs may touch: {allowed}")
+        if len(place.key.encode()) > MAX_KEY_BYTES:
+            raise RefusedPath(f"{str(place)[:100]}…: a key has at most {MAX_KEY_BYTES} bytes")
+        if any(part.startswith(HIDDEN) for part in place.key.split("/")):
+            raise RefusedPath(f"{place}: names that begin with {HIDDEN} are the workers' own")
+        return place
+
+
+def _holds(root: External, place: External) -> bool:
+    above = root.path.rstrip("/") + "/"
+    return place.scheme == "s3" and place.host == root.host and place.path.startswith(above) and bool(place.key)
+
+
+def final_place(artifact: Artifact) -> External:
+    """Return where an artifact goes."""
+    place = parse_location(artifact.uri)
+    if not isinstance(place, External):
+        raise RefusedPath(f"{artifact.uri} is no s3://bucket/key")
+    return place
+
+
+def hidden_place(artifact: Artifact) -> External:
+    """Return where its bytes may wait: beside the fixed key, and the same for a repeated upload of the same file.
+
+    The staged path is in it, for it holds job and epoch: two attempts never share, nor remove, a hidden object.
+    """
+    final = final_place(artifact)
+    token = hashlib.sha256(f"{artifact.path}\0{artifact.sha256}\0{final.key}".encode()).hexdigest()[:24]
+    return External("s3", final.host, f"{final.path.rpartition('/')[0]}/{HIDDEN}-{token}")
+
+
+def headers_of(artifact: Artifact) -> dict[str, object]:
+    """Return the content type, cache rule and SHA-256 that an object is stored with."""
+    known = artifact.media_type not in {"", DEFAULT}
+    media_type = artifact.media_type if known else media_type_of(artifact.uri)
+    return {
+        "ContentType": media_type,
+        "CacheControl": cache_control_of(artifact.role, media_type, immutable=artifact.immutable),
+        "Metadata": {SHA256_KEY: artifact.sha256},
+    }
+
+
+def require_size(place: External, found: int | None, wanted: int) -> None:
+    """Return if `found` bytes are what was sent; VerificationFailed otherwise."""
+    if found != wanted:
+        stands = "nothing" if found is None else f"{found} bytes"
+        raise VerificationFailed(f"{place}: {wanted} bytes were sent, and {stands} stands there")
+
+
+def is_left_over(place: External, modified: datetime, server_date: str | None) -> bool:
+    """Return whether a hidden object is so old, by the server's own clock, that nobody can be waiting for it."""
+    if not place.name.startswith(HIDDEN + "-") or server_date is None:
+        return False
+    return (parsedate_to_datetime(server_date) - modified).total_seconds() > LEFT_OVER_SECONDS

@@ -1,0 +1,185 @@
+"""The claim: one transaction that says whose the job is (broker.md, "The lease")."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime  # noqa: TC003 - read at run time by the dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, insert, select, update
+
+from worker.adapters.sql.database import upsert
+from worker.adapters.sql.fence import blame, close_attempt, ended, new_round, no_progress
+from worker.adapters.sql.rows import fresh_row
+from worker.adapters.sql.schema import attempts, jobs, moment
+from worker.core.attempt import Attempt, Failure
+from worker.core.errors import CrashLoop, IdReused
+from worker.core.policy import failure_of
+from worker.core.ports import Buried, Claim, ClaimRequest, Finished, Granted, Waiting
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Row
+
+    from worker.core.policy import Policy
+
+_LAST_ROUND = 1_000_000
+"""More rounds than people open: a header may say anything, and a column holds 32 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Charges:
+    """What the round has been charged with."""
+
+    round: int
+    failures: int
+    crashes: int
+
+
+_SEEN = (
+    *(
+        jobs.c[name]
+        for name in (
+            "state", "round", "epoch", "failures", "crashes", "digest", "owner", "lease_until", "not_before",
+            "cancel_requested", "error", "error_type", "error_worker", "error_attempt", "pending_deletions",
+        )
+    ),
+    moment().label("now"),
+)  # fmt: skip
+"""What the decision needs; not the document, which may be a megabyte."""
+
+
+def claim(connection: Connection, request: ClaimRequest, policy: Policy) -> Claim:
+    """Return whether the job is the worker's, and if not, why; IdReused when the id has another body."""
+    job_id = request.job.job_id
+    row = _locked(connection, job_id)
+    if row is None:
+        first_round = min(max(request.round_header, 1), _LAST_ROUND)
+        if _inserted(connection, request, first_round):
+            return _grant(connection, request, policy, 0, _Charges(first_round, 0, 0))
+        row = _locked(connection, job_id)
+        if row is None:
+            return Waiting("another worker is just recording it")
+    if row.digest != request.digest and not (row.state == "cancelled" and not row.digest):
+        raise IdReused(f"the id {job_id} belongs to a job with another body, which is {row.state}")
+    return _decided(connection, request, policy, row)
+
+
+def _locked(connection: Connection, job_id: str) -> Row[*tuple[Any, ...]] | None:
+    """Return the job's row; PostgreSQL locks it, SQLite's transaction already holds the whole database."""
+    return connection.execute(select(*_SEEN).where(jobs.c.job_id == job_id).with_for_update()).one_or_none()
+
+
+def _decided(connection: Connection, request: ClaimRequest, policy: Policy, row: Row[*tuple[Any, ...]]) -> Claim:
+    charges = _Charges(row.round, row.failures, row.crashes)
+    match row.state:
+        case "completed" | "cancelled":
+            return Finished(row.state, tuple(row.pending_deletions))
+        case "dead" if not request.replayed:
+            message = row.error or "it is dead"
+            return Buried(Failure(message, row.error_type or "", row.error_worker or "", row.error_attempt or 0), False)
+        case "dead":
+            connection.execute(update(jobs).where(jobs.c.job_id == request.job.job_id).values(**new_round()))
+            return _grant(connection, request, policy, row.epoch, _Charges(row.round + 1, 0, 0))
+        case "retrying" if row.not_before is not None and row.not_before > row.now:
+            return Waiting(f"its retry is due in {_seconds(row.now, row.not_before)} s")
+        case "running" | "publishing" if row.lease_until is not None and row.lease_until > row.now:
+            return Waiting(f"{row.owner} holds it for {_seconds(row.now, row.lease_until)} s more")
+        case "running" | "publishing":
+            return _succeeded(connection, request, policy, row)
+        case _:
+            return _grant(connection, request, policy, row.epoch, charges)
+
+
+def _seconds(now: datetime, then: datetime) -> int:
+    return max(1, round((then - now).total_seconds()))
+
+
+def _succeeded(connection: Connection, request: ClaimRequest, policy: Policy, row: Row[*tuple[Any, ...]]) -> Claim:
+    """Return the claim of a job whose worker fell silent: its attempt is charged as a crash."""
+    job_id = request.job.job_id
+    crash = CrashLoop(f"the attempt ended without a word; its worker {row.owner} let the lease run out")
+    close_attempt(connection, job_id, row.epoch, "crashed", str(crash), type(crash).__name__)
+    charges = _Charges(row.round, row.failures + 1, row.crashes + 1)
+    charged = {"failures": charges.failures, "crashes": charges.crashes}
+    if row.cancel_requested:
+        connection.execute(update(jobs).where(jobs.c.job_id == job_id).values(**(ended("cancelled") | charged)))
+        return Finished("cancelled")
+    if charges.crashes >= policy.max_crashes or charges.failures >= policy.max_attempts:
+        failure = failure_of(_crash_loop(charges, policy, row.owner), row.owner, charges.failures)
+        connection.execute(
+            update(jobs).where(jobs.c.job_id == job_id).values(**(ended("dead") | charged | blame(failure)))
+        )
+        return Buried(failure, fresh=True)
+    return _grant(connection, request, policy, row.epoch, charges)
+
+
+def _crash_loop(charges: _Charges, policy: Policy, owner: str) -> CrashLoop:
+    if charges.crashes >= policy.max_crashes:
+        times = "once" if charges.crashes == 1 else f"{charges.crashes} times"
+        return CrashLoop(f"its attempts ended without a word {times}, last on worker {owner}")
+    return CrashLoop(f"its last attempt, {charges.failures} of {policy.max_attempts}, ended without a word on {owner}")
+
+
+def _inserted(connection: Connection, request: ClaimRequest, first_round: int) -> bool:
+    """Return whether the row of an unknown job is new; False when another claim was faster."""
+    values = fresh_row(request.job, request.digest, request.lane, request.priority) | {"round": first_round}
+    statement = upsert(connection, jobs).values(**values).on_conflict_do_nothing().returning(jobs.c.job_id)
+    return connection.execute(statement).one_or_none() is not None
+
+
+def _grant(connection: Connection, request: ClaimRequest, policy: Policy, epoch: int, charges: _Charges) -> Granted:
+    """Return the attempt under the next epoch, recorded.
+
+    The header counts where the database knows less (it was set up anew), within the same round; at most so far
+    that one attempt is left, for only an attempt may end in the last failure.
+    """
+    failures = charges.failures
+    if request.round_header == charges.round:
+        failures = max(failures, min(request.attempt_header, policy.max_attempts - 1))
+    job_id = request.job.job_id
+    connection.execute(
+        update(jobs)
+        .where(jobs.c.job_id == job_id)
+        .values(
+            state="running",
+            epoch=epoch + 1,
+            failures=failures,
+            crashes=charges.crashes,
+            owner=request.worker,
+            lease_until=moment(request.lease_seconds),
+            not_before=None,
+            cancel_requested=False,
+            lane=request.lane,
+            priority=request.priority,
+            refused_by=[],
+            unserved_since=None,
+            # Of the first attempt; a later one is in the attempts.
+            started_at=func.coalesce(jobs.c.started_at, moment()),
+            **no_progress(),
+        )
+    )
+    inserted = connection.execute(
+        insert(attempts)
+        .values(
+            job_id=job_id,
+            epoch=epoch + 1,
+            round=charges.round,
+            number=failures + 1,
+            worker=request.worker,
+            started_at=moment(),
+            announced=[],
+        )
+        .returning(attempts.c.started_at)
+    )
+    started_at: datetime = inserted.scalar_one()
+    return Granted(
+        Attempt(
+            job=request.job,
+            round=charges.round,
+            number=failures + 1,
+            epoch=epoch + 1,
+            worker=request.worker,
+            lease_seconds=request.lease_seconds,
+            started_at=started_at,
+        )
+    )

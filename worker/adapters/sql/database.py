@@ -1,0 +1,259 @@
+"""One database behind one URL: its connections, its transactions, and how long we wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import math
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
+
+from sqlalchemy import create_engine, event, make_url
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import QueuePool
+
+from worker.adapters.sql.errors import database_errors
+from worker.core.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import URL, Connection, Table
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+PATIENCE: Final = 5.0
+"""Seconds that a call may take before the database counts as away."""
+_DRIVERS: Final = {
+    "sqlite": "sqlite",
+    "postgresql": "postgresql+psycopg",
+    "postgres": "postgresql+psycopg",
+}
+_BUSY_SECONDS: Final = 4.0
+_ENGINE: Final[dict[str, Any]] = {
+    "pool_size": 4,
+    "max_overflow": 8,
+    # Statements carry values of jobs: no error text may.
+    "hide_parameters": True,
+}
+_WRITES: Final = "leveret_writes"
+
+
+class Database:
+    """Runs work in transactions; foreign errors leave it as ours, and none of its calls waits for ever.
+
+    Work is a plain function over a `Connection`. On PostgreSQL it runs on the event loop, SQLAlchemy switching to
+    the loop at every wait of psycopg. On SQLite it runs whole in a thread: a hop for the transaction instead of
+    four for each statement, which halves a claim (`docs` of aiosqlite: every call is a hop).
+    """
+
+    def __init__(self, url: str, patience: float = PATIENCE) -> None:
+        self._url = _driver_url(url)
+        self._patience = patience
+        self._running: set[asyncio.Task[Any]] = set()
+        self._place = str(self._url.database) if _is_sqlite(self._url) else _address(self._url)
+        self._backend: _Sqlite | _Postgresql = (_Sqlite if _is_sqlite(self._url) else _Postgresql)(self._url, patience)
+
+    async def read(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return what `work` returns, run in a transaction that reads."""
+        return await self._bounded(lambda connection: work(connection, *args, **kwargs), self._patience, writes=False)
+
+    async def write(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return what `work` returns, run in a transaction that is committed when it returns."""
+        return await self._bounded(lambda connection: work(connection, *args, **kwargs), self._patience, writes=True)
+
+    async def write_many(self, rows: int, work: Callable[[Connection], T]) -> T:
+        """Return like `write`, with more patience for `rows` rows."""
+        return await self._bounded(work, self._patience + rows / 500, writes=True)
+
+    async def close(self) -> None:
+        """Close every connection, after the work that is still under way."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=self._patience)
+        await self._backend.close()
+
+    async def _bounded(self, work: Callable[[Connection], T], patience: float, *, writes: bool) -> T:
+        """Return what `work` returns, or raise in time.
+
+        The work has a task of its own: a caller that is cancelled leaves it to its end, so that no connection is
+        torn in the middle of a statement; and a driver that is stuck in its own clean-up (psycopg waits up to
+        ten seconds for a stopped server to confirm a cancellation) does not hold the caller.
+        """
+        task = asyncio.create_task(self._run(work, patience, writes=writes))
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        with database_errors(self._place, self._url.password, patience):
+            done, _ = await asyncio.wait({task}, timeout=patience + 0.5)
+            if not done:
+                raise TimeoutError
+            return task.result()
+
+    async def _run(self, work: Callable[[Connection], T], patience: float, *, writes: bool) -> T:
+        async with asyncio.timeout(patience):
+            return await self._backend.run(work, writes=writes)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        # Looked at, so that asyncio does not complain of an error that a gone caller never saw.
+        if not task.cancelled():
+            task.exception()
+
+
+class _Postgresql:
+    """psycopg's connections, on the event loop."""
+
+    def __init__(self, url: URL, patience: float) -> None:
+        self._engine = create_async_engine(
+            url,
+            connect_args=_postgresql_arguments(),
+            # A connection that was cut while idle is noticed before it is used, and replaced.
+            pool_pre_ping=True,
+            pool_timeout=patience,
+            json_serializer=_json,
+            **_ENGINE,
+        )
+
+    async def run(self, work: Callable[[Connection], T], *, writes: bool) -> T:
+        """Return what `work` returns, in a transaction; readers and writers do not wait for each other here."""
+        del writes
+        async with self._engine.begin() as connection:
+            return await connection.run_sync(work)
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+
+class _Sqlite:
+    """SQLite's connections, each call in a thread."""
+
+    def __init__(self, url: URL, patience: float) -> None:
+        _make_folder(url)
+        self._engine = create_engine(
+            url,
+            connect_args={"timeout": _BUSY_SECONDS},
+            poolclass=QueuePool,
+            pool_timeout=patience,
+            json_serializer=_json,
+            **_ENGINE,
+        )
+        event.listen(self._engine, "connect", _prepare_sqlite)
+        event.listen(self._engine, "begin", _begin_sqlite)
+        self._threads = ThreadPoolExecutor(_ENGINE["pool_size"], "leveret-sqlite")
+        # SQLite has one writer, and those who wait for it sleep up to 100 ms between two looks: our own wait here.
+        self._writer = asyncio.Lock()
+
+    async def run(self, work: Callable[[Connection], T], *, writes: bool) -> T:
+        """Return what `work` returns, in a transaction; one of ours writes at a time."""
+        async with self._writer if writes else contextlib.nullcontext():
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._transact, work, writes)
+
+    def _transact(self, work: Callable[[Connection], T], writes: bool) -> T:  # noqa: FBT001 - an executor passes no names
+        with self._engine.connect().execution_options(**{_WRITES: writes}) as connection, connection.begin():
+            return work(connection)
+
+    async def close(self) -> None:
+        self._threads.shutdown(wait=False)
+        self._engine.dispose()
+
+
+def upsert(connection: Connection, table: Table) -> Any:
+    """Return an INSERT into `table` that knows ON CONFLICT, which both databases spell alike."""
+    return (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
+
+
+def _driver_url(url: str) -> URL:
+    scheme, colon, rest = url.partition(":")
+    if not colon or scheme not in _DRIVERS:
+        raise Misconfigured(
+            "WORKER_DATABASE_URL is sqlite:///path or postgresql://user:password@host/name"
+            f"; it begins with {scheme[:20]!r}"
+        )
+    try:
+        return make_url(f"{_DRIVERS[scheme]}:{rest}")
+    except (ArgumentError, ValueError) as error:
+        raise Misconfigured("WORKER_DATABASE_URL is no URL that a database could have") from error
+
+
+def _is_sqlite(url: URL) -> bool:
+    return url.get_backend_name() == "sqlite"
+
+
+def _address(url: URL) -> str:
+    return f"{url.host or 'localhost'}:{url.port or 5432}/{url.database or ''}"
+
+
+def _make_folder(url: URL) -> None:
+    if url.database and url.database != ":memory:":
+        folder = Path(url.database).absolute().parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Misconfigured(
+                f"the folder {folder} of the database cannot be made: {error.strerror}; see WORKER_DATABASE_URL"
+            ) from error
+
+
+def _postgresql_arguments() -> dict[str, Any]:
+    """Return how libpq connects: every way to wait has an end.
+
+    The kernel gives up a connection whose peer is silent (`tcp_user_timeout`, milliseconds, and keepalives);
+    the server gives up statements, locks and transactions that a stopped worker left open.
+    """
+    limits = {
+        "statement_timeout": "4s",
+        "lock_timeout": "3s",
+        "idle_in_transaction_session_timeout": "10s",
+        "timezone": "UTC",
+    }
+    return {
+        "connect_timeout": 4,
+        "application_name": "leveret",
+        "tcp_user_timeout": 5000,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "options": " ".join(f"-c {name}={value}" for name, value in limits.items()),
+    }
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    # The driver would begin transactions by itself, deferred and only before some statements: `_begin_sqlite`
+    # says what is wanted.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A deferred transaction that reads first and writes then fails at once when another one wrote in between,
+    # whatever the busy time-out; an immediate one waits at its beginning.
+    writes = connection.get_execution_options().get(_WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _json(value: object) -> str:
+    """Return `value` as JSON that both databases take: no NaN, and words for what JSON cannot say."""
+    try:
+        return json.dumps(value, default=str, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(value), default=str)
+
+
+def _finite(value: Any) -> Any:
+    match value:
+        case float() if not math.isfinite(value):
+            return None
+        case dict():
+            return {key: _finite(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_finite(item) for item in value]
+        case _:
+            return value

@@ -1,0 +1,117 @@
+"""The fence: what every statement that changes or ends an attempt has in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import case, null, update
+
+from worker.adapters.sql.schema import LIVE, attempts, jobs, moment
+from worker.core.errors import LeaseLost
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement, Connection, Row
+
+    from worker.core.attempt import Attempt, Failure
+
+
+def owned(attempt: Attempt) -> ColumnElement[bool]:
+    """Return the condition under which the job is this attempt's.
+
+    A lease that ran out is still ours as long as nobody else has claimed the job: the claim raises the epoch.
+    """
+    return (jobs.c.job_id == attempt.job.job_id) & (jobs.c.epoch == attempt.epoch) & jobs.c.state.in_(LIVE)
+
+
+def fenced(
+    connection: Connection, attempt: Attempt, values: dict[str, Any], *returning: ColumnElement[Any]
+) -> Row[*tuple[Any, ...]]:
+    """Return `returning` of the attempt's job after setting `values`; LeaseLost when it is not ours."""
+    statement = update(jobs).where(owned(attempt)).values(**values).returning(jobs.c.state, *returning)
+    row = connection.execute(statement).one_or_none()
+    if row is None:
+        raise LeaseLost(f"the job {attempt.job.job_id} is not ours any more (epoch {attempt.epoch})")
+    return row
+
+
+def close_attempt(
+    connection: Connection,
+    job_id: str,
+    epoch: int,
+    outcome: str | ColumnElement[str],
+    error: str | None = None,
+    error_type: str | None = None,
+) -> None:
+    """Write how the open attempt under `epoch` ended."""
+    connection.execute(
+        update(attempts)
+        .where((attempts.c.job_id == job_id) & (attempts.c.epoch == epoch) & attempts.c.ended_at.is_(None))
+        .values(outcome=outcome, error=error, error_type=error_type, ended_at=moment())
+    )
+
+
+def blame(failure: Failure) -> dict[str, Any]:
+    """Return the columns that keep `failure`."""
+    return {
+        "error": failure.message,
+        "error_type": failure.error_type,
+        "error_worker": failure.worker,
+        "error_attempt": failure.attempt,
+    }
+
+
+def unblamed() -> dict[str, Any]:
+    """Return the columns of a job without a failure."""
+    return {"error": None, "error_type": None, "error_worker": None, "error_attempt": None}
+
+
+def ended(state: str) -> dict[str, Any]:
+    """Return the columns of a job that reaches the terminal `state` now; a callback becomes due."""
+    return {
+        "state": state,
+        "finished_at": moment(),
+        "lease_until": None,
+        "not_before": None,
+        "cancel_requested": False,
+        "callback_state": case((jobs.c.callback_url.is_not(None), "pending"), else_=null()),
+    }
+
+
+def ended_if_cancelled(state: str) -> dict[str, Any]:
+    """Return the columns of a job that goes back to `state`, or ends when somebody wanted it cancelled.
+
+    A waiting job never carries a wish to be cancelled: nobody runs that could honour it.
+    """
+    wish = jobs.c.cancel_requested
+    due = wish & jobs.c.callback_url.is_not(None)
+    return {
+        "state": case((wish, "cancelled"), else_=state),
+        "finished_at": case((wish, moment()), else_=null()),
+        "lease_until": None,
+        "cancel_requested": False,
+        "callback_state": case((due, "pending"), else_=null()),
+    }
+
+
+def new_round() -> dict[str, Any]:
+    """Return the columns of a job whose next round begins: charges are forgotten, epochs and attempts are not."""
+    return {
+        "state": "queued",
+        "round": jobs.c.round + 1,
+        "failures": 0,
+        "crashes": 0,
+        "lease_until": None,
+        "not_before": None,
+        "finished_at": None,
+        "cancel_requested": False,
+        "callback_state": None,
+        "refused_by": [],
+        "unserved_since": None,
+        **unblamed(),
+        **no_progress(),
+    }
+
+
+def no_progress() -> dict[str, Any]:
+    """Return the columns of a job of which nothing is done yet."""
+    return {"percent": None, "task": None, "fps": None, "speed": None, "eta_seconds": None}

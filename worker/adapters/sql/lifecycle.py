@@ -1,0 +1,245 @@
+"""What a worker writes while a job lives: each a transaction, each fenced by the attempt's epoch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import insert, select, update
+
+from worker.adapters.sql.database import upsert
+from worker.adapters.sql.fence import (
+    blame,
+    close_attempt,
+    ended,
+    ended_if_cancelled,
+    fenced,
+    owned,
+    unblamed,
+)
+from worker.adapters.sql.rows import fresh_row, tombstone
+from worker.adapters.sql.schema import LIVE, adoptions, artifacts, attempts, jobs, moment
+from worker.core.errors import IdReused, JobCancelled, LeaseLost
+from worker.core.ports import Declined, Renewal
+from worker.core.record import TERMINAL
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection
+
+    from worker.core.attempt import Attempt, Failure, Progress, Result
+    from worker.core.job import Job
+
+
+def submit(connection: Connection, job: Job, digest: str, lane: str, priority: str) -> None:
+    """Insert a queued row; IdReused when the id exists."""
+    values = fresh_row(job, digest, lane, priority)
+    inserted = connection.execute(
+        upsert(connection, jobs).values(**values).on_conflict_do_nothing().returning(jobs.c.job_id)
+    )
+    if inserted.one_or_none() is None:
+        state = connection.execute(select(jobs.c.state).where(jobs.c.job_id == job.job_id)).scalar()
+        raise IdReused(
+            f"the id {job.job_id} exists and is {state or 'taken'}: use `retry {job.job_id}` or choose another id"
+        )
+
+
+def adopt(connection: Connection, digest: str, proposed_id: str, *, redelivered: bool) -> str:
+    """Return the id for a message without one; a redelivered body takes the newest that was stored for it."""
+    if redelivered:
+        newest = select(adoptions.c.job_id).where(adoptions.c.body_sha256 == digest)
+        stored: str | None = (
+            connection.execute(newest.order_by(adoptions.c.number.desc()).limit(1))
+        ).scalar_one_or_none()
+        if stored is not None:
+            return stored
+    connection.execute(insert(adoptions).values(body_sha256=digest, job_id=proposed_id, adopted_at=moment()))
+    return proposed_id
+
+
+def renew(connection: Connection, attempt: Attempt) -> Renewal:
+    """Extend the lease and read the cancel flag, in one statement."""
+    # Once `publishing` is announced a cancel comes too late.
+    wish = (jobs.c.cancel_requested & (jobs.c.state == "running")).label("wish")
+    row = fenced(connection, attempt, {"lease_until": moment(attempt.lease_seconds)}, wish)
+    return Renewal(cancel=bool(row.wish))
+
+
+def report(connection: Connection, attempt: Attempt, progress: Progress) -> None:
+    """Store progress where the job is still this attempt's."""
+    connection.execute(
+        update(jobs)
+        .where(owned(attempt))
+        .values(
+            percent=progress.percent,
+            task=progress.task,
+            fps=progress.fps,
+            speed=progress.speed,
+            eta_seconds=progress.eta_seconds,
+        )
+    )
+
+
+def announce(connection: Connection, attempt: Attempt, uris: Sequence[str]) -> None:
+    """Set `publishing` and keep the planned URIs; JobCancelled when a cancel came first."""
+    won = connection.execute(
+        update(jobs)
+        .where(owned(attempt) & ~jobs.c.cancel_requested)
+        .values(state="publishing", lease_until=moment(attempt.lease_seconds))
+        .returning(jobs.c.job_id)
+    )
+    if won.one_or_none() is None:
+        wish = connection.execute(select(jobs.c.cancel_requested).where(owned(attempt)))
+        if wish.scalar_one_or_none():
+            raise JobCancelled(f"the job {attempt.job.job_id} was cancelled before it was published")
+        raise LeaseLost(f"the job {attempt.job.job_id} is not ours any more (epoch {attempt.epoch})")
+    this = (attempts.c.job_id == attempt.job.job_id) & (attempts.c.epoch == attempt.epoch)
+    before = connection.execute(select(attempts.c.announced).where(this)).scalar_one()
+    connection.execute(update(attempts).where(this).values(announced=list(dict.fromkeys([*before, *uris]))))
+
+
+def planned(connection: Connection, job_id: str) -> frozenset[str]:
+    """Return every URI that an attempt of this job announced or published."""
+    announced = connection.execute(select(attempts.c.announced).where(attempts.c.job_id == job_id))
+    published = connection.execute(select(artifacts.c.uri).where(artifacts.c.job_id == job_id))
+    return frozenset(uri for uris in announced.scalars() for uri in uris) | frozenset(published.scalars())
+
+
+def complete(connection: Connection, attempt: Attempt, result: Result) -> tuple[str, ...]:
+    """Record the result; return announced URIs of earlier attempts that are no part of it."""
+    job_id = attempt.job.job_id
+    values: dict[str, Any] = ended("completed") | unblamed()
+    values |= {
+        "percent": 100.0,
+        "eta_seconds": 0.0,
+        "manifest_url": result.manifest_url,
+        "thumbnail_url": result.thumbnail_url,
+        "pending_deletions": list(result.deletions),
+        "facts": {**attempt.job.facts, **result.facts},
+        "metrics": {
+            "total_seconds": result.total_seconds,
+            "task_seconds": [{"task": task, "seconds": seconds} for task, seconds in result.task_seconds],
+        },
+    }
+    fenced(connection, attempt, values)
+    close_attempt(connection, job_id, attempt.epoch, "completed")
+    if result.artifacts:
+        connection.execute(insert(artifacts), _artifact_rows(job_id, result))
+    if attempt.epoch == 1:
+        return ()
+    earlier = connection.execute(
+        select(attempts.c.announced)
+        .where((attempts.c.job_id == job_id) & (attempts.c.epoch < attempt.epoch))
+        .order_by(attempts.c.epoch)
+    )
+    ours = {artifact.uri for artifact in result.artifacts}
+    return tuple(dict.fromkeys(uri for uris in earlier.scalars() for uri in uris if uri not in ours))
+
+
+def _artifact_rows(job_id: str, result: Result) -> list[dict[str, Any]]:
+    return [
+        {
+            "job_id": job_id,
+            "position": position,
+            "role": artifact.role,
+            "uri": artifact.uri,
+            "media_type": artifact.media_type,
+            "bytes": artifact.bytes,
+            "sha256": artifact.sha256,
+            "duration": artifact.duration,
+        }
+        for position, artifact in enumerate(result.artifacts)
+    ]
+
+
+def retry_later(connection: Connection, attempt: Attempt, failure: Failure, delay: float) -> None:
+    """Record a charged failure; the job may be claimed again after `delay` seconds.
+
+    A second is forgiven, so that a message whose time to live ran a little fast is not deferred for it.
+    """
+    values = ended_if_cancelled("retrying") | blame(failure)
+    values |= {"failures": attempt.number, "not_before": moment(max(0.0, delay - 1.0))}
+    fenced(connection, attempt, values)
+    close_attempt(connection, attempt.job.job_id, attempt.epoch, "failed", failure.message, failure.error_type)
+
+
+def bury(connection: Connection, attempt: Attempt, failure: Failure) -> None:
+    """Record the job dead."""
+    fenced(connection, attempt, ended("dead") | blame(failure) | {"failures": attempt.number})
+    close_attempt(connection, attempt.job.job_id, attempt.epoch, "failed", failure.message, failure.error_type)
+
+
+def release(connection: Connection, attempt: Attempt, outcome: str, reason: str) -> None:
+    """Give the job back, charged to nobody."""
+    fenced(connection, attempt, ended_if_cancelled("queued"))
+    close_attempt(connection, attempt.job.job_id, attempt.epoch, outcome, reason)
+
+
+def confirm_cancel(connection: Connection, attempt: Attempt) -> None:
+    """Record the job cancelled."""
+    fenced(connection, attempt, ended("cancelled"))
+    close_attempt(connection, attempt.job.job_id, attempt.epoch, "cancelled")
+
+
+def deleted(connection: Connection, job_id: str) -> None:
+    """Note that the deletions of a completed job are done."""
+    connection.execute(
+        update(jobs).where((jobs.c.job_id == job_id) & (jobs.c.state == "completed")).values(pending_deletions=[])
+    )
+
+
+def bury_unclaimed(connection: Connection, job: Job, digest: str, lane: str, priority: str, failure: Failure) -> None:
+    """Record dead a job that no attempt ran; what has ended, is being run, or has another body stays as it is."""
+    _ensure(connection, job, digest, lane, priority)
+    idle = jobs.c.state.not_in((*TERMINAL, *LIVE)) | (jobs.c.state.in_(LIVE) & (jobs.c.lease_until <= moment()))
+    buried = connection.execute(
+        update(jobs)
+        .where((jobs.c.job_id == job.job_id) & (jobs.c.digest == digest) & idle)
+        .values(**(ended("dead") | blame(failure)))
+        .returning(jobs.c.epoch)
+    )
+    epoch = buried.scalar_one_or_none()
+    if epoch is not None:
+        close_attempt(connection, job.job_id, epoch, "crashed", failure.message, failure.error_type)
+
+
+def decline(connection: Connection, job: Job, digest: str, lane: str, priority: str, worker: str) -> Declined:
+    """Note that `worker` cannot do the job; return who said so in all, and how long ago the first did."""
+    _ensure(connection, job, digest, lane, priority)
+    here = (jobs.c.job_id == job.job_id) & (jobs.c.digest == digest) & jobs.c.state.in_(("queued", "retrying"))
+    row = (
+        connection.execute(
+            select(jobs.c.refused_by, jobs.c.unserved_since, moment().label("now")).where(here).with_for_update()
+        )
+    ).one_or_none()
+    if row is None:
+        return Declined(frozenset({worker}), 0.0)
+    since = row.unserved_since or row.now
+    names = sorted({*row.refused_by, worker})
+    connection.execute(update(jobs).where(here).values(refused_by=names, unserved_since=since))
+    return Declined(frozenset(names), max(0.0, (row.now - since).total_seconds()))
+
+
+def _ensure(connection: Connection, job: Job, digest: str, lane: str, priority: str) -> None:
+    """Insert the row of a job that nobody has recorded yet."""
+    values = fresh_row(job, digest, lane, priority)
+    connection.execute(upsert(connection, jobs).values(**values).on_conflict_do_nothing())
+
+
+def request_cancel(connection: Connection, job_id: str) -> str:
+    """Return the state after asking: a waiting or unknown job is cancelled at once."""
+    wish = connection.execute(
+        upsert(connection, jobs).values(**tombstone(job_id)).on_conflict_do_nothing().returning(jobs.c.state)
+    )
+    if (state := wish.scalar_one_or_none()) is not None:
+        return str(state)
+    waiting = jobs.c.state.in_(("queued", "retrying"))
+    cancelled = connection.execute(
+        update(jobs).where((jobs.c.job_id == job_id) & waiting).values(**ended("cancelled")).returning(jobs.c.state)
+    )
+    if (state := cancelled.scalar_one_or_none()) is not None:
+        return str(state)
+    connection.execute(
+        update(jobs).where((jobs.c.job_id == job_id) & (jobs.c.state == "running")).values(cancel_requested=True)
+    )
+    return str(connection.execute(select(jobs.c.state).where(jobs.c.job_id == job_id)).scalar_one())

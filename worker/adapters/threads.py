@@ -1,0 +1,69 @@
+"""Blocking work in a thread that can be told to stop, for a thread cannot be cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from worker.core.errors import Interrupted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+PATIENCE_SECONDS: Final = 30.0
+
+
+class Stop:
+    """How work in a thread learns that nobody wants its result any more."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._set = False
+        self._reactions: list[Callable[[], object]] = []
+
+    def check(self) -> None:
+        """Return if the work is still wanted; Interrupted otherwise."""
+        if self._set:
+            raise Interrupted("stopped before it was done")
+
+    def then(self, reaction: Callable[[], object]) -> None:
+        """Call `reaction` when the work is not wanted any more, at once if that is so already."""
+        with self._lock:
+            if not self._set:
+                self._reactions.append(reaction)
+                return
+        reaction()
+
+    def set(self) -> None:
+        """Tell the work to stop."""
+        with self._lock:
+            self._set = True
+            reactions, self._reactions = self._reactions, []
+        for reaction in reactions:
+            reaction()
+
+
+async def in_thread(work: Callable[[Stop], T]) -> T:
+    """Return what `work` returns, run in a thread.
+
+    Cancelled, it sets the Stop and waits for the thread, so that nothing is written afterwards; but not longer than
+    30 s, for a dead network mount never answers.
+    """
+    stop = Stop()
+    task = asyncio.ensure_future(asyncio.to_thread(work, stop))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        stop.set()
+        task.add_done_callback(_forget)
+        await asyncio.wait({task}, timeout=PATIENCE_SECONDS)
+        raise
+
+
+def _forget(task: asyncio.Task[T]) -> None:
+    # Reading the exception is what keeps asyncio from reporting it as lost.
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,146 @@
+"""An HTTP client that reaches public addresses only, and the very ones that it has looked at."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import httpx
+
+from worker.core.addresses import is_public
+from worker.core.errors import RefusedPath, StorageUnavailable
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Iterator
+
+MAX_REDIRECTS: Final = 5
+_RESOLVE_SECONDS: Final = 20.0
+USER_AGENT: Final = "leveret"
+# One connection a request: a kept one would be shared by every name on its address, unseen by TLS.
+_LIMITS: Final = httpx.Limits(max_connections=16, max_keepalive_connections=0)
+
+
+class Unanswered(Exception):
+    """The server or the way to it failed in a manner that may pass within seconds: repeated, then told as ours."""
+
+
+class PinnedTransport(httpx.AsyncBaseTransport):
+    """Connects to the address that was checked, whatever the name means a moment later.
+
+    A name that leads to any address that is not public is refused as a whole: RefusedPath. TLS still proves the
+    name, and the Host header keeps it.
+    """
+
+    def __init__(self, permitted: Callable[[str], bool], tls: ssl.SSLContext | None = None) -> None:
+        self._permitted = permitted
+        self._inner = httpx.AsyncHTTPTransport(verify=True if tls is None else tls, limits=_LIMITS)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Return the answer of the first address that takes the connection."""
+        name = request.url.raw_host.decode("ascii")
+        addresses = await addresses_of(name, self._permitted)
+        extensions = {**request.extensions, "sni_hostname": name}
+        for address in addresses:
+            pinned = httpx.Request(
+                request.method,
+                request.url.copy_with(host=address),
+                headers=request.headers,
+                stream=request.stream,
+                extensions=extensions,
+            )
+            try:
+                return await self._inner.handle_async_request(pinned)
+            except (httpx.ConnectError, httpx.ConnectTimeout):
+                if address == addresses[-1]:
+                    raise
+        raise StorageUnavailable(f"{name} has no address")
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._inner.aclose()
+
+
+async def addresses_of(name: str, permitted: Callable[[str], bool]) -> list[str]:
+    """Return the addresses of a host name or literal, in the resolver's order.
+
+    The resolver also reads the old spellings of IPv4 (`2130706433`, `0177.1`), so that they are judged by what they
+    mean. RefusedPath when one is not `permitted`, Unanswered when the name is not known.
+    """
+    try:
+        async with asyncio.timeout(_RESOLVE_SECONDS):
+            found = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except TimeoutError as error:
+        raise Unanswered(f"the name {name} was not looked up in time") from error
+    except socket.gaierror as error:
+        raise Unanswered(f"the name {name} is not known") from error
+    except UnicodeError as error:
+        raise RefusedPath(f"{name[:100]!r} is no host name") from error
+    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    refused = [address for address in addresses if not permitted(address)]
+    if refused:
+        raise RefusedPath(f"{name} leads to {refused[0]}, which is no public address")
+    return addresses
+
+
+def checked_url(text: str, *, allow_private: bool) -> httpx.URL:
+    """Return the URL that `text` is; RefusedPath unless it is https with a host, and nobody's name in it.
+
+    `http` is taken only where private addresses are: on the Internet anybody on the way could change the file.
+    """
+    try:
+        url = httpx.URL(text)
+    except (httpx.InvalidURL, ValueError) as error:
+        raise RefusedPath(f"{text.partition('?')[0][:200]!r} is no URL: {error}") from error
+    shown = shown_url(url)
+    if url.scheme != "https" and not (url.scheme == "http" and allow_private):
+        raise RefusedPath(f"{shown}: only https is taken (http too where private addresses are allowed)")
+    if url.userinfo:
+        raise RefusedPath(f"{shown}: a URL with a user name or password in it is refused")
+    if not url.host:
+        raise RefusedPath(f"{shown}: there is no host")
+    return url
+
+
+def shown_url(url: httpx.URL) -> str:
+    """Return a URL as people may see it: a query may hold a signature, userinfo a password."""
+    return str(url.copy_with(userinfo=b"", query=None, fragment=None))
+
+
+@contextmanager
+def web_errors(shown: str) -> Iterator[None]:
+    """Yield nothing; what httpx raises inside is Unanswered where it may pass, RefusedPath where it cannot."""
+    try:
+        yield
+    except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+        raise RefusedPath(f"{shown}: {error}") from error
+    except httpx.TimeoutException as error:
+        raise Unanswered(f"{shown} did not answer in time") from error
+    except httpx.TransportError as error:
+        raise Unanswered(f"{shown}: {error or type(error).__name__}") from error
+    except httpx.HTTPError as error:
+        raise StorageUnavailable(f"{shown}: {error or type(error).__name__}") from error
+
+
+def anywhere(address: str) -> bool:
+    """Return True: private addresses are allowed, so every one is."""
+    del address
+    return True
+
+
+def make_client(
+    permitted: Callable[[str], bool] = is_public, *, seconds: float, tls: ssl.SSLContext | None = None
+) -> httpx.AsyncClient:
+    """Return a client without proxies, cookies from before, or redirects of its own; `seconds` for each step.
+
+    It connects to addresses that are `permitted`.
+    """
+    return httpx.AsyncClient(
+        transport=PinnedTransport(permitted, tls),
+        timeout=seconds,
+        follow_redirects=False,
+        trust_env=False,
+        headers={"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity"},
+    )

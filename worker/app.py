@@ -1,0 +1,310 @@
+"""The composition root: Settings become a running worker. The only module that names concrete classes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+from yarl import URL
+
+from worker import __version__, logs
+from worker.adapters import checks as look
+from worker.adapters import host
+from worker.adapters.nas import NasStorage
+from worker.adapters.publisher import Publisher
+from worker.adapters.rabbitmq import Link, RabbitConsumer, RabbitEvents
+from worker.adapters.sql import SqlRepository
+from worker.adapters.web import WebSource, post_json
+from worker.core.errors import Misconfigured
+from worker.core.location import External, parse_location
+from worker.core.policy import Policy
+from worker.core.record import WorkerRecord
+from worker.core.routing import DEFAULT_LANE, DEFER_SECONDS, queues_of, topology
+from worker.engine.attempt import Bench
+from worker.engine.callbacks import Callbacks
+from worker.engine.executor import Executor
+from worker.engine.heartbeat import Heartbeat
+from worker.engine.scratch import Scratch
+from worker.engine.storages import Storages
+from worker.engine.worker import Worker
+from worker.process.runner import ProcessRunner
+from worker.registry import Registry
+from worker.settings import Settings, environment
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+    from worker.core.attempt import Attempt, Progress
+    from worker.core.finding import Check
+    from worker.core.ports import Repository, Storage
+
+log = structlog.get_logger(__name__)
+
+TOOLS = ("ffmpeg", "ffprobe", "packager", "mkvmerge", "mkvextract", "handbrake", "gource")
+LOOPBACK = ("127.", "localhost", "[::1]", "::1")
+
+
+def repository(settings: Settings) -> Repository:
+    """Return the database."""
+    return SqlRepository(settings.database_url.get_secret_value())
+
+
+def publisher(settings: Settings) -> Publisher:
+    """Return the broker as people's commands use it: a connection a command."""
+    return Publisher(settings.broker_url.get_secret_value())
+
+
+def registry() -> Registry:
+    """Return the installed modules."""
+    return Registry.load()
+
+
+def tools(settings: Settings) -> dict[str, str]:
+    """Return where this host's programs are."""
+    stated = {name: getattr(settings, name) for name in TOOLS}
+    return host.find_tools(stated, host.bundled_tools())
+
+
+def lanes(settings: Settings) -> tuple[str, ...]:
+    """Return the lanes that this worker serves."""
+    return settings.lanes or ((DEFAULT_LANE, "visualize") if "gource" in tools(settings) else (DEFAULT_LANE,))
+
+
+def storages(settings: Settings) -> Storages:
+    """Return every place that jobs may read from or write to."""
+    places = _roots(settings)
+    nas = parse_location(settings.storage_url)
+    folder = None
+    if isinstance(nas, External) and nas.scheme in {"file", "nas"}:
+        folder = Path(nas.path) if nas.scheme == "file" else Path(str(settings.nas_root), nas.key)
+    found: list[Storage] = [
+        NasStorage(
+            settings.nas_root,
+            tuple(Path(place.path) for place in places if place.scheme == "file"),
+            destination=folder,
+            public_url=settings.public_url,
+        ),
+        WebSource(allow_private=settings.allow_private_addresses),
+    ]
+    if buckets := [str(place) for place in places if place.scheme == "s3"]:
+        found.append(_s3(settings, buckets))
+    return Storages.of(found, settings.path_map)
+
+
+def _s3(settings: Settings, roots: list[str]) -> Storage:
+    # boto3 takes 30 MB of memory and a third of a second to import: only who uses S3 pays for it.
+    from worker.adapters.s3 import S3Storage  # noqa: PLC0415
+    from worker.adapters.s3_client import make_client  # noqa: PLC0415
+
+    destination = settings.storage_url if settings.storage_url.startswith("s3://") else None
+    return S3Storage(make_client(), roots, destination=destination, public_url=settings.public_url)
+
+
+def checks(settings: Settings) -> list[tuple[str, Check]]:
+    """Return what `doctor` looks at, in order; nothing is touched before a check is awaited."""
+    programs, runner = tools(settings), _runner(settings)
+    needed = ("ffmpeg", "ffprobe", *(("gource",) if "visualize" in settings.lanes else ()))
+    return [
+        ("database", lambda: look.database(repository(settings))),
+        ("broker", lambda: look.broker(publisher(settings), topology(settings.retry_delays).queues)),
+        ("storage", lambda: look.storage(storages(settings), settings.storage_url)),
+        ("scratch", lambda: look.scratch(settings.scratch, settings.scratch_free_bytes)),
+        *((name, partial(look.tool, name, programs.get(name), runner, required=name in needed)) for name in TOOLS),
+    ]
+
+
+def _roots(settings: Settings) -> tuple[External, ...]:
+    """Return what jobs may touch: the stated roots, the NAS root, and the storage itself."""
+    stated = [
+        *settings.roots,
+        settings.storage_url,
+        *([str(settings.nas_root.absolute())] if settings.nas_root else []),
+    ]
+    places = []
+    for text in stated:
+        place = parse_location(text)
+        if not isinstance(place, External) or place.is_web:
+            raise Misconfigured(f"WORKER_ROOTS: {text!r} is no absolute folder and no s3://bucket/prefix")
+        places.append(place)
+    return tuple(dict.fromkeys(place for place in places if place.scheme != "nas"))
+
+
+def preflight(places: Storages, scratch: Scratch) -> Callable[[], Awaitable[None]]:
+    """Return what must hold before a job is taken."""
+
+    async def check() -> None:
+        await asyncio.to_thread(scratch.check)
+        await places.check()
+
+    return check
+
+
+@dataclass(frozen=True, slots=True)
+class Announcer:
+    """Tells the world of state changes and progress."""
+
+    events: RabbitEvents
+
+    async def state(self, attempt: Attempt, state: str) -> None:
+        """Publish `job.<state>`."""
+        await self.events.publish(f"job.{state}", self._of(attempt) | {"state": state})
+
+    async def progress(self, attempt: Attempt, progress: Progress) -> None:
+        """Publish `job.progress`."""
+        figures = {name: getattr(progress, name) for name in ("percent", "task", "fps", "speed", "eta_seconds")}
+        await self.events.publish("job.progress", self._of(attempt) | figures)
+
+    @staticmethod
+    def _of(attempt: Attempt) -> dict[str, object]:
+        return {
+            "job_id": attempt.job.job_id,
+            "title": attempt.job.title,
+            "round": attempt.round,
+            "attempt": attempt.number,
+            "worker": attempt.worker,
+        }
+
+
+@asynccontextmanager
+async def assembled(settings: Settings, *, drain: bool, served: tuple[str, ...]) -> AsyncIterator[Worker]:
+    """Yield a worker that is connected, checked and beating; all of it is closed afterwards."""
+    async with AsyncExitStack() as stack:
+        slot = host.WorkerSlot(settings.scratch / "workers", settings.hostname, settings.id)
+        stack.callback(slot.release)
+        rows = SqlRepository(settings.database_url.get_secret_value())
+        stack.push_async_callback(rows.close)
+        await rows.check()
+        policy = Policy(settings.retry_delays)
+        consumer, events = await _broker(settings, stack, slot.worker_id, served, policy)
+        scratch = Scratch(settings.scratch, settings.scratch_free_bytes)
+        places, programs = storages(settings), tools(settings)
+        announcer = Announcer(events)
+        bench = Bench(
+            repository=rows,
+            storages=places,
+            registry=registry(),
+            runner=_runner(settings),
+            scratch=scratch,
+            tools=programs,
+            destination=settings.storage_url,
+            stall_seconds=settings.stall_seconds,
+            job_seconds=settings.job_seconds,
+            on_progress=announcer.progress,
+            on_state=announcer.state,
+        )
+        executor = Executor(bench, policy, worker_id=slot.worker_id, lanes=served, lease_seconds=settings.lease_seconds)
+
+        async def post(url: str, document: Mapping[str, object]) -> None:
+            await post_json(url, document, allow_private=settings.allow_private_addresses)
+
+        worker = Worker(
+            consumer,
+            executor,
+            Callbacks(rows, post),
+            preflight=preflight(places, scratch),
+            chores=_chores(bench, slot.worker_id),
+            grace_seconds=settings.grace_seconds,
+            drain=drain,
+        )
+        describe = _describer(settings, slot.worker_id, served, worker, executor)
+        heartbeat = Heartbeat(rows, events, describe, worker.wanted, settings.heartbeat_seconds)
+        await bench.runner.sweep(scratch.is_live)
+        await _chores(bench, slot.worker_id)()
+        await heartbeat.start()
+        stack.push_async_callback(heartbeat.stop)
+        yield worker
+
+
+async def _broker(
+    settings: Settings, stack: AsyncExitStack, worker_id: str, served: tuple[str, ...], policy: Policy
+) -> tuple[RabbitConsumer, RabbitEvents]:
+    url = settings.broker_url.get_secret_value()
+    name = f"leveret {worker_id} pid {os.getpid()} {','.join(served)}"
+    link = Link(url, name, confirms=False, patience=settings.connect_seconds)
+    events = RabbitEvents(Link(url, f"{name} events", confirms=False))
+    consumer = RabbitConsumer(
+        link,
+        Link(url, f"{name} publisher", confirms=True),
+        queues_of(served),
+        tag=f"leveret {worker_id} pid {os.getpid()}",
+        max_attempts=policy.max_attempts,
+    )
+    stack.push_async_callback(consumer.close)
+    stack.push_async_callback(events.close)
+    await link.check_topology(settings.retry_delays, DEFER_SECONDS)
+    return consumer, events
+
+
+def _runner(settings: Settings) -> ProcessRunner:
+    return ProcessRunner(
+        environment(),
+        nice=settings.nice,
+        memory_bytes=settings.tool_memory_bytes,
+        file_bytes=settings.tool_file_bytes,
+    )
+
+
+def _chores(bench: Bench, worker_id: str) -> Callable[[], Awaitable[None]]:
+    """Return what is done now and then between jobs: left-over scratch of killed workers goes."""
+
+    async def sweep() -> None:
+        for useless in await bench.repository.expired_kept(worker_id):
+            await bench.repository.drop_kept(useless.job_id, worker_id)
+        kept = {Path(folder).name for folder in await bench.repository.kept_folders()}
+        removed = await asyncio.to_thread(bench.scratch.sweep, kept)
+        if removed:
+            log.info("scratch_swept", folders=removed)
+
+    return sweep
+
+
+def _describer(
+    settings: Settings, worker_id: str, served: tuple[str, ...], worker: Worker, executor: Executor
+) -> Callable[[], Awaitable[WorkerRecord]]:
+    async def describe() -> WorkerRecord:
+        job = executor.job
+        return WorkerRecord(
+            worker_id=worker_id,
+            hostname=settings.hostname,
+            pid=os.getpid(),
+            version=__version__,
+            status=worker.status,
+            job_id=job.job_id if job else None,
+            job_title=job.title if job else None,
+            lanes=list(served),
+            hardware=await asyncio.to_thread(host.measure, settings.scratch),
+            problem=worker.problem,
+        )
+
+    return describe
+
+
+async def run_worker(settings: Settings, *, drain: bool = False, only: tuple[str, ...] | None = None) -> None:
+    """Consume until SIGTERM, or with `drain` until the queues are empty."""
+    logs.configure(settings.log_level, settings.log_format)
+    refuse_shared_sqlite(settings)
+    served = only or lanes(settings)
+    async with assembled(settings, drain=drain, served=served) as worker:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, worker.stop)
+        log.info("worker_started", lanes=list(served), version=__version__, pid=os.getpid())
+        await worker.run()
+        log.info("worker_stopped")
+
+
+def refuse_shared_sqlite(settings: Settings) -> None:
+    """Raise Misconfigured when workers of several hosts could meet a file that only one host can lock."""
+    name = URL(settings.broker_url.get_secret_value()).host or ""
+    if settings.database_url.get_secret_value().startswith("sqlite") and not name.startswith(LOOPBACK):
+        raise Misconfigured(
+            f"WORKER_DATABASE_URL is SQLite, which serves the workers of one host, but the broker is on {name}:"
+            " use postgresql://… for a fleet"
+        )

@@ -1,0 +1,102 @@
+"""The commands that people and scripts type. Names, flags and exit codes are public (docs/reference)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from worker import __version__
+from worker.cli import dead, doctor, jobs, options, run, schema, submit, workers
+from worker.cli.render import say, warn
+from worker.core.errors import InvalidJob, LeveretError
+
+PROGRAM = "leveret"
+INTERRUPTED = 130
+GROUPS = (run, submit, jobs, dead, workers, options, schema, doctor)
+
+EPILOG = """\b
+Examples:
+  leveret                           take jobs and run them
+  leveret submit job.json --watch   give one in and see how it goes
+  leveret dead show                 why the last one died"""
+
+
+def main() -> None:
+    """End the process with the exit code of the command on its command line."""
+    code = call(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _forget_stdout()
+    sys.exit(code)
+
+
+def call(arguments: list[str]) -> int:
+    """Return the exit code of the command: 0, 1 for an error, 2 for wrong usage, 130 for Ctrl-C, or its own."""
+    try:
+        result = command_line()(args=arguments, prog_name=PROGRAM, standalone_mode=False)
+    except InvalidJob as error:
+        for problem in error.problems:
+            warn(str(problem))
+        return 1
+    except LeveretError as error:
+        warn(str(error))
+        return 1
+    except TyperException as error:
+        warn(_usage(error))
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except BrokenPipeError:
+        _forget_stdout()
+        return 1
+    return result if isinstance(result, int) else 0
+
+
+def command_line() -> typer.Typer:
+    """Return the whole command line."""
+    cli = typer.Typer(
+        name=PROGRAM,
+        help="Leveret: media workers on RabbitMQ. Without a command, be a worker.",
+        epilog=EPILOG,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    cli.callback(invoke_without_command=True)(root)
+    for group in GROUPS:
+        group.add_to(cli)
+    return cli
+
+
+def root(
+    context: typer.Context,
+    drain: run.Drain = False,
+    lanes: run.Lanes = None,
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> int:
+    """Return the exit code of what is done without a command."""
+    if show_version:
+        say(f"{PROGRAM} {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        return run.run(drain, lanes)
+    if drain or lanes is not None:
+        raise typer.BadParameter(f"--drain and --lanes belong to `run`, not to `{context.invoked_subcommand}`")
+    return 0
+
+
+def _usage(error: TyperException) -> str:
+    context = getattr(error, "ctx", None)
+    where = context.command_path if context else PROGRAM
+    return f"{error.format_message().rstrip('.')}; see `{where} --help`"
+
+
+def _forget_stdout() -> None:
+    """Let nothing more be written to a reader that is gone (`leveret jobs | head`), the exit's own flush included."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

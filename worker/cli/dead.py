@@ -1,0 +1,193 @@
+"""The dead-letter queue: list, show, replay, purge. Looking never loses a message."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from worker import app
+from worker.cli.letters import DeadMessage, Stories, find
+from worker.cli.letters import replay as replay_message
+from worker.cli.render import moment, say, say_facts, say_json, say_table, size, warn
+from worker.cli.session import CommandRefused, database
+from worker.core.errors import InvalidJob
+from worker.core.routing import DEAD_QUEUE
+from worker.settings import load
+
+if TYPE_CHECKING:
+    from worker.core.dead_letter import DeadLetter
+
+Name = Annotated[
+    str | None,
+    typer.Argument(metavar="[ID]", help="A job's id, a message's id, or the first digits of a body's sha256."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+EXCERPT = 4000
+
+
+def add_to(cli: typer.Typer) -> None:
+    """Add the group."""
+    group = typer.Typer(help="Look at what died, run it again, or delete it.", rich_markup_mode=None)
+    group.command("list", help="List the dead messages, newest first.")(show_list)
+    group.command(
+        "show",
+        help="Show one dead message with every reason; without ID the newest.",
+        epilog="Example: leveret dead show 3f2a9c01",
+    )(show)
+    group.command(
+        "replay",
+        help="Publish a dead message again, its job in a new round of attempts.",
+        epilog="Example: leveret dead replay --all",
+    )(replay)
+    group.command("purge", help="Delete one dead message, or all, for good.", epilog="Example: leveret dead purge -y")(
+        purge
+    )
+    cli.add_typer(group, name="dead")
+
+
+def show_list(
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 100, as_json: Json = False
+) -> None:
+    """Print the newest dead messages."""
+
+    async def command() -> tuple[list[DeadMessage], int]:
+        settings = load()
+        async with database(settings) as repository:
+            with app.publisher(settings) as publisher:
+                count = publisher.waiting(DEAD_QUEUE)
+                letters = heapq.nlargest(limit, publisher.dead_letters(), key=_age)
+            stories = await Stories.load(repository)
+            return [await stories.of(letter) for letter in letters], count
+
+    messages, count = asyncio.run(command())
+    if as_json:
+        say_json([message.document() for message in messages])
+        return
+    rows = [
+        (
+            moment(message.letter.died_at),
+            message.letter.job_id or "",
+            message.letter.digest[:12],
+            message.error_type,
+            "; ".join(message.reasons)[:120],
+        )
+        for message in messages
+    ]
+    say_table(("DIED", "JOB", "SHA256", "ERROR", "REASON"), rows, "no dead messages")
+    if count > len(rows):
+        say(f"… and {count - len(rows)} older ones: --limit shows more")
+
+
+def _age(letter: DeadLetter) -> float:
+    return letter.died_at.timestamp() if letter.died_at else 0.0
+
+
+def show(name: Name = None, as_json: Json = False) -> None:
+    """Print one dead message."""
+
+    async def command() -> DeadMessage:
+        settings = load()
+        async with database(settings) as repository:
+            stories = await Stories.load(repository)
+            with app.publisher(settings) as publisher:
+                return await find(publisher, stories, name)
+
+    message = asyncio.run(command())
+    if as_json:
+        headers = {key: value for key, value in message.letter.headers.items() if key.startswith("x-")}
+        say_json(message.document() | {"headers": headers, "body": message.text})
+        return
+    letter, record = message.letter, message.record
+    say_facts(
+        {
+            "job": letter.job_id or "none",
+            "title": record.title if record else "",
+            "died": moment(letter.died_at),
+            "error": message.error_type,
+            "queue": ".".join(("media", *message.route)),
+            "attempts": str(len(record.attempts)) if record else "0, it never became a job",
+            "message id": letter.message_id or "none",
+            "sha256": letter.digest,
+            "size": size(len(letter.body)),
+        }
+    )
+    for reason in message.reasons:
+        say(f"reason: {reason}")
+    say("")
+    say(message.text[:EXCERPT] + (" …" if len(message.text) > EXCERPT else ""))
+
+
+def replay(
+    name: Name = None,
+    everything: Annotated[bool, typer.Option("--all", help="All dead messages.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Return 0 when everything asked for was published again, else 1."""
+    if (name is None) != everything:
+        raise typer.BadParameter("give an ID, or --all")
+
+    async def command() -> tuple[list[str], list[str]]:
+        settings = load()
+        told: list[str] = []
+        refused: list[str] = []
+        async with database(settings) as repository:
+            stories = await Stories.load(repository)
+            with app.publisher(settings) as publisher:
+                if name is not None:
+                    return [await replay_message(repository, publisher, await find(publisher, stories, name))], []
+                for letter in publisher.dead_letters():
+                    try:
+                        told.append(await replay_message(repository, publisher, await stories.of(letter)))
+                    except (CommandRefused, InvalidJob) as error:
+                        refused.append(str(error))
+        return told, refused
+
+    told, refused = asyncio.run(command())
+    if as_json:
+        say_json({"replayed": len(told), "refused": refused})
+    else:
+        for line in told:
+            say(line)
+        if not told and not refused:
+            say("no dead messages")
+    for line in refused:
+        warn(line)
+    return 1 if refused else 0
+
+
+def purge(
+    name: Name = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Delete what the person confirmed; asked before connecting, for a person may think longer than a heartbeat."""
+    if not yes:
+        if as_json or not sys.stdin.isatty():
+            raise typer.BadParameter("nobody can be asked here: add --yes")
+        typer.confirm(f"Delete {'all messages' if name is None else name} from {DEAD_QUEUE} for good?", abort=True)
+
+    async def command() -> int:
+        settings = load()
+        async with database(settings) as repository:
+            with app.publisher(settings) as publisher:
+                if name is not None:
+                    message = await find(publisher, await Stories.load(repository), name)
+                    publisher.discard(message.letter)
+                    await repository.forget_refusals(message.letter.digest)
+                    return 1
+                count = 0
+                for letter in publisher.dead_letters():
+                    publisher.discard(letter)
+                    await repository.forget_refusals(letter.digest)
+                    count += 1
+        return count
+
+    count = asyncio.run(command())
+    if as_json:
+        say_json({"purged": count})
+    else:
+        say(f"{count} dead message{'' if count == 1 else 's'} deleted")

@@ -1,0 +1,65 @@
+"""Every dependency, capability, queue, mount and setting that matters: well, or what to do."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from worker import app
+from worker.cli.render import say_json, say_table
+from worker.core.errors import LeveretError, Misconfigured
+from worker.core.finding import Finding
+from worker.settings import load
+
+if TYPE_CHECKING:
+    from worker.core.finding import Check
+
+CHECK_SECONDS = 30.0
+
+
+def add_to(cli: typer.Typer) -> None:
+    """Add the command."""
+    cli.command(
+        "doctor",
+        help="Look at everything that a worker here needs: ok, or what to do. Exit 1 if anything is broken.",
+        epilog="Example: leveret doctor --json",
+    )(doctor)
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
+) -> int:
+    """Return 0 if nothing is broken."""
+    findings = asyncio.run(_findings())
+    broken = any(finding.status == "error" for _, finding in findings)
+    if as_json:
+        checks = [{"name": name} | finding.model_dump() for name, finding in findings]
+        say_json({"ok": not broken, "checks": checks})
+    else:
+        rows = [(finding.status, name, finding.fact, finding.advice) for name, finding in findings]
+        say_table(("STATUS", "WHAT", "FACT", "TO DO"), rows, "")
+    return 1 if broken else 0
+
+
+async def _findings() -> list[tuple[str, Finding]]:
+    """Return what was found, the settings first: without them nothing else can be looked at."""
+    try:
+        settings = load()
+        checks = app.checks(settings)
+    except Misconfigured as error:
+        return [("settings", Finding(status="error", fact=str(error), advice="correct it in the environment or .env"))]
+    found = [("settings", Finding(status="ok", fact="every variable that is set can be read"))]
+    return found + [(name, await outcome(check)) for name, check in checks]
+
+
+async def outcome(check: Check) -> Finding:
+    """Return what a check found, its failure and its silence included."""
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            return await check()
+    except TimeoutError:
+        return Finding(status="error", fact=f"no answer within {CHECK_SECONDS:.0f} s", advice="see whether it is up")
+    except LeveretError as error:
+        return Finding(status="error", fact=str(error))

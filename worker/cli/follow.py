@@ -1,0 +1,97 @@
+"""Following jobs: a progress bar on a terminal, a line per change elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn
+
+from worker.cli.render import JOB_COLUMNS, job_row, on_terminal, printable, progress_text, rich_table, say
+from worker.cli.session import known_job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from worker.core.ports import Repository
+    from worker.core.record import JobRecord
+
+POLL_SECONDS: Final = 0.25
+LIST_POLL_SECONDS: Final = 0.5
+STEP_PERCENT: Final = 5
+
+
+async def until_ended(
+    repository: Repository, job_id: str, show: Callable[[JobRecord], None] = lambda _: None
+) -> JobRecord:
+    """Return the job's record once it has ended; `show` gets every record that was read on the way."""
+    while True:
+        record = await known_job(repository, job_id)
+        show(record)
+        if record.is_terminal:
+            return record
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def follow(repository: Repository, job_id: str) -> JobRecord:
+    """Return the job's record once it has ended, having shown people how it went."""
+    if not on_terminal():
+        return await until_ended(repository, job_id, Changes().show)
+    bar = Progress(
+        TextColumn("{task.fields[title]}", markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[state]}", markup=False),
+        TextColumn("{task.fields[detail]}", markup=False),
+        refresh_per_second=4,
+    )
+    with bar:
+        shown = bar.add_task("", total=100, title="", state="", detail="")
+
+        def show(record: JobRecord) -> None:
+            waiting = record.state in {"queued", "retrying"}
+            percent = 100 if record.state == "completed" else record.progress.percent
+            bar.update(
+                shown,
+                total=None if percent is None and not record.is_terminal and not waiting else 100,
+                completed=percent or 0,
+                title=printable(record.title)[:60],
+                state=record.state,
+                detail=printable(detail(record))[:200],
+            )
+
+        return await until_ended(repository, job_id, show)
+
+
+async def follow_all(repository: Repository, limit: int) -> None:
+    """Show the newest jobs for as long as somebody looks."""
+    if not on_terminal():
+        changes = Changes()
+        while True:
+            for record in reversed(await repository.jobs(limit=limit)):
+                changes.show(record)
+            await asyncio.sleep(LIST_POLL_SECONDS)
+    with Live(refresh_per_second=4) as live:
+        while True:
+            live.update(rich_table(JOB_COLUMNS, [job_row(record) for record in await repository.jobs(limit=limit)]))
+            await asyncio.sleep(LIST_POLL_SECONDS)
+
+
+def detail(record: JobRecord) -> str:
+    """Return why a job failed, or how far it is."""
+    return record.error or "" if record.state in {"dead", "retrying"} else progress_text(record.progress)
+
+
+class Changes:
+    """Lines for a log: one a job whenever its state, task or error changes, or it is 5 % further."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, tuple[object, ...]] = {}
+
+    def show(self, record: JobRecord) -> None:
+        """Print the line if there is something new."""
+        step = int(record.progress.percent or 0) // STEP_PERCENT
+        seen = (record.state, record.round, record.progress.task, step, record.error)
+        if self._last.get(record.job_id) != seen:
+            self._last[record.job_id] = seen
+            say("  ".join(filter(None, (record.job_id, record.state, detail(record)))))

@@ -1,0 +1,132 @@
+"""What is and was: jobs, job, watch; and steering one: cancel, retry."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from worker import app
+from worker.cli.follow import follow, follow_all
+from worker.cli.letters import retry as retry_job
+from worker.cli.render import JOB_COLUMNS, job_document, job_row, on_terminal, say, say_job, say_json, say_table
+from worker.cli.session import EXIT_CODES, CommandRefused, database, known_job
+from worker.core.record import State  # noqa: TC001 - Typer reads it at run time
+from worker.settings import load
+
+JobId = Annotated[str, typer.Argument(metavar="ID", help="The job's id.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+MAX_LISTED = 100_000
+
+
+def add_to(cli: typer.Typer) -> None:
+    """Add the commands of this file."""
+    cli.command("jobs", help="List the newest jobs.", epilog="Example: leveret jobs --state dead --limit 20")(jobs)
+    cli.command("job", help="Show all that is known of one job.", epilog="Example: leveret job 9b0c --json")(job)
+    cli.command(
+        "watch",
+        help="Follow one job until it ends (exit 0 completed, 1 dead, 2 cancelled), or all of them until Ctrl-C.",
+        epilog="Example: leveret watch 9b0c",
+    )(watch)
+    cli.command(
+        "cancel",
+        help="Cancel a job: at once while it waits; a running one is stopped by its worker within seconds.",
+        epilog="Example: leveret cancel 9b0c",
+    )(cancel)
+    cli.command(
+        "retry",
+        help="Run a dead or cancelled job again, in a new round of attempts.",
+        epilog="Example: leveret retry 9b0c && leveret watch 9b0c",
+    )(retry)
+
+
+def jobs(
+    state: Annotated[State | None, typer.Option(help="Only jobs in this state.", show_default=False)] = None,
+    limit: Annotated[int, typer.Option(min=1, max=MAX_LISTED, help="At most so many.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """Print the newest jobs first."""
+
+    async def command() -> None:
+        async with database(load()) as repository:
+            found = await repository.jobs(state, limit)
+        if as_json:
+            say_json([job_document(record) for record in found])
+        else:
+            say_table(JOB_COLUMNS, [job_row(record) for record in found], "no jobs")
+
+    asyncio.run(command())
+
+
+def job(job_id: JobId, as_json: Json = False) -> None:
+    """Print one job."""
+
+    async def command() -> None:
+        async with database(load()) as repository:
+            record = await known_job(repository, job_id)
+        if as_json:
+            say_json(job_document(record))
+        else:
+            say_job(record)
+
+    asyncio.run(command())
+
+
+def watch(
+    job_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="The job's id; without it, all jobs.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Without an ID: how many jobs.")] = 20,
+) -> int:
+    """Return the exit code that says how the job ended."""
+
+    async def command() -> int:
+        async with database(load()) as repository:
+            if job_id is None:
+                await follow_all(repository, limit)
+                return 0
+            record = await follow(repository, job_id)
+        if on_terminal():
+            say("")
+            say_job(record)
+        return EXIT_CODES[record.state]
+
+    return asyncio.run(command())
+
+
+def cancel(job_id: JobId, as_json: Json = False) -> None:
+    """Ask for the cancellation of a job."""
+
+    async def command() -> str:
+        async with database(load()) as repository:
+            known = await repository.job(job_id)
+            if known is not None and known.state in {"completed", "dead"}:
+                raise CommandRefused(f"the job {job_id} is {known.state} already")
+            return await repository.request_cancel(job_id)
+
+    state = asyncio.run(command())
+    if state in {"completed", "dead"}:
+        raise CommandRefused(f"the job {job_id} is {state} already")
+    if state == "publishing":
+        raise CommandRefused(f"the job {job_id} is being published: too late to cancel")
+    if as_json:
+        say_json({"job_id": job_id, "state": state})
+    elif state == "cancelled":
+        say(f"{job_id} is cancelled")
+    else:
+        say(f"{job_id} is {state}; its worker stops it within seconds: `leveret watch {job_id}`")
+
+
+def retry(job_id: JobId, as_json: Json = False) -> None:
+    """Run a dead, cancelled or lost job again."""
+
+    async def command() -> None:
+        settings = load()
+        async with database(settings) as repository:
+            with app.publisher(settings) as publisher:
+                told = await retry_job(repository, publisher, job_id)
+            if as_json:
+                say_json(job_document(await known_job(repository, job_id)))
+            else:
+                say(told)
+
+    asyncio.run(command())

@@ -1,0 +1,206 @@
+"""How records look: one JSON document for programs, tables for people on a terminal, aligned text elsewhere."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from worker.core.record import JobRecord, ProgressRecord, WorkerRecord
+
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_STYLES: Final = {
+    "completed": "green",
+    "ok": "green",
+    "running": "cyan",
+    "publishing": "cyan",
+    "in_progress": "cyan",
+    "retrying": "yellow",
+    "paused": "yellow",
+    "draining": "yellow",
+    "warning": "yellow",
+    "dead": "red",
+    "error": "red",
+    "offline": "red",
+    "cancelled": "dim",
+}
+_JOB_KEYS: Final = (
+    "job_id", "title", "state", "round", "lane", "priority", "dialect", "attempts", "progress", "artifacts",
+    "manifest_url", "thumbnail_url", "error", "error_type", "facts", "created_at", "started_at", "finished_at",
+    "metrics",
+)  # fmt: skip
+_KIB: Final = 1024
+_MINUTE: Final = 60
+
+
+def on_terminal() -> bool:
+    """Return whether a person looks at standard output."""
+    return sys.stdout.isatty()
+
+
+def say(line: str) -> None:
+    """Print one line for people."""
+    sys.stdout.write(printable(line) + "\n")
+
+
+def warn(line: str) -> None:
+    """Print one line on standard error."""
+    sys.stdout.flush()
+    sys.stderr.write(f"leveret: {printable(' '.join(line.split()))}\n")
+
+
+def say_json(document: Any) -> None:
+    """Print the one document of a `--json` command."""
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, default=str) + "\n")
+
+
+def printable(text: str) -> str:
+    """Return `text` without what would steer a terminal: titles and errors come from foreign messages."""
+    return _CONTROL.sub(lambda match: repr(match.group())[1:-1], text)
+
+
+def say_table(columns: Sequence[str], rows: Sequence[Sequence[str]], nothing: str) -> None:
+    """Print rows under their columns, or `nothing` where there is none."""
+    if not rows:
+        say(nothing)
+    elif on_terminal():
+        Console().print(rich_table(columns, rows))
+    else:
+        for line in aligned([columns, *rows]):
+            sys.stdout.write(line + "\n")
+
+
+def rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Return a table for a terminal."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(printable(cell), style=_STYLES.get(cell, "")) for cell in row))
+    return table
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return one line a row, its cells aligned; a cell is never cut and never spans lines."""
+    cells = [[" ".join(printable(cell).split()) or "-" for cell in row] for row in rows]
+    widths = [max(cell_len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    return [
+        "  ".join(cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]
+
+
+def say_facts(facts: Mapping[str, str]) -> None:
+    """Print names and what they are; facts that are empty are left out."""
+    width = max(map(len, facts), default=0)
+    for name, fact in facts.items():
+        if fact:
+            say(f"{name:<{width}}  {fact}")
+
+
+def moment(time: datetime | None) -> str:
+    """Return a time on this host's clock, in whole seconds."""
+    return time.astimezone().strftime("%Y-%m-%d %H:%M:%S") if time else ""
+
+
+def span(seconds: float | None) -> str:
+    """Return `1:02:03` or `0:42`."""
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(round(seconds), _MINUTE)
+    hours, minutes = divmod(minutes, _MINUTE)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def size(count: int) -> str:
+    """Return a number of bytes in binary units, three digits at the most."""
+    value, unit = float(count), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if value < _KIB:
+            break
+        value, unit = value / _KIB, larger
+    return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"  # noqa: PLR2004 - three digits
+
+
+def progress_text(progress: ProgressRecord) -> str:
+    """Return `41.5 % ffmpeg, 60 fps, 2.0x, 0:42 left`: what is known of it."""
+    parts = [
+        f"{progress.percent:.1f} %" if progress.percent is not None else "",
+        f"{progress.fps:.0f} fps" if progress.fps else "",
+        f"{progress.speed:.2g}x" if progress.speed else "",
+        f"{span(progress.eta_seconds)} left" if progress.eta_seconds is not None else "",
+    ]
+    return ", ".join(part for part in (" ".join(filter(None, (parts[0], progress.task))), *parts[1:]) if part)
+
+
+def job_document(record: JobRecord) -> dict[str, Any]:
+    """Return the job as programs see it: the keys of contract.md, and more."""
+    document = record.model_dump(mode="json")
+    return {key: document[key] for key in _JOB_KEYS}
+
+
+def worker_document(record: WorkerRecord) -> dict[str, Any]:
+    """Return the worker as programs see it."""
+    return record.model_dump(mode="json")
+
+
+JOB_COLUMNS: Final = ("JOB", "TITLE", "STATE", "PROGRESS", "LANE", "PRIORITY", "CREATED")
+
+
+def job_row(record: JobRecord) -> tuple[str, ...]:
+    """Return the cells of a job in a list."""
+    what = record.error or "" if record.state in {"dead", "retrying"} else progress_text(record.progress)
+    short = " ".join(what.split())[:80]
+    title = record.title[:60] if record.title != record.job_id else ""
+    created = moment(record.created_at)
+    return record.job_id, title, record.state, short, record.lane, record.priority, created
+
+
+def say_job(record: JobRecord) -> None:
+    """Print all of a job for people."""
+    total = record.metrics.get("total_seconds")
+    say_facts(
+        {
+            "job": record.job_id,
+            "title": record.title,
+            "state": record.state + (f" (round {record.round})" if record.round > 1 else ""),
+            "lane": f"{record.lane}.{record.priority}",
+            "progress": progress_text(record.progress),
+            "error": f"{record.error_type}: {record.error}" if record.error else "",
+            "created": moment(record.created_at),
+            "started": moment(record.started_at),
+            "finished": moment(record.finished_at),
+            "took": span(total) if isinstance(total, int | float) else "",
+            "manifest": record.manifest_url or "",
+            "thumbnail": record.thumbnail_url or "",
+        }
+        | {f"fact {key}": json.dumps(value, ensure_ascii=False) for key, value in record.facts.items()}
+    )
+    if record.attempts:
+        say("")
+        tries: list[tuple[str, ...]] = [
+            (
+                str(a.number) if a.round == record.round else f"{a.number} (round {a.round})",
+                a.worker,
+                moment(a.started_at),
+                moment(a.ended_at),
+                a.outcome or "open",
+                a.error or "",
+            )
+            for a in record.attempts
+        ]
+        say_table(("ATTEMPT", "WORKER", "STARTED", "ENDED", "OUTCOME", "ERROR"), tries, "")
+    if record.artifacts:
+        say("")
+        rows = [(a.role, a.uri, a.media_type, size(a.bytes), span(a.duration)) for a in record.artifacts]
+        say_table(("ARTIFACT", "WHERE", "TYPE", "SIZE", "DURATION"), rows, "")

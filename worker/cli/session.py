@@ -1,0 +1,93 @@
+"""What every command needs: the settings, the database for as long as the command lasts, a message's judgement."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from worker import app
+from worker.core.errors import InvalidJob, LeveretError, Problem
+from worker.core.record import TERMINAL
+from worker.core.routing import DEFAULT_PRIORITY, lane_of
+from worker.core.wire import MAX_BODY_BYTES, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from worker.core.job import Job
+    from worker.core.ports import Repository
+    from worker.core.record import JobRecord
+    from worker.registry import Registry
+    from worker.settings import Settings
+
+EXIT_CODES = {"completed": 0, "dead": 1, "cancelled": 2}
+"""What a command that waited for a job ends with, by the job's final state."""
+
+assert EXIT_CODES.keys() == TERMINAL  # noqa: S101 - every final state has a code
+
+
+class CommandRefused(LeveretError):
+    """What the person asked for cannot be done; the message says why, and what can."""
+
+
+@asynccontextmanager
+async def database(settings: Settings) -> AsyncIterator[Repository]:
+    """Yield the repository; Misconfigured, naming the command, when its schema is not the newest."""
+    repository = app.repository(settings)
+    try:
+        await repository.check()
+        yield repository
+    finally:
+        await repository.close()
+
+
+async def known_job(repository: Repository, job_id: str) -> JobRecord:
+    """Return the job's record; CommandRefused, naming the nearest recent id, when there is none."""
+    record = await repository.job(job_id)
+    if record is None:
+        recent = [job.job_id for job in await repository.jobs(limit=500)]
+        raise CommandRefused(f"there is no job {job_id!r}{nearest(job_id, recent)}")
+    return record
+
+
+def read_file(name: str) -> bytes:
+    """Return what is in the file, or on standard input for `-`; at most a little more than a message may have."""
+    limit = MAX_BODY_BYTES + 1
+    if name == "-":
+        return sys.stdin.buffer.read(limit)
+    try:
+        with Path(name).open("rb") as file:
+            return file.read(limit)
+    except OSError as error:
+        raise CommandRefused(f"cannot read {name}: {error.strerror}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What is known of a message without running it."""
+
+    lane: str
+    priority: str
+    modules: tuple[str, ...]
+    problems: tuple[Problem, ...]
+
+
+def judge(job: Job, registry: Registry) -> Judgement:
+    """Return where the job belongs, and every problem with its tasks' data."""
+    problems: list[Problem] = []
+    requirements: frozenset[str] = frozenset()
+    for spec in job.tasks:
+        try:
+            task, params = registry.parse(spec)
+            requirements |= task.requires(params)
+        except InvalidJob as error:
+            problems += error.problems
+    return Judgement(
+        lane=job.lane or lane_of(requirements),
+        priority=job.priority or DEFAULT_PRIORITY,
+        modules=tuple(spec.module for spec in job.tasks),
+        problems=tuple(problems),
+    )

@@ -1,0 +1,104 @@
+"""The fleet: workers, and what people want of them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from worker.cli.render import moment, say, say_json, say_table, size, worker_document
+from worker.cli.session import CommandRefused, database
+from worker.core.wire import nearest
+from worker.settings import load
+
+if TYPE_CHECKING:
+    from worker.core.record import Wanted, WorkerRecord
+
+Name = Annotated[str | None, typer.Argument(metavar="[WORKER]", help="A worker's id.")]
+Everyone = Annotated[bool, typer.Option("--all", help="All workers.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+MISSED_HEARTBEATS = 3
+"""A worker that missed so many is offline."""
+_COLUMNS = ("WORKER", "HOST", "STATUS", "JOB", "LANES", "CPU", "RAM", "DISK FREE", "SEEN", "VERSION")
+
+
+def add_to(cli: typer.Typer) -> None:
+    """Add the commands of this file."""
+    cli.command("workers", help="List the workers and what they do.")(workers)
+    cli.command(
+        "pause",
+        help="Let a worker finish its job and take no other; it stays paused over restarts.",
+        epilog="Example: leveret pause render-1",
+    )(pause)
+    cli.command("resume", help="Let a paused worker take jobs again.", epilog="Example: leveret resume --all")(resume)
+    cli.command("drain", help="Let a worker finish its job and end.", epilog="Example: leveret drain render-1")(drain)
+
+
+def workers(as_json: Json = False) -> None:
+    """Print the workers."""
+
+    async def command() -> list[WorkerRecord]:
+        settings = load()
+        async with database(settings) as repository:
+            return await repository.workers(settings.heartbeat_seconds * MISSED_HEARTBEATS)
+
+    found = asyncio.run(command())
+    if as_json:
+        say_json([worker_document(worker) for worker in found])
+    else:
+        say_table(_COLUMNS, [_row(worker) for worker in found], "no worker has ever told of itself here")
+
+
+def _row(worker: WorkerRecord) -> tuple[str, ...]:
+    hardware = worker.hardware
+    return (
+        worker.worker_id,
+        worker.hostname,
+        worker.status,
+        worker.job_title or worker.job_id or worker.problem or "",
+        ",".join(worker.lanes),
+        f"{hardware.cpu_percent:.0f} %",
+        f"{hardware.ram_percent:.0f} %",
+        size(hardware.disk_free_bytes),
+        moment(worker.seen_at),
+        worker.version,
+    )
+
+
+def pause(name: Name = None, everyone: Everyone = False, as_json: Json = False) -> None:
+    """Ask for a pause."""
+    _steer(name, "pause", everyone=everyone, as_json=as_json)
+
+
+def resume(name: Name = None, everyone: Everyone = False, as_json: Json = False) -> None:
+    """Ask for the end of a pause."""
+    _steer(name, "run", everyone=everyone, as_json=as_json)
+
+
+def drain(name: Name = None, everyone: Everyone = False, as_json: Json = False) -> None:
+    """Ask for an orderly end."""
+    _steer(name, "drain", everyone=everyone, as_json=as_json)
+
+
+def _steer(name: str | None, wanted: Wanted, *, everyone: bool, as_json: bool) -> None:
+    if (name is None) != everyone:
+        raise typer.BadParameter("give a WORKER, or --all")
+
+    async def command() -> list[str]:
+        settings = load()
+        async with database(settings) as repository:
+            asked = await repository.steer(name, wanted)
+            if asked or name is None:
+                return asked
+            known = [worker.worker_id for worker in await repository.workers(settings.heartbeat_seconds)]
+        raise CommandRefused(f"there is no worker {name!r}{nearest(name, known)}")
+
+    asked = asyncio.run(command())
+    if as_json:
+        say_json({"wanted": wanted, "workers": asked})
+        return
+    for worker_id in asked:
+        say(f"{worker_id} is asked to {wanted}")
+    if not asked:
+        say("there are no workers")

@@ -1,0 +1,308 @@
+"""One attempt from claim to record: resolve, run, verify, publish, record. It returns or raises; nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from worker.core.attempt import Artifact, Result
+from worker.core.errors import (
+    BadInput,
+    DatabaseUnavailable,
+    DiskFull,
+    LeveretError,
+    MountMissing,
+    StorageUnavailable,
+    TimedOut,
+)
+from worker.core.location import External, parse_location
+from worker.core.redaction import redact
+from worker.engine.context import EngineContext, ToolLookup, seconds_since
+from worker.engine.plan import Resolver, Step
+from worker.engine.progress import ProgressMeter
+from worker.engine.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from worker.core.attempt import Attempt, Progress
+    from worker.core.ports import Kept, Repository, Runner
+    from worker.engine.lease import Lease
+    from worker.engine.scratch import Scratch
+    from worker.engine.storages import Storages
+    from worker.registry import Registry
+
+REPORT_SECONDS: Final = 1.0
+KEEP_SECONDS: Final = 6 * 3600.0
+
+log = structlog.get_logger(__name__)
+
+
+async def _nothing(step: str) -> None:
+    """Do nothing: the hook that fault tests set."""
+    del step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """All that attempts work with; one for the life of a worker."""
+
+    repository: Repository
+    storages: Storages
+    registry: Registry
+    runner: Runner
+    scratch: Scratch
+    tools: Mapping[str, str]
+    destination: str
+    stall_seconds: float
+    job_seconds: float
+    on_progress: Callable[[Attempt, Progress], Awaitable[None]]
+    on_state: Callable[[Attempt, str], Awaitable[None]]
+    on_step: Callable[[str], Awaitable[None]] = _nothing
+
+
+class AttemptRun:
+    """The steps of one attempt over one workspace."""
+
+    def __init__(self, bench: Bench, attempt: Attempt, lease: Lease) -> None:
+        self._bench = bench
+        self._attempt = attempt
+        self._lease = lease
+        self._started = time.monotonic()
+
+    async def execute(self) -> None:
+        """Bring the job from claimed to recorded. Raises whatever ended it; scratch is gone or kept when it does."""
+        bench, attempt = self._bench, self._attempt
+        kept = await self._kept()
+        name = Path(kept.folder).name if kept else attempt.scratch_name
+        with bench.scratch.folder(name) as folder:
+            keep = False
+            try:
+                result = self._reused(kept, folder) or await self._produce(folder)
+                try:
+                    await self._publish_and_record(result)
+                except (StorageUnavailable, DiskFull, MountMissing):
+                    keep = await self._keep(folder, result)
+                    raise
+            finally:
+                if not keep:
+                    await asyncio.to_thread(bench.scratch.remove, folder)
+
+    # ------------------------------------------------------------------ resolve, run, verify
+
+    async def _produce(self, folder: Path) -> Result:
+        """Return the verified result of all tasks; nothing outside `folder` has changed."""
+        bench, job = self._bench, self._attempt.job
+        destination = self._destination()
+        lookup = ToolLookup(bench.repository, bench.runner, bench.tools)
+        resolver = Resolver(bench.registry, bench.storages, lookup)
+        seconds = min(job.timeout or bench.job_seconds, bench.job_seconds)
+        try:
+            async with asyncio.timeout(seconds):
+                steps = await resolver.resolve(job, destination, lambda: bench.repository.planned(job.job_id))
+                await bench.on_step("resolved")
+                workspace = Workspace(folder, destination, bench.storages)
+                contexts, task_seconds = await self._run(steps, workspace)
+        except TimeoutError as error:
+            raise TimedOut(f"the job took longer than its {seconds:.0f} s") from error
+        await bench.on_step("ran")
+        artifacts = await workspace.artifacts()
+        await bench.on_step("verified")
+        return self._result(workspace, contexts, artifacts, task_seconds)
+
+    def _destination(self) -> External:
+        job = self._attempt.job
+        text = job.destination or f"{self._bench.destination}{job.job_id}/"
+        place = parse_location(text if text.endswith("/") else text + "/", self._bench.storages.path_map)
+        if not isinstance(place, External):
+            raise BadInput(f"destination: {text!r} is no folder; say nas://…/, s3://…/ or an absolute path")
+        return self._bench.storages.admit(place, writing=True)
+
+    async def _run(
+        self, steps: tuple[Step, ...], workspace: Workspace
+    ) -> tuple[list[EngineContext], list[tuple[str, float]]]:
+        meter = ProgressMeter([step.task.weight for step in steps])
+        reporter = asyncio.create_task(self._report(meter), name="progress")
+        contexts: list[EngineContext] = []
+        seconds: list[tuple[str, float]] = []
+        try:
+            for index, step in enumerate(steps):
+                context = self._context(workspace, meter)
+                contexts.append(context)
+                meter.begin(index, step.spec.module)
+                started = time.monotonic()
+                await step.task.run(step.params, context)
+                seconds.append((step.spec.module, seconds_since(started)))
+                await self._bench.on_step(f"task {index}")
+        finally:
+            reporter.cancel()
+            for step, context in zip(steps, contexts, strict=False):
+                await step.task.cleanup(step.params, context)
+        return contexts, seconds
+
+    def _context(self, workspace: Workspace, meter: ProgressMeter) -> EngineContext:
+        bench, attempt = self._bench, self._attempt
+        return EngineContext(
+            repository=bench.repository,
+            runner=bench.runner,
+            tools=bench.tools,
+            workspace=workspace,
+            meter=meter,
+            job_id=attempt.job.job_id,
+            attempt_folder=attempt.publish_folder,
+            label=str(workspace.folder),
+            stall_seconds=bench.stall_seconds,
+            secrets=attempt.job.secrets,
+        )
+
+    async def _report(self, meter: ProgressMeter) -> None:
+        """Store and tell the progress when it changed, once a second."""
+        told = None
+        while True:
+            if meter.now != told:
+                told = meter.now
+                with contextlib.suppress(DatabaseUnavailable):
+                    await self._bench.repository.report(self._attempt, told)
+                await self._bench.on_progress(self._attempt, told)
+            await asyncio.sleep(REPORT_SECONDS)
+
+    def _result(
+        self,
+        workspace: Workspace,
+        contexts: list[EngineContext],
+        artifacts: tuple[Artifact, ...],
+        task_seconds: list[tuple[str, float]],
+    ) -> Result:
+        job, storages = self._attempt.job, self._bench.storages
+        facts: dict[str, object] = dict(job.facts)
+        for context in contexts:
+            facts |= context.facts
+        if warnings := [warning for context in contexts for warning in context.warnings]:
+            facts["warnings"] = warnings
+        manifest = next((c.manifest for c in reversed(contexts) if c.manifest), None)
+        thumbnail = next((c.thumbnail for c in reversed(contexts) if c.thumbnail), None)
+        if manifest is None and len(artifacts) == 1:
+            manifest = artifacts[0].uri
+        return Result(
+            artifacts=artifacts,
+            manifest_url=storages.url(manifest) if manifest else None,
+            thumbnail_url=storages.url(thumbnail) if thumbnail else None,
+            deletions=workspace.deletions,
+            facts=json.loads(redact(json.dumps(facts, default=str), job.secrets)),
+            total_seconds=seconds_since(self._started),
+            task_seconds=tuple(task_seconds),
+        )
+
+    # ------------------------------------------------------------------ publish, record
+
+    async def _publish_and_record(self, result: Result) -> None:
+        bench, attempt = self._bench, self._attempt
+        if result.artifacts:
+            await bench.repository.announce(attempt, [artifact.uri for artifact in result.artifacts])
+            await bench.on_state(attempt, "publishing")
+            await bench.on_step("announced")
+            try:
+                await bench.storages.publish(result.artifacts, self._confirm)
+            except BaseException:
+                # Whatever ended it, what no reader can see must not stay; a kill leaves it to the next attempt.
+                await self._discard(result)
+                raise
+            await bench.on_step("published")
+        orphans = await self._record(result)
+        await bench.on_step("recorded")
+        await bench.on_state(attempt, "completed")
+        await self._tidy(result.deletions, orphans)
+
+    async def _confirm(self) -> None:
+        await self._lease.confirm()
+        await self._bench.on_step("revealing")
+
+    async def _record(self, result: Result) -> tuple[str, ...]:
+        """Record the result, trying again while the database is away and the lease may still be ours."""
+        while True:
+            try:
+                return await asyncio.shield(self._bench.repository.complete(self._attempt, result))
+            except DatabaseUnavailable as error:
+                if self._lease.ended is not None:
+                    raise self._lease.ended from error
+                log.warning("record_waits_for_database", job_id=self._attempt.job.job_id, error=str(error))
+            await asyncio.sleep(0.5)
+
+    async def _discard(self, result: Result) -> None:
+        """Remove what was staged; a storage that is away keeps it until the next attempt completes."""
+        with contextlib.suppress(LeveretError):
+            await asyncio.shield(self._bench.storages.discard(result.artifacts))
+
+    async def _tidy(self, deletions: tuple[str, ...], orphans: tuple[str, ...]) -> None:
+        """Delete what the job asked to delete, and the immutable files of earlier attempts."""
+        job_id = self._attempt.job.job_id
+        await tidy(self._bench, job_id, deletions)
+        for uri in orphans:
+            if _is_of_an_attempt(uri):
+                with contextlib.suppress(LeveretError):
+                    await self._bench.storages.delete(uri)
+
+    # ------------------------------------------------------------------ files kept for an upload retry
+
+    async def _keep(self, folder: Path, result: Result) -> bool:
+        """Keep the encoded files, so that the next attempt here only uploads; return whether they are kept."""
+        document = json.loads(json.dumps(asdict(result), default=str))
+        try:
+            await self._bench.repository.keep(self._attempt, str(folder), [document], KEEP_SECONDS)
+        except LeveretError:
+            return False
+        return True
+
+    async def _kept(self) -> Kept | None:
+        """Return what an earlier attempt of this worker left for us; the row is taken, the folder is ours."""
+        attempt = self._attempt
+        kept = await self._bench.repository.kept(attempt.job.job_id, attempt.worker)
+        if kept is not None:
+            await self._bench.repository.drop_kept(attempt.job.job_id, attempt.worker)
+        return kept
+
+    def _reused(self, kept: Kept | None, folder: Path) -> Result | None:
+        """Return the result that `kept` tells of, if every file of it is still there in full."""
+        if kept is None:
+            return None
+        result = _result_of(dict(kept.artifacts[0]))
+        for artifact in result.artifacts:
+            if not artifact.path.is_file() or artifact.path.stat().st_size != artifact.bytes:
+                return None
+        log.info("kept_files_used", job_id=self._attempt.job.job_id, folder=str(folder))
+        return result
+
+
+async def tidy(bench: Bench, job_id: str, deletions: tuple[str, ...]) -> None:
+    """Delete the external files that a completed job asked to delete, and note that it is done.
+
+    What fails stays noted in the database: a redelivery, or `reconcile`, tries again.
+    """
+    if not deletions:
+        return
+    try:
+        for uri in deletions:
+            await bench.storages.delete(uri)
+        await bench.repository.deleted(job_id)
+    except LeveretError as error:
+        log.warning("deletions_pending", job_id=job_id, error=str(error))
+
+
+def _is_of_an_attempt(uri: str) -> bool:
+    """Return whether a URI lies in some attempt's own folder (`…/e7/…`): only those are ours to remove."""
+    return any(part[:1] == "e" and part[1:].isdigit() for part in uri.split("/")[:-1])
+
+
+def _result_of(document: dict[str, Any]) -> Result:
+    artifacts = tuple(Artifact(**(item | {"path": Path(item["path"])})) for item in document.pop("artifacts"))
+    pairs = tuple((name, seconds) for name, seconds in document.pop("task_seconds"))
+    return Result(
+        **(document | {"artifacts": artifacts, "task_seconds": pairs, "deletions": tuple(document["deletions"])})
+    )

@@ -1,0 +1,311 @@
+"""From a delivery to its settlement: decode, claim, run, settle. The only place that settles a message."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import uuid
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, TypeVar, assert_never
+
+import structlog
+
+from worker.core.attempt import Cancelled, Completed, Dead, Defer, Forward, Requeue, Retry
+from worker.core.dialects import decode
+from worker.core.errors import (
+    BrokerUnavailable,
+    DatabaseUnavailable,
+    IdReused,
+    InvalidJob,
+    LeaseLost,
+    LeveretError,
+    ShuttingDown,
+)
+from worker.core.policy import failure_of
+from worker.core.ports import Buried, ClaimRequest, Finished, Granted, Waiting
+from worker.core.record import RefusalRecord
+from worker.core.redaction import redact
+from worker.core.routing import (
+    DEFAULT_PRIORITY,
+    HEADER_ATTEMPT,
+    HEADER_DEATH,
+    HEADER_ROUND,
+    PRIORITIES,
+    lane_of,
+    route_of,
+)
+from worker.engine.attempt import AttemptRun, tidy
+from worker.engine.lease import Lease
+from worker.engine.plan import parse, requirements
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from typing import Any
+
+    from worker.core.attempt import Attempt, Outcome
+    from worker.core.job import Job
+    from worker.core.policy import Policy
+    from worker.core.ports import Delivery
+    from worker.engine.attempt import Bench
+
+EXCERPT_CHARACTERS: Final = 2000
+DEATHS: Final = frozenset({"rejected", "delivery_limit"})
+
+T = TypeVar("T")
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """How a delivery is to be settled, and under which id and route a copy of it goes on.
+
+    `error` is what a failed attempt ended with; `ended` says that this delivery brought its job to its end.
+    """
+
+    outcome: Outcome
+    job_id: str | None = None
+    lane: str = ""
+    priority: str = DEFAULT_PRIORITY
+    error: BaseException | None = None
+    ended: bool = False
+
+
+class Executor:
+    """Runs one delivery at a time."""
+
+    def __init__(
+        self,
+        bench: Bench,
+        policy: Policy,
+        *,
+        worker_id: str,
+        lanes: tuple[str, ...],
+        lease_seconds: float,
+    ) -> None:
+        self._bench = bench
+        self._policy = policy
+        self._worker_id = worker_id
+        self._lanes = lanes
+        self._lease_seconds = lease_seconds
+        self._lease: Lease | None = None
+        self._running: asyncio.Task[None] | None = None
+        self.job: Job | None = None
+
+    async def execute(self, delivery: Delivery) -> Settlement:
+        """Run the job of a delivery and settle it; return how.
+
+        A job is settled only after the database knows how it ended, so a crash between any two steps repeats
+        work, and never loses it.
+        """
+        settlement = await self._decide(delivery)
+        await self._bench.on_step("settling")
+        known = await self._settle(delivery, settlement)
+        await self._bench.on_step("settled")
+        log.info("settled", job_id=settlement.job_id, outcome=type(settlement.outcome).__name__, acknowledged=known)
+        return settlement
+
+    def interrupt(self, error: LeveretError) -> None:
+        """End the running attempt with `error` (ShuttingDown): its tools are killed, the job is given back."""
+        if self._lease is not None:
+            self._lease.end(error)
+        if self._running is not None:
+            self._running.cancel()
+
+    async def _settle(self, delivery: Delivery, settlement: Settlement) -> bool:
+        try:
+            return await delivery.settle(settlement.outcome, settlement.job_id, settlement.lane, settlement.priority)
+        except BrokerUnavailable as error:
+            # No copy stands anywhere: the original must come back, and the database knows what was decided.
+            log.warning("copy_not_confirmed", job_id=settlement.job_id, error=str(error))
+            return await delivery.settle(Requeue())
+
+    # ------------------------------------------------------------------ decode, route, claim
+
+    async def _decide(self, delivery: Delivery) -> Settlement:
+        digest = hashlib.sha256(delivery.body).hexdigest()
+        try:
+            job = decode(delivery.body, delivery.message_id)
+        except InvalidJob as error:
+            return await self._refuse(delivery, digest, error)
+        lane, priority = self._route(delivery, job)
+        if not job.job_id:
+            return await self._adopt(delivery, digest, lane, priority)
+        if lane not in self._lanes:
+            return Settlement(Forward(job.job_id, lane, priority), job.job_id, lane, priority)
+        request = ClaimRequest(
+            job=job,
+            digest=digest,
+            worker=self._worker_id,
+            lease_seconds=self._lease_seconds,
+            lane=lane,
+            priority=priority,
+            attempt_header=_count(delivery.headers, HEADER_ATTEMPT, 0),
+            round_header=_count(delivery.headers, HEADER_ROUND, 1),
+            replayed=_was_dead(delivery.headers),
+        )
+        try:
+            claim = await self._persist(lambda: self._bench.repository.claim(request, self._policy))
+        except IdReused as error:
+            return await self._refuse(delivery, digest, error)
+        base = Settlement(Completed(), job.job_id, lane, priority)
+        match claim:
+            case Granted(attempt):
+                return await self._attempt(attempt, base)
+            case Finished(state, deletions):
+                await tidy(self._bench, job.job_id, deletions)
+                return replace(base, outcome=Completed() if state == "completed" else Cancelled())
+            case Waiting(reason):
+                return replace(base, outcome=Defer(reason))
+            case Buried(failure, fresh):
+                if fresh:
+                    log.error("job_dead", job_id=job.job_id, error=failure.message, error_type=failure.error_type)
+                return replace(base, outcome=Dead(failure), ended=fresh)
+            case _:
+                assert_never(claim)
+
+    def _route(self, delivery: Delivery, job: Job) -> tuple[str, str]:
+        """Return the job's real lane and priority; the routing key's priority wins over the body's.
+
+        A message whose data is invalid has no requirements: it stays here, to be told so.
+        """
+        try:
+            needed = requirements(parse(self._bench.registry, job))
+        except InvalidJob:
+            needed = frozenset()
+        try:
+            here, queued = route_of(delivery.queue)
+        except ValueError:
+            here, queued = self._lanes[0], DEFAULT_PRIORITY
+        lane = job.lane or (lane_of(needed) if needed else here)
+        stated = delivery.routing_key.rpartition(".")[2]
+        priority = queued if stated in PRIORITIES else job.priority or queued
+        return lane, priority
+
+    async def _adopt(self, delivery: Delivery, digest: str, lane: str, priority: str) -> Settlement:
+        """Give a message without an id one, by a copy that carries it: a redelivery finds the same id."""
+        repository, proposed = self._bench.repository, str(uuid.uuid4())
+        job_id = await self._persist(lambda: repository.adopt(digest, proposed, redelivered=delivery.redelivered))
+        return Settlement(Forward(job_id, lane, priority), job_id, lane, priority)
+
+    async def _refuse(self, delivery: Delivery, digest: str, error: LeveretError) -> Settlement:
+        """Record why a message is no job, then let it die."""
+        failure = failure_of(error, self._worker_id, 0)
+        text = redact(delivery.body[: 4 * EXCERPT_CHARACTERS].decode(errors="replace"))
+        problems = [str(problem) for problem in error.problems] if isinstance(error, InvalidJob) else [str(error)]
+        refusal = RefusalRecord(
+            refusal_id=str(uuid.uuid4()),
+            message_id=delivery.message_id,
+            body_sha256=digest,
+            excerpt=text[:EXCERPT_CHARACTERS].replace("\x00", "\N{REPLACEMENT CHARACTER}"),
+            error=failure.message,
+            error_type=failure.error_type,
+            problems=problems[:100],
+            worker=self._worker_id,
+            refused_at=datetime.now(UTC),
+        )
+        await self._persist(lambda: self._bench.repository.refuse(refusal))
+        log.error("message_refused", message_id=delivery.message_id, error=failure.message)
+        return Settlement(Dead(failure), delivery.message_id, error=error)
+
+    # ------------------------------------------------------------------ run, and record how it ended
+
+    async def _attempt(self, attempt: Attempt, base: Settlement) -> Settlement:
+        job = attempt.job
+        structlog.contextvars.bind_contextvars(job_id=job.job_id, attempt=attempt.number, lane=base.lane)
+        self.job = job
+        log.info("job_started", title=job.title, round=attempt.round, epoch=attempt.epoch)
+        await self._bench.on_state(attempt, "running")
+        try:
+            error = await self._run(attempt)
+            if error is None:
+                return replace(base, ended=True)
+            return await self._failed(attempt, base, error)
+        finally:
+            self.job = None
+            structlog.contextvars.unbind_contextvars("job_id", "attempt", "lane")
+
+    async def _run(self, attempt: Attempt) -> BaseException | None:
+        """Return what ended the attempt, or None when the job is completed and recorded."""
+        self._lease = Lease(self._bench.repository, attempt)
+        self._running = asyncio.create_task(AttemptRun(self._bench, attempt, self._lease).execute())
+        self._lease.start(self._running.cancel)
+        try:
+            await self._bench.on_step("claimed")
+            await asyncio.wait({self._running})
+            return self._end_of(self._running, self._lease)
+        finally:
+            await self._lease.stop()
+            self._lease = self._running = None
+
+    @staticmethod
+    def _end_of(running: asyncio.Task[None], lease: Lease) -> BaseException | None:
+        if running.cancelled():
+            return lease.ended or ShuttingDown("the worker is going down")
+        return running.exception()
+
+    async def _failed(self, attempt: Attempt, base: Settlement, error: BaseException) -> Settlement:
+        """Record a failed attempt under its epoch and return how its delivery is settled."""
+        repository, job = self._bench.repository, attempt.job
+        verdict = self._policy.verdict(error, attempt)
+        if not isinstance(error, LeveretError):
+            log.error(
+                "task_raised", error=redact(repr(error), job.secrets), exc_info=error if not job.secrets else None
+            )
+        try:
+            match verdict:
+                case Retry(delay, failure):
+                    await self._persist(lambda: repository.retry_later(attempt, failure, delay))
+                    log.warning("job_retrying", error=failure.message, delay=delay)
+                    await self._bench.on_state(attempt, "retrying")
+                case Dead(failure):
+                    await self._persist(lambda: repository.bury(attempt, failure))
+                    log.error("job_dead", error=failure.message, error_type=failure.error_type)
+                    await self._bench.on_state(attempt, "dead")
+                case Cancelled():
+                    await self._persist(lambda: repository.confirm_cancel(attempt))
+                    log.info("job_cancelled")
+                    await self._bench.on_state(attempt, "cancelled")
+                case Defer(reason) if not isinstance(error, LeaseLost):
+                    await self._persist(lambda: repository.release(attempt, "deferred", reason))
+                    log.warning("job_deferred", reason=reason)
+                    await self._bench.on_state(attempt, "queued")
+                case Defer():
+                    log.warning("lease_lost", error=str(error))
+                case Requeue():
+                    await self._persist(lambda: repository.release(attempt, "interrupted", str(error)))
+                    log.warning("job_interrupted", reason=str(error))
+                    await self._bench.on_state(attempt, "queued")
+                case _:
+                    assert_never(verdict)
+        except LeaseLost as lost:
+            # Somebody else owns the job, or our own statement stood and only its answer was lost.
+            log.warning("lease_lost", error=str(lost))
+            return replace(base, outcome=Defer(str(lost)), error=lost)
+        ended = isinstance(verdict, Dead | Cancelled)
+        return replace(base, outcome=verdict, error=error, ended=ended)
+
+    async def _persist(self, statement: Callable[[], Awaitable[T]]) -> T:
+        """Return what a statement returns, however long the database is away: the delivery is held meanwhile."""
+        pause = 0.2
+        while True:
+            try:
+                return await statement()
+            except DatabaseUnavailable as error:
+                log.warning("database_unavailable", error=str(error), retry_in=pause)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 5.0)
+
+
+def _count(headers: Mapping[str, Any], name: str, default: int) -> int:
+    """Return a count that a header tells; a foreign publisher may have written anything there."""
+    value = headers.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 100 else default  # noqa: PLR2004 - no round has more attempts
+
+
+def _was_dead(headers: Mapping[str, Any]) -> bool:
+    """Return whether an operator moved this message out of the dead-letter queue."""
+    deaths = headers.get(HEADER_DEATH)
+    return isinstance(deaths, list) and any(
+        isinstance(death, dict) and str(death.get("reason")) in DEATHS for death in deaths
+    )

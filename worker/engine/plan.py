@@ -1,0 +1,177 @@
+"""The whole job judged before its first task runs: modules, data, and which file comes from where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from worker.core.errors import InvalidJob, Problem, RefusedPath, SourceMissing
+from worker.core.location import External, Relative, parse_location
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from pydantic import BaseModel
+
+    from worker.core.job import Job, TaskSpec
+    from worker.core.location import Location
+    from worker.core.task import FileUse, Lookup, Task
+    from worker.engine.storages import Storages
+    from worker.registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One task, ready to run."""
+
+    spec: TaskSpec
+    task: Task[Any]
+    params: BaseModel
+
+
+def parse(registry: Registry, job: Job) -> tuple[Step, ...]:
+    """Return the job's tasks with validated data; InvalidJob with the problems of all of them."""
+    steps: list[Step] = []
+    problems: list[Problem] = []
+    for spec in job.tasks:
+        try:
+            steps.append(Step(spec, *registry.parse(spec)))
+        except InvalidJob as error:
+            problems += error.problems
+    if problems:
+        raise InvalidJob(problems)
+    return tuple(steps)
+
+
+def requirements(steps: Sequence[Step]) -> frozenset[str]:
+    """Return every capability that the tasks together require."""
+    return frozenset(name for step in steps for name in step.task.requires(step.params))
+
+
+class Resolver:
+    """Turns a job into steps that can run, or into every reason why it cannot."""
+
+    def __init__(self, registry: Registry, storages: Storages, lookup: Lookup) -> None:
+        self._registry = registry
+        self._storages = storages
+        self._lookup = lookup
+
+    async def resolve(
+        self, job: Job, destination: External, own: Callable[[], Awaitable[frozenset[str]]]
+    ) -> tuple[Step, ...]:
+        """Return the steps of a job whose relative outputs go under `destination`.
+
+        `own` tells the URIs that this job recorded before: they never count as conflicts. Raises InvalidJob with
+        every problem, SourceMissing when all that is wrong are sources that do not exist (yet), and what
+        the storages raise.
+        """
+        steps: list[Step] = []
+        problems: list[Problem] = []
+        try:
+            parsed = parse(self._registry, job)
+        except InvalidJob as error:
+            problems += error.problems
+            parsed = _parsable(self._registry, job)
+        for step in parsed:
+            try:
+                steps.append(replace(step, params=await step.task.prepare(step.params, self._lookup)))
+            except InvalidJob as error:
+                problems += [_under(step.spec.path, problem) for problem in error.problems]
+                steps.append(step)
+        files = _FileJudge(self._storages, destination)
+        for step in steps:
+            await files.judge(step)
+        conflicts = await files.conflicts(own) if not problems and not files.problems else []
+        if problems := [*problems, *files.problems, *conflicts]:
+            raise InvalidJob([*problems, *(Problem(path, text) for path, text in files.missing)])
+        if files.missing:
+            raise SourceMissing("; ".join(text for _, text in files.missing))
+        return tuple(steps)
+
+
+def _parsable(registry: Registry, job: Job) -> tuple[Step, ...]:
+    """Return the steps whose data is valid: what else is wrong is told in the same breath."""
+    steps = []
+    for spec in job.tasks:
+        try:
+            steps.append(Step(spec, *registry.parse(spec)))
+        except InvalidJob:
+            continue
+    return tuple(steps)
+
+
+def _under(path: str, problem: Problem) -> Problem:
+    """Return a problem with its task's place in the message before it."""
+    if not path or problem.path.startswith(path):
+        return problem
+    return Problem(f"{path}.{problem.path}" if problem.path else path, problem.message)
+
+
+class _FileJudge:
+    """Follows the files of a job from task to task without touching one."""
+
+    def __init__(self, storages: Storages, destination: External) -> None:
+        self._storages = storages
+        self._destination = destination
+        self._made: dict[Location, tuple[str, FileUse]] = {}
+        self.problems: list[Problem] = []
+        self.missing: list[tuple[str, str]] = []
+
+    async def judge(self, step: Step) -> None:
+        """Note what is wrong with one task's files, and what it makes for the next."""
+        files = step.task.files(step.params)
+        path = step.spec.path
+        reads = set()
+        for use in files.reads:
+            location = self._located(path, use, writing=False)
+            if location is not None:
+                reads.add(location)
+                await self._judge_read(path, use, location)
+        for use in files.writes:
+            location = self._located(path, use, writing=True)
+            if location is None:
+                continue
+            if location in reads:
+                self.problems.append(_problem(path, use, f"{use.location!r} is a source of this task too"))
+            self._made[location] = (path, use)
+        for use in files.removes:
+            location = self._located(path, use, writing=True)
+            if location is not None and self._made.pop(location, None) is None and isinstance(location, Relative):
+                self.problems.append(_problem(path, use, f"{use.location!r} is made by no earlier task"))
+
+    def _located(self, path: str, use: FileUse, *, writing: bool) -> Location | None:
+        try:
+            location = parse_location(use.location, self._storages.path_map)
+            return location if isinstance(location, Relative) else self._storages.admit(location, writing=writing)
+        except RefusedPath as error:
+            self.problems.append(_problem(path, use, str(error)))
+            return None
+
+    async def _judge_read(self, path: str, use: FileUse, location: Location) -> None:
+        if location in self._made:
+            return
+        if isinstance(location, Relative):
+            self.problems.append(_problem(path, use, f"{use.location!r} is made by no earlier task"))
+        elif await self._storages.serving(location).stat(location) is None:
+            self.missing.append((_join(path, use.path), f"{use.location} does not exist"))
+
+    async def conflicts(self, own: Callable[[], Awaitable[frozenset[str]]]) -> list[Problem]:
+        """Return the outputs that would replace what this job never made and may not overwrite."""
+        problems = []
+        mine: frozenset[str] | None = None
+        for location, (path, use) in self._made.items():
+            place = self._destination.joined(location.path) if isinstance(location, Relative) else location
+            if use.overwrite or place.is_folder or await self._storages.serving(place).stat(place) is None:
+                continue
+            mine = await own() if mine is None else mine
+            if str(place) not in mine:
+                problems.append(_problem(path, use, f'{place} exists; remove it, or say "overwrite": true'))
+        return problems
+
+
+def _join(path: str, inner: str) -> str:
+    return f"{path}.{inner}" if path and inner else path or inner
+
+
+def _problem(path: str, use: FileUse, message: str) -> Problem:
+    return Problem(_join(path, use.path), message)

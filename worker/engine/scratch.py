@@ -1,0 +1,92 @@
+"""Where attempts work: one locked folder each, so that a cleaner takes only what nobody holds."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from worker.core.errors import DiskFull, MountMissing
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+_OURS = re.compile(r"^[A-Za-z0-9_-][A-Za-z0-9._-]*\.\d+$")
+
+
+class Scratch:
+    """The scratch folder of a host; several workers may share it."""
+
+    def __init__(self, root: Path, free_bytes: int = 0) -> None:
+        """Work under `root`, which must keep `free_bytes` free before a job is taken."""
+        self.root = root.absolute()
+        self._free_bytes = free_bytes
+
+    @contextmanager
+    def folder(self, name: str) -> Iterator[Path]:
+        """Yield a fresh folder under a lock that dies with this process; the caller removes or keeps it."""
+        path = self.root / name
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            raise MountMissing(f"scratch {self.root} cannot be used: {error.strerror}") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield path
+        finally:
+            os.close(descriptor)
+
+    def remove(self, path: Path) -> None:
+        """Remove an attempt's folder; what is gone already is no error."""
+        shutil.rmtree(path, ignore_errors=True)
+
+    def sweep(self, kept: Collection[str] = ()) -> list[str]:
+        """Remove the folders of attempts that nobody holds and that are not `kept`; return their names."""
+        removed = []
+        for path in sorted(self.root.iterdir()) if self.root.is_dir() else []:
+            if path.name in kept or not _OURS.fullmatch(path.name) or not self._is_unheld(path):
+                continue
+            self.remove(path)
+            removed.append(path.name)
+        return removed
+
+    def is_live(self, label: str) -> bool:
+        """Return whether processes marked with `label`, the path of an attempt's folder, may go on.
+
+        Those of other scratch folders are none of our business.
+        """
+        path = Path(label)
+        return path.parent != self.root or (path.is_dir() and not self._is_unheld(path))
+
+    @staticmethod
+    def _is_unheld(path: Path) -> bool:
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        else:
+            return True
+        finally:
+            os.close(descriptor)
+
+    def check(self) -> None:
+        """Return if there is room for a job; DiskFull or MountMissing otherwise."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(self.root).free
+        except OSError as error:
+            raise MountMissing(f"scratch {self.root} cannot be used: {error.strerror}") from error
+        if free < self._free_bytes:
+            raise DiskFull(
+                f"scratch {self.root} has {free // 2**20} MiB free; a job needs {self._free_bytes // 2**20} MiB:"
+                " make room, or set WORKER_SCRATCH"
+            )

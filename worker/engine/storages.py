@@ -1,0 +1,91 @@
+"""All storages as one: each place goes to the storage that serves its scheme, and a job's files appear together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from worker.core.errors import RefusedPath
+from worker.core.location import External, parse_location
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from worker.core.attempt import Artifact
+    from worker.core.ports import Confirm, Storage
+
+
+@dataclass(frozen=True, slots=True)
+class Storages:
+    """The storages of this host by scheme, and the translation of publishers' mount points."""
+
+    by_scheme: Mapping[str, Storage]
+    path_map: Mapping[str, str]
+
+    @classmethod
+    def of(cls, storages: Iterable[Storage], path_map: Mapping[str, str] | None = None) -> Storages:
+        """Return the storages together."""
+        return cls({scheme: storage for storage in storages for scheme in storage.schemes}, path_map or {})
+
+    def serving(self, place: External) -> Storage:
+        """Return the storage of a place; RefusedPath when this host has none for its scheme."""
+        storage = self.by_scheme.get(place.scheme)
+        if storage is None:
+            raise RefusedPath(f"{place}: {place.scheme}:// is not set up on this worker")
+        return storage
+
+    def admit(self, place: External, *, writing: bool) -> External:
+        """Return the place in its storage's normal form; RefusedPath outside the roots."""
+        return self.serving(place).admit(place, writing=writing)
+
+    def place(self, uri: str) -> External:
+        """Return the place that one of our own URIs names."""
+        place = parse_location(uri)
+        if not isinstance(place, External):
+            raise RefusedPath(f"{uri} is no URI")
+        return place
+
+    async def publish(self, artifacts: Sequence[Artifact], confirm: Confirm) -> None:
+        """Bring every artifact to its place, then make them visible: media first, manifests last.
+
+        Nothing is visible until everything is there. `confirm` is awaited before each fixed name.
+        """
+        for storage, own in self._grouped(artifacts):
+            await storage.stage(own)
+        fixed = [artifact for artifact in artifacts if not artifact.immutable]
+        for phase in (artifacts_but_manifests(fixed), [item for item in fixed if item.role == "manifest"]):
+            for storage, own in self._grouped(phase):
+                await storage.reveal(own, confirm)
+
+    async def discard(self, artifacts: Sequence[Artifact]) -> None:
+        """Remove what `publish` left invisible or in the attempt's own folder."""
+        for storage, own in self._grouped(artifacts):
+            await storage.discard(own)
+
+    async def delete(self, uri: str) -> None:
+        """Delete an external file."""
+        place = self.place(uri)
+        await self.serving(place).delete(self.admit(place, writing=True))
+
+    def url(self, uri: str) -> str:
+        """Return the address of an artifact that the record shows."""
+        place = self.place(uri)
+        return self.serving(place).url(place)
+
+    async def check(self) -> None:
+        """Return if every storage answers; raises its error otherwise."""
+        for storage in {id(item): item for item in self.by_scheme.values()}.values():
+            await storage.check()
+
+    def _grouped(self, artifacts: Sequence[Artifact]) -> list[tuple[Storage, list[Artifact]]]:
+        groups: dict[int, tuple[Storage, list[Artifact]]] = {}
+        for artifact in artifacts:
+            storage = self.serving(self.place(artifact.uri))
+            groups.setdefault(id(storage), (storage, []))[1].append(artifact)
+        return list(groups.values())
+
+
+def artifacts_but_manifests(artifacts: Sequence[Artifact]) -> list[Artifact]:
+    """Return what manifests may point at, playlists after the media they list."""
+    rest = [item for item in artifacts if item.role != "manifest"]
+    return sorted(rest, key=lambda item: item.role == "playlist")

@@ -1,0 +1,200 @@
+"""The worker: takes one job at a time, rests when its host is sick, stops when it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from worker.core.errors import DatabaseUnavailable, Infrastructure, LeveretError, ShuttingDown
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from worker.core.ports import Consumer, Delivery
+    from worker.core.record import Wanted, WorkerStatus
+    from worker.engine.callbacks import Callbacks
+    from worker.engine.executor import Executor, Settlement
+
+LONGEST_REST: Final = 30.0
+FIT_SECONDS: Final = 10.0
+CHORES_SECONDS: Final = 60.0
+
+log = structlog.get_logger(__name__)
+
+
+class Worker:
+    """The loop around the executor.
+
+    `preflight` raises an Infrastructure error while this host cannot work: then nothing is taken and nothing
+    is charged, and the fleet's record says why. `chores` are done between jobs, now and then.
+    """
+
+    def __init__(
+        self,
+        consumer: Consumer,
+        executor: Executor,
+        callbacks: Callbacks,
+        *,
+        preflight: Callable[[], Awaitable[None]],
+        chores: Callable[[], Awaitable[None]],
+        grace_seconds: float,
+        drain: bool = False,
+    ) -> None:
+        self._consumer = consumer
+        self._executor = executor
+        self._callbacks = callbacks
+        self._preflight = preflight
+        self._chores = chores
+        self._grace_seconds = grace_seconds
+        self._drain_queues = drain
+        self._stopping = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._wanted: Wanted = "run"
+        self._busy = False
+        self._rest = 0.0
+        self._resting = False
+        self._exhausted = False
+        self._fit_until = self._chores_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self.problem: str | None = None
+
+    @property
+    def status(self) -> WorkerStatus:
+        """Return what the fleet's record says of us."""
+        if self._stopping.is_set() or self._wanted == "drain":
+            return "draining"
+        if self._busy:
+            return "in_progress"
+        return "paused" if self._wanted == "pause" or self.problem else "idle"
+
+    def wanted(self, wanted: Wanted) -> None:
+        """Do what people want: run, pause after the present job, or drain and end."""
+        if wanted == self._wanted:
+            return
+        log.info("worker_steered", wanted=wanted)
+        self._wanted = wanted
+        self._changed.set()
+
+    def stop(self) -> None:
+        """End after the present job, or when the grace is over; a second call ends the job at once."""
+        if self._stopping.is_set():
+            self._interrupt("told twice to stop")
+            return
+        log.info("worker_stopping", grace_seconds=self._grace_seconds if self._busy else 0)
+        self._stopping.set()
+        self._changed.set()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._grace_seconds, self._interrupt, "the grace is over")
+
+    def _interrupt(self, why: str) -> None:
+        self._executor.interrupt(ShuttingDown(f"the worker is going down: {why}"))
+
+    async def run(self) -> None:
+        """Take jobs until stopped or drained."""
+        try:
+            while not self._stopping.is_set() and self._wanted != "drain":
+                await self._round()
+                if self._drain_queues and not self._busy and self._exhausted:
+                    break
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            await self._callbacks.close()
+
+    async def _round(self) -> None:
+        if self._wanted == "pause" or not await self._is_fit():
+            await self._wait_for_change(self._rest or None)
+            return
+        delivery = await self._next()
+        if delivery is None:
+            return
+        self._busy = True
+        try:
+            settlement = await self._executor.execute(delivery)
+        finally:
+            self._busy = False
+        if settlement.ended and settlement.job_id:
+            self._callbacks.begin(settlement.job_id)
+        self._judge_host(settlement)
+
+    async def _is_fit(self) -> bool:
+        if time.monotonic() < self._fit_until:
+            return True
+        try:
+            await self._preflight()
+        except Infrastructure as error:
+            if self.problem != str(error):
+                log.error("worker_unfit", error=str(error))
+            self.problem = str(error)
+            self._lengthen_rest()
+            return False
+        if self.problem is not None:
+            log.info("worker_fit_again")
+        self.problem = None
+        self._fit_until = time.monotonic() + FIT_SECONDS
+        return True
+
+    def _judge_host(self, settlement: Settlement) -> None:
+        """Rest after an infrastructure error, longer each time, so that a sick host does not eat the queue."""
+        if isinstance(settlement.error, Infrastructure):
+            self.problem = str(settlement.error)
+            self._lengthen_rest()
+            self._resting = True
+            self._fit_until = 0.0
+        else:
+            self._rest = 0.0
+            self.problem = None
+
+    def _lengthen_rest(self) -> None:
+        self._rest = min(max(1.0, self._rest * 2), LONGEST_REST)
+
+    async def _wait_for_change(self, seconds: float | None) -> None:
+        self._changed.clear()
+        if self._stopping.is_set():
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), seconds)
+
+    async def _next(self) -> Delivery | None:
+        """Return the next delivery; None when something else must be looked at first."""
+        if self._resting:
+            self._resting = False
+            await self._wait_for_change(self._rest)
+            return None
+        if self._drain_queues:
+            delivery = await self._consumer.next(wait=False)
+            self._exhausted = delivery is None
+            return delivery
+        if time.monotonic() >= self._chores_at:
+            await self._do_chores()
+        return await self._wait()
+
+    async def _wait(self) -> Delivery | None:
+        self._changed.clear()
+        if self._stopping.is_set():
+            return None
+        waiting = asyncio.ensure_future(self._consumer.next())
+        changed = asyncio.ensure_future(self._changed.wait())
+        try:
+            await asyncio.wait({waiting, changed}, timeout=CHORES_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            changed.cancel()
+        if waiting.done():
+            return waiting.result()
+        waiting.cancel()
+        await asyncio.wait({waiting})
+        return None if waiting.cancelled() else waiting.result()
+
+    async def _do_chores(self) -> None:
+        self._chores_at = time.monotonic() + CHORES_SECONDS
+        try:
+            await self._callbacks.take_up()
+            await self._chores()
+        except DatabaseUnavailable as error:
+            log.warning("chores_wait", error=str(error))
+        except LeveretError as error:
+            log.warning("chores_failed", error=str(error))

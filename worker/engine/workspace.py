@@ -1,0 +1,190 @@
+"""The transaction of one attempt: what it reads, what it has staged, what it will delete.
+
+Nothing outside the attempt's scratch folder changes before the publish, and nothing is deleted before the
+record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from worker.core.attempt import Artifact
+from worker.core.errors import InvalidJob, Problem, VerificationFailed
+from worker.core.location import External, Relative, parse_location
+from worker.core.media_types import media_type_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from worker.core.location import Location
+    from worker.engine.storages import Storages
+
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A file that will be published: where it is, where it goes, what it is to a reader."""
+
+    path: Path
+    place: External
+    role: str
+    media_type: str
+    immutable: bool
+    duration: float | None
+
+
+class Workspace:
+    """The files of one attempt."""
+
+    def __init__(self, folder: Path, destination: External, storages: Storages) -> None:
+        """Work in `folder`; relative outputs go under `destination`, a folder."""
+        self.folder = folder
+        self._destination = destination
+        self._storages = storages
+        self._staged: dict[Location, Staged] = {}
+        self._fetched: dict[External, Path] = {}
+        self._deletions: dict[External, None] = {}
+
+    def _locate(self, text: str, *, writing: bool) -> Location:
+        location = parse_location(text, self._storages.path_map)
+        return location if isinstance(location, Relative) else self._storages.admit(location, writing=writing)
+
+    async def input(self, text: str) -> Path:
+        """Return the local path of a file to read."""
+        location = self._locate(text, writing=False)
+        if staged := self._staged.get(location):
+            return staged.path
+        if isinstance(location, Relative):
+            raise InvalidJob([Problem("", f"{text!r} is made by no earlier task")])
+        if location not in self._fetched:
+            into = self.folder / "fetched" / str(len(self._fetched)) / (location.name or "file")
+            into.parent.mkdir(parents=True, exist_ok=True)
+            self._fetched[location] = await self._storages.serving(location).fetch(location, into)
+        return self._fetched[location]
+
+    async def available(self, text: str) -> bool:
+        """Return whether a file is staged, or stands outside."""
+        location = self._locate(text, writing=False)
+        if location in self._staged:
+            return True
+        return isinstance(location, External) and await self._storages.serving(location).stat(location) is not None
+
+    def output(
+        self,
+        text: str,
+        *,
+        role: str = "file",
+        media_type: str | None = None,
+        immutable: bool = False,
+        duration: float | None = None,
+    ) -> Path:
+        """Return the local path for an output; what stands there at the end is published."""
+        location = self._locate(text, writing=True)
+        known = self._staged.get(location)
+        path = known.path if known else self._fresh(location)
+        self._stage(location, path, role, media_type, immutable=immutable, duration=duration)
+        return path
+
+    def adopt(
+        self,
+        path: Path,
+        text: str,
+        *,
+        role: str = "file",
+        media_type: str | None = None,
+        immutable: bool = False,
+        duration: float | None = None,
+    ) -> None:
+        """Stage a file that a tool wrote elsewhere in scratch."""
+        location = self._locate(text, writing=True)
+        self._stage(location, path, role, media_type, immutable=immutable, duration=duration)
+
+    def _stage(
+        self,
+        location: Location,
+        path: Path,
+        role: str,
+        media_type: str | None,
+        *,
+        immutable: bool,
+        duration: float | None,
+    ) -> None:
+        place = self._destination.joined(location.path) if isinstance(location, Relative) else location
+        kind = media_type or media_type_of(place.name)
+        self._staged.pop(location, None)
+        self._staged[location] = Staged(path, place, role, kind, immutable, duration)
+        if isinstance(location, External):
+            self._deletions.pop(location, None)
+
+    def _fresh(self, location: Location) -> Path:
+        if isinstance(location, Relative):
+            path = self.folder / "files" / location.path
+        else:
+            path = self.folder / "outside" / str(len(self._staged)) / location.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def scratch(self, name: str) -> Path:
+        """Return a path that is never published."""
+        path = self.folder / "scratch" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def exists(self, text: str) -> bool:
+        """Return whether `text` is staged."""
+        return self._locate(text, writing=False) in self._staged
+
+    def withdraw(self, text: str) -> bool:
+        """Forget a staged file; return whether there was one. The bytes go with the attempt."""
+        return self._staged.pop(self._locate(text, writing=True), None) is not None
+
+    def delete_after(self, text: str) -> None:
+        """Delete an external file once the record stands."""
+        location = self._locate(text, writing=True)
+        if isinstance(location, External):
+            self._deletions[location] = None
+
+    @property
+    def deletions(self) -> tuple[str, ...]:
+        """Return the URIs to delete after the record; what this job writes is never among them."""
+        written = {staged.place for staged in self._staged.values()}
+        return tuple(str(place) for place in self._deletions if place not in written)
+
+    def place_of(self, text: str) -> str:
+        """Return the URI that a location of this job is published at."""
+        location = self._locate(text, writing=True)
+        if staged := self._staged.get(location):
+            return str(staged.place)
+        return str(self._destination.joined(location.path) if isinstance(location, Relative) else location)
+
+    async def artifacts(self) -> tuple[Artifact, ...]:
+        """Return everything staged, measured and hashed; VerificationFailed for what is missing or empty."""
+        return tuple([await asyncio.to_thread(_measured, staged) for staged in self._staged.values()])
+
+
+def _measured(staged: Staged) -> Artifact:
+    digest = hashlib.sha256()
+    size = 0
+    try:
+        with staged.path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+                size += len(block)
+    except FileNotFoundError as error:
+        raise VerificationFailed(f"no task made the promised output {staged.place}") from error
+    if size == 0:
+        raise VerificationFailed(f"the output {staged.place} is empty")
+    return Artifact(
+        role=staged.role,
+        path=staged.path,
+        uri=str(staged.place),
+        media_type=staged.media_type,
+        bytes=size,
+        sha256=digest.hexdigest(),
+        duration=staged.duration,
+        immutable=staged.immutable,
+    )

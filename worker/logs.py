@@ -1,0 +1,50 @@
+"""How a worker speaks: structlog, one line an event, secrets redacted at the last step."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from worker.core.errors import Misconfigured
+from worker.core.redaction import redact
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+LEVELS = ("debug", "info", "warning", "error")
+
+
+def configure(level: str, form: str) -> None:
+    """Set up logging to standard error; `form` is `json` or `text`, by default text on a terminal."""
+    if level.lower() not in LEVELS:
+        raise Misconfigured(f"WORKER_LOG_LEVEL is one of {', '.join(LEVELS)}, not {level!r}")
+    if form not in {"", "json", "text"}:
+        raise Misconfigured(f"WORKER_LOG_FORMAT is json or text, not {form!r}")
+    number = getattr(logging, level.upper())
+    as_text = form == "text" or (not form and sys.stderr.isatty())
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if as_text else structlog.processors.JSONRenderer()
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            _redacted,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    # The broker's library logs every reconnect as an error with a trace; our own events tell it in one line.
+    for name in ("aio_pika", "aiormq", "asyncio", "botocore", "boto3", "s3transfer", "pika"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _redacted(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return {key: redact(value) if isinstance(value, str) else value for key, value in event.items()}

@@ -1,0 +1,195 @@
+"""The data of an ffmpeg task, the command that it becomes, and what it promises about the output."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
+
+from pydantic import AliasChoices, Field, StrictBool, StrictFloat, StrictInt, StringConstraints, model_validator
+
+from worker.core.command import Command, Pipeline
+from worker.core.errors import RefusedPath
+from worker.core.job import Model, Place
+from worker.core.location import parse_location
+from worker.media.ffmpeg_options import arguments
+from worker.media.formats import GUARDS
+from worker.media.progress import OPTIONS as PROGRESS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from worker.core.media_info import MediaInfo, StreamInfo
+
+MUXERS: Final = {
+    ".mkv": "matroska", ".mka": "matroska", ".mks": "matroska", ".webm": "webm", ".mp4": "mp4", ".m4v": "ipod",
+    ".m4a": "ipod", ".mov": "mov", ".3gp": "3gp", ".ts": "mpegts", ".m2ts": "mpegts", ".mts": "mpegts",
+    ".mpg": "mpeg", ".mpeg": "mpeg", ".vob": "vob", ".avi": "avi", ".flv": "flv", ".wmv": "asf", ".wma": "asf",
+    ".mxf": "mxf", ".nut": "nut", ".y4m": "yuv4mpegpipe", ".ogg": "ogg", ".ogv": "ogv", ".oga": "oga",
+    ".opus": "opus", ".mp3": "mp3", ".flac": "flac", ".wav": "wav", ".w64": "w64", ".aiff": "aiff", ".aac": "adts",
+    ".ac3": "ac3", ".eac3": "eac3", ".dts": "dts", ".h264": "h264", ".hevc": "hevc", ".ivf": "ivf", ".gif": "gif",
+    ".srt": "srt", ".ass": "ass", ".vtt": "webvtt", ".sup": "sup", ".jpg": "image2", ".jpeg": "image2",
+    ".png": "image2", ".webp": "webp",
+}  # fmt: skip
+"""The containers that this module writes, by the output's suffix. Playlists are the module hls's."""
+
+_STILL: Final = ("-update", "1", "-frames:v", "1")
+_KIND_NAMES: Final = {"v": "video", "a": "audio", "s": "subtitle", "d": "data", "t": "attachment"}
+
+Word = Annotated[str, StringConstraints(max_length=2000)]
+Scalar = StrictBool | StrictInt | StrictFloat | Word | None
+Options = dict[
+    Annotated[str, StringConstraints(min_length=1, max_length=64)],
+    Scalar | dict[Annotated[str, StringConstraints(min_length=1, max_length=64)], Scalar],
+]
+Kind = Literal["v", "V", "a", "s", "d", "t"]
+
+
+class SourceMap(Model):
+    """A stream, or several, of a source to take: `-map 0:a:2?`."""
+
+    source: int = Field(0, ge=0, le=99, description="The source's index in `sources`.")
+    specifier: Kind | None = Field(
+        None,
+        validation_alias=AliasChoices("specifier", "stream_type"),
+        description="v, V (no cover art), a, s, d or t; without it `stream` counts all streams.",
+    )
+    stream: int | None = Field(None, ge=0, le=9999, description="The n-th such stream; without it all of them.")
+    optional: bool = Field(False, description="Whether it is no error when there is no such stream.")
+
+    def __str__(self) -> str:
+        """Return `0:a:2?` as ffmpeg's -map takes it."""
+        parts = (self.source, self.specifier, self.stream)
+        return ":".join(str(part) for part in parts if part is not None) + ("?" if self.optional else "")
+
+
+class OutputMap(Model):
+    """How one stream of the output is made."""
+
+    specifier: Kind | None = Field(
+        None,
+        validation_alias=AliasChoices("specifier", "stream_type"),
+        description="v, a, s, d or t; without it `stream` counts all streams.",
+    )
+    stream: int = Field(0, ge=0, le=9999, description="The n-th such stream of the output.")
+    options: Options = Field(
+        default_factory=dict, max_length=100, description="ffmpeg's options for it; a map is joined with = and :."
+    )
+    option_set: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(
+        None,
+        validation_alias=AliasChoices("option_set", "profile"),
+        description="A stored set of options; those given here win over it.",
+    )
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.options and self.option_set is None:
+            raise ValueError("needs options, an option_set, or both")
+        return self
+
+    @property
+    def stream_specifier(self) -> str:
+        """Return `:v:0` as it stands behind an option."""
+        return f":{self.specifier}:{self.stream}" if self.specifier else f":{self.stream}"
+
+    @property
+    def codec(self) -> str | None:
+        """Return the codec or encoder that its options name."""
+        name = self.options.get("codec", self.options.get("c"))
+        return name if isinstance(name, str) else None
+
+
+class FfmpegParams(Model):
+    """The data of an ffmpeg task."""
+
+    sources: list[Place] = Field(min_length=1, max_length=100, description="The files to read.")
+    input_options: Options = Field(
+        default_factory=dict, max_length=50, description="Options before every input: ss, to, t, stream_loop, …."
+    )
+    source_maps: list[SourceMap] = Field(
+        default_factory=list,
+        max_length=1000,
+        validation_alias=AliasChoices("source_maps", "source_map"),
+        description="The streams of the output, in order; without it ffmpeg takes the best of each kind.",
+    )
+    output_maps: list[OutputMap] = Field(
+        default_factory=list,
+        max_length=1000,
+        validation_alias=AliasChoices("output_maps", "output_map"),
+        description="How the streams are made; ffmpeg's defaults for those not named.",
+    )
+    output_file: Place = Field(description="The file to make; its suffix says the container.")
+    overwrite: bool = Field(False, description="Whether a file that stands there may be replaced.")
+    verify: Literal["probe", "decode"] = Field(
+        "probe", description="How the output is proved: by its streams and duration, or by decoding all of it too."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        count = len(self.sources)
+        for index, item in enumerate(self.source_maps):
+            if item.source >= count:
+                there = "is 1 source" if count == 1 else f"are {count} sources"
+                raise ValueError(f"source_maps[{index}].source is {item.source}, but there {there} (counted from 0)")
+        suffix = PurePosixPath(self.output_file).suffix.lower()
+        if suffix not in MUXERS:
+            raise ValueError(f"output_file: {suffix or 'no suffix'} is no container that this module writes")
+        output = _place(self.output_file)
+        if any(_place(source) == output for source in self.sources):
+            raise ValueError(f"output_file: {self.output_file!r} is also a source")
+        return self
+
+
+def _place(text: str) -> object:
+    try:
+        return parse_location(text)
+    except RefusedPath as error:
+        raise ValueError(str(error)) from error
+
+
+def ffmpeg_command(params: FfmpegParams, ffmpeg: str, sources: Sequence[Path], output: Path) -> Pipeline:
+    """Return the run of one task: local `sources` in the order of `params.sources`, into the local `output`."""
+    argv = [ffmpeg, "-nostdin", "-hide_banner", "-v", "warning", *PROGRESS, "-y"]
+    for source in sources:
+        argv += [*GUARDS, *arguments(params.input_options), "-i", f"file:{source}"]
+    for source_map in params.source_maps:
+        argv += ["-map", str(source_map)]
+    for output_map in params.output_maps:
+        argv += arguments(output_map.options, output_map.stream_specifier)
+    muxer = MUXERS[PurePosixPath(params.output_file).suffix.lower()]
+    still = _STILL if muxer == "image2" else ()
+    argv += [*still, "-f", muxer, f"file:{output}"]
+    # SVT-AV1 writes its settings to standard error past ffmpeg's level; 1 is errors only
+    return Pipeline((Command(tuple(argv), {"SVT_LOG": "1"}, folder=output.parent),))
+
+
+def merged(stored: dict[str, Any], inline: dict[str, Any]) -> dict[str, Any]:
+    """Return an option set under the inline options, which win; `c` is `codec`, and a null codec is ffmpeg's choice."""
+    both = {("codec" if key == "c" else key): value for key, value in stored.items()}
+    both |= {("codec" if key == "c" else key): value for key, value in inline.items()}
+    return {key: value for key, value in both.items() if key != "codec" or value is not None}
+
+
+def mapped_streams(source_map: SourceMap, info: MediaInfo) -> tuple[StreamInfo, ...]:
+    """Return the streams of its source that `source_map` takes, in their order."""
+    streams = info.streams
+    if source_map.specifier is not None:
+        kind = _KIND_NAMES[source_map.specifier.lower()]
+        bare = source_map.specifier == "V"
+        streams = tuple(s for s in streams if s.kind == kind and not (bare and s.attached_picture))
+    if source_map.stream is None:
+        return streams
+    return streams[source_map.stream : source_map.stream + 1]
+
+
+def described(info: MediaInfo) -> str:
+    """Return what a source has, as a refusal tells it: `0 v:0 h264, 1 a:0 aac (jpn)`."""
+    counts: dict[str, int] = {}
+    parts = []
+    for stream in info.streams:
+        number = counts.setdefault(stream.kind, 0)
+        counts[stream.kind] += 1
+        letter = next((key for key, value in _KIND_NAMES.items() if value == stream.kind), "?")
+        language = f" ({stream.language})" if stream.language else ""
+        parts.append(f"{stream.index} {letter}:{number} {stream.codec}{language}")
+    return ", ".join(parts)
