@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra.broker import declare
 from infra.bucket import ensure_bucket
-from infra.migrations import upgrade
-from worker.core.errors import Misconfigured
+from infra.migrations import MigrationFailed, head, upgrade
+from worker.core.errors import DatabaseUnavailable
 from worker.core.redaction import redact
 from worker.core.routing import topology
 
@@ -27,11 +26,8 @@ def provision(settings: ProvisionSettings) -> Iterator[str]:
 
 
 def _migrate(database_url: str) -> str:
-    if database_url.startswith("sqlite:///"):
-        folder = Path(database_url.removeprefix("sqlite:///").partition("?")[0]).parent
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise Misconfigured(f"cannot make the folder of the database {folder}: {error.strerror}") from error
-    upgrade(database_url)
-    return f"database {redact(database_url)}: migrated"
+    try:
+        upgrade(database_url)
+    except MigrationFailed as error:
+        raise DatabaseUnavailable(str(error)) from error
+    return f"database {redact(database_url)}: at revision {head()}"

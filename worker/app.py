@@ -39,7 +39,7 @@ from worker.registry import Registry
 from worker.settings import Settings, environment
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from worker.core.attempt import Attempt, Progress
     from worker.core.finding import Check
@@ -93,18 +93,18 @@ def storages(settings: Settings) -> Storages:
         ),
         WebSource(allow_private=settings.allow_private_addresses),
     ]
-    if buckets := [str(place) for place in places if place.scheme == "s3"]:
+    if buckets := tuple(place for place in places if place.scheme == "s3"):
         found.append(_s3(settings, buckets))
     return Storages.of(found, settings.path_map)
 
 
-def _s3(settings: Settings, roots: list[str]) -> Storage:
+def _s3(settings: Settings, roots: tuple[External, ...]) -> Storage:
     # boto3 takes 30 MB of memory and a third of a second to import: only who uses S3 pays for it.
     from worker.adapters.s3 import S3Storage  # noqa: PLC0415
-    from worker.adapters.s3_client import make_client  # noqa: PLC0415
 
-    destination = settings.storage_url if settings.storage_url.startswith("s3://") else None
-    return S3Storage(make_client(), roots, destination=destination, public_url=settings.public_url)
+    destination = parse_location(settings.storage_url)
+    inside = destination if isinstance(destination, External) and destination.scheme == "s3" else None
+    return S3Storage(roots, destination=inside, public_url=settings.public_url)
 
 
 def checks(settings: Settings) -> list[tuple[str, Check]]:
@@ -201,7 +201,7 @@ async def assembled(settings: Settings, *, drain: bool, served: tuple[str, ...])
         )
         executor = Executor(bench, policy, worker_id=slot.worker_id, lanes=served, lease_seconds=settings.lease_seconds)
 
-        async def post(url: str, document: Mapping[str, object]) -> None:
+        async def post(url: str, document: str) -> None:
             await post_json(url, document, allow_private=settings.allow_private_addresses)
 
         worker = Worker(

@@ -22,6 +22,7 @@ from botocore.exceptions import ClientError
 
 from infra.local import LocalServices, ServiceError
 from infra.local.process import Identity
+from infra.migrations import head
 from worker.core.routing import topology
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -166,6 +167,8 @@ def test_wrong_credentials_are_refused_by_every_service(environment):
 def test_provisioning_makes_all_and_repeating_it_changes_nothing(state, environment):
     first = infra(state, "provision")
     assert first.returncode == 0, first.stderr
+    with database(environment) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(head(),)]
     stands = {queue.name: dict(queue.arguments) for queue in topology().queues}
     declared = {queue["name"]: queue["arguments"] for queue in management(environment, "/api/queues")[1]}
     assert declared == stands
@@ -212,6 +215,16 @@ def test_a_broker_that_cannot_be_used_is_one_line(state, services, url, fact):
     assert told.stderr.count("\n") == 1
     assert "wrong" not in told.stderr
     assert "secret" not in told.stderr
+
+
+def test_a_database_that_refuses_the_password_is_one_line(state, environment):
+    url = urlsplit(environment["WORKER_DATABASE_URL"])
+    wrong = url._replace(netloc=url.netloc.replace(url.password, "wrong-one")).geturl()
+    told = infra(state, "provision", WORKER_DATABASE_URL=wrong)
+    assert told.returncode == 1
+    assert told.stderr.count("\n") == 1
+    assert "password" in told.stderr
+    assert "wrong-one" not in told.stdout + told.stderr
 
 
 @pytest.mark.parametrize("ending", ["stop", "kill"])

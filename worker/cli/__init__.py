@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer.exceptions import TyperException
@@ -13,6 +13,10 @@ from worker import __version__
 from worker.cli import dead, doctor, jobs, options, run, schema, submit, workers
 from worker.cli.render import say, warn
 from worker.core.errors import InvalidJob, LeveretError
+from worker.core.redaction import redact
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 PROGRAM = "leveret"
 INTERRUPTED = 130
@@ -27,6 +31,7 @@ Examples:
 
 def main() -> None:
     """End the process with the exit code of the command on its command line."""
+    sys.excepthook = _tell_fault
     code = call(sys.argv[1:])
     try:
         sys.stdout.flush()
@@ -94,7 +99,15 @@ def root(
 def _usage(error: TyperException) -> str:
     context = getattr(error, "ctx", None)
     where = context.command_path if context else PROGRAM
-    return f"{error.format_message().rstrip('.')}; see `{where} --help`"
+    message = error.format_message().replace("Value error, ", "").rstrip(".")
+    return f"{message}; see `{where} --help`"
+
+
+def _tell_fault(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Tell a fault of ours in one line too; `python -X dev` shows where it lies."""
+    if sys.flags.dev_mode:
+        sys.__excepthook__(kind, error, trace)
+    warn(f"this is a fault of {PROGRAM}, please report it: {redact(f'{kind.__name__}: {error}')}")
 
 
 def _forget_stdout() -> None:

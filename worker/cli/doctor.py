@@ -23,7 +23,7 @@ def add_to(cli: typer.Typer) -> None:
     """Add the command."""
     cli.command(
         "doctor",
-        help="Look at everything that a worker here needs: ok, or what to do. Exit 1 if anything is broken.",
+        help="Look at all that a worker here needs. Each thing is ok, or says what to do; exit 1 if one is broken.",
         epilog="Example: leveret doctor --json",
     )(doctor)
 

@@ -26,17 +26,18 @@ def add_to(cli: typer.Typer) -> None:
     cli.command("job", help="Show all that is known of one job.", epilog="Example: leveret job 9b0c --json")(job)
     cli.command(
         "watch",
-        help="Follow one job until it ends (exit 0 completed, 1 dead, 2 cancelled), or all of them until Ctrl-C.",
+        help="Follow one job, or all. One is followed until it ends (exit 0 completed, 1 dead, 2 cancelled), all are "
+        "until Ctrl-C.",
         epilog="Example: leveret watch 9b0c",
     )(watch)
     cli.command(
         "cancel",
-        help="Cancel a job: at once while it waits; a running one is stopped by its worker within seconds.",
+        help="Cancel a job. At once while it waits; a running one is stopped by its worker within seconds.",
         epilog="Example: leveret cancel 9b0c",
     )(cancel)
     cli.command(
         "retry",
-        help="Run a dead or cancelled job again, in a new round of attempts.",
+        help="Run a dead or cancelled job again. It gets a new round of attempts.",
         epilog="Example: leveret retry 9b0c && leveret watch 9b0c",
     )(retry)
 

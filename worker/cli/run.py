@@ -26,7 +26,7 @@ def add_to(cli: typer.Typer) -> None:
     """Add the command."""
     cli.command(
         "run",
-        help="Take jobs and run them, one at a time, until SIGTERM or Ctrl-C. This is what happens without a command.",
+        help="Take jobs and run them. One at a time, until SIGTERM or Ctrl-C. This is what happens without a command.",
         epilog="Example: leveret run --lanes cpu,visualize",
     )(run)
 

@@ -21,12 +21,12 @@ def add_to(cli: typer.Typer) -> None:
     """Add the commands of this file."""
     cli.command(
         "schema",
-        help="Print the JSON Schema of the canonical message, or of one module's data.",
+        help="Print a JSON Schema. That of the canonical message, or of one module's data.",
         epilog="Example: leveret schema ffmpeg > ffmpeg.schema.json",
     )(schema)
     cli.command(
         "validate",
-        help="Check a message without running it: exit 0 if a worker would take it, else 1.",
+        help="Check a message without running it. Exit 0 if a worker would take it, else 1.",
         epilog="Example: leveret validate job.json",
     )(validate)
 

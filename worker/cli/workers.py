@@ -28,7 +28,7 @@ def add_to(cli: typer.Typer) -> None:
     cli.command("workers", help="List the workers and what they do.")(workers)
     cli.command(
         "pause",
-        help="Let a worker finish its job and take no other; it stays paused over restarts.",
+        help="Let a worker take no more jobs. It finishes the one it has, and stays paused over restarts.",
         epilog="Example: leveret pause render-1",
     )(pause)
     cli.command("resume", help="Let a paused worker take jobs again.", epilog="Example: leveret resume --all")(resume)

@@ -120,6 +120,10 @@ class TaskContext(Lookup, Protocol):
         """Return whether `location` is staged by this job."""
         ...
 
+    def retarget(self, location: str, target: str) -> None:
+        """Publish a staged file at `target` instead; its bytes stay where they are."""
+        ...
+
     def withdraw(self, location: str) -> bool:
         """Forget a staged file; return whether there was one."""
         ...

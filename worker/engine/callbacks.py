@@ -10,8 +10,6 @@ import structlog
 from worker.core.errors import LeveretError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from worker.core.ports import Repository
 
 CLOSING_SECONDS: Final = 10.0
@@ -23,7 +21,7 @@ log = structlog.get_logger(__name__)
 class Poster(Protocol):
     """Delivers a document."""
 
-    async def __call__(self, url: str, document: Mapping[str, object]) -> None:
+    async def __call__(self, url: str, document: str) -> None:
         """POST a JSON document, with its own retries; a LeveretError when it could not be delivered."""
         ...
 
@@ -53,12 +51,12 @@ class Callbacks:
             url = record.document.get("callback_url") if record else None
             if record is None or not url:
                 return
-            delivered = await self._deliver(url, record.model_dump(mode="json", exclude={"document"}), job_id)
+            delivered = await self._deliver(url, record.model_dump_json(exclude={"document"}), job_id)
             await self._repository.callback_done(job_id, ok=delivered)
         except LeveretError as error:
             log.warning("callback_not_recorded", job_id=job_id, error=str(error))
 
-    async def _deliver(self, url: str, document: Mapping[str, object], job_id: str) -> bool:
+    async def _deliver(self, url: str, document: str, job_id: str) -> bool:
         try:
             await self._poster(url, document)
         except LeveretError as error:

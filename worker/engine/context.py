@@ -91,6 +91,7 @@ class EngineContext(ToolLookup):
         self.adopt = workspace.adopt
         self.scratch = workspace.scratch
         self.exists = workspace.exists
+        self.retarget = workspace.retarget
         self.withdraw = workspace.withdraw
         self.delete_after = workspace.delete_after
 

@@ -138,6 +138,18 @@ class Workspace:
         """Return whether `text` is staged."""
         return self._locate(text, writing=False) in self._staged
 
+    def retarget(self, text: str, target: str) -> None:
+        """Publish a staged file at `target` instead; its bytes stay where they are."""
+        staged = self._staged.pop(self._locate(text, writing=True))
+        self._stage(
+            self._locate(target, writing=True),
+            staged.path,
+            staged.role,
+            None,
+            immutable=staged.immutable,
+            duration=staged.duration,
+        )
+
     def withdraw(self, text: str) -> bool:
         """Forget a staged file; return whether there was one. The bytes go with the attempt."""
         return self._staged.pop(self._locate(text, writing=True), None) is not None
