@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from dataclasses import replace
+from itertools import count
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, ClassVar
 
 from worker.core.command import Pipeline
@@ -49,15 +50,18 @@ class HlsTask(Task[HlsParams]):
     def files(self, params: HlsParams) -> Files:
         """Return the source and subtitle files, and the files of fixed names: manifests and outputs' playlists."""
         texts = [(index, text.source) for index, text in enumerate(params.subtitles or []) if text.source]
-        layout = _layout(params, "e0", {f"rendition{i}": r.dest_path for i, r in enumerate(params.renditions)})
-        fixed = [layout.multivariant, *([layout.mpd] if params.segment_format == "fmp4" else [])]
-        fixed += [layout.playlists[name] for name in sorted(layout.fixed)]
+        names = [f"renditions[{index}]" for index in range(len(params.renditions))]
+        places = [rendition.dest_path for rendition in params.renditions]
+        layout = _layout(params, "e0", dict(zip(names, places, strict=True)))
+        manifests = [layout.multivariant, *([layout.mpd] if params.segment_format == "fmp4" else [])]
+        fixed = [("master_playlist_name", place) for place in manifests]
+        fixed += [(f"{name}.dest_path", layout.playlists[name]) for name in names if name in layout.fixed]
         return Files(
             reads=(
                 FileUse("source", params.source),
                 *(FileUse(f"subtitles[{index}].source", place) for index, place in texts),
             ),
-            writes=tuple(FileUse("destination", place, params.overwrite) for place in fixed),
+            writes=tuple(FileUse(path, place, params.overwrite) for path, place in fixed),
         )
 
     def requires(self, params: HlsParams) -> frozenset[str]:
@@ -80,8 +84,7 @@ class HlsTask(Task[HlsParams]):
         plan = plan_of(params, info, await proved_host(params, info, context))
         for warning in plan.warnings:
             context.warn(warning)
-        folder = context.scratch("hls")
-        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+        folder = await asyncio.to_thread(_own_folder, context)
         plan = await levelled(plan, source, context)
         plan = await _encode(plan, params, source, folder, context)
         await proved_mp4s(plan, params, folder, context)
@@ -91,6 +94,13 @@ class HlsTask(Task[HlsParams]):
         await asyncio.to_thread(_hand_over, files, folder / "out", context)
         context.note("hls", _facts(plan))
         context.report(1.0)
+
+
+def _own_folder(context: TaskContext) -> Path:
+    """Return a new folder: another hls task of this job keeps its files until they are published."""
+    folder = next(path for number in count() if not (path := context.scratch(f"hls-{number}")).exists())
+    folder.mkdir(parents=True)
+    return folder
 
 
 def _layout(params: HlsParams, attempt_folder: str, own: dict[str, str | None], *others: str) -> Layout:
@@ -154,13 +164,13 @@ async def _finished(plan: Plan, params: HlsParams, folder: Path, context: TaskCo
     cues = await cues_of(plan, folder, context)
     board = await storyboard(plan, folder, context) if params.storyboard else None
     try:
-        packaged = await asyncio.to_thread(collected, plan, out)
+        tick = TS_START if params.segment_format == "ts" else 0
+        packaged = await asyncio.to_thread(collected, plan, out, cues, tick)
         presentation = replace(packaged.presentation, storyboard=board)
         renditions = plan.picture.renditions if plan.picture else ()
         own = {rendition.name: plan.own_folders.get(rendition.name) for rendition in renditions}
         others = [sound.name for sound in plan.sounds] + [text.name for text in plan.texts]
         layout = _layout(params, context.attempt_folder, own, *others)
-        tick = TS_START if params.segment_format == "ts" else 0
         files = files_of(presentation, layout, cues, tick, packaged.mpd)
     except (PlaylistError, MpdError) as error:
         raise ToolFailed(f"packager made what cannot be read: {error}") from error
@@ -184,19 +194,20 @@ def _sizes(files: list[PlannedFile], out: Path) -> dict[str, int]:
 
 def _hand_over(files: list[PlannedFile], out: Path, context: TaskContext) -> None:
     """Put every file where the context wants it, in the order of publishing."""
-    for file in files:
-        target = context.output(
+    texts = out.with_name("texts")
+    texts.mkdir()
+    for index, file in enumerate(files):
+        path = texts / f"{index}{PurePosixPath(file.location).suffix}" if file.local is None else out / file.local
+        if file.text is not None:
+            path.write_text(file.text, encoding="utf-8", newline="\n")
+        context.adopt(
+            path,
             file.location,
             role=file.role,
             media_type=file.media_type,
             immutable=file.immutable,
             duration=file.duration,
         )
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if file.text is not None:
-            target.write_text(file.text, encoding="utf-8", newline="\n")
-        elif file.local is not None:
-            shutil.move(out / file.local, target)
 
 
 def _facts(plan: Plan) -> dict[str, object]:

@@ -17,13 +17,16 @@ from worker.media.playlists import (
     parse_multivariant,
 )
 from worker.media.presentation import FRAME_SAMPLES, PictureTrack, Presentation, SoundTrack, TextTrack, snapped
+from worker.media.presentation_files import segment_texts
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from worker.media.encode import AudioRendition, Picture
     from worker.media.hls_plan import Plan
     from worker.media.ladder import Rendition
+    from worker.media.webvtt import Cue
 
 SOUND_CODECS = frozenset({"mp4a", "ac-3", "ec-3", "opus", "Opus", "fLaC", "flac"})
 
@@ -36,8 +39,11 @@ class Packaged:
     mpd: str | None
 
 
-def collected(plan: Plan, out: Path) -> Packaged:
-    """Return what packager left in `out`, durations made exact; PlaylistError for what cannot be read."""
+def collected(plan: Plan, out: Path, cues: Mapping[str, tuple[Cue, ...]], first_tick: int) -> Packaged:
+    """Return what packager left in `out`, durations made exact, and the subtitles in the same segments.
+
+    PlaylistError for what cannot be read.
+    """
     master = parse_multivariant(_text(out / MASTER))
     pictures = (
         tuple(_picture(plan, plan.picture, item, master, out) for item in plan.picture.renditions)
@@ -53,6 +59,8 @@ def collected(plan: Plan, out: Path) -> Packaged:
             Segment(f"{index + 1:05d}.vtt", segment.duration) for index, segment in enumerate(clock.segments)
         )
         playlist = MediaPlaylist(segments, clock.target)
+        parts = segment_texts(playlist, cues[text.name], first_tick)
+        sizes |= {f"{text.name}/{s.uri}": len(part.encode()) for s, part in zip(segments, parts, strict=True)}
         texts.append(TextTrack(text.name, text.language, text.title, text.default, text.forced, playlist))
     mpd = _text(out / MPD) if (out / MPD).exists() else None
     return Packaged(Presentation(pictures, sounds, tuple(texts), sizes), mpd)
