@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from worker.media.ladder import Rendition, Timing
 
 SAMPLE_RATE: Final = 48_000
-TONE_MAP: Final = (
+_TONE_MAP: Final = (
     "zscale=t=linear:npl=100,format=gbrpf32le,zscale=p=bt709,tonemap=hable:desat=0,"
     "zscale=t=bt709:m=bt709:r=tv,format=yuv420p"
 )
@@ -51,14 +51,15 @@ class AudioRendition:
 class Picture:
     """How the source's picture becomes the renditions.
 
-    `tone_map` brings HDR to SDR; otherwise `video_range` (SDR, PQ, HLG) is kept in ten bits where it is not SDR.
-    `pad` is how many seconds the last picture may be held to reach the film's end.
+    `tone_map` is the transfer (`smpte2084`) that is brought to SDR; without it `video_range` (SDR, PQ, HLG) stays as
+    it is, in ten bits where it is not SDR. `pad` is how many seconds the last picture may be held to reach the film's
+    end.
     """
 
     renditions: tuple[Rendition, ...]
     timing: Timing
     deinterlace: bool = False
-    tone_map: bool = False
+    tone_map: str | None = None
     video_range: str = "SDR"
     pad: float = 0.0
 
@@ -121,13 +122,22 @@ def _picture_graph(picture: Picture | None) -> list[str]:
         *(["bwdif=mode=send_frame"] if picture.deinterlace else []),
         f"fps={rate}:start_time=0",
         f"tpad=stop_mode=clone:stop_duration={float(hold):.6f}",
-        *([TONE_MAP] if picture.tone_map else []),
+        *([tone_mapping(picture.tone_map)] if picture.tone_map else []),
     ]
     count = len(picture.renditions)
     # 0:V:0 skips cover art, which 0:v:0 would take
     split = f"split={count}" + "".join(f"[s{index}]" for index in range(count))
     branches = [_branch(picture, rendition, index) for index, rendition in enumerate(picture.renditions)]
     return [f"[0:V:0]{','.join([*chain, split])}", *branches]
+
+
+def tone_mapping(transfer: str) -> str:
+    """Return the filters that bring HDR of a transfer characteristic to SDR.
+
+    HDR's primaries and matrix are BT.2020's (ITU-R BT.2100); files that do not say so would leave zscale without a
+    path between colour spaces.
+    """
+    return f"setparams=color_trc={transfer}:color_primaries=bt2020:colorspace=bt2020nc,{_TONE_MAP}"
 
 
 def _branch(picture: Picture, rendition: Rendition, index: int) -> str:
@@ -180,8 +190,10 @@ def layout(channels: int) -> str:
 
 
 def _sound_output(sound: AudioRendition, index: int, duration: Fraction, folder: Path) -> list[str]:
+    # FLAC in MP4 counts as experimental in ffmpeg 5.1
+    strict = ("-strict", "experimental") if sound.encoder == "flac" else ()
     bits = () if sound.bitrate_bps is None else ("-b:a", str(sound.bitrate_bps))
     return [
-        "-map", f"[a{index}]", "-c:a", sound.encoder, *bits, "-t", f"{float(duration):.6f}",
+        "-map", f"[a{index}]", "-c:a", sound.encoder, *strict, *bits, "-t", f"{float(duration):.6f}",
         "-map_metadata", "-1", "-map_chapters", "-1", "-f", "mp4", f"file:{folder / f'{sound.name}.mp4'}",
     ]  # fmt: skip

@@ -196,7 +196,7 @@ def _picture(
         renditions=tuple(rendition for rendition, _ in named),
         timing=clock,
         deinterlace=video.field_order in _INTERLACED,
-        tone_map=tone_map,
+        tone_map=video.color_transfer if tone_map else None,
         video_range="SDR" if tone_map else video_range,
         pad=max(0.0, float(clock.duration) - end) if end is not None else 1.0,
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from worker.core.command import Command
+from worker.media.languages import UNKNOWN
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -52,7 +53,7 @@ def packager_command(
 
     It runs inside `folder` with relative names, for commas and equal signs in a path would split a descriptor.
     """
-    default = next((item.language for item in inputs if item.language), None)
+    default = next((item.language for item in inputs if item.language and item.language != UNKNOWN), None)
     return Command(
         (
             packager,
@@ -80,7 +81,9 @@ def _descriptor(item: Input, *, transport_stream: bool) -> str:
     if not transport_stream:
         fields["init_segment"] = f"out/{item.name}/{INIT}"
     if item.is_audio:
-        fields |= {"lang": item.language or "und", "hls_group_id": item.group or "", "hls_name": item.name}
+        fields |= {"hls_group_id": item.group or "", "hls_name": item.name}
+        if item.language != UNKNOWN:  # packager takes no "und"
+            fields["lang"] = item.language or ""
     else:
         fields["iframe_playlist_name"] = f"{item.name}/{IFRAMES}"
     return ",".join(f"{key}={value}" for key, value in fields.items())

@@ -27,7 +27,7 @@ from worker.tasks.hls_proof import proved_host, proved_mp4s
 from worker.tasks.hls_sound import levelled
 from worker.tasks.hls_stills import poster, storyboard
 from worker.tasks.hls_texts import cues_of
-from worker.tasks.running import undamaged, well_run
+from worker.tasks.running import well_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,10 +125,8 @@ async def _encode(plan: Plan, params: HlsParams, source: Path, folder: Path, con
 async def _encode_once(plan: Plan, params: HlsParams, source: Path, folder: Path, context: TaskContext) -> None:
     command = encode_command(plan.encoding(source), context.tool("ffmpeg"), folder)
     frames = plan.timing.frames if plan.timing else None
-    exit_ = await well_run(
-        context, Pipeline((command,), label="encode"), params.source, _reporter(context, frames, float(plan.duration))
-    )
-    undamaged(exit_, params.source)
+    on_line = _reporter(context, frames, float(plan.duration))
+    await well_run(context, Pipeline((command,), label="encode"), params.source, on_line, reads_source=True)
 
 
 def _reporter(context: TaskContext, frames: int | None, seconds: float) -> Callable[[str], None]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from worker.core.command import Command, Pipeline
 from worker.core.errors import VerificationFailed
-from worker.media.encode import TONE_MAP
+from worker.media.encode import tone_mapping
 from worker.media.encoders import encoder_named, trial
 from worker.media.hls_plan import Host, hardware_named, is_hdr
 from worker.media.verify import check_decoded, decode_command
@@ -29,19 +29,10 @@ async def proved_host(params: HlsParams, info: MediaInfo, context: TaskContext) 
     encoders = [name for name in hardware_named(params) if await _works(context, trial(encoder_named(name), ffmpeg))]
     mapping = False
     if is_hdr(info) and params.hdr == "sdr":
-        picture = "color=black:s=64x64:r=1:d=1,format=yuv420p10le,setparams=color_trc=smpte2084:color_primaries=bt2020"
-        head = (
-            ffmpeg,
-            "-nostdin",
-            "-hide_banner",
-            "-v",
-            "error",
-            "-f",
-            "lavfi",
-            "-i",
-            f"{picture}:colorspace=bt2020nc",
-        )
-        mapping = await _works(context, (*head, "-vf", TONE_MAP, "-frames:v", "1", "-f", "null", "-"))
+        picture = "color=black:s=64x64:r=1:d=1,format=yuv420p10le"
+        graph = f"setparams=range=tv,{tone_mapping('smpte2084')}"
+        head = (ffmpeg, "-nostdin", "-hide_banner", "-v", "error", "-f", "lavfi", "-i", picture)
+        mapping = await _works(context, (*head, "-vf", graph, "-frames:v", "1", "-f", "null", "-"))
     return Host(frozenset(encoders), mapping)
 
 

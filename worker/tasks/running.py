@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from worker.core.errors import BadInput
+from worker.core.errors import BadInput, ToolFailed
 from worker.media.failure import classify, damage, failed
 
 if TYPE_CHECKING:
@@ -15,12 +15,25 @@ if TYPE_CHECKING:
 
 
 async def well_run(
-    context: TaskContext, pipeline: Pipeline, subject: str, on_line: Callable[[str], None] | None = None
+    context: TaskContext,
+    pipeline: Pipeline,
+    subject: str,
+    on_line: Callable[[str], None] | None = None,
+    *,
+    reads_source: bool = False,
 ) -> Exit:
-    """Return how the last stage ended, all stages being well; else raise what the failed one's words mean."""
+    """Return how the last stage ended, all stages being well; else raise what the failed one's words mean.
+
+    Where it `reads_source`, complaints of damage are the source's fault: BadInput, and at exit 0 too.
+    """
     exits = await context.run(pipeline, on_line)
     if (bad := failed(exits)) is not None:
-        raise classify(bad, subject)
+        error = classify(bad, subject)
+        if reads_source and isinstance(error, ToolFailed) and bad.signal is None:
+            undamaged(bad, subject)
+        raise error
+    if reads_source:
+        undamaged(exits[-1], subject)
     return exits[-1]
 
 
