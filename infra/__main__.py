@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
+from infra import demo
 from infra.local import SERVICES, LocalServices, ServiceError
 from infra.provision import provision
 from infra.settings import ProvisionSettings, overlay
@@ -90,7 +91,8 @@ def _up(options: argparse.Namespace) -> int:
 
 
 def _down(options: argparse.Namespace) -> int:
-    ended = LocalServices(options.state).down(purge=options.purge)
+    ended = ["the demo's worker"] if options.state == STATE and demo.end_worker() else []
+    ended += LocalServices(options.state).down(purge=options.purge)
     _say("\n".join(f"{name}: ended" for name in ended) or "nothing was running")
     return 0
 

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import AliasChoices, Field
 
-from worker.core.errors import DiskFull, RefusedPath, SourceMissing, StorageUnavailable
+from worker.core.errors import BadInput, DiskFull, SourceMissing, StorageUnavailable
 from worker.core.job import Model, Place
-from worker.core.location import Relative, parse_location
 from worker.core.task import Files, FileUse, Task, TaskContext
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ class CleanupTask(Task[CleanupParams]):
     weight: ClassVar[float] = 0.1
 
     def files(self, params: CleanupParams) -> Files:
-        """Return what is checked, copied, moved and removed. A relative name that no task made cannot be removed."""
+        """Return what is checked, copied, moved and removed."""
         reads = [FileUse(f"verify_exists[{index}]", item) for index, item in enumerate(params.verify_exists)]
         writes, removes = [], []
         for name, transfers in (("copy", params.copy_), ("move", params.move)):
@@ -80,9 +79,7 @@ class CleanupTask(Task[CleanupParams]):
                 writes.append(FileUse(f"{name}[{index}].destination", item.target, item.overwrite))
                 removes += [source] if name == "move" else []
         for index, location in enumerate(params.delete):
-            use = FileUse(f"delete[{index}]", location)
-            removes.append(use)
-            reads += [use] if _is_relative(location) else []
+            removes.append(FileUse(f"delete[{index}]", location))
         return Files(tuple(reads), tuple(writes), tuple(removes))
 
     async def run(self, params: CleanupParams, context: TaskContext) -> None:
@@ -93,7 +90,7 @@ class CleanupTask(Task[CleanupParams]):
         for index, item in enumerate((*params.copy_, *params.move)):
             moves = index >= len(params.copy_)
             if moves and context.exists(item.source):
-                context.retarget(item.source, item.target)
+                await _retarget(item, context)
             else:
                 await _copy(item, context)
                 if moves:
@@ -105,13 +102,6 @@ class CleanupTask(Task[CleanupParams]):
         context.report(1.0)
 
 
-def _is_relative(location: str) -> bool:
-    try:
-        return isinstance(parse_location(location), Relative)
-    except RefusedPath:  # told where the job's paths are judged
-        return False
-
-
 async def _check(location: str, context: TaskContext) -> None:
     if context.exists(location):
         path = await context.input(location)
@@ -120,6 +110,17 @@ async def _check(location: str, context: TaskContext) -> None:
         there = await context.available(location)
     if not there:
         raise SourceMissing(f"{location} does not exist")
+
+
+async def _retarget(item: Transfer, context: TaskContext) -> None:
+    """Publish a staged file elsewhere; its bytes stay where they are."""
+    path = await context.input(item.source)
+    try:
+        duration = (await context.probe(path)).duration
+    except BadInput:  # chapters, tags, a text: no media, and none the worse for it
+        duration = None
+    context.withdraw(item.source)
+    context.adopt(path, item.target, duration=duration)
 
 
 async def _copy(item: Transfer, context: TaskContext) -> None:

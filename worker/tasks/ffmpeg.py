@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from worker.core.command import Pipeline
-from worker.core.errors import BadInput, InvalidJob, LeveretError, Problem, ToolFailed, VerificationFailed
+from worker.core.errors import BadInput, InvalidJob, Problem, SourceMissing, ToolFailed, VerificationFailed
 from worker.core.task import Files, FileUse, Lookup, Task, TaskContext
 from worker.core.wire import nearest
 from worker.media.failure import classify, damage, failed
@@ -190,11 +190,9 @@ async def _encode(
 async def _probed(output: Path, location: str, context: TaskContext) -> MediaInfo:
     try:
         return await context.probe(output)
-    except LeveretError as error:
-        # what we made ourselves is no bad input, whatever the probe says of it
-        if isinstance(error, BadInput):
-            raise VerificationFailed(f"{PurePosixPath(location).name} is not what was promised: {error}") from error
-        raise
+    except (BadInput, SourceMissing) as error:
+        # what we made ourselves is no bad input and no missing source, whatever the probe says of it
+        raise VerificationFailed(f"{PurePosixPath(location).name} is not what was promised: {error}") from error
 
 
 async def _decode(context: TaskContext, output: Path, name: str, info: MediaInfo) -> None:

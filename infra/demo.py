@@ -1,0 +1,275 @@
+"""`make demo`: the main job from nothing to a proved file, as a stranger would give it in.
+
+It starts the private services, a worker, and publishes JSON to the exchange as any program would. The worker and
+the services stay up afterwards, to be looked at; `make down` ends them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+import boto3
+import pika
+
+from infra.local import LocalServices
+from infra.local.process import Identity, end, spawn
+from infra.provision import provision
+from infra.settings import ProvisionSettings
+from worker.core.errors import LeveretError, ToolMissing
+from worker.core.routing import JOBS, routing_key
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+STATE: Final = Path(__file__).resolve().parent.parent / ".local"
+CLIP_SECONDS: Final = 24
+LANGUAGES: Final = ("eng", "fra")
+OPTION_SET: Final = {"codec": "libx264", "preset": "veryfast", "crf": 23, "pix_fmt": "yuv420p"}
+STOP_SECONDS: Final = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """Where everything of a demo lives, and the environment that its worker and its commands share."""
+
+    folder: Path
+    environment: Mapping[str, str]
+
+    @property
+    def source(self) -> Path:
+        """Return the clip that the job reads."""
+        return self.folder / "nas" / "demo-source.mkv"
+
+    def worker(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Return how a command of the worker's own command line ended."""
+        argv = (sys.executable, "-m", "worker", *arguments)
+        return subprocess.run(argv, env=dict(self.environment), cwd=STATE.parent, text=True, check=False, **options)
+
+
+def main() -> int:
+    """Return 0 only if every job completed."""
+    logging.getLogger("pika").setLevel(logging.CRITICAL)
+    try:
+        return run(s3=bool(os.environ.get("S3")), postgres=bool(os.environ.get("POSTGRES")))
+    except LeveretError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return 130
+
+
+def run(*, s3: bool, postgres: bool) -> int:
+    """Return the exit code of the whole demo."""
+    services = LocalServices(STATE)
+    names = ["rabbitmq", *(["s3"] if s3 else []), *(["postgres"] if postgres else [])]
+    _title(f"Services: {', '.join(names)}")
+    services.up(names)
+    demo = prepared(services, s3=s3, postgres=postgres)
+    for line in provision(ProvisionSettings.read(demo.environment)):
+        _say(f"  {line}")
+    _title(f"Source: {CLIP_SECONDS} s of video, two audio languages and subtitles")
+    make_clip(demo.source)
+    _say(f"  {demo.source}")
+    start_worker(demo)
+    options = json.dumps(OPTION_SET)
+    demo.worker("option-sets", "put", "ffmpeg", "demo-h264", "--options", options, stdout=subprocess.DEVNULL)
+    job = main_job()
+    _title(f"Job: published to the exchange {JOBS}")
+    publish(demo, job)
+    code = watch(demo, job["job_id"])
+    if code == 0:
+        show_result(demo, job["job_id"])
+    show_ways_on(demo)
+    return code
+
+
+def prepared(services: LocalServices, *, s3: bool, postgres: bool) -> Demo:
+    """Return the demo's places, with an environment that owes nothing to the user's own settings."""
+    folder = STATE / "demo"
+    for name in ("nas", "library", "scratch"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("WORKER_", "AWS_"))}
+    told = services.environment("rabbitmq")
+    told |= services.environment("s3") if s3 else {"WORKER_STORAGE_URL": f"file://{folder / 'library'}/"}
+    database = {"WORKER_DATABASE_URL": f"sqlite:///{folder / 'leveret.db'}"}
+    told |= services.environment("postgres") if postgres else database
+    told |= {
+        "WORKER_NAS_ROOT": str(folder / "nas"),
+        "WORKER_SCRATCH": str(folder / "scratch"),
+        "WORKER_GRACE_SECONDS": "5",
+        "WORKER_HEARTBEAT_SECONDS": "2",
+        "WORKER_LOG_FORMAT": "json",
+    }
+    lines = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in told.items())
+    settings = folder / "settings.sh"
+    settings.touch(mode=0o600)
+    settings.write_text(lines)
+    return Demo(folder, inherited | told)
+
+
+def make_clip(path: Path) -> None:
+    """Make the source with ffmpeg: a test picture, a tone in each language, a line of text a second."""
+    if path.exists():
+        return
+    ffmpeg = shutil.which("ffmpeg")
+    if ffmpeg is None:
+        raise ToolMissing("ffmpeg is not installed: run `make setup`")
+    text = path.with_suffix(".srt")
+    text.write_text("".join(_caption(second) for second in range(CLIP_SECONDS)))
+    part = path.with_suffix(".part.mkv")
+    sounds = [f"sine=frequency={440 + 110 * index}:duration={CLIP_SECONDS}" for index in range(len(LANGUAGES))]
+    inputs = [f"testsrc2=size=1280x720:rate=30:duration={CLIP_SECONDS}", *sounds]
+    argv = [ffmpeg, "-nostdin", "-v", "error", "-y"]
+    for one in inputs:
+        argv += ["-f", "lavfi", "-i", one]
+    argv += ["-i", str(text), "-map", "0:v", "-map", "1:a", "-map", "2:a", "-map", "3:s"]
+    for index, language in enumerate(LANGUAGES):
+        argv += [f"-metadata:s:a:{index}", f"language={language}"]
+    argv += ["-metadata:s:s:0", "language=eng", "-c:v", "libx264", "-preset", "ultrafast", "-crf", "18"]
+    argv += ["-c:a", "aac", "-b:a", "128k", "-c:s", "srt", str(part)]
+    done = subprocess.run(argv, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise ToolMissing(f"ffmpeg could not make the clip: {done.stderr.strip().splitlines()[-1]}")
+    part.replace(path)
+
+
+def _caption(second: int) -> str:
+    return f"{second + 1}\n00:00:{second:02},000 --> 00:00:{second:02},900\nSecond {second + 1}\n\n"
+
+
+def main_job() -> dict[str, Any]:
+    """Return the message: encode the video by an option set, keep the sound and the text, tidy up."""
+    maps = [
+        {"specifier": "v", "stream": 0, "option_set": "demo-h264"},
+        {"specifier": "a", "stream": 0, "options": {"codec": "copy"}},
+        {"specifier": "a", "stream": 1, "options": {"codec": "copy"}},
+        {"specifier": "s", "stream": 0, "options": {"codec": "copy"}},
+    ]
+    ffmpeg = {
+        "sources": ["nas://demo-source.mkv"],
+        "source_maps": [{"source": 0, "specifier": kind, "stream": n} for kind, n in ("v0", "a0", "a1", "s0")],
+        "output_maps": maps,
+        "output_file": "encoded.mkv",
+    }
+    cleanup = {
+        "verify_exists": ["encoded.mkv"],
+        "move": [{"source": "encoded.mkv", "destination": "demo.mkv"}],
+    }
+    return {
+        "job_id": f"demo-{uuid.uuid4().hex[:12]}",
+        "job_title": "The demo's main job",
+        "tasks": [{"module": "ffmpeg", "data": ffmpeg}, {"module": "cleanup", "data": cleanup}],
+    }
+
+
+def publish(demo: Demo, job: Mapping[str, Any]) -> None:
+    """Publish a job as any program would: JSON, an exchange, a routing key."""
+    parameters = pika.URLParameters(demo.environment["WORKER_BROKER_URL"])
+    with pika.BlockingConnection(parameters) as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        # pika annotates only in part.
+        properties = pika.BasicProperties(content_type="application/json", delivery_mode=2)  # type: ignore[no-untyped-call]
+        channel.basic_publish(JOBS, routing_key("cpu", "normal"), json.dumps(job).encode(), properties, mandatory=True)
+    _say(f"  {job['job_id']}")
+
+
+def watch(demo: Demo, job_id: str) -> int:
+    """Return 0 when the job completed; its progress is shown live meanwhile."""
+    code = demo.worker("watch", job_id).returncode
+    demo.worker("job", job_id)
+    return code
+
+
+def show_result(demo: Demo, job_id: str) -> None:
+    """Show where the output is, and what ffprobe says of it."""
+    shown = demo.worker("job", job_id, "--json", stdout=subprocess.PIPE)
+    for artifact in json.loads(shown.stdout)["artifacts"]:
+        path = _local_copy(demo, artifact["uri"])
+        _title(f"Result: {artifact['uri']}")
+        argv = ("ffprobe", "-v", "error", "-of", "compact=p=0", "-show_entries")
+        told = "format=duration,size:stream=index,codec_name,width,height,channels:stream_tags=language"
+        subprocess.run((*argv, told, str(path)), check=False)
+        _say(f"  play it:  ffplay {path}")
+
+
+def _local_copy(demo: Demo, uri: str) -> Path:
+    if not uri.startswith("s3://"):
+        return Path(uri.removeprefix("file://"))
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    path = demo.folder / "from-s3" / Path(key).name
+    path.parent.mkdir(exist_ok=True)
+    client = boto3.client(
+        "s3",
+        endpoint_url=demo.environment["AWS_ENDPOINT_URL_S3"],
+        aws_access_key_id=demo.environment["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=demo.environment["AWS_SECRET_ACCESS_KEY"],
+    )
+    client.download_file(bucket, key, str(path))
+    return path
+
+
+def show_ways_on(demo: Demo) -> None:
+    """Say what is still running, and how to go on or to end it."""
+    _title("Still running: the services and one worker")
+    management = urlsplit(demo.environment["RABBITMQ_MANAGEMENT_URL"])
+    _say(f"  management UI    http://{management.hostname}:{management.port}/ (its login stands in settings.sh)")
+    _say(f"  your own job     source {demo.folder / 'settings.sh'}; .venv/bin/leveret submit FILE --watch")
+    _say(f"  the worker's log {demo.folder / 'worker.log'}")
+    _say("  end it all       make down")
+
+
+def start_worker(demo: Demo) -> None:
+    """Start the demo's worker anew: another run may have had other services."""
+    end_worker()
+    process = spawn(
+        (sys.executable, "-m", "worker"),
+        environment=demo.environment,
+        folder=STATE.parent,
+        log=demo.folder / "worker.log",
+    )
+    if identity := Identity.of(process.pid):
+        _worker_file().write_text(json.dumps(identity.to_json()))
+
+
+def end_worker() -> bool:
+    """Return whether a worker of an earlier demo was running; it is not any more."""
+    path = _worker_file()
+    if not path.exists():
+        return False
+    identity = Identity.from_json(json.loads(path.read_text()))
+    alive = identity.is_alive()
+    if alive:
+        end(identity, signal.SIGTERM, STOP_SECONDS)
+    path.unlink()
+    return alive
+
+
+def _worker_file() -> Path:
+    return STATE / "demo" / "worker.json"
+
+
+def _title(text: str) -> None:
+    _say(f"\n== {text}")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""A lease that is not renewed ends the work before anybody else may begin."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from test_policy import attempt
+
+from worker.core.errors import DatabaseUnavailable, JobCancelled, LeaseLost, ShuttingDown
+from worker.core.ports import Renewal
+from worker.engine.lease import Lease
+
+SHORT = replace(attempt(), lease_seconds=0.3)
+
+
+class Answers:
+    """A repository of which only `renew` is asked: it gives what the test says, the last one for ever."""
+
+    def __init__(self, *answers: object) -> None:
+        self.answers = list(answers)
+        self.asked = 0
+
+    async def renew(self, _attempt) -> Renewal:
+        self.asked += 1
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+async def ended(lease: Lease, seconds: float = 5) -> type:
+    over = asyncio.Event()
+    lease.start(over.set)
+    async with asyncio.timeout(seconds):
+        await over.wait()
+    await lease.stop()
+    return type(lease.ended)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (LeaseLost("another epoch"), LeaseLost),
+        (Renewal(cancel=True), JobCancelled),
+        (DatabaseUnavailable("away"), LeaseLost),
+    ],
+)
+async def test_the_work_ends_and_the_reason_is_told(answer, reason):
+    assert await ended(Lease(Answers(Renewal(cancel=False), answer), SHORT)) is reason
+
+
+async def test_a_database_that_comes_back_in_time_ends_nothing():
+    repository = Answers(DatabaseUnavailable("away"), Renewal(cancel=False))
+    lease = Lease(repository, SHORT)
+    over = asyncio.Event()
+    lease.start(over.set)
+    async with asyncio.timeout(5):
+        while repository.asked < 6:  # noqa: ASYNC110 - the renewals are the clock here
+            await asyncio.sleep(0.01)
+    assert not over.is_set()
+    await lease.stop()
+
+
+async def test_a_fixed_name_is_confirmed_by_a_renewal_or_not_at_all():
+    await Lease(Answers(DatabaseUnavailable("away"), Renewal(cancel=False)), SHORT).confirm()
+    with pytest.raises(LeaseLost):
+        await Lease(Answers(DatabaseUnavailable("away")), SHORT).confirm()
+
+
+async def test_the_first_reason_stands():
+    lease = Lease(Answers(Renewal(cancel=False)), SHORT)
+    lease.end(ShuttingDown("first"))
+    lease.end(LeaseLost("second"))
+    assert str(lease.ended) == "first"

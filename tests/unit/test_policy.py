@@ -1,0 +1,91 @@
+"""What an error means for its job."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.core import errors
+from worker.core.attempt import Attempt, Cancelled, Dead, Defer, Requeue, Retry
+from worker.core.job import Job, TaskSpec
+from worker.core.policy import MAX_MESSAGE_BYTES, Policy, failure_of, shortened
+
+
+def attempt(number: int = 1, token: str = "") -> Attempt:
+    data = {"token": token} if token else {}
+    job = Job("j1", "title", (TaskSpec("x", data, "tasks[0].data"),), "canonical")
+    return Attempt(job, 1, number, 7, "w1", 30.0, datetime.now(UTC))
+
+
+@pytest.mark.parametrize(("number", "delay"), [(1, 30.0), (2, 120.0), (3, 600.0)])
+def test_the_first_three_transient_failures_wait_longer_each_time(number, delay):
+    verdict = Policy().verdict(errors.SourceMissing("away"), attempt(number))
+    assert isinstance(verdict, Retry)
+    assert verdict.delay == delay
+
+
+def test_the_fourth_transient_failure_is_the_last():
+    assert isinstance(Policy().verdict(errors.SourceMissing("away"), attempt(4)), Dead)
+
+
+@pytest.mark.parametrize("kind", [errors.BadInput, errors.RefusedPath, errors.Unserved, errors.CrashLoop])
+def test_a_permanent_error_is_dead_at_once(kind):
+    assert isinstance(Policy().verdict(kind("no"), attempt()), Dead)
+
+
+@pytest.mark.parametrize("kind", [errors.DiskFull, errors.MountMissing, errors.ToolMissing, errors.DatabaseUnavailable])
+@pytest.mark.parametrize("number", [1, 4])
+def test_a_sick_host_charges_nobody(kind, number):
+    assert isinstance(Policy().verdict(kind("sick"), attempt(number)), Defer)
+
+
+def test_our_own_shutdown_gives_the_job_back():
+    assert isinstance(Policy().verdict(errors.ShuttingDown("bye"), attempt(4)), Requeue)
+
+
+def test_a_cancelled_job_is_cancelled():
+    assert isinstance(Policy().verdict(errors.JobCancelled("stop"), attempt()), Cancelled)
+
+
+def test_a_lost_lease_defers_whatever_the_number():
+    assert isinstance(Policy().verdict(errors.LeaseLost("gone"), attempt(4)), Defer)
+
+
+def test_a_fault_of_ours_is_counted_like_a_transient_one():
+    assert isinstance(Policy().verdict(KeyError("x"), attempt(1)), Retry)
+    assert isinstance(Policy().verdict(KeyError("x"), attempt(4)), Dead)
+
+
+def test_without_delays_the_first_failure_is_the_last():
+    assert isinstance(Policy(()).verdict(errors.SourceMissing("away"), attempt(1)), Dead)
+
+
+def test_a_secret_of_the_job_is_in_no_verdict():
+    verdict = Policy().verdict(errors.SourceMissing("cannot clone with hunter-two"), attempt(1, token="hunter-two"))
+    assert isinstance(verdict, Retry)
+    assert verdict.failure.message == "cannot clone with [hidden]"
+
+
+@given(st.text())
+def test_a_failure_is_one_bounded_line(text):
+    failure = failure_of(errors.ToolFailed(text), "w", 1)
+    assert failure.message
+    assert len(failure.message.splitlines()) == 1
+    assert len(failure.message.encode()) <= MAX_MESSAGE_BYTES
+
+
+@given(st.text(min_size=1), st.integers(min_value=4, max_value=100))
+def test_a_shortened_text_fits_and_begins_as_the_whole_does(text, limit):
+    short = shortened(text, limit)
+    assert len(short.encode()) <= limit
+    assert text.startswith(short.removesuffix("…"))
+
+
+@given(st.integers(1, 50), st.lists(st.floats(0.1, 1000), max_size=10))
+def test_no_number_of_attempts_escapes_the_end(number, delays):
+    policy = Policy(tuple(delays))
+    verdict = policy.verdict(errors.ToolFailed("x"), attempt(number))
+    assert isinstance(verdict, Retry) == (number < policy.max_attempts)

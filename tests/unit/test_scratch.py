@@ -1,0 +1,67 @@
+"""Folders of attempts: locked while they live, swept when nobody holds them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from worker.core.errors import DiskFull, MountMissing
+from worker.engine.scratch import Scratch
+
+HOLD = """
+import sys
+from pathlib import Path
+from worker.engine.scratch import Scratch
+with Scratch(Path(sys.argv[1])).folder("job.1"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_folder_in_use_by_another_process_is_left_alone_and_a_killed_one_is_swept(tmp_path):
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout.readline() == b"held\n"
+        scratch = Scratch(tmp_path)
+        assert scratch.is_live(str(tmp_path / "job.1"))
+        assert scratch.sweep() == []
+        other.kill()
+        other.wait()
+        assert not scratch.is_live(str(tmp_path / "job.1"))
+        assert scratch.sweep() == ["job.1"]
+    assert not (tmp_path / "job.1").exists()
+
+
+def test_kept_folders_and_foreign_names_are_not_swept(tmp_path):
+    for name in ("job.1", "job.2", "workers", "notes.txt", ".hidden.3"):
+        (tmp_path / name).mkdir()
+    assert Scratch(tmp_path).sweep({"job.1"}) == ["job.2"]
+
+
+def test_a_link_out_of_scratch_is_not_followed(tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "precious").write_text("x")
+    root = tmp_path / "scratch"
+    root.mkdir()
+    (root / "job.1").symlink_to(outside)
+    Scratch(root).sweep()
+    assert (outside / "precious").read_text() == "x"
+
+
+def test_processes_of_another_scratch_are_none_of_our_business(tmp_path):
+    assert Scratch(tmp_path / "mine").is_live(str(tmp_path / "theirs" / "job.1"))
+
+
+def test_too_little_space_says_what_to_do(tmp_path):
+    with pytest.raises(DiskFull, match="WORKER_SCRATCH"):
+        Scratch(tmp_path, 1 << 60).check()
+
+
+def test_a_scratch_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MountMissing, match="cannot be used"):
+        Scratch(tmp_path / "file" / "scratch").check()

@@ -1,0 +1,57 @@
+"""The environment, read once."""
+
+from __future__ import annotations
+
+import pytest
+
+from worker.core.errors import Misconfigured
+from worker.settings import load
+
+
+@pytest.fixture(autouse=True)
+def empty_environment(monkeypatch, tmp_path):
+    import os
+
+    for name in [name for name in os.environ if name.startswith("WORKER_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "word"),
+    [
+        ("WORKER_LANES", "cpu,gpu", "'gpu' is no lane"),
+        ("WORKER_RETRY_DELAYS", "30,-1", "between 0 and"),
+        ("WORKER_RETRY_DELAYS", "soon", "valid number"),
+        ("WORKER_PATH_MAP", "/mnt/a", "/there=/here"),
+        ("WORKER_STORAGE_URL", "ftp://x", "s3://bucket/prefix"),
+        ("WORKER_STORAGE_URL", "nas://x", "WORKER_NAS_ROOT is not set"),
+        ("WORKER_LEASE_SECONDS", "0", "greater than"),
+    ],
+)
+def test_a_wrong_setting_is_named_in_one_line(monkeypatch, name, value, word):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(Misconfigured, match=word) as caught:
+        load()
+    assert "\n" not in str(caught.value)
+
+
+def test_lists_and_maps_are_comma_separated(monkeypatch):
+    monkeypatch.setenv("WORKER_LANES", "visualize, cpu")
+    monkeypatch.setenv("WORKER_RETRY_DELAYS", "1,2.5")
+    monkeypatch.setenv("WORKER_PATH_MAP", "/mnt/phoenix=/srv/nas,/a=/b")
+    settings = load()
+    assert settings.lanes == ("visualize", "cpu")
+    assert settings.retry_delays == (1.0, 2.5)
+    assert settings.path_map == {"/mnt/phoenix": "/srv/nas", "/a": "/b"}
+
+
+def test_a_dotenv_file_is_read(tmp_path):
+    (tmp_path / ".env").write_text("WORKER_ID=from-the-file\n")
+    assert load().id == "from-the-file"
+
+
+def test_no_secret_is_shown(monkeypatch):
+    monkeypatch.setenv("WORKER_BROKER_URL", "amqp://bob:hunter-two@h/")
+    monkeypatch.setenv("WORKER_DATABASE_URL", "postgresql://bob:hunter-two@h/db")
+    assert "hunter-two" not in repr(load())
