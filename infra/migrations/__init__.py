@@ -14,7 +14,10 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError, StatementError
+from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError, StatementError
+
+from worker.core.errors import DatabaseUnavailable, LeveretError, Misconfigured
+from worker.core.redaction import redact
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine
@@ -23,24 +26,28 @@ _LOCK: Final = 0x6C657665
 """PostgreSQL's advisory lock that two migrations at once would meet at: "leve" in ASCII."""
 _DRIVERS: Final = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 _SECONDS: Final = 30
-
-
-class MigrationFailed(Exception):
-    """The database could not be brought to the newest revision; one line, without its password."""
+_REFUSALS: Final = (
+    "authentication failed",
+    "does not exist",
+    "no pg_hba.conf entry",
+    "readonly",
+    "no password supplied",
+)
 
 
 def head() -> str:
     """Return the newest revision."""
     newest = ScriptDirectory.from_config(_config()).get_current_head()
     if newest is None:
-        raise MigrationFailed("this installation has no migrations")
+        raise Misconfigured("this installation has no migrations")
     return newest
 
 
 def upgrade(database_url: str) -> None:
-    """Bring the database to the newest revision, all of it or nothing; MigrationFailed says why not.
+    """Bring the database to the newest revision, all of it or nothing.
 
-    The folder of an SQLite file is made. Two upgrades at once wait for each other.
+    The folder of an SQLite file is made. Two upgrades at once wait for each other. Raises DatabaseUnavailable
+    where the database does not answer, else Misconfigured; neither shows the password.
     """
     url = _driver_url(database_url)
     config = _config()
@@ -55,7 +62,7 @@ def upgrade(database_url: str) -> None:
         finally:
             engine.dispose()
     except (SQLAlchemyError, CommandError, OSError) as error:
-        raise MigrationFailed(f"the database at {_place(url)} cannot be migrated: {_reason(error, url)}") from error
+        raise _translated(error, url) from error
 
 
 def _config() -> Config:
@@ -68,11 +75,11 @@ def _config() -> Config:
 def _driver_url(database_url: str) -> URL:
     scheme, colon, rest = database_url.partition(":")
     if not colon or scheme not in _DRIVERS:
-        raise MigrationFailed(f"a database URL begins with sqlite: or postgresql:, not with {scheme[:20]!r}")
+        raise Misconfigured(f"a database URL begins with sqlite: or postgresql:, not with {scheme[:20]!r}")
     try:
         return make_url(f"{_DRIVERS[scheme]}:{rest}")
     except (ArgumentError, ValueError) as error:
-        raise MigrationFailed("the database URL cannot be read") from error
+        raise Misconfigured("the database URL cannot be read") from error
 
 
 def _is_sqlite(url: URL) -> bool:
@@ -105,8 +112,12 @@ def _place(url: URL) -> str:
     return str(url.database) if _is_sqlite(url) else f"{url.host or 'localhost'}:{url.port or 5432}/{url.database}"
 
 
-def _reason(error: Exception, url: URL) -> str:
-    """Return the driver's last word: the statement and the password stay out of it."""
+def _translated(error: Exception, url: URL) -> LeveretError:
+    """Return our error with the driver's last word: the statement and the password stay out of it."""
     cause = error.orig if isinstance(error, StatementError) and error.orig is not None else error
-    words = " ".join(str(cause).split())
-    return words.replace(url.password, "[hidden]") if url.password else words
+    words = redact(" ".join(str(cause).split()), (url.password,) if url.password else ())
+    message = f"the database at {_place(url)} cannot be migrated: {words[:500]}"
+    refused = any(part in words for part in _REFUSALS)
+    return (
+        DatabaseUnavailable(message) if isinstance(error, OperationalError) and not refused else Misconfigured(message)
+    )

@@ -2,30 +2,50 @@
 
 from __future__ import annotations
 
-import sys
+import secrets
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 from sqlalchemy import select, update
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import postgres_server
-
+from infra.local import LocalServices
 from infra.migrations import upgrade
 from worker.adapters.sql import SqlRepository
 from worker.adapters.sql.schema import jobs, moment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+
+class Postgres:
+    """A private server, and empty databases on it."""
+
+    def __init__(self, services: LocalServices) -> None:
+        self.services = services
+
+    @property
+    def address(self) -> str:
+        return self.services.environment("postgres")["WORKER_DATABASE_URL"].rpartition("/")[0]
+
+    def empty_database(self) -> str:
+        name = f"test_{secrets.token_hex(6)}"
+        self.execute(f"CREATE DATABASE {name}")
+        return f"{self.address}/{name}"
+
+    def execute(self, statement: str) -> None:
+        with psycopg.connect(f"{self.address}/postgres", autocommit=True, connect_timeout=5) as connection:
+            connection.execute(statement)
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[postgres_server.Server]:
-    with postgres_server.running() as server:
-        yield server
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    services = LocalServices(tmp_path_factory.mktemp("postgres"))
+    services.up(("postgres",))
+    yield Postgres(services)
+    services.down(purge=True)
 
 
 @dataclass
@@ -37,13 +57,13 @@ class Bench:
 
     async def expire(self, job_id: str) -> None:
         """Let the lease of a job run out without waiting for it."""
-        await self._set(job_id, lease_until=moment(-0.001))
+        await self.set(job_id, lease_until=moment(-0.001))
 
     async def come_due(self, job_id: str) -> None:
         """Let the delay of a job pass without waiting for it."""
-        await self._set(job_id, not_before=moment(-0.001))
+        await self.set(job_id, not_before=moment(-0.001))
 
-    async def _set(self, job_id: str, **values: object) -> None:
+    async def set(self, job_id: str, **values: object) -> None:
         def work(connection) -> None:
             connection.execute(update(jobs).where(jobs.c.job_id == job_id).values(**values))
 
@@ -60,7 +80,7 @@ def fresh_url(kind: str, request: pytest.FixtureRequest, folder: Path) -> str:
     """Return the URL of an empty database."""
     if kind == "sqlite":
         return f"sqlite:///{folder / 'new folder' / 'leveret.db'}"
-    return str(request.getfixturevalue("postgres").url())
+    return str(request.getfixturevalue("postgres").empty_database())
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -84,3 +104,9 @@ async def bench(url) -> AsyncIterator[Bench]:
 @pytest.fixture
 def repository(bench) -> SqlRepository:
     return bench.repository
+
+
+@pytest.fixture
+def bench_of() -> type[Bench]:
+    """Return the bench for a test that runs its own event loop."""
+    return Bench

@@ -165,8 +165,28 @@ JSON = st.recursive(
     max_leaves=20,
 )
 KEYS = st.sampled_from(
-    ["job_id", "job_title", "tasks", "type", "renderType", "repoURL", "videoId", "gource", "renderOptions", "input"]
-    + ["outputs", "hls_settings", "assigned_job", "ack", "priority", "lane", "timeout", "ffmpeg", "token", "data"]
+    [
+        "job_id",
+        "job_title",
+        "tasks",
+        "type",
+        "renderType",
+        "repoURL",
+        "videoId",
+        "gource",
+        "renderOptions",
+        "input",
+        "outputs",
+        "hls_settings",
+        "assigned_job",
+        "ack",
+        "priority",
+        "lane",
+        "timeout",
+        "ffmpeg",
+        "token",
+        "data",
+    ]
 )
 MESSAGES = st.dictionaries(
     KEYS,
@@ -180,11 +200,13 @@ MESSAGES = st.dictionaries(
 
 
 def a_job_or_one_refusal(body: bytes) -> None:
+    job, refusal = None, None
     try:
         job = decode(body, "given")
     except InvalidJob as error:
-        assert error.problems
-        assert "\n" not in str(error.problems[0].path)
+        refusal = error
+    if job is None:
+        assert refusal.problems
     else:
         assert re.fullmatch(ID_PATTERN, job.job_id)
         assert job.tasks

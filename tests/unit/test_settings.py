@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from worker.core.errors import Misconfigured
@@ -10,8 +12,6 @@ from worker.settings import load
 
 @pytest.fixture(autouse=True)
 def empty_environment(monkeypatch, tmp_path):
-    import os
-
     for name in [name for name in os.environ if name.startswith("WORKER_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)

@@ -59,7 +59,9 @@ def database_errors(place: str, password: str | None, patience: float) -> Iterat
 def _translated(error: SQLAlchemyError, place: str, password: str | None) -> LeveretError:
     # str() of SQLAlchemy's own error would carry the statement with all its values.
     cause = error.orig if isinstance(error, StatementError) and error.orig is not None else error
-    text = redact(" ".join(str(cause).split()), (password,) if password else ())[:500]
+    # Nor may the detail of PostgreSQL's error be shown, which quotes the row.
+    words = getattr(getattr(cause, "diag", None), "message_primary", None) or str(cause)
+    text = redact(" ".join(words.split()), (password,) if password else ())[:500]
     code = getattr(cause, "sqlstate", None) or ""
     connecting = not code
     if code.startswith(_REFUSED_CODES) or (connecting and any(part in text for part in _REFUSED_TEXTS)):

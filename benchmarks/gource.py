@@ -1,0 +1,246 @@
+"""Gource on the virtual clock against `gource … | ffmpeg …` in a shell under Xvfb, on the same log, in the same run.
+
+    python benchmarks/gource.py [--repository PATH] [--commits 2000] [--film 10] [--repeats 1] [--case 1280x720@30 …]
+
+Prints a table in Markdown. Ratios are ours divided by the shell's, of the best of the repeats. On a busy host both
+sides suffer, but not alike: the real clock mostly sleeps, so that noise speaks against us.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import hashlib
+import os
+import random
+import shlex
+import subprocess
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from visualizers.clock_proof import ATTEMPTS
+from visualizers.gitlog import Action, Change, Commit, custom_log, log_command, read_log
+from visualizers.virtual_clock import (
+    HEADLESS,
+    SOURCE,
+    ClockReport,
+    FrameRange,
+    build_command,
+    count_environment,
+    library_name,
+    read_report,
+    render_environment,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CASES = ("1280x720@30", "1280x720@25", "426x240@30")
+PIPE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One film: what is drawn, how large and how fast."""
+
+    log: Path
+    size: str
+    framerate: int
+    seconds_per_day: float
+
+    def gource(self) -> tuple[str, ...]:
+        """Return the command that both sides run."""
+        return (
+            *("gource", "--log-format", "custom", f"-{self.size}", "--output-framerate", str(self.framerate)),
+            *("--seconds-per-day", f"{self.seconds_per_day:.6f}", "--auto-skip-seconds", "0.5", "--stop-at-end"),
+            *("--disable-input", "--hide", "mouse", "--max-files", "0", "--key", "--title", "benchmark"),
+            *("--output-ppm-stream", "-", "--path", str(self.log)),
+        )
+
+    def ffmpeg(self, output: Path) -> tuple[str, ...]:
+        """Return the encoder that both sides run."""
+        return (
+            *("ffmpeg", "-nostdin", "-v", "error", "-y", "-f", "image2pipe", "-c:v", "ppm"),
+            *("-framerate", str(self.framerate), "-i", "pipe:0", "-vf", "format=yuv420p", "-c:v", "libx264"),
+            *("-preset", "veryfast", "-crf", "20", "-g", "60", str(output)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a run took: seconds on the wall, seconds of processors."""
+
+    wall: float
+    cpu: float
+
+
+def made_log(commits: int) -> str:
+    """Return the history of a project that never was: eight people, growing folders, one seed."""
+    chance = random.Random(2000)  # noqa: S311  # the same film every time
+    people = ("ada", "Grace Hopper", "Łukasz", "王芳", "bob", "Zoë", "eve", "linus")
+    folders = ("src", "src/core", "src/core/io", "docs", "tests/unit", "tests/system", "web/css", "tools")
+    endings = ("py", "c", "md")
+    history = []
+    for number in range(commits):
+        changes = tuple(
+            Change(
+                chance.choice((Action.ADDED, Action.ADDED, Action.MODIFIED, Action.MODIFIED, Action.DELETED)),
+                f"{chance.choice(folders)}/part{chance.randint(0, 40 + number // 20)}.{chance.choice(endings)}",
+            )
+            for _ in range(chance.randint(1, 5))
+        )
+        history.append(Commit(1_600_000_000 + 3600 * number, chance.choice(people), changes))
+    return custom_log(history)
+
+
+def own_log(repository: Path) -> str:
+    """Return the history of a real repository."""
+    directory = repository / ".git" if (repository / ".git").is_dir() else repository
+    raw = subprocess.run(("git", *log_command(str(directory))), check=True, capture_output=True).stdout
+    return custom_log(read_log(raw))
+
+
+def speed(log: str, film: float) -> float:
+    """Return the seconds per day with which this log becomes a film of `film` seconds, and its end."""
+    times = [int(line.split("|", 1)[0]) for line in log.splitlines()]
+    days = max((times[-1] - times[0]) / 86400, 1 / 24)
+    return film / days
+
+
+def wait(process: subprocess.Popen[bytes]) -> float:
+    """Return the processor seconds of a process and of what it waited for; its failure is ours."""
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise SystemExit(f"{process.args!r} ended with {process.returncode}")
+    return usage.ru_utime + usage.ru_stime
+
+
+@contextmanager
+def x_server() -> Iterator[str]:
+    """Yield the name of a display that lasts as long as the block."""
+    reading, writing = os.pipe()
+    command = ("Xvfb", "-displayfd", str(writing), "-screen", "0", "1920x1080x24", "-nolisten", "tcp")
+    with subprocess.Popen(command, pass_fds=(writing,), stderr=subprocess.DEVNULL) as server:
+        os.close(writing)
+        with os.fdopen(reading) as number:
+            display = f":{number.readline().strip()}"
+        try:
+            yield display
+        finally:
+            server.terminate()
+
+
+def shell(case: Case, output: Path, display: str) -> Cost:
+    """Return the cost of the plain pipe under Xvfb."""
+    line = f"{shlex.join(case.gource())} | {shlex.join(case.ffmpeg(output))}"
+    environment = {**os.environ, "DISPLAY": display, "LIBGL_ALWAYS_SOFTWARE": "1", "SDL_VIDEODRIVER": "x11"}
+    begun = time.perf_counter()
+    process = subprocess.Popen(("sh", "-c", line), env=environment, stderr=subprocess.DEVNULL)
+    return Cost(cpu=wait(process), wall=time.perf_counter() - begun)
+
+
+def ours(case: Case, output: Path, library: Path) -> Cost:
+    """Return the cost of the same film on the virtual clock, joined by a pipe of the kernel."""
+    begun = time.perf_counter()
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    environment = {**os.environ, **render_environment(library, case.framerate)}
+    gource = subprocess.Popen(case.gource(), env=environment, stdout=writing, stderr=subprocess.DEVNULL)
+    os.close(writing)
+    ffmpeg = subprocess.Popen(case.ffmpeg(output), stdin=reading)
+    os.close(reading)
+    cpu = wait(gource) + wait(ffmpeg)
+    return Cost(cpu=cpu, wall=time.perf_counter() - begun)
+
+
+def stream(case: Case, environment: dict[str, str]) -> tuple[str, Cost]:
+    """Return the SHA-256 of every byte that gource writes, and what gource alone took."""
+    begun = time.perf_counter()
+    digest = hashlib.sha256()
+    process = subprocess.Popen(
+        case.gource(),
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert process.stdout is not None
+    while block := process.stdout.read(PIPE_BYTES):
+        digest.update(block)
+    return digest.hexdigest(), Cost(cpu=wait(process), wall=time.perf_counter() - begun)
+
+
+def count(case: Case, library: Path) -> tuple[int, Cost]:
+    """Return the number of frames by a dry run, and what that took."""
+    begun = time.perf_counter()
+    before = os.times()
+    environment = {**os.environ, **count_environment(library, case.framerate)}
+    ended = subprocess.run(case.gource(), env=environment, capture_output=True, check=True)
+    after = os.times()
+    report = read_report(ended.stderr) or ClockReport(0, 0)
+    cpu = after.children_user - before.children_user + after.children_system - before.children_system
+    return report.exported, Cost(cpu=cpu, wall=time.perf_counter() - begun)
+
+
+def row(case: Case, library: Path, folder: Path, display: str, repeats: int) -> str:
+    """Return one line of the table."""
+    plain = min((shell(case, folder / "shell.mp4", display) for _ in range(repeats)), key=lambda cost: cost.wall)
+    fast = min((ours(case, folder / "ours.mp4", library) for _ in range(repeats)), key=lambda cost: cost.wall)
+    frames, dry = count(case, library)
+    virtual, whole = stream(case, render_environment(library, case.framerate))
+    # The real clock's frames hang on the moment at which its log is open; a busy host shifts them now and then.
+    same = any(stream(case, dict(HEADLESS))[0] == virtual for _ in range(ATTEMPTS))
+    halves = (FrameRange(0, frames // 2), FrameRange(frames // 2, frames))
+    parts = [stream(case, render_environment(library, case.framerate, half))[1].cpu for half in halves]
+    cells = (
+        f"{case.size} @ {case.framerate}",
+        str(frames),
+        f"{plain.wall:.1f}",
+        f"{fast.wall:.1f}",
+        f"**{fast.wall / plain.wall:.2f}**",
+        f"{plain.cpu:.1f}",
+        f"{fast.cpu:.1f}",
+        f"{dry.wall:.2f}",
+        "yes" if same else "NO",
+        f"{sum(parts) / whole.cpu:.2f}",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repository", type=Path, help="draw this repository, not a made one")
+    parser.add_argument("--commits", type=int, default=2000, help="of the made repository")
+    parser.add_argument("--film", type=float, default=10.0, help="seconds of film before the last commit")
+    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--case", action="append", help=f"size@fps; default: {' '.join(CASES)}")
+    chosen = parser.parse_args()
+    text = own_log(chosen.repository) if chosen.repository else made_log(chosen.commits)
+    with tempfile.TemporaryDirectory(prefix="gource-") as name, x_server() as display:
+        folder = Path(name)
+        library = folder / library_name(SOURCE.read_bytes())
+        subprocess.run(build_command(library), check=True)
+        log = folder / "history.log"
+        log.write_text(text, encoding="utf-8")
+        source = (
+            chosen.repository.resolve().name if chosen.repository else f"a made repository, {chosen.commits} commits"
+        )
+        print(f"Source: {source}; load at start: {os.getloadavg()[0]:.1f}; {os.cpu_count()} processors\n")
+        print(
+            "| film | frames | shell, wall s | ours, wall s | ratio | shell, CPU s | ours, CPU s "
+            "| dry run, s | identical | halves / whole, CPU |"
+        )
+        print("|---|---|---|---|---|---|---|---|---|---|")
+        for spelling in chosen.case or CASES:
+            size, framerate = spelling.split("@")
+            case = Case(log, size, int(framerate), speed(text, chosen.film))
+            print(row(case, library, folder, display, chosen.repeats), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,248 @@
+"""A database that is away, behind, hung or not ours: each is one clear error, in time."""
+
+import asyncio
+import sqlite3
+import time
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, text
+from test_repository_life import FAILURE, POLICY, granted, job, request
+
+from infra.migrations import head, upgrade
+from worker.adapters.sql import SqlRepository
+from worker.adapters.sql.schema import REVISION, metadata
+from worker.core.errors import DatabaseUnavailable, Infrastructure, LeveretError, Misconfigured
+from worker.core.ports import Granted
+
+
+def engine_of(url):
+    return create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+
+
+# ------------------------------------------------------------------ migrations
+
+
+def test_the_worker_expects_the_newest_migration():
+    assert head() == REVISION
+
+
+def test_the_migrations_make_exactly_the_tables_that_the_worker_uses(url):
+    engine = engine_of(url)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+        made = {index for table in metadata.tables.values() for index in (i.name for i in table.indexes)}
+        assert len(made) == 5
+    engine.dispose()
+
+
+def test_upgrading_again_changes_nothing_and_two_upgrades_at_once_wait_for_each_other(empty_url):
+    async def both():
+        await asyncio.gather(*(asyncio.to_thread(upgrade, empty_url) for _ in range(3)))
+
+    asyncio.run(both())
+    upgrade(empty_url)
+
+
+async def test_an_empty_database_is_told_with_the_command(empty_url):
+    repository = SqlRepository(empty_url)
+    with pytest.raises(Misconfigured, match=r"python -m infra provision"):
+        await repository.check()
+    with pytest.raises(Misconfigured, match=r"python -m infra provision"):
+        await repository.jobs()
+    await repository.close()
+
+
+@pytest.mark.parametrize(("found", "words"), [("0000", "run `python -m infra provision`"), ("9999", "newer Leveret")])
+async def test_a_database_at_another_revision_is_told_with_what_to_do(url, found, words):
+    repository = SqlRepository(url)
+    await repository.check()
+    engine = engine_of(url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = :found"), {"found": found})
+    engine.dispose()
+    with pytest.raises(Misconfigured) as caught:
+        await repository.check()
+    assert words in str(caught.value)
+    assert found in str(caught.value)
+    await repository.close()
+
+
+# ------------------------------------------------------------------ not ours
+
+
+async def refused(url):
+    repository = SqlRepository(url)
+    with pytest.raises(Misconfigured) as caught:
+        await repository.check()
+    await repository.close()
+    return str(caught.value)
+
+
+async def test_wrong_credentials_are_told_without_the_password(postgres):
+    good = postgres.empty_database()
+    user, _, rest = good.removeprefix("postgresql://").partition(":")
+    password, _, place = rest.partition("@")
+    for bad in (
+        f"postgresql://{user}:wr0ng-p4ss@{place}",
+        f"postgresql://nobody:{password}@{place}",
+        f"postgresql://{user}:{password}@{place}_missing",
+    ):
+        message = await refused(bad)
+        assert "refused us" in message
+        assert "WORKER_DATABASE_URL" in message
+        assert "wr0ng-p4ss" not in message
+        assert password not in message
+        with pytest.raises(Misconfigured) as caught:
+            await asyncio.to_thread(upgrade, bad)
+        assert password not in str(caught.value)
+        assert "wr0ng-p4ss" not in str(caught.value)
+
+
+async def test_a_file_that_is_no_database_is_told(tmp_path):
+    (tmp_path / "x.db").write_bytes(b"this is a text, not a database" * 100)
+    assert "file is not a database" in await refused(f"sqlite:///{tmp_path / 'x.db'}")
+
+
+@pytest.mark.parametrize("url", ["mysql://u:p4ss@h/d", "nonsense", "postgresql://h:port/d", ""])
+def test_a_url_that_is_none_is_told_without_its_words(url):
+    with pytest.raises(Misconfigured, match="WORKER_DATABASE_URL") as caught:
+        SqlRepository(url)
+    assert "p4ss" not in str(caught.value)
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(Misconfigured, match="cannot be made"):
+        SqlRepository(f"sqlite:///{tmp_path / 'file' / 'x' / 'y.db'}")
+
+
+# ------------------------------------------------------------------ away
+
+
+async def test_a_database_that_nobody_serves_is_unavailable_at_once():
+    repository = SqlRepository("postgresql://u:p4ss@127.0.0.1:1/d")
+    before = time.monotonic()
+    with pytest.raises(DatabaseUnavailable) as caught:
+        await repository.check()
+    assert time.monotonic() - before < 2
+    assert "p4ss" not in str(caught.value)
+    await repository.close()
+
+
+async def test_a_hung_database_is_unavailable_in_time_and_used_again_when_it_goes_on(postgres):
+    url = postgres.empty_database()
+    upgrade(url)
+    repository = SqlRepository(url, patience=1.0)
+    attempt = await granted(repository)
+    postgres.services.pause("postgres")
+    try:
+        for _ in range(3):
+            before = time.monotonic()
+            with pytest.raises(DatabaseUnavailable, match="did not answer within 1 s"):
+                await repository.renew(attempt)
+            assert time.monotonic() - before < 2
+    finally:
+        postgres.services.resume("postgres")
+    await repository.renew(attempt)
+    await repository.close()
+
+
+async def test_connections_that_were_cut_while_idle_are_replaced_unseen(postgres):
+    url = postgres.empty_database()
+    upgrade(url)
+    repository = SqlRepository(url)
+    attempt = await granted(repository)
+    await asyncio.gather(*(repository.renew(attempt) for _ in range(4)))
+    name = url.rpartition("/")[2]
+    postgres.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")  # noqa: S608
+    await repository.renew(attempt)
+    await repository.close()
+
+
+async def test_a_database_that_restarts_is_unavailable_and_then_goes_on(postgres):
+    url = postgres.empty_database()
+    upgrade(url)
+    repository = SqlRepository(url)
+    attempt = await granted(repository)
+    await asyncio.to_thread(postgres.services.kill, "postgres")
+    with pytest.raises(DatabaseUnavailable):
+        await repository.renew(attempt)
+    await asyncio.to_thread(postgres.services.start, "postgres")
+    await repository.renew(attempt)
+    assert (await repository.job("j1")).state == "running"
+    await repository.close()
+
+
+async def test_a_locked_row_is_unavailable_in_time(postgres):
+    url = postgres.empty_database()
+    upgrade(url)
+    repository = SqlRepository(url, patience=1.0)
+    attempt = await granted(repository)
+    engine = engine_of(url)
+    with engine.connect() as other, other.begin():
+        other.execute(text("SELECT 1 FROM jobs FOR UPDATE"))
+        with pytest.raises(DatabaseUnavailable):
+            await repository.renew(attempt)
+    engine.dispose()
+    await repository.renew(attempt)
+    await repository.close()
+
+
+async def test_an_sqlite_file_that_another_program_writes_is_waited_for_and_then_unavailable(tmp_path):
+    url = f"sqlite:///{tmp_path / 'x.db'}"
+    upgrade(url)
+    repository = SqlRepository(url, patience=1.0)
+    await repository.submit(job(), "d" * 64, "cpu", "normal")
+    other = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    assert (await repository.job("j1")).state == "queued", "readers do not wait for a writer"
+    with pytest.raises(DatabaseUnavailable):
+        await repository.claim(request(), POLICY)
+    other.execute("ROLLBACK")
+    other.close()
+    assert isinstance(await repository.claim(request(), POLICY), Granted)
+    await repository.close()
+
+
+async def test_sqlite_syncs_every_commit_and_watches_foreign_keys(tmp_path):
+    url = f"sqlite:///{tmp_path / 'x.db'}"
+    upgrade(url)
+    repository = SqlRepository(url)
+
+    def pragmas(connection):
+        return tuple(
+            connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+            for name in ("journal_mode", "synchronous", "foreign_keys")
+        )
+
+    assert await repository._database.read(pragmas) == ("wal", 2, 1)
+    await repository.close()
+
+
+async def test_a_caller_that_is_cancelled_leaves_the_database_usable(repository):
+    attempt = await granted(repository)
+    for _ in range(20):
+        task = asyncio.create_task(repository.renew(attempt))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    await repository.retry_later(attempt, FAILURE, 0.0)
+    assert (await granted(repository)).number == 2
+
+
+async def test_a_statement_that_the_database_refuses_is_no_outage_and_shows_no_values(repository):
+    def orphan(connection):
+        connection.execute(
+            text("INSERT INTO attempts (job_id, worker) VALUES (:job_id, :job_id)"), {"job_id": "geheim"}
+        )
+
+    with pytest.raises(LeveretError, match="refused a statement") as caught:
+        await repository._database.write(orphan)
+    assert not isinstance(caught.value, Infrastructure | Misconfigured)
+    assert "INSERT" not in str(caught.value)
+    assert "geheim" not in str(caught.value)
+    await repository.submit(job(), "d" * 64, "cpu", "normal")

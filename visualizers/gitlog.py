@@ -1,0 +1,230 @@
+"""Git's history as a log that gource reads: every byte of it is made here.
+
+Gource can run git itself, through a shell, and takes names as they are. Names in a repository are chosen by
+strangers, and `|`, a newline or a trailing slash mean something to gource: so the log is read, cleaned and
+written by us.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from worker.core.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+# Outside of these seconds (1970 to 9999) gource's calendar fails: it formats every date that it meets.
+EARLIEST = 1
+LATEST = 253_402_300_799
+
+# Gource's texts are single lines on a screen; longer names would be cut by the frame's edge anyway.
+LONGEST_NAME = 200
+
+_HEADER = re.compile(rb"(-?\d{1,19}) ([^\n]*)")
+_CHANGE = re.compile(rb"\n?:\d+ \d+ [0-9a-f]+ [0-9a-f]+ ([A-Z])\d*")
+_DATE = re.compile(
+    r"(\d{4})-(\d{2})-(\d{2})(?: (\d{2}):(\d{2})(?::(\d{2}))?)?(?: ?(Z|[+-]\d{2}(?::?\d{2})?))?",
+)
+
+
+class MalformedLog(BadInput):
+    """What git wrote is not the log that was asked for."""
+
+
+class Action(StrEnum):
+    """What happened to a file, in gource's letters."""
+
+    ADDED = "A"
+    MODIFIED = "M"
+    DELETED = "D"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One file of a commit; `path` is cleaned, relative and uses `/`."""
+
+    action: Action
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One commit with its changes; `time` is unix seconds within EARLIEST and LATEST, `author` is cleaned."""
+
+    time: int
+    author: str
+    changes: tuple[Change, ...]
+
+
+def log_command(git_directory: str) -> tuple[str, ...]:
+    """Return the arguments after `git` that write the log of a bare repository, for `read_log`.
+
+    The author is `%an`: `%aN` reads `.mailmap`, and in a clone without blobs that is a hidden fetch, which fails
+    the command where the network is gone. Ids are written in full because git looks into the objects to shorten
+    them; renames are two changes because finding them takes the blobs.
+    """
+    return (
+        f"--git-dir={git_directory}",
+        "-c",
+        "log.mailmap=false",
+        "-c",
+        "log.showSignature=false",
+        "-c",
+        "core.quotepath=off",
+        "log",
+        "--reverse",
+        "--raw",
+        "-z",
+        "--no-abbrev",
+        "--no-renames",
+        "--no-color",
+        "--no-notes",
+        "--no-show-signature",
+        "--no-ext-diff",
+        "--no-decorate",
+        "--diff-merges=off",
+        "--encoding=UTF-8",
+        "--pretty=tformat:%ct %an",
+        "HEAD",
+        "--",
+    )
+
+
+def read_log(raw: bytes) -> tuple[Commit, ...]:
+    """Return the commits that change a file, oldest first; commits of one second keep git's order.
+
+    A merge has no changes of its own: they came with the commits that it joins. Anything but the output of
+    `log_command` raises MalformedLog.
+    """
+    commits = (commit for commit in _commits(raw) if commit.changes)
+    return tuple(sorted(commits, key=lambda commit: commit.time))
+
+
+def custom_log(commits: Iterable[Commit]) -> str:
+    """Return gource's custom format: a line `time|author|action|path` for each change; no commits, no text."""
+    return "".join(
+        f"{commit.time}|{commit.author}|{change.action}|{change.path}\n"
+        for commit in commits
+        for change in commit.changes
+    )
+
+
+def cut_dates(
+    commits: Sequence[Commit],
+    start: datetime | None = None,
+    stop: datetime | None = None,
+) -> tuple[Commit, ...]:
+    """Return the commits from `start` to `stop`, both included, both aware; None leaves that side open."""
+    earliest = -math.inf if start is None else start.timestamp()
+    latest = math.inf if stop is None else stop.timestamp()
+    return tuple(commit for commit in commits if earliest <= commit.time <= latest)
+
+
+def cut_positions(commits: Sequence[Commit], start: float = 0.0, stop: float = 1.0) -> tuple[Commit, ...]:
+    """Return the commits between two positions, which are fractions of the list of commits.
+
+    Of n commits: from number floor(start·n) up to, not including, ceil(stop·n). A fraction of the list and not of
+    the calendar, because a year without a commit is skipped by the film as well; and as gource's own positions,
+    which are fractions of the log. ValueError unless 0 ≤ start < stop ≤ 1.
+    """
+    if not 0.0 <= start < stop <= 1.0:
+        raise ValueError(f"positions must satisfy 0 <= start < stop <= 1, not {start} and {stop}")
+    count = len(commits)
+    return tuple(commits[math.floor(start * count) : math.ceil(stop * count)])
+
+
+def parse_date(text: str) -> datetime:
+    """Return the aware date of `YYYY-MM-DD hh:mm:ss +tz`; the time and the zone may be left out.
+
+    Zones are `+hh`, `+hhmm`, `+hh:mm` or `Z`; without one it is UTC, since a fleet has no local time. Quotes
+    around the text are what is left of somebody's shell: they are dropped. ValueError says what was read.
+    """
+    bare = text.strip().strip("'\"").strip()
+    found = _DATE.fullmatch(bare)
+    if found is None:
+        raise ValueError(f"not a date of the form YYYY-MM-DD hh:mm:ss +tz: {text[:40]!r}")
+    year, month, day, hour, minute, second = (int(part or 0) for part in found.groups()[:6])
+    try:
+        return datetime(year, month, day, hour, minute, second, tzinfo=_zone(found[7]))
+    except ValueError as error:
+        raise ValueError(f"no such date: {text[:40]!r} ({error})") from error
+
+
+def _zone(text: str | None) -> timezone:
+    """Return the zone of `+hh:mm` in its spellings; UTC for `Z` and None."""
+    if text is None or text == "Z":
+        return UTC
+    digits = text[1:].replace(":", "").ljust(4, "0")
+    offset = timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
+    return timezone(-offset if text[0] == "-" else offset)
+
+
+def _commits(raw: bytes) -> Iterator[Commit]:
+    """Yield every commit in the order of the log.
+
+    With `-z` the log is `header NUL LF meta NUL path NUL meta NUL path NUL header NUL …`, where a meta begins with `:`;
+    a commit without changes is its header alone. A path is what follows a meta, whatever it holds, so that no name
+    can pose as anything else.
+    """
+    tokens = iter(raw.split(b"\0"))
+    header: tuple[int, str] | None = None
+    changes: list[Change] = []
+    for token in filter(None, tokens):
+        if not token.startswith((b":", b"\n:")):
+            if header is not None:
+                yield Commit(*header, tuple(changes))
+            header, changes = _header(token), []
+        elif header is None:
+            raise MalformedLog("git's log has a change before its first commit")
+        else:
+            changes.extend(_changes(token, tokens))
+    if header is not None:
+        yield Commit(*header, tuple(changes))
+
+
+def _header(token: bytes) -> tuple[int, str]:
+    """Return the time and the author of a commit."""
+    found = _HEADER.fullmatch(token)
+    if found is None:
+        raise MalformedLog(f"git's log has no commit where one was expected: {token[:40]!r}")
+    time = min(max(int(found[1]), EARLIEST), LATEST)
+    return time, _clean(found[2]) or "Unknown"
+
+
+def _changes(meta: bytes, tokens: Iterator[bytes]) -> Iterator[Change]:
+    """Yield the changes of one meta; a rename or a copy, which git was told not to look for, has two paths."""
+    found = _CHANGE.fullmatch(meta)
+    if found is None:
+        raise MalformedLog(f"git's log has a line that is no change: {meta[:60]!r}")
+    letter = found[1]
+    path = _path(tokens)
+    if letter in {b"R", b"C"}:
+        if letter == b"R":
+            yield Change(Action.DELETED, path)
+        yield Change(Action.ADDED, _path(tokens))
+    elif letter in {b"A", b"D"}:
+        yield Change(Action(letter.decode()), path)
+    else:
+        yield Change(Action.MODIFIED, path)
+
+
+def _path(tokens: Iterator[bytes]) -> str:
+    """Return the next token as a path that has no empty part, since a trailing slash is a folder to gource."""
+    token = next(tokens, b"")
+    if not token:
+        raise MalformedLog("git's log ends within a change")
+    return "/".join(_clean(part) or "unnamed" for part in token.split(b"/"))
+
+
+def _clean(name: bytes) -> str:
+    """Return the name as UTF-8 text without `|`, control characters, line ends and marks of direction."""
+    text = name.decode("utf-8", errors="replace")
+    kept = "".join(c for c in text if c != "|" and unicodedata.category(c) not in {"Cc", "Cf", "Zl", "Zp"})
+    return kept.strip()[:LONGEST_NAME]
