@@ -63,9 +63,9 @@ MediaSource.prototype.addSourceBuffer = function (type) {
       hls.on(Hls.Events.MANIFEST_PARSED, () => {
         seen.levels = hls.levels.length; seen.tracks = hls.allAudioTracks.length;
         seen.texts = hls.allSubtitleTracks.length;
-        if (hls.allSubtitleTracks.length) { hls.subtitleDisplay = true; hls.subtitleTrack = 0; }
         video.play();
       });
+      hls.on(Hls.Events.SUBTITLE_TRACKS_UPDATED, () => { hls.subtitleDisplay = true; hls.subtitleTrack = 0; });
       hls.loadSource(manifest);
       hls.attachMedia(video);
     } else {
