@@ -290,6 +290,12 @@ class TaskBench:
         """Return whether `location` is staged."""
         return self._locate(location) in self._staged
 
+    def retarget(self, location: str, target: str) -> None:
+        """Publish a staged file at `target` instead."""
+        known = self._staged.pop(self._locate(location))
+        staged = self.result.outputs.pop(known)
+        self.adopt(staged.path, target, role=staged.role, immutable=staged.immutable, duration=staged.duration)
+
     def withdraw(self, location: str) -> bool:
         """Forget a staged file; return whether there was one."""
         known = self._staged.pop(self._locate(location), None)
