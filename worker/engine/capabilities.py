@@ -171,9 +171,7 @@ class Prover:
 
     # ------------------------------------------------------------------ ffmpeg
 
-    async def _media(
-        self, folder: Path
-    ) -> tuple[dict[str, Proof], frozenset[str], dict[str, Proof], dict[str, str]]:
+    async def _media(self, folder: Path) -> tuple[dict[str, Proof], frozenset[str], dict[str, Proof], dict[str, str]]:
         """Return the proofs of encoders, all names that ffmpeg lists, the proofs of decoders, and largest sizes."""
         proofs: dict[str, Proof] = {name: NOT_LISTED for names in FORMATS.values() for name in names}
         if "ffmpeg" not in self._tools:

@@ -185,7 +185,7 @@ def lanes_of(capabilities: Capabilities) -> tuple[str, ...]:
     """Return the lanes that a host can serve, those that few can serve first."""
     working = [name for name, proof in capabilities.encoders.items() if proof is True]
     families = {family_of(name) for name in working}
-    lanes = [family for family in ("nvenc", "qsv", "vaapi") if family in families]
+    lanes: list[str] = [family for family in ("nvenc", "qsv", "vaapi") if family in families]
     if None in families:
         lanes.append("cpu")
     if capabilities.tools.get("gource") is True:
