@@ -44,7 +44,7 @@ from worker.settings import Settings, environment
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from worker.core.finding import Check
+    from worker.core.finding import Check, Finding
     from worker.core.ports import Repository, Storage
     from worker.media.capabilities import Capabilities
 
@@ -124,17 +124,22 @@ def _s3(settings: Settings, roots: tuple[External, ...]) -> Storage:
 
 def checks(settings: Settings, *, prove: bool = False) -> list[tuple[str, Check]]:
     """Return what `doctor` looks at, in order; nothing is touched before a check is awaited."""
-    programs, runner = tools(settings), _runner(settings)
     needed = ("ffmpeg", "ffprobe", *(("gource",) if "visualize" in settings.lanes else ()))
     return [
         ("database", lambda: look.database(repository(settings))),
         ("broker", lambda: look.broker(publisher(settings), topology(settings.retry_delays).queues)),
         ("storage", lambda: look.storage(storages(settings), settings.storage_url)),
         ("scratch", lambda: look.scratch(settings.scratch, settings.scratch_free_bytes)),
-        *((name, partial(look.tool, name, programs.get(name), runner, required=name in needed)) for name in TOOLS),
+        *((name, partial(_look_at_tool, settings, name, required=name in needed)) for name in TOOLS),
         ("capabilities", lambda: look.capabilities(capabilities(settings, again=prove), settings.lanes)),
         ("lanes", lambda: look.lanes(repository(settings), settings.offline_seconds)),
     ]
+
+
+async def _look_at_tool(settings: Settings, name: str, *, required: bool) -> Finding:
+    """Return what is known of one program: a wrong setting of it hides nothing else."""
+    found = host.find_tools({name: getattr(settings, name)}, host.bundled_tools())
+    return await look.tool(name, found.get(name), _runner(settings), required=required)
 
 
 def _roots(settings: Settings) -> tuple[External, ...]:

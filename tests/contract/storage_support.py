@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import secrets
 from contextlib import contextmanager
@@ -151,14 +152,20 @@ class S3Server:
     def client(
         self, endpoint: str | None = None, *, attempts: int = 5, read_seconds: float = 20.0, secret: str | None = None
     ) -> S3Client:
-        return make_client(
-            endpoint=endpoint or self.endpoint,
-            access_key=self.access_key,
-            secret_key=secret or self.secret_key,
-            region="us-east-1",
-            attempts=attempts,
-            read_seconds=read_seconds,
-        )
+        return connected(endpoint or self.endpoint, self.access_key, secret or self.secret_key, attempts, read_seconds)
+
+
+@functools.cache
+def connected(endpoint: str, access_key: str, secret_key: str, attempts: int, read_seconds: float) -> S3Client:
+    # Making a client costs 300 ms, and it may be shared by threads.
+    return make_client(
+        endpoint=endpoint,
+        access_key=access_key,
+        secret_key=secret_key,
+        region="us-east-1",
+        attempts=attempts,
+        read_seconds=read_seconds,
+    )
 
 
 @contextmanager

@@ -185,5 +185,9 @@ async def test_a_damaged_memory_is_proved_anew(tmp_path):
 async def test_a_tool_that_does_not_start_is_told_and_stops_nothing(tmp_path):
     runner = Bench({"libx264": 300, "libx265": 300, "aac": 300}, frozenset({"gource", "mkvmerge"}))
     found = await Prover(runner, TOOLS, FACTS, tmp_path).capabilities()
-    assert found.tools == {"ffmpeg": True, "mkvmerge": "mkvmerge is not executable", "gource": "gource is not executable"}
+    assert found.tools == {
+        "ffmpeg": True,
+        "mkvmerge": "mkvmerge is not executable",
+        "gource": "gource is not executable",
+    }
     assert lanes_of(found) == ("cpu",)

@@ -12,10 +12,13 @@ import time
 import pytest
 
 from worker.cli.doctor import outcome
+from worker.cli.options import check_options
 from worker.cli.render import aligned, printable, size, span
 from worker.core.attempt import Artifact, Progress, Result
-from worker.core.errors import MountMissing
+from worker.core.errors import InvalidJob, MountMissing
 from worker.core.record import WorkerRecord
+from worker.registry import Registry
+from worker.tasks.ffmpeg import FfmpegTask
 
 COMMANDS = (
     "run", "submit", "jobs", "job", "watch", "cancel", "retry", "workers", "pause", "resume", "drain", "schema",
@@ -324,6 +327,24 @@ def test_option_sets_are_stored_shown_and_deleted(desk):
 def test_a_wrong_option_set_is_refused(desk, module, options, word):
     assert word in one_line(desk.type("option-sets", "put", module, "mine", "--options", options))
     assert json.loads(desk.type("option-sets", "list", "--json").out) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "path"),
+    [
+        ({"codec": "libopus", "b": "128k", "ac": 2, "vbr": "on"}, None),
+        ({"codec": "libx265", "x265-params": {"bframes": 8}, "pix_fmt": "yuv420p10le"}, None),
+        ({"codec": "libopus", "filter_script": "/etc/passwd"}, "options.filter_script"),
+    ],
+)
+def test_ffmpegs_options_are_checked_by_its_own_model(options, path):
+    registry = Registry({"ffmpeg": FfmpegTask()})
+    if path is None:
+        check_options(registry, "ffmpeg", options)
+        return
+    with pytest.raises(InvalidJob) as caught:
+        check_options(registry, "ffmpeg", options)
+    assert [problem.path for problem in caught.value.problems] == [path]
 
 
 # ---------------------------------------------------------------- schema, validate

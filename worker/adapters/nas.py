@@ -137,6 +137,9 @@ class NasStorage:
     def _bring(self, spot: Spot, artifact: Artifact, stop: Stop) -> None:
         hidden = _hidden_name(artifact, spot.name)
         with files.opened_folder(spot.root, spot.folders, self._made) as folder:
+            found = files.status(folder, spot.name)
+            if found is not None:
+                files.require_regular(found, artifact.uri)
             if _stands(folder, spot.name if artifact.immutable else hidden, artifact, stop):
                 return
             try:

@@ -104,7 +104,9 @@ def _kind(mode: int) -> str:
 
 def check_readable(folder: int, name: str, place: object) -> None:
     """Return if `name` can be read and is a regular file still when it is open; RefusedPath otherwise."""
-    # A pipe that took the file's place would block an ordinary open for ever.
+    found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    require_regular(found, place)
+    # A pipe that takes the file's place now would block an ordinary open for ever.
     descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
     try:
         require_regular(os.fstat(descriptor), place)

@@ -72,20 +72,32 @@ class NasRoots:
     def spot(self, place: External) -> Spot:
         """Return where `place` is once every link is resolved; its deepest folders need not exist yet."""
         path = self._path(place)
-        with nas_errors(place):
-            real = _resolved(path)
+        real = self._real(path, place)
         # The deepest root first; each time anew, for a mount that comes back may put another folder behind a link.
         for root in sorted(map(_resolved, self._roots), key=lambda one: len(one.parts), reverse=True):
             if root in real.parents:
                 break
         else:
-            allowed = ", ".join(map(str, self._roots)) or "none (WORKER_ROOTS)"
-            raise RefusedPath(f"{place} is not inside the roots that jobs may touch: {allowed}")
+            raise self._outside(place)
         parts = real.relative_to(root).parts
         asked = PurePosixPath(place.path).parts
         if any(part.startswith(HIDDEN) for part in (*parts, *asked)):
             raise RefusedPath(f"{place}: names that begin with {HIDDEN} are the workers' own")
         return Spot(root, parts[:-1], parts[-1])
+
+    def _real(self, path: Path, place: External) -> Path:
+        try:
+            return _resolved(path)
+        except OSError as error:
+            # What we may not even look at is refused, unless it is written below a root.
+            if self._below(path, self._roots) is None:
+                raise self._outside(place) from error
+            with nas_errors(place):
+                raise
+
+    def _outside(self, place: External) -> RefusedPath:
+        allowed = ", ".join(map(str, self._roots)) or "none (WORKER_ROOTS)"
+        return RefusedPath(f"{place} is not inside the roots that jobs may touch: {allowed}")
 
     def _path(self, place: External) -> Path:
         if place.scheme != "nas":

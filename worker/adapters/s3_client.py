@@ -16,6 +16,7 @@ from botocore.exceptions import (
     NoCredentialsError,
     PartialCredentialsError,
 )
+from s3transfer.exceptions import RetriesExceededError, S3DownloadFailedError
 
 from worker.core.errors import (
     DiskFull,
@@ -97,6 +98,10 @@ def s3_errors(place: object) -> Iterator[None]:
         raise StorageUnavailable(f"{place}: there are no AWS credentials") from error
     except BotoCoreError as error:
         raise StorageUnavailable(f"{place}: {redact(str(error))}") from error
+    except (RetriesExceededError, S3DownloadFailedError) as error:
+        # The first is an answer that broke off again and again, the second another version under the same key.
+        cause = getattr(error, "last_exception", None) or error
+        raise StorageUnavailable(f"{place} could not be read to its end: {redact(str(cause))}") from error
     except concurrent.futures.CancelledError as error:
         raise Interrupted(f"{place}: the transfer was stopped") from error
     except FileNotFoundError as error:

@@ -8,6 +8,7 @@ import re
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urljoin
 
 import httpx
 import tenacity
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from worker.core.location import External
     from worker.core.ports import Confirm
 
-_CHUNK: Final = 1024 * 1024
 _RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 _PASSING: Final = frozenset({408, 421, 425, 429, 500, 502, 503, 504, 507, 509, 520, 521, 522, 523, 524})
 _GONE: Final = frozenset({404, 410})
@@ -180,7 +180,7 @@ class WebSource:
 
     async def _take(self, response: httpx.Response, file: FileIO, copy: _Copy, shown: str) -> None:
         with web_errors(shown):
-            async for chunk in response.aiter_raw(_CHUNK):
+            async for chunk in response.aiter_raw():
                 if copy.received + len(chunk) > min(self._max_bytes, copy.total or self._max_bytes):
                     raise BadInput(f"{shown} sends more than {copy.total or self._max_bytes} bytes")
                 await asyncio.to_thread(_write_all, file, chunk)
@@ -195,7 +195,7 @@ class WebSource:
                 with web_errors(shown_url(url)):
                     response = await client.send(client.build_request("GET", url, headers=headers), stream=True)
                 try:
-                    if not response.is_redirect:
+                    if not response.has_redirect_location:
                         # Of an empty file there is no first byte, and of a shorter one nothing to resume.
                         if response.status_code != httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE or not headers:
                             _require_success(response.status_code, shown_url(url))
@@ -203,7 +203,7 @@ class WebSource:
                         return
                 finally:
                     await response.aclose()
-                text = str(url.join(response.headers["Location"]))
+                text = urljoin(str(url), response.headers["Location"])
         raise StorageUnavailable(f"{shown_url(url)}: more than {MAX_REDIRECTS} redirects")
 
     async def stage(self, artifacts: Sequence[Artifact]) -> None:
@@ -268,7 +268,7 @@ def retrying(attempts: int, first_wait: float) -> tenacity.AsyncRetrying:
     return tenacity.AsyncRetrying(
         retry=tenacity.retry_if_exception_type(Unanswered),
         stop=tenacity.stop_after_attempt(attempts),
-        wait=tenacity.wait_exponential_jitter(initial=first_wait, max=30.0, jitter=first_wait),
+        wait=tenacity.wait_exponential_jitter(multiplier=first_wait, max=30.0, jitter=first_wait),
         reraise=True,
     )
 

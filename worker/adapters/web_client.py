@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 MAX_REDIRECTS: Final = 5
+_HOST: Final = re.compile(r"[a-z0-9_.-]+|[0-9a-f:.]+")
 _RESOLVE_SECONDS: Final = 20.0
 USER_AGENT: Final = "leveret"
 # One connection a request: a kept one would be shared by every name on its address, unseen by TLS.
@@ -99,8 +101,8 @@ def checked_url(text: str, *, allow_private: bool) -> httpx.URL:
         raise RefusedPath(f"{shown}: only https is taken (http too where private addresses are allowed)")
     if url.userinfo:
         raise RefusedPath(f"{shown}: a URL with a user name or password in it is refused")
-    if not url.host:
-        raise RefusedPath(f"{shown}: there is no host")
+    if not _HOST.fullmatch(url.raw_host.decode("ascii")):
+        raise RefusedPath(f"{shown}: there is no host, or one that is no name")
     return url
 
 

@@ -192,6 +192,8 @@ async def _publish_stored(repository: Repository, publisher: Broker, record: Job
     row is cancelled first, for only an ended job has a new round, and the stored document is another body.
     """
     job_id, queue = record.job_id, queue_of(record.lane, record.priority)
+    if not record.document.get("tasks"):
+        raise CommandRefused(f"the database keeps no message of {job_id}: submit it under another id")
     if record.state == "queued":
         if waiting := publisher.waiting(queue):
             raise CommandRefused(
@@ -199,8 +201,6 @@ async def _publish_stored(repository: Repository, publisher: Broker, record: Job
                 f"if it is not, `leveret cancel {job_id}` and then `leveret retry {job_id}`"
             )
         await repository.request_cancel(job_id)
-    if not record.document.get("tasks"):
-        raise CommandRefused(f"the database keeps no message of {job_id}: submit it again under another id")
     body = json.dumps(record.document | {"job_id": job_id}, ensure_ascii=False).encode()
     reopened = await repository.reopen(job_id, hashlib.sha256(body).hexdigest())
     publisher.publish_job(body, job_id, record.lane, record.priority, dialect="canonical")

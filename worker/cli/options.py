@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,7 +15,11 @@ from worker.core.errors import InvalidJob, Problem
 from worker.core.job import TaskSpec
 from worker.core.record import OptionSet
 from worker.core.wire import nearest, parse
+from worker.media.ffmpeg_options import Encoder, output_problems
 from worker.settings import load
+
+if TYPE_CHECKING:
+    from worker.registry import Registry
 
 Module = Annotated[str, typer.Argument(metavar="MODULE", help="The module that the options are for.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The option set's name.")]
@@ -88,7 +92,7 @@ def put(
     if not 0 < len(name) <= MAX_NAME:
         raise typer.BadParameter(f"a name has 1 to {MAX_NAME} characters")
     value = options_in(parse((options or "").encode() if file is None else read_file(file)), module, name)
-    check_options(module, value)
+    check_options(app.registry(), module, value)
     option_set = OptionSet(module=module, name=name, options=value)
 
     async def command() -> None:
@@ -114,9 +118,11 @@ def options_in(value: Any, module: str, name: str) -> dict[str, Any]:
     return dict(value["options"])
 
 
-def check_options(module: str, options: dict[str, Any]) -> None:
-    """Return if the module is known and, for ffmpeg, its own model of a map takes the options."""
-    registry = app.registry()
+def check_options(registry: Registry, module: str, options: dict[str, Any]) -> None:
+    """Return if the module is known and, for ffmpeg, its model takes the options and none names a file.
+
+    Which options an encoder has, only the ffmpeg that will run knows: the worker asks it.
+    """
     if module not in registry.tasks:
         raise CommandRefused(f"unknown module {module!r}{nearest(module, registry.tasks)}")
     if module != FFMPEG:
@@ -131,6 +137,9 @@ def check_options(module: str, options: dict[str, Any]) -> None:
         registry.parse(TaskSpec(module, probe, ""))
     except InvalidJob as error:
         raise InvalidJob(Problem(_own_path(item.path), item.message) for item in error.problems) from error
+    any_encoder = Encoder("", "", "", frozenset(options))
+    if problems := tuple(output_problems(options, None, any_encoder, "options")):
+        raise InvalidJob(problems)
 
 
 def _own_path(path: str) -> str:

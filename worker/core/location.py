@@ -17,7 +17,8 @@ SCHEMES: Final = ("file", "nas", "s3", "https", "http")
 MAX_LENGTH: Final = 4096
 MAX_NAME: Final = 255
 
-_SCHEME: Final = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*):(//)?")
+# The comma is ffmpeg's: `subfile,,start,0,end,9,,:/etc/passwd`.
+_SCHEME: Final = re.compile(r"^([A-Za-z][A-Za-z0-9+.,-]*):(//)?")
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f]")
 
 
@@ -115,10 +116,10 @@ def _external(scheme: str, text: str, path_map: Mapping[str, str]) -> External:
         return External("file", "", _inside(_mapped("/" + path, path_map), text))
     if not host:
         raise RefusedPath(f"{_shown(text)}: there is no {'bucket' if scheme == 's3' else 'host'}")
-    if scheme == "s3":
-        return External("s3", host, _inside("/" + path, text))
     if "@" in host:
         raise RefusedPath(f"{_shown(text)}: a URL with a user name or password in it is refused")
+    if scheme == "s3":
+        return External("s3", host, _inside("/" + path, text))
     return External(scheme, host.lower(), quote("/" + path.partition("#")[0], safe="/?&=%:@!$'()*+,;~-._"))
 
 

@@ -24,13 +24,13 @@ VIDEO_FILTERS: Final = words(
     """
     atadenoise avgblur bilateral blend bm3d boxblur bwdif chromahold chromakey chromanr chromashift colorbalance
     colorchannelmixer colorcontrast colorcorrect colorhold colorize colorkey colorlevels colormatrix colorspace
-    colortemperature convolution copy crop dblur deband deblock decimate deflate deflicker dejudder delogo derain
+    colortemperature convolution copy crop dblur deband deblock decimate deflate deflicker dejudder delogo
     detelecine drawbox drawgrid edgedetect eq erosion estdif exposure fade fftdnoiz field fieldorder fillborders
     format fps framerate framestep gblur gradfun hflip hqdn3d hqx hue huesaturation hwdownload hwmap hwupload
     hwupload_cuda idet il inflate interlace kerndeint lenscorrection limiter loop lumakey lutrgb lutyuv median
     minterpolate monochrome mpdecimate negate nlmeans noise normalize null owdenoise pad perspective phase pixelize
     pp7 premultiply pullup qp removegrain repeatfields reverse rgbashift rotate scale scale_cuda scale_qsv
-    scale_vaapi select selectivecolor separatefields setdar setfield setparams setpts setrange setsar settb
+    scale_vaapi select separatefields setdar setfield setparams setpts setrange setsar settb
     shear smartblur spp stereo3d swaprect swapuv telecine thumbnail tile tinterlace tmix tonemap tonemap_vaapi tpad
     transpose transpose_vaapi trim unpremultiply unsharp untile vaguedenoiser vflip vibrance vignette vpp_qsv w3fdif
     weave xbr yadif yadif_cuda yaepblur zoompan zscale deinterlace_qsv deinterlace_vaapi
@@ -81,6 +81,8 @@ def filter_problem(chain: str, allowed: frozenset[str]) -> str | None:
             return f"the filter {name[:50]!r} is not allowed{nearest(name, allowed)}"
         if bad := next((key for key in _KEY.findall(arguments) if _FILE_KEY.search(key)), None):
             return f"the filter {name!r} may not have {bad!r}, which names a file"
+        if name == "loudnorm" and arguments and any("=" not in part for part in arguments.split(":")):
+            return "the filter 'loudnorm' takes key=value only, for one of its positions is a file"
     return None
 
 

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import AliasChoices, Field
 
-from worker.core.errors import DiskFull, RefusedPath, SourceMissing, StorageUnavailable
+from worker.core.errors import DiskFull, SourceMissing, StorageUnavailable
 from worker.core.job import Model, Place
-from worker.core.location import Relative, parse_location
 from worker.core.task import Files, FileUse, Task, TaskContext
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ class CleanupTask(Task[CleanupParams]):
     weight: ClassVar[float] = 0.1
 
     def files(self, params: CleanupParams) -> Files:
-        """Return what is checked, copied, moved and removed. A relative name that no task made cannot be removed."""
+        """Return what is checked, copied, moved and removed."""
         reads = [FileUse(f"verify_exists[{index}]", item) for index, item in enumerate(params.verify_exists)]
         writes, removes = [], []
         for name, transfers in (("copy", params.copy_), ("move", params.move)):
@@ -80,9 +79,7 @@ class CleanupTask(Task[CleanupParams]):
                 writes.append(FileUse(f"{name}[{index}].destination", item.target, item.overwrite))
                 removes += [source] if name == "move" else []
         for index, location in enumerate(params.delete):
-            use = FileUse(f"delete[{index}]", location)
-            removes.append(use)
-            reads += [use] if _is_relative(location) else []
+            removes.append(FileUse(f"delete[{index}]", location))
         return Files(tuple(reads), tuple(writes), tuple(removes))
 
     async def run(self, params: CleanupParams, context: TaskContext) -> None:
@@ -103,13 +100,6 @@ class CleanupTask(Task[CleanupParams]):
             if not context.withdraw(location):
                 context.delete_after(location)
         context.report(1.0)
-
-
-def _is_relative(location: str) -> bool:
-    try:
-        return isinstance(parse_location(location), Relative)
-    except RefusedPath:  # told where the job's paths are judged
-        return False
 
 
 async def _check(location: str, context: TaskContext) -> None:

@@ -1,0 +1,402 @@
+"""The command line with a real broker: submit, retry, the dead letters, the doctor."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pty
+import shutil
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+
+import pytest
+from desk import message
+from mail import bury, channel_of, depth, taken, wait_for_dead
+
+from worker.core.attempt import Failure, Result
+from worker.core.record import RefusalRecord
+from worker.core.routing import DEAD_QUEUE, JOBS, UNROUTED, topology
+
+GARBAGE = b"{ this is no job"
+
+
+@pytest.fixture
+def office(desk, broker_url, monkeypatch):
+    """A desk whose broker answers."""
+    monkeypatch.setenv("WORKER_BROKER_URL", broker_url)
+    return desk
+
+
+def sha(body):
+    return hashlib.sha256(body).hexdigest()
+
+
+def refuse(desk, body, *problems, message_id="by-message", kind="InvalidJob"):
+    """Record a refusal as a worker does."""
+    refusal = RefusalRecord(
+        refusal_id=sha(body)[:8], message_id=message_id, body_sha256=sha(body), excerpt="", error="; ".join(problems),
+        error_type=kind, problems=list(problems), worker="a-worker", refused_at=datetime.now(UTC),
+    )  # fmt: skip
+    desk.ask(lambda rows: rows.refuse(refusal))
+
+
+def waiting(url, queue):
+    with channel_of(url) as channel:
+        return depth(channel, queue)
+
+
+def arrived(url, queue):
+    """Return (properties, body) of the next message, acknowledged."""
+    with channel_of(url) as channel:
+        method, properties, body = taken(channel, queue)
+        channel.basic_ack(method.delivery_tag)
+        return properties, body
+
+
+def buried(office, url, job_id, why="ffmpeg exited 1 after 3 s"):
+    """Let a job die, in the database and in the broker."""
+    body = office.died(job_id, why)
+    bury(url, [body], message_id=job_id)
+    return body
+
+
+# ---------------------------------------------------------------- submit
+
+
+def test_submit_publishes_the_very_bytes_and_records_the_job(office, broker_url):
+    body = b'\n{"echo":   {"text": "\xc3\xa4"}, "job_title": "As typed"}\n'
+    answer = office.type("submit", office.write("job.json", body))
+    assert (answer.code, answer.err) == (0, "")
+    job_id = answer.out.strip()
+    properties, published = arrived(broker_url, "media.cpu.normal")
+    assert published == body
+    assert (properties.message_id, properties.type, properties.delivery_mode) == (job_id, "flat", 2)
+    record = office.record(job_id)
+    assert (record.title, record.state, record.lane, record.priority) == ("As typed", "queued", "cpu", "normal")
+    assert office.claimed(job_id, published).number == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "flags", "queue"),
+    [
+        ({}, (), "media.nvenc.normal"),
+        ({"priority": "low"}, (), "media.nvenc.low"),
+        ({"priority": "low", "lane": "cpu"}, ("--priority", "high"), "media.cpu.high"),
+        ({"lane": "cpu"}, ("--lane", "qsv"), "media.qsv.normal"),
+    ],
+)
+def test_a_job_goes_where_the_flags_then_the_message_then_its_tasks_say(office, broker_url, fields, flags, queue):
+    text = json.dumps(fields | {"tasks": [{"module": "shine", "data": {"text": "a"}}]})
+    document = json.loads(office.type("submit", office.write("job.json", text), *flags, "--json").out)
+    properties, _ = arrived(broker_url, queue)
+    assert properties.message_id == document["job_id"]
+    assert f"media.{document['lane']}.{document['priority']}" == queue
+    assert document["state"] == "queued"
+
+
+def test_an_id_that_exists_is_refused_and_names_retry(office, broker_url):
+    name = office.write("job.json", message("mine"))
+    assert office.type("submit", name).code == 0
+    again = office.type("submit", name)
+    assert again.code == 1
+    assert "retry" in again.err
+    assert waiting(broker_url, "media.cpu.normal") == 1
+
+
+@pytest.mark.parametrize(("end", "code"), [("complete", 0), ("bury", 1), ("cancel", 2)])
+def test_submit_that_waits_ends_as_the_job_ends(office, broker_url, end, code):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "worker", "submit", "-", "--wait", "--json"],
+        env=office.environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    process.stdin.write(message("mine"))
+    process.stdin.close()
+    _, body = arrived(broker_url, "media.cpu.normal")
+    attempt = office.claimed("mine", body)
+    match end:
+        case "complete":
+            office.ask(lambda rows: rows.complete(attempt, Result()))
+        case "bury":
+            office.ask(lambda rows: rows.bury(attempt, Failure("broken", "ToolFailed", "a-worker", 1)))
+        case _:
+            office.ask(lambda rows: rows.confirm_cancel(attempt))
+    out, errors = process.stdout.read(), process.stderr.read()
+    process.stdout.close()
+    process.stderr.close()
+    assert process.wait(timeout=20) == code
+    assert errors == b""
+    assert json.loads(out)["job_id"] == "mine"
+
+
+def test_on_a_terminal_submit_shows_a_progress_bar(office, broker_url):
+    office.write("job.json", message("mine"))
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "worker", "submit", "job.json", "--watch"],
+        env=office.environment() | {"TERM": "xterm", "COLUMNS": "120"}, stdout=theirs, stderr=theirs,
+    )  # fmt: skip
+    os.close(theirs)
+    _, body = arrived(broker_url, "media.cpu.normal")
+    attempt = office.claimed("mine", body)
+    office.ask(lambda rows: rows.complete(attempt, Result()))
+    shown = read_all(ours)
+    assert process.wait(timeout=20) == 0
+    assert "mine" in shown
+    assert "━" in shown
+    assert "completed" in shown
+    assert "Traceback" not in shown
+
+
+def read_all(descriptor):
+    parts = []
+    while True:
+        try:
+            part = os.read(descriptor, 65536)
+        except OSError:  # Linux says EIO when the last writer of a pseudo-terminal is gone
+            break
+        if not part:
+            break
+        parts.append(part)
+    os.close(descriptor)
+    return b"".join(parts).decode()
+
+
+def test_a_message_that_could_not_be_published_waits_for_retry(office, broker_url):
+    with channel_of(broker_url) as channel:
+        channel.exchange_delete(JOBS)
+    try:
+        answer = office.type("submit", office.write("job.json", message("mine")))
+    finally:
+        with channel_of(broker_url) as channel:
+            channel.exchange_declare(JOBS, "topic", durable=True, arguments={"alternate-exchange": UNROUTED})
+            for binding in topology().bindings:
+                channel.queue_bind(binding.queue, binding.exchange, binding.routing_key)
+    assert answer.code == 1
+    assert "media.jobs" in answer.err
+    assert "`leveret retry mine` publishes it" in answer.err
+    assert office.record("mine").state == "cancelled"
+    assert office.type("retry", "mine").code == 0
+    properties, body = arrived(broker_url, "media.cpu.normal")
+    assert properties.message_id == "mine"
+    assert office.claimed("mine", body).round == 2
+
+
+# ---------------------------------------------------------------- retry
+
+
+def test_retry_of_a_dead_job_replays_its_message_in_a_new_round(office, broker_url):
+    body = buried(office, broker_url, "mine")
+    answer = office.type("retry", "mine", "--json")
+    assert answer.code == 0
+    assert (json.loads(answer.out)["state"], json.loads(answer.out)["round"]) == ("queued", 2)
+    properties, published = arrived(broker_url, "media.cpu.low")
+    assert published == body
+    assert "x-death" not in properties.headers
+    wait_for_dead(broker_url, 0)
+    assert office.claimed("mine", published).round == 2
+
+
+def test_retry_leaves_the_dead_messages_of_others_alone(office, broker_url):
+    borrowed = b'{"job_id": "mine", "tasks": [{"module": "echo", "data": {"text": "another"}}]}'
+    bury(broker_url, [borrowed, GARBAGE], message_id=None)
+    refuse(office, borrowed, "the id mine belongs to a job with another body", message_id=None, kind="IdReused")
+    body = buried(office, broker_url, "mine")
+    assert office.type("retry", "mine").code == 0
+    assert arrived(broker_url, "media.cpu.low")[1] == body
+    wait_for_dead(broker_url, 2)
+
+
+def test_retry_without_a_dead_message_publishes_what_the_database_keeps(office, broker_url):
+    office.died("mine")
+    answer = office.type("retry", "mine")
+    assert answer.code == 0
+    assert "from the database" in answer.out
+    _, body = arrived(broker_url, "media.cpu.low")
+    attempt = office.claimed("mine", body)
+    assert (attempt.round, attempt.job.title) == (2, "Title of mine")
+    assert attempt.job.tasks[0].data == {"text": "hello"}
+
+
+def test_retry_publishes_a_queued_job_whose_message_was_lost(office, broker_url):
+    office.insert("mine")
+    assert office.type("retry", "mine").code == 0
+    _, body = arrived(broker_url, "media.cpu.low")
+    assert office.claimed("mine", body).number == 1
+
+
+def test_retry_of_an_id_that_was_cancelled_before_it_came_is_refused(office):
+    office.type("cancel", "later")
+    answer = office.type("retry", "later")
+    assert answer.code == 1
+    assert "the database keeps no message of later" in answer.err
+
+
+def test_retry_leaves_a_queued_job_that_waits_its_turn(office, broker_url):
+    assert office.type("submit", office.write("job.json", message("mine"))).code == 0
+    answer = office.type("retry", "mine")
+    assert answer.code == 1
+    assert "1 messages wait in media.cpu.normal" in answer.err
+    assert (office.record("mine").state, waiting(broker_url, "media.cpu.normal")) == ("queued", 1)
+
+
+def test_retry_refuses_what_is_running_or_done(office, broker_url):
+    office.completed("done")
+    office.claimed("busy", office.insert("busy"))
+    assert "submit it again under another id" in office.type("retry", "done").err
+    assert "busy is running" in office.type("retry", "busy").err
+    assert office.type("retry", "nobody").code == 1
+
+
+# ---------------------------------------------------------------- the dead
+
+
+def test_the_dead_are_listed_with_their_reasons(office, broker_url):
+    assert office.type("dead", "list").out == "no dead messages\n"
+    assert json.loads(office.type("dead", "list", "--json").out) == []
+    buried(office, broker_url, "mine")
+    bury(broker_url, [GARBAGE])
+    refuse(office, GARBAGE, "not JSON: at line 1", "and more")
+    for _ in range(2):
+        listed = json.loads(office.type("dead", "list", "--json").out)
+        wait_for_dead(broker_url, 2)
+    by_kind = {entry["kind"]: entry for entry in listed}
+    assert set(by_kind) == {"job", "refusal"}
+    assert by_kind["job"]["reasons"] == ["ffmpeg exited 1 after 3 s"]
+    assert (by_kind["job"]["job_id"], by_kind["job"]["error_type"]) == ("mine", "ToolFailed")
+    assert by_kind["refusal"]["reasons"] == ["not JSON: at line 1", "and more"]
+    assert by_kind["refusal"]["sha256"] == sha(GARBAGE)
+    table = office.type("dead", "list", "--limit", "1").out
+    assert "… and 1 older ones" in table
+
+
+def test_a_body_that_was_refused_once_and_died_as_a_job_later_is_that_job(office, broker_url):
+    refuse(office, message("mine"), "unknown module 'echo'", message_id="mine")
+    buried(office, broker_url, "mine")
+    (entry,) = json.loads(office.type("dead", "list", "--json").out)
+    assert (entry["kind"], entry["reasons"]) == ("job", ["ffmpeg exited 1 after 3 s"])
+
+
+def test_the_newest_dead_message_is_shown_with_every_reason(office, broker_url):
+    bury(broker_url, [GARBAGE])
+    refuse(office, GARBAGE, "not JSON: at line 1", "and more")
+    said = office.type("dead", "show").out
+    assert "reason: not JSON: at line 1" in said
+    assert "reason: and more" in said
+    assert GARBAGE.decode() in said
+    for name in (sha(GARBAGE)[:8], "by-message"):
+        assert json.loads(office.type("dead", "show", name, "--json").out)["body"] == GARBAGE.decode()
+    wait_for_dead(broker_url, 1)
+    assert "no dead message is called 'elsewhere'" in office.type("dead", "show", "elsewhere").err
+
+
+def test_showing_when_nothing_is_dead_is_told(office):
+    answer = office.type("dead", "show")
+    assert (answer.code, answer.out) == (1, "")
+
+
+def test_bytes_that_are_no_text_can_be_shown(office, broker_url):
+    bury(broker_url, [b"\xff\x1b[31m\x00"])
+    said = office.type("dead", "show")
+    assert said.code == 0
+    assert "\x1b" not in said.out
+    assert "\\xff" in said.out
+
+
+def test_a_dead_message_shows_no_secret(office, broker_url):
+    valid = b'{"renderType": "GOURCE", "repoURL": "https://u:pw@h/r", "videoId": "v", "token": "hush\\u0021"}'
+    broken = b'{"renderType": "GOURCE", "token": "hush"'
+    bury(broker_url, [valid, broken])
+    for name in (sha(valid)[:10], sha(broken)[:10]):
+        shown = office.type("dead", "show", name, "--json").out
+        assert json.loads(shown)["sha256"].startswith(name)
+        assert "hush" not in shown
+        assert "pw@" not in shown
+
+
+def test_dead_messages_with_one_id_are_told_apart_by_digest(office, broker_url):
+    first, second = message("twin", "a"), message("twin", "b")
+    bury(broker_url, [first, second], message_id=None)
+    answer = office.type("dead", "show", "twin")
+    assert answer.code == 1
+    assert sha(first)[:12] in answer.err
+    assert office.type("dead", "show", sha(second)[:12]).code == 0
+
+
+def test_a_replayed_refusal_goes_out_as_it_came(office, broker_url):
+    bury(broker_url, [GARBAGE])
+    refuse(office, GARBAGE, "not JSON")
+    assert office.type("dead", "replay", sha(GARBAGE)[:12]).code == 0
+    properties, body = arrived(broker_url, "media.cpu.low")
+    assert (body, properties.message_id) == (GARBAGE, "by-message")
+    wait_for_dead(broker_url, 0)
+
+
+def test_all_are_replayed_but_for_a_job_that_is_done(office, broker_url):
+    body = office.completed("done")
+    bury(broker_url, [body], message_id="done")
+    buried(office, broker_url, "mine")
+    bury(broker_url, [GARBAGE])
+    answer = office.type("dead", "replay", "--all", "--json")
+    assert answer.code == 1
+    assert json.loads(answer.out)["replayed"] == 2
+    assert "done is completed" in answer.err
+    wait_for_dead(broker_url, 1)
+    assert waiting(broker_url, "media.cpu.low") == 2
+    assert office.record("mine").state == "queued"
+
+
+def test_purging_deletes_what_was_named_and_no_more(office, broker_url):
+    bury(broker_url, [GARBAGE, b"more"])
+    refuse(office, GARBAGE, "not JSON")
+    assert office.type("dead", "purge", sha(GARBAGE)[:12], "--yes").out == "1 dead message deleted\n"
+    wait_for_dead(broker_url, 1)
+    assert office.ask(lambda rows: rows.refusals()) == []
+    assert json.loads(office.type("dead", "purge", "-y", "--json").out) == {"purged": 1}
+    wait_for_dead(broker_url, 0)
+
+
+def test_a_killed_looker_loses_no_dead_message(office, broker_url):
+    bury(broker_url, [GARBAGE])
+    code = (
+        "import time; from worker.adapters.publisher import Publisher; import os\n"
+        "broker = Publisher(os.environ['WORKER_BROKER_URL']).__enter__()\n"
+        "print(len(list(broker.dead_letters())), flush=True); time.sleep(60)"
+    )
+    looker = subprocess.Popen([sys.executable, "-c", code], env=office.environment(), stdout=subprocess.PIPE)
+    assert looker.stdout.readline() == b"1\n"
+    assert waiting(broker_url, DEAD_QUEUE) == 0
+    looker.kill()
+    looker.wait()
+    looker.stdout.close()
+    wait_for_dead(broker_url, 1)
+
+
+# ---------------------------------------------------------------- doctor
+
+
+def test_the_doctor_finds_what_is_well_and_what_is_not(office, broker_url, monkeypatch):
+    document = json.loads(office.type("doctor", "--json").out)
+    found = {check["name"]: check for check in document["checks"]}
+    assert {"settings", "database", "broker", "storage", "scratch", "ffmpeg", "ffprobe", "gource"} <= set(found)
+    assert {found[name]["status"] for name in ("settings", "database", "broker", "scratch")} == {"ok"}
+    assert found["ffmpeg"]["fact"].startswith(shutil.which("ffmpeg") + ": ffmpeg version ")
+    monkeypatch.setenv("WORKER_RETRY_DELAYS", "7,8")
+    monkeypatch.setenv("WORKER_FFMPEG", str(office.folder / "none"))
+    monkeypatch.setenv("WORKER_SCRATCH_FREE_BYTES", str(1 << 60))
+    answer = office.type("doctor", "--json")
+    assert (answer.code, answer.err) == (1, "")
+    found = {check["name"]: check for check in json.loads(answer.out)["checks"]}
+    assert "media.retry.7s is missing" in found["broker"]["fact"]
+    assert found["broker"]["advice"] == "run `python -m infra provision`"
+    assert {found[name]["status"] for name in ("broker", "ffmpeg", "scratch")} == {"error"}
+
+
+def test_the_doctor_ends_soon_where_nothing_answers(desk):
+    started = time.monotonic()
+    answer = desk.type("doctor")
+    assert answer.code == 1
+    assert "Connection refused" in answer.out
+    assert time.monotonic() - started < 30

@@ -1,0 +1,355 @@
+"""What a plug-in's tests need: `check_task`, the conformance test of every task, and `TaskBench`, which runs one.
+
+The bench keeps the promises of `worker.TaskContext` in a folder: relative names are workspace files,
+`nas://` and absolute paths lie under the bench's root, nothing outside changes before `publish`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import re
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import BaseModel, ValidationError
+
+from worker.core.command import Reason
+from worker.core.errors import (
+    InvalidJob,
+    LeveretError,
+    Problem,
+    RefusedPath,
+    SourceMissing,
+    TimedOut,
+    ToolMissing,
+    ToolStalled,
+)
+from worker.core.job import Job, TaskSpec
+from worker.core.location import External, Location, Relative, parse_location
+from worker.core.wire import nearest
+from worker.media.capabilities import Capabilities
+from worker.media.probe import media_info, probe_command
+from worker.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from worker.core.command import Exit, Pipeline
+    from worker.core.media_info import MediaInfo
+    from worker.core.ports import Runner
+    from worker.core.task import Task
+
+STALL_SECONDS: Final = 60.0
+_MODULE: Final = re.compile(r"^[a-z][a-z0-9_-]{0,63}$")
+_CAPABILITY: Final = re.compile(r"^[a-z][a-z0-9_-]*:[^\s:]+$")
+_STEP: Final = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
+
+
+def make_job(*tasks: tuple[str, Mapping[str, Any]], job_id: str = "job-1", **fields: Any) -> Job:
+    """Return a job of `tasks`, each a module's name and its data."""
+    specs = tuple(TaskSpec(module, data, f"tasks[{index}].data") for index, (module, data) in enumerate(tasks))
+    return Job(job_id, fields.pop("title", "a job"), specs, fields.pop("dialect", "canonical"), **fields)
+
+
+def check_task(task: Task[Any], example: Mapping[str, Any]) -> None:
+    """Return when `task` keeps the plug-in API's rules with the data `example`; AssertionError tells what it breaks."""
+    kind = type(task)
+    _require(bool(_MODULE.match(getattr(task, "module", ""))), f"{kind.__name__}.module is no plain lower-case name")
+    _require(task.weight > 0, f"{task.module}: weight must be above 0")
+    for name in ("prepare", "run", "cleanup"):
+        _require(inspect.iscoroutinefunction(getattr(task, name)), f"{task.module}: {name} must be async")
+    _check_model(task, example)
+    try:
+        _, params = Registry({task.module: task}).parse(TaskSpec(task.module, example, ""))
+    except InvalidJob as error:
+        raise AssertionError(f"{task.module}: the example itself is refused: {error}") from error
+    document = params.model_dump(by_alias=True, mode="json")
+    files = task.files(params)
+    for use in (*files.reads, *files.writes, *files.removes):
+        _require(bool(use.location), f"{task.module}: files() names an empty location at {use.path}")
+        found = _at(document, use.path)
+        _require(found is not None, f"{task.module}: files() says {use.path}, and the data has no such place")
+    for name in task.requires(params):
+        _require(bool(_CAPABILITY.match(name)), f"{task.module}: requires() says {name!r}, not kind:name")
+
+
+def _check_model(task: Task[Any], example: Mapping[str, Any]) -> None:
+    model = task.params
+    _require(issubclass(model, BaseModel), f"{task.module}: params is no pydantic model")
+    _require(model.model_config.get("extra") == "forbid", f"{task.module}: params must forbid extra fields")
+    json.dumps(model.model_json_schema())
+    for key in example:
+        for odd in (None, True, -1, 1e300, "", "..", [], [None], {}, {"": None}):
+            with suppress(ValidationError):  # whatever a publisher writes is accepted or refused, never a crash
+                model.model_validate({**example, key: odd})
+
+
+def _require(condition: bool, message: str) -> None:  # noqa: FBT001 - as assert takes it
+    if not condition:
+        raise AssertionError(message)
+
+
+def _at(document: Any, path: str) -> Any:
+    """Return what stands at `sources[0].filename` in `document`; None for nothing."""
+    for name, index in _STEP.findall(path):
+        try:
+            document = document[int(index)] if index else document[name]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return document
+
+
+@dataclass(slots=True)
+class StagedFile:
+    """An output of a bench's tasks: its local path, and what the task said of it."""
+
+    path: Path
+    role: str = "file"
+    media_type: str | None = None
+    immutable: bool = False
+    duration: float | None = None
+
+
+@dataclass(slots=True)
+class Report:
+    """One report of progress."""
+
+    fraction: float | None
+    fps: float | None = None
+    speed: float | None = None
+
+
+@dataclass(slots=True)
+class BenchResult:
+    """What the tasks of a bench have done so far. `outputs` are by location as tasks wrote it."""
+
+    outputs: dict[str, StagedFile] = field(default_factory=dict)
+    facts: dict[str, object] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    reports: list[Report] = field(default_factory=list)
+    deletions: list[str] = field(default_factory=list)
+    manifest: str | None = None
+    thumbnail: str | None = None
+    pipelines: list[Pipeline] = field(default_factory=list)
+
+
+class TaskBench:
+    """A TaskContext in `folder`: run a task on it, look at what it staged. Several runs are one job.
+
+    `runner` starts the programs; `tools` says where they are, by default on PATH; `capabilities` what the host has
+    proved, by default a format is its first software encoder. Files under `root`
+    (`folder`/root) are `nas://name`, or their absolute path.
+    """
+
+    job_id = "bench"
+    attempt_folder = "e1"
+
+    def __init__(
+        self,
+        folder: Path,
+        runner: Runner,
+        *,
+        tools: Mapping[str, str] | None = None,
+        option_sets: Mapping[str, Mapping[str, Any]] | None = None,
+        capabilities: Capabilities | None = None,
+        stall_seconds: float = STALL_SECONDS,
+    ) -> None:
+        self.root = folder / "root"
+        self.root.mkdir(parents=True, exist_ok=True)
+        self.result = BenchResult()
+        self._folder, self._runner, self._stall = folder / "work", runner, stall_seconds
+        self._capabilities = capabilities or Capabilities()
+        self._tools, self._option_sets = tools, dict(option_sets or {})
+        self._staged: dict[Location, str] = {}
+
+    async def run_task(self, task: Task[Any], data: Mapping[str, Any]) -> BenchResult:
+        """Return what has been done once `task` ran with `data`; raises what it raises, as a job would."""
+        _, params = Registry({task.module: task}).parse(TaskSpec(task.module, data, ""))
+        params = await task.prepare(params, self)
+        task.files(params)
+        try:
+            await task.run(params, self)
+        finally:
+            await task.cleanup(params, self)
+        return self.result
+
+    # --------------------------------------------------------------------- Lookup
+
+    async def option_set(self, module: str, name: str) -> Mapping[str, Any]:
+        """Return an option set; InvalidJob names the nearest ones when there is none."""
+        if name not in self._option_sets:
+            hint = nearest(name, self._option_sets)
+            raise InvalidJob([Problem("", f"there is no option set {name[:100]!r} for {module}{hint}")])
+        return self._option_sets[name]
+
+    def tool(self, name: str) -> str:
+        """Return the path of a program; ToolMissing when there is none."""
+        path = shutil.which(name) if self._tools is None else self._tools.get(name)
+        if path is None:
+            raise ToolMissing(f"{name} is not installed here")
+        return path
+
+    def encoder(self, name: str, *, hw_fallback: bool = False) -> str:
+        """Return the best encoder for `name`, an encoder or a format; CannotServe when there is none."""
+        return self._capabilities.choices(name, hw_fallback=hw_fallback)[0]
+
+    def encoders(self, name: str, *, hw_fallback: bool = False) -> tuple[str, ...]:
+        """Return every encoder for `name`, the best first; CannotServe when there is none."""
+        return self._capabilities.choices(name, hw_fallback=hw_fallback)
+
+    async def run(
+        self,
+        pipeline: Pipeline,
+        on_line: Callable[[str], None] | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> tuple[Exit, ...]:
+        """Return how every stage ended; a tool that had to be stopped is an error."""
+        self.result.pipelines.append(pipeline)
+        exits = await self._runner.run(pipeline, on_line, timeout=timeout, stall=self._stall, label=self.job_id)
+        for one in exits:
+            if one.reason is Reason.STALLED:
+                raise ToolStalled(str(one))
+            if one.reason is Reason.TIMED_OUT:
+                raise TimedOut(str(one))
+        return exits
+
+    # --------------------------------------------------------------------- files
+
+    def _locate(self, text: str) -> Location:
+        location = parse_location(text)
+        if isinstance(location, External):
+            if location.scheme not in {"file", "nas"}:
+                raise RefusedPath(f"{text}: a bench has no {location.scheme} storage")
+            inside = f"{self.root}/"
+            if location.scheme == "nas":
+                return External("file", "", f"{self.root}{location.path}")
+            if not location.path.startswith(inside):
+                raise RefusedPath(f"{text} lies outside {self.root}")
+        return location
+
+    async def input(self, location: str) -> Path:
+        """Return the local path of a file to read."""
+        place = self._locate(location)
+        if place in self._staged:
+            return self.result.outputs[self._staged[place]].path
+        if isinstance(place, Relative):
+            raise InvalidJob([Problem("", f"{location!r} is made by no earlier task")])
+        path = self.root / place.path.removeprefix(f"{self.root}/")
+        if not await asyncio.to_thread(path.is_file):
+            raise SourceMissing(f"{location} does not exist")
+        return path
+
+    async def available(self, location: str) -> bool:
+        """Return whether a file is staged, or stands outside."""
+        try:
+            await self.input(location)
+        except (SourceMissing, InvalidJob):
+            return False
+        return True
+
+    def output(
+        self,
+        location: str,
+        *,
+        role: str = "file",
+        media_type: str | None = None,
+        immutable: bool = False,
+        duration: float | None = None,
+    ) -> Path:
+        """Return the local path for an output, the same one for the same location."""
+        place = self._locate(location)
+        known = self._staged.get(place)
+        if known is not None:
+            path = self.result.outputs[known].path
+        elif isinstance(place, Relative):
+            path = self._folder / "files" / place.path
+        else:
+            path = self._folder / "outside" / str(len(self._staged)) / place.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.adopt(path, location, role=role, media_type=media_type, immutable=immutable, duration=duration)
+        return path
+
+    def adopt(
+        self,
+        path: Path,
+        location: str,
+        *,
+        role: str = "file",
+        media_type: str | None = None,
+        immutable: bool = False,
+        duration: float | None = None,
+    ) -> None:
+        """Stage a file that a tool wrote elsewhere in scratch."""
+        self.withdraw(location)
+        self._staged[self._locate(location)] = location
+        self.result.outputs[location] = StagedFile(path, role, media_type, immutable, duration)
+        if location in self.result.deletions:
+            self.result.deletions.remove(location)
+
+    def scratch(self, name: str) -> Path:
+        """Return a path that is never published."""
+        path = self._folder / "scratch" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def exists(self, location: str) -> bool:
+        """Return whether `location` is staged."""
+        return self._locate(location) in self._staged
+
+    def retarget(self, location: str, target: str) -> None:
+        """Publish a staged file at `target` instead."""
+        known = self._staged.pop(self._locate(location))
+        staged = self.result.outputs.pop(known)
+        self.adopt(staged.path, target, role=staged.role, immutable=staged.immutable, duration=staged.duration)
+
+    def withdraw(self, location: str) -> bool:
+        """Forget a staged file; return whether there was one."""
+        known = self._staged.pop(self._locate(location), None)
+        if known is not None:
+            del self.result.outputs[known]
+        return known is not None
+
+    def delete_after(self, location: str) -> None:
+        """Note an external file for deletion."""
+        if isinstance(self._locate(location), External) and location not in self.result.deletions:
+            self.result.deletions.append(location)
+
+    # --------------------------------------------------------------------- telling
+
+    async def probe(self, path: Path) -> MediaInfo:
+        """Return what a media file is; BadInput when it is none."""
+        (answer,) = await self._runner.run(probe_command(self.tool("ffprobe"), path), timeout=30)
+        return media_info(answer, path.name)
+
+    def report(self, fraction: float | None, *, fps: float | None = None, speed: float | None = None) -> None:
+        """Note progress."""
+        self.result.reports.append(Report(fraction, fps, speed))
+
+    def note(self, key: str, value: object) -> None:
+        """Note a fact; it must be JSON."""
+        json.dumps(value)
+        self.result.facts[key] = value
+
+    def warn(self, message: str) -> None:
+        """Note a warning."""
+        self.result.warnings.append(message)
+
+    def set_urls(self, *, manifest: str | None = None, thumbnail: str | None = None) -> None:
+        """Note which outputs the record's URLs mean."""
+        self.result.manifest = manifest or self.result.manifest
+        self.result.thumbnail = thumbnail or self.result.thumbnail
+
+
+async def refusal(bench: TaskBench, task: Task[Any], data: Mapping[str, Any]) -> LeveretError:
+    """Return the error that ends `task` with `data`; AssertionError when it does not fail."""
+    try:
+        await bench.run_task(task, data)
+    except LeveretError as error:
+        return error
+    raise AssertionError(f"{task.module} ran through with {sorted(data)}")
