@@ -31,6 +31,7 @@ from worker.core.errors import (
 from worker.core.job import Job, TaskSpec
 from worker.core.location import External, Location, Relative, parse_location
 from worker.core.wire import nearest
+from worker.media.capabilities import Capabilities
 from worker.media.probe import media_info, probe_command
 from worker.registry import Registry
 
@@ -140,7 +141,8 @@ class BenchResult:
 class TaskBench:
     """A TaskContext in `folder`: run a task on it, look at what it staged. Several runs are one job.
 
-    `runner` starts the programs; `tools` says where they are, by default on PATH. Files under `root`
+    `runner` starts the programs; `tools` says where they are, by default on PATH; `capabilities` what the host has
+    proved, by default a format is its first software encoder. Files under `root`
     (`folder`/root) are `nas://name`, or their absolute path.
     """
 
@@ -154,12 +156,14 @@ class TaskBench:
         *,
         tools: Mapping[str, str] | None = None,
         option_sets: Mapping[str, Mapping[str, Any]] | None = None,
+        capabilities: Capabilities | None = None,
         stall_seconds: float = STALL_SECONDS,
     ) -> None:
         self.root = folder / "root"
         self.root.mkdir(parents=True, exist_ok=True)
         self.result = BenchResult()
         self._folder, self._runner, self._stall = folder / "work", runner, stall_seconds
+        self._capabilities = capabilities or Capabilities()
         self._tools, self._option_sets = tools, dict(option_sets or {})
         self._staged: dict[Location, str] = {}
 
@@ -189,6 +193,14 @@ class TaskBench:
         if path is None:
             raise ToolMissing(f"{name} is not installed here")
         return path
+
+    def encoder(self, name: str, *, hw_fallback: bool = False) -> str:
+        """Return the best encoder for `name`, an encoder or a format; CannotServe when there is none."""
+        return self._capabilities.choices(name, hw_fallback=hw_fallback)[0]
+
+    def encoders(self, name: str, *, hw_fallback: bool = False) -> tuple[str, ...]:
+        """Return every encoder for `name`, the best first; CannotServe when there is none."""
+        return self._capabilities.choices(name, hw_fallback=hw_fallback)
 
     async def run(
         self,
