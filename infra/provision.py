@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from infra.broker import declare
 from infra.bucket import ensure_bucket
-from infra.migrations import MigrationFailed, head, upgrade
-from worker.core.errors import DatabaseUnavailable
+from infra.migrations import head, upgrade
 from worker.core.redaction import redact
 from worker.core.routing import topology
 
@@ -26,8 +25,5 @@ def provision(settings: ProvisionSettings) -> Iterator[str]:
 
 
 def _migrate(database_url: str) -> str:
-    try:
-        upgrade(database_url)
-    except MigrationFailed as error:
-        raise DatabaseUnavailable(str(error)) from error
+    upgrade(database_url)
     return f"database {redact(database_url)}: at revision {head()}"

@@ -296,6 +296,9 @@ async def run_worker(settings: Settings, *, drain: bool = False, only: tuple[str
     logs.configure(settings.log_level, settings.log_format)
     refuse_shared_sqlite(settings)
     served = only or lanes(settings)
+    if "storage_url" not in settings.model_fields_set:
+        # Only our own default is made: a stated folder that is missing may be a mount that is away.
+        Path(settings.storage_url.removeprefix("file://")).mkdir(parents=True, exist_ok=True)
     async with assembled(settings, drain=drain, served=served) as worker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):

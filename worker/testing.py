@@ -199,7 +199,7 @@ class TaskBench:
     ) -> tuple[Exit, ...]:
         """Return how every stage ended; a tool that had to be stopped is an error."""
         self.result.pipelines.append(pipeline)
-        exits = await self._runner.run(pipeline, on_line, timeout=timeout, stall=self._stall, label=self.job_id)
+        exits = await self._runner.run(pipeline, on_line, timeout=timeout, stall=self._stall, label=str(self._folder))
         for one in exits:
             if one.reason is Reason.STALLED:
                 raise ToolStalled(str(one))
@@ -300,6 +300,12 @@ class TaskBench:
     def exists(self, location: str) -> bool:
         """Return whether `location` is staged."""
         return self._locate(location) in self._staged
+
+    def retarget(self, location: str, target: str) -> None:
+        """Publish a staged file at `target` instead."""
+        known = self._staged.pop(self._locate(location))
+        staged = self.result.outputs.pop(known)
+        self.adopt(staged.path, target, role=staged.role, immutable=staged.immutable, duration=staged.duration)
 
     def withdraw(self, location: str) -> bool:
         """Forget a staged file; return whether there was one."""

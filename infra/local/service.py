@@ -20,6 +20,8 @@ class Launch:
 
     folder: Path
     record: Record
+    save: Callable[[], None]
+    """Writes the record down, so that a start that is cut short can still be ended."""
     children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def spawn(
@@ -43,6 +45,7 @@ class Launch:
         if identity is None:
             raise self.failure(part, f"ended at once with exit code {child.wait()}")
         self.record.processes[part] = identity
+        self.save()
 
     def wait(self, part: str, ready: Callable[[], bool], seconds: float) -> None:
         """Returns once `ready()`; raises ServiceError with the log's last words if the part ends or lags."""

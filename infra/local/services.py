@@ -139,9 +139,10 @@ class LocalServices:
             record.options["rabbitmq_config"] = self._rabbitmq_config
         folder = self.folder / service.name
         folder.mkdir(mode=0o700, exist_ok=True)
-        launch = Launch(folder, record)
+        launch = Launch(folder, record, save=lambda: self._state.write(records))
         try:
             service.start(launch)
+            record.ready = True
         except BaseException:
             # Ctrl-C too: nothing that no state file knows may stay behind.
             self._end_record(service.name, record, orderly=False)
@@ -174,6 +175,7 @@ class LocalServices:
 
     def _end_record(self, name: str, record: Record, *, orderly: bool) -> None:
         service = SERVICES[name]
+        record.ready = False
         for part in reversed(service.parts):
             identity = record.processes.pop(part, None)
             if identity is None:
@@ -198,4 +200,4 @@ def _service(name: str) -> Service:
 
 
 def _runs(record: Record) -> bool:
-    return bool(record.processes) and all(identity.is_alive() for identity in record.processes.values())
+    return record.ready and all(identity.is_alive() for identity in record.processes.values())

@@ -21,6 +21,8 @@ class Record:
     secrets: dict[str, str] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     processes: dict[str, Identity] = field(default_factory=dict)
+    ready: bool = False
+    """Whether a start came to its end: a half-started service is started anew."""
 
     def secret(self, name: str, length_bytes: int = 18) -> str:
         """The secret of this name, made at the first request; letters and digits only."""
@@ -32,6 +34,7 @@ class Record:
             "ports": self.ports,
             "secrets": self.secrets,
             "options": self.options,
+            "ready": self.ready,
             "processes": {name: identity.to_json() for name, identity in self.processes.items()},
         }
 
@@ -85,5 +88,6 @@ def _record(entry: dict[str, Any]) -> Record:
         ports={name: int(port) for name, port in entry["ports"].items()},
         secrets=dict(entry["secrets"]),
         options=dict(entry["options"]),
+        ready=bool(entry["ready"]),
         processes={name: Identity.from_json(value) for name, value in entry["processes"].items()},
     )

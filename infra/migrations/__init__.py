@@ -6,6 +6,8 @@ the worker's code, which moves on while they must stay as they are.
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -88,7 +90,8 @@ def _is_sqlite(url: URL) -> bool:
 
 def _engine(url: URL) -> Engine:
     if not _is_sqlite(url):
-        return create_engine(url, connect_args={"connect_timeout": 5}, hide_parameters=True)
+        limits = {"connect_timeout": 5, "options": f"-c lock_timeout={_SECONDS}s"}
+        return create_engine(url, connect_args=limits, hide_parameters=True)
     if url.database:
         Path(url.database).absolute().parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(url, connect_args={"timeout": _SECONDS})
@@ -100,8 +103,18 @@ def _engine(url: URL) -> Engine:
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     # Python's driver would commit before each DDL statement.
     connection.isolation_level = None
-    # Kept in the file: every later connection finds it.
-    connection.execute("PRAGMA journal_mode=WAL")
+    end = time.monotonic() + _SECONDS
+    while True:
+        try:
+            # Kept in the file: every later connection finds it.
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            # The switch does not wait for another connection that makes it, whatever the busy time-out.
+            if "locked" not in str(error) or time.monotonic() > end:
+                raise
+            time.sleep(0.02)
+        else:
+            return
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -148,8 +148,7 @@ async def test_a_source_that_shrank_is_never_published(bench, make):
         with pytest.raises(VerificationFailed, match=r"10 bytes"):
             await publish(bench.storage, [artifact])
         await bench.storage.discard([artifact])
-    assert "e1/a.m4s" not in bench.names()
-    assert not any(".leveret" in name for name in bench.names())
+    assert bench.names() == set()
 
 
 async def test_a_staged_file_that_is_gone_is_told(bench, make):

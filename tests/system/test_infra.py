@@ -8,6 +8,7 @@ import shlex
 import socket
 import subprocess
 import sys
+import time
 from base64 import b64encode
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -281,6 +282,32 @@ def test_a_broker_that_cannot_start_is_told_in_one_line_with_its_last_words(tmp_
     # epmd, which had started, went down with it.
     with pytest.raises(ConnectionRefusedError), socket.socket() as client:
         client.connect(("127.0.0.1", services.status()[0].ports["epmd"]))
+
+
+def test_a_start_that_was_cut_short_leaves_nothing_that_down_cannot_end(tmp_path):
+    folder = tmp_path / "state"
+    command = (sys.executable, "-m", "infra", "--state", str(folder), "up")
+    services = LocalServices(folder)
+    try:
+        with subprocess.Popen(command, cwd=tmp_path, env=CLEAN | {"PYTHONPATH": str(ROOT)}) as start:
+            deadline = time.monotonic() + 30
+            while not (told := started(folder)) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            start.kill()
+        node = Identity.from_json(told["rabbitmq"])
+        assert node.is_alive()
+        assert not services.status()[0].running
+    finally:
+        services.down(purge=True)
+    assert not node.is_alive()
+
+
+def started(folder):
+    """The processes of a broker that was spawned; empty before that."""
+    with contextlib.suppress(FileNotFoundError, KeyError):
+        told = json.loads((folder / "state.json").read_text())["services"]["rabbitmq"]["processes"]
+        return told if "rabbitmq" in told else {}
+    return {}
 
 
 def test_a_given_port_is_used_or_refused(tmp_path):

@@ -22,6 +22,7 @@ from worker.adapters.s3_roots import (
     hidden_place,
     is_left_over,
     require_size,
+    require_whole,
 )
 from worker.adapters.threads import Stop, in_thread
 from worker.core.errors import Misconfigured, SourceMissing, StorageUnavailable
@@ -153,18 +154,11 @@ class S3Storage:
             if standing.get(place, -1) != artifact.bytes or not self._is_same(place, artifact)
         ]
         with create_transfer_manager(self._client, self._transfer) as manager:
-            uploads: list[tuple[External, TransferFuture]] = []
-            try:
-                for place in missing:
-                    stop.check()
-                    uploads.append((place, self._upload(manager, place, wanted[place], stop)))
-                for place, future in uploads:
-                    with s3_errors(place):
-                        future.result()
-            except BaseException:
-                for _, future in uploads:
-                    future.cancel()
-                raise
+            uploads = [(place, self._upload(manager, place, wanted[place], stop)) for place in missing]
+            # An error that leaves this block cancels the other uploads, and aborts their parts.
+            for place, future in uploads:
+                with s3_errors(place):
+                    future.result()
         stands = self._listed(missing, stop)
         for place in missing:
             require_size(place, stands.get(place), wanted[place].bytes)
@@ -178,6 +172,7 @@ class S3Storage:
 
     def _upload(self, manager: TransferManager, place: External, artifact: Artifact, stop: Stop) -> TransferFuture:
         with s3_errors(place):
+            require_whole(artifact, artifact.path.stat().st_size)
             future = manager.upload(str(artifact.path), place.host, place.key, extra_args=headers_of(artifact))
         stop.then(future.cancel)
         return future

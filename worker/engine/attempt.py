@@ -30,7 +30,7 @@ from worker.engine.progress import ProgressMeter
 from worker.engine.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from worker.core.attempt import Attempt, Progress
     from worker.core.ports import Kept, Repository, Runner
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from worker.registry import Registry
 
 REPORT_SECONDS: Final = 1.0
+KEEPING: Final = (StorageUnavailable, DiskFull, MountMissing)
+"""What a publish may fail with and leave the encoded files worth keeping."""
 KEEP_SECONDS: Final = 6 * 3600.0
 
 log = structlog.get_logger(__name__)
@@ -76,6 +78,7 @@ class AttemptRun:
         self._attempt = attempt
         self._lease = lease
         self._started = time.monotonic()
+        self._revealing = False
 
     async def execute(self) -> None:
         """Bring the job from claimed to recorded. Raises whatever ended it; scratch is gone or kept when it does."""
@@ -88,7 +91,7 @@ class AttemptRun:
                 result = self._reused(kept, folder) or await self._produce(folder)
                 try:
                     await self._publish_and_record(result)
-                except (StorageUnavailable, DiskFull, MountMissing):
+                except KEEPING:
                     keep = await self._keep(folder, result)
                     raise
             finally:
@@ -210,9 +213,8 @@ class AttemptRun:
             await bench.on_step("announced")
             try:
                 await bench.storages.publish(result.artifacts, self._confirm)
-            except BaseException:
-                # Whatever ended it, what no reader can see must not stay; a kill leaves it to the next attempt.
-                await self._discard(result)
+            except BaseException as error:
+                await self._discard(result, error)
                 raise
             await bench.on_step("published")
         orphans = await self._record(result)
@@ -222,6 +224,7 @@ class AttemptRun:
 
     async def _confirm(self) -> None:
         await self._lease.confirm()
+        self._revealing = True
         await self._bench.on_step("revealing")
 
     async def _record(self, result: Result) -> tuple[str, ...]:
@@ -235,19 +238,21 @@ class AttemptRun:
                 log.warning("record_waits_for_database", job_id=self._attempt.job.job_id, error=str(error))
             await asyncio.sleep(0.5)
 
-    async def _discard(self, result: Result) -> None:
-        """Remove what was staged; a storage that is away keeps it until the next attempt completes."""
+    async def _discard(self, result: Result, error: BaseException) -> None:
+        """Remove what was staged and no reader can see; a kill, or a storage that is away, leaves it to others.
+
+        The attempt's own folder stays when a manifest may point into it already, and when the next attempt
+        here goes on with the same files; whoever ends the job removes what is not part of its result.
+        """
+        stays = self._revealing or isinstance(error, KEEPING)
+        staged = [artifact for artifact in result.artifacts if not (stays and artifact.immutable)]
         with contextlib.suppress(LeveretError):
-            await asyncio.shield(self._bench.storages.discard(result.artifacts))
+            await asyncio.shield(self._bench.storages.discard(staged))
 
     async def _tidy(self, deletions: tuple[str, ...], orphans: tuple[str, ...]) -> None:
         """Delete what the job asked to delete, and the immutable files of earlier attempts."""
-        job_id = self._attempt.job.job_id
-        await tidy(self._bench, job_id, deletions)
-        for uri in orphans:
-            if _is_of_an_attempt(uri):
-                with contextlib.suppress(LeveretError):
-                    await self._bench.storages.delete(uri)
+        await tidy(self._bench, self._attempt.job.job_id, deletions)
+        await remove_orphans(self._bench, orphans)
 
     # ------------------------------------------------------------------ files kept for an upload retry
 
@@ -293,6 +298,14 @@ async def tidy(bench: Bench, job_id: str, deletions: tuple[str, ...]) -> None:
         await bench.repository.deleted(job_id)
     except LeveretError as error:
         log.warning("deletions_pending", job_id=job_id, error=str(error))
+
+
+async def remove_orphans(bench: Bench, uris: Iterable[str]) -> None:
+    """Delete those of `uris` that lie in some attempt's own folder: nothing points at them any more."""
+    for uri in uris:
+        if _is_of_an_attempt(uri):
+            with contextlib.suppress(LeveretError):
+                await bench.storages.delete(uri)
 
 
 def _is_of_an_attempt(uri: str) -> bool:

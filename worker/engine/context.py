@@ -11,7 +11,7 @@ from worker.core.command import Reason
 from worker.core.errors import InvalidJob, Problem, TimedOut, ToolMissing, ToolStalled
 from worker.core.redaction import redact
 from worker.core.wire import nearest
-from worker.media.probe import classify_probe, parse_probe, probe_command
+from worker.media.probe import media_info, probe_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -113,10 +113,8 @@ class EngineContext(ToolLookup):
 
     async def probe(self, path: Path) -> MediaInfo:
         """Return what a media file is; BadInput when it is none."""
-        (probed,) = await self._runner.run(probe_command(self.tool("ffprobe"), path), timeout=QUESTION_SECONDS)
-        if not probed.ok:
-            raise classify_probe(probed, path.name)
-        return parse_probe(probed.output)
+        (answer,) = await self._runner.run(probe_command(self.tool("ffprobe"), path), timeout=QUESTION_SECONDS)
+        return media_info(answer, path.name)
 
     def report(self, fraction: float | None, *, fps: float | None = None, speed: float | None = None) -> None:
         """Tell how much of this task is done."""

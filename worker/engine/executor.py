@@ -35,7 +35,7 @@ from worker.core.routing import (
     lane_of,
     route_of,
 )
-from worker.engine.attempt import AttemptRun, tidy
+from worker.engine.attempt import AttemptRun, remove_orphans, tidy
 from worker.engine.lease import Lease
 from worker.engine.plan import parse, requirements
 
@@ -283,6 +283,8 @@ class Executor:
             log.warning("lease_lost", error=str(lost))
             return replace(base, outcome=Defer(str(lost)), error=lost)
         ended = isinstance(verdict, Dead | Cancelled)
+        if ended:
+            await remove_orphans(self._bench, await self._persist(lambda: repository.planned(job.job_id)))
         return replace(base, outcome=verdict, error=error, ended=ended)
 
     async def _persist(self, statement: Callable[[], Awaitable[T]]) -> T:

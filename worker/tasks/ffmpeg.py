@@ -8,10 +8,10 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from worker.core.command import Pipeline
-from worker.core.errors import BadInput, InvalidJob, Problem, SourceMissing, ToolFailed, VerificationFailed
+from worker.core.errors import BadInput, InvalidJob, Problem, SourceMissing, ToolFailed, ToolMissing, VerificationFailed
 from worker.core.task import Files, FileUse, Lookup, Task, TaskContext
 from worker.core.wire import nearest
-from worker.media.failure import classify, damage, failed
+from worker.media.failure import classify, damage, failed, ignored
 from worker.media.ffmpeg import FfmpegParams, OutputMap, ffmpeg_command, merged
 from worker.media.ffmpeg_options import (
     Encoder,
@@ -134,7 +134,10 @@ class FfmpegTask(Task[FfmpegParams]):
     async def run(self, params: FfmpegParams, context: TaskContext) -> None:
         """Probe the sources, run ffmpeg, prove the output."""
         sources, infos = await _sources(params.sources, context)
-        promised = promise(params, infos, await self._listed(context))
+        encoders = await self._listed(context)
+        if lacking := [item.codec for item in params.output_maps if item.codec not in {*encoders, *NO_ENCODER, None}]:
+            raise ToolMissing(f"this worker's ffmpeg has no encoder {lacking[0]}")
+        promised = promise(params, infos, encoders)
         output = context.output(params.output_file)
         frames = await _encode(params, context, sources, output, promised)
         info = await _probed(output, params.output_file, context)
@@ -184,6 +187,8 @@ async def _encode(
         raise classify(bad)
     if complaint := damage(exits[-1].tail):
         raise BadInput(f"a source is damaged or cut short: {complaint}")
+    for line in ignored(exits[-1].tail):
+        context.warn(f"ffmpeg did not take an option: {line}")
     return meter.step.frame
 
 
