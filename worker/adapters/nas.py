@@ -84,6 +84,21 @@ class NasStorage:
                     return Stat(found.st_size, media_type_of(spot.name))
         return None
 
+    async def listing(self, place: External) -> tuple[str, ...]:
+        """Return the names of the files in a folder; links, folders and our own hidden files are left out."""
+        return await in_thread(lambda _: self._listing(place))
+
+    def _listing(self, place: External) -> tuple[str, ...]:
+        spot = self._roots.spot(place.joined("any"))
+        with nas_errors(place):
+            self._roots.require_mounted(spot.root)
+            try:
+                with files.opened_folder(spot.root, spot.folders) as folder:
+                    found = files.regular_names(folder)
+            except FileNotFoundError as error:
+                raise SourceMissing(f"the folder {place} does not exist") from error
+        return tuple(sorted(name for name in found if not name.startswith(HIDDEN)))
+
     async def fetch(self, place: External, into: Path) -> Path:
         """Return the real path of the file, in place: nothing is copied. SourceMissing when it is not there.
 

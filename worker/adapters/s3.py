@@ -112,6 +112,24 @@ class S3Storage:
                 raise
         return Stat(head["ContentLength"], head.get("ContentType") or None)
 
+    async def listing(self, place: External) -> tuple[str, ...]:
+        """Return the names of the objects right under a prefix; SourceMissing when there is nothing under it."""
+        self.admit(place.joined("any"), writing=False)
+        return await in_thread(lambda _: self._listing(place))
+
+    def _listing(self, place: External) -> tuple[str, ...]:
+        prefix = place.key.rstrip("/") + "/"
+        names: list[str] = []
+        anything = False
+        with s3_errors(place):
+            pages = self._client.get_paginator("list_objects_v2")
+            for page in pages.paginate(Bucket=place.host, Prefix=prefix, Delimiter="/"):
+                anything = anything or bool(page.get("KeyCount"))
+                names += [item["Key"].removeprefix(prefix) for item in page.get("Contents", [])]
+        if not anything:
+            raise SourceMissing(f"the folder {place} does not exist")
+        return tuple(sorted(name for name in names if name))
+
     async def fetch(self, place: External, into: Path) -> Path:
         """Return `into`, a complete copy: parts in parallel, each repeated when it breaks, all of one version."""
         self.admit(place, writing=False)

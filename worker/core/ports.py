@@ -374,6 +374,10 @@ class Storage(Protocol):
         """Return what is there, or None."""
         ...
 
+    async def listing(self, place: External) -> tuple[str, ...]:
+        """Return the names of the files in a folder, sorted, without its folders; SourceMissing for none such."""
+        ...
+
     async def fetch(self, place: External, into: Path) -> Path:
         """Return a local path of the file: itself on a NAS, else a complete copy at `into`."""
         ...

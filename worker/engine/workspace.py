@@ -66,6 +66,17 @@ class Workspace:
             self._fetched[location] = await self._storages.serving(location).fetch(location, into)
         return self._fetched[location]
 
+    async def listing(self, text: str) -> tuple[str, ...]:
+        """Return the locations of the files in a folder: staged ones of the workspace, or those outside."""
+        folder = text.rstrip("/") + "/"
+        location = parse_location(folder, self._storages.path_map)
+        if isinstance(location, External):
+            self._storages.admit(location.joined("any"), writing=False)
+            names = await self._storages.serving(location).listing(location)
+            return tuple(folder + name for name in names)
+        found = [str(place) for place in self._staged if isinstance(place, Relative)]
+        return tuple(sorted(path for path in found if path.rpartition("/")[0] == location.path))
+
     async def available(self, text: str) -> bool:
         """Return whether a file is staged, or stands outside."""
         location = self._locate(text, writing=False)
