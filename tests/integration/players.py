@@ -65,7 +65,7 @@ MediaSource.prototype.addSourceBuffer = function (type) {
         seen.texts = hls.allSubtitleTracks.length;
         video.play();
       });
-      hls.on(Hls.Events.SUBTITLE_TRACKS_UPDATED, () => { hls.subtitleDisplay = true; hls.subtitleTrack = 0; });
+      video.addEventListener("playing", () => { hls.subtitleDisplay = true; hls.subtitleTrack = 0; }, {once: true});
       hls.loadSource(manifest);
       hls.attachMedia(video);
     } else {

@@ -53,7 +53,10 @@ async def test_players_reach_the_end_and_sound_begins_with_the_picture(name: str
     for player, manifest in HLS if name == "transport stream" else HLS + DASH:
         told = await asyncio.to_thread(played, player, tmp_path / "published", manifest)
         case = f"{player} with {manifest}: {told}"
-        assert (told["state"], told["errors"]) == ("ended", []), case
+        # hls.js 1.7 tells so of the first sound in MPEG-TS, whose priming lies before zero, and plays on
+        known = {"bufferAppendNoProgress"} if name == "transport stream" else set()
+        assert told["state"] == "ended", case
+        assert set(told["errors"]) <= known, case
         assert told["duration"] == pytest.approx(length, abs=0.1), case
         if MATRIX[name].get("picture") != "" and MATRIX[name].get("sounds", 1):
             assert told["audio"] == pytest.approx(told["video"], abs=0.01), case

@@ -197,8 +197,7 @@ def even_segments(duration: Fraction, segment_seconds: float) -> Fraction:
     usual = Fraction(segment_seconds).limit_denominator(1000)
     if duration < usual or not 0 < duration % usual < LEAST_SEGMENT:
         return usual
-    # a coded frame of sound may begin up to 32 ms before a border
-    return duration / (duration // usual) + Fraction(1, 20)
+    return duration / (duration // usual)
 
 
 def usual_peak(size: Size, frame_rate: Fraction) -> int:
