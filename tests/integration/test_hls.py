@@ -380,3 +380,22 @@ async def test_a_language_that_the_source_lacks_is_told(tmp_path: Path) -> None:
 async def test_decode_verification_reads_every_rendition(tmp_path: Path) -> None:
     made = await make(tmp_path, clip(tmp_path / "source.mp4"), verify="decode")
     assert sum("-f null" in argv and "180p.mp4" in argv for argv in _argvs(made)) == 1
+
+
+@pytest.mark.parametrize(
+    ("video", "audio", "codecs"),
+    [
+        ("hevc", "eac3", r"hvc1\.[^,]+,ec-3"),
+        ("av1", "opus", r"av01\.[^,]+,[oO]pus"),
+        ("vp9", "ac3", r"vp09\.[^,]+,ac-3"),
+    ],
+)
+async def test_other_codecs_are_packaged_and_named(video: str, audio: str, codecs: str, tmp_path: Path) -> None:
+    renditions = [
+        {"height": 180, "codec": video, "audio_codec": audio},
+        {"height": 90, "codec": video, "bitrate": "150k", "audio_codec": audio},
+    ]
+    made = await make(tmp_path, clip(tmp_path / "source.mkv"), renditions=renditions, segment_time=2)
+    variants = made.master().playlists
+    assert [bool(re.fullmatch(codecs, variant.stream_info.codecs)) for variant in variants] == [True, True], variants
+    assert keyframes(made.whole(variants[0].uri)) == keyframes(made.whole(variants[1].uri))
