@@ -297,6 +297,10 @@ async def run_worker(settings: Settings, *, drain: bool = False, only: tuple[str
     """Consume until SIGTERM, or with `drain` until the queues are empty."""
     logs.configure(settings.log_level, settings.log_format)
     refuse_shared_sqlite(settings)
+    if "storage_url" not in settings.model_fields_set:
+        # Only our own default is made: a stated folder that is missing may be a mount that is away.
+        default = Path(settings.storage_url.removeprefix("file://"))
+        await asyncio.to_thread(default.mkdir, parents=True, exist_ok=True)
     async with assembled(settings, drain=drain, only=only) as worker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -211,7 +211,7 @@ class TaskBench:
     ) -> tuple[Exit, ...]:
         """Return how every stage ended; a tool that had to be stopped is an error."""
         self.result.pipelines.append(pipeline)
-        exits = await self._runner.run(pipeline, on_line, timeout=timeout, stall=self._stall, label=self.job_id)
+        exits = await self._runner.run(pipeline, on_line, timeout=timeout, stall=self._stall, label=str(self._folder))
         for one in exits:
             if one.reason is Reason.STALLED:
                 raise ToolStalled(str(one))
@@ -244,6 +244,17 @@ class TaskBench:
         if not await asyncio.to_thread(path.is_file):
             raise SourceMissing(f"{location} does not exist")
         return path
+
+    async def listing(self, folder: str) -> tuple[str, ...]:
+        """Return the locations of the files in a folder."""
+        place = self._locate(folder if folder.endswith("/") else f"{folder}/")
+        if isinstance(place, Relative):
+            raise InvalidJob([Problem("", f"{folder!r} is no folder outside the workspace")])
+        path = self.root / place.path.removeprefix(f"{self.root}/")
+        if not await asyncio.to_thread(path.is_dir):
+            raise SourceMissing(f"{folder} does not exist")
+        names = sorted(entry.name for entry in await asyncio.to_thread(lambda: list(path.iterdir())) if entry.is_file())
+        return tuple(f"{folder.rstrip('/')}/{name}" for name in names)
 
     async def available(self, location: str) -> bool:
         """Return whether a file is staged, or stands outside."""

@@ -84,6 +84,17 @@ def status(folder: int, name: str) -> os.stat_result | None:
         return None
 
 
+def regular_names(folder: int) -> list[str]:
+    """Return the names of the regular files in an opened folder, without hidden ones."""
+    # The descriptor only names the folder (O_PATH); reading it takes one of its own.
+    reading = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder)
+    try:
+        with os.scandir(reading) as entries:
+            return sorted(e.name for e in entries if not e.name.startswith(".") and e.is_file(follow_symlinks=False))
+    finally:
+        os.close(reading)
+
+
 def require_regular(found: os.stat_result, place: object) -> None:
     """Return if `found` is a regular file; RefusedPath names what it is instead."""
     if not stat.S_ISREG(found.st_mode):

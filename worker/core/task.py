@@ -120,6 +120,10 @@ class TaskContext(Lookup, Protocol):
         """Publish a file that a tool wrote elsewhere in scratch, as `output` would have."""
         ...
 
+    async def listing(self, folder: str) -> tuple[str, ...]:
+        """Return the locations of the files in a folder by name, without its folders; SourceMissing for none such."""
+        ...
+
     async def available(self, location: str) -> bool:
         """Return whether a file is staged by this job, or stands outside now."""
         ...

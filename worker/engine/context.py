@@ -104,6 +104,7 @@ class EngineContext(ToolLookup):
         self.thumbnail: str | None = None
         self.input = workspace.input
         self.available = workspace.available
+        self.listing = workspace.listing
         self.output = workspace.output
         self.adopt = workspace.adopt
         self.scratch = workspace.scratch
