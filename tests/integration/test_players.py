@@ -49,8 +49,8 @@ MATRIX: dict[str, dict[str, Any]] = {
     "transport stream": {},
 }
 REAL = {"a real film": "bigbuckbunny.mp4", "a real film of oblong pixels": "carphone_pristine.mp4"}
-UPRIGHT = {"portrait", "rotated"}
-WIDE = {"anamorphic": 320, "odd size": 322, "a real film": 640}
+WIDE = {"portrait": 180, "rotated": 180, "odd size": 322, "a real film": 640, "a real film of oblong pixels": 192}
+SHAPES = {"portrait": 9 / 16, "rotated": 9 / 16, "a real film of oblong pixels": 176 * 128 / 117 / 144}
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,8 @@ async def published(name: str, tmp_path: Path) -> tuple[Path, float]:
     """Return the folder of a case's presentation as readers find it, and its length in seconds."""
     bench = bench_in(tmp_path)
     shutil.copy(source_of(name, tmp_path), bench.root / "film")
-    sizes = [360, 180] if name == "a real film" else [180, 90]
+    # smaller than 160x90 x264 says level 1b, which Chromium does not know
+    sizes = {"a real film": [360, 180], "a real film of oblong pixels": [144, 120]}.get(name, [180, 90])
     data: dict[str, Any] = {"source": "nas://film", "segment_time": 2, "poster": False, "storyboard": False}
     if name != "sound alone":
         data["renditions"] = [{"height": height} for height in sizes]
@@ -115,6 +116,7 @@ def judge_files(name: str, folder: Path) -> None:
     for media in master.media:
         assert m3u8.loads((folder / media.uri).read_text("utf-8")).segments
     if name != "sound alone":
+        assert master.playlists[0].stream_info.resolution[0] == WIDE.get(name, 320)
         first, second = (keyframes(folder / variant.uri) for variant in master.playlists)
         assert len(first) >= 1
         assert first == second
@@ -139,11 +141,9 @@ async def test_players_reach_the_end_and_sound_begins_with_the_picture(
         assert told["duration"] == pytest.approx(length, abs=0.1), case
         if MATRIX[name].get("picture") != "":
             assert told["levels"] == 2, case
-            assert (told["height"] > told["width"]) == (name in UPRIGHT), case
+            assert told["width"] / told["height"] == pytest.approx(SHAPES.get(name, 16 / 9), rel=0.03), case
             if MATRIX[name].get("sounds", 1):
                 assert told["audio"] == pytest.approx(told["video"], abs=0.01), case
-        if name in WIDE:
-            assert told["width"] in {WIDE[name], WIDE[name] // 2 // 2 * 2}, case
         if "subtitles" in name:
             assert (told["tracks"], told["texts"]) == (2, 1), case
             assert told["cues"] >= 2, case
