@@ -158,9 +158,10 @@ class Visualizer(ABC, Generic[ParamsT]):
         del params
         return Files()
 
-    async def rehearse(self, lookup: Lookup) -> None:
-        """Find out once, when a worker starts, what this host can do; raises nothing of that."""
+    async def rehearse(self, lookup: Lookup) -> str:
+        """Return in a line what was found out of this host; called when a worker starts, and never fails."""
         del lookup
+        return "nothing to try"
 
     @abstractmethod
     async def scene(self, params: ParamsT, stage: Stage) -> Scene:

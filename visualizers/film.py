@@ -74,7 +74,7 @@ def film_pipeline(scene: Scene, plan: Plan, ffmpeg: str, folder: Path, *, lastin
     # a painter that still writes when ffmpeg has its frames would die of that: only ffmpeg's own pictures are cut
     count = () if scene.painters else ("-frames:v", str(scene.shown))
     argv = (
-        ffmpeg, *(() if scene.painters else ("-nostdin",)), "-hide_banner", "-v", "warning", "-xerror",
+        ffmpeg, "-nostdin", "-hide_banner", "-v", "warning", "-xerror",
         "-progress", "pipe:1", "-stats_period", "0.5", "-y",
         *scene.inputs, *sound, "-filter_complex", ";".join([_picture(scene), *_hearing(scene, number)]),
         "-map", "[film]", *video_options(rendition, timing), *count,

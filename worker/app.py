@@ -17,6 +17,7 @@ from yarl import URL
 from worker import __version__, logs
 from worker.adapters import checks as look
 from worker.adapters import host
+from worker.adapters.git import GitRepositories
 from worker.adapters.nas import NasStorage
 from worker.adapters.publisher import Publisher
 from worker.adapters.rabbitmq import Link, RabbitConsumer, RabbitEvents
@@ -29,6 +30,7 @@ from worker.core.record import WorkerRecord
 from worker.core.routing import DEFAULT_LANE, DEFER_SECONDS, queues_of, topology
 from worker.engine.attempt import Bench
 from worker.engine.callbacks import Callbacks
+from worker.engine.context import ToolLookup
 from worker.engine.executor import Executor
 from worker.engine.heartbeat import Heartbeat
 from worker.engine.scratch import Scratch
@@ -37,17 +39,18 @@ from worker.engine.worker import Worker
 from worker.process.runner import ProcessRunner
 from worker.registry import Registry
 from worker.settings import Settings, environment
+from worker.tasks.visualizer import VisualizerTask, visualizer_tasks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from worker.core.attempt import Attempt, Progress
     from worker.core.finding import Check, Finding
-    from worker.core.ports import Repository, Storage
+    from worker.core.ports import Repositories, Repository, Storage
 
 log = structlog.get_logger(__name__)
 
-TOOLS = ("ffmpeg", "ffprobe", "packager", "mkvmerge", "mkvextract", "handbrake", "gource")
+TOOLS = ("ffmpeg", "ffprobe", "packager", "mkvmerge", "mkvextract", "handbrake", "gource", "git")
 LOOPBACK = ("127.", "localhost", "[::1]", "::1")
 
 
@@ -61,9 +64,24 @@ def publisher(settings: Settings) -> Publisher:
     return Publisher(settings.broker_url.get_secret_value())
 
 
-def registry() -> Registry:
-    """Return the installed modules."""
-    return Registry.load()
+def registry(repositories: Repositories | None = None) -> Registry:
+    """Return the installed modules: tasks, and a task for each visualizer.
+
+    Without `repositories` they are good for judging jobs, which clones nothing.
+    """
+    return Registry.load(more=visualizer_tasks(repositories or GitRepositories(ProcessRunner({}))))
+
+
+def _repositories(settings: Settings) -> Repositories:
+    roots = [Path(place.path) for place in _roots(settings) if place.scheme == "file"]
+    return GitRepositories(
+        _runner(settings),
+        git=tools(settings).get("git", "git"),
+        file_roots=roots if settings.allow_file_repos else (),
+        allow_private=settings.allow_private_addresses,
+        clone_bytes=settings.clone_bytes,
+        clone_seconds=settings.clone_seconds,
+    )
 
 
 def tools(settings: Settings) -> dict[str, str]:
@@ -189,12 +207,12 @@ async def assembled(settings: Settings, *, drain: bool, served: tuple[str, ...])
         policy = Policy(settings.retry_delays)
         consumer, events = await _broker(settings, stack, slot.worker_id, served, policy)
         scratch = Scratch(settings.scratch, settings.scratch_free_bytes)
-        places, programs = storages(settings), tools(settings)
+        places, programs, modules = storages(settings), tools(settings), registry(_repositories(settings))
         announcer = Announcer(events)
         bench = Bench(
             repository=rows,
             storages=places,
-            registry=registry(),
+            registry=modules,
             runner=_runner(settings),
             scratch=scratch,
             tools=programs,
@@ -224,7 +242,27 @@ async def assembled(settings: Settings, *, drain: bool, served: tuple[str, ...])
         await _chores(bench, slot.worker_id)()
         await heartbeat.start()
         stack.push_async_callback(heartbeat.stop)
+        if "visualize" in served:
+            stack.push_async_callback(_rehearsed(bench))
         yield worker
+
+
+def _rehearsed(bench: Bench) -> Callable[[], Awaitable[None]]:
+    """Let the visualizers try this host while the worker begins; return what ends that."""
+
+    async def rehearse() -> None:
+        lookup = ToolLookup(bench.repository, bench.runner, bench.tools)
+        for task in bench.registry.tasks.values():
+            if isinstance(task, VisualizerTask):
+                log.info("visualizer_rehearsed", module=task.module, found=await task.rehearse(lookup))
+
+    rehearsal = asyncio.create_task(rehearse(), name="rehearsal")
+
+    async def end() -> None:
+        rehearsal.cancel()
+        await asyncio.gather(rehearsal, return_exceptions=True)
+
+    return end
 
 
 async def _broker(

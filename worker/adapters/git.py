@@ -15,9 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit
 
-from git import Repo
-from git.exc import GitError
-
 from worker.core.addresses import is_public
 from worker.core.command import Command, Pipeline, Reason
 from worker.core.errors import BadInput, DiskFull, LeveretError, RefusedPath, StorageUnavailable, TimedOut, ToolFailed
@@ -78,8 +75,8 @@ class GitRepositories:
     """Clones with git; implements `worker.core.ports.Repositories`.
 
     `file_roots` are the folders whose repositories may be cloned by a `file:` URL, none by default. A clone takes at
-    most `clone_bytes` and `clone_seconds`. `authority` is a file of certificates to trust beside the system's none:
-    for servers inside a company.
+    most `clone_bytes` and `clone_seconds`. `authority` is the file of the
+    certificates that servers are proved by, the system's by default.
     """
 
     def __init__(
@@ -244,6 +241,10 @@ def _size(folder: Path) -> int:
 
 def _look(target: Path, shown: str) -> None:
     """Return if the clone has a commit to show; BadInput otherwise."""
+    # GitPython looks for git as it is imported, and fails without: only who clones needs either
+    from git import Repo  # noqa: PLC0415
+    from git.exc import GitError  # noqa: PLC0415
+
     try:
         with Repo(target) as repository:
             empty = not repository.head.is_valid()
