@@ -1,8 +1,7 @@
-"""Gource's virtual clock, built where the visualizer looks for it. A worker proves it at its start before it is used."""
+"""Gource's virtual clock, built where the visualizer looks for it; a worker proves it before it is used."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 import tempfile
 from pathlib import Path
@@ -23,8 +22,10 @@ def build_clock(library: Path | None = None) -> Path:
         try:
             done = subprocess.run(build_command(part), check=False, capture_output=True, text=True)
         except FileNotFoundError as error:
-            raise ToolMissing("there is no C compiler: install gcc and libc6-dev, or let gource run in real time") from error
+            raise ToolMissing(
+                "there is no C compiler: install gcc and libc6-dev"
+            ) from error
         if done.returncode:
             raise ToolFailed(f"the virtual clock could not be built: {done.stderr.strip().splitlines()[-1]}")
-        os.replace(part, target)
+        part.replace(target)
     return target

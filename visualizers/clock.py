@@ -42,7 +42,7 @@ def built_library() -> Path:
 
 async def find_clock(lookup: Lookup, library: Path | None = None) -> Clock:
     """Return the virtual clock if its frames are the real one's on this host, else the real one and why."""
-    path = library or await asyncio.to_thread(built_library)
+    path = library if library is not None else await asyncio.to_thread(built_library)
     if not await asyncio.to_thread(path.is_file):
         return Clock(None, "the virtual clock is not built here: run `python -m infra clock`")
     try:

@@ -71,13 +71,11 @@ def film_pipeline(scene: Scene, plan: Plan, ffmpeg: str, folder: Path, *, lastin
     # a fragment a second: what was written before the end can be read without the index that was not
     whole = ("-movflags", "+frag_keyframe+empty_moov", "-frag_duration", "1000000") if lasting else ()
     form = (*whole, "-map_metadata", "-1", "-map_chapters", "-1", "-f", "mp4")
-    # a painter that still writes when ffmpeg has its frames would die of that: only ffmpeg's own pictures are cut
-    count = () if scene.painters else ("-frames:v", str(scene.shown))
     argv = (
         ffmpeg, "-nostdin", "-hide_banner", "-v", "warning", "-xerror",
         "-progress", "pipe:1", "-stats_period", "0.5", "-y",
-        *scene.inputs, *sound, "-filter_complex", ";".join([_picture(scene), *_hearing(scene, number)]),
-        "-map", "[film]", *video_options(rendition, timing), *count,
+        *scene.inputs, *sound, "-filter_complex", _picture(scene), *_hearing(scene, number, float(plan.duration)),
+        "-map", "[film]", *video_options(rendition, timing),
         "-video_track_timescale", str(scene.framerate * 512), *form, f"file:{folder / rendition.name}.mp4",
     )  # fmt: skip
     if scene.sound is not None:
@@ -93,13 +91,17 @@ def _picture(scene: Scene) -> str:
     if not scene.painted and window != type(window)():
         last = scene.frames if window.last is None else window.last
         cut = f"select='between(n,{window.first},{last - 1})',setpts=N/({scene.framerate}*TB),"
-    return f"{scene.graph};[picture]{cut}setsar=1,format=yuv420p[film]"
+    # a painter that still writes when ffmpeg has its frames would die of that: only ffmpeg's own pictures are cut
+    end = "" if scene.painters else f"trim=end_frame={scene.shown},"
+    return f"{scene.graph};[picture]{cut}{end}setsar=1,format=yuv420p[film]"
 
 
-def _hearing(scene: Scene, number: int) -> list[str]:
+def _hearing(scene: Scene, number: int, seconds: float) -> tuple[str, ...]:
+    """Return a graph of its own: in one graph with the picture, ffmpeg 5.1 may wait for ever when that has ended."""
     if scene.sound is None:
-        return []
-    return [f"[{number}:a:0]aresample={SAMPLE_RATE}:async=1:first_pts=0,aformat=channel_layouts=stereo,apad[sound]"]
+        return ()
+    chain = f"aresample={SAMPLE_RATE}:async=1:first_pts=0,aformat=channel_layouts=stereo"
+    return ("-filter_complex", f"[{number}:a:0]{chain},apad=whole_dur={seconds:.6f}[sound]")
 
 
 def copy_command(ffmpeg: str, source: Path, target: Path, seconds: float | None = None) -> Pipeline:

@@ -134,7 +134,7 @@ def chosen(params: GourceParams, commits: Sequence[Commit]) -> tuple[Commit, ...
     """Return the commits that the film is of; BadInput when none is left."""
     if not commits:
         raise BadInput("the repository has no commit that changes a file")
-    kept = cut_positions(cut_dates(commits, *params.dates), params.start, params.stop)
+    kept = cut_positions(cut_dates(commits, params.start_date, params.stop_date), params.start, params.stop)
     if not kept:
         raise BadInput(f"none of the {len(commits)} commits lies between the dates and positions that are asked for")
     return kept

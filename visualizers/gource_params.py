@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, AliasChoices, AwareDatetime, BeforeValidator, Field, StringConstraints
-from pydantic import model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    AwareDatetime,
+    BeforeValidator,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
 from visualizers import LONGEST_SECONDS, SceneParams
 from visualizers.gitlog import parse_date
@@ -163,8 +169,3 @@ class GourceParams(SceneParams):
     def size(self) -> tuple[int, int]:
         """Return width and height."""
         return size_of(self.resolution)
-
-    @property
-    def dates(self) -> tuple[datetime | None, datetime | None]:
-        """Return the first and the last date."""
-        return self.start_date, self.stop_date

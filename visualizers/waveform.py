@@ -10,7 +10,7 @@ from pydantic import Field
 from visualizers import LONGEST_SECONDS, Scene, SceneParams, Stage, Visualizer
 from visualizers.gource_params import Colour, Resolution, size_of
 from worker.core.errors import BadInput
-from worker.core.job import Place
+from worker.core.job import Place  # noqa: TC001  # pydantic reads it at run time
 from worker.core.task import Files, FileUse
 from worker.media.formats import GUARDS
 
@@ -70,17 +70,19 @@ class WaveformVisualizer(Visualizer[WaveformParams]):
             framerate=params.framerate,
             frames=frames,
             inputs=(*GUARDS, "-i", f"file:{source}"),
-            graph=graph(params),
+            graph=graph(params, frames / params.framerate),
             sound=source,
         )
 
 
-def graph(params: WaveformParams) -> str:
+def graph(params: WaveformParams, seconds: float) -> str:
     """Return the filter graph of a look, over its background; silence follows the sound's end."""
+    # a filter wants more sound than its last frame shows; without an end ffmpeg 5.1 would go on for ever
+    heard = seconds + 1
     values = {"size": params.resolution, "rate": params.framerate, "colour": params.colour}
     drawn = _LOOKS[params.look].format(**values)
-    hear = "[0:a:0]aresample=48000:async=1:first_pts=0,aformat=channel_layouts=stereo,apad"
-    behind = f"color=c=0x{params.background_colour}:s={params.resolution}:r={params.framerate}"
+    hear = f"[0:a:0]aresample=48000:async=1:first_pts=0,aformat=channel_layouts=stereo,apad=whole_dur={heard:.6f}"
+    behind = f"color=c=0x{params.background_colour}:s={params.resolution}:r={params.framerate}:d={heard:.6f}"
     return (
         f"{hear},{drawn},format=gbrp,fps={params.framerate}:start_time=0[drawn];{behind},format=gbrp[behind];"
         "[behind][drawn]blend=all_mode=screen[picture]"

@@ -41,8 +41,8 @@ def configure(level: str, form: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    # The broker's library logs every reconnect as an error with a trace; our own events tell it in one line.
-    for name in ("aio_pika", "aiormq", "asyncio", "botocore", "boto3", "s3transfer", "pika"):
+    # aio-pika logs every reconnect as an error with a trace, httpx every URL with its signature; our events say enough.
+    for name in ("aio_pika", "aiormq", "asyncio", "botocore", "boto3", "s3transfer", "pika", "httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 

@@ -34,7 +34,8 @@ class Registry:
         Misconfigured for a plug-in that is broken or doubled: it stops the start.
         """
         tasks: dict[str, Task[Any]] = {}
-        for task in (*plugins(GROUP, Task, points), *more):
+        installed: tuple[Task[Any], ...] = plugins(GROUP, Task, points)  # type: ignore[type-abstract]  # a base to compare with
+        for task in (*installed, *more):
             if task.module in tasks:
                 raise Misconfigured(
                     f"two plug-ins are named {task.module!r}: {type(tasks[task.module]).__module__} and"

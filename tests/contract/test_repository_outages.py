@@ -214,7 +214,7 @@ async def test_an_sqlite_file_that_another_program_writes_is_waited_for_and_then
     await repository.close()
 
 
-async def test_sqlite_syncs_every_commit_and_watches_foreign_keys(tmp_path):
+async def test_sqlite_syncs_all_commits_but_signs_of_life_and_watches_foreign_keys(tmp_path):
     url = f"sqlite:///{tmp_path / 'x.db'}"
     upgrade(url)
     repository = SqlRepository(url)
@@ -225,7 +225,27 @@ async def test_sqlite_syncs_every_commit_and_watches_foreign_keys(tmp_path):
             for name in ("journal_mode", "synchronous", "foreign_keys")
         )
 
-    assert await repository._database.read(pragmas) == ("wal", 2, 1)
+    full, normal = 2, 1
+    assert await repository._database.write(pragmas) == ("wal", full, 1)
+    assert await repository._database.touch(pragmas) == ("wal", normal, 1)
+    assert await repository._database.write_many(1, pragmas) == ("wal", full, 1)
+    await repository.close()
+
+
+async def test_what_was_committed_survives_a_kill_of_the_process(url):
+    code = (
+        "import asyncio, os, signal, sys; sys.path.insert(0, 'tests/contract')\n"
+        "from test_repository_life import *\n"
+        "async def main():\n"
+        "    repository = SqlRepository(sys.argv[1])\n"
+        "    await repository.complete(await granted(repository), Result())\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "asyncio.run(main())"
+    )
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, url, cwd=Path(__file__).parents[2])
+    assert await process.wait() == -9
+    repository = SqlRepository(url)
+    assert (await repository.job("j1")).state == "completed"
     await repository.close()
 
 

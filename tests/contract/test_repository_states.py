@@ -6,7 +6,7 @@ import itertools
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
-from test_repository_life import ENDINGS, FAILURE, job, request
+from test_repository_life import ENDINGS, FAILURE, job, repeats, request
 
 from worker.adapters.sql import SqlRepository
 from worker.core.attempt import Progress
@@ -30,6 +30,7 @@ class Machine(RuleBasedStateMachine):
         self.job = job(f"j{next(IDS)}")
         self.attempts = []
         self.completions = 0
+        self.last = None
         self.record = None
         self.may_leave_terminal = False
         self.look()
@@ -85,8 +86,11 @@ class Machine(RuleBasedStateMachine):
         except LeaseLost:
             assert not ours, f"{name} of the owner was refused"
         else:
-            assert ours, f"{name} of a lost attempt was accepted"
-            self.completions += name == "complete"
+            repeated = self.last is not None and self.last[0] is attempt and repeats(self.last[1], name)
+            assert ours or repeated, f"{name} of a lost attempt was accepted"
+            self.completions += ours and name == "complete"
+            if ours and name in {"complete", "retry_later", "bury", "release", "confirm_cancel"}:
+                self.last = (attempt, name)
 
     @precondition(lambda self: self.attempts)
     @rule(pick=st.integers(0, 3), percent=st.floats(0, 99))

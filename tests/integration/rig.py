@@ -74,6 +74,7 @@ class Rig:
     lanes: tuple[str, ...] = ("cpu",)
     lease_seconds: float = 5.0
     task: WriteTask = field(default_factory=WriteTask)
+    more_tasks: tuple[Task[Any], ...] = ()
     steps: list[str] = field(default_factory=list)
     states: list[str] = field(default_factory=list)
     on_step: Callable[[str], Awaitable[None]] | None = None
@@ -92,7 +93,7 @@ class Rig:
         self.bench = Bench(
             repository=self.repository,
             storages=Storages.of((self.nas,)),
-            registry=Registry({"write": self.task}),
+            registry=Registry({task.module: task for task in (self.task, *self.more_tasks)}),
             runner=ProcessRunner({}),
             scratch=self.scratch,
             tools={},

@@ -252,10 +252,35 @@ async def test_a_stream_that_is_not_there_is_refused_with_what_there_is(bench):
     assert "0:a:5 is not there: in.mkv has 0 v:0 h264, 1 a:0 aac (jpn), 2 a:1 aac (eng), 3 s:0 subrip" in str(error)
 
 
-async def test_a_codec_that_its_container_does_not_take_is_no_transient_failure(bench):
-    maps = [{"specifier": "v", "options": {"codec": "copy"}}]
-    error = await refusal(bench, FfmpegTask(), data(output_maps=maps, output_file="out.webm"))
+@pytest.mark.parametrize(
+    ("options", "output"),
+    [
+        ({"codec": "copy"}, "out.webm"),
+        ({"codec": "libx264"}, "out.mp3"),
+        ({**X264, "crf": "abc"}, "out.mkv"),
+        ({**X264, "preset": "nope"}, "out.mkv"),
+        ({**X264, "pix_fmt": "nope"}, "out.mkv"),
+        ({**X264, "vf": "scale=foo"}, "out.mkv"),
+        ({**X264, "bsf": "nope"}, "out.mkv"),
+        ({**X264, "r": "-1"}, "out.mkv"),
+        ({"codec": "copy", "vf": "null"}, "out.mkv"),
+        ({**X264, "force_key_frames": "expr:gte(t"}, "out.mkv"),
+    ],
+)
+async def test_parameters_that_ffmpeg_refuses_are_no_transient_failure(tmp_path, clips, tools, options, output):
+    bench = bench_of(tmp_path, clips, tools)
+    maps = {"source_maps": [{"specifier": "v"}], "output_maps": [{"specifier": "v", "options": options}]}
+    error = await refusal(bench, FfmpegTask(), data(**maps, output_file=output))
     assert isinstance(error, InvalidJob), repr(error)
+    assert " @ 0x" not in str(error)
+
+
+async def test_an_option_that_ffmpeg_passed_over_is_a_warning(tmp_path, clips, tools):
+    bench = bench_of(tmp_path, clips, tools)
+    maps = [{"specifier": "v", "options": {**X264, "x264-params": {"nope": 1}}}]
+    made = await bench.run_task(FfmpegTask(), data(output_maps=maps))
+    assert len(made.warnings) == 1
+    assert "nope" in made.warnings[0]
 
 
 async def test_a_file_that_outgrows_its_bound_is_a_failure_of_the_tool(bench):
@@ -321,7 +346,7 @@ async def test_a_cancelled_task_leaves_no_ffmpeg(bench):
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert not [pid for pid, label in marked("LEVERET_ATTEMPT") if label == "bench"]
+    assert not [pid for pid, label in marked("LEVERET_ATTEMPT") if label == str(bench._folder)]
 
 
 def test_no_allowed_filter_documents_an_option_that_names_a_file(tools):

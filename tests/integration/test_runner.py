@@ -169,7 +169,7 @@ async def test_a_time_out_ends_a_program_that_ignores_term(runner):
 
 
 async def test_a_program_that_stands_still_is_stalled(runner):
-    code = "import time\nwhile True: print('frame=7', 'fps=1', sep='\\n', flush=True); time.sleep(.05)"
+    code = "import time\nfor i in range(1200): print('frame=7', f'fps={i}', sep='\\n', flush=True); time.sleep(.05)"
     (ended,) = await asyncio.wait_for(runner.run(alone(code), lambda _: None, stall=1.0), 10)
     assert ended.reason is Reason.STALLED
 

@@ -36,7 +36,8 @@ TOKEN: Final = re.compile(r"[\x21-\x7e]{1,4096}")
 
 _HOST: Final = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?|[0-9a-f:.]+", re.IGNORECASE)
 _PRIVATE: Final = re.compile(
-    r"could not read (Username|Password)|Authentication failed|returned error: 40[13]|access denied|invalid credentials",
+    r"could not read (Username|Password)|Authentication failed|returned error: 40[13]|access denied|"
+    r"invalid credentials",
     re.IGNORECASE,
 )
 _MISSING: Final = re.compile(

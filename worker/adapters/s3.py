@@ -22,6 +22,7 @@ from worker.adapters.s3_roots import (
     hidden_place,
     is_left_over,
     require_size,
+    require_whole,
 )
 from worker.adapters.threads import Stop, in_thread
 from worker.core.errors import Misconfigured, SourceMissing, StorageUnavailable
@@ -111,6 +112,22 @@ class S3Storage:
                 raise
         return Stat(head["ContentLength"], head.get("ContentType") or None)
 
+    async def listing(self, folder: External) -> tuple[External, ...]:
+        """Return the objects directly under a prefix, by key; SourceMissing when there is none."""
+        inside = External("s3", folder.host, folder.path.rstrip("/") + "/")
+        self.admit(inside.joined("x"), writing=False)
+        return await in_thread(lambda _: self._listing(inside))
+
+    def _listing(self, folder: External) -> tuple[External, ...]:
+        with s3_errors(folder):
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=folder.host, Prefix=folder.key, Delimiter="/"
+            )
+            keys = [item["Key"] for page in pages for item in page.get("Contents", ()) if item["Key"] != folder.key]
+        if not keys:
+            raise SourceMissing(f"{folder} does not exist")
+        return tuple(External("s3", folder.host, f"/{key}") for key in sorted(keys))
+
     async def fetch(self, place: External, into: Path) -> Path:
         """Return `into`, a complete copy: parts in parallel, each repeated when it breaks, all of one version."""
         self.admit(place, writing=False)
@@ -153,18 +170,11 @@ class S3Storage:
             if standing.get(place, -1) != artifact.bytes or not self._is_same(place, artifact)
         ]
         with create_transfer_manager(self._client, self._transfer) as manager:
-            uploads: list[tuple[External, TransferFuture]] = []
-            try:
-                for place in missing:
-                    stop.check()
-                    uploads.append((place, self._upload(manager, place, wanted[place], stop)))
-                for place, future in uploads:
-                    with s3_errors(place):
-                        future.result()
-            except BaseException:
-                for _, future in uploads:
-                    future.cancel()
-                raise
+            uploads = [(place, self._upload(manager, place, wanted[place], stop)) for place in missing]
+            # An error that leaves this block cancels the other uploads, and aborts their parts.
+            for place, future in uploads:
+                with s3_errors(place):
+                    future.result()
         stands = self._listed(missing, stop)
         for place in missing:
             require_size(place, stands.get(place), wanted[place].bytes)
@@ -178,6 +188,7 @@ class S3Storage:
 
     def _upload(self, manager: TransferManager, place: External, artifact: Artifact, stop: Stop) -> TransferFuture:
         with s3_errors(place):
+            require_whole(artifact, artifact.path.stat().st_size)
             future = manager.upload(str(artifact.path), place.host, place.key, extra_args=headers_of(artifact))
         stop.then(future.cancel)
         return future

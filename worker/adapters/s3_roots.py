@@ -81,6 +81,12 @@ def headers_of(artifact: Artifact) -> dict[str, object]:
     }
 
 
+def require_whole(artifact: Artifact, found: int) -> None:
+    """Return if the staged file is still as long as it was when it was proved; VerificationFailed otherwise."""
+    if found != artifact.bytes:
+        raise VerificationFailed(f"{artifact.path.name} was {artifact.bytes} bytes, and is {found} now")
+
+
 def require_size(place: External, found: int | None, wanted: int) -> None:
     """Return if `found` bytes are what was sent; VerificationFailed otherwise."""
     if found != wanted:

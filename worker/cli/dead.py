@@ -82,8 +82,9 @@ def show_list(
         say(f"… and {count - len(rows)} older ones: --limit shows more")
 
 
-def _age(letter: DeadLetter) -> float:
-    return letter.died_at.timestamp() if letter.died_at else 0.0
+def _age(letter: DeadLetter) -> tuple[float, int]:
+    """Return what sorts letters by age: the broker tells whole seconds, and the queue keeps its order."""
+    return (letter.died_at.timestamp() if letter.died_at else 0.0), letter.handle
 
 
 def show(name: Name = None, as_json: Json = False) -> None:

@@ -83,8 +83,9 @@ def say_table(columns: Sequence[str], rows: Sequence[Sequence[str]], nothing: st
 def rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     """Return a table for a terminal."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for position, column in enumerate(columns):
+        # The first cell is a name that people copy into the next command.
+        table.add_column(column, overflow="fold", no_wrap=position == 0)
     for row in rows:
         table.add_row(*(Text(printable(cell), style=_STYLES.get(cell, "")) for cell in row))
     return table
@@ -159,8 +160,10 @@ JOB_COLUMNS: Final = ("JOB", "TITLE", "STATE", "PROGRESS", "LANE", "PRIORITY", "
 
 def job_row(record: JobRecord) -> tuple[str, ...]:
     """Return the cells of a job in a list."""
-    what = record.error or "" if record.state in {"dead", "retrying"} else progress_text(record.progress)
-    short = " ".join(what.split())[:80]
+    what = record.error if record.state in {"dead", "retrying"} else None
+    if what is None and not record.is_terminal:
+        what = progress_text(record.progress)
+    short = " ".join((what or "").split())[:80]
     title = record.title[:60] if record.title != record.job_id else ""
     created = moment(record.created_at)
     return record.job_id, title, record.state, short, record.lane, record.priority, created

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ class ClaimRequest:
 
     `digest` is the SHA-256 of the body, in hex. `attempt_header` is the charged failures that the message
     tells of (`x-attempt`) in the round it names (`x-round`), 0 for a fresh one: it counts where the database
-    knows less. `replayed` says that an operator moved the message out of the dead-letter queue.
+    knows less. `replayed` says that an operator moved the message out of the dead-letter queue. `token` is this
+    wish's own: repeated after an answer that was lost on the way, it is granted the same attempt again.
     """
 
     job: Job
@@ -38,6 +40,7 @@ class ClaimRequest:
     attempt_header: int = 0
     round_header: int = 1
     replayed: bool = False
+    token: str = field(default_factory=lambda: token_hex(8))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,8 @@ class Repository(Protocol):
     """Jobs, attempts, artifacts, workers, option sets and refusals.
 
     Every method raises DatabaseUnavailable when the database does not answer. Those that end or change an
-    attempt are fenced by its epoch and raise LeaseLost when another epoch owns the job or it has ended.
+    attempt are fenced by its epoch and raise LeaseLost when another epoch owns the job or it has ended; the same
+    ending twice is no error, for the answer to the first may have been lost.
     Times are the database's clock.
     """
 
@@ -368,6 +372,10 @@ class Storage(Protocol):
 
     async def stat(self, place: External) -> Stat | None:
         """Return what is there, or None."""
+        ...
+
+    async def listing(self, folder: External) -> tuple[External, ...]:
+        """Return the files that stand directly in a folder, by name; SourceMissing when there is no such folder."""
         ...
 
     async def fetch(self, place: External, into: Path) -> Path:

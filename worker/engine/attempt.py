@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +15,7 @@ import structlog
 from worker.core.attempt import Artifact, Result
 from worker.core.errors import (
     BadInput,
+    CannotServe,
     DatabaseUnavailable,
     DiskFull,
     LeveretError,
@@ -25,12 +26,13 @@ from worker.core.errors import (
 from worker.core.location import External, parse_location
 from worker.core.redaction import redact
 from worker.engine.context import EngineContext, ToolLookup, seconds_since
-from worker.engine.plan import Resolver, Step
+from worker.engine.plan import Resolver, Step, requirements
 from worker.engine.progress import ProgressMeter
 from worker.engine.workspace import Workspace
+from worker.media.capabilities import Capabilities
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from worker.core.attempt import Attempt, Progress
     from worker.core.ports import Kept, Repository, Runner
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
     from worker.registry import Registry
 
 REPORT_SECONDS: Final = 1.0
+KEEPING: Final = (StorageUnavailable, DiskFull, MountMissing)
+"""What a publish may fail with and leave the encoded files worth keeping."""
 KEEP_SECONDS: Final = 6 * 3600.0
 
 log = structlog.get_logger(__name__)
@@ -60,6 +64,7 @@ class Bench:
     runner: Runner
     scratch: Scratch
     tools: Mapping[str, str]
+    capabilities: Capabilities = field(default_factory=Capabilities)
     destination: str
     stall_seconds: float
     job_seconds: float
@@ -76,6 +81,7 @@ class AttemptRun:
         self._attempt = attempt
         self._lease = lease
         self._started = time.monotonic()
+        self._revealing = False
 
     async def execute(self) -> None:
         """Bring the job from claimed to recorded. Raises whatever ended it; scratch is gone or kept when it does."""
@@ -88,7 +94,7 @@ class AttemptRun:
                 result = self._reused(kept, folder) or await self._produce(folder)
                 try:
                     await self._publish_and_record(result)
-                except (StorageUnavailable, DiskFull, MountMissing):
+                except KEEPING:
                     keep = await self._keep(folder, result)
                     raise
             finally:
@@ -101,12 +107,14 @@ class AttemptRun:
         """Return the verified result of all tasks; nothing outside `folder` has changed."""
         bench, job = self._bench, self._attempt.job
         destination = self._destination()
-        lookup = ToolLookup(bench.repository, bench.runner, bench.tools)
+        lookup = ToolLookup(bench.repository, bench.runner, bench.tools, bench.capabilities)
         resolver = Resolver(bench.registry, bench.storages, lookup)
         seconds = min(job.timeout or bench.job_seconds, bench.job_seconds)
         try:
             async with asyncio.timeout(seconds):
                 steps = await resolver.resolve(job, destination, lambda: bench.repository.planned(job.job_id))
+                if lacking := bench.capabilities.lacking(requirements(steps)):
+                    raise CannotServe(f"this worker lacks {lacking}")
                 await bench.on_step("resolved")
                 workspace = Workspace(folder, destination, bench.storages)
                 contexts, task_seconds = await self._run(steps, workspace)
@@ -160,6 +168,7 @@ class AttemptRun:
             label=str(workspace.folder),
             stall_seconds=bench.stall_seconds,
             secrets=attempt.job.secrets,
+            capabilities=bench.capabilities,
         )
 
     async def _report(self, meter: ProgressMeter) -> None:
@@ -210,9 +219,8 @@ class AttemptRun:
             await bench.on_step("announced")
             try:
                 await bench.storages.publish(result.artifacts, self._confirm)
-            except BaseException:
-                # Whatever ended it, what no reader can see must not stay; a kill leaves it to the next attempt.
-                await self._discard(result)
+            except BaseException as error:
+                await self._discard(result, error)
                 raise
             await bench.on_step("published")
         orphans = await self._record(result)
@@ -222,6 +230,7 @@ class AttemptRun:
 
     async def _confirm(self) -> None:
         await self._lease.confirm()
+        self._revealing = True
         await self._bench.on_step("revealing")
 
     async def _record(self, result: Result) -> tuple[str, ...]:
@@ -235,19 +244,21 @@ class AttemptRun:
                 log.warning("record_waits_for_database", job_id=self._attempt.job.job_id, error=str(error))
             await asyncio.sleep(0.5)
 
-    async def _discard(self, result: Result) -> None:
-        """Remove what was staged; a storage that is away keeps it until the next attempt completes."""
+    async def _discard(self, result: Result, error: BaseException) -> None:
+        """Remove what was staged and no reader can see; a kill, or a storage that is away, leaves it to others.
+
+        The attempt's own folder stays when a manifest may point into it already, and when the next attempt
+        here goes on with the same files; whoever ends the job removes what is not part of its result.
+        """
+        stays = self._revealing or isinstance(error, KEEPING)
+        staged = [artifact for artifact in result.artifacts if not (stays and artifact.immutable)]
         with contextlib.suppress(LeveretError):
-            await asyncio.shield(self._bench.storages.discard(result.artifacts))
+            await asyncio.shield(self._bench.storages.discard(staged))
 
     async def _tidy(self, deletions: tuple[str, ...], orphans: tuple[str, ...]) -> None:
         """Delete what the job asked to delete, and the immutable files of earlier attempts."""
-        job_id = self._attempt.job.job_id
-        await tidy(self._bench, job_id, deletions)
-        for uri in orphans:
-            if _is_of_an_attempt(uri):
-                with contextlib.suppress(LeveretError):
-                    await self._bench.storages.delete(uri)
+        await tidy(self._bench, self._attempt.job.job_id, deletions)
+        await remove_orphans(self._bench, orphans)
 
     # ------------------------------------------------------------------ files kept for an upload retry
 
@@ -293,6 +304,14 @@ async def tidy(bench: Bench, job_id: str, deletions: tuple[str, ...]) -> None:
         await bench.repository.deleted(job_id)
     except LeveretError as error:
         log.warning("deletions_pending", job_id=job_id, error=str(error))
+
+
+async def remove_orphans(bench: Bench, uris: Iterable[str]) -> None:
+    """Delete those of `uris` that lie in some attempt's own folder: nothing points at them any more."""
+    for uri in uris:
+        if _is_of_an_attempt(uri):
+            with contextlib.suppress(LeveretError):
+                await bench.storages.delete(uri)
 
 
 def _is_of_an_attempt(uri: str) -> bool:

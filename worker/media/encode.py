@@ -66,13 +66,18 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """All that one ffmpeg run makes: the picture's renditions, the sounds, and text subtitles by their number."""
+    """All that one ffmpeg run makes: the picture's renditions, the sounds, and text subtitles by their number.
+
+    Without `reorder` there are no B-frames. In MPEG-TS, which has no edit lists, they would let the first picture come
+    after the first decoding time, and hls.js would see a hole there and move the sound (seen with 1.7.4).
+    """
 
     source: Path
     duration: Fraction
     picture: Picture | None
     audio: tuple[AudioRendition, ...] = ()
     subtitles: tuple[int, ...] = ()
+    reorder: bool = True
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -91,7 +96,7 @@ def encode_command(encoding: Encoding, ffmpeg: str, folder: Path) -> Command:
     outputs: list[str] = []
     if encoding.picture:
         for index, rendition in enumerate(encoding.picture.renditions):
-            outputs += _picture_output(encoding.picture, rendition, index, folder)
+            outputs += _picture_output(encoding, rendition, index, folder)
     for index, sound in enumerate(encoding.audio):
         outputs += _sound_output(sound, index, encoding.duration, folder)
     for number in encoding.subtitles:
@@ -153,11 +158,15 @@ def _branch(picture: Picture, rendition: Rendition, index: int) -> str:
     return f"[s{index}]scale={size.width}:{size.height}:flags=bicubic,setsar=1,{pixels}[v{index}]"
 
 
-def _picture_output(picture: Picture, rendition: Rendition, index: int, folder: Path) -> list[str]:
+def _picture_output(encoding: Encoding, rendition: Rendition, index: int, folder: Path) -> list[str]:
+    picture = encoding.picture
+    if picture is None:
+        return []
     rate = picture.timing.frame_rate
     options = video_options(rendition, picture.timing, ten_bit=picture.video_range != "SDR")
     return [
-        "-map", f"[v{index}]", *options, "-frames:v", str(picture.timing.frames),
+        "-map", f"[v{index}]", *options, *(() if encoding.reorder else ("-bf", "0")),
+        "-frames:v", str(picture.timing.frames),
         "-video_track_timescale", str(_timescale(rate)), "-map_metadata", "-1", "-map_chapters", "-1",
         "-f", "mp4", f"file:{folder / f'{rendition.name}.mp4'}",
     ]  # fmt: skip

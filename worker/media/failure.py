@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 _FULL: Final = re.compile(r"No space left on device|Disk quota exceeded", re.IGNORECASE)
 _PASSING: Final = re.compile(
-    r"Cannot allocate memory|Resource temporarily unavailable|Too many open files|Out of memory", re.IGNORECASE
+    r"Cannot allocate memory|Resource temporarily unavailable|Too many open files|Out of memory|"
+    # a card that is busy or gone; ffmpeg then speaks of incorrect parameters
+    r"OpenEncodeSessionEx failed|No capable devices found|Cannot load lib(cuda|nvcuvid|nvidia-encode)|CUDA_ERROR|"
+    r"Device creation failed|Device setup failed|No device available|Failed to initialise VAAPI",
+    re.IGNORECASE,
 )
 _STORAGE: Final = re.compile(
     r"Input/output error|Stale (NFS )?file handle|Transport endpoint is not connected|Host is down|"
@@ -23,12 +27,17 @@ _STORAGE: Final = re.compile(
     re.IGNORECASE,
 )
 _JOB: Final = re.compile(
-    r"Unknown encoder|No such filter|Unrecognized option|Option not found|Error (setting|parsing) option|"
-    r"matches no streams|does not contain any stream|Undefined constant or missing|"
-    r"(Unable to parse|Invalid value .* for|Error applying) option|"
-    r"Could not find tag for codec|only supported in|are supported (for|in)|"
-    r"Could not write header|not currently supported in container|Unable to find a suitable output format|"
-    r"Requested output format|Error while opening encoder .* maybe incorrect parameters|Invalid encoder type",
+    r"Unknown encoder|Encoder not found|Error selecting an encoder|"
+    r"No such filter|Unrecognized option|Option not found|Error (setting|parsing) option|"
+    r"matches no streams|does not contain any stream|Undefined constant or missing|\[Eval @|"
+    r"(Unable to parse|Invalid value .* for|Error applying) option|Invalid (framerate|frame rate) value|"
+    r"Unknown pixel format|Unknown sample format|Could not find tag for codec|only supported in|"
+    r"are supported (for|in)|Could not write header|not currently supported in container|"
+    r"Unable to find a suitable output format|Requested output format|Invalid encoder type|"
+    r"Error while opening encoder .* maybe incorrect parameters|Bitstream filter not found|"
+    r"cannot be used together|Error reinitializing filters|Error when evaluating the expression|"
+    r"Impossible to convert between the formats|Failed to configure (in|out)put pad|"
+    r"Error opening output files: Invalid argument",
     re.IGNORECASE,
 )
 _SOURCE: Final = re.compile(
@@ -37,6 +46,7 @@ _SOURCE: Final = re.compile(
     r"Error while decoding|Unsupported codec",
     re.IGNORECASE,
 )
+_IGNORED: Final = re.compile(r"Error parsing option|Unknown option|has not been used for any stream", re.IGNORECASE)
 # Said at exit 0 of a source that is cut short or damaged; seen with ffmpeg 5.1 and 8.1 at -v warning. Complaints
 # that a broadcast recording begins with (non-existing PPS, mid-frame audio) are not among them.
 _DAMAGE: Final = re.compile(
@@ -49,7 +59,7 @@ _DAMAGE: Final = re.compile(
 
 def classify(exit_: Exit, subject: str = "") -> LeveretError:
     """Return what a failed run of ffmpeg or ffprobe means for its job; `subject` names the source or the output."""
-    text, shown = exit_.tail, f"{subject}: {exit_}" if subject else str(exit_)
+    text, shown = exit_.tail, _without_addresses(f"{subject}: {exit_}" if subject else str(exit_))
     if _FULL.search(text):
         return DiskFull(shown)
     if exit_.signal is not None:
@@ -79,6 +89,11 @@ def damage(tail: str) -> str | None:
     return None
 
 
+def ignored(tail: str) -> tuple[str, ...]:
+    """Return the lines that tell of options which the tool did not take, though it went on; at most five."""
+    return tuple(dict.fromkeys(_plain(line) for line in tail.splitlines() if _IGNORED.search(line)))[:5]
+
+
 def failed(exits: Sequence[Exit]) -> Exit | None:
     """Return the stage that failed by itself, a broken pipe's last; None when all are well.
 
@@ -97,5 +112,9 @@ def _with_cause(shown: str, text: str, pattern: re.Pattern[str]) -> str:
 
 
 def _plain(line: str) -> str:
-    """Return a line without ffmpeg's addresses (`[mov @ 0x55…]`), which differ in every run."""
-    return re.sub(r" @ 0x[0-9a-f]+", "", line.strip())[:300]
+    return _without_addresses(line.strip())[:300]
+
+
+def _without_addresses(text: str) -> str:
+    """Return `text` without ffmpeg's addresses (`[mov @ 0x55…]`), which differ in every run."""
+    return re.sub(r" @ 0x[0-9a-f]+", "", text)

@@ -5,12 +5,25 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
-from pydantic import AliasChoices, Field, StrictBool, StrictFloat, StrictInt, StringConstraints, model_validator
+from pydantic import (
+    AliasChoices,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StringConstraints,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from worker.core.command import Command, Pipeline
 from worker.core.errors import RefusedPath
 from worker.core.job import Model, Place
-from worker.core.location import parse_location
+from worker.core.location import Location, parse_location
+from worker.core.wire import nearest
 from worker.media.ffmpeg_options import arguments
 from worker.media.formats import GUARDS
 from worker.media.progress import OPTIONS as PROGRESS
@@ -33,15 +46,26 @@ MUXERS: Final = {
 }  # fmt: skip
 """The containers that this module writes, by the output's suffix. Playlists are the module hls's."""
 
-_STILL: Final = ("-update", "1", "-frames:v", "1")
+# One picture: without it image2 takes % in a name for a pattern, and webp makes a film that no probe reads.
+_STILLS: Final = {"image2": ("-frames:v", "1", "-update", "1"), "webp": ("-frames:v", "1")}
 _KIND_NAMES: Final = {"v": "video", "a": "audio", "s": "subtitle", "d": "data", "t": "attachment"}
 
-Word = Annotated[str, StringConstraints(max_length=2000)]
-Scalar = StrictBool | StrictInt | StrictFloat | Word | None
-Options = dict[
-    Annotated[str, StringConstraints(min_length=1, max_length=64)],
-    Scalar | dict[Annotated[str, StringConstraints(min_length=1, max_length=64)], Scalar],
-]
+_Name = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+_Scalar = StrictBool | StrictInt | StrictFloat | Annotated[str, StringConstraints(max_length=2000)] | None
+
+
+def _one_complaint(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    """Return the value; a union would else complain once for each of its members."""
+    try:
+        return validate(value)
+    except ValidationError:
+        raise ValueError(
+            "is a string of up to 2000 characters, a number, true, false, null, or a map of these"
+        ) from None
+
+
+OptionValue = Annotated[_Scalar | dict[_Name, _Scalar], WrapValidator(_one_complaint)]
+Options = dict[_Name, OptionValue]
 Kind = Literal["v", "V", "a", "s", "d", "t"]
 
 
@@ -120,6 +144,9 @@ class FfmpegParams(Model):
     )
     output_file: Place = Field(description="The file to make; its suffix says the container.")
     overwrite: bool = Field(False, description="Whether a file that stands there may be replaced.")
+    hw_fallback: bool = Field(
+        False, description="Whether a software encoder may stand in for a hardware encoder that a worker lacks."
+    )
     verify: Literal["probe", "decode"] = Field(
         "probe", description="How the output is proved: by its streams and duration, or by decoding all of it too."
     )
@@ -127,24 +154,36 @@ class FfmpegParams(Model):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         count = len(self.sources)
-        for index, item in enumerate(self.source_maps):
-            if item.source >= count:
-                there = "is 1 source" if count == 1 else f"are {count} sources"
-                raise ValueError(f"source_maps[{index}].source is {item.source}, but there {there} (counted from 0)")
+        there = "is 1 source" if count == 1 else f"are {count} sources"
+        faults: list[tuple[tuple[str | int, ...], str]] = [
+            (("source_maps", index, "source"), f"is {item.source}, but there {there}, counted from 0")
+            for index, item in enumerate(self.source_maps)
+            if item.source >= count
+        ]
         suffix = PurePosixPath(self.output_file).suffix.lower()
         if suffix not in MUXERS:
-            raise ValueError(f"output_file: {suffix or 'no suffix'} is no container that this module writes")
+            known = nearest(suffix, MUXERS)
+            faults.append(
+                (("output_file",), f"has {suffix or 'no suffix'}, no container that this module writes{known}")
+            )
         output = _place(self.output_file)
-        if any(_place(source) == output for source in self.sources):
-            raise ValueError(f"output_file: {self.output_file!r} is also a source")
+        if output and any(_place(source) == output for source in self.sources):
+            faults.append((("output_file",), f"{self.output_file!r} is also a source"))
+        if faults:
+            raise ValidationError.from_exception_data("ffmpeg", [_fault(place, text) for place, text in faults])
         return self
 
 
-def _place(text: str) -> object:
+def _fault(place: tuple[str | int, ...], text: str) -> InitErrorDetails:
+    return InitErrorDetails(type=PydanticCustomError("inconsistent", "{text}", {"text": text}), loc=place, input=None)
+
+
+def _place(text: str) -> Location | None:
+    """Return where `text` is, None where that is refused, which is told where all paths of a job are judged."""
     try:
         return parse_location(text)
-    except RefusedPath as error:
-        raise ValueError(str(error)) from error
+    except RefusedPath:
+        return None
 
 
 def ffmpeg_command(params: FfmpegParams, ffmpeg: str, sources: Sequence[Path], output: Path) -> Pipeline:
@@ -157,8 +196,7 @@ def ffmpeg_command(params: FfmpegParams, ffmpeg: str, sources: Sequence[Path], o
     for output_map in params.output_maps:
         argv += arguments(output_map.options, output_map.stream_specifier)
     muxer = MUXERS[PurePosixPath(params.output_file).suffix.lower()]
-    still = _STILL if muxer == "image2" else ()
-    argv += [*still, "-f", muxer, f"file:{output}"]
+    argv += [*_STILLS.get(muxer, ()), "-f", muxer, f"file:{output}"]
     # SVT-AV1 writes its settings to standard error past ffmpeg's level; 1 is errors only
     return Pipeline((Command(tuple(argv), {"SVT_LOG": "1"}, folder=output.parent),))
 

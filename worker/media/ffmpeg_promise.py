@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 # Containers whose stated duration is no guess from bytes and bit rate.
 _TRUSTED: Final = frozenset({"mov", "matroska", "mpegts", "flac", "wav", "ogg", "avi", "asf", "mxf", "nut"})
 _UNTIMED: Final = frozenset({"itsoffset", "itsscale", "r", "framerate", "sseof", "fflags", "ignore_editlist"})
-_TIMELESS: Final = frozenset({"image2", "webp", "gif", "srt", "ass", "webvtt", "sup", "h264", "hevc"})
+# Outputs without a duration of their own, or with one that is guessed from their bit rate.
+_TIMELESS: Final = frozenset(
+    {"image2", "webp", "gif", "srt", "ass", "webvtt", "sup", "h264", "hevc", "adts", "ac3", "eac3", "dts", "ivf"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +137,8 @@ def _length(info: MediaInfo, streams: Sequence[StreamInfo]) -> float | None:
     own = [stream.duration for stream in timed]
     if timed and all(item is not None for item in own):
         return max(item for item in own if item is not None)
-    everything = [s for s in info.streams if s.kind in {"video", "audio"} and not s.attached_picture]
-    return info.duration if timed and len(timed) == len(everything) else None
+    # the file's own figure counts its longest stream, whichever that is
+    return info.duration if timed and len(timed) == len(info.streams) else None
 
 
 def _cut(length: float, options: Mapping[str, object]) -> float | None:

@@ -17,6 +17,7 @@ from worker.media.ladder import (
     Timing,
     boxed,
     derived_sizes,
+    even_segments,
     film_seconds,
     scaled,
     shown_size,
@@ -62,6 +63,7 @@ class Plan:
     groups: Mapping[str, str | None]
     own_folders: Mapping[str, str]
     warnings: tuple[str, ...] = ()
+    reorder: bool = True
 
     @property
     def timing(self) -> Timing | None:
@@ -77,7 +79,7 @@ class Plan:
     def encoding(self, source: Path) -> Encoding:
         """Return the one ffmpeg run that makes it from `source`."""
         streams = tuple(text.stream for text in self.texts if text.stream is not None)
-        return Encoding(source, self.duration, self.picture, self.sounds, streams)
+        return Encoding(source, self.duration, self.picture, self.sounds, streams, self.reorder)
 
     def in_software(self) -> Plan:
         """Return the same plan without hardware encoders."""
@@ -124,11 +126,12 @@ def plan_of(params: HlsParams, info: MediaInfo, host: Host) -> Plan:
         choices=choices,
         texts=planned_texts(params, info, warnings),
         duration=duration,
-        segment_seconds=gops.segment_seconds if gops else Fraction(params.segment_time).limit_denominator(1000),
-        fragment_seconds=gops.gop_seconds if gops else Fraction(params.segment_time).limit_denominator(1000),
+        segment_seconds=gops.segment_seconds if gops else even_segments(duration, params.segment_time),
+        fragment_seconds=gops.gop_seconds if gops else even_segments(duration, params.segment_time),
         groups=groups,
         own_folders={item.name: wish.dest_path for item, wish in named if wish and wish.dest_path},
         warnings=tuple(warnings),
+        reorder=params.segment_format != "ts",
     )
 
 

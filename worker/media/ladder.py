@@ -20,6 +20,7 @@ STANDARD_RATES: Final = tuple(
 )
 KEYFRAME_SECONDS: Final = 2
 """Apple's HLS authoring specification 1.13: an IDR frame every two seconds."""
+LEAST_SEGMENT: Final = Fraction(1, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,13 +179,25 @@ def film_seconds(info: MediaInfo) -> float | None:
 def timing(video: StreamInfo, seconds: float, segment_seconds: float) -> Timing:
     """Return the output's timing for a film of `seconds`, in segments of about `segment_seconds`.
 
-    A segment is a whole number of GOPs of two seconds or the nearest that divides it.
+    A segment is a whole number of GOPs of two seconds or the nearest that divides it. Where the last segment would be
+    a scrap, the GOP is a few frames longer or shorter: hls.js 1.7 waits for ever for one of 0.04 s.
     """
     rate = output_rate(video)
     gops = max(1, round(segment_seconds / KEYFRAME_SECONDS))
-    gop = max(1, round(rate * Fraction(segment_seconds).limit_denominator(1000) / gops))
+    usual = max(1, round(rate * Fraction(segment_seconds).limit_denominator(1000) / gops))
     frames = max(1, round(Fraction(seconds).limit_denominator(1_000_000) * rate))
+    least = rate * LEAST_SEGMENT
+    near = sorted(range(max(1, usual * 11 // 12), usual * 13 // 12 + 1), key=lambda gop: abs(gop - usual))
+    gop = next((gop for gop in near if not 0 < frames % (gop * gops) < least), usual)
     return Timing(rate, gop, gops, frames)
+
+
+def even_segments(duration: Fraction, segment_seconds: float) -> Fraction:
+    """Return the length of segments of sound alone, such that the last one is no scrap."""
+    usual = Fraction(segment_seconds).limit_denominator(1000)
+    if duration < usual or not 0 < duration % usual < LEAST_SEGMENT:
+        return usual
+    return duration / (duration // usual)
 
 
 def usual_peak(size: Size, frame_rate: Fraction) -> int:

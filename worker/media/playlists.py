@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _ATTRIBUTE: Final = re.compile(r'([A-Z0-9-]+)=("[^"]*"|[^",]*)(?:,|$)')
-_CONTROL: Final = re.compile(r"[\x00-\x1f]")
+# the last two end lines for some readers, though not for RFC 8216
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class PlaylistError(ValueError):
@@ -191,7 +192,7 @@ def _attribute(name: str, value: str) -> str:
 
 
 def _lines(text: str) -> list[str]:
-    lines = [line.strip() for line in text.splitlines()]
+    lines = [line.strip() for line in text.split("\n")]
     if not lines or lines[0] != "#EXTM3U":
         raise PlaylistError("does not begin with #EXTM3U")
     return [line for line in lines[1:] if line and (line.startswith("#EXT") or not line.startswith("#"))]

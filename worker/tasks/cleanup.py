@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import AliasChoices, Field
 
-from worker.core.errors import BadInput, DiskFull, SourceMissing, StorageUnavailable
+from worker.core.errors import DiskFull, SourceMissing, StorageUnavailable
 from worker.core.job import Model, Place
 from worker.core.task import Files, FileUse, Task, TaskContext
 
@@ -90,7 +90,7 @@ class CleanupTask(Task[CleanupParams]):
         for index, item in enumerate((*params.copy_, *params.move)):
             moves = index >= len(params.copy_)
             if moves and context.exists(item.source):
-                await _retarget(item, context)
+                context.retarget(item.source, item.target)
             else:
                 await _copy(item, context)
                 if moves:
@@ -110,17 +110,6 @@ async def _check(location: str, context: TaskContext) -> None:
         there = await context.available(location)
     if not there:
         raise SourceMissing(f"{location} does not exist")
-
-
-async def _retarget(item: Transfer, context: TaskContext) -> None:
-    """Publish a staged file elsewhere; its bytes stay where they are."""
-    path = await context.input(item.source)
-    try:
-        duration = (await context.probe(path)).duration
-    except BadInput:  # chapters, tags, a text: no media, and none the worse for it
-        duration = None
-    context.withdraw(item.source)
-    context.adopt(path, item.target, duration=duration)
 
 
 async def _copy(item: Transfer, context: TaskContext) -> None:

@@ -1,4 +1,4 @@
-"""From encoded MP4s to a finished presentation: packaged, judged, handed over. Every module that makes HLS ends here."""
+"""From encoded MP4s to a finished presentation: packaged, judged, handed over; all modules that make HLS end here."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def layout_for(params: HlsParams, attempt_folder: str, own: dict[str, str | None], *others: str) -> Layout:
-    """Return where the files of `params` go; `own` are the renditions and their own folders, `others` further streams."""
+    """Return where the files go; `own` are the renditions and their own folders, `others` further streams."""
     folders = {name: place for name, place in own.items() if place}
     base = params.output_base or params.destination or (common_folder(list(folders.values())) if folders else "")
     return layout_of(base, attempt_folder, params.master_playlist_name, [*own, *others], folders)

@@ -47,7 +47,8 @@ def visualizer_tasks(
     repositories: Repositories, points: Iterable[EntryPoint] | None = None
 ) -> tuple[VisualizerTask, ...]:
     """Return a task for each installed visualizer. Misconfigured for a plug-in that is broken."""
-    return tuple(VisualizerTask(found, repositories) for found in plugins(GROUP, Visualizer, points))
+    installed: tuple[Visualizer[Any], ...] = plugins(GROUP, Visualizer, points)  # type: ignore[type-abstract]  # a base
+    return tuple(VisualizerTask(found, repositories) for found in installed)
 
 
 class VisualizerTask(Task[SceneParams]):
@@ -223,6 +224,7 @@ class _Stage:
     def __init__(self, context: TaskContext, repositories: Repositories) -> None:
         self._context, self._repositories = context, repositories
         self.option_set = context.option_set
+        self.encoder, self.encoders = context.encoder, context.encoders
         self.tool = context.tool
         self.run = context.run
         self.input = context.input

@@ -68,6 +68,7 @@ def upgrade() -> None:
         sa.Column("round", sa.Integer(), nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("worker", sa.Text(), nullable=False),
+        sa.Column("token", sa.Text(), nullable=False),
         sa.Column("started_at", _moment(), nullable=False),
         sa.Column("ended_at", _moment()),
         sa.Column("outcome", sa.Text()),

@@ -44,11 +44,11 @@ class SqlRepository:
 
     async def renew(self, attempt: Attempt) -> Renewal:
         """Extend the lease by its length from now; LeaseLost when it is not ours any more."""
-        return await self._database.write(lifecycle.renew, attempt)
+        return await self._database.touch(lifecycle.renew, attempt)
 
     async def report(self, attempt: Attempt, progress: Progress) -> None:
         """Store progress; a lost lease is no error here, and a terminal row is not touched."""
-        await self._database.write(lifecycle.report, attempt, progress)
+        await self._database.touch(lifecycle.report, attempt, progress)
 
     async def announce(self, attempt: Attempt, uris: Sequence[str]) -> None:
         """Set `publishing` and keep the planned URIs; JobCancelled when a cancel came first."""
@@ -169,7 +169,7 @@ class SqlRepository:
 
     async def beat(self, worker: WorkerRecord) -> Wanted:
         """Store a heartbeat; return what people want of the worker."""
-        return await self._database.write(fleet.beat, worker)
+        return await self._database.touch(fleet.beat, worker)
 
     async def workers(self, offline_after: float) -> list[WorkerRecord]:
         """Return the workers; those silent for `offline_after` seconds are `offline`."""

@@ -11,7 +11,7 @@ from sqlalchemy import func, insert, select, update
 from worker.adapters.sql.database import upsert
 from worker.adapters.sql.fence import blame, close_attempt, ended, new_round, no_progress
 from worker.adapters.sql.rows import fresh_row
-from worker.adapters.sql.schema import attempts, jobs, moment
+from worker.adapters.sql.schema import LIVE, attempts, jobs, moment
 from worker.core.attempt import Attempt, Failure
 from worker.core.errors import CrashLoop, IdReused
 from worker.core.policy import failure_of
@@ -48,20 +48,36 @@ _SEEN = (
 """What the decision needs; not the document, which may be a megabyte."""
 
 
+_ATTEMPT = tuple(attempts.c[name] for name in ("round", "number", "epoch", "started_at"))
+
+
 def claim(connection: Connection, request: ClaimRequest, policy: Policy) -> Claim:
     """Return whether the job is the worker's, and if not, why; IdReused when the id has another body."""
     job_id = request.job.job_id
     row = _locked(connection, job_id)
     if row is None:
-        first_round = min(max(request.round_header, 1), _LAST_ROUND)
-        if _inserted(connection, request, first_round):
-            return _grant(connection, request, policy, 0, _Charges(first_round, 0, 0))
+        first = _Charges(min(max(request.round_header, 1), _LAST_ROUND), 0, 0)
+        granted = _running(request, policy, 0, first)
+        if _inserted(connection, request, first.round, granted):
+            return _opened(connection, request, first.round, granted)
         row = _locked(connection, job_id)
         if row is None:
             return Waiting("another worker is just recording it")
-    if row.digest != request.digest and not (row.state == "cancelled" and not row.digest):
+    if row.digest != request.digest and not _is_same_job(connection, request, row):
         raise IdReused(f"the id {job_id} belongs to a job with another body, which is {row.state}")
     return _decided(connection, request, policy, row)
+
+
+def _is_same_job(connection: Connection, request: ClaimRequest, row: Row[*tuple[Any, ...]]) -> bool:
+    """Return whether a body with another digest is the same job: a tombstone's, or one that says the same.
+
+    `retry` publishes the stored document, whose bytes are ours and not the publisher's; the first message may still
+    wait somewhere.
+    """
+    if row.state == "cancelled" and not row.digest:
+        return True
+    stored = select(jobs.c.document).where(jobs.c.job_id == request.job.job_id)
+    return bool(connection.execute(stored).scalar_one() == request.job.document())
 
 
 def _locked(connection: Connection, job_id: str) -> Row[*tuple[Any, ...]] | None:
@@ -71,6 +87,8 @@ def _locked(connection: Connection, job_id: str) -> Row[*tuple[Any, ...]] | None
 
 def _decided(connection: Connection, request: ClaimRequest, policy: Policy, row: Row[*tuple[Any, ...]]) -> Claim:
     charges = _Charges(row.round, row.failures, row.crashes)
+    if row.state in LIVE and (again := _granted_before(connection, request, row)):
+        return again
     match row.state:
         case "completed" | "cancelled":
             return Finished(row.state, tuple(row.pending_deletions))
@@ -120,33 +138,23 @@ def _crash_loop(charges: _Charges, policy: Policy, owner: str) -> CrashLoop:
     return CrashLoop(f"its last attempt, {charges.failures} of {policy.max_attempts}, ended without a word on {owner}")
 
 
-def _inserted(connection: Connection, request: ClaimRequest, first_round: int) -> bool:
-    """Return whether the row of an unknown job is new; False when another claim was faster."""
-    values = fresh_row(request.job, request.digest, request.lane, request.priority) | {"round": first_round}
+def _inserted(connection: Connection, request: ClaimRequest, first_round: int, granted: dict[str, Any]) -> bool:
+    """Return whether the row of an unknown job is new, and ours; False when another claim was faster."""
+    values = fresh_row(request.job, request.digest, request.lane, request.priority)
+    values |= granted | {"round": first_round, "started_at": moment()}
     statement = upsert(connection, jobs).values(**values).on_conflict_do_nothing().returning(jobs.c.job_id)
     return connection.execute(statement).one_or_none() is not None
 
 
 def _grant(connection: Connection, request: ClaimRequest, policy: Policy, epoch: int, charges: _Charges) -> Granted:
-    """Return the attempt under the next epoch, recorded.
-
-    The header counts where the database knows less (it was set up anew), within the same round; at most so far
-    that one attempt is left, for only an attempt may end in the last failure.
-    """
-    failures = charges.failures
-    if request.round_header == charges.round:
-        failures = max(failures, min(request.attempt_header, policy.max_attempts - 1))
-    job_id = request.job.job_id
+    """Return the attempt under the next epoch of a job that has a row."""
+    granted = _running(request, policy, epoch, charges)
     connection.execute(
         update(jobs)
-        .where(jobs.c.job_id == job_id)
+        .where(jobs.c.job_id == request.job.job_id)
         .values(
-            state="running",
-            epoch=epoch + 1,
-            failures=failures,
-            crashes=charges.crashes,
-            owner=request.worker,
-            lease_until=moment(request.lease_seconds),
+            **granted,
+            **no_progress(),
             not_before=None,
             cancel_requested=False,
             lane=request.lane,
@@ -155,31 +163,64 @@ def _grant(connection: Connection, request: ClaimRequest, policy: Policy, epoch:
             unserved_since=None,
             # Of the first attempt; a later one is in the attempts.
             started_at=func.coalesce(jobs.c.started_at, moment()),
-            **no_progress(),
         )
     )
-    inserted = connection.execute(
-        insert(attempts)
-        .values(
-            job_id=job_id,
-            epoch=epoch + 1,
-            round=charges.round,
-            number=failures + 1,
-            worker=request.worker,
-            started_at=moment(),
-            announced=[],
-        )
-        .returning(attempts.c.started_at)
+    return _opened(connection, request, charges.round, granted)
+
+
+def _running(request: ClaimRequest, policy: Policy, epoch: int, charges: _Charges) -> dict[str, Any]:
+    """Return the columns of a job that runs under the epoch after `epoch`.
+
+    The header counts where the database knows less (it was set up anew), within the same round; at most so far
+    that one attempt is left, for only an attempt may end in the last failure.
+    """
+    failures = charges.failures
+    if request.round_header == charges.round:
+        failures = max(failures, min(request.attempt_header, policy.max_attempts - 1))
+    return {
+        "state": "running",
+        "epoch": epoch + 1,
+        "failures": failures,
+        "crashes": charges.crashes,
+        "owner": request.worker,
+        "lease_until": moment(request.lease_seconds),
+    }
+
+
+def _opened(connection: Connection, request: ClaimRequest, this_round: int, granted: dict[str, Any]) -> Granted:
+    """Return the attempt that `granted` stands for, recorded."""
+    values = {
+        "job_id": request.job.job_id,
+        "epoch": granted["epoch"],
+        "round": this_round,
+        "number": granted["failures"] + 1,
+        "worker": request.worker,
+    }
+    values["token"] = request.token
+    statement = insert(attempts).values(**values, started_at=moment(), announced=[])
+    row = connection.execute(statement.returning(*_ATTEMPT)).one()
+    return _as_granted(request, row)
+
+
+def _granted_before(connection: Connection, request: ClaimRequest, row: Row[*tuple[Any, ...]]) -> Granted | None:
+    """Return the open attempt if this very wish opened it and only the answer was lost."""
+    here = (attempts.c.job_id == request.job.job_id) & (attempts.c.epoch == row.epoch)
+    found = connection.execute(select(*_ATTEMPT).where(here & (attempts.c.token == request.token))).one_or_none()
+    if found is None:
+        return None
+    lease = update(jobs).where(jobs.c.job_id == request.job.job_id).values(lease_until=moment(request.lease_seconds))
+    connection.execute(lease)
+    return _as_granted(request, found)
+
+
+def _as_granted(request: ClaimRequest, row: Row[*tuple[Any, ...]]) -> Granted:
+    attempt = Attempt(
+        job=request.job,
+        round=row.round,
+        number=row.number,
+        epoch=row.epoch,
+        worker=request.worker,
+        lease_seconds=request.lease_seconds,
+        started_at=row.started_at,
     )
-    started_at: datetime = inserted.scalar_one()
-    return Granted(
-        Attempt(
-            job=request.job,
-            round=charges.round,
-            number=failures + 1,
-            epoch=epoch + 1,
-            worker=request.worker,
-            lease_seconds=request.lease_seconds,
-            started_at=started_at,
-        )
-    )
+    return Granted(attempt)

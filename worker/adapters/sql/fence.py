@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import case, null, update
+from sqlalchemy import case, null, select, update
 
 from worker.adapters.sql.schema import LIVE, attempts, jobs, moment
 from worker.core.errors import LeaseLost
@@ -32,6 +32,47 @@ def fenced(
     if row is None:
         raise LeaseLost(f"the job {attempt.job.job_id} is not ours any more (epoch {attempt.epoch})")
     return row
+
+
+def finish(
+    connection: Connection,
+    attempt: Attempt,
+    values: dict[str, Any],
+    outcome: str,
+    error: str | None = None,
+    error_type: str | None = None,
+) -> bool:
+    """Set `values` of the attempt's job and write how it ended; False when that was recorded before.
+
+    The answer to a commit can be lost while the commit stands: who asks again has not lost the job. LeaseLost
+    when it is not ours.
+    """
+    try:
+        fenced(connection, attempt, values)
+    except LeaseLost:
+        if not _recorded(connection, attempt, outcome, ENDS[outcome]):
+            raise
+        return False
+    close_attempt(connection, attempt.job.job_id, attempt.epoch, outcome, error, error_type)
+    return True
+
+
+ENDS: Final = {
+    "completed": ("completed",),
+    "failed": ("retrying", "dead", "cancelled"),
+    "interrupted": ("queued", "cancelled"),
+    "deferred": ("queued", "cancelled"),
+    "cancelled": ("cancelled",),
+}
+"""The states in which each outcome of an attempt leaves its job."""
+
+
+def _recorded(connection: Connection, attempt: Attempt, outcome: str, states: tuple[str, ...]) -> bool:
+    """Return whether this very attempt was the last, and ended so."""
+    ours = (jobs.c.job_id == attempt.job.job_id) & (jobs.c.epoch == attempt.epoch) & jobs.c.state.in_(states)
+    ended_so = (attempts.c.epoch == attempt.epoch) & (attempts.c.outcome == outcome)
+    found = select(jobs.c.state).join(attempts, attempts.c.job_id == jobs.c.job_id).where(ours & ended_so)
+    return connection.execute(found).one_or_none() is not None
 
 
 def close_attempt(

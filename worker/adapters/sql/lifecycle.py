@@ -13,6 +13,7 @@ from worker.adapters.sql.fence import (
     ended,
     ended_if_cancelled,
     fenced,
+    finish,
     owned,
     unblamed,
 )
@@ -119,9 +120,7 @@ def complete(connection: Connection, attempt: Attempt, result: Result) -> tuple[
             "task_seconds": [{"task": task, "seconds": seconds} for task, seconds in result.task_seconds],
         },
     }
-    fenced(connection, attempt, values)
-    close_attempt(connection, job_id, attempt.epoch, "completed")
-    if result.artifacts:
+    if finish(connection, attempt, values, "completed") and result.artifacts:
         connection.execute(insert(artifacts), _artifact_rows(job_id, result))
     if attempt.epoch == 1:
         return ()
@@ -157,26 +156,23 @@ def retry_later(connection: Connection, attempt: Attempt, failure: Failure, dela
     """
     values = ended_if_cancelled("retrying") | blame(failure)
     values |= {"failures": attempt.number, "not_before": moment(max(0.0, delay - 1.0))}
-    fenced(connection, attempt, values)
-    close_attempt(connection, attempt.job.job_id, attempt.epoch, "failed", failure.message, failure.error_type)
+    finish(connection, attempt, values, "failed", failure.message, failure.error_type)
 
 
 def bury(connection: Connection, attempt: Attempt, failure: Failure) -> None:
     """Record the job dead."""
-    fenced(connection, attempt, ended("dead") | blame(failure) | {"failures": attempt.number})
-    close_attempt(connection, attempt.job.job_id, attempt.epoch, "failed", failure.message, failure.error_type)
+    values = ended("dead") | blame(failure) | {"failures": attempt.number}
+    finish(connection, attempt, values, "failed", failure.message, failure.error_type)
 
 
 def release(connection: Connection, attempt: Attempt, outcome: str, reason: str) -> None:
     """Give the job back, charged to nobody."""
-    fenced(connection, attempt, ended_if_cancelled("queued"))
-    close_attempt(connection, attempt.job.job_id, attempt.epoch, outcome, reason)
+    finish(connection, attempt, ended_if_cancelled("queued"), outcome, reason)
 
 
 def confirm_cancel(connection: Connection, attempt: Attempt) -> None:
     """Record the job cancelled."""
-    fenced(connection, attempt, ended("cancelled"))
-    close_attempt(connection, attempt.job.job_id, attempt.epoch, "cancelled")
+    finish(connection, attempt, ended("cancelled"), "cancelled")
 
 
 def deleted(connection: Connection, job_id: str) -> None:
@@ -204,7 +200,10 @@ def bury_unclaimed(connection: Connection, job: Job, digest: str, lane: str, pri
 def decline(connection: Connection, job: Job, digest: str, lane: str, priority: str, worker: str) -> Declined:
     """Note that `worker` cannot do the job; return who said so in all, and how long ago the first did."""
     _ensure(connection, job, digest, lane, priority)
-    here = (jobs.c.job_id == job.job_id) & (jobs.c.digest == digest) & jobs.c.state.in_(("queued", "retrying"))
+    # One whose worker fell silent waits too, and the others may all lack what it needs.
+    silent = jobs.c.state.in_(LIVE) & (jobs.c.lease_until <= moment())
+    waiting = jobs.c.state.in_(("queued", "retrying")) | silent
+    here = (jobs.c.job_id == job.job_id) & (jobs.c.digest == digest) & waiting
     row = (
         connection.execute(
             select(jobs.c.refused_by, jobs.c.unserved_since, moment().label("now")).where(here).with_for_update()

@@ -174,6 +174,8 @@ attempts = Table(
     Column("round", Integer, nullable=False),
     Column("number", Integer, nullable=False),
     Column("worker", Words, nullable=False),
+    # The claim that opened it: repeated, it gets the same attempt.
+    Column("token", Words, nullable=False),
     Column("started_at", Moment, nullable=False),
     Column("ended_at", Moment),
     Column("outcome", Words),
