@@ -22,9 +22,7 @@ def build_clock(library: Path | None = None) -> Path:
         try:
             done = subprocess.run(build_command(part), check=False, capture_output=True, text=True)
         except FileNotFoundError as error:
-            raise ToolMissing(
-                "there is no C compiler: install gcc and libc6-dev"
-            ) from error
+            raise ToolMissing("there is no C compiler: install gcc and libc6-dev") from error
         if done.returncode:
             raise ToolFailed(f"the virtual clock could not be built: {done.stderr.strip().splitlines()[-1]}")
         part.replace(target)
