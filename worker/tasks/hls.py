@@ -23,7 +23,7 @@ from worker.media.playlists import PlaylistError
 from worker.media.presentation_files import as_published, files_of
 from worker.media.progress import Meter
 from worker.tasks.hls_collect import collected
-from worker.tasks.hls_proof import proved_host, proved_mp4s
+from worker.tasks.hls_proof import proved_host, proved_mp4s, with_length
 from worker.tasks.hls_sound import levelled
 from worker.tasks.hls_stills import poster, storyboard
 from worker.tasks.hls_texts import cues_of
@@ -80,7 +80,7 @@ class HlsTask(Task[HlsParams]):
     async def run(self, params: HlsParams, context: TaskContext) -> None:
         """Encode, package, judge, and hand over every file; nothing is handed over unless the judge is content."""
         source = await context.input(params.source)
-        info = await context.probe(source)
+        info = await with_length(await context.probe(source), source, context)
         plan = plan_of(params, info, await proved_host(params, info, context))
         for warning in plan.warnings:
             context.warn(warning)
