@@ -94,7 +94,9 @@ def check_visualizer(visualizer: Visualizer[Any], example: Mapping[str, Any]) ->
         _require(inspect.iscoroutinefunction(getattr(visualizer, method)), f"{name}: {method} must be async")
     for tool in visualizer.tools:
         _require(bool(_MODULE.match(tool)), f"{name}: tools says {tool!r}, which is no program's plain name")
-    _require(not visualizer.files(model.model_validate(dict(example))).writes, f"{name}: the film is not its own to name")
+    _require(
+        not visualizer.files(model.model_validate(dict(example))).writes, f"{name}: the film is not its own to name"
+    )
     check_task(VisualizerTask(visualizer, NoRepositories()), example)
 
 

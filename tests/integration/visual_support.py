@@ -43,7 +43,15 @@ def made_repository(folder: Path, *commits: dict[str, str]) -> Path:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text)
         git(folder, "add", "-A")
-        git(folder, "commit", "-q", "-m", "m", when=1_600_000_000 + 3600 * number, author=("Ada", "Łukasz 王")[number % 2])
+        git(
+            folder,
+            "commit",
+            "-q",
+            "-m",
+            "m",
+            when=1_600_000_000 + 3600 * number,
+            author=("Ada", "Łukasz 王")[number % 2],
+        )
     return folder
 
 
