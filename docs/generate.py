@@ -16,12 +16,15 @@ from error_page import errors_page, sample_attempt
 from model_tables import cell, default_of, field_table, model_sections, nested, table
 from pydantic import SecretStr
 
+from visualizers import GROUP as VISUALIZERS
 from worker.app import Announcer
 from worker.core import dialects, job, record, routing
 from worker.core.attempt import Progress
 from worker.core.wire import MAX_BODY_BYTES, MAX_DEPTH
 from worker.registry import GROUP, Registry
 from worker.settings import Settings
+from worker.tasks.visualizer import visualizer_tasks
+from worker.testing import NoRepositories
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,7 +73,9 @@ def modules() -> Registry:
     """Return the modules that this tree's own pyproject.toml names, installed or not."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     points = project["entry-points"][GROUP]
-    return Registry.load(EntryPoint(name, value, GROUP) for name, value in points.items())
+    seen = project["entry-points"][VISUALIZERS]
+    films = visualizer_tasks(NoRepositories(), [EntryPoint(name, value, VISUALIZERS) for name, value in seen.items()])
+    return Registry.load([EntryPoint(name, value, GROUP) for name, value in points.items()], films)
 
 
 def settings_page() -> list[str]:

@@ -223,6 +223,14 @@ def message(history, **options):
     return {"type": "gource", "repoURL": f"file://{history}", "videoId": str(uuid.uuid4()), "gource": SHORT | options}
 
 
+def alive(process: psutil.Process) -> bool:
+    """Return whether it runs; the dead whose end nobody has taken note of do not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 async def painters(name: str, seconds: float = 30) -> list[psutil.Process]:
     """Return our programs of this name, once there is one that draws."""
     deadline = time.monotonic() + seconds
@@ -264,7 +272,7 @@ async def test_when_one_end_of_the_pipe_is_killed_the_other_is_gone_and_nothing_
     peers = await painters("ffmpeg" if victim == "gource" else "gource")
     found[0].send_signal(signal.SIGKILL)
     killed = time.monotonic()
-    while any(peer.is_running() and peer.status() != psutil.STATUS_ZOMBIE for peer in peers):
+    while any(alive(peer) for peer in peers):
         assert time.monotonic() - killed < 1.0
         await asyncio.sleep(0.01)
     settlement = await running
