@@ -27,7 +27,7 @@ from worker.core.location import External, parse_location
 from worker.core.policy import Policy
 from worker.core.record import WorkerRecord
 from worker.core.routing import DEFAULT_LANE, DEFER_SECONDS, queues_of, topology
-from worker.engine.attempt import Bench
+from worker.engine.attempt import Bench, OnStep, no_step
 from worker.engine.callbacks import Callbacks
 from worker.engine.executor import Executor
 from worker.engine.heartbeat import Heartbeat
@@ -178,8 +178,13 @@ class Announcer:
 
 
 @asynccontextmanager
-async def assembled(settings: Settings, *, drain: bool, served: tuple[str, ...]) -> AsyncIterator[Worker]:
-    """Yield a worker that is connected, checked and beating; all of it is closed afterwards."""
+async def assembled(
+    settings: Settings, *, drain: bool, served: tuple[str, ...], on_step: OnStep | None = None
+) -> AsyncIterator[Worker]:
+    """Yield a worker that is connected, checked and beating; all of it is closed afterwards.
+
+    `on_step` is awaited at each step of a job: what fault tests hang a crash on.
+    """
     async with AsyncExitStack() as stack:
         slot = host.WorkerSlot(settings.scratch / "workers", settings.hostname, settings.id)
         stack.callback(slot.release)
@@ -203,6 +208,7 @@ async def assembled(settings: Settings, *, drain: bool, served: tuple[str, ...])
             job_seconds=settings.job_seconds,
             on_progress=announcer.progress,
             on_state=announcer.state,
+            on_step=on_step or no_step,
         )
         executor = Executor(bench, policy, worker_id=slot.worker_id, lanes=served, lease_seconds=settings.lease_seconds)
 
@@ -291,12 +297,14 @@ def _describer(
     return describe
 
 
-async def run_worker(settings: Settings, *, drain: bool = False, only: tuple[str, ...] | None = None) -> None:
+async def run_worker(
+    settings: Settings, *, drain: bool = False, only: tuple[str, ...] | None = None, on_step: OnStep | None = None
+) -> None:
     """Consume until SIGTERM, or with `drain` until the queues are empty."""
     logs.configure(settings.log_level, settings.log_format)
     refuse_shared_sqlite(settings)
     served = only or lanes(settings)
-    async with assembled(settings, drain=drain, served=served) as worker:
+    async with assembled(settings, drain=drain, served=served, on_step=on_step) as worker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, worker.stop)

@@ -8,7 +8,7 @@ import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import structlog
 
@@ -47,8 +47,12 @@ KEEP_SECONDS: Final = 6 * 3600.0
 log = structlog.get_logger(__name__)
 
 
-async def _nothing(step: str) -> None:
-    """Do nothing: the hook that fault tests set."""
+OnStep: TypeAlias = "Callable[[str], Awaitable[None]]"
+"""Awaited at each step of a job's life."""
+
+
+async def no_step(step: str) -> None:
+    """Do nothing: only fault tests have something to do at a step."""
     del step
 
 
@@ -67,7 +71,7 @@ class Bench:
     job_seconds: float
     on_progress: Callable[[Attempt, Progress], Awaitable[None]]
     on_state: Callable[[Attempt, str], Awaitable[None]]
-    on_step: Callable[[str], Awaitable[None]] = _nothing
+    on_step: OnStep = no_step
 
 
 class AttemptRun:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from worker.core.errors import DatabaseUnavailable, Infrastructure, LeveretError, ShuttingDown
+from worker.core.errors import DatabaseUnavailable, Infrastructure, LeveretError, ShuttingDown, Transient
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -29,7 +29,7 @@ log = structlog.get_logger(__name__)
 class Worker:
     """The loop around the executor.
 
-    `preflight` raises an Infrastructure error while this host cannot work: then nothing is taken and nothing
+    `preflight` raises an Infrastructure or Transient error while this host cannot work: then nothing is taken and nothing
     is charged, and the fleet's record says why. `chores` are done between jobs, now and then.
     """
 
@@ -126,7 +126,7 @@ class Worker:
             return True
         try:
             await self._preflight()
-        except Infrastructure as error:
+        except (Infrastructure, Transient) as error:
             if self.problem != str(error):
                 log.error("worker_unfit", error=str(error))
             self.problem = str(error)
