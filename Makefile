@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test bench lock down clean
+.PHONY: help setup demo check test bench docs lock down clean
 
 # Passed on to the set-up and to the demo: S3=1, POSTGRES=1.
 export S3 POSTGRES
@@ -37,6 +37,10 @@ test: ## every test, against the real services, which it starts itself
 bench: ## the tables of the README
 	@infra/setup test
 	$(python) -m benchmarks
+
+docs: ## write the reference pages anew, from the code
+	@infra/setup check
+	$(python) docs/generate.py
 
 lock: ## write the requirements files anew (UPGRADE=1 takes newer releases)
 	@infra/setup check

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,17 +23,21 @@ from worker.adapters.rabbitmq import Link, RabbitConsumer, RabbitEvents
 from worker.adapters.sql import SqlRepository
 from worker.adapters.web import WebSource, post_json
 from worker.core.errors import Misconfigured
+from worker.core.hours import ActiveHours
 from worker.core.location import External, parse_location
 from worker.core.policy import Policy
-from worker.core.record import WorkerRecord
-from worker.core.routing import DEFAULT_LANE, DEFER_SECONDS, queues_of, topology
+from worker.core.routing import DEFER_SECONDS, queues_of, topology
+from worker.engine.announcer import Announcer
 from worker.engine.attempt import Bench, OnStep, no_step
 from worker.engine.callbacks import Callbacks
+from worker.engine.capabilities import Prover
 from worker.engine.executor import Executor
+from worker.engine.front import Front
 from worker.engine.heartbeat import Heartbeat
 from worker.engine.scratch import Scratch
 from worker.engine.storages import Storages
 from worker.engine.worker import Worker
+from worker.media.capabilities import lanes_of
 from worker.process.runner import ProcessRunner
 from worker.registry import Registry
 from worker.settings import Settings, environment
@@ -41,9 +45,9 @@ from worker.settings import Settings, environment
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from worker.core.attempt import Attempt, Progress
     from worker.core.finding import Check, Finding
     from worker.core.ports import Repository, Storage
+    from worker.media.capabilities import Capabilities
 
 log = structlog.get_logger(__name__)
 
@@ -72,9 +76,21 @@ def tools(settings: Settings) -> dict[str, str]:
     return host.find_tools(stated, host.bundled_tools())
 
 
-def lanes(settings: Settings) -> tuple[str, ...]:
-    """Return the lanes that this worker serves."""
-    return settings.lanes or ((DEFAULT_LANE, "visualize") if "gource" in tools(settings) else (DEFAULT_LANE,))
+async def capabilities(settings: Settings, *, again: bool = False) -> Capabilities:
+    """Return what this host has proved that it can do; `again` proves it anew."""
+    programs = tools(settings)
+    facts = await asyncio.to_thread(host.facts, programs)
+    return await Prover(_runner(settings), programs, facts, settings.scratch / "workers").capabilities(again=again)
+
+
+def served_lanes(settings: Settings, proved: Capabilities, only: tuple[str, ...] | None) -> tuple[str, ...]:
+    """Return the lanes that this worker serves: those named, else the settings', else those that it can serve."""
+    lanes = only or settings.lanes or lanes_of(proved)
+    if not lanes:
+        raise Misconfigured(
+            "this host can serve no lane: no encoder works and gource draws nothing; see `leveret doctor`"
+        )
+    return lanes
 
 
 def storages(settings: Settings) -> Storages:
@@ -107,7 +123,7 @@ def _s3(settings: Settings, roots: tuple[External, ...]) -> Storage:
     return S3Storage(roots, destination=inside, public_url=settings.public_url)
 
 
-def checks(settings: Settings) -> list[tuple[str, Check]]:
+def checks(settings: Settings, *, prove: bool = False) -> list[tuple[str, Check]]:
     """Return what `doctor` looks at, in order; nothing is touched before a check is awaited."""
     needed = ("ffmpeg", "ffprobe", *(("gource",) if "visualize" in settings.lanes else ()))
     return [
@@ -116,6 +132,8 @@ def checks(settings: Settings) -> list[tuple[str, Check]]:
         ("storage", lambda: look.storage(storages(settings), settings.storage_url)),
         ("scratch", lambda: look.scratch(settings.scratch, settings.scratch_free_bytes)),
         *((name, partial(_look_at_tool, settings, name, required=name in needed)) for name in TOOLS),
+        ("capabilities", lambda: look.capabilities(capabilities(settings, again=prove), settings.lanes)),
+        ("lanes", lambda: look.lanes(repository(settings), settings.offline_seconds)),
     ]
 
 
@@ -151,37 +169,11 @@ def preflight(places: Storages, scratch: Scratch) -> Callable[[], Awaitable[None
     return check
 
 
-@dataclass(frozen=True, slots=True)
-class Announcer:
-    """Tells the world of state changes and progress."""
-
-    events: RabbitEvents
-
-    async def state(self, attempt: Attempt, state: str) -> None:
-        """Publish `job.<state>`."""
-        await self.events.publish(f"job.{state}", self._of(attempt) | {"state": state})
-
-    async def progress(self, attempt: Attempt, progress: Progress) -> None:
-        """Publish `job.progress`."""
-        figures = {name: getattr(progress, name) for name in ("percent", "task", "fps", "speed", "eta_seconds")}
-        await self.events.publish("job.progress", self._of(attempt) | figures)
-
-    @staticmethod
-    def _of(attempt: Attempt) -> dict[str, object]:
-        return {
-            "job_id": attempt.job.job_id,
-            "title": attempt.job.title,
-            "round": attempt.round,
-            "attempt": attempt.number,
-            "worker": attempt.worker,
-        }
-
-
 @asynccontextmanager
 async def assembled(
-    settings: Settings, *, drain: bool, served: tuple[str, ...], on_step: OnStep | None = None
+    settings: Settings, *, drain: bool, only: tuple[str, ...] | None, on_step: OnStep = no_step
 ) -> AsyncIterator[Worker]:
-    """Yield a worker that is connected, checked and beating; all of it is closed afterwards.
+    """Yield a worker that is proved, connected, checked and beating; all of it is closed afterwards.
 
     `on_step` is awaited at each step of a job: what fault tests hang a crash on.
     """
@@ -191,66 +183,97 @@ async def assembled(
         rows = SqlRepository(settings.database_url.get_secret_value())
         stack.push_async_callback(rows.close)
         await rows.check()
-        policy = Policy(settings.retry_delays)
-        consumer, events = await _broker(settings, stack, slot.worker_id, served, policy)
-        scratch = Scratch(settings.scratch, settings.scratch_free_bytes)
-        places, programs = storages(settings), tools(settings)
-        announcer = Announcer(events)
-        bench = Bench(
-            repository=rows,
-            storages=places,
-            registry=registry(),
-            runner=_runner(settings),
-            scratch=scratch,
-            tools=programs,
-            destination=settings.storage_url,
-            stall_seconds=settings.stall_seconds,
-            job_seconds=settings.job_seconds,
-            on_progress=announcer.progress,
-            on_state=announcer.state,
-            on_step=on_step or no_step,
+        events = RabbitEvents(
+            Link(_url(settings), f"leveret {slot.worker_id} pid {os.getpid()} events", confirms=False)
         )
-        executor = Executor(bench, policy, worker_id=slot.worker_id, lanes=served, lease_seconds=settings.lease_seconds)
-
-        async def post(url: str, document: str) -> None:
-            await post_json(url, document, allow_private=settings.allow_private_addresses)
-
-        worker = Worker(
-            consumer,
-            executor,
-            Callbacks(rows, post),
-            preflight=preflight(places, scratch),
-            chores=_chores(bench, slot.worker_id),
-            grace_seconds=settings.grace_seconds,
-            drain=drain,
-        )
-        describe = _describer(settings, slot.worker_id, served, worker, executor)
-        heartbeat = Heartbeat(rows, events, describe, worker.wanted, settings.heartbeat_seconds)
-        await bench.runner.sweep(scratch.is_live)
-        await _chores(bench, slot.worker_id)()
-        await heartbeat.start()
+        stack.push_async_callback(events.close)
+        front = Front(slot.worker_id, settings.hostname, __version__, partial(host.measure, settings.scratch))
+        stack.callback(front.close)
+        heartbeat = Heartbeat(rows, events, front.describe, front.wanted, settings.heartbeat_seconds)
         stack.push_async_callback(heartbeat.stop)
+        await heartbeat.start()
+        front.capabilities = await capabilities(settings, again=settings.prove)
+        front.lanes = served_lanes(settings, front.capabilities, only)
+        policy = Policy(settings.retry_delays)
+        consumer = await _consumer(settings, stack, slot.worker_id, front.lanes, policy)
+        bench = replace(_bench(settings, rows, Announcer(events), front.capabilities), on_step=on_step)
+        executor = Executor(
+            bench,
+            policy,
+            worker_id=slot.worker_id,
+            lanes=front.lanes,
+            lease_seconds=settings.lease_seconds,
+            unserved_seconds=settings.unserved_seconds,
+            offline_seconds=settings.offline_seconds,
+        )
+        worker = _worker(settings, consumer, executor, bench, _chores(bench, slot.worker_id), drain=drain)
+        await bench.runner.sweep(bench.scratch.is_live)
+        await _chores(bench, slot.worker_id)()
+        front.open(worker, executor)
+        await heartbeat.beat()
         yield worker
 
 
-async def _broker(
+def _bench(settings: Settings, rows: Repository, announcer: Announcer, proved: Capabilities) -> Bench:
+    return Bench(
+        repository=rows,
+        storages=storages(settings),
+        registry=registry(),
+        runner=_runner(settings),
+        scratch=Scratch(settings.scratch, settings.scratch_free_bytes),
+        tools=tools(settings),
+        capabilities=proved,
+        destination=settings.storage_url,
+        stall_seconds=settings.stall_seconds,
+        job_seconds=settings.job_seconds,
+        on_progress=announcer.progress,
+        on_state=announcer.state,
+    )
+
+
+def _worker(
+    settings: Settings,
+    consumer: RabbitConsumer,
+    executor: Executor,
+    bench: Bench,
+    chores: Callable[[], Awaitable[None]],
+    *,
+    drain: bool,
+) -> Worker:
+    async def post(url: str, document: str) -> None:
+        await post_json(url, document, allow_private=settings.allow_private_addresses)
+
+    return Worker(
+        consumer,
+        executor,
+        Callbacks(bench.repository, post),
+        preflight=preflight(bench.storages, bench.scratch),
+        chores=chores,
+        grace_seconds=settings.grace_seconds,
+        drain=drain,
+        hours=ActiveHours.parse(settings.active_hours),
+    )
+
+
+def _url(settings: Settings) -> str:
+    return settings.broker_url.get_secret_value()
+
+
+async def _consumer(
     settings: Settings, stack: AsyncExitStack, worker_id: str, served: tuple[str, ...], policy: Policy
-) -> tuple[RabbitConsumer, RabbitEvents]:
-    url = settings.broker_url.get_secret_value()
+) -> RabbitConsumer:
     name = f"leveret {worker_id} pid {os.getpid()} {','.join(served)}"
-    link = Link(url, name, confirms=False, patience=settings.connect_seconds)
-    events = RabbitEvents(Link(url, f"{name} events", confirms=False))
+    link = Link(_url(settings), name, confirms=False, patience=settings.connect_seconds)
     consumer = RabbitConsumer(
         link,
-        Link(url, f"{name} publisher", confirms=True),
+        Link(_url(settings), f"{name} publisher", confirms=True),
         queues_of(served),
         tag=f"leveret {worker_id} pid {os.getpid()}",
         max_attempts=policy.max_attempts,
     )
     stack.push_async_callback(consumer.close)
-    stack.push_async_callback(events.close)
     await link.check_topology(settings.retry_delays, DEFER_SECONDS)
-    return consumer, events
+    return consumer
 
 
 def _runner(settings: Settings) -> ProcessRunner:
@@ -276,39 +299,21 @@ def _chores(bench: Bench, worker_id: str) -> Callable[[], Awaitable[None]]:
     return sweep
 
 
-def _describer(
-    settings: Settings, worker_id: str, served: tuple[str, ...], worker: Worker, executor: Executor
-) -> Callable[[], Awaitable[WorkerRecord]]:
-    async def describe() -> WorkerRecord:
-        job = executor.job
-        return WorkerRecord(
-            worker_id=worker_id,
-            hostname=settings.hostname,
-            pid=os.getpid(),
-            version=__version__,
-            status=worker.status,
-            job_id=job.job_id if job else None,
-            job_title=job.title if job else None,
-            lanes=list(served),
-            hardware=await asyncio.to_thread(host.measure, settings.scratch),
-            problem=worker.problem,
-        )
-
-    return describe
-
-
 async def run_worker(
-    settings: Settings, *, drain: bool = False, only: tuple[str, ...] | None = None, on_step: OnStep | None = None
+    settings: Settings, *, drain: bool = False, only: tuple[str, ...] | None = None, on_step: OnStep = no_step
 ) -> None:
     """Consume until SIGTERM, or with `drain` until the queues are empty."""
     logs.configure(settings.log_level, settings.log_format)
     refuse_shared_sqlite(settings)
-    served = only or lanes(settings)
-    async with assembled(settings, drain=drain, served=served, on_step=on_step) as worker:
+    if "storage_url" not in settings.model_fields_set:
+        # Only our own default is made: a stated folder that is missing may be a mount that is away.
+        default = Path(settings.storage_url.removeprefix("file://"))
+        await asyncio.to_thread(default.mkdir, parents=True, exist_ok=True)
+    async with assembled(settings, drain=drain, only=only, on_step=on_step) as worker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, worker.stop)
-        log.info("worker_started", lanes=list(served), version=__version__, pid=os.getpid())
+        log.info("worker_started", version=__version__, pid=os.getpid())
         await worker.run()
         log.info("worker_stopped")
 

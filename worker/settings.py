@@ -12,6 +12,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from worker.core.errors import Misconfigured
+from worker.core.hours import ActiveHours
 from worker.core.routing import DEFAULT_DELAYS, LANES
 
 Words = Annotated[tuple[str, ...], NoDecode]
@@ -49,9 +50,11 @@ class Settings(BaseSettings):
     scratch_free_bytes: int = Field(
         1 << 30, ge=0, description="Space that must be free in scratch before a job is taken."
     )
-    lanes: Words = Field(
-        (), description="The lanes this worker serves; by default cpu, and visualize where gource runs."
+    lanes: Words = Field((), description="The lanes this worker serves; by default those that its host has proved.")
+    active_hours: str = Field(
+        "", description="When it takes jobs, in local time: 22:00-06:00, several with commas; by default always."
     )
+    prove: bool = Field(False, description="Whether what the host can do is proved anew at every start.")
     id: str = Field("", max_length=100, description="The worker's name; by default the host's name and a slot.")
     retry_delays: Seconds = Field(DEFAULT_DELAYS, description="Seconds before each further attempt, comma-separated.")
     lease_seconds: float = Field(30, gt=0.5, description="How long a job stays a silent worker's.")
@@ -118,6 +121,11 @@ class Settings(BaseSettings):
             raise ValueError(f"{unknown[0]!r} is no lane; there are {', '.join(LANES)}")
         return tuple(dict.fromkeys(value))
 
+    @field_validator("active_hours")
+    @classmethod
+    def _hours(cls, value: str) -> str:
+        return str(ActiveHours.parse(value))
+
     @field_validator("storage_url")
     @classmethod
     def _storage(cls, value: str) -> str:
@@ -132,6 +140,11 @@ class Settings(BaseSettings):
         if self.storage_url.startswith("nas://") and self.nas_root is None:
             raise ValueError("WORKER_STORAGE_URL is on nas:// but WORKER_NAS_ROOT is not set")
         return self
+
+    @property
+    def offline_seconds(self) -> float:
+        """Return the silence after which a worker counts as gone: three heartbeats."""
+        return 3 * self.heartbeat_seconds
 
     @property
     def hostname(self) -> str:

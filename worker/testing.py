@@ -31,6 +31,7 @@ from worker.core.errors import (
 from worker.core.job import Job, TaskSpec
 from worker.core.location import External, Location, Relative, parse_location
 from worker.core.wire import nearest
+from worker.media.capabilities import Capabilities
 from worker.media.probe import media_info, probe_command
 from worker.registry import Registry
 
@@ -140,7 +141,8 @@ class BenchResult:
 class TaskBench:
     """A TaskContext in `folder`: run a task on it, look at what it staged. Several runs are one job.
 
-    `runner` starts the programs; `tools` says where they are, by default on PATH. Files under `root`
+    `runner` starts the programs; `tools` says where they are, by default on PATH; `capabilities` what the host has
+    proved, by default a format is its first software encoder. Files under `root`
     (`folder`/root) are `nas://name`, or their absolute path.
     """
 
@@ -154,12 +156,14 @@ class TaskBench:
         *,
         tools: Mapping[str, str] | None = None,
         option_sets: Mapping[str, Mapping[str, Any]] | None = None,
+        capabilities: Capabilities | None = None,
         stall_seconds: float = STALL_SECONDS,
     ) -> None:
         self.root = folder / "root"
         self.root.mkdir(parents=True, exist_ok=True)
         self.result = BenchResult()
         self._folder, self._runner, self._stall = folder / "work", runner, stall_seconds
+        self._capabilities = capabilities or Capabilities()
         self._tools, self._option_sets = tools, dict(option_sets or {})
         self._staged: dict[Location, str] = {}
 
@@ -190,6 +194,14 @@ class TaskBench:
             raise ToolMissing(f"{name} is not installed here")
         return path
 
+    def encoder(self, name: str, *, hw_fallback: bool = False) -> str:
+        """Return the best encoder for `name`, an encoder or a format; CannotServe when there is none."""
+        return self._capabilities.choices(name, hw_fallback=hw_fallback)[0]
+
+    def encoders(self, name: str, *, hw_fallback: bool = False) -> tuple[str, ...]:
+        """Return every encoder for `name`, the best first; CannotServe when there is none."""
+        return self._capabilities.choices(name, hw_fallback=hw_fallback)
+
     async def run(
         self,
         pipeline: Pipeline,
@@ -199,7 +211,7 @@ class TaskBench:
     ) -> tuple[Exit, ...]:
         """Return how every stage ended; a tool that had to be stopped is an error."""
         self.result.pipelines.append(pipeline)
-        exits = await self._runner.run(pipeline, on_line, timeout=timeout, stall=self._stall, label=self.job_id)
+        exits = await self._runner.run(pipeline, on_line, timeout=timeout, stall=self._stall, label=str(self._folder))
         for one in exits:
             if one.reason is Reason.STALLED:
                 raise ToolStalled(str(one))
@@ -232,6 +244,17 @@ class TaskBench:
         if not await asyncio.to_thread(path.is_file):
             raise SourceMissing(f"{location} does not exist")
         return path
+
+    async def listing(self, folder: str) -> tuple[str, ...]:
+        """Return the locations of the files in a folder."""
+        place = self._locate(folder if folder.endswith("/") else f"{folder}/")
+        if isinstance(place, Relative):
+            raise InvalidJob([Problem("", f"{folder!r} is no folder outside the workspace")])
+        path = self.root / place.path.removeprefix(f"{self.root}/")
+        if not await asyncio.to_thread(path.is_dir):
+            raise SourceMissing(f"{folder} does not exist")
+        names = sorted(entry.name for entry in await asyncio.to_thread(lambda: list(path.iterdir())) if entry.is_file())
+        return tuple(f"{folder.rstrip('/')}/{name}" for name in names)
 
     async def available(self, location: str) -> bool:
         """Return whether a file is staged, or stands outside."""

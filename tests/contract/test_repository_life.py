@@ -73,10 +73,15 @@ async def test_a_live_lease_makes_others_wait(repository):
 async def test_an_id_with_another_body_is_refused_in_every_state(repository):
     attempt = await granted(repository)
     with pytest.raises(IdReused, match="running"):
-        await repository.claim(request(digest="e" * 64), POLICY)
+        await repository.claim(request(job(priority="high"), digest="e" * 64), POLICY)
     await repository.complete(attempt, Result())
     with pytest.raises(IdReused, match="completed"):
-        await repository.claim(request(digest="e" * 64), POLICY)
+        await repository.claim(request(job(priority="high"), digest="e" * 64), POLICY)
+
+
+async def test_other_bytes_that_say_the_same_are_the_same_job(repository):
+    await repository.complete(await granted(repository), Result())
+    assert isinstance(await repository.claim(request(digest="e" * 64), POLICY), Finished)
 
 
 async def test_of_many_claims_at_once_exactly_one_is_granted(repository, url):

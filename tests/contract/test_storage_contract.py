@@ -57,6 +57,14 @@ async def test_immutable_files_stand_in_the_attempts_own_folder_once_staged(benc
     assert bench.get(names[13]) == names[13].encode()
 
 
+async def test_a_folder_lists_its_files_and_not_its_folders(bench):
+    for name in ("fonts/b.ttf", "fonts/a b.ttf", "fonts/deeper/c.ttf", "fonts.txt"):
+        bench.put(name, b"x")
+    assert await bench.storage.listing(bench.place("fonts/")) == ("a b.ttf", "b.ttf")
+    with pytest.raises(SourceMissing):
+        await bench.storage.listing(bench.place("nothing/"))
+
+
 async def test_files_appear_in_the_given_order_each_right_after_a_confirmation(bench, make):
     confirm = Confirmations(bench)
     artifacts = [
@@ -264,3 +272,15 @@ def test_a_folder_is_a_destination_and_no_source(bench):
     assert bench.storage.admit(bench.place("a/b/"), writing=True).is_folder
     with pytest.raises(RefusedPath, match="folder"):
         bench.storage.admit(bench.place("a/b/"), writing=False)
+
+
+async def test_a_listing_names_the_files_of_a_folder_and_not_what_lies_deeper(bench):
+    for name in ("fonts/b.ttf", "fonts/a.otf", "fonts/deep/c.ttf", "other/d.ttf"):
+        bench.put(name, b"font")
+    folder = bench.place("fonts")
+    assert await bench.storage.listing(folder) == (folder.joined("a.otf"), folder.joined("b.ttf"))
+
+
+async def test_a_listing_of_no_folder_is_a_missing_source(bench):
+    with pytest.raises(SourceMissing):
+        await bench.storage.listing(bench.place("no-such-folder"))

@@ -346,7 +346,7 @@ async def test_a_cancelled_task_leaves_no_ffmpeg(bench):
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert not [pid for pid, label in marked("LEVERET_ATTEMPT") if label == "bench"]
+    assert not [pid for pid, label in marked("LEVERET_ATTEMPT") if label == str(bench._folder)]
 
 
 def test_no_allowed_filter_documents_an_option_that_names_a_file(tools):

@@ -277,6 +277,15 @@ async def test_an_id_that_returns_with_another_body_is_refused(rig, broker):
     assert refusal.error_type == "IdReused"
 
 
+async def test_an_id_that_returns_with_other_bytes_of_the_same_job_is_acknowledged(rig, broker):
+    job = document()
+    await broker.publish(job)
+    await rig.one()
+    await broker.publish(json.dumps(job, indent=4).encode())
+    assert isinstance((await rig.one()).outcome, Completed)
+    assert await rig.repository.refusals() == []
+
+
 async def test_a_cancelled_waiting_job_is_acknowledged_without_running(rig, broker):
     job = document()
     await rig.repository.request_cancel(job["job_id"])

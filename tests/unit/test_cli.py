@@ -245,12 +245,13 @@ def test_ctrl_c_ends_a_watch_with_130_and_without_a_trace(desk):
     assert (watching.returncode, errors) == (130, "")
 
 
-def test_a_reader_that_is_gone_is_no_error_to_tell(desk):
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_is_gone_is_no_error_to_tell(desk, unbuffered):
     for number in range(3):
         desk.insert(f"job-{number}")
     listing = subprocess.Popen(
         [sys.executable, "-m", "worker", "jobs"],
-        env=desk.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=desk.environment() | {"PYTHONUNBUFFERED": unbuffered}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     listing.stdout.close()
     assert listing.stderr.read() == b""

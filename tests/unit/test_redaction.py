@@ -17,6 +17,8 @@ from worker.core.redaction import redact
         ("https://s3/x?X-Amz-Signature=abc&y=1", "https://s3/x?X-Amz-Signature=[hidden]&y=1"),
         ("https://h/?access_token=abc", "https://h/?access_token=[hidden]"),
         ("Authorization: Bearer abc.def", "Authorization: [hidden]"),
+        ('{"token": "a\\"b", "videoId": "x"}', '{"token": "[hidden]", "videoId": "x"}'),
+        ('{"Password":"cut sho', '{"Password":"[hidden]"'),
         ("mail me at a@b.c", "mail me at a@b.c"),
         ("https://example.org/@scope/name", "https://example.org/@scope/name"),
     ],

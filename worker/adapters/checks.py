@@ -6,28 +6,23 @@ import asyncio
 import shutil
 from typing import TYPE_CHECKING, Final, Protocol
 
-from worker.core.command import Pipeline
 from worker.core.errors import ToolMissing
 from worker.core.finding import Finding
+from worker.core.record import serving
+from worker.core.routing import LANES
+from worker.media.capabilities import lanes_of, version_in, version_question
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
     from pathlib import Path
 
     from worker.core.dead_letter import Broker
     from worker.core.ports import Repository, Runner
     from worker.core.routing import Queue
+    from worker.media.capabilities import Capabilities
 
 VERSION_SECONDS: Final = 15.0
-VERSION_FLAGS: Final = {
-    "ffmpeg": "-version",
-    "ffprobe": "-version",
-    "packager": "--version",
-    "mkvmerge": "--version",
-    "mkvextract": "--version",
-    "handbrake": "--version",
-    "gource": "--help",
-}
-"""How each program is asked; gource's help, whose head is its version, needs no display."""
+WAITING_JOBS: Final = 1000
 _GIB: Final = 1 << 30
 
 
@@ -89,13 +84,47 @@ async def tool(name: str, path: str | None, runner: Runner, *, required: bool) -
     advice = f"install it, or set WORKER_{name.upper()}"
     if path is None:
         return Finding(status=status, fact="not found", advice=advice)
-    pipeline = Pipeline.of(path, VERSION_FLAGS.get(name, "--version"), label=f"version of {name}")
     try:
-        (end,) = await runner.run(pipeline, timeout=VERSION_SECONDS)
+        (end,) = await runner.run(version_question(name, path), timeout=VERSION_SECONDS)
     except ToolMissing as error:
         return Finding(status=status, fact=str(error), advice=advice)
-    lines = [line.strip() for line in (end.output + "\n" + end.tail).splitlines() if line.strip()]
-    if not end.ok or not lines:
+    version = version_in(f"{end.output}\n{end.tail}")
+    if not end.ok or version is None:
         return Finding(status=status, fact=f"{path}: {end}", advice=advice)
-    version = next((line for line in lines if any(character.isdigit() for character in line)), lines[0])
     return Finding(status="ok", fact=f"{path}: {version[:120]}")
+
+
+async def capabilities(proving: Awaitable[Capabilities], stated: tuple[str, ...]) -> Finding:
+    """Return what this host can do; a lane that the settings name and the host cannot serve is an error."""
+    found = await proving
+    lanes = lanes_of(found)
+    formats = ", ".join(f"{name} by {encoder}" for name, encoder in found.formats.items())
+    fact = f"lanes {','.join(lanes) or 'none'}; {formats or 'no encoder works'}"
+    if missing := [lane for lane in stated if lane not in lanes]:
+        return Finding(
+            status="error",
+            fact=f"{fact}; it cannot serve {','.join(missing)}",
+            advice="correct WORKER_LANES, or mend the hardware's driver and run `leveret doctor --prove`",
+        )
+    broken = {name: reason for name, reason in found.tools.items() if reason is not True}
+    if broken or not lanes:
+        told = "; ".join(f"{name}: {reason}" for name, reason in broken.items())
+        advice = "mend or remove what does not work, then run `leveret doctor --prove`"
+        return Finding(status="warning" if lanes else "error", fact=f"{fact}; {told}", advice=advice)
+    return Finding(status="ok", fact=fact)
+
+
+async def lanes(repository: Repository, offline_after: float) -> Finding:
+    """Return which lanes living workers serve; jobs that wait in one without any are a warning."""
+    try:
+        served = serving(await repository.workers(offline_after))
+        waiting = [job.lane for state in ("queued", "retrying") for job in await repository.jobs(state, WAITING_JOBS)]
+    finally:
+        await repository.close()
+    fact = ", ".join(f"{lane}: {len(served.get(lane, ()))}" for lane in LANES)
+    stuck = sorted({lane for lane in waiting if lane not in served})
+    if stuck:
+        told = ", ".join(f"{waiting.count(lane)} in {lane}" for lane in stuck)
+        advice = f"start a worker that serves {','.join(stuck)}, or cancel the jobs"
+        return Finding(status="warning", fact=f"workers by lane: {fact}; jobs wait for nobody: {told}", advice=advice)
+    return Finding(status="ok", fact=f"workers by lane: {fact}")

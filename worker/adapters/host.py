@@ -6,7 +6,9 @@ import fcntl
 import os
 import platform
 import shutil
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -15,7 +17,6 @@ from worker.core.record import Hardware
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 SLOTS = 1000
 
@@ -33,6 +34,33 @@ def measure(scratch: Path) -> Hardware:
         cores=len(os.sched_getaffinity(0)),
         architecture=platform.machine(),
     )
+
+
+def facts(tools: Mapping[str, str]) -> dict[str, Any]:
+    """Return, as JSON, all that a proof of this host's capabilities depends on; none of it starts a program.
+
+    The linker's cache counts because an encoder is a library: it changes when one is installed.
+    """
+    driver = Path("/proc/driver/nvidia/version")
+    return {
+        "tools": {name: [path, *_stamp(Path(path))] for name, path in sorted(tools.items())},
+        "libraries": _stamp(Path("/etc/ld.so.cache")),
+        "kernel": platform.release(),
+        "dri": sorted(map(str, Path("/dev/dri").glob("renderD*"))),
+        "nvidia": sorted(map(str, Path("/dev").glob("nvidia*"))),
+        "video": sorted(map(str, Path("/dev").glob("video*"))),
+        "nvidia_driver": driver.read_text() if driver.is_file() else "",
+        "architecture": platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+    }
+
+
+def _stamp(path: Path) -> list[int]:
+    """Return the size and the time of a file, nothing where there is none."""
+    with suppress(OSError):
+        found = path.stat()
+        return [found.st_size, found.st_mtime_ns]
+    return []
 
 
 class WorkerSlot:

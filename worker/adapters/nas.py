@@ -84,6 +84,21 @@ class NasStorage:
                     return Stat(found.st_size, media_type_of(spot.name))
         return None
 
+    async def listing(self, folder: External) -> tuple[External, ...]:
+        """Return the regular files directly in a folder; links, folders and hidden names are passed over."""
+        return await in_thread(lambda _: self._listing(folder))
+
+    def _listing(self, folder: External) -> tuple[External, ...]:
+        spot = self._roots.spot(folder)
+        with nas_errors(folder):
+            self._roots.require_mounted(spot.root)
+            try:
+                with files.opened_folder(spot.root, (*spot.folders, spot.name)) as descriptor:
+                    names = files.regular_names(descriptor)
+            except FileNotFoundError as error:
+                raise SourceMissing(f"{folder} does not exist") from error
+        return tuple(folder.joined(name) for name in names)
+
     async def fetch(self, place: External, into: Path) -> Path:
         """Return the real path of the file, in place: nothing is copied. SourceMissing when it is not there.
 

@@ -76,12 +76,33 @@ def opened_folder(root: Path, parts: Sequence[str], made: set[Path] | None = Non
         os.close(folder)
 
 
+def regular_names(folder: int) -> list[str]:
+    """Return the names of the regular files in an open folder, no links."""
+    readable = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)  # ours is open as a path only
+    try:
+        with os.scandir(readable) as entries:
+            return [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+    finally:
+        os.close(readable)
+
+
 def status(folder: int, name: str) -> os.stat_result | None:
     """Return what `name` is in an open folder, a link as itself; None when there is nothing."""
     try:
         return os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
         return None
+
+
+def regular_names(folder: int) -> list[str]:
+    """Return the names of the regular files in an opened folder, without hidden ones."""
+    # The descriptor only names the folder (O_PATH); reading it takes one of its own.
+    reading = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder)
+    try:
+        with os.scandir(reading) as entries:
+            return sorted(e.name for e in entries if not e.name.startswith(".") and e.is_file(follow_symlinks=False))
+    finally:
+        os.close(reading)
 
 
 def require_regular(found: os.stat_result, place: object) -> None:

@@ -112,6 +112,22 @@ class S3Storage:
                 raise
         return Stat(head["ContentLength"], head.get("ContentType") or None)
 
+    async def listing(self, folder: External) -> tuple[External, ...]:
+        """Return the objects directly under a prefix, by key; SourceMissing when there is none."""
+        inside = External("s3", folder.host, folder.path.rstrip("/") + "/")
+        self.admit(inside.joined("x"), writing=False)
+        return await in_thread(lambda _: self._listing(inside))
+
+    def _listing(self, folder: External) -> tuple[External, ...]:
+        with s3_errors(folder):
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=folder.host, Prefix=folder.key, Delimiter="/"
+            )
+            keys = [item["Key"] for page in pages for item in page.get("Contents", ()) if item["Key"] != folder.key]
+        if not keys:
+            raise SourceMissing(f"{folder} does not exist")
+        return tuple(External("s3", folder.host, f"/{key}") for key in sorted(keys))
+
     async def fetch(self, place: External, into: Path) -> Path:
         """Return `into`, a complete copy: parts in parallel, each repeated when it breaks, all of one version."""
         self.admit(place, writing=False)

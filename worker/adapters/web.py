@@ -97,6 +97,10 @@ class WebSource:
         """Return the URL without its query, which may hold a signature."""
         return f"{place.scheme}://{place.host.partition('?')[0]}{place.path.partition('?')[0]}"
 
+    async def listing(self, folder: External) -> tuple[External, ...]:
+        """Raise RefusedPath: a web server has no folders to list."""
+        raise RefusedPath(f"{folder}: the files of a web server cannot be listed")
+
     async def stat(self, place: External) -> Stat | None:
         """Return size (0 where the server does not tell it) and media type, or None."""
         self.admit(place, writing=False)

@@ -30,9 +30,10 @@ def add_to(cli: typer.Typer) -> None:
 
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
+    prove: Annotated[bool, typer.Option("--prove", help="Prove anew what encoders and tools can do.")] = False,
 ) -> int:
     """Return 0 if nothing is broken."""
-    findings = asyncio.run(_findings())
+    findings = asyncio.run(_findings(prove=prove))
     broken = any(finding.status == "error" for _, finding in findings)
     if as_json:
         checks = [{"name": name} | finding.model_dump() for name, finding in findings]
@@ -43,11 +44,11 @@ def doctor(
     return 1 if broken else 0
 
 
-async def _findings() -> list[tuple[str, Finding]]:
+async def _findings(*, prove: bool) -> list[tuple[str, Finding]]:
     """Return what was found, the settings first: without them nothing else can be looked at."""
     try:
         settings = load()
-        checks = app.checks(settings)
+        checks = app.checks(settings, prove=prove)
     except Misconfigured as error:
         return [("settings", Finding(status="error", fact=str(error), advice="correct it in the environment or .env"))]
     found = [("settings", Finding(status="ok", fact="every variable that is set can be read"))]

@@ -11,11 +11,12 @@ import typer
 
 from worker import app
 from worker.cli.follow import follow, until_ended
-from worker.cli.render import job_document, say, say_json
+from worker.cli.render import job_document, say, say_json, warn
 from worker.cli.session import EXIT_CODES, CommandRefused, database, judge, known_job, read_file
 from worker.core.dialects import decode
 from worker.core.errors import BrokerUnavailable, InvalidJob, Misconfigured
 from worker.core.job import Lane, Priority  # noqa: TC001 - Typer reads them at run time
+from worker.core.record import serving
 from worker.settings import load
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ def submit(
         settings = load()
         async with database(settings) as repository:
             await _publish(settings, repository, job, body, route)
+            if route[0] not in serving(await repository.workers(settings.offline_seconds)):
+                warn(f"no living worker serves the lane {route[0]}: the job waits until one does")
             if not as_json:
                 say(job.job_id)
             if watch and not as_json:

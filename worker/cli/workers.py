@@ -9,6 +9,8 @@ import typer
 
 from worker.cli.render import moment, say, say_json, say_table, size, worker_document
 from worker.cli.session import CommandRefused, database
+from worker.core.record import serving
+from worker.core.routing import LANES
 from worker.core.wire import nearest
 from worker.settings import load
 
@@ -18,8 +20,7 @@ if TYPE_CHECKING:
 Name = Annotated[str | None, typer.Argument(metavar="[WORKER]", help="A worker's id.")]
 Everyone = Annotated[bool, typer.Option("--all", help="All workers.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-MISSED_HEARTBEATS = 3
-"""A worker that missed so many is offline."""
+WAITING_JOBS = 1000
 _COLUMNS = ("WORKER", "HOST", "STATUS", "JOB", "LANES", "CPU", "RAM", "DISK FREE", "SEEN", "VERSION")
 
 
@@ -38,16 +39,22 @@ def add_to(cli: typer.Typer) -> None:
 def workers(as_json: Json = False) -> None:
     """Print the workers."""
 
-    async def command() -> list[WorkerRecord]:
+    async def command() -> tuple[list[WorkerRecord], set[str]]:
         settings = load()
         async with database(settings) as repository:
-            return await repository.workers(settings.heartbeat_seconds * MISSED_HEARTBEATS)
+            fleet = await repository.workers(settings.offline_seconds)
+            waiting = await repository.jobs("queued", WAITING_JOBS)
+            return fleet, {job.lane for job in waiting} - serving(fleet).keys()
 
-    found = asyncio.run(command())
+    found, stuck = asyncio.run(command())
     if as_json:
         say_json([worker_document(worker) for worker in found])
     else:
         say_table(_COLUMNS, [_row(worker) for worker in found], "no worker has ever told of itself here")
+        if found and (idle := [lane for lane in LANES if lane not in serving(found)]):
+            say(f"no living worker serves {', '.join(idle)}")
+        if stuck:
+            say(f"jobs wait for nobody in {', '.join(sorted(stuck))}")
 
 
 def _row(worker: WorkerRecord) -> tuple[str, ...]:
@@ -91,7 +98,7 @@ def _steer(name: str | None, wanted: Wanted, *, everyone: bool, as_json: bool) -
             asked = await repository.steer(name, wanted)
             if asked or name is None:
                 return asked
-            known = [worker.worker_id for worker in await repository.workers(settings.heartbeat_seconds)]
+            known = [worker.worker_id for worker in await repository.workers(settings.offline_seconds)]
         raise CommandRefused(f"there is no worker {name!r}{nearest(name, known)}")
 
     asked = asyncio.run(command())

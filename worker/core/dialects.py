@@ -36,78 +36,106 @@ ENVELOPE_KEYS = frozenset(Envelope.model_fields) | {"job_name"}
 class GourceMessage(Model):
     """`type: "gource"`: one repository, options in the command line's spelling."""
 
-    type: Literal["gource"]
-    repo_url: Annotated[str, Field(validation_alias=AliasChoices("repoURL", "repo_url"), max_length=2048)]
-    video_id: Annotated[JobId, Field(validation_alias=AliasChoices("videoId", "video_id"))]
-    gource: dict[str, Any] = Field(default_factory=dict)
+    type: Literal["gource"] = Field(description="Says that this is the gource dialect.")
+    repo_url: str = Field(
+        validation_alias=AliasChoices("repoURL", "repo_url"), max_length=2048, description="The repository to draw."
+    )
+    video_id: JobId = Field(validation_alias=AliasChoices("videoId", "video_id"), description="The job's id.")
+    gource: dict[str, Any] = Field(
+        default_factory=dict, description="Options in gource's own spelling: `--seconds-per-day`, `resolution`, …."
+    )
 
 
 class RenderOptions(Model):
     """What a GOURCE message asks of the picture."""
 
-    start: float = Field(0.0, ge=0, le=1)
-    stop: float = Field(1.0, ge=0, le=1)
-    key: bool | None = None
-    elasticity: float | None = None
-    bloom_multiplier: float | None = Field(None, validation_alias=AliasChoices("bloomMultiplier", "bloom_multiplier"))
-    bloom_intensity: float | None = Field(None, validation_alias=AliasChoices("bloomIntensity", "bloom_intensity"))
-    title: str | None = Field(None, max_length=1000)
+    start: float = Field(0.0, ge=0, le=1, description="Where in the history the film begins, 0 to 1.")
+    stop: float = Field(1.0, ge=0, le=1, description="Where in the history the film ends, 0 to 1.")
+    key: bool | None = Field(None, description="Whether the kinds of files are listed in the picture.")
+    elasticity: float | None = Field(None, description="How springy the tree is.")
+    bloom_multiplier: float | None = Field(
+        None,
+        validation_alias=AliasChoices("bloomMultiplier", "bloom_multiplier"),
+        description="How far the glow reaches.",
+    )
+    bloom_intensity: float | None = Field(
+        None,
+        validation_alias=AliasChoices("bloomIntensity", "bloom_intensity"),
+        description="How bright the glow is.",
+    )
+    title: str | None = Field(None, max_length=1000, description="A text in the picture, and the job's title.")
 
 
 class RenderMessage(Model):
     """`renderType: "GOURCE"`: one repository, options in camel case, perhaps a token."""
 
-    render_type: Annotated[Literal["GOURCE"], Field(validation_alias=AliasChoices("renderType", "render_type"))]
-    repo_url: Annotated[str, Field(validation_alias=AliasChoices("repoURL", "repo_url"), max_length=2048)]
-    video_id: Annotated[JobId, Field(validation_alias=AliasChoices("videoId", "video_id"))]
-    token: Annotated[str, StringConstraints(max_length=4096)] | None = None
-    render_options: Annotated[
-        RenderOptions, Field(validation_alias=AliasChoices("renderOptions", "render_options"))
-    ] = RenderOptions()
+    render_type: Literal["GOURCE"] = Field(
+        validation_alias=AliasChoices("renderType", "render_type"), description="Says that this is the GOURCE dialect."
+    )
+    repo_url: str = Field(
+        validation_alias=AliasChoices("repoURL", "repo_url"), max_length=2048, description="The repository to draw."
+    )
+    video_id: JobId = Field(validation_alias=AliasChoices("videoId", "video_id"), description="The job's id.")
+    token: Annotated[str, StringConstraints(max_length=4096)] | None = Field(
+        None, description="What a private repository asks for; no record keeps it."
+    )
+    render_options: RenderOptions = Field(
+        RenderOptions(),
+        validation_alias=AliasChoices("renderOptions", "render_options"),
+        description="What the picture shows.",
+    )
 
 
 class TranscodeInput(Model):
     """Where the film is."""
 
-    source_url: Place
-    format: Annotated[str, StringConstraints(max_length=32)] | None = None
+    source_url: Place = Field(description="The source; a relative path is relative to the NAS root.")
+    format: Annotated[str, StringConstraints(max_length=32)] | None = Field(
+        None, description="The source's container, as the publisher knows it."
+    )
 
 
 class TranscodeOutput(Model):
     """One rendition, as the transcode dialect says it; its audio overrides go to the hls module as they are."""
 
-    resolution: Annotated[str, StringConstraints(max_length=32)]
-    bitrate: Annotated[str | int, Field()] | None = None
-    codec: Annotated[str, StringConstraints(max_length=64)] | None = None
-    dest_path: Place
-    audio_codec: Annotated[str, StringConstraints(max_length=64)] | None = None
-    audio_bitrate: Annotated[str | int, Field()] | None = None
-    audio_channels: int | None = Field(None, ge=1, le=8)
+    resolution: Annotated[str, StringConstraints(max_length=32)] = Field(description="The picture's size: `1280x720`.")
+    bitrate: str | int | None = Field(None, description="The video's bit rate: `2800k`, or bits a second.")
+    codec: Annotated[str, StringConstraints(max_length=64)] | None = Field(None, description="The video's codec.")
+    dest_path: Place = Field(description="The folder of this rendition; a relative path is relative to the NAS root.")
+    audio_codec: Annotated[str, StringConstraints(max_length=64)] | None = Field(None, description="The sound's codec.")
+    audio_bitrate: str | int | None = Field(None, description="The sound's bit rate: `128k`, or bits a second.")
+    audio_channels: int | None = Field(None, ge=1, le=8, description="How many channels the sound has.")
 
 
 class HlsSettings(Model):
     """How the transcode dialect wants its HLS."""
 
-    master_playlist_name: Annotated[str, StringConstraints(max_length=200)] = "master.m3u8"
-    segment_time: float = Field(6, ge=1, le=60)
+    master_playlist_name: Annotated[str, StringConstraints(max_length=200)] = Field(
+        "master.m3u8", description="The multivariant playlist's file name."
+    )
+    segment_time: float = Field(6, ge=1, le=60, description="The length of a segment, seconds.")
 
 
 class TranscodeMessage(Model):
     """The transcode dialect."""
 
-    job_id: JobId | None = None
-    movie_id: Annotated[str, StringConstraints(max_length=200)] | None = None
-    input: TranscodeInput
-    outputs: list[TranscodeOutput] = Field(min_length=1, max_length=20)
-    output_base: Place | None = None
-    hls_settings: HlsSettings = HlsSettings()
+    job_id: JobId | None = Field(None, description="The job's id; else the message's `message_id`.")
+    movie_id: Annotated[str, StringConstraints(max_length=200)] | None = Field(
+        None, description="The publisher's name of the film; kept in the record under `facts`."
+    )
+    input: TranscodeInput = Field(description="The source.")
+    outputs: list[TranscodeOutput] = Field(min_length=1, max_length=20, description="The renditions.")
+    output_base: Place | None = Field(
+        None, description="The folder of the multivariant playlist; a relative path is relative to the NAS root."
+    )
+    hls_settings: HlsSettings = Field(HlsSettings(), description="How the HLS is cut and named.")
 
 
 class AssignedMessage(Model):
     """A transcode message in the envelope of its predecessor's sync response."""
 
-    ack: bool = True
-    assigned_job: dict[str, Any]
+    ack: bool = Field(True, description="The predecessor's own; read and ignored.")
+    assigned_job: dict[str, Any] = Field(description="A transcode message.")
 
 
 def decode(body: bytes, message_id: str | None = None) -> Job:

@@ -19,6 +19,7 @@ LeveretError
 │   ├── DiskFull              scratch or destination has no space
 │   ├── MountMissing          a root is not mounted
 │   ├── ToolMissing           a program is not installed or does not start
+│   ├── CannotServe           this worker lacks what the job requires; another may have it
 │   ├── DatabaseUnavailable   the database does not answer
 │   └── BrokerUnavailable     the broker does not answer
 ├── Interrupted               we were told to stop: charged to no job
@@ -128,6 +129,10 @@ class MountMissing(Infrastructure):
 
 class ToolMissing(Infrastructure):
     """A program is not installed here, or does not start."""
+
+
+class CannotServe(Infrastructure):
+    """This worker has not proved what the job requires: its host is well, and another one may do it."""
 
 
 class DatabaseUnavailable(Infrastructure):

@@ -50,14 +50,14 @@ class Envelope(Model):
 class TaskMessage(Model):
     """One task of a canonical message."""
 
-    module: Annotated[str, StringConstraints(min_length=1, max_length=100)]
-    data: dict[str, Any] = Field(default_factory=dict)
+    module: Annotated[str, StringConstraints(min_length=1, max_length=100)] = Field(description="The module's name.")
+    data: dict[str, Any] = Field(default_factory=dict, description="What the module is told: its own page says.")
 
 
 class JobMessage(Envelope):
     """The canonical message."""
 
-    tasks: list[TaskMessage] = Field(min_length=1, max_length=MAX_TASKS)
+    tasks: list[TaskMessage] = Field(min_length=1, max_length=MAX_TASKS, description="What is done, in this order.")
 
 
 @dataclass(frozen=True, slots=True)

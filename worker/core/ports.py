@@ -374,6 +374,10 @@ class Storage(Protocol):
         """Return what is there, or None."""
         ...
 
+    async def listing(self, folder: External) -> tuple[External, ...]:
+        """Return the files that stand directly in a folder, by name; SourceMissing when there is no such folder."""
+        ...
+
     async def fetch(self, place: External, into: Path) -> Path:
         """Return a local path of the file: itself on a NAS, else a complete copy at `into`."""
         ...

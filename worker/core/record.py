@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable  # noqa: TC003 - as below
 from datetime import datetime  # noqa: TC003 - pydantic reads it at run time
 from typing import Any, Literal, TypeAlias
 
@@ -111,6 +112,16 @@ class WorkerRecord(Record):
     hardware: Hardware = Hardware()
     problem: str | None = None
     seen_at: datetime | None = None
+
+
+def serving(workers: Iterable[WorkerRecord]) -> dict[str, list[str]]:
+    """Return lane → the workers that serve it; those that are offline or on their way out do not."""
+    found: dict[str, list[str]] = {}
+    for worker in workers:
+        if worker.status not in {"offline", "draining"}:
+            for lane in worker.lanes:
+                found.setdefault(lane, []).append(worker.worker_id)
+    return found
 
 
 class RefusalRecord(Record):

@@ -54,6 +54,18 @@ class Lookup(Protocol):
         """Return the path of the program `name` (`ffmpeg`, `mkvmerge`, …); ToolMissing when there is none."""
         ...
 
+    def encoder(self, name: str, *, hw_fallback: bool = False) -> str:
+        """Return the encoder of this host that `name` means: itself, or for a format (`h264`) the best proved one.
+
+        `hw_fallback` lets a software encoder of the same format stand in for a hardware encoder that this host
+        lacks. Raises CannotServe: then the job goes to another worker, charged to nobody.
+        """
+        ...
+
+    def encoders(self, name: str, *, hw_fallback: bool = False) -> tuple[str, ...]:
+        """Return every encoder of this host that may do what `name` asks for, the best first; as `encoder`."""
+        ...
+
     async def run(self, pipeline: Pipeline) -> tuple[Exit, ...]:
         """Return how a short tool run (a question, bounded to 30 s) ended."""
         ...
@@ -106,6 +118,10 @@ class TaskContext(Lookup, Protocol):
         duration: float | None = None,
     ) -> None:
         """Publish a file that a tool wrote elsewhere in scratch, as `output` would have."""
+        ...
+
+    async def listing(self, folder: str) -> tuple[str, ...]:
+        """Return the locations of the files in a folder by name, without its folders; SourceMissing for none such."""
         ...
 
     async def available(self, location: str) -> bool:

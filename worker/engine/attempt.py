@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -15,6 +15,7 @@ import structlog
 from worker.core.attempt import Artifact, Result
 from worker.core.errors import (
     BadInput,
+    CannotServe,
     DatabaseUnavailable,
     DiskFull,
     LeveretError,
@@ -25,9 +26,10 @@ from worker.core.errors import (
 from worker.core.location import External, parse_location
 from worker.core.redaction import redact
 from worker.engine.context import EngineContext, ToolLookup, seconds_since
-from worker.engine.plan import Resolver, Step
+from worker.engine.plan import Resolver, Step, requirements
 from worker.engine.progress import ProgressMeter
 from worker.engine.workspace import Workspace
+from worker.media.capabilities import Capabilities
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -66,6 +68,7 @@ class Bench:
     runner: Runner
     scratch: Scratch
     tools: Mapping[str, str]
+    capabilities: Capabilities = field(default_factory=Capabilities)
     destination: str
     stall_seconds: float
     job_seconds: float
@@ -108,12 +111,14 @@ class AttemptRun:
         """Return the verified result of all tasks; nothing outside `folder` has changed."""
         bench, job = self._bench, self._attempt.job
         destination = self._destination()
-        lookup = ToolLookup(bench.repository, bench.runner, bench.tools)
+        lookup = ToolLookup(bench.repository, bench.runner, bench.tools, bench.capabilities)
         resolver = Resolver(bench.registry, bench.storages, lookup)
         seconds = min(job.timeout or bench.job_seconds, bench.job_seconds)
         try:
             async with asyncio.timeout(seconds):
                 steps = await resolver.resolve(job, destination, lambda: bench.repository.planned(job.job_id))
+                if lacking := bench.capabilities.lacking(requirements(steps)):
+                    raise CannotServe(f"this worker lacks {lacking}")
                 await bench.on_step("resolved")
                 workspace = Workspace(folder, destination, bench.storages)
                 contexts, task_seconds = await self._run(steps, workspace)
@@ -167,6 +172,7 @@ class AttemptRun:
             label=str(workspace.folder),
             stall_seconds=bench.stall_seconds,
             secrets=attempt.job.secrets,
+            capabilities=bench.capabilities,
         )
 
     async def _report(self, meter: ProgressMeter) -> None:

@@ -11,6 +11,7 @@ from worker.core.command import Reason
 from worker.core.errors import InvalidJob, Problem, TimedOut, ToolMissing, ToolStalled
 from worker.core.redaction import redact
 from worker.core.wire import nearest
+from worker.media.capabilities import Capabilities
 from worker.media.probe import media_info, probe_command
 
 if TYPE_CHECKING:
@@ -31,10 +32,17 @@ log = structlog.get_logger(__name__)
 class ToolLookup:
     """What a task may ask before anything runs."""
 
-    def __init__(self, repository: Repository, runner: Runner, tools: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        runner: Runner,
+        tools: Mapping[str, str],
+        capabilities: Capabilities | None = None,
+    ) -> None:
         self._repository = repository
         self._runner = runner
         self._tools = tools
+        self._capabilities = capabilities or Capabilities()
 
     async def option_set(self, module: str, name: str) -> Mapping[str, Any]:
         """Return a stored option set; InvalidJob names it and the nearest ones when there is none."""
@@ -50,6 +58,14 @@ class ToolLookup:
         if name not in self._tools:
             raise ToolMissing(f"{name} is not installed here: see `leveret doctor`")
         return self._tools[name]
+
+    def encoder(self, name: str, *, hw_fallback: bool = False) -> str:
+        """Return the best encoder of this host for `name`, an encoder or a format; CannotServe when it has none."""
+        return self._capabilities.choices(name, hw_fallback=hw_fallback)[0]
+
+    def encoders(self, name: str, *, hw_fallback: bool = False) -> tuple[str, ...]:
+        """Return every encoder of this host for `name`, the best first; CannotServe when it has none."""
+        return self._capabilities.choices(name, hw_fallback=hw_fallback)
 
     async def run(self, pipeline: Pipeline) -> tuple[Exit, ...]:
         """Return how a short tool run ended."""
@@ -72,8 +88,9 @@ class EngineContext(ToolLookup):
         label: str,
         stall_seconds: float,
         secrets: tuple[str, ...],
+        capabilities: Capabilities | None = None,
     ) -> None:
-        super().__init__(repository, runner, tools)
+        super().__init__(repository, runner, tools, capabilities)
         self._workspace = workspace
         self._meter = meter
         self._label = label
@@ -87,6 +104,7 @@ class EngineContext(ToolLookup):
         self.thumbnail: str | None = None
         self.input = workspace.input
         self.available = workspace.available
+        self.listing = workspace.listing
         self.output = workspace.output
         self.adopt = workspace.adopt
         self.scratch = workspace.scratch

@@ -15,6 +15,7 @@ from worker.core.attempt import Cancelled, Completed, Dead, Defer, Forward, Requ
 from worker.core.dialects import decode
 from worker.core.errors import (
     BrokerUnavailable,
+    CannotServe,
     DatabaseUnavailable,
     IdReused,
     InvalidJob,
@@ -38,6 +39,7 @@ from worker.core.routing import (
 from worker.engine.attempt import AttemptRun, remove_orphans, tidy
 from worker.engine.lease import Lease
 from worker.engine.plan import parse, requirements
+from worker.engine.unserved import Unservable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -50,6 +52,8 @@ if TYPE_CHECKING:
     from worker.engine.attempt import Bench
 
 EXCERPT_CHARACTERS: Final = 2000
+UNSERVED_SECONDS: Final = 3600.0
+OFFLINE_SECONDS: Final = 15.0
 DEATHS: Final = frozenset({"rejected", "delivery_limit"})
 
 T = TypeVar("T")
@@ -82,12 +86,15 @@ class Executor:
         worker_id: str,
         lanes: tuple[str, ...],
         lease_seconds: float,
+        unserved_seconds: float = UNSERVED_SECONDS,
+        offline_seconds: float = OFFLINE_SECONDS,
     ) -> None:
         self._bench = bench
         self._policy = policy
         self._worker_id = worker_id
         self._lanes = lanes
         self._lease_seconds = lease_seconds
+        self._unservable = Unservable(bench, worker_id, unserved_seconds, offline_seconds)
         self._lease: Lease | None = None
         self._running: asyncio.Task[None] | None = None
         self.job: Job | None = None
@@ -128,11 +135,14 @@ class Executor:
             job = decode(delivery.body, delivery.message_id)
         except InvalidJob as error:
             return await self._refuse(delivery, digest, error)
-        lane, priority = self._route(delivery, job)
+        lane, priority, needed = self._route(delivery, job)
         if not job.job_id:
             return await self._adopt(delivery, digest, lane, priority)
         if lane not in self._lanes:
             return Settlement(Forward(job.job_id, lane, priority), job.job_id, lane, priority)
+        base = Settlement(Completed(), job.job_id, lane, priority)
+        if lacking := await self._persist(lambda: self._unservable.lacking(job, digest, needed)):
+            return await self._declined(base, job, digest, lacking)
         request = ClaimRequest(
             job=job,
             digest=digest,
@@ -144,14 +154,18 @@ class Executor:
             round_header=_count(delivery.headers, HEADER_ROUND, 1),
             replayed=_was_dead(delivery.headers),
         )
+        return await self._claimed(delivery, request, base)
+
+    async def _claimed(self, delivery: Delivery, request: ClaimRequest, base: Settlement) -> Settlement:
+        """Claim the job, and run it if it is ours."""
+        job, digest = request.job, request.digest
         try:
             claim = await self._persist(lambda: self._bench.repository.claim(request, self._policy))
         except IdReused as error:
             return await self._refuse(delivery, digest, error)
-        base = Settlement(Completed(), job.job_id, lane, priority)
         match claim:
             case Granted(attempt):
-                return await self._attempt(attempt, base)
+                return await self._attempt(attempt, base, digest)
             case Finished(state, deletions):
                 await tidy(self._bench, job.job_id, deletions)
                 return replace(base, outcome=Completed() if state == "completed" else Cancelled())
@@ -164,8 +178,13 @@ class Executor:
             case _:
                 assert_never(claim)
 
-    def _route(self, delivery: Delivery, job: Job) -> tuple[str, str]:
-        """Return the job's real lane and priority; the routing key's priority wins over the body's.
+    async def _declined(self, base: Settlement, job: Job, digest: str, lacking: str) -> Settlement:
+        """Pass on a job of our own lane that we cannot do."""
+        outcome = await self._persist(lambda: self._unservable.decline(job, digest, base.lane, base.priority, lacking))
+        return replace(base, outcome=outcome, ended=isinstance(outcome, Dead))
+
+    def _route(self, delivery: Delivery, job: Job) -> tuple[str, str, frozenset[str]]:
+        """Return the job's real lane and priority, and what it requires; the routing key's priority wins.
 
         A message whose data is invalid has no requirements: it stays here, to be told so.
         """
@@ -180,7 +199,7 @@ class Executor:
         lane = job.lane or (lane_of(needed) if needed else here)
         stated = delivery.routing_key.rpartition(".")[2]
         priority = queued if stated in PRIORITIES else job.priority or queued
-        return lane, priority
+        return lane, priority, needed
 
     async def _adopt(self, delivery: Delivery, digest: str, lane: str, priority: str) -> Settlement:
         """Give a message without an id one, by a copy that carries it: a redelivery finds the same id."""
@@ -210,7 +229,7 @@ class Executor:
 
     # ------------------------------------------------------------------ run, and record how it ended
 
-    async def _attempt(self, attempt: Attempt, base: Settlement) -> Settlement:
+    async def _attempt(self, attempt: Attempt, base: Settlement, digest: str) -> Settlement:
         job = attempt.job
         structlog.contextvars.bind_contextvars(job_id=job.job_id, attempt=attempt.number, lane=base.lane)
         self.job = job
@@ -220,7 +239,11 @@ class Executor:
             error = await self._run(attempt)
             if error is None:
                 return replace(base, ended=True)
-            return await self._failed(attempt, base, error)
+            settlement = await self._failed(attempt, base, error)
+            if isinstance(settlement.error, CannotServe):
+                self._unservable.learn(digest)
+                return await self._declined(base, job, digest, str(error))
+            return settlement
         finally:
             self.job = None
             structlog.contextvars.unbind_contextvars("job_id", "attempt", "lane")

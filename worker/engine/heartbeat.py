@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import contextlib
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from worker.core.errors import DatabaseUnavailable
+from worker.core.errors import LeveretError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from worker.core.ports import Events, Repository
     from worker.core.record import Wanted, WorkerRecord
+
+LAST_BEAT_SECONDS: Final = 5.0
 
 log = structlog.get_logger(__name__)
 
@@ -42,21 +45,31 @@ class Heartbeat:
         self._task = asyncio.create_task(self._run(), name="heartbeat")
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time()
         while True:
-            await asyncio.sleep(self._seconds)
+            # From beat to beat, not from the end of one to the next: a slow database must not stretch them.
+            due = max(due + self._seconds, loop.time())
+            await asyncio.sleep(due - loop.time())
             await self.beat()
 
     async def beat(self) -> None:
         """Beat now; a database that is away misses one."""
-        record = await self._describe()
+        await self._tell(await self._describe())
+
+    async def _tell(self, record: WorkerRecord) -> None:
         await self._events.publish("worker.heartbeat", record.model_dump(mode="json", exclude={"seen_at"}))
         try:
             self._on_wanted(await self._repository.beat(record))
-        except DatabaseUnavailable as error:
+        except LeveretError as error:
             log.warning("heartbeat_missed", error=str(error))
 
     async def stop(self) -> None:
-        """Beat no more."""
+        """Beat a last time, to say that this worker is gone, and no more."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
+        record = await self._describe()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_BEAT_SECONDS):
+                await self._tell(record.model_copy(update={"status": "offline"}))

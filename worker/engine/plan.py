@@ -48,6 +48,11 @@ def requirements(steps: Sequence[Step]) -> frozenset[str]:
     return frozenset(name for step in steps for name in step.task.requires(step.params))
 
 
+async def prepared(registry: Registry, job: Job, lookup: Lookup) -> tuple[Step, ...]:
+    """Return the job's tasks with all that they look up; no file is judged. Raises what their `prepare` raises."""
+    return tuple([replace(step, params=await step.task.prepare(step.params, lookup)) for step in parse(registry, job)])
+
+
 class Resolver:
     """Turns a job into steps that can run, or into every reason why it cannot."""
 

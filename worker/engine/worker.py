@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from worker.core.errors import DatabaseUnavailable, Infrastructure, LeveretError, ShuttingDown, Transient
+from worker.core.hours import ActiveHours
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -26,11 +28,16 @@ CHORES_SECONDS: Final = 60.0
 log = structlog.get_logger(__name__)
 
 
+def local_time() -> datetime:
+    """Return the time on this host's clock."""
+    return datetime.now(UTC).astimezone()
+
+
 class Worker:
     """The loop around the executor.
 
-    `preflight` raises an Infrastructure or Transient error while this host cannot work: then nothing is taken and nothing
-    is charged, and the fleet's record says why. `chores` are done between jobs, now and then.
+    `preflight` raises an Infrastructure or Transient error while this host cannot work: then nothing is taken and
+    nothing is charged, and the fleet's record says why. `chores` are done between jobs, now and then.
     """
 
     def __init__(
@@ -43,6 +50,8 @@ class Worker:
         chores: Callable[[], Awaitable[None]],
         grace_seconds: float,
         drain: bool = False,
+        hours: ActiveHours | None = None,
+        clock: Callable[[], datetime] = local_time,
     ) -> None:
         self._consumer = consumer
         self._executor = executor
@@ -51,6 +60,8 @@ class Worker:
         self._chores = chores
         self._grace_seconds = grace_seconds
         self._drain_queues = drain
+        self._hours = hours or ActiveHours()
+        self._clock = clock
         self._stopping = asyncio.Event()
         self._changed = asyncio.Event()
         self._wanted: Wanted = "run"
@@ -60,7 +71,14 @@ class Worker:
         self._exhausted = False
         self._fit_until = self._chores_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self.problem: str | None = None
+        self._started = False
+        self._problem: str | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """Return why we take no job although nobody asked for a pause, None when there is no reason."""
+        off_duty = None if self._hours.include(self._clock()) else f"outside its active hours {self._hours}"
+        return self._problem or off_duty
 
     @property
     def status(self) -> WorkerStatus:
@@ -69,6 +87,8 @@ class Worker:
             return "draining"
         if self._busy:
             return "in_progress"
+        if not self._started:
+            return "startup"
         return "paused" if self._wanted == "pause" or self.problem else "idle"
 
     def wanted(self, wanted: Wanted) -> None:
@@ -95,6 +115,7 @@ class Worker:
 
     async def run(self) -> None:
         """Take jobs until stopped or drained."""
+        self._started = True
         try:
             while not self._stopping.is_set() and self._wanted != "drain":
                 await self._round()
@@ -106,6 +127,10 @@ class Worker:
             await self._callbacks.close()
 
     async def _round(self) -> None:
+        now = self._clock()
+        if not self._hours.include(now):
+            await self._wait_for_change(self._hours.seconds_to_change(now))
+            return
         if self._wanted == "pause" or not await self._is_fit():
             await self._wait_for_change(self._rest or None)
             return
@@ -127,27 +152,27 @@ class Worker:
         try:
             await self._preflight()
         except (Infrastructure, Transient) as error:
-            if self.problem != str(error):
+            if self._problem != str(error):
                 log.error("worker_unfit", error=str(error))
-            self.problem = str(error)
+            self._problem = str(error)
             self._lengthen_rest()
             return False
-        if self.problem is not None:
+        if self._problem is not None:
             log.info("worker_fit_again")
-        self.problem = None
+        self._problem = None
         self._fit_until = time.monotonic() + FIT_SECONDS
         return True
 
     def _judge_host(self, settlement: Settlement) -> None:
         """Rest after an infrastructure error, longer each time, so that a sick host does not eat the queue."""
         if isinstance(settlement.error, Infrastructure):
-            self.problem = str(settlement.error)
+            self._problem = str(settlement.error)
             self._lengthen_rest()
             self._resting = True
             self._fit_until = 0.0
         else:
             self._rest = 0.0
-            self.problem = None
+            self._problem = None
 
     def _lengthen_rest(self) -> None:
         self._rest = min(max(1.0, self._rest * 2), LONGEST_REST)
@@ -180,7 +205,9 @@ class Worker:
         waiting = asyncio.ensure_future(self._consumer.next())
         changed = asyncio.ensure_future(self._changed.wait())
         try:
-            await asyncio.wait({waiting, changed}, timeout=CHORES_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            left = self._hours.seconds_to_change(self._clock())
+            patience = CHORES_SECONDS if left is None else min(CHORES_SECONDS, left)
+            await asyncio.wait({waiting, changed}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
         finally:
             changed.cancel()
         if waiting.done():

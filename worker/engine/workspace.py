@@ -66,6 +66,13 @@ class Workspace:
             self._fetched[location] = await self._storages.serving(location).fetch(location, into)
         return self._fetched[location]
 
+    async def listing(self, text: str) -> tuple[str, ...]:
+        """Return the locations of the files that stand directly in a folder outside."""
+        folder = parse_location(text if text.endswith("/") else f"{text}/", self._storages.path_map)
+        if isinstance(folder, Relative):
+            raise InvalidJob([Problem("", f"{text!r} is no folder outside the workspace")])
+        return tuple(str(place) for place in await self._storages.serving(folder).listing(folder))
+
     async def available(self, text: str) -> bool:
         """Return whether a file is staged, or stands outside."""
         location = self._locate(text, writing=False)

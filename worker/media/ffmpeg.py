@@ -144,6 +144,9 @@ class FfmpegParams(Model):
     )
     output_file: Place = Field(description="The file to make; its suffix says the container.")
     overwrite: bool = Field(False, description="Whether a file that stands there may be replaced.")
+    hw_fallback: bool = Field(
+        False, description="Whether a software encoder may stand in for a hardware encoder that a worker lacks."
+    )
     verify: Literal["probe", "decode"] = Field(
         "probe", description="How the output is proved: by its streams and duration, or by decoding all of it too."
     )

@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import psutil
+
 from worker.core.command import Exit, Reason
 from worker.core.errors import ToolMissing
 from worker.core.redaction import HIDDEN, redact
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from worker.core.command import Command
 
+_LAST_LEVEL: Final = 7
 STDERR_HEAD_BYTES: Final = 16 * 1024
 STDERR_TAIL_BYTES: Final = 48 * 1024
 # setpriv's own words (util-linux) when it cannot start what it was given
@@ -47,6 +50,13 @@ def locate(command: Command, environment: Mapping[str, str]) -> str:
     if head != b"\x7fELF" and not head.startswith(b"#!"):
         raise ToolMissing(f"{path} is no program")
     return path
+
+
+def _stand_back(pid: int, nice: int) -> None:
+    """Let other programs read and write first: the lowest best-effort level, for the idle class can starve."""
+    with suppress(psutil.Error, OSError, AttributeError):  # not on this platform, or a sandbox forbids it
+        if nice:
+            psutil.Process(pid).ionice(psutil.IOPRIO_CLASS_BE, _LAST_LEVEL)
 
 
 class Stage:
@@ -99,6 +109,7 @@ class Stage:
             os.close(writing)
         with suppress(ProcessLookupError, PermissionError):  # gone already, or a limit below ours stands
             os.setpriority(os.PRIO_PROCESS, process.pid, nice)
+            _stand_back(process.pid, nice)
             for kind, value in limits:
                 resource.prlimit(process.pid, kind, (value, value))
         return cls(command, process, reading)

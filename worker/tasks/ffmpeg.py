@@ -11,6 +11,7 @@ from worker.core.command import Pipeline
 from worker.core.errors import BadInput, InvalidJob, Problem, SourceMissing, ToolFailed, ToolMissing, VerificationFailed
 from worker.core.task import Files, FileUse, Lookup, Task, TaskContext
 from worker.core.wire import nearest
+from worker.media.capabilities import coding_of, family_of, format_of
 from worker.media.failure import classify, damage, failed, ignored
 from worker.media.ffmpeg import FfmpegParams, OutputMap, ffmpeg_command, merged
 from worker.media.ffmpeg_options import (
@@ -58,8 +59,14 @@ class FfmpegTask(Task[FfmpegParams]):
         return Files(reads=reads, writes=(FileUse("output_file", params.output_file, params.overwrite),))
 
     def requires(self, params: FfmpegParams) -> frozenset[str]:
-        """Return ffmpeg, and each named encoder that is not in every ffmpeg."""
-        names = {item.codec for item in params.output_maps if item.codec and _ELSEWHERE.match(item.codec)}
+        """Return ffmpeg, each format that is named, and each encoder that is not in every ffmpeg.
+
+        A hardware encoder for which software may stand in is no requirement: its format is.
+        """
+        named = {item.codec for item in params.output_maps if item.codec}
+        names = {name for name in named if format_of(name) or _ELSEWHERE.match(name)}
+        if params.hw_fallback:
+            names = {(coding_of(name) or name) if family_of(name) else name for name in names}
         return frozenset({"tool:ffmpeg", *(f"encoder:{name}" for name in names)})
 
     async def prepare(self, params: FfmpegParams, lookup: Lookup) -> FfmpegParams:
@@ -73,7 +80,7 @@ class FfmpegTask(Task[FfmpegParams]):
             path = f"output_maps[{index}]"
             try:
                 resolved = await self._resolved(item, lookup, path)
-                encoder = await self._encoder(resolved, lookup, path)
+                encoder = await self._encoder(resolved, lookup, path, hw_fallback=params.hw_fallback)
             except InvalidJob as error:
                 problems += error.problems
                 continue
@@ -97,18 +104,29 @@ class FfmpegTask(Task[FfmpegParams]):
                 ) from error
         return item.model_copy(update={"options": merged(stored, item.options), "option_set": None})
 
-    async def _encoder(self, item: OutputMap, lookup: Lookup, path: str) -> Encoder | None:
-        """Return the encoder that the options name, None for none, copy, or one that only other workers have."""
+    async def _encoder(self, item: OutputMap, lookup: Lookup, path: str, *, hw_fallback: bool) -> Encoder | None:
+        """Return the encoder that the options mean, None for none, copy, or one that only other workers have.
+
+        CannotServe when they name a format, or a hardware encoder with a fallback, and none of it works here.
+        """
         name = item.options.get("codec")
         if name is None or name in NO_ENCODER:
             return None
         if not isinstance(name, str) or not re.match(r"^[A-Za-z0-9_.-]{1,64}$", name):
             raise InvalidJob([Problem(f"{path}.options.codec", f"{str(name)[:64]!r} is no name of an encoder")])
+        if format_of(name) or (hw_fallback and family_of(name)):
+            return await self._fitting(lookup.encoders(name, hw_fallback=hw_fallback), item, lookup, path)
         encoder = await self._documentation(name, lookup)
         if encoder is None and not _elsewhere(name):
             known = (await self._listed(lookup)).keys() | {"copy"}
             raise InvalidJob([Problem(f"{path}.options.codec", f"unknown encoder {name!r}{nearest(name, known)}")])
         return encoder
+
+    async def _fitting(self, names: Sequence[str], item: OutputMap, lookup: Lookup, path: str) -> Encoder | None:
+        """Return the best encoder that takes the options: `crf` is x264's, and NVENC has none."""
+        known = [encoder for name in names if (encoder := await self._documentation(name, lookup))]
+        fitting = (encoder for encoder in known if not any(_option_problems(item, encoder, path)))
+        return next(fitting, known[0] if known else None)
 
     async def _documentation(self, name: str, lookup: Lookup) -> Encoder | None:
         """Return what this host's ffmpeg documents of an encoder, or of the first one for a codec; kept for good."""

@@ -63,9 +63,21 @@ def claim(connection: Connection, request: ClaimRequest, policy: Policy) -> Clai
         row = _locked(connection, job_id)
         if row is None:
             return Waiting("another worker is just recording it")
-    if row.digest != request.digest and not (row.state == "cancelled" and not row.digest):
+    if row.digest != request.digest and not _is_same_job(connection, request, row):
         raise IdReused(f"the id {job_id} belongs to a job with another body, which is {row.state}")
     return _decided(connection, request, policy, row)
+
+
+def _is_same_job(connection: Connection, request: ClaimRequest, row: Row[*tuple[Any, ...]]) -> bool:
+    """Return whether a body with another digest is the same job: a tombstone's, or one that says the same.
+
+    `retry` publishes the stored document, whose bytes are ours and not the publisher's; the first message may still
+    wait somewhere.
+    """
+    if row.state == "cancelled" and not row.digest:
+        return True
+    stored = select(jobs.c.document).where(jobs.c.job_id == request.job.job_id)
+    return bool(connection.execute(stored).scalar_one() == request.job.document())
 
 
 def _locked(connection: Connection, job_id: str) -> Row[*tuple[Any, ...]] | None:

@@ -24,11 +24,13 @@ if TYPE_CHECKING:
 def beat(connection: Connection, worker: WorkerRecord) -> Wanted:
     """Store a heartbeat; return what people want of the worker.
 
-    A drain ends with the process that it meant: the next one begins to run. A pause stays.
+    A drain ends with the process that it meant: the next one begins to run, unless the drain came after its first
+    word. A pause stays.
     """
     values: dict[str, Any] = worker.model_dump(exclude={"seen_at"}) | {"seen_at": moment()}
     statement = upsert(connection, workers).values(**values, wanted="run")
-    drained = (statement.excluded.status == "startup") & (workers.c.wanted == "drain")
+    begins = (statement.excluded.status == "startup") & (workers.c.status != "startup")
+    drained = begins & (workers.c.wanted == "drain")
     wanted = connection.execute(
         statement.on_conflict_do_update(
             index_elements=[workers.c.worker_id],

@@ -200,7 +200,10 @@ def bury_unclaimed(connection: Connection, job: Job, digest: str, lane: str, pri
 def decline(connection: Connection, job: Job, digest: str, lane: str, priority: str, worker: str) -> Declined:
     """Note that `worker` cannot do the job; return who said so in all, and how long ago the first did."""
     _ensure(connection, job, digest, lane, priority)
-    here = (jobs.c.job_id == job.job_id) & (jobs.c.digest == digest) & jobs.c.state.in_(("queued", "retrying"))
+    # One whose worker fell silent waits too, and the others may all lack what it needs.
+    silent = jobs.c.state.in_(LIVE) & (jobs.c.lease_until <= moment())
+    waiting = jobs.c.state.in_(("queued", "retrying")) | silent
+    here = (jobs.c.job_id == job.job_id) & (jobs.c.digest == digest) & waiting
     row = (
         connection.execute(
             select(jobs.c.refused_by, jobs.c.unserved_since, moment().label("now")).where(here).with_for_update()

@@ -1,0 +1,278 @@
+"""`make docs`: the pages of docs/reference that follow from the code, written anew; `--check` only compares."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+import tomllib
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from cli_page import cli_page
+from error_page import errors_page, sample_attempt
+from model_tables import cell, default_of, field_table, model_sections, nested, table
+from pydantic import SecretStr
+
+from worker.app import Announcer
+from worker.core import dialects, job, record, routing
+from worker.core.attempt import Progress
+from worker.core.wire import MAX_BODY_BYTES, MAX_DEPTH
+from worker.registry import GROUP, Registry
+from worker.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic import BaseModel
+
+ROOT = Path(__file__).resolve().parent.parent
+REFERENCE = ROOT / "docs/reference"
+NOTE = "<!-- Written by `make docs` from the code: edit that. -->"
+
+
+def main() -> int:
+    """Return 0; with `--check` 1 when a page is stale, missing or of nothing."""
+    wanted = {REFERENCE / name: "\n".join([NOTE, "", *lines, ""]) for name, lines in pages().items()}
+    stray = {path for path in REFERENCE.rglob("*.md") if path not in wanted}
+    stale = {path for path, text in wanted.items() if not path.exists() or path.read_text() != text}
+    if "--check" in sys.argv:
+        for path in sorted(stale | stray):
+            sys.stderr.write(f"{path.relative_to(ROOT)} is not what the code says: run `make docs`\n")
+        return 1 if stale or stray else 0
+    for path in stray:
+        path.unlink()
+    for path in stale:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(wanted[path])
+    return 0
+
+
+def pages() -> dict[str, list[str]]:
+    """Return the lines of every page by its name."""
+    tasks = modules().tasks
+    return {
+        "settings.md": settings_page(),
+        "modules.md": modules_page(tasks),
+        **{f"modules/{name}.md": module_page(task) for name, task in tasks.items()},
+        "message.md": message_page(),
+        "records.md": records_page(),
+        "events.md": events_page(),
+        "cli.md": cli_page(),
+        "errors.md": errors_page(),
+        "topology.md": topology_page(),
+    }
+
+
+def modules() -> Registry:
+    """Return the modules that this tree's own pyproject.toml names, installed or not."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    points = project["entry-points"][GROUP]
+    return Registry.load(EntryPoint(name, value, GROUP) for name, value in points.items())
+
+
+def settings_page() -> list[str]:
+    """Return the page of the worker's settings."""
+    rows = []
+    for name, info in Settings.model_fields.items():
+        default = info.default
+        match default:
+            case SecretStr():
+                shown = f"`{default.get_secret_value()}`"
+            case Path():
+                shown = f"`{default.name}` in the system's temporary folder"
+            case tuple() if default:
+                shown = f"`{','.join(f'{one:g}' for one in default)}`"
+            case _:
+                shown = default_of(info)
+        annotation = info.annotation
+        kind: Any = next((one for one in get_args(annotation) if one is not type(None)), annotation)
+        kinds = {bool: "true or false", int: "integer", float: "number", Path: "path"}
+        words = kinds.get(kind, "words, comma-separated" if name in {"roots", "lanes"} else "text")
+        words = {"retry_delays": "numbers, comma-separated", "path_map": "pairs, comma-separated"}.get(name, words)
+        rows.append((f"`WORKER_{name.upper()}`", words, shown, info.description or ""))
+    return [
+        "# Settings",
+        "",
+        "A worker and its commands read these variables from the environment, then from a file `.env` in the current",
+        "folder. A value that cannot be read stops the start with one line that names the variable. S3 is set up with",
+        "the AWS SDK's own variables: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`,",
+        "`AWS_ENDPOINT_URL_S3`.",
+        "",
+        *table(("Variable", "Type", "Default", "Meaning"), rows),
+    ]
+
+
+def modules_page(tasks: Mapping[str, Any]) -> list[str]:
+    """Return the page that lists the modules."""
+    rows = [(f"[`{name}`](modules/{name}.md)", cell(type(task).__doc__ or "")) for name, task in tasks.items()]
+    return [
+        "# Modules",
+        "",
+        "A task of a job names its module and gives its data. `leveret schema MODULE` prints the JSON Schema of the",
+        "data. Further modules come from plug-ins: [write a task](../how-to/write-a-task.md).",
+        "",
+        *table(("Module", "What it does"), rows),
+    ]
+
+
+def module_page(task: Any) -> list[str]:
+    """Return the page of one module."""
+    return [f"# {task.module}", "", cell(type(task).__doc__ or ""), "", "## Data", "", *model_sections(task.params)]
+
+
+def message_page() -> list[str]:
+    """Return the page of the envelope and the dialects."""
+    lines = [
+        "# Messages",
+        "",
+        f"A publisher sends JSON to the exchange `{routing.JOBS}`. A message is at most {MAX_BODY_BYTES} bytes and",
+        f"{MAX_DEPTH} levels deep, UTF-8, without repeated keys, with 1 to {job.MAX_TASKS} tasks. Unknown fields are",
+        "refused by name. Which dialect a message is, is decided by its keys. All that is wrong with a message is told",
+        "in one refusal, each fault with its path.",
+        "",
+        "## Canonical",
+        "",
+        *model_sections(job.JobMessage),
+        "",
+        "## Task map",
+        "",
+        'The canonical envelope with `"tasks": [{"ffmpeg": {…}}, {"cleanup": {…}}]`: each item has one key, the',
+        "module's name, with the data.",
+        "",
+        "## Flat",
+        "",
+        "No `tasks`: the fields of the envelope, and every other key is a module's name with its data, in order.",
+    ]
+    titles: dict[str, tuple[type[BaseModel], str]] = {
+        "gource": (dialects.GourceMessage, 'Recognised by `"type"` without `tasks`. Becomes one `gource` task.'),
+        "GOURCE": (
+            dialects.RenderMessage,
+            'Recognised by `"renderType"`. Becomes one `gource` task. No log, record, error or event shows the token.',
+        ),
+        "Transcode": (
+            dialects.TranscodeMessage,
+            "Recognised by `input` and `outputs`. Becomes one `hls` task; its relative paths are `nas://` paths.",
+        ),
+        "Assigned transcode": (
+            dialects.AssignedMessage,
+            "Recognised by `assigned_job`, whose value is a transcode message.",
+        ),
+    }
+    for title, (model, told) in titles.items():
+        lines += ["", f"## {title}", "", told, "", *model_sections(model)]
+    return lines
+
+
+def records_page() -> list[str]:
+    """Return the page of the records that `--json` prints and callbacks carry."""
+    lines = [
+        "# Records",
+        "",
+        "`leveret job ID --json`, `leveret jobs --json` and the POST to a `callback_url` carry a job's record without",
+        "its `document`; `leveret workers --json` carries workers' records. Times are ISO 8601 with a time zone.",
+        "",
+        f"States: {', '.join(f'`{state}`' for state in record.STATES)}. Of these",
+        f"{', '.join(f'`{state}`' for state in record.STATES if state in record.TERMINAL)} are final.",
+    ]
+    told: set[str] = set()
+    for model in (record.JobRecord, record.WorkerRecord, record.RefusalRecord):
+        for one in (model, *nested(model)):
+            if one.__name__ not in told:
+                lines += ["", f"## {one.__name__}", "", cell(one.__doc__ or ""), "", *field_table(one)]
+            told.add(one.__name__)
+    return lines
+
+
+@dataclass(slots=True)
+class Recorder:
+    """Stands where events are published, and remembers them."""
+
+    heard: dict[str, Mapping[str, object]] = field(default_factory=dict)
+
+    async def publish(self, routing_key: str, event: Mapping[str, object]) -> None:
+        """Note an event."""
+        self.heard[routing_key] = event
+
+
+def events_page() -> list[str]:
+    """Return the page of the events."""
+    recorder = Recorder()
+    announcer = Announcer(recorder)  # type: ignore[arg-type]  # a recorder is all that it needs
+    asyncio.run(announcer.progress(sample_attempt(), Progress()))
+    asyncio.run(announcer.state(sample_attempt(), "running"))
+    progress, state = recorder.heard["job.progress"], recorder.heard["job.running"]
+    sources = "".join(path.read_text() for path in sorted((ROOT / "worker/engine").glob("*.py")))
+    states = sorted(set(re.findall(r'on_state\(\s*\w*\.?attempt, "(\w+)"', sources)))
+    beat = ["at", *(name for name in record.WorkerRecord.model_fields if name != "seen_at")]
+    rows = [
+        *(
+            (f"`job.{one}`", f"an attempt brought its job to the state `{one}`", _words(["at", *state]))
+            for one in states
+        ),
+        ("`job.progress`", "a running job's progress changed; at most one a second", _words(["at", *progress])),
+        ("`worker.heartbeat`", "every `WORKER_HEARTBEAT_SECONDS`, whatever else the worker does", _words(beat)),
+    ]
+    return [
+        "# Events",
+        "",
+        f"Workers publish JSON objects to the topic exchange `{routing.EVENTS}`. Bind a queue of your own to it.",
+        "Events are best effort: they are transient, and a broker that is away loses some. The database is the",
+        "authority. The fields of progress and of workers are those of the [records](records.md); `at` is the time of",
+        "the event, ISO 8601.",
+        "",
+        *table(("Routing key", "When", "Fields"), rows),
+    ]
+
+
+def _words(names: list[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def topology_page() -> list[str]:
+    """Return the page of what stands in the broker."""
+    stands = routing.topology()
+    listed = [(f"`{one.name}`", one.type, arguments(one.arguments)) for one in stands.exchanges]
+    queues = [(f"`{one.name}`", arguments(one.arguments)) for one in stands.queues]
+    bindings = [
+        (f"`{one.exchange}`", f"`{one.queue}`", f"`{one.routing_key}`" * bool(one.routing_key))
+        for one in stands.bindings
+    ]
+    return [
+        "# Topology",
+        "",
+        "What `python -m infra provision` declares in the broker, with the default settings. All of it is durable, and",
+        "all queues are quorum queues. Other `WORKER_RETRY_DELAYS` make other delay queues: the delay is in the name.",
+        "The reasons are in [the broker](../explanation/broker.md).",
+        "",
+        "## Exchanges",
+        "",
+        *table(("Exchange", "Type", "Arguments"), listed),
+        "",
+        "## Queues",
+        "",
+        *table(("Queue", "Arguments"), queues),
+        "",
+        "## Bindings",
+        "",
+        *table(("Exchange", "Queue", "Routing key"), bindings),
+        "",
+        "## Headers that workers write",
+        "",
+        ", ".join(
+            f"`{value}`"
+            for name, value in vars(routing).items()
+            if name.startswith("HEADER_") and value != routing.HEADER_DEATH
+        ),
+    ]
+
+
+def arguments(values: Mapping[str, object]) -> str:
+    """Return the arguments of a declaration."""
+    return ", ".join(f"`{name}={value}`" for name, value in values.items())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,193 @@
+"""Jobs that a worker cannot do: forwarded, declined, and in the end dead with the reason; the real broker."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from rig import DEFER_SECONDS, Rig, WriteParams, WriteTask, broker_hands, document
+
+from infra.migrations import upgrade
+from worker.adapters.sql import SqlRepository
+from worker.core.attempt import Cancelled, Completed, Dead, Defer, Forward
+from worker.core.errors import CannotServe
+from worker.core.record import OptionSet, WorkerRecord
+from worker.core.routing import HEADER_REFUSED_BY, defer_name
+from worker.engine.executor import Executor
+from worker.media.capabilities import Capabilities
+from worker.registry import Registry
+from worker.tasks.ffmpeg import FfmpegTask
+
+if TYPE_CHECKING:
+    from worker.core.task import Lookup
+
+pytestmark = pytest.mark.xdist_group("rabbitmq")
+
+X264_ONLY = Capabilities(proved=True, encoders={"libx264": True}, tools={"ffmpeg": True})
+
+
+class ShineTask(WriteTask):
+    """Requires what `text` names, and with `name` set to `late.txt` an encoder that only an option set tells."""
+
+    module: ClassVar[str] = "shine"
+
+    def requires(self, params: WriteParams) -> frozenset[str]:
+        return frozenset({params.text} if ":" in params.text else ())
+
+    async def prepare(self, params: WriteParams, lookup: Lookup) -> WriteParams:
+        if params.name != "late.txt":
+            return params
+        stored = await lookup.option_set("shine", "late")
+        return params.model_copy(update={"text": f"encoder:{lookup.encoder(stored['codec'])}"})
+
+
+@pytest.fixture
+async def repository(tmp_path):
+    url = f"sqlite:///{tmp_path}/leveret.db"
+    upgrade(url)
+    rows = SqlRepository(url)
+    yield rows
+    await rows.close()
+
+
+@pytest.fixture
+async def broker(provisioned_broker, services):
+    async with broker_hands(provisioned_broker, services.environment()["RABBITMQ_MANAGEMENT_URL"]) as hands:
+        yield hands
+
+
+def a_rig(url, repository, folder, worker_id: str, capabilities: Capabilities, unserved: float) -> Rig:
+    rig = Rig(url, repository, folder, worker_id=worker_id)
+    registry = Registry({"write": rig.task, "shine": ShineTask(), "ffmpeg": FfmpegTask()})
+    rig.bench = replace(rig.bench, capabilities=capabilities, registry=registry)
+    rig.executor = Executor(
+        rig.bench,
+        rig.policy,
+        worker_id=worker_id,
+        lanes=rig.lanes,
+        lease_seconds=rig.lease_seconds,
+        unserved_seconds=unserved,
+    )
+    return rig
+
+
+@pytest.fixture
+async def rig(provisioned_broker, broker, repository, tmp_path):
+    rig = a_rig(provisioned_broker, repository, tmp_path, "tester-1", X264_ONLY, 0.5)
+    await beat(repository, "tester-1")
+    yield rig
+    await rig.close()
+
+
+async def beat(repository: SqlRepository, worker_id: str, status: str = "idle", lane: str = "cpu") -> None:
+    await repository.beat(
+        WorkerRecord(worker_id=worker_id, hostname="h", pid=1, version="1", status=status, lanes=[lane])  # type: ignore[arg-type]
+    )
+
+
+def shining(text: str = "encoder:libx999", **data: str) -> dict[str, object]:
+    return document(tasks=[{"module": "shine", "data": {"text": text} | data}])
+
+
+async def test_a_job_that_needs_another_lane_goes_there_uncharged(rig, broker):
+    job = shining("encoder:h264_nvenc")
+    await broker.publish(job)
+    settlement = await rig.one()
+    assert settlement.outcome == Forward(job["job_id"], "nvenc", "normal")
+    message = await broker.take("media.nvenc.normal")
+    assert message.message_id == job["job_id"]
+    assert await rig.repository.job(job["job_id"]) is None
+
+
+async def test_a_job_of_our_own_lane_that_we_cannot_do_waits_for_another_worker(rig, broker):
+    await beat(rig.repository, "tester-2")
+    job = shining()
+    await broker.publish(job)
+    settlement = await rig.one()
+    assert settlement.outcome == Defer(
+        "tester-1 cannot do it: encoder:libx999 (not in this ffmpeg)", refused_by="tester-1"
+    )
+    record = await rig.repository.job(job["job_id"])
+    assert (record.state, record.attempts) == ("queued", [])
+    message = await broker.take(defer_name(DEFER_SECONDS))
+    assert message.headers[HEADER_REFUSED_BY] == "tester-1"
+
+
+async def test_a_worker_that_can_do_it_takes_what_another_one_declined(rig, broker, provisioned_broker, tmp_path):
+    able = X264_ONLY.model_copy(update={"encoders": {"libx264": True, "libx999": True}})
+    other = a_rig(provisioned_broker, rig.repository, tmp_path, "tester-2", able, 0.5)
+    job = shining()
+    await broker.publish(job)
+    assert isinstance((await rig.one()).outcome, Defer)
+    assert isinstance((await other.one()).outcome, Completed)
+    await other.close()
+    record = await rig.repository.job(job["job_id"])
+    assert [attempt.worker for attempt in record.attempts] == ["tester-2"]
+    await broker.settled()
+
+
+async def test_a_job_that_every_living_worker_refuses_for_too_long_is_dead_and_says_why(rig, broker):
+    await beat(rig.repository, "gone", "offline")
+    await beat(rig.repository, "elsewhere", lane="visualize")
+    job = shining()
+    await broker.publish(job)
+    await rig.until(job["job_id"], "dead")
+    record = await rig.repository.job(job["job_id"])
+    assert record.error_type == "Unserved"
+    assert record.error.startswith("the only living worker of lane cpu refused it for ")
+    assert record.error.endswith("on tester-1: encoder:libx999 (not in this ffmpeg)")
+    assert record.attempts == []
+    assert (await broker.dead()).message_id == job["job_id"]
+    await broker.settled()
+
+
+async def test_a_living_worker_that_has_not_been_asked_keeps_the_job_alive(rig, broker):
+    await beat(rig.repository, "tester-2", "in_progress")
+    job = shining()
+    await broker.publish(job)
+    for _ in range(4):
+        assert isinstance((await rig.one()).outcome, Defer)
+    await beat(rig.repository, "tester-2", "draining")
+    assert isinstance((await rig.one()).outcome, Dead)
+
+
+async def test_a_cancelled_job_that_nobody_can_do_is_settled(rig, broker):
+    await beat(rig.repository, "tester-2")
+    job = shining()
+    await broker.publish(job)
+    assert isinstance((await rig.one()).outcome, Defer)
+    assert await rig.repository.request_cancel(job["job_id"]) == "cancelled"
+    assert isinstance((await rig.one()).outcome, Cancelled)
+    await broker.settled()
+
+
+async def test_what_only_an_option_set_requires_is_declined_after_one_attempt_that_is_not_charged(rig, broker):
+    await rig.repository.put_option_set(OptionSet(module="shine", name="late", options={"codec": "hevc"}))
+    job = shining("", name="late.txt")
+    await broker.publish(job)
+    first = await rig.one()
+    assert isinstance(first.outcome, Defer)
+    assert first.outcome.refused_by == "tester-1"
+    assert not isinstance(first.error, CannotServe)  # the host is well: its worker does not rest
+    await rig.until(job["job_id"], "dead")
+    record = await rig.repository.job(job["job_id"])
+    assert record.error_type == "Unserved"
+    assert "encoder:hevc (no encoder of hevc works)" in record.error
+    assert [(attempt.outcome, attempt.number) for attempt in record.attempts] == [("deferred", 1)]
+
+
+async def test_a_mended_option_set_lets_a_declined_job_run(rig, broker):
+    await beat(rig.repository, "tester-2")
+    await rig.repository.put_option_set(OptionSet(module="shine", name="late", options={"codec": "hevc"}))
+    job = shining("", name="late.txt")
+    await broker.publish(job)
+    assert isinstance((await rig.one()).outcome, Defer)
+    await rig.repository.put_option_set(OptionSet(module="shine", name="late", options={"codec": "h264"}))
+    await rig.until(job["job_id"], "completed")
+    assert (rig.storage / job["job_id"] / "late.txt").read_text() == "encoder:libx264"

@@ -1,0 +1,88 @@
+"""HandBrake's options as jobs spell them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from worker.core.errors import InvalidJob
+from worker.core.job import TaskSpec
+from worker.media.handbrake import HandbrakeMeter, HandbrakeParams, handbrake_command
+from worker.registry import Registry
+from worker.tasks.handbrake import HandbrakeTask
+from worker.tasks.probe import ProbeTask
+from worker.tasks.thumbnail import ThumbnailTask
+from worker.testing import check_task
+
+
+def params(**data: Any) -> HandbrakeParams:
+    found = Registry({"handbrake": HandbrakeTask()}).parse(
+        TaskSpec("handbrake", {"source": "a.mkv", "output_file": "b.mp4", **data}, "handbrake")
+    )[1]
+    assert isinstance(found, HandbrakeParams)
+    return found
+
+
+def argv(**data: Any) -> list[str]:
+    command = handbrake_command(params(**data), "HandBrakeCLI", Path("/a"), Path("/b"))
+    return list(command.argv[6:])
+
+
+def test_the_small_tasks_keep_the_rules_of_the_plug_in_api() -> None:
+    check_task(HandbrakeTask(), {"source": "a.mkv", "output_file": "b.mp4", "video_options": {"quality": 20}})
+    check_task(ProbeTask(), {"source": "a.mkv", "output_file": "b.json"})
+    check_task(ThumbnailTask(), {"source": "a.mkv", "output_file": "b.jpg", "time": 1, "width": 100})
+
+
+def test_names_switches_lists_and_maps_are_written_as_handbrake_reads_them() -> None:
+    assert argv(
+        video_options={"encoder_preset": "fast", "two_pass": False, "encopts": {"bframes": 3, "ref": 2}, "vfr": True},
+        audio_options={"audio": [1, 2], "all-audio": None},
+        picture_options={"maxHeight": 720},
+        filters_options={"deblock": "medium"},
+    ) == [
+        *("--encoder-preset", "fast", "--no-two-pass", "--encopts", "bframes=3:ref=2", "--vfr"),
+        *("--audio", "1,2", "--all-audio", "--maxHeight", "720", "--deblock=medium"),
+    ]
+
+
+def test_older_tracks_become_lists_of_one_length() -> None:
+    tracks = [{"track": 1, "encoder": "av_aac"}, {"track": 3, "bitrate": 96}]
+    assert argv(audio_tracks=tracks) == ["--audio", "1,3", "--aencoder", "av_aac,av_aac", "--ab", "160,96"]
+    subtitles = [{"track": 2, "name": "Full"}, {"track": 4, "default": True}]
+    assert argv(subtitle_tracks=subtitles) == ["--subtitle", "2,4", "--subname", "Full,", "--subtitle-default=2"]
+
+
+@pytest.mark.parametrize(
+    ("data", "path", "message"),
+    [
+        (
+            {"video_options": {"preset_import_file": "/etc/passwd"}},
+            "video_options.preset_import_file",
+            "unknown option",
+        ),
+        ({"subtitles_options": {"srt-file": "/etc/passwd"}}, "subtitles_options.srt-file", "unknown option"),
+        ({"video_options": {"encopts": "ref=2:stats=/x"}}, "video_options.encopts", "'stats' names a file"),
+        ({"video_options": {"encopts": {"csv": "/x"}}}, "video_options.encopts", "'csv' names a file"),
+        ({"video_options": {"width": 3}}, "video_options.width", "belongs into picture_options"),
+        ({"video_options": {"qualty": 3}}, "video_options.qualty", "did you mean 'quality'"),
+        ({"video_options": {"encoder": "x\n--input"}}, "video_options.encoder", "is neither"),
+    ],
+)
+def test_no_option_reaches_a_file_and_mistakes_are_named(data: dict[str, Any], path: str, message: str) -> None:
+    with pytest.raises(InvalidJob) as caught:
+        params(**data)
+    (problem,) = caught.value.problems
+    assert problem.path == f"handbrake.{path}"
+    assert message in problem.message
+
+
+def test_progress_counts_passes_and_never_falls() -> None:
+    meter = HandbrakeMeter()
+    told: list[float | None] = []
+    for number, done in ((1, 0.5), (1, 1.0), (2, 0.0), (2, 0.5), (2, 0.4)):
+        lines = ("Progress: {", f'"Pass": {number},', '"PassCount": 2,', f'"Progress": {done},', "}")
+        told += [meter.fraction for line in lines if meter.line(line)]
+    assert told == [0.25, 0.5, 0.5, 0.75, 0.75]

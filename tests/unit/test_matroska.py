@@ -1,0 +1,111 @@
+"""The data of mkvmerge and mkvextract tasks, and what their tools say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from worker.core.command import Command, Exit
+from worker.core.errors import BadInput, DiskFull, InvalidJob, ToolFailed
+from worker.core.job import TaskSpec
+from worker.media.matroska import matroska_failure, parse_identified, progress_of, warnings_of
+from worker.registry import Registry
+from worker.tasks.mkvextract import MkvextractTask
+from worker.tasks.mkvmerge import MkvmergeTask
+from worker.testing import check_task
+
+REGISTRY = Registry({"mkvmerge": MkvmergeTask(), "mkvextract": MkvextractTask()})
+
+
+def problems(module: str, data: dict[str, Any], path: str = "tasks[1].mkvmerge") -> list[str]:
+    with pytest.raises(InvalidJob) as caught:
+        REGISTRY.parse(TaskSpec(module, data, path))
+    return [str(problem) for problem in caught.value.problems]
+
+
+def merge(**data: Any) -> dict[str, Any]:
+    return {"sources": ["a.mkv"], "tracks": [{"source": 0, "track": 0}], "output_file": "b.mkv"} | data
+
+
+def test_both_tasks_keep_the_rules_of_the_plug_in_api() -> None:
+    check_task(MkvmergeTask(), merge())
+    check_task(MkvextractTask(), {"source": "a.mkv", "tracks": [{"id": 0, "filename": "b"}]})
+
+
+def test_an_index_beyond_the_sources_is_told_at_its_place() -> None:
+    found = problems("mkvmerge", merge(tracks=[{"source": 0, "track": 0}, {"source": 1, "track": 0}]))
+    assert found == ["tasks[1].mkvmerge.tracks[1].source: is 1, but there is 1 source"]
+
+
+def test_all_faults_are_told_at_once() -> None:
+    tracks = [
+        {"source": 2, "track": 0},
+        {"source": 0, "track": 1},
+        {"source": 0, "track": 1},
+    ]
+    found = problems(
+        "mkvmerge", merge(tracks=tracks, options={"attach-file": "/etc/passwd", "webm": "x", "title": None})
+    )
+    assert found == [
+        "tasks[1].mkvmerge.options.attach-file: unknown option",
+        "tasks[1].mkvmerge.options.webm: is a flag; write null",
+        "tasks[1].mkvmerge.options.title: needs a value",
+        "tasks[1].mkvmerge.tracks[0].source: is 2, but there is 1 source",
+        "tasks[1].mkvmerge.tracks[2].track: is 1 of source 0 for the second time",
+    ]
+
+
+@pytest.mark.parametrize("name", ["tags", "timestamps", "output", "redirect-output", "split", "@file"])
+def test_no_option_of_a_track_names_a_file(name: str) -> None:
+    found = problems("mkvmerge", merge(tracks=[{"source": 0, "track": 0, "options": {name: "/etc/passwd"}}]))
+    assert found[0].startswith(f"tasks[1].mkvmerge.tracks[0].options.{name}: unknown option")
+
+
+def test_an_option_that_is_nearly_right_is_named() -> None:
+    found = problems("mkvmerge", merge(tracks=[{"source": 0, "track": 0, "options": {"langauge": "en"}}]))
+    assert found == ["tasks[1].mkvmerge.tracks[0].options.langauge: unknown option; did you mean 'language'?"]
+
+
+def test_a_merge_of_nothing_is_refused() -> None:
+    assert problems("mkvmerge", merge(tracks=[])) == [
+        "tasks[1].mkvmerge.tracks: names no track, and no source copies all of a kind"
+    ]
+
+
+def test_two_parts_may_not_go_into_one_file() -> None:
+    tracks = [{"id": 0, "filename": "b"}, {"id": 1, "filename": "b"}]
+    assert "same file" in problems("mkvextract", {"source": "a.mkv", "tracks": tracks})[0]
+
+
+def ended(output: str, code: int = 2) -> Exit:
+    return Exit(Command(("mkvmerge",)), code, None, 1.0, "", output)
+
+
+@pytest.mark.parametrize(
+    ("output", "kind"),
+    [
+        ("#GUI#error 'xx' is not a valid IETF BCP 47 language tag", InvalidJob),
+        ("#GUI#error The file 'a' could not be opened for writing: No space left on device.", DiskFull),
+        ("Error: The source file 'a' could not be opened successfully, or retrieving its size failed.", ToolFailed),
+        ("", ToolFailed),
+    ],
+)
+def test_what_mkvmerge_says_becomes_an_error_of_its_kind(output: str, kind: type[Exception]) -> None:
+    assert type(matroska_failure(ended(output), "b.mkv")) is kind
+
+
+def test_progress_and_warnings_are_read() -> None:
+    assert progress_of("#GUI#progress 71%") == 0.71
+    assert progress_of("Progress: 71%") is None
+    assert warnings_of("#GUI#warning one\nWarning: two\nError: three\n") == ["one", "two"]
+
+
+def test_a_file_that_names_other_files_is_refused() -> None:
+    answer = '{"container": {"recognized": true, "supported": true, "type": "x", "properties": {"playlist": true}}}'
+    with pytest.raises(BadInput, match="playlist"):
+        parse_identified(answer, "a.mpls")
+    with pytest.raises(BadInput):
+        parse_identified('{"container": {"recognized": false, "supported": false}}', "a")
+    with pytest.raises(ToolFailed):
+        parse_identified("", "a")

@@ -1,0 +1,91 @@
+"""What this worker cannot do: who takes it instead, and when nobody ever will."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from worker.core.attempt import Dead, Defer
+from worker.core.errors import CannotServe, LeveretError, Unserved
+from worker.core.policy import failure_of
+from worker.core.record import serving
+from worker.engine.context import ToolLookup
+from worker.engine.plan import prepared, requirements
+
+if TYPE_CHECKING:
+    from worker.core.job import Job
+    from worker.engine.attempt import Bench
+
+REMEMBERED: Final = 1000
+
+log = structlog.get_logger(__name__)
+
+
+class Unservable:
+    """Judges jobs of this worker's own lanes by what its host has proved.
+
+    `unserved_seconds` is how long every living worker of a lane may refuse a job before it is dead; a worker
+    that is silent for `offline_seconds` is not living.
+    """
+
+    def __init__(self, bench: Bench, worker_id: str, unserved_seconds: float, offline_seconds: float) -> None:
+        self._bench = bench
+        self._worker_id = worker_id
+        self._unserved_seconds = unserved_seconds
+        self._offline_seconds = offline_seconds
+        self._late: OrderedDict[str, None] = OrderedDict()
+
+    async def lacking(self, job: Job, digest: str, needed: frozenset[str]) -> str | None:
+        """Return what this worker lacks for a job, None when it may try.
+
+        What an option set requires is known only after it was looked up, which is done within an attempt; for a
+        body that was declined so once it is done here, before the claim, which would forget who declined.
+        A job that has ended is not judged: its message is settled by what the database knows.
+        """
+        bench = self._bench
+        lacking = bench.capabilities.lacking(needed)
+        if lacking is None and digest in self._late:
+            lacking = await self._looked_up(job)
+            if lacking is None:
+                self._late.pop(digest, None)
+        if lacking is None:
+            return None
+        record = await bench.repository.job(job.job_id)
+        return None if record is not None and record.is_terminal else lacking
+
+    async def _looked_up(self, job: Job) -> str | None:
+        bench = self._bench
+        lookup = ToolLookup(bench.repository, bench.runner, bench.tools, bench.capabilities)
+        try:
+            return bench.capabilities.lacking(requirements(await prepared(bench.registry, job, lookup)))
+        except CannotServe as error:
+            return str(error)
+        except LeveretError:
+            # Whatever else is wrong is told, and counted, by an attempt.
+            return None
+
+    def learn(self, digest: str) -> None:
+        """Remember that only a look at the option sets told that the job is not for us."""
+        self._late[digest] = None
+        while len(self._late) > REMEMBERED:
+            self._late.popitem(last=False)
+
+    async def decline(self, job: Job, digest: str, lane: str, priority: str, lacking: str) -> Defer | Dead:
+        """Return how a job that we cannot do goes on: to another worker of its lane, or dead when all refused it."""
+        repository = self._bench.repository
+        declined = await repository.decline(job, digest, lane, priority, self._worker_id)
+        living = serving(await repository.workers(self._offline_seconds)).get(lane, [])
+        if declined.seconds < self._unserved_seconds or not declined.workers.issuperset(living):
+            log.warning("job_declined", job_id=job.job_id, lacking=lacking, declined_by=len(declined.workers))
+            return Defer(f"{self._worker_id} cannot do it: {lacking}", refused_by=self._worker_id)
+        count = len(declined.workers)
+        told = "the only living worker" if count == 1 else f"all {count} workers that were asked"
+        error = Unserved(
+            f"{told} of lane {lane} refused it for {declined.seconds:.0f} s; on {self._worker_id}: {lacking}"
+        )
+        failure = failure_of(error, self._worker_id, 0, job.secrets)
+        await repository.bury_unclaimed(job, digest, lane, priority, failure)
+        log.error("job_dead", job_id=job.job_id, error=failure.message, error_type=failure.error_type)
+        return Dead(failure)

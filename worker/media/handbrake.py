@@ -1,0 +1,231 @@
+"""HandBrake: sections of options as one argv, and what HandBrakeCLI says as values."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from pydantic import Field, StringConstraints, model_validator
+
+from worker.core.command import Command
+from worker.core.faults import faults
+from worker.core.job import Model, Place
+from worker.core.wire import nearest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SECTIONS: Final[dict[str, frozenset[str]]] = {
+    "source_options": frozenset(
+        {"title", "min-duration", "main-feature", "chapters", "angle", "previews", "start-at-preview", "start-at",
+         "stop-at"}
+    ),
+    "destination_options": frozenset(
+        {"format", "markers", "optimize", "ipod-atom", "align-av", "inline-parameter-sets"}
+    ),
+    "video_options": frozenset(
+        {"encoder", "encoder-preset", "encoder-tune", "encopts", "encoder-profile", "encoder-level", "quality", "vb",
+         "two-pass", "turbo", "rate", "vfr", "cfr", "pfr", "enable-hw-decoding", "disable-hw-decoding"}
+    ),
+    "audio_options": frozenset(
+        {"audio-lang-list", "all-audio", "first-audio", "audio", "aencoder", "audio-copy-mask", "audio-fallback", "ab",
+         "aq", "ac", "mixdown", "normalize-mix", "arate", "drc", "gain", "adither", "aname"}
+    ),
+    "picture_options": frozenset(
+        {"width", "height", "crop-mode", "crop", "crop-threshold-pixels", "crop-threshold-frames", "maxheight",
+         "maxwidth", "non-anamorphic", "auto-anamorphic", "loose-anamorphic", "custom-anamorphic", "display-width",
+         "keep-display-aspect", "pixel-aspect", "itu-par", "modulus", "color-matrix"}
+    ),
+    "filters_options": frozenset(
+        {"comb-detect", "deinterlace", "bwdif", "decomb", "detelecine", "hqdn3d", "denoise", "nlmeans", "nlmeans-tune",
+         "chroma-smooth", "chroma-smooth-tune", "unsharp", "unsharp-tune", "lapsharp", "lapsharp-tune", "deblock",
+         "deblock-tune", "rotate", "pad", "colorspace", "grayscale"}
+    ),
+    "subtitles_options": frozenset(
+        {"subtitle-lang-list", "all-subtitles", "first-subtitle", "subtitle", "subname", "subtitle-forced",
+         "subtitle-burned", "subtitle-default", "native-language", "native-dub"}
+    ),
+}  # fmt: skip
+"""What may be said, by section: HandBrake 1.6's options without those that name files."""
+
+_SPELLED: Final = {"maxheight": "maxHeight", "maxwidth": "maxWidth"}
+# `--crop` needs its value apart; these take theirs only after an equal sign
+_JOINED: Final = frozenset(
+    {"comb-detect", "deinterlace", "bwdif", "decomb", "detelecine", "hqdn3d", "denoise", "nlmeans", "chroma-smooth",
+     "unsharp", "lapsharp", "deblock", "rotate", "subtitle-forced", "subtitle-burned", "subtitle-default"}
+)  # fmt: skip
+# x264's and x265's own keys that name files
+_FILE_KEYS: Final = re.compile(
+    r"(?:^|[:,])\s*(stats|qpfile|cqmfile|zonefile|csv|dump-yuv|dump_yuv|opencl-clbin|analysis-\w+|analysis_\w+|"
+    r"recon|scaling-list|lambda-file|film-grain|dolby-vision-rpu|dhdr10-info|nalu-file|refine-analysis-type)\s*=",
+    re.IGNORECASE,
+)
+_TRACK_FIELDS: Final = {
+    "track": "audio", "encoder": "aencoder", "bitrate": "ab", "quality": "aq", "mixdown": "mixdown",
+    "samplerate": "arate", "gain": "gain", "drc": "drc", "name": "aname",
+}  # fmt: skip
+_PROGRESS: Final = re.compile(r'"(Progress|Pass|PassCount|RateAvg)": ([\d.]+)')
+
+Value = Any
+Section = dict[Annotated[str, StringConstraints(max_length=64)], Value]
+
+
+class AudioTrack(Model):
+    """One sound in the older spelling: all of a track's settings together."""
+
+    track: Annotated[int, Field(ge=1, le=100)] = Field(description="The source's audio track, counted from 1.")
+    encoder: Annotated[str, StringConstraints(max_length=40)] | None = None
+    bitrate: Annotated[int, Field(ge=8, le=6144)] | None = Field(None, description="kbit/s.")
+    quality: float | None = None
+    mixdown: Annotated[str, StringConstraints(max_length=40)] | None = None
+    samplerate: Annotated[str | float, Field()] | None = None
+    gain: float | None = None
+    drc: float | None = None
+    name: Annotated[str, StringConstraints(max_length=200)] | None = None
+
+
+class SubtitleTrack(Model):
+    """One subtitle in the older spelling."""
+
+    track: Annotated[int, Field(ge=1, le=100)] = Field(description="The source's subtitle track, counted from 1.")
+    name: Annotated[str, StringConstraints(max_length=200)] | None = None
+    default: bool = False
+    forced: bool = False
+    burned: bool = False
+
+
+class HandbrakeParams(Model):
+    """One run of HandBrakeCLI; its options by section, `_` or `-` in names, `false` for the form with `no-`."""
+
+    source: Place = Field(description="The film.")
+    output_file: Place = Field(description="The new file: .mp4, .m4v, .mkv or .webm.")
+    source_options: Section = Field(default_factory=dict)
+    destination_options: Section = Field(default_factory=dict)
+    video_options: Section = Field(default_factory=dict)
+    audio_options: Section = Field(default_factory=dict)
+    picture_options: Section = Field(default_factory=dict)
+    filters_options: Section = Field(default_factory=dict)
+    subtitles_options: Section = Field(default_factory=dict)
+    audio_tracks: list[AudioTrack] = Field(default_factory=list, max_length=50)
+    subtitle_tracks: list[SubtitleTrack] = Field(default_factory=list, max_length=50)
+    overwrite: bool = Field(default=False, description="Whether a file of that name may be replaced.")
+
+    @model_validator(mode="after")
+    def _known(self) -> HandbrakeParams:
+        found: list[tuple[tuple[str | int, ...], str]] = []
+        for section, known in SECTIONS.items():
+            for name, value in getattr(self, section).items():
+                if message := _fault(option_name(name), value, known):
+                    found.append(((section, name), message))
+        if self.audio_tracks and "audio" in self.audio_options:
+            found.append((("audio_tracks",), "stands beside audio_options.audio; one chooses the tracks"))
+        if found:
+            raise faults("handbrake", found)
+        return self
+
+
+def option_name(name: str) -> str:
+    """Return HandBrake's lower-case name of an option as jobs spell it: `all_audio`, `allAudio`, `all-audio`."""
+    if name in {"maxHeight", "maxWidth"}:
+        return name.lower()
+    return re.sub(r"(?<=[a-z])([A-Z])", r"-\1", name).lower().replace("_", "-")
+
+
+def _fault(name: str, value: Value, known: frozenset[str]) -> str | None:
+    if name not in known:
+        elsewhere = next((section for section, names in SECTIONS.items() if name in names), None)
+        return f"belongs into {elsewhere}" if elsewhere else f"unknown option{nearest(name, known)}"
+    try:
+        text = option_text(value)
+    except ValueError as error:
+        return str(error)
+    if name == "encopts" and (match := _FILE_KEYS.search(text)):
+        return f"{match[1]!r} names a file, which no option may"
+    return None
+
+
+def option_text(value: Value) -> str:
+    """Return a value as HandBrake reads it: lists joined with `,`, maps with `=` and `:`; ValueError for others."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "1" if value else "0"
+        case str() if len(value) <= 2000 and value.isprintable():  # noqa: PLR2004  # far above any sensible option
+            return value
+        case int() | float():
+            return f"{value:g}" if isinstance(value, float) else str(value)
+        case list():
+            return ",".join(option_text(item) for item in value)
+        case dict():
+            return ":".join(f"{key}={option_text(item)}" for key, item in value.items())
+        case _:
+            raise ValueError("is neither a text, a number, a switch, a list nor a map")
+
+
+def handbrake_command(params: HandbrakeParams, program: str, source: Path, output: Path) -> Command:
+    """Return the command; its progress comes on standard output as JSON."""
+    argv = [program, "--json", "--input", str(source), "--output", str(output)]
+    for section in SECTIONS:
+        for name, value in getattr(params, section).items():
+            argv += _option(option_name(name), value)
+    argv += _audio(params.audio_tracks) + _subtitles(params.subtitle_tracks)
+    return Command(tuple(argv))
+
+
+def _option(name: str, value: Value) -> list[str]:
+    flag = _SPELLED.get(name, name)
+    if value is True or value is None:
+        return [f"--{flag}"]
+    if value is False:
+        return [f"--no-{flag}"]
+    return [f"--{flag}={option_text(value)}"] if name in _JOINED else [f"--{flag}", option_text(value)]
+
+
+def _audio(tracks: list[AudioTrack]) -> list[str]:
+    """Return the options that say of every track what some tracks say: HandBrake wants lists of one length."""
+    argv: list[str] = []
+    usual = {"encoder": "av_aac", "mixdown": "stereo", "samplerate": "auto", "bitrate": 160, "gain": 0, "drc": 0}
+    for field, option in _TRACK_FIELDS.items():
+        values = [getattr(track, field) for track in tracks]
+        if any(value is not None for value in values):
+            filled = [usual.get(field, "") if value is None else value for value in values]
+            argv += [f"--{option}", option_text(filled)]
+    return argv
+
+
+def _subtitles(tracks: list[SubtitleTrack]) -> list[str]:
+    if not tracks:
+        return []
+    argv = ["--subtitle", option_text([track.track for track in tracks])]
+    if any(track.name for track in tracks):
+        argv += ["--subname", option_text([track.name or "" for track in tracks])]
+    for name in ("forced", "burned", "default"):
+        chosen = [index + 1 for index, track in enumerate(tracks) if getattr(track, name)]
+        if chosen:
+            argv.append(f"--subtitle-{name}={option_text(chosen if name == 'forced' else chosen[:1])}")
+    return argv
+
+
+class HandbrakeMeter:
+    """Lines of HandBrake's JSON in, a fraction over its passes out: monotonic, None while there is no figure."""
+
+    def __init__(self) -> None:
+        self.fraction: float | None = None
+        self.fps: float | None = None
+        self._block: dict[str, float] = {}
+
+    def line(self, text: str) -> bool:
+        """Take one line; return whether it ended a report that moved the fraction."""
+        if match := _PROGRESS.search(text):
+            self._block[match[1]] = float(match[2])
+        if not text.startswith("}"):
+            return False
+        block, self._block = self._block, {}
+        if "Progress" not in block or "PassCount" not in block:
+            return False
+        passes = max(1.0, block["PassCount"])
+        done = (max(0.0, block.get("Pass", 1.0) - 1) + block["Progress"]) / passes
+        self.fps = block.get("RateAvg") or None
+        self.fraction = max(self.fraction or 0.0, min(1.0, done))
+        return True

@@ -1,0 +1,71 @@
+"""Proofs of the hls module: what the host can do before, and what the encoders made after."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from worker.core.command import Command, Pipeline
+from worker.core.errors import VerificationFailed
+from worker.media.encode import tone_mapping
+from worker.media.encoders import encoder_named, trial
+from worker.media.hls_plan import Host, hardware_named, is_hdr
+from worker.media.verify import check_decoded, decode_command
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from worker.core.media_info import MediaInfo
+    from worker.core.task import TaskContext
+    from worker.media.hls_params import HlsParams
+    from worker.media.hls_plan import Plan
+
+SOUND_SLACK: Final = 0.06
+"""Seconds that a sound's file may differ: a frame at its start and one at its end, of at most 32 ms."""
+
+
+async def proved_host(params: HlsParams, info: MediaInfo, context: TaskContext) -> Host:
+    """Return what this host can do of what the job needs; each is tried, for lists of encoders prove nothing."""
+    ffmpeg = context.tool("ffmpeg")
+    encoders = [name for name in hardware_named(params) if await _works(context, trial(encoder_named(name), ffmpeg))]
+    mapping = False
+    if is_hdr(info) and params.hdr == "sdr":
+        picture = "color=black:s=64x64:r=1:d=1,format=yuv420p10le"
+        graph = f"setparams=range=tv,{tone_mapping('smpte2084')}"
+        head = (ffmpeg, "-nostdin", "-hide_banner", "-v", "error", "-f", "lavfi", "-i", picture)
+        mapping = await _works(context, (*head, "-vf", graph, "-frames:v", "1", "-f", "null", "-"))
+    return Host(frozenset(encoders), mapping)
+
+
+async def _works(context: TaskContext, argv: tuple[str, ...]) -> bool:
+    (exit_,) = await context.run(Pipeline((Command(argv),), label="trial"), timeout=30)
+    return exit_.ok
+
+
+async def proved_mp4s(plan: Plan, params: HlsParams, folder: Path, context: TaskContext) -> None:
+    """Return if every encoded file is complete: all frames, all seconds; VerificationFailed with what is not."""
+    faults: list[str] = []
+    if plan.picture:
+        for rendition in plan.picture.renditions:
+            info = await context.probe(folder / f"{rendition.name}.mp4")
+            video = info.video
+            if video is None or video.frames != plan.picture.timing.frames:
+                found = video.frames if video else "no"
+                faults.append(f"{rendition.name} has {found} frames instead of {plan.picture.timing.frames}")
+            elif (video.width, video.height) != (rendition.size.width, rendition.size.height):
+                faults.append(f"{rendition.name} is {video.width}x{video.height} instead of {rendition.size}")
+    for sound in plan.sounds:
+        info = await context.probe(folder / f"{sound.name}.mp4")
+        seconds = info.audio[0].duration if info.audio else None
+        if seconds is None or abs(seconds - float(plan.duration)) > SOUND_SLACK:
+            faults.append(f"{sound.name} lasts {seconds} s instead of {float(plan.duration):.3f} s")
+    if faults:
+        raise VerificationFailed(f"{params.source}: {'; '.join(faults)}")
+    if params.verify == "decode":
+        await _decode_all(plan, folder, context)
+
+
+async def _decode_all(plan: Plan, folder: Path, context: TaskContext) -> None:
+    names = [rendition.name for rendition in plan.picture.renditions] if plan.picture else []
+    for name in [*names, *(sound.name for sound in plan.sounds)]:
+        exits = await context.run(decode_command(context.tool("ffmpeg"), folder / f"{name}.mp4"))
+        check_decoded(exits[-1], name)

@@ -1,0 +1,71 @@
+"""The module `mkvextract`: tracks, attachments, chapters, tags, timestamps and cues, each into a file of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, ClassVar
+
+from worker.core.errors import BadInput, VerificationFailed
+from worker.core.task import Files, FileUse, Lookup, Task, TaskContext
+from worker.media.matroska import option_file_command
+from worker.media.matroska_extract import Wanted, extract_arguments, wanted
+from worker.media.matroska_params import ExtractParams
+from worker.tasks.mkvmerge import identified, run_told
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class MkvextractTask(Task[ExtractParams]):
+    """Runs mkvextract once."""
+
+    module: ClassVar[str] = "mkvextract"
+    params = ExtractParams
+
+    def files(self, params: ExtractParams) -> Files:
+        """Return the source and every file that is made."""
+        writes = [FileUse(path, place, params.overwrite) for path, place in _places(params)]
+        return Files((FileUse("source", params.source),), tuple(writes))
+
+    def requires(self, params: ExtractParams) -> frozenset[str]:
+        """Return mkvextract, and mkvmerge, which identifies."""
+        del params
+        return frozenset({"tool:mkvextract", "tool:mkvmerge"})
+
+    async def prepare(self, params: ExtractParams, lookup: Lookup) -> ExtractParams:
+        """Return `params`; ToolMissing without a tool."""
+        for name in ("mkvextract", "mkvmerge"):
+            lookup.tool(name)
+        return params
+
+    async def run(self, params: ExtractParams, context: TaskContext) -> None:
+        """Find what is wanted, extract it, and look whether it came."""
+        source = await context.input(params.source)
+        found = await identified(source, params.source, context)
+        if found.container != "Matroska":
+            raise BadInput(f"{params.source} is {found.container}; mkvextract reads Matroska")
+        items = wanted(params, found)
+        paths = {place: context.output(place) for _, place in _places(params)}
+        option_file = context.scratch(f"extract-{len(paths)}-{source.name}.options.json")
+        text = json.dumps(extract_arguments(source, items, paths))
+        await asyncio.to_thread(option_file.write_text, text, encoding="utf-8")
+        await run_told(option_file_command(context.tool("mkvextract"), option_file), params.source, context)
+        missing = await asyncio.to_thread(_missing, items, paths)
+        if missing:
+            raise VerificationFailed(f"mkvextract made nothing of {', '.join(missing)}")
+        context.report(1.0)
+
+
+def _places(params: ExtractParams) -> list[tuple[str, str]]:
+    places: list[tuple[str, str]] = []
+    for name in ("tracks", "attachments", "timestamps", "cues"):
+        places += [(f"{name}[{index}].filename", item.filename) for index, item in enumerate(getattr(params, name))]
+    return places + [(name, place) for name in ("chapters", "tags") if (place := getattr(params, name))]
+
+
+def _missing(items: tuple[Wanted, ...], paths: dict[str, Path]) -> list[str]:
+    def is_there(path: Path) -> bool:
+        return path.exists() and path.stat().st_size > 0
+
+    return [item.place for item in items if not is_there(paths[item.place])]

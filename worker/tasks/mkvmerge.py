@@ -1,0 +1,181 @@
+"""The module `mkvmerge`: tracks of several files joined into one Matroska file, which is then proved."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from worker.core.command import Pipeline
+from worker.core.errors import VerificationFailed
+from worker.core.media_types import DEFAULT, media_type_of
+from worker.core.task import Files, FileUse, Lookup, Task, TaskContext
+from worker.media.failure import failed
+from worker.media.languages import bcp47
+from worker.media.matroska import (
+    KINDS,
+    Identified,
+    MergeFiles,
+    Track,
+    identify_command,
+    matroska_failure,
+    merge_arguments,
+    option_file_command,
+    parse_identified,
+    progress_of,
+    warnings_of,
+)
+from worker.media.matroska_params import MergeParams, MergeTrack
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from worker.core.command import Command
+
+IDENTIFY_BYTES: Final = 4 << 20
+SLACK_SECONDS: Final = 1.0
+_CARRIED: Final = frozenset(
+    {".ttf", ".otf", ".ttc", ".woff", ".woff2", ".jpg", ".jpeg", ".png", ".webp", ".txt", ".xml"}
+)
+
+
+class MkvmergeTask(Task[MergeParams]):
+    """Runs mkvmerge once."""
+
+    module: ClassVar[str] = "mkvmerge"
+    params = MergeParams
+
+    def files(self, params: MergeParams) -> Files:
+        """Return sources, attachments and chapters, and the new file."""
+        reads = [FileUse(f"sources[{index}].filename", item.filename) for index, item in enumerate(params.sources)]
+        reads += [FileUse(f"attachments[{n}].filename", item.filename) for n, item in enumerate(params.attachments)]
+        reads += [FileUse("chapters", params.chapters)] if params.chapters else []
+        return Files(tuple(reads), (FileUse("output_file", params.output_file, params.overwrite),))
+
+    def requires(self, params: MergeParams) -> frozenset[str]:
+        """Return mkvmerge."""
+        del params
+        return frozenset({"tool:mkvmerge"})
+
+    async def prepare(self, params: MergeParams, lookup: Lookup) -> MergeParams:
+        """Return `params`; ToolMissing without mkvmerge."""
+        lookup.tool("mkvmerge")
+        return params
+
+    async def run(self, params: MergeParams, context: TaskContext) -> None:
+        """Identify the sources, merge, and look at what came out."""
+        sources = [await context.input(source.filename) for source in params.sources]
+        found = [
+            await identified(path, source.filename, context)
+            for path, source in zip(sources, params.sources, strict=True)
+        ]
+        output = context.output(params.output_file)
+        chapters = await context.input(params.chapters) if params.chapters else None
+        files = MergeFiles(tuple(sources), await _attachments(params, context), output, chapters)
+        option_file = context.scratch(f"{output.name}.options.json")
+        text = json.dumps(merge_arguments(params, found, files))
+        await asyncio.to_thread(option_file.write_text, text, encoding="utf-8")
+        await run_told(option_file_command(context.tool("mkvmerge"), option_file), params.output_file, context)
+        await _prove(params, found, sources, output, context)
+        context.output(params.output_file, duration=(await context.probe(output)).duration)
+        context.report(1.0)
+
+
+async def identified(path: Path, name: str, context: TaskContext) -> Identified:
+    """Return what mkvmerge finds in a file; BadInput when it reads none such."""
+    question = Pipeline((identify_command(context.tool("mkvmerge"), path),), IDENTIFY_BYTES, "identify")
+    (exit_,) = await context.run(question, timeout=60)
+    return parse_identified(exit_.output, name)
+
+
+async def run_told(command: Command, subject: str, context: TaskContext) -> None:
+    """Run mkvmerge or mkvextract with progress; its warnings become the job's, its errors ours."""
+
+    def on_line(line: str) -> None:
+        fraction = progress_of(line)
+        if fraction is not None:
+            context.report(fraction * 0.95)
+
+    exits = await context.run(Pipeline((command,), label=command.program), on_line)
+    if bad := failed(exits):
+        raise matroska_failure(bad, subject)
+    for warning in warnings_of(exits[-1].output):
+        context.warn(f"{command.program}: {warning}")
+
+
+async def _attachments(params: MergeParams, context: TaskContext) -> tuple[tuple[Path, str | None, str | None], ...]:
+    files: list[tuple[Path, str | None, str | None]] = []
+    for item in params.attachments:
+        name = item.name or PurePosixPath(item.filename).name
+        files.append((await context.input(item.filename), name, item.mime_type))
+    for folder in params.attachment_directories:
+        for location in await context.listing(folder):
+            name = PurePosixPath(location).name
+            known = media_type_of(name) != DEFAULT or PurePosixPath(name).suffix.lower() in _CARRIED
+            if known:
+                files.append((await context.input(location), name, None))
+    return tuple(files)
+
+
+async def _prove(
+    params: MergeParams, found: Sequence[Identified], sources: Sequence[Path], output: Path, context: TaskContext
+) -> None:
+    """Return if the new file has the tracks, names, languages and seconds that were asked for."""
+    made = await identified(output, params.output_file, context)
+    faults = list(_track_faults(params, made.tracks))
+    copied = sum(len([t for t in one.tracks if params.sources[n].copies(t.kind)]) for n, one in enumerate(found))
+    listed = [t for t in params.tracks if not params.sources[t.source].copies(_kind(found[t.source], t.track))]
+    if len(made.tracks) != copied + len(listed):
+        faults.append(f"it has {len(made.tracks)} tracks instead of {copied + len(listed)}")
+    seconds = await _expected_seconds(params, found, sources, context)
+    length = (await context.probe(output)).duration
+    if seconds is not None and (length is None or length < seconds - SLACK_SECONDS):
+        faults.append(f"it lasts {length} s instead of {seconds:.2f} s")
+    if faults:
+        raise VerificationFailed(f"{params.output_file} is not what was asked for: {'; '.join(faults)}")
+
+
+def _kind(found: Identified, number: int) -> str:
+    return next(track.kind for track in found.tracks if track.number == number)
+
+
+def _track_faults(params: MergeParams, made: Sequence[Track]) -> list[str]:
+    """Return what is wrong with the listed tracks, which come first and in their order."""
+    faults: list[str] = []
+    for index, (wish, track) in enumerate(zip(params.tracks, made, strict=False)):
+        for label, wanted, got in _wishes(wish, track):
+            if wanted is not None and wanted != got:
+                faults.append(f"track {index} has the {label} {got!r} instead of {wanted!r}")
+    return faults
+
+
+def _wishes(wish: MergeTrack, track: Track) -> list[tuple[str, object, object]]:
+    language, name = wish.options.get("language"), wish.options.get("track-name")
+    default = wish.options.get("default-track-flag")
+    truth = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+    return [
+        ("language", bcp47(str(language)) if language else None, track.language),
+        ("name", str(name) if name is not None else None, track.name),
+        ("default flag", truth.get(str(default).lower()) if default is not None else None, track.default),
+    ]
+
+
+async def _expected_seconds(
+    params: MergeParams, found: Sequence[Identified], sources: Sequence[Path], context: TaskContext
+) -> float | None:
+    """Return how long the longest listed track is, as far as its file tells; None where options shift time."""
+    if any("sync" in track.options or "default-duration" in track.options for track in params.tracks):
+        return None
+    known: list[float] = []
+    for index, path in enumerate(sources):
+        info = await context.probe(path)
+        for track in params.tracks:
+            if track.source != index or track.track >= len(info.streams):
+                continue
+            stream = info.streams[track.track]
+            kind = _kind(found[index], track.track)
+            if stream.kind == KINDS.get(kind) and kind != "subtitles" and stream.duration:
+                known.append(stream.duration - max(0.0, info.start))
+    return max(known, default=None)
