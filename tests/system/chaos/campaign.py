@@ -146,6 +146,7 @@ class Campaign:
             *((f"· {name}", str(count)) for name, count in sorted(self.faults.items())),
             *((f"· died of {name}", str(count)) for name, count in sorted(findings.errors.items())),
             *((kind, str(len(getattr(findings, kind)))) for kind in ("lost", "doubled", "torn", "leaked")),
+            ("whole outputs of jobs that died between showing and recording them", str(len(findings.shown))),
             ("seconds from SIGKILL to the next attempt", _spread(findings.recoveries)),
         ]
         return "\n".join(["| campaign | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .jobs import PlannedJob
     from .world import World
 
+LEFT = re.compile(r".+\.\d+")
 OWN_FOLDER = re.compile(r"/e\d+/")
 
 
@@ -34,6 +35,7 @@ class Findings:
     doubled: list[str] = field(default_factory=list)
     torn: list[str] = field(default_factory=list)
     leaked: list[str] = field(default_factory=list)
+    shown: list[str] = field(default_factory=list)
     states: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     recoveries: list[float] = field(default_factory=list)
@@ -145,10 +147,19 @@ def _judge_file(job: PlannedJob, artifact: ArtifactRecord, stores: Stores, findi
 def _judge_places(
     stores: Stores, expected: set[str], records: dict[str, JobRecord | None], findings: Findings
 ) -> None:
-    for uri in sorted(stores.standing() - expected):
+    standing = stores.standing()
+
+    def shown(job_id: str | None) -> bool:
+        """Return whether a file stands under a fixed name of the job: whole, revealed before its worker was killed."""
+        return any(f"/{job_id}/" in uri and not OWN_FOLDER.search(uri) and ".leveret" not in uri for uri in standing)
+
+    for uri in sorted(standing - expected):
         owner = next((job_id for job_id in records if f"/{job_id}/" in uri), None)
         record = records[owner] if owner else None
         told = f"{uri} stands there, of a job that is {record.state if record else 'unknown'}"
+        if ".leveret" not in uri and record is not None and record.state in {"dead", "cancelled"} and shown(owner):
+            findings.shown.append(told)
+            continue
         (findings.leaked if ".leveret" in uri or OWN_FOLDER.search(uri) else findings.torn).append(told)
 
 
@@ -166,7 +177,7 @@ def _judge_host(world: World, findings: Findings) -> None:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and mark in _environment(entry):
             findings.leaked.append(f"process {entry.name} of an attempt is alive")
-    findings.leaked += [f"scratch {path.name} is left" for path in world.scratch.iterdir() if path.name != "workers"]
+    findings.leaked += [f"scratch {path.name} is left" for path in world.scratch.iterdir() if LEFT.fullmatch(path.name)]
 
 
 def _environment(process: Path) -> bytes:
