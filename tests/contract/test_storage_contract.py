@@ -57,14 +57,6 @@ async def test_immutable_files_stand_in_the_attempts_own_folder_once_staged(benc
     assert bench.get(names[13]) == names[13].encode()
 
 
-async def test_a_folder_lists_its_files_and_not_its_folders(bench):
-    for name in ("fonts/b.ttf", "fonts/a b.ttf", "fonts/deeper/c.ttf", "fonts.txt"):
-        bench.put(name, b"x")
-    assert await bench.storage.listing(bench.place("fonts/")) == ("a b.ttf", "b.ttf")
-    with pytest.raises(SourceMissing):
-        await bench.storage.listing(bench.place("nothing/"))
-
-
 async def test_files_appear_in_the_given_order_each_right_after_a_confirmation(bench, make):
     confirm = Confirmations(bench)
     artifacts = [

@@ -76,16 +76,6 @@ def opened_folder(root: Path, parts: Sequence[str], made: set[Path] | None = Non
         os.close(folder)
 
 
-def regular_names(folder: int) -> list[str]:
-    """Return the names of the regular files in an open folder, no links."""
-    readable = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)  # ours is open as a path only
-    try:
-        with os.scandir(readable) as entries:
-            return [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
-    finally:
-        os.close(readable)
-
-
 def status(folder: int, name: str) -> os.stat_result | None:
     """Return what `name` is in an open folder, a link as itself; None when there is nothing."""
     try:
