@@ -17,13 +17,18 @@ def main() -> int:
     count = int(told.get("N") or 300)
     seed = int(told.get("SEED") or random.SystemRandom().randrange(10**6))
     folder = Path(told.get("FOLDER") or tempfile.mkdtemp(prefix="leveret-chaos-"))
-    print(f"seed {seed}, {count} jobs, logs in {folder}", flush=True)
+    _say(f"seed {seed}, {count} jobs, logs in {folder}")
     campaign = Campaign(folder, count, seed, seconds=60.0 + 2.5 * count)
     findings = asyncio.run(campaign.run())
-    print(campaign.table(findings))
+    _say(campaign.table(findings))
     for breach in findings.breaches:
-        print(breach)
+        _say(breach)
     return 1 if findings.breaches else 0
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 BACKLOG = 12
+HEARTBEATS_SECONDS = 60.0
 TIMED_OUT = "has timed out waiting"
 
 
@@ -91,7 +92,12 @@ class Campaign:
             for fault in cards:
                 await asyncio.sleep(self._dice.uniform(0.1, 1.5))
                 self.faults[fault.name] += 1
+                begun = time.time()
                 await self._inject(world, fault)
+                if not fault.name.startswith("SIGKILL"):
+                    # A half-open connection is noticed when the broker's heartbeats stay away.
+                    lasts = HEARTBEATS_SECONDS if "half-open" in fault.name else 10.0
+                    world.troubles.append((begun, time.time() + lasts))
 
     async def _inject(self, world: World, fault: Fault) -> None:
         """Inject to the end: what was broken half-way would stay so."""
@@ -148,6 +154,7 @@ class Campaign:
             *((kind, str(len(getattr(findings, kind)))) for kind in ("lost", "doubled", "torn", "leaked")),
             ("whole outputs of jobs that died between showing and recording them", str(len(findings.shown))),
             ("seconds from SIGKILL to the next attempt", _spread(findings.recoveries)),
+            ("· where nothing else was broken meanwhile", _spread(findings.undisturbed)),
         ]
         return "\n".join(["| campaign | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
 

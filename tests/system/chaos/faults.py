@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from .world import LEASE_SECONDS, World
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 

@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,7 @@ class Findings:
     states: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     recoveries: list[float] = field(default_factory=list)
+    undisturbed: list[float] = field(default_factory=list)
 
     @property
     def breaches(self) -> list[str]:
@@ -69,7 +71,11 @@ async def examine(world: World, jobs: list[PlannedJob]) -> Findings:
     _judge_places(stores, expected, records, findings)
     _judge_messages(world, records, findings)
     _judge_host(world, findings)
-    findings.recoveries = sorted(_recoveries(world, records))
+    spans = sorted(_recoveries(world, records), key=lambda span: span[1] - span[0])
+    findings.recoveries = [end - begin for begin, end in spans]
+    findings.undisturbed = [
+        end - begin for begin, end in spans if not any(begun < end and over > begin for begun, over in world.troubles)
+    ]
     return findings
 
 
@@ -144,9 +150,7 @@ def _judge_file(job: PlannedJob, artifact: ArtifactRecord, stores: Stores, findi
     return {uri}
 
 
-def _judge_places(
-    stores: Stores, expected: set[str], records: dict[str, JobRecord | None], findings: Findings
-) -> None:
+def _judge_places(stores: Stores, expected: set[str], records: dict[str, JobRecord | None], findings: Findings) -> None:
     standing = stores.standing()
 
     def shown(job_id: str | None) -> bool:
@@ -187,17 +191,16 @@ def _environment(process: Path) -> bytes:
         return b""
 
 
-def _recoveries(world: World, records: dict[str, JobRecord | None]) -> list[float]:
-    """Return the seconds from each SIGKILL of a worker in the middle of a job to that job's next attempt."""
+def _recoveries(world: World, records: dict[str, JobRecord | None]) -> list[tuple[float, float]]:
+    """Return the times from each SIGKILL of a worker in the middle of a job to that job's next attempt."""
     found = []
     for record in records.values():
         tries = sorted(record.attempts, key=lambda attempt: attempt.epoch) if record else []
-        for crashed, following in zip(tries, tries[1:], strict=False):
+        for crashed, following in pairwise(tries):
             if crashed.outcome != "crashed" or crashed.ended_at is None:
                 continue
             begun, ended = crashed.started_at.timestamp(), crashed.ended_at.timestamp()
             kills = [kill.at for kill in world.kills if kill.worker == crashed.worker and begun <= kill.at <= ended]
             if kills:
-                found.append(following.started_at.timestamp() - kills[0])
+                found.append((kills[0], following.started_at.timestamp()))
     return found
-

@@ -13,13 +13,18 @@ from worker.core.errors import LeveretError
 from worker.settings import load
 
 
+def die_if_trapped(trap: Path, step: str) -> None:
+    """Kill this process if the trap names the step."""
+    if trap.is_file() and trap.read_text() == step:
+        trap.unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 async def main(trap: Path) -> None:
     """Be a worker; at the step that the trap names, be gone, as if the power had been cut."""
 
     async def on_step(step: str) -> None:
-        if trap.is_file() and trap.read_text() == step:
-            trap.unlink()
-            os.kill(os.getpid(), signal.SIGKILL)
+        die_if_trapped(trap, step)
 
     await app.run_worker(load(), on_step=on_step)
 

@@ -12,7 +12,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Self
 from urllib.parse import urlsplit, urlunsplit
 
 from infra.local import LocalServices
@@ -32,6 +32,7 @@ DISK_MIB = 48
 GRACES = ("20", "0.2", "2")
 """Seconds that each worker may go on after SIGTERM: enough for every job, for none, for some."""
 FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
+HAS_FAKETIME = Path(FAKETIME).exists()
 ENTRY_POINTS = "[leveret.tasks]\nchaos = chaos_task:ChaosTask\n"
 # A delivery that is not settled within 5 s comes back: jobs and outages outlast that. How often the broker looks
 # has no name in rabbitmq.conf.
@@ -73,6 +74,7 @@ class World:
     workers: list[WorkerProcess] = field(default_factory=list)
     proxies: dict[str, Proxy] = field(default_factory=dict)
     kills: list[Kill] = field(default_factory=list)
+    troubles: list[tuple[float, float]] = field(default_factory=list)
     has_disks: bool = False
     _closing: bool = False
     _supervisors: list[asyncio.Task[None]] = field(default_factory=list)
@@ -82,7 +84,7 @@ class World:
         self.scratch = self.folder / "scratch-disk" / "scratch"
         self.nas = self.folder / "nas-disk" / "nas"
 
-    async def __aenter__(self) -> World:
+    async def __aenter__(self) -> Self:
         try:
             await self._open()
         except BaseException:
@@ -101,7 +103,11 @@ class World:
         self.real = self.services.environment()
         told = self.real | {"WORKER_RETRY_DELAYS": DELAYS}
         await asyncio.to_thread(lambda: list(provision(ProvisionSettings.read(told))))
-        for name, variable in (("broker", "WORKER_BROKER_URL"), ("database", "WORKER_DATABASE_URL"), ("s3", "AWS_ENDPOINT_URL_S3")):
+        for name, variable in (
+            ("broker", "WORKER_BROKER_URL"),
+            ("database", "WORKER_DATABASE_URL"),
+            ("s3", "AWS_ENDPOINT_URL_S3"),
+        ):
             port = urlsplit(self.real[variable]).port
             assert port is not None
             self.proxies[name] = Proxy(port)
@@ -110,7 +116,7 @@ class World:
         self._install_plugin()
         for index in range(self.count):
             name = f"chaos-{index + 1}"
-            clock = FAKETIME if index == 1 and Path(FAKETIME).exists() else ""
+            clock = FAKETIME if index == 1 and HAS_FAKETIME else ""
             self.workers.append(WorkerProcess(name, GRACES[index % 3], self.folder / f"{name}.trap", clock))
         self._supervisors = [asyncio.create_task(self._supervise(worker)) for worker in self.workers]
 
@@ -124,6 +130,11 @@ class World:
         (self.nas / "in").mkdir(parents=True)
         (self.nas / "out").mkdir()
 
+    def _remove_disks(self) -> None:
+        if self.has_disks:
+            for disk in (self.scratch.parent, self.nas.parent):
+                subprocess.run(("umount", "-l", str(disk)), check=False)
+
     def _install_plugin(self) -> None:
         information = self.folder / "plugins" / "chaos_task-1.0.dist-info"
         information.mkdir(parents=True)
@@ -135,34 +146,41 @@ class World:
         """Return the environment of a worker: all its connections lead through the proxies."""
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         aws = {name: value for name, value in self.real.items() if name.startswith("AWS_")}
-        told = kept | aws | {
-            "PYTHONPATH": os.pathsep.join((str(self.folder / "plugins"), str(ROOT))),
-            "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{self.proxies['s3'].port}",
-            "WORKER_BROKER_URL": _through(self.real["WORKER_BROKER_URL"], self.proxies["broker"].port),
-            "WORKER_DATABASE_URL": _through(self.real["WORKER_DATABASE_URL"], self.proxies["database"].port),
-            "WORKER_STORAGE_URL": "nas://out/",
-            "WORKER_NAS_ROOT": str(self.nas),
-            "WORKER_ROOTS": "s3://media/chaos",
-            "WORKER_SCRATCH": str(self.scratch),
-            "WORKER_SCRATCH_FREE_BYTES": str(4 << 20),
-            "WORKER_RETRY_DELAYS": DELAYS,
-            "WORKER_LEASE_SECONDS": str(LEASE_SECONDS),
-            "WORKER_HEARTBEAT_SECONDS": "1",
-            "WORKER_GRACE_SECONDS": worker.grace,
-            "WORKER_LANES": "cpu",
-            "WORKER_ID": worker.name,
-            "WORKER_LOG_FORMAT": "json",
-        }
+        told = (
+            kept
+            | aws
+            | {
+                "PYTHONPATH": os.pathsep.join((str(self.folder / "plugins"), str(ROOT))),
+                "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{self.proxies['s3'].port}",
+                "WORKER_BROKER_URL": _through(self.real["WORKER_BROKER_URL"], self.proxies["broker"].port),
+                "WORKER_DATABASE_URL": _through(self.real["WORKER_DATABASE_URL"], self.proxies["database"].port),
+                "WORKER_STORAGE_URL": "nas://out/",
+                "WORKER_NAS_ROOT": str(self.nas),
+                "WORKER_ROOTS": "s3://media/chaos",
+                "WORKER_SCRATCH": str(self.scratch),
+                "WORKER_SCRATCH_FREE_BYTES": str(4 << 20),
+                "WORKER_RETRY_DELAYS": DELAYS,
+                "WORKER_LEASE_SECONDS": str(LEASE_SECONDS),
+                "WORKER_HEARTBEAT_SECONDS": "1",
+                "WORKER_GRACE_SECONDS": worker.grace,
+                "WORKER_LANES": "cpu",
+                "WORKER_ID": worker.name,
+                "WORKER_LOG_FORMAT": "json",
+            }
+        )
         if worker.clock:
             # S3 itself refuses who is more than 15 minutes off: then the worker must rest, and charge nobody.
             off = "+1h" if worker.starts % 3 == 0 else "-14m"
             told |= {"LD_PRELOAD": worker.clock, "FAKETIME": off, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
         return told
 
+    def _log(self, worker: WorkerProcess) -> IO[bytes]:
+        return (self.folder / f"{worker.name}.log").open("ab")
+
     async def _supervise(self, worker: WorkerProcess) -> None:
         while not self._closing:
             worker.starts += 1
-            with (self.folder / f"{worker.name}.log").open("ab") as log:
+            with self._log(worker) as log:
                 worker.process = await asyncio.create_subprocess_exec(
                     *(sys.executable, str(HERE / "worker_main.py"), str(worker.trap)),
                     env=self.environment(worker), cwd=self.folder, stdout=log, stderr=log, start_new_session=True,
@@ -195,13 +213,13 @@ class World:
             raise RuntimeError(f"{', '.join(stuck)} did not end within {seconds:.0f} s of SIGTERM")
 
     async def one_last_worker(self, seconds: float = 60) -> None:
-        """Let a worker start, clean what the dead left, drain the queues, and end."""
+        """Let a worker start, clean what the dead left, drain the queues, and end; TimeoutError when it does not."""
         worker = self.workers[0]
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "worker", "--drain"),
-            env=self.environment(worker), cwd=self.folder, stderr=asyncio.subprocess.STDOUT,
-            stdout=(self.folder / f"{worker.name}.log").open("ab"),
-        )  # fmt: skip
+        with self._log(worker) as log:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "worker", "--drain"),
+                env=self.environment(worker), cwd=self.folder, stdout=log, stderr=log,
+            )  # fmt: skip
         try:
             async with asyncio.timeout(seconds):
                 await process.wait()
@@ -222,9 +240,7 @@ class World:
         for proxy in self.proxies.values():
             await proxy.stop()
         await asyncio.to_thread(self.services.down, purge=True)
-        if self.has_disks:
-            for disk in (self.scratch.parent, self.nas.parent):
-                subprocess.run(("umount", "-l", str(disk)), check=False)
+        await asyncio.to_thread(self._remove_disks)
 
 
 def _through(url: str, port: int) -> str:
