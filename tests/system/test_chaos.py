@@ -19,7 +19,7 @@ async def test_under_faults_no_job_is_lost_doubled_torn_or_leaked(tmp_path):
     seed = int(os.environ.get("SEED", "20"))
     campaign = Campaign(tmp_path / "world", 25, seed, seconds=40)
     findings = await campaign.run()
-    print(campaign.table(findings))
+    sys.stdout.write(campaign.table(findings))
     assert findings.breaches == []
     assert sum(findings.states.values()) == 25
     assert sum(campaign.faults.values()) >= 5

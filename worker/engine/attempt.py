@@ -246,7 +246,9 @@ class AttemptRun:
         """Record the result, trying again while the database is away and the lease may still be ours."""
         while True:
             try:
-                return await asyncio.shield(self._bench.repository.complete(self._attempt, result))
+                return await self._lease.last(
+                    lambda: asyncio.shield(self._bench.repository.complete(self._attempt, result))
+                )
             except DatabaseUnavailable as error:
                 if self._lease.ended is not None:
                     raise self._lease.ended from error
