@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ from worker.core.location import External, parse_location
 from worker.core.policy import Policy
 from worker.core.routing import DEFER_SECONDS, queues_of, topology
 from worker.engine.announcer import Announcer
-from worker.engine.attempt import Bench
+from worker.engine.attempt import Bench, OnStep, no_step
 from worker.engine.callbacks import Callbacks
 from worker.engine.capabilities import Prover
 from worker.engine.context import ToolLookup
@@ -187,8 +188,13 @@ def preflight(places: Storages, scratch: Scratch) -> Callable[[], Awaitable[None
 
 
 @asynccontextmanager
-async def assembled(settings: Settings, *, drain: bool, only: tuple[str, ...] | None) -> AsyncIterator[Worker]:
-    """Yield a worker that is proved, connected, checked and beating; all of it is closed afterwards."""
+async def assembled(
+    settings: Settings, *, drain: bool, only: tuple[str, ...] | None, on_step: OnStep = no_step
+) -> AsyncIterator[Worker]:
+    """Yield a worker that is proved, connected, checked and beating; all of it is closed afterwards.
+
+    `on_step` is awaited at each step of a job: what fault tests hang a crash on.
+    """
     async with AsyncExitStack() as stack:
         slot = host.WorkerSlot(settings.scratch / "workers", settings.hostname, settings.id)
         stack.callback(slot.release)
@@ -208,7 +214,7 @@ async def assembled(settings: Settings, *, drain: bool, only: tuple[str, ...] | 
         front.lanes = served_lanes(settings, front.capabilities, only)
         policy = Policy(settings.retry_delays)
         consumer = await _consumer(settings, stack, slot.worker_id, front.lanes, policy)
-        bench = _bench(settings, rows, Announcer(events), front.capabilities)
+        bench = replace(_bench(settings, rows, Announcer(events), front.capabilities), on_step=on_step)
         executor = Executor(
             bench,
             policy,
@@ -331,7 +337,9 @@ def _chores(bench: Bench, worker_id: str) -> Callable[[], Awaitable[None]]:
     return sweep
 
 
-async def run_worker(settings: Settings, *, drain: bool = False, only: tuple[str, ...] | None = None) -> None:
+async def run_worker(
+    settings: Settings, *, drain: bool = False, only: tuple[str, ...] | None = None, on_step: OnStep = no_step
+) -> None:
     """Consume until SIGTERM, or with `drain` until the queues are empty."""
     logs.configure(settings.log_level, settings.log_format)
     refuse_shared_sqlite(settings)
@@ -339,7 +347,7 @@ async def run_worker(settings: Settings, *, drain: bool = False, only: tuple[str
         # Only our own default is made: a stated folder that is missing may be a mount that is away.
         default = Path(settings.storage_url.removeprefix("file://"))
         await asyncio.to_thread(default.mkdir, parents=True, exist_ok=True)
-    async with assembled(settings, drain=drain, only=only) as worker:
+    async with assembled(settings, drain=drain, only=only, on_step=on_step) as worker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, worker.stop)

@@ -394,6 +394,10 @@ class Storage(Protocol):
         """Remove what `stage` left; nothing that a reader can see changes, immutable files aside."""
         ...
 
+    async def sweep(self, place: External, job_id: str) -> None:
+        """Remove what interrupted `stage`s of a job left hidden beside `place`; asked only of a job that has ended."""
+        ...
+
     async def delete(self, place: External) -> None:
         """Delete a file; none there is success."""
         ...
