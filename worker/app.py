@@ -200,9 +200,10 @@ async def assembled(settings: Settings, *, drain: bool, only: tuple[str, ...] | 
             unserved_seconds=settings.unserved_seconds,
             offline_seconds=settings.offline_seconds,
         )
-        worker = _worker(settings, consumer, executor, bench, _chores(bench, slot.worker_id), drain=drain)
+        chores = _chores(bench, slot.worker_id, settings.log_days * 86400)
+        worker = _worker(settings, consumer, executor, bench, chores, drain=drain)
         await bench.runner.sweep(bench.scratch.is_live)
-        await _chores(bench, slot.worker_id)()
+        await chores()
         front.open(worker, executor)
         await heartbeat.beat()
         yield worker
@@ -279,13 +280,14 @@ def _runner(settings: Settings) -> ProcessRunner:
     )
 
 
-def _chores(bench: Bench, worker_id: str) -> Callable[[], Awaitable[None]]:
-    """Return what is done now and then between jobs: left-over scratch of killed workers goes."""
+def _chores(bench: Bench, worker_id: str, log_seconds: float) -> Callable[[], Awaitable[None]]:
+    """Return what is done now and then between jobs: left-over scratch of killed workers goes, and old logs."""
 
     async def sweep() -> None:
         for useless in await bench.repository.expired_kept(worker_id):
             await bench.repository.drop_kept(useless.job_id, worker_id)
         kept = {Path(folder).name for folder in await bench.repository.kept_folders()}
+        await bench.repository.forget_logs(log_seconds)
         removed = await asyncio.to_thread(bench.scratch.sweep, kept)
         if removed:
             log.info("scratch_swept", folders=removed)
