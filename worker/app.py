@@ -25,6 +25,7 @@ from worker.core.errors import Misconfigured
 from worker.core.hours import ActiveHours
 from worker.core.location import External, parse_location
 from worker.core.policy import Policy
+from worker.core.ports import Unobserved
 from worker.core.routing import DEFER_SECONDS, queues_of, topology
 from worker.engine.announcer import Announcer
 from worker.engine.attempt import Bench
@@ -44,8 +45,12 @@ from worker.settings import Settings, environment
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from worker.adapters.metrics import Metrics
+    from worker.core.attempt import Attempt, Progress
+    from worker.core.command import Exit
     from worker.core.finding import Check, Finding
-    from worker.core.ports import Repository, Storage
+    from worker.core.ports import Observer, Repository, Storage
+    from worker.core.record import WorkerRecord
     from worker.media.capabilities import Capabilities
 
 log = structlog.get_logger(__name__)
@@ -92,7 +97,7 @@ def served_lanes(settings: Settings, proved: Capabilities, only: tuple[str, ...]
     return lanes
 
 
-def storages(settings: Settings) -> Storages:
+def storages(settings: Settings, observer: Observer | None = None) -> Storages:
     """Return every place that jobs may read from or write to."""
     places = _roots(settings)
     nas = parse_location(settings.storage_url)
@@ -110,7 +115,7 @@ def storages(settings: Settings) -> Storages:
     ]
     if buckets := tuple(place for place in places if place.scheme == "s3"):
         found.append(_s3(settings, buckets))
-    return Storages.of(found, settings.path_map)
+    return Storages.of(found, settings.path_map, observer)
 
 
 def _s3(settings: Settings, roots: tuple[External, ...]) -> Storage:
@@ -183,14 +188,22 @@ async def assembled(settings: Settings, *, drain: bool, only: tuple[str, ...] | 
         stack.push_async_callback(events.close)
         front = Front(slot.worker_id, settings.hostname, __version__, partial(host.measure, settings.scratch))
         stack.callback(front.close)
-        heartbeat = Heartbeat(rows, events, front.describe, front.wanted, settings.heartbeat_seconds)
+        metrics = _metrics(settings, stack)
+
+        async def describe() -> WorkerRecord:
+            record = await front.describe()
+            if metrics is not None:
+                metrics.beat(record)
+            return record
+
+        heartbeat = Heartbeat(rows, events, describe, front.wanted, settings.heartbeat_seconds)
         stack.push_async_callback(heartbeat.stop)
         await heartbeat.start()
         front.capabilities = await capabilities(settings, again=settings.prove)
         front.lanes = served_lanes(settings, front.capabilities, only)
         policy = Policy(settings.retry_delays)
         consumer = await _consumer(settings, stack, slot.worker_id, front.lanes, policy)
-        bench = _bench(settings, rows, Announcer(events), front.capabilities)
+        bench = _bench(settings, rows, Announcer(events), front.capabilities, metrics)
         executor = Executor(
             bench,
             policy,
@@ -209,20 +222,41 @@ async def assembled(settings: Settings, *, drain: bool, only: tuple[str, ...] | 
         yield worker
 
 
-def _bench(settings: Settings, rows: Repository, announcer: Announcer, proved: Capabilities) -> Bench:
+def _metrics(settings: Settings, stack: AsyncExitStack) -> Metrics | None:
+    """Return what counts, shown at its address until `stack` closes; None where nobody asks."""
+    if not settings.metrics_address:
+        return None
+    # Its import takes memory and time: only who is asked pays for it.
+    from worker.adapters.metrics import Metrics, shown  # noqa: PLC0415
+
+    metrics = Metrics(registry().tasks, {Path(path).name for path in tools(settings).values()})
+    stack.enter_context(shown(metrics.registry, settings.metrics_address))
+    return metrics
+
+
+def _bench(
+    settings: Settings, rows: Repository, announcer: Announcer, proved: Capabilities, metrics: Metrics | None
+) -> Bench:
+    async def progressed(attempt: Attempt, progress: Progress) -> None:
+        if metrics is not None:
+            await metrics.progressed(attempt, progress)
+        await announcer.progress(attempt, progress)
+
+    observer = metrics or Unobserved()
     return Bench(
         repository=rows,
-        storages=storages(settings),
+        storages=storages(settings, observer),
         registry=registry(),
-        runner=_runner(settings),
+        runner=_runner(settings, metrics.tool_ended if metrics else None),
         scratch=Scratch(settings.scratch, settings.scratch_free_bytes),
         tools=tools(settings),
         capabilities=proved,
         destination=settings.storage_url,
         stall_seconds=settings.stall_seconds,
         job_seconds=settings.job_seconds,
-        on_progress=announcer.progress,
+        on_progress=progressed,
         on_state=announcer.state,
+        observer=observer,
     )
 
 
@@ -271,12 +305,13 @@ async def _consumer(
     return consumer
 
 
-def _runner(settings: Settings) -> ProcessRunner:
+def _runner(settings: Settings, on_exit: Callable[[Exit], None] | None = None) -> ProcessRunner:
     return ProcessRunner(
         environment(),
         nice=settings.nice,
         memory_bytes=settings.tool_memory_bytes,
         file_bytes=settings.tool_file_bytes,
+        on_exit=on_exit,
     )
 
 

@@ -1,10 +1,12 @@
-"""A job's tools are heard: in the database while they run, beside the artifacts when asked."""
+"""A job's tools are heard: in the database while they run, beside the artifacts when asked, and in the figures."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,8 +16,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 from rig import Rig, broker_hands, document
 
 from infra.migrations import upgrade
+from worker.adapters.metrics import Metrics
 from worker.adapters.sql import SqlRepository
 from worker.core.command import Command, Pipeline
+from worker.engine.executor import Executor
+from worker.engine.storages import Storages
+from worker.process.runner import ProcessRunner
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
 
@@ -112,3 +118,37 @@ async def test_a_job_that_asks_for_its_log_gets_it_beside_its_artifacts(rig, bro
     assert "all is well\n" in (rig.storage / job["job_id"] / "leveret.log").read_text()
     # The one file that was asked for is still the job's result.
     assert record.manifest_url.endswith("/out.txt")
+
+
+async def test_what_happens_to_jobs_is_counted(rig, broker):
+    metrics = Metrics(("write",), (Path(sys.executable).name,))
+    bench = replace(
+        rig.bench,
+        observer=metrics,
+        storages=Storages.of((rig.nas,), {}, metrics),
+        runner=ProcessRunner({}, on_exit=metrics.tool_ended),
+    )
+    rig.executor = Executor(bench, rig.policy, worker_id="tester-1", lanes=("cpu",), lease_seconds=5)
+
+    async def on_run(context):
+        await context.run(says("well"))
+        if rig.task.runs == 1:
+            raise OSError("the first time fails")
+
+    rig.task.on_run = on_run
+    queued = datetime.now(UTC) - timedelta(seconds=30)
+    job = document()
+    await broker.publish(job, headers={"x-first-queued-at": queued.isoformat()})
+    await rig.until(job["job_id"], "completed")
+
+    def value(name, **labels):
+        return metrics.registry.get_sample_value(name, labels)
+
+    assert value("leveret_jobs_total", outcome="retry", lane="cpu", module="write") == 1
+    assert value("leveret_jobs_total", outcome="completed", lane="cpu", module="write") == 1
+    assert value("leveret_retries_total", lane="cpu", error="OSError") == 1
+    assert value("leveret_bytes_total", direction="out", scheme="nas") == len("hello")
+    assert value("leveret_tool_exits_total", program=Path(sys.executable).name, reason="ok") == 2
+    # The wait is the first attempt's: the retry's own delay is none of it.
+    assert value("leveret_job_wait_seconds_count", lane="cpu", priority="normal") == 1
+    assert 29 < value("leveret_job_wait_seconds_sum", lane="cpu", priority="normal") < 60

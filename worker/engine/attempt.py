@@ -24,6 +24,7 @@ from worker.core.errors import (
     TimedOut,
 )
 from worker.core.location import External, parse_location
+from worker.core.ports import Unobserved
 from worker.core.redaction import redact
 from worker.engine.context import EngineContext, ToolLookup, seconds_since
 from worker.engine.plan import Resolver, Step, requirements
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from worker.core.attempt import Attempt, Progress
-    from worker.core.ports import Kept, Repository, Runner
+    from worker.core.ports import Kept, Observer, Repository, Runner
     from worker.engine.lease import Lease
     from worker.engine.scratch import Scratch
     from worker.engine.storages import Storages
@@ -73,6 +74,7 @@ class Bench:
     on_progress: Callable[[Attempt, Progress], Awaitable[None]]
     on_state: Callable[[Attempt, str], Awaitable[None]]
     on_step: Callable[[str], Awaitable[None]] = _nothing
+    observer: Observer = field(default_factory=Unobserved)
 
 
 class AttemptRun:
