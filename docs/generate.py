@@ -222,8 +222,9 @@ def events_page() -> list[str]:
         "",
         f"Workers publish JSON objects to the topic exchange `{routing.EVENTS}`. Bind a queue of your own to it.",
         "Events are best effort: they are transient, and a broker that is away loses some. The database is the",
-        "authority. The fields of progress and of workers are those of the [records](records.md); `at` is the time of",
-        "the event, ISO 8601.",
+        "authority. Attempts tell of their jobs: a job that ends without one (cancelled while it waited, dead because",
+        "its attempts ended without a word or because no worker can do it) has no event of its end. The fields of",
+        "progress and of workers are those of the [records](records.md); `at` is the time of the event, ISO 8601.",
         "",
         *table(("Routing key", "When", "Fields"), rows),
     ]

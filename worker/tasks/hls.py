@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, ClassVar
 from worker.core.command import Pipeline
 from worker.core.errors import LeveretError, ToolFailed, VerificationFailed
 from worker.core.task import Files, FileUse, Task
+from worker.media.capabilities import format_of
 from worker.media.dash import MpdError
 from worker.media.encode import encode_command
-from worker.media.encoders import encoder_named
+from worker.media.encoders import SOFTWARE, encoder_named
 from worker.media.hls_params import HlsParams
 from worker.media.hls_plan import Plan, plan_of
 from worker.media.layout import Layout, common_folder, layout_of, place_of
@@ -65,17 +66,23 @@ class HlsTask(Task[HlsParams]):
         )
 
     def requires(self, params: HlsParams) -> frozenset[str]:
-        """Return the tools, and the encoders for which nothing else may stand in."""
-        codecs = [rendition.codec for rendition in params.renditions] or ["h264"]
-        encoders = [encoder_named(codec) for codec in codecs]
-        needed = {f"encoder:{item.name}" for item in encoders if not (item.family and params.hw_fallback)}
+        """Return the tools, the formats, and the encoders for which nothing else may stand in."""
+        codecs = {rendition.codec for rendition in params.renditions} or {"libx264"}
+        if params.hw_fallback:
+            codecs = {codec for codec in codecs if format_of(codec) or encoder_named(codec).family is None}
+        needed = {f"encoder:{format_of(codec) or encoder_named(codec).name}" for codec in codecs}
         return frozenset({"tool:ffmpeg", "tool:ffprobe", "tool:packager", *needed})
 
     async def prepare(self, params: HlsParams, lookup: Lookup) -> HlsParams:
-        """Return `params`; ToolMissing where a tool is not installed."""
+        """Return `params` with the best encoder of this host for each format; ToolMissing where a tool is missing.
+
+        Whoever names a format leaves the choice to us: should the hardware that we chose fail, software takes over.
+        """
         for name in ("ffmpeg", "ffprobe", "packager"):
             lookup.tool(name)
-        return params
+        asked = any(encoder_named(wish.codec).family for wish in params.renditions)
+        renditions = [wish.model_copy(update={"codec": _best(wish.codec, lookup)}) for wish in params.renditions]
+        return params.model_copy(update={"renditions": renditions, "hw_fallback": params.hw_fallback or not asked})
 
     async def run(self, params: HlsParams, context: TaskContext) -> None:
         """Encode, package, judge, and hand over every file; nothing is handed over unless the judge is content."""
@@ -94,6 +101,14 @@ class HlsTask(Task[HlsParams]):
         await asyncio.to_thread(_hand_over, files, folder / "out", context)
         context.note("hls", _facts(plan))
         context.report(1.0)
+
+
+def _best(codec: str, lookup: Lookup) -> str:
+    """Return the best encoder of this host whose options the plan knows, for a format; an encoder is itself."""
+    if format_of(codec) is None:
+        return codec
+    known = (*SOFTWARE.values(), f"{format_of(codec)}_nvenc", f"{format_of(codec)}_qsv")
+    return next((name for name in lookup.encoders(codec) if name in known), codec)
 
 
 def _own_folder(context: TaskContext) -> Path:
