@@ -27,6 +27,7 @@ from worker.core.errors import Misconfigured
 from worker.core.hours import ActiveHours
 from worker.core.location import External, parse_location
 from worker.core.policy import Policy
+from worker.core.ports import Unobserved
 from worker.core.routing import DEFER_SECONDS, queues_of, topology
 from worker.engine.announcer import Announcer
 from worker.engine.attempt import Bench, OnStep, no_step
@@ -48,8 +49,12 @@ from worker.tasks.visualizer import VisualizerTask, visualizer_tasks
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from worker.adapters.metrics import Metrics
+    from worker.core.attempt import Attempt, Progress
+    from worker.core.command import Exit
     from worker.core.finding import Check, Finding
-    from worker.core.ports import Repositories, Repository, Storage
+    from worker.core.ports import Observer, Repositories, Repository, Storage
+    from worker.core.record import WorkerRecord
     from worker.media.capabilities import Capabilities
 
 log = structlog.get_logger(__name__)
@@ -111,7 +116,7 @@ def served_lanes(settings: Settings, proved: Capabilities, only: tuple[str, ...]
     return lanes
 
 
-def storages(settings: Settings) -> Storages:
+def storages(settings: Settings, observer: Observer | None = None) -> Storages:
     """Return every place that jobs may read from or write to."""
     places = _roots(settings)
     nas = parse_location(settings.storage_url)
@@ -129,7 +134,7 @@ def storages(settings: Settings) -> Storages:
     ]
     if buckets := tuple(place for place in places if place.scheme == "s3"):
         found.append(_s3(settings, buckets))
-    return Storages.of(found, settings.path_map)
+    return Storages.of(found, settings.path_map, observer)
 
 
 def _s3(settings: Settings, roots: tuple[External, ...]) -> Storage:
@@ -207,14 +212,22 @@ async def assembled(
         stack.push_async_callback(events.close)
         front = Front(slot.worker_id, settings.hostname, __version__, partial(host.measure, settings.scratch))
         stack.callback(front.close)
-        heartbeat = Heartbeat(rows, events, front.describe, front.wanted, settings.heartbeat_seconds)
+        metrics = _metrics(settings, stack)
+
+        async def describe() -> WorkerRecord:
+            record = await front.describe()
+            if metrics is not None:
+                metrics.beat(record)
+            return record
+
+        heartbeat = Heartbeat(rows, events, describe, front.wanted, settings.heartbeat_seconds)
         stack.push_async_callback(heartbeat.stop)
         await heartbeat.start()
         front.capabilities = await capabilities(settings, again=settings.prove)
         front.lanes = served_lanes(settings, front.capabilities, only)
         policy = Policy(settings.retry_delays)
         consumer = await _consumer(settings, stack, slot.worker_id, front.lanes, policy)
-        bench = replace(_bench(settings, rows, Announcer(events), front.capabilities), on_step=on_step)
+        bench = replace(_bench(settings, rows, Announcer(events), front.capabilities, metrics), on_step=on_step)
         executor = Executor(
             bench,
             policy,
@@ -224,9 +237,10 @@ async def assembled(
             unserved_seconds=settings.unserved_seconds,
             offline_seconds=settings.offline_seconds,
         )
-        worker = _worker(settings, consumer, executor, bench, _chores(bench, slot.worker_id), drain=drain)
+        chores = _chores(bench, slot.worker_id, settings.log_days * 86400)
+        worker = _worker(settings, consumer, executor, bench, chores, drain=drain)
         await bench.runner.sweep(bench.scratch.is_live)
-        await _chores(bench, slot.worker_id)()
+        await chores()
         front.open(worker, executor)
         await heartbeat.beat()
         if "visualize" in front.lanes:
@@ -252,20 +266,41 @@ def _rehearsed(bench: Bench) -> Callable[[], Awaitable[None]]:
     return end
 
 
-def _bench(settings: Settings, rows: Repository, announcer: Announcer, proved: Capabilities) -> Bench:
+def _metrics(settings: Settings, stack: AsyncExitStack) -> Metrics | None:
+    """Return what counts, shown at its address until `stack` closes; None where nobody asks."""
+    if not settings.metrics_address:
+        return None
+    # Its import takes memory and time: only who is asked pays for it.
+    from worker.adapters.metrics import Metrics, shown  # noqa: PLC0415
+
+    metrics = Metrics(registry().tasks, {Path(path).name for path in tools(settings).values()})
+    stack.enter_context(shown(metrics.registry, settings.metrics_address))
+    return metrics
+
+
+def _bench(
+    settings: Settings, rows: Repository, announcer: Announcer, proved: Capabilities, metrics: Metrics | None
+) -> Bench:
+    async def progressed(attempt: Attempt, progress: Progress) -> None:
+        if metrics is not None:
+            await metrics.progressed(attempt, progress)
+        await announcer.progress(attempt, progress)
+
+    observer = metrics or Unobserved()
     return Bench(
         repository=rows,
-        storages=storages(settings),
+        storages=storages(settings, observer),
         registry=registry(_repositories(settings)),
-        runner=_runner(settings),
+        runner=_runner(settings, metrics.tool_ended if metrics else None),
         scratch=Scratch(settings.scratch, settings.scratch_free_bytes),
         tools=tools(settings),
         capabilities=proved,
         destination=settings.storage_url,
         stall_seconds=settings.stall_seconds,
         job_seconds=settings.job_seconds,
-        on_progress=announcer.progress,
+        on_progress=progressed,
         on_state=announcer.state,
+        observer=observer,
     )
 
 
@@ -314,22 +349,24 @@ async def _consumer(
     return consumer
 
 
-def _runner(settings: Settings) -> ProcessRunner:
+def _runner(settings: Settings, on_exit: Callable[[Exit], None] | None = None) -> ProcessRunner:
     return ProcessRunner(
         environment(),
         nice=settings.nice,
         memory_bytes=settings.tool_memory_bytes,
         file_bytes=settings.tool_file_bytes,
+        on_exit=on_exit,
     )
 
 
-def _chores(bench: Bench, worker_id: str) -> Callable[[], Awaitable[None]]:
-    """Return what is done now and then between jobs: left-over scratch of killed workers goes."""
+def _chores(bench: Bench, worker_id: str, log_seconds: float) -> Callable[[], Awaitable[None]]:
+    """Return what is done now and then between jobs: left-over scratch of killed workers goes, and old logs."""
 
     async def sweep() -> None:
         for useless in await bench.repository.expired_kept(worker_id):
             await bench.repository.drop_kept(useless.job_id, worker_id)
         kept = {Path(folder).name for folder in await bench.repository.kept_folders()}
+        await bench.repository.forget_logs(log_seconds)
         removed = await asyncio.to_thread(bench.scratch.sweep, kept)
         if removed:
             log.info("scratch_swept", folders=removed)

@@ -24,11 +24,13 @@ from worker.core.errors import (
     TimedOut,
 )
 from worker.core.location import External, parse_location
+from worker.core.ports import Unobserved
 from worker.core.redaction import redact
 from worker.engine.context import EngineContext, ToolLookup, seconds_since
 from worker.engine.plan import Resolver, Step, requirements
 from worker.engine.progress import ProgressMeter
 from worker.engine.remains import clear, tidy
+from worker.engine.toollog import ToolLog
 from worker.engine.workspace import Workspace
 from worker.media.capabilities import Capabilities
 
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from worker.core.attempt import Attempt, Progress
-    from worker.core.ports import Kept, Repository, Runner
+    from worker.core.ports import Kept, Observer, Repository, Runner
     from worker.engine.lease import Lease
     from worker.engine.scratch import Scratch
     from worker.engine.storages import Storages
@@ -46,6 +48,7 @@ REPORT_SECONDS: Final = 1.0
 KEEPING: Final = (StorageUnavailable, DiskFull, MountMissing)
 """What a publish may fail with and leave the encoded files worth keeping."""
 KEEP_SECONDS: Final = 6 * 3600.0
+LOG_NAME: Final = "leveret.log"
 
 log = structlog.get_logger(__name__)
 
@@ -76,6 +79,7 @@ class Bench:
     on_progress: Callable[[Attempt, Progress], Awaitable[None]]
     on_state: Callable[[Attempt, str], Awaitable[None]]
     on_step: OnStep = no_step
+    observer: Observer = field(default_factory=Unobserved)
 
 
 class AttemptRun:
@@ -122,7 +126,12 @@ class AttemptRun:
                     raise CannotServe(f"this worker lacks {lacking}")
                 await bench.on_step("resolved")
                 workspace = Workspace(folder, destination, bench.storages)
-                contexts, task_seconds = await self._run(steps, workspace)
+                async with ToolLog(bench.repository, self._attempt) as tool_log:
+                    contexts, task_seconds = await self._run(steps, workspace, tool_log)
+                if job.keep_log:
+                    text = tool_log.text or "no tool ran\n"
+                    path = workspace.output(LOG_NAME, role="log", media_type="text/plain")
+                    await asyncio.to_thread(path.write_text, text)
         except TimeoutError as error:
             raise TimedOut(f"the job took longer than its {seconds:.0f} s") from error
         await bench.on_step("ran")
@@ -139,7 +148,7 @@ class AttemptRun:
         return self._bench.storages.admit(place, writing=True)
 
     async def _run(
-        self, steps: tuple[Step, ...], workspace: Workspace
+        self, steps: tuple[Step, ...], workspace: Workspace, tool_log: ToolLog
     ) -> tuple[list[EngineContext], list[tuple[str, float]]]:
         meter = ProgressMeter([step.task.weight for step in steps])
         reporter = asyncio.create_task(self._report(meter), name="progress")
@@ -147,7 +156,7 @@ class AttemptRun:
         seconds: list[tuple[str, float]] = []
         try:
             for index, step in enumerate(steps):
-                context = self._context(workspace, meter)
+                context = self._context(workspace, meter, tool_log)
                 contexts.append(context)
                 meter.begin(index, step.spec.module)
                 started = time.monotonic()
@@ -160,7 +169,7 @@ class AttemptRun:
                 await step.task.cleanup(step.params, context)
         return contexts, seconds
 
-    def _context(self, workspace: Workspace, meter: ProgressMeter) -> EngineContext:
+    def _context(self, workspace: Workspace, meter: ProgressMeter, tool_log: ToolLog) -> EngineContext:
         bench, attempt = self._bench, self._attempt
         return EngineContext(
             repository=bench.repository,
@@ -168,6 +177,7 @@ class AttemptRun:
             tools=bench.tools,
             workspace=workspace,
             meter=meter,
+            tool_log=tool_log,
             job_id=attempt.job.job_id,
             attempt_folder=attempt.publish_folder,
             label=str(workspace.folder),
@@ -202,8 +212,9 @@ class AttemptRun:
             facts["warnings"] = warnings
         manifest = next((c.manifest for c in reversed(contexts) if c.manifest), None)
         thumbnail = next((c.thumbnail for c in reversed(contexts) if c.thumbnail), None)
-        if manifest is None and len(artifacts) == 1:
-            manifest = artifacts[0].uri
+        made = [artifact for artifact in artifacts if artifact.role != "log"]
+        if manifest is None and len(made) == 1:
+            manifest = made[0].uri
         return Result(
             artifacts=artifacts,
             manifest_url=storages.url(manifest) if manifest else None,

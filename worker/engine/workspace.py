@@ -63,7 +63,7 @@ class Workspace:
         if location not in self._fetched:
             into = self.folder / "fetched" / str(len(self._fetched)) / (location.name or "file")
             into.parent.mkdir(parents=True, exist_ok=True)
-            self._fetched[location] = await self._storages.serving(location).fetch(location, into)
+            self._fetched[location] = await self._storages.fetch(location, into)
         return self._fetched[location]
 
     async def listing(self, text: str) -> tuple[str, ...]:
