@@ -16,12 +16,15 @@ from error_page import errors_page, sample_attempt
 from model_tables import cell, default_of, field_table, model_sections, nested, table
 from pydantic import SecretStr
 
+from visualizers import GROUP as VISUALIZERS
 from worker.app import Announcer
 from worker.core import dialects, job, record, routing
 from worker.core.attempt import Progress
 from worker.core.wire import MAX_BODY_BYTES, MAX_DEPTH
 from worker.registry import GROUP, Registry
 from worker.settings import Settings
+from worker.tasks.visualizer import visualizer_tasks
+from worker.testing import NoRepositories
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,7 +73,9 @@ def modules() -> Registry:
     """Return the modules that this tree's own pyproject.toml names, installed or not."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     points = project["entry-points"][GROUP]
-    return Registry.load(EntryPoint(name, value, GROUP) for name, value in points.items())
+    seen = project["entry-points"][VISUALIZERS]
+    films = visualizer_tasks(NoRepositories(), [EntryPoint(name, value, VISUALIZERS) for name, value in seen.items()])
+    return Registry.load([EntryPoint(name, value, GROUP) for name, value in points.items()], films)
 
 
 def settings_page() -> list[str]:
@@ -220,8 +225,9 @@ def events_page() -> list[str]:
         "",
         f"Workers publish JSON objects to the topic exchange `{routing.EVENTS}`. Bind a queue of your own to it.",
         "Events are best effort: they are transient, and a broker that is away loses some. The database is the",
-        "authority. The fields of progress and of workers are those of the [records](records.md); `at` is the time of",
-        "the event, ISO 8601.",
+        "authority. Attempts tell of their jobs: a job that ends without one (cancelled while it waited, dead because",
+        "its attempts ended without a word or because no worker can do it) has no event of its end. The fields of",
+        "progress and of workers are those of the [records](records.md); `at` is the time of the event, ISO 8601.",
         "",
         *table(("Routing key", "When", "Fields"), rows),
     ]

@@ -394,6 +394,10 @@ class Storage(Protocol):
         """Remove what `stage` left; nothing that a reader can see changes, immutable files aside."""
         ...
 
+    async def sweep(self, place: External, job_id: str) -> None:
+        """Remove what interrupted `stage`s of a job left hidden beside `place`; asked only of a job that has ended."""
+        ...
+
     async def delete(self, place: External) -> None:
         """Delete a file; none there is success."""
         ...
@@ -442,3 +446,26 @@ class Tools:
     """Where the programs are: name → path; a missing one has no entry."""
 
     paths: Mapping[str, str] = field(default_factory=dict)
+
+
+# --------------------------------------------------------------------------- repositories
+
+
+class Repositories(Protocol):
+    """Where histories come from."""
+
+    async def clone(self, url: str, into: Path, *, token: str | None = None, label: str = "") -> Path:
+        """Return a bare clone of `url` below `into`, which holds the history and no file's content.
+
+        BadInput for what is no repository, is empty, is too large, is not there or is not ours to read;
+        RefusedPath for protocols, addresses and folders that jobs may not reach; StorageUnavailable for what may
+        pass. `token` and `label`: no error and no argv shows the one, the other marks the processes.
+        """
+        ...
+
+    async def log(self, repository: Path, arguments: Sequence[str], *, label: str = "") -> bytes:
+        """Return what `git ARGUMENTS` writes of a clone to a file, for which `{output}` stands in the arguments.
+
+        BadInput when it is too large; ToolFailed when git fails.
+        """
+        ...

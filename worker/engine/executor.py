@@ -36,9 +36,10 @@ from worker.core.routing import (
     lane_of,
     route_of,
 )
-from worker.engine.attempt import AttemptRun, remove_orphans, tidy
+from worker.engine.attempt import AttemptRun
 from worker.engine.lease import Lease
 from worker.engine.plan import parse, requirements
+from worker.engine.remains import clear, tidy
 from worker.engine.unserved import Unservable
 
 if TYPE_CHECKING:
@@ -167,13 +168,15 @@ class Executor:
             case Granted(attempt):
                 return await self._attempt(attempt, base, digest)
             case Finished(state, deletions):
-                await tidy(self._bench, job.job_id, deletions)
+                await tidy(self._bench.repository, self._bench.storages, job.job_id, deletions)
+                await self._clear(job.job_id)
                 return replace(base, outcome=Completed() if state == "completed" else Cancelled())
             case Waiting(reason):
                 return replace(base, outcome=Defer(reason))
             case Buried(failure, fresh):
                 if fresh:
                     log.error("job_dead", job_id=job.job_id, error=failure.message, error_type=failure.error_type)
+                await self._clear(job.job_id)
                 return replace(base, outcome=Dead(failure), ended=fresh)
             case _:
                 assert_never(claim)
@@ -307,8 +310,19 @@ class Executor:
             return replace(base, outcome=Defer(str(lost)), error=lost)
         ended = isinstance(verdict, Dead | Cancelled)
         if ended:
-            await remove_orphans(self._bench, await self._persist(lambda: repository.planned(job.job_id)))
+            await self._clear(job.job_id)
         return replace(base, outcome=verdict, error=error, ended=ended)
+
+    async def _clear(self, job_id: str) -> None:
+        """Remove what attempts of an ended job left; a crash before this leaves it to the redelivery."""
+        repository = self._bench.repository
+        announced = await self._persist(lambda: repository.planned(job_id))
+        if not announced:
+            return
+        record = await self._persist(lambda: repository.job(job_id))
+        completed = record is not None and record.state == "completed"
+        result = {artifact.uri for artifact in record.artifacts} if record and completed else None
+        await clear(self._bench.storages, job_id, sorted(announced), result)
 
     async def _persist(self, statement: Callable[[], Awaitable[T]]) -> T:
         """Return what a statement returns, however long the database is away: the delivery is held meanwhile."""
