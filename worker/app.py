@@ -224,6 +224,7 @@ async def assembled(
         stack.push_async_callback(heartbeat.stop)
         await heartbeat.start()
         front.capabilities = await capabilities(settings, again=settings.prove)
+        log.info("host_proved", formats=front.capabilities.formats, hardware=list(front.capabilities.hardware))
         front.lanes = served_lanes(settings, front.capabilities, only)
         policy = Policy(settings.retry_delays)
         consumer = await _consumer(settings, stack, slot.worker_id, front.lanes, policy)
