@@ -114,6 +114,36 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class StateChange:
+    """A job's new state, as `media.events` tells it.
+
+    `round` and `attempt` are None where no attempt brought it about (a job that died of its claims, or that nobody
+    serves); `worker` is None where a person did.
+    """
+
+    job_id: str
+    title: str
+    state: str
+    worker: str | None = None
+    round: int | None = None
+    attempt: int | None = None
+    error: str | None = None
+    error_type: str | None = None
+
+    @classmethod
+    def by(cls, attempt: Attempt, state: str, failure: Failure | None = None) -> StateChange:
+        """Return the change that an attempt brought about."""
+        job = attempt.job
+        error = (failure.message, failure.error_type) if failure else (None, None)
+        return cls(job.job_id, job.title, state, attempt.worker, attempt.round, attempt.number, *error)
+
+    @classmethod
+    def death(cls, job: Job, failure: Failure) -> StateChange:
+        """Return the change of a job that died without an attempt of its own."""
+        return cls(job.job_id, job.title, "dead", failure.worker, None, None, failure.message, failure.error_type)
+
+
+@dataclass(frozen=True, slots=True)
 class Artifact:
     """A produced file.
 

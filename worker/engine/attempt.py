@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import structlog
 
-from worker.core.attempt import Artifact, Result
+from worker.core.attempt import Artifact, Result, StateChange
 from worker.core.errors import (
     BadInput,
     CannotServe,
@@ -77,7 +77,7 @@ class Bench:
     stall_seconds: float
     job_seconds: float
     on_progress: Callable[[Attempt, Progress], Awaitable[None]]
-    on_state: Callable[[Attempt, str], Awaitable[None]]
+    on_state: Callable[[StateChange], Awaitable[None]]
     on_step: OnStep = no_step
     observer: Observer = field(default_factory=Unobserved)
 
@@ -231,7 +231,7 @@ class AttemptRun:
         bench, attempt = self._bench, self._attempt
         if result.artifacts:
             await bench.repository.announce(attempt, [artifact.uri for artifact in result.artifacts])
-            await bench.on_state(attempt, "publishing")
+            await bench.on_state(StateChange.by(attempt, "publishing"))
             await bench.on_step("announced")
             try:
                 await bench.storages.publish(result.artifacts, self._confirm)
@@ -241,7 +241,7 @@ class AttemptRun:
             await bench.on_step("published")
         orphans = await self._record(result)
         await bench.on_step("recorded")
-        await bench.on_state(attempt, "completed")
+        await bench.on_state(StateChange.by(attempt, "completed"))
         job_id = attempt.job.job_id
         await tidy(bench.repository, bench.storages, job_id, result.deletions)
         if attempt.epoch > 1:

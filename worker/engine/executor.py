@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar, assert_never
 
 import structlog
 
-from worker.core.attempt import Cancelled, Completed, Dead, Defer, Forward, Requeue, Retry
+from worker.core.attempt import Cancelled, Completed, Dead, Defer, Forward, Requeue, Retry, StateChange
 from worker.core.dialects import decode
 from worker.core.errors import (
     BrokerUnavailable,
@@ -195,6 +195,7 @@ class Executor:
             case Buried(failure, fresh):
                 if fresh:
                     log.error("job_dead", job_id=job.job_id, error=failure.message, error_type=failure.error_type)
+                    await self._bench.on_state(StateChange.death(job, failure))
                 await self._clear(job.job_id)
                 return replace(base, outcome=Dead(failure), ended=fresh)
             case _:
@@ -203,6 +204,8 @@ class Executor:
     async def _declined(self, base: Settlement, job: Job, digest: str, lacking: str) -> Settlement:
         """Pass on a job of our own lane that we cannot do."""
         outcome = await self._persist(lambda: self._unservable.decline(job, digest, base.lane, base.priority, lacking))
+        if isinstance(outcome, Dead):
+            await self._bench.on_state(StateChange.death(job, outcome.failure))
         return replace(base, outcome=outcome, ended=isinstance(outcome, Dead))
 
     def _route(self, delivery: Delivery, job: Job) -> tuple[str, str, frozenset[str]]:
@@ -256,7 +259,7 @@ class Executor:
         structlog.contextvars.bind_contextvars(job_id=job.job_id, attempt=attempt.number, lane=base.lane)
         self.job = job
         log.info("job_started", title=job.title, round=attempt.round, epoch=attempt.epoch)
-        await self._bench.on_state(attempt, "running")
+        await self._bench.on_state(StateChange.by(attempt, "running"))
         try:
             error = await self._run(attempt)
             if error is None:
@@ -302,25 +305,25 @@ class Executor:
                 case Retry(delay, failure):
                     await self._persist(lambda: repository.retry_later(attempt, failure, delay))
                     log.warning("job_retrying", error=failure.message, delay=delay)
-                    await self._bench.on_state(attempt, "retrying")
+                    await self._bench.on_state(StateChange.by(attempt, "retrying", failure))
                 case Dead(failure):
                     await self._persist(lambda: repository.bury(attempt, failure))
                     log.error("job_dead", error=failure.message, error_type=failure.error_type)
-                    await self._bench.on_state(attempt, "dead")
+                    await self._bench.on_state(StateChange.by(attempt, "dead", failure))
                 case Cancelled():
                     await self._persist(lambda: repository.confirm_cancel(attempt))
                     log.info("job_cancelled")
-                    await self._bench.on_state(attempt, "cancelled")
+                    await self._bench.on_state(StateChange.by(attempt, "cancelled"))
                 case Defer(reason) if not isinstance(error, LeaseLost):
                     await self._persist(lambda: repository.release(attempt, "deferred", reason))
                     log.warning("job_deferred", reason=reason)
-                    await self._bench.on_state(attempt, "queued")
+                    await self._bench.on_state(StateChange.by(attempt, "queued"))
                 case Defer():
                     log.warning("lease_lost", error=str(error))
                 case Requeue():
                     await self._persist(lambda: repository.release(attempt, "interrupted", str(error)))
                     log.warning("job_interrupted", reason=str(error))
-                    await self._bench.on_state(attempt, "queued")
+                    await self._bench.on_state(StateChange.by(attempt, "queued"))
                 case _:
                     assert_never(verdict)
         except LeaseLost as lost:
