@@ -17,6 +17,7 @@ from model_tables import cell, default_of, field_table, model_sections, nested, 
 from pydantic import SecretStr
 
 from visualizers import GROUP as VISUALIZERS
+from worker.adapters.metrics import metric_families
 from worker.app import Announcer
 from worker.core import dialects, job, record, routing
 from worker.core.attempt import Progress
@@ -63,6 +64,7 @@ def pages() -> dict[str, list[str]]:
         "message.md": message_page(),
         "records.md": records_page(),
         "events.md": events_page(),
+        "metrics.md": metrics_page(),
         "cli.md": cli_page(),
         "errors.md": errors_page(),
         "topology.md": topology_page(),
@@ -230,6 +232,25 @@ def events_page() -> list[str]:
         "progress and of workers are those of the [records](records.md); `at` is the time of the event, ISO 8601.",
         "",
         *table(("Routing key", "When", "Fields"), rows),
+    ]
+
+
+def metrics_page() -> list[str]:
+    """Return the page of what Prometheus is told."""
+    rows = []
+    for family in metric_families():
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        name = f"{name}_info" if family.type == "info" else name
+        rows.append((f"`{name}`", family.type, _words(list(family.labels)), cell(family.documentation)))
+    return [
+        "# Metrics",
+        "",
+        "With `WORKER_METRICS_ADDRESS=host:port` a worker shows these figures at `/metrics` of that address. They are",
+        "its own: sum them over the fleet. A histogram has `_bucket`, `_sum` and `_count` as usual. The figures of the",
+        "Python process (`process_*`, `python_info`) are Prometheus' own. The dashboard `infra/grafana/leveret.json`",
+        "and the alerts `infra/prometheus/alerts.yaml` use nothing else.",
+        "",
+        *table(("Metric", "Type", "Labels", "Meaning"), rows),
     ]
 
 

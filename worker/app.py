@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,9 +27,10 @@ from worker.core.errors import Misconfigured
 from worker.core.hours import ActiveHours
 from worker.core.location import External, parse_location
 from worker.core.policy import Policy
+from worker.core.ports import Unobserved
 from worker.core.routing import DEFER_SECONDS, queues_of, topology
 from worker.engine.announcer import Announcer
-from worker.engine.attempt import Bench
+from worker.engine.attempt import Bench, OnStep, no_step
 from worker.engine.callbacks import Callbacks
 from worker.engine.capabilities import Prover
 from worker.engine.context import ToolLookup
@@ -47,8 +49,12 @@ from worker.tasks.visualizer import VisualizerTask, visualizer_tasks
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from worker.adapters.metrics import Metrics
+    from worker.core.attempt import Attempt, Progress
+    from worker.core.command import Exit
     from worker.core.finding import Check, Finding
-    from worker.core.ports import Repositories, Repository, Storage
+    from worker.core.ports import Observer, Repositories, Repository, Storage
+    from worker.core.record import WorkerRecord
     from worker.media.capabilities import Capabilities
 
 log = structlog.get_logger(__name__)
@@ -110,7 +116,7 @@ def served_lanes(settings: Settings, proved: Capabilities, only: tuple[str, ...]
     return lanes
 
 
-def storages(settings: Settings) -> Storages:
+def storages(settings: Settings, observer: Observer | None = None) -> Storages:
     """Return every place that jobs may read from or write to."""
     places = _roots(settings)
     nas = parse_location(settings.storage_url)
@@ -128,7 +134,7 @@ def storages(settings: Settings) -> Storages:
     ]
     if buckets := tuple(place for place in places if place.scheme == "s3"):
         found.append(_s3(settings, buckets))
-    return Storages.of(found, settings.path_map)
+    return Storages.of(found, settings.path_map, observer)
 
 
 def _s3(settings: Settings, roots: tuple[External, ...]) -> Storage:
@@ -187,8 +193,13 @@ def preflight(places: Storages, scratch: Scratch) -> Callable[[], Awaitable[None
 
 
 @asynccontextmanager
-async def assembled(settings: Settings, *, drain: bool, only: tuple[str, ...] | None) -> AsyncIterator[Worker]:
-    """Yield a worker that is proved, connected, checked and beating; all of it is closed afterwards."""
+async def assembled(
+    settings: Settings, *, drain: bool, only: tuple[str, ...] | None, on_step: OnStep = no_step
+) -> AsyncIterator[Worker]:
+    """Yield a worker that is proved, connected, checked and beating; all of it is closed afterwards.
+
+    `on_step` is awaited at each step of a job: what fault tests hang a crash on.
+    """
     async with AsyncExitStack() as stack:
         slot = host.WorkerSlot(settings.scratch / "workers", settings.hostname, settings.id)
         stack.callback(slot.release)
@@ -201,14 +212,23 @@ async def assembled(settings: Settings, *, drain: bool, only: tuple[str, ...] | 
         stack.push_async_callback(events.close)
         front = Front(slot.worker_id, settings.hostname, __version__, partial(host.measure, settings.scratch))
         stack.callback(front.close)
-        heartbeat = Heartbeat(rows, events, front.describe, front.wanted, settings.heartbeat_seconds)
+        metrics = _metrics(settings, stack)
+
+        async def describe() -> WorkerRecord:
+            record = await front.describe()
+            if metrics is not None:
+                metrics.beat(record)
+            return record
+
+        heartbeat = Heartbeat(rows, events, describe, front.wanted, settings.heartbeat_seconds)
         stack.push_async_callback(heartbeat.stop)
         await heartbeat.start()
         front.capabilities = await capabilities(settings, again=settings.prove)
+        log.info("host_proved", formats=front.capabilities.formats, hardware=list(front.capabilities.hardware))
         front.lanes = served_lanes(settings, front.capabilities, only)
         policy = Policy(settings.retry_delays)
         consumer = await _consumer(settings, stack, slot.worker_id, front.lanes, policy)
-        bench = _bench(settings, rows, Announcer(events), front.capabilities)
+        bench = replace(_bench(settings, rows, Announcer(events), front.capabilities, metrics), on_step=on_step)
         executor = Executor(
             bench,
             policy,
@@ -218,9 +238,10 @@ async def assembled(settings: Settings, *, drain: bool, only: tuple[str, ...] | 
             unserved_seconds=settings.unserved_seconds,
             offline_seconds=settings.offline_seconds,
         )
-        worker = _worker(settings, consumer, executor, bench, _chores(bench, slot.worker_id), drain=drain)
+        chores = _chores(bench, slot.worker_id, settings.log_days * 86400)
+        worker = _worker(settings, consumer, executor, bench, chores, drain=drain)
         await bench.runner.sweep(bench.scratch.is_live)
-        await _chores(bench, slot.worker_id)()
+        await chores()
         front.open(worker, executor)
         await heartbeat.beat()
         if "visualize" in front.lanes:
@@ -246,20 +267,41 @@ def _rehearsed(bench: Bench) -> Callable[[], Awaitable[None]]:
     return end
 
 
-def _bench(settings: Settings, rows: Repository, announcer: Announcer, proved: Capabilities) -> Bench:
+def _metrics(settings: Settings, stack: AsyncExitStack) -> Metrics | None:
+    """Return what counts, shown at its address until `stack` closes; None where nobody asks."""
+    if not settings.metrics_address:
+        return None
+    # Its import takes memory and time: only who is asked pays for it.
+    from worker.adapters.metrics import Metrics, shown  # noqa: PLC0415
+
+    metrics = Metrics(registry().tasks, {Path(path).name for path in tools(settings).values()})
+    stack.enter_context(shown(metrics.registry, settings.metrics_address))
+    return metrics
+
+
+def _bench(
+    settings: Settings, rows: Repository, announcer: Announcer, proved: Capabilities, metrics: Metrics | None
+) -> Bench:
+    async def progressed(attempt: Attempt, progress: Progress) -> None:
+        if metrics is not None:
+            await metrics.progressed(attempt, progress)
+        await announcer.progress(attempt, progress)
+
+    observer = metrics or Unobserved()
     return Bench(
         repository=rows,
-        storages=storages(settings),
+        storages=storages(settings, observer),
         registry=registry(_repositories(settings)),
-        runner=_runner(settings),
+        runner=_runner(settings, metrics.tool_ended if metrics else None),
         scratch=Scratch(settings.scratch, settings.scratch_free_bytes),
         tools=tools(settings),
         capabilities=proved,
         destination=settings.storage_url,
         stall_seconds=settings.stall_seconds,
         job_seconds=settings.job_seconds,
-        on_progress=announcer.progress,
+        on_progress=progressed,
         on_state=announcer.state,
+        observer=observer,
     )
 
 
@@ -308,22 +350,24 @@ async def _consumer(
     return consumer
 
 
-def _runner(settings: Settings) -> ProcessRunner:
+def _runner(settings: Settings, on_exit: Callable[[Exit], None] | None = None) -> ProcessRunner:
     return ProcessRunner(
         environment(),
         nice=settings.nice,
         memory_bytes=settings.tool_memory_bytes,
         file_bytes=settings.tool_file_bytes,
+        on_exit=on_exit,
     )
 
 
-def _chores(bench: Bench, worker_id: str) -> Callable[[], Awaitable[None]]:
-    """Return what is done now and then between jobs: left-over scratch of killed workers goes."""
+def _chores(bench: Bench, worker_id: str, log_seconds: float) -> Callable[[], Awaitable[None]]:
+    """Return what is done now and then between jobs: left-over scratch of killed workers goes, and old logs."""
 
     async def sweep() -> None:
         for useless in await bench.repository.expired_kept(worker_id):
             await bench.repository.drop_kept(useless.job_id, worker_id)
         kept = {Path(folder).name for folder in await bench.repository.kept_folders()}
+        await bench.repository.forget_logs(log_seconds)
         removed = await asyncio.to_thread(bench.scratch.sweep, kept)
         if removed:
             log.info("scratch_swept", folders=removed)
@@ -331,7 +375,9 @@ def _chores(bench: Bench, worker_id: str) -> Callable[[], Awaitable[None]]:
     return sweep
 
 
-async def run_worker(settings: Settings, *, drain: bool = False, only: tuple[str, ...] | None = None) -> None:
+async def run_worker(
+    settings: Settings, *, drain: bool = False, only: tuple[str, ...] | None = None, on_step: OnStep = no_step
+) -> None:
     """Consume until SIGTERM, or with `drain` until the queues are empty."""
     logs.configure(settings.log_level, settings.log_format)
     refuse_shared_sqlite(settings)
@@ -339,7 +385,7 @@ async def run_worker(settings: Settings, *, drain: bool = False, only: tuple[str
         # Only our own default is made: a stated folder that is missing may be a mount that is away.
         default = Path(settings.storage_url.removeprefix("file://"))
         await asyncio.to_thread(default.mkdir, parents=True, exist_ok=True)
-    async with assembled(settings, drain=drain, only=only) as worker:
+    async with assembled(settings, drain=drain, only=only, on_step=on_step) as worker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, worker.stop)

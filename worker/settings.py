@@ -84,6 +84,10 @@ class Settings(BaseSettings):
     nice: int = Field(10, ge=0, le=19, description="How far tools stand back for other programs' CPU time.")
     tool_memory_bytes: int = Field(0, ge=0, description="Address space a tool may use; 0 is no limit.")
     tool_file_bytes: int = Field(1 << 40, ge=0, description="How large a file a tool may write; 0 is no limit.")
+    metrics_address: str = Field(
+        "", pattern=r"^(|.+:\d{1,5})$", description="Where Prometheus may ask, host:port; by default nowhere."
+    )
+    log_days: float = Field(14, gt=0, description="How long what tools wrote is kept in the database.")
     log_level: str = Field("info", description="debug, info, warning or error.")
     log_format: str = Field("", description="json or text; by default text on a terminal, else json.")
 

@@ -17,7 +17,7 @@ from desk import message
 from mail import bury, channel_of, depth, taken, wait_for_dead
 
 from worker.core.attempt import Failure, Result
-from worker.core.record import RefusalRecord
+from worker.core.record import RefusalRecord, WorkerRecord
 from worker.core.routing import DEAD_QUEUE, JOBS, UNROUTED, topology
 
 GARBAGE = b"{ this is no job"
@@ -68,6 +68,8 @@ def buried(office, url, job_id, why="ffmpeg exited 1 after 3 s"):
 
 def test_submit_publishes_the_very_bytes_and_records_the_job(office, broker_url):
     body = b'\n{"echo":   {"text": "\xc3\xa4"}, "job_title": "As typed"}\n'
+    worker = WorkerRecord(worker_id="w", hostname="h", pid=1, version="1", status="in_progress", lanes=["cpu"])
+    office.ask(lambda rows: rows.beat(worker))
     answer = office.type("submit", office.write("job.json", body))
     assert (answer.code, answer.err) == (0, "")
     job_id = answer.out.strip()
@@ -127,7 +129,7 @@ def test_submit_that_waits_ends_as_the_job_ends(office, broker_url, end, code):
     process.stdout.close()
     process.stderr.close()
     assert process.wait(timeout=20) == code
-    assert errors == b""
+    assert errors == b"leveret: no living worker serves the lane cpu: the job waits until one does\n"
     assert json.loads(out)["job_id"] == "mine"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -118,7 +119,8 @@ class Artifact:
 
     `path` is the staged file, `uri` where it goes, `role` what it is to a reader: `file`, `segment`,
     `init`, `playlist`, `manifest`, `subtitle`, `poster`, `storyboard`, `log`. `immutable` files live in the
-    attempt's own folder and never change; `manifest` ones are made visible last.
+    attempt's own folder and never change; `manifest` ones are made visible last. `job_id` is whose it is: hidden
+    names carry it, so that whoever ends the job finds what a killed worker left.
     """
 
     role: str
@@ -129,6 +131,17 @@ class Artifact:
     sha256: str
     duration: float | None = None
     immutable: bool = False
+    job_id: str = ""
+
+    @property
+    def mark(self) -> str:
+        """Return what hidden names of this artifact's job have in common."""
+        return hidden_mark(self.job_id)
+
+
+def hidden_mark(job_id: str) -> str:
+    """Return what the hidden names of a job have in common: short, and of letters that every storage takes."""
+    return hashlib.sha256(job_id.encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True, slots=True)

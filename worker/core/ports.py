@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from worker.core.job import Job
     from worker.core.location import External
     from worker.core.policy import Policy
-    from worker.core.record import JobRecord, OptionSet, RefusalRecord, Wanted, WorkerRecord
+    from worker.core.record import JobRecord, LogRecord, OptionSet, RefusalRecord, Wanted, WorkerRecord
 
 
 # --------------------------------------------------------------------------- the database
@@ -200,6 +200,14 @@ class Repository(Protocol):
         """Return jobs that ended at least so long ago and whose callback is still due, oldest first."""
         ...
 
+    async def store_log(self, attempt: Attempt, text: bytes) -> None:
+        """Keep what the attempt's tools wrote so far, zlib-compressed UTF-8, in place of what was kept before."""
+        ...
+
+    async def forget_logs(self, older_than_seconds: float) -> int:
+        """Delete the logs that nothing was added to for so long; return how many."""
+        ...
+
     async def refuse(self, refusal: RefusalRecord) -> None:
         """Record a message that never became a job; the same message twice is one row."""
         ...
@@ -211,6 +219,10 @@ class Repository(Protocol):
 
     async def jobs(self, state: str | None = None, limit: int = 100) -> list[JobRecord]:
         """Return the newest jobs first, without their attempts' and artifacts' details."""
+        ...
+
+    async def log(self, job_id: str, number: int | None = None) -> LogRecord | None:
+        """Return the log of the job's newest attempt that has one, or of the newest with that number."""
         ...
 
     async def counts(self) -> dict[str, int]:
@@ -394,6 +406,10 @@ class Storage(Protocol):
         """Remove what `stage` left; nothing that a reader can see changes, immutable files aside."""
         ...
 
+    async def sweep(self, place: External, job_id: str) -> None:
+        """Remove what interrupted `stage`s of a job left hidden beside `place`; asked only of a job that has ended."""
+        ...
+
     async def delete(self, place: External) -> None:
         """Delete a file; none there is success."""
         ...
@@ -421,8 +437,12 @@ class Runner(Protocol):
         timeout: float | None = None,
         stall: float | None = None,
         label: str = "",
+        on_error: Callable[[str, str], None] | None = None,
     ) -> tuple[Exit, ...]:
         """Return how every stage ended.
+
+        `on_line` gets the lines of the last stage's standard output, `on_error` (program, line) those of every
+        stage's standard error, neither of them redacted.
 
         `timeout` and `stall` are seconds; a pipeline that exceeds them is stopped (TERM to its groups, 2 s, KILL)
         and its exits tell the reason, as they do when this coroutine is cancelled, which stops it likewise.
@@ -435,6 +455,49 @@ class Runner(Protocol):
     async def sweep(self, live: Callable[[str], bool]) -> int:
         """Kill processes of labels that are not live; return how many."""
         ...
+
+
+# --------------------------------------------------------------------------- who counts
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A settled delivery.
+
+    `seconds` it was held; `waited` before its first attempt, where the publisher told when it queued the job;
+    `ended` says that it brought its job to its end, `error` what a failed attempt ended with.
+    """
+
+    outcome: Outcome
+    lane: str
+    priority: str
+    modules: tuple[str, ...]
+    seconds: float
+    waited: float | None
+    error: BaseException | None
+    ended: bool
+
+
+class Observer(Protocol):
+    """Whoever counts what happens: it neither waits nor raises."""
+
+    def settled(self, seen: Settled) -> None:
+        """Hear of a settled delivery."""
+        ...
+
+    def moved(self, direction: str, scheme: str, count: int) -> None:
+        """Hear of `count` bytes that went `in` from or `out` to a storage."""
+        ...
+
+
+class Unobserved:
+    """Counts nothing."""
+
+    def settled(self, seen: Settled) -> None:
+        """Ignore it."""
+
+    def moved(self, direction: str, scheme: str, count: int) -> None:
+        """Ignore it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from worker.adapters.sql import claim, fleet, hands, lifecycle
+from worker.adapters.sql import claim, fleet, hands, lifecycle, logs
 from worker.adapters.sql.database import PATIENCE, Database
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from worker.core.job import Job
     from worker.core.policy import Policy
     from worker.core.ports import Claim, ClaimRequest, Declined, Kept, Renewal
-    from worker.core.record import JobRecord, OptionSet, RefusalRecord, Wanted, WorkerRecord
+    from worker.core.record import JobRecord, LogRecord, OptionSet, RefusalRecord, Wanted, WorkerRecord
 
 __all__ = ["SqlRepository"]
 
@@ -118,6 +118,18 @@ class SqlRepository:
     async def pending_callbacks(self, older_than_seconds: float) -> list[str]:
         """Return jobs that ended at least so long ago and whose callback is still due, oldest first."""
         return await self._database.read(fleet.pending_callbacks, older_than_seconds)
+
+    async def store_log(self, attempt: Attempt, text: bytes) -> None:
+        """Keep what the attempt's tools wrote so far, zlib-compressed UTF-8, in place of what was kept before."""
+        await self._database.touch(logs.store_log, attempt, text)
+
+    async def forget_logs(self, older_than_seconds: float) -> int:
+        """Delete the logs that nothing was added to for so long; return how many."""
+        return await self._database.write(logs.forget_logs, older_than_seconds)
+
+    async def log(self, job_id: str, number: int | None = None) -> LogRecord | None:
+        """Return the log of the job's newest attempt that has one, or of the newest with that number."""
+        return await self._database.read(logs.log, job_id, number)
 
     async def refuse(self, refusal: RefusalRecord) -> None:
         """Record a message that never became a job; the same message twice is one row."""
