@@ -231,14 +231,21 @@ def alive(process: psutil.Process) -> bool:
         return False
 
 
+def name_of(process: psutil.Process) -> str:
+    """Return its name; none when it is gone."""
+    try:
+        return process.name()
+    except psutil.NoSuchProcess:
+        return ""
+
+
 async def painters(name: str, seconds: float = 30) -> list[psutil.Process]:
     """Return our programs of this name, once there is one that draws."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        children = psutil.Process().children(recursive=True)
-        drawing = {child.name() for child in children} >= {"gource", "ffmpeg"}
-        if drawing and (found := [child for child in children if child.name() == name]):
-            return found
+        names = {child: name_of(child) for child in psutil.Process().children(recursive=True)}
+        if {"gource", "ffmpeg"} <= set(names.values()):
+            return [child for child, its in names.items() if its == name]
         await asyncio.sleep(0.02)
     raise AssertionError(f"no {name} was started")
 
