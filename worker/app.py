@@ -149,15 +149,24 @@ def _s3(settings: Settings, roots: tuple[External, ...]) -> Storage:
 def checks(settings: Settings, *, prove: bool = False) -> list[tuple[str, Check]]:
     """Return what `doctor` looks at, in order; nothing is touched before a check is awaited."""
     needed = ("ffmpeg", "ffprobe", *(("gource",) if "visualize" in settings.lanes else ()))
+    folders = [place for place in _roots(settings) if place.scheme == "file"]
     return [
-        ("database", lambda: look.database(repository(settings))),
+        ("database", lambda: _look_at_database(settings)),
+        ("clock", lambda: look.clock(repository(settings))),
         ("broker", lambda: look.broker(publisher(settings), topology(settings.retry_delays).queues)),
+        ("broker time-out", lambda: look.patience(publisher(settings), settings.job_seconds)),
+        *((f"root {place.path}", partial(look.folder, Path(place.path))) for place in folders),
         ("storage", lambda: look.storage(storages(settings), settings.storage_url)),
         ("scratch", lambda: look.scratch(settings.scratch, settings.scratch_free_bytes)),
         *((name, partial(_look_at_tool, settings, name, required=name in needed)) for name in TOOLS),
         ("capabilities", lambda: look.capabilities(capabilities(settings, again=prove), settings.lanes)),
         ("lanes", lambda: look.lanes(repository(settings), settings.offline_seconds)),
     ]
+
+
+async def _look_at_database(settings: Settings) -> Finding:
+    refuse_shared_sqlite(settings)
+    return await look.database(repository(settings))
 
 
 async def _look_at_tool(settings: Settings, name: str, *, required: bool) -> Finding:

@@ -226,3 +226,13 @@ async def test_the_workers_that_cannot_do_a_job_are_gathered_until_one_can(bench
     await bench.repository.complete(attempt, Result())
     assert (await bench.repository.decline(*asked, "w3")).workers == {"w3"}
     assert (await bench.repository.job("j1")).state == "completed"
+
+
+# ------------------------------------------------------------------ the database itself
+
+
+async def test_the_database_tells_what_it_is_and_its_clock(repository, url):
+    facts = await repository.facts()
+    assert facts.product == url.partition(":")[0]
+    assert facts.version >= (3,)
+    assert abs(facts.ahead_seconds) < 1

@@ -400,7 +400,9 @@ def test_the_doctor_finds_what_is_well_and_what_is_not(office, broker_url, monke
     document = json.loads(office.type("doctor", "--json").out)
     found = {check["name"]: check for check in document["checks"]}
     assert {"settings", "database", "broker", "storage", "scratch", "ffmpeg", "ffprobe", "gource"} <= set(found)
-    assert {found[name]["status"] for name in ("settings", "database", "broker", "scratch")} == {"ok"}
+    assert {found[name]["status"] for name in ("settings", "database", "clock", "broker", "scratch")} == {"ok"}
+    assert "sqlite 3." in found["database"]["fact"]
+    assert "RabbitMQ 3." in found["broker time-out"]["fact"]
     assert found["ffmpeg"]["fact"].startswith(shutil.which("ffmpeg") + ": ffmpeg version ")
     monkeypatch.setenv("WORKER_RETRY_DELAYS", "7,8")
     monkeypatch.setenv("WORKER_FFMPEG", str(office.folder / "none"))

@@ -160,6 +160,15 @@ class Publisher:
         with self._errors():
             return int(self._open.queue_declare(queue, passive=True).method.message_count)
 
+    @property
+    def version(self) -> tuple[int, ...]:
+        """Return the broker's version as it told when we connected, empty where it told none."""
+        assert self._connection is not None  # noqa: S101 - only asked once connected
+        # pika shows what the broker said of itself nowhere else.
+        told = self._connection._impl.server_properties or {}  # noqa: SLF001
+        numbers = str(told.get("version", "")).split(".")[:3]
+        return tuple(int(number) for number in numbers) if all(number.isdigit() for number in numbers) else ()
+
     def differences(self, queues: tuple[Queue, ...]) -> tuple[str, ...]:
         """Return one line for each of `queues` that is missing or has other arguments than these.
 

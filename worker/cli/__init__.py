@@ -10,6 +10,7 @@ import typer
 from typer.exceptions import TyperException
 
 from worker import __version__
+from worker import logs as logs_of_program
 from worker.cli import dead, doctor, jobs, logs, options, run, schema, submit, workers
 from worker.cli.render import say, warn
 from worker.core.errors import InvalidJob, LeveretError
@@ -42,6 +43,7 @@ def main() -> None:
 
 def call(arguments: list[str]) -> int:
     """Return the exit code of the command: 0, 1 for an error, 2 for wrong usage, 130 for Ctrl-C, or its own."""
+    logs_of_program.for_commands()
     try:
         result = command_line()(args=arguments, prog_name=PROGRAM, standalone_mode=False)
     except InvalidJob as error:

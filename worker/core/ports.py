@@ -92,6 +92,15 @@ class Declined:
 
 
 @dataclass(frozen=True, slots=True)
+class DatabaseFacts:
+    """Which database it is, its version, and how many seconds its clock is ahead of ours."""
+
+    product: str
+    version: tuple[int, ...]
+    ahead_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Kept:
     """Files that a worker kept in `folder` after a failed upload; `artifacts` are the JSON that it stored."""
 
@@ -272,6 +281,10 @@ class Repository(Protocol):
 
     async def steer(self, worker_id: str | None, wanted: Wanted) -> list[str]:
         """Ask one worker, or all, to run, pause or drain; return the ids asked."""
+        ...
+
+    async def facts(self) -> DatabaseFacts:
+        """Return what is known of the database itself."""
         ...
 
     async def check(self) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from worker.core.attempt import Attempt, Failure, Progress, Result
     from worker.core.job import Job
     from worker.core.policy import Policy
-    from worker.core.ports import Claim, ClaimRequest, Declined, Kept, Renewal
+    from worker.core.ports import Claim, ClaimRequest, DatabaseFacts, Declined, Kept, Renewal
     from worker.core.record import JobRecord, LogRecord, OptionSet, RefusalRecord, Wanted, WorkerRecord
 
 __all__ = ["SqlRepository"]
@@ -190,6 +190,10 @@ class SqlRepository:
     async def steer(self, worker_id: str | None, wanted: Wanted) -> list[str]:
         """Ask one worker, or all, to run, pause or drain; return the ids asked."""
         return await self._database.write(fleet.steer, worker_id, wanted)
+
+    async def facts(self) -> DatabaseFacts:
+        """Return what is known of the database itself."""
+        return await self._database.read(hands.facts)
 
     async def check(self) -> None:
         """Return if the schema is the newest; Misconfigured names the command otherwise."""

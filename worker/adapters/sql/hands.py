@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, select, update
@@ -16,10 +17,12 @@ from worker.adapters.sql.schema import (
     artifacts,
     attempts,
     jobs,
+    moment,
     option_sets,
     refusals,
 )
 from worker.core.errors import InvalidJob, Misconfigured, Problem
+from worker.core.ports import DatabaseFacts
 from worker.core.record import JobRecord, OptionSet, RefusalRecord
 
 if TYPE_CHECKING:
@@ -142,3 +145,14 @@ def check(connection: Connection) -> None:
             f"the database is at revision {found}, newer than this worker's {REVISION}: install the newer Leveret"
         )
     raise Misconfigured(f"the database is at revision {found or 'none'}, this worker needs {REVISION}: {PROVISION}")
+
+
+def facts(connection: Connection) -> DatabaseFacts:
+    """Return the product, its version, and how far its clock is ahead of ours, half of the question's way given off."""
+    before = datetime.now(UTC)
+    clock: datetime = connection.execute(select(moment())).scalar_one()
+    after = datetime.now(UTC)
+    ahead = (clock - (before + (after - before) / 2)).total_seconds()
+    return DatabaseFacts(
+        connection.dialect.name, tuple(int(part) for part in connection.dialect.server_version_info or ()), ahead
+    )
