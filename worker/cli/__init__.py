@@ -10,7 +10,7 @@ import typer
 from typer.exceptions import TyperException
 
 from worker import __version__
-from worker.cli import dead, doctor, jobs, options, run, schema, submit, workers
+from worker.cli import dead, doctor, jobs, options, reconcile, run, schema, submit, workers
 from worker.cli.render import say, warn
 from worker.core.errors import InvalidJob, LeveretError
 from worker.core.redaction import redact
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "leveret"
 INTERRUPTED = 130
-GROUPS = (run, submit, jobs, dead, workers, options, schema, doctor)
+GROUPS = (run, submit, jobs, dead, workers, options, schema, doctor, reconcile)
 
 EPILOG = """\b
 Examples:
