@@ -37,6 +37,7 @@ from worker.engine.context import ToolLookup
 from worker.engine.executor import Executor
 from worker.engine.front import Front
 from worker.engine.heartbeat import Heartbeat
+from worker.engine.reconcile import Reconciler
 from worker.engine.scratch import Scratch
 from worker.engine.storages import Storages
 from worker.engine.worker import Worker
@@ -199,6 +200,18 @@ def preflight(places: Storages, scratch: Scratch) -> Callable[[], Awaitable[None
         await places.check()
 
     return check
+
+
+def reconciler(settings: Settings, rows: Repository, *, seconds: float, mend: bool) -> Reconciler:
+    """Return what compares database, broker and storage; `seconds` are how long a job may be overdue."""
+    return Reconciler(
+        rows,
+        storages(settings),
+        Scratch(settings.scratch),
+        topology(settings.retry_delays),
+        seconds=seconds,
+        mend=mend,
+    )
 
 
 @asynccontextmanager

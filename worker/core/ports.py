@@ -111,6 +111,26 @@ class Kept:
     artifacts: tuple[dict[str, Any], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """A job that should have gone on `seconds` ago: it waits, or its worker's lease ran out."""
+
+    job_id: str
+    state: str
+    lane: str
+    priority: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """What attempts of an ended job were about to publish; `result` is what its record names, None without one."""
+
+    job_id: str
+    uris: frozenset[str]
+    result: frozenset[str] | None
+
+
 class Repository(Protocol):
     """Jobs, attempts, artifacts, workers, option sets and refusals.
 
@@ -268,6 +288,23 @@ class Repository(Protocol):
 
     async def delete_option_set(self, module: str, name: str) -> bool:
         """Return whether there was one."""
+        ...
+
+    # after a disaster
+    async def overdue(self, seconds: float) -> list[Overdue]:
+        """Return the jobs that should have gone on at least so long ago, the longest overdue first."""
+        ...
+
+    async def requeue(self, job_id: str, digest: str) -> bool:
+        """Queue a job that is still overdue again, its message's body now `digest`; return whether it was."""
+        ...
+
+    async def pending_deletions(self) -> dict[str, tuple[str, ...]]:
+        """Return by completed job the external files that it still has to delete."""
+        ...
+
+    async def announced(self) -> list[Announced]:
+        """Return the ended jobs whose attempts announced more than their record names."""
         ...
 
     # the fleet
