@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from yarl import URL
 from worker import __version__, logs
 from worker.adapters import checks as look
 from worker.adapters import host
+from worker.adapters.git import GitRepositories
 from worker.adapters.nas import NasStorage
 from worker.adapters.publisher import Publisher
 from worker.adapters.rabbitmq import Link, RabbitConsumer, RabbitEvents
@@ -28,12 +30,14 @@ from worker.core.policy import Policy
 from worker.core.ports import Unobserved
 from worker.core.routing import DEFER_SECONDS, queues_of, topology
 from worker.engine.announcer import Announcer
-from worker.engine.attempt import Bench
+from worker.engine.attempt import Bench, OnStep, no_step
 from worker.engine.callbacks import Callbacks
 from worker.engine.capabilities import Prover
+from worker.engine.context import ToolLookup
 from worker.engine.executor import Executor
 from worker.engine.front import Front
 from worker.engine.heartbeat import Heartbeat
+from worker.engine.reconcile import Reconciler
 from worker.engine.scratch import Scratch
 from worker.engine.storages import Storages
 from worker.engine.worker import Worker
@@ -41,6 +45,7 @@ from worker.media.capabilities import lanes_of
 from worker.process.runner import ProcessRunner
 from worker.registry import Registry
 from worker.settings import Settings, environment
+from worker.tasks.visualizer import VisualizerTask, visualizer_tasks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -49,13 +54,13 @@ if TYPE_CHECKING:
     from worker.core.attempt import Attempt, Progress
     from worker.core.command import Exit
     from worker.core.finding import Check, Finding
-    from worker.core.ports import Observer, Repository, Storage
+    from worker.core.ports import Observer, Repositories, Repository, Storage
     from worker.core.record import WorkerRecord
     from worker.media.capabilities import Capabilities
 
 log = structlog.get_logger(__name__)
 
-TOOLS = ("ffmpeg", "ffprobe", "packager", "mkvmerge", "mkvextract", "handbrake", "gource")
+TOOLS = ("ffmpeg", "ffprobe", "packager", "mkvmerge", "mkvextract", "handbrake", "gource", "git")
 LOOPBACK = ("127.", "localhost", "[::1]", "::1")
 
 
@@ -69,9 +74,24 @@ def publisher(settings: Settings) -> Publisher:
     return Publisher(settings.broker_url.get_secret_value())
 
 
-def registry() -> Registry:
-    """Return the installed modules."""
-    return Registry.load()
+def registry(repositories: Repositories | None = None) -> Registry:
+    """Return the installed modules: tasks, and a task for each visualizer.
+
+    Without `repositories` they are good for judging jobs, which clones nothing.
+    """
+    return Registry.load(more=visualizer_tasks(repositories or GitRepositories(ProcessRunner({}))))
+
+
+def _repositories(settings: Settings) -> Repositories:
+    roots = [Path(place.path) for place in _roots(settings) if place.scheme == "file"]
+    return GitRepositories(
+        _runner(settings),
+        git=tools(settings).get("git", "git"),
+        file_roots=roots if settings.allow_file_repos else (),
+        allow_private=settings.allow_private_addresses,
+        clone_bytes=settings.clone_bytes,
+        clone_seconds=settings.clone_seconds,
+    )
 
 
 def tools(settings: Settings) -> dict[str, str]:
@@ -182,9 +202,26 @@ def preflight(places: Storages, scratch: Scratch) -> Callable[[], Awaitable[None
     return check
 
 
+def reconciler(settings: Settings, rows: Repository, *, seconds: float, mend: bool) -> Reconciler:
+    """Return what compares database, broker and storage; `seconds` are how long a job may be overdue."""
+    return Reconciler(
+        rows,
+        storages(settings),
+        Scratch(settings.scratch),
+        topology(settings.retry_delays),
+        seconds=seconds,
+        mend=mend,
+    )
+
+
 @asynccontextmanager
-async def assembled(settings: Settings, *, drain: bool, only: tuple[str, ...] | None) -> AsyncIterator[Worker]:
-    """Yield a worker that is proved, connected, checked and beating; all of it is closed afterwards."""
+async def assembled(
+    settings: Settings, *, drain: bool, only: tuple[str, ...] | None, on_step: OnStep = no_step
+) -> AsyncIterator[Worker]:
+    """Yield a worker that is proved, connected, checked and beating; all of it is closed afterwards.
+
+    `on_step` is awaited at each step of a job: what fault tests hang a crash on.
+    """
     async with AsyncExitStack() as stack:
         slot = host.WorkerSlot(settings.scratch / "workers", settings.hostname, settings.id)
         stack.callback(slot.release)
@@ -209,10 +246,11 @@ async def assembled(settings: Settings, *, drain: bool, only: tuple[str, ...] | 
         stack.push_async_callback(heartbeat.stop)
         await heartbeat.start()
         front.capabilities = await capabilities(settings, again=settings.prove)
+        log.info("host_proved", formats=front.capabilities.formats, hardware=list(front.capabilities.hardware))
         front.lanes = served_lanes(settings, front.capabilities, only)
         policy = Policy(settings.retry_delays)
         consumer = await _consumer(settings, stack, slot.worker_id, front.lanes, policy)
-        bench = _bench(settings, rows, Announcer(events), front.capabilities, metrics)
+        bench = replace(_bench(settings, rows, Announcer(events), front.capabilities, metrics), on_step=on_step)
         executor = Executor(
             bench,
             policy,
@@ -228,7 +266,27 @@ async def assembled(settings: Settings, *, drain: bool, only: tuple[str, ...] | 
         await chores()
         front.open(worker, executor)
         await heartbeat.beat()
+        if "visualize" in front.lanes:
+            stack.push_async_callback(_rehearsed(bench))
         yield worker
+
+
+def _rehearsed(bench: Bench) -> Callable[[], Awaitable[None]]:
+    """Let the visualizers try this host while the worker begins; return what ends that."""
+
+    async def rehearse() -> None:
+        lookup = ToolLookup(bench.repository, bench.runner, bench.tools)
+        for task in bench.registry.tasks.values():
+            if isinstance(task, VisualizerTask):
+                log.info("visualizer_rehearsed", module=task.module, found=await task.rehearse(lookup))
+
+    rehearsal = asyncio.create_task(rehearse(), name="rehearsal")
+
+    async def end() -> None:
+        rehearsal.cancel()
+        await asyncio.gather(rehearsal, return_exceptions=True)
+
+    return end
 
 
 def _metrics(settings: Settings, stack: AsyncExitStack) -> Metrics | None:
@@ -255,7 +313,7 @@ def _bench(
     return Bench(
         repository=rows,
         storages=storages(settings, observer),
-        registry=registry(),
+        registry=registry(_repositories(settings)),
         runner=_runner(settings, metrics.tool_ended if metrics else None),
         scratch=Scratch(settings.scratch, settings.scratch_free_bytes),
         tools=tools(settings),
@@ -339,7 +397,9 @@ def _chores(bench: Bench, worker_id: str, log_seconds: float) -> Callable[[], Aw
     return sweep
 
 
-async def run_worker(settings: Settings, *, drain: bool = False, only: tuple[str, ...] | None = None) -> None:
+async def run_worker(
+    settings: Settings, *, drain: bool = False, only: tuple[str, ...] | None = None, on_step: OnStep = no_step
+) -> None:
     """Consume until SIGTERM, or with `drain` until the queues are empty."""
     logs.configure(settings.log_level, settings.log_format)
     refuse_shared_sqlite(settings)
@@ -347,7 +407,7 @@ async def run_worker(settings: Settings, *, drain: bool = False, only: tuple[str
         # Only our own default is made: a stated folder that is missing may be a mount that is away.
         default = Path(settings.storage_url.removeprefix("file://"))
         await asyncio.to_thread(default.mkdir, parents=True, exist_ok=True)
-    async with assembled(settings, drain=drain, only=only) as worker:
+    async with assembled(settings, drain=drain, only=only, on_step=on_step) as worker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, worker.stop)

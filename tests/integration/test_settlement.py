@@ -251,6 +251,27 @@ async def die_after_the_claim(rig: Rig, delivery) -> None:
     await rig.link.reset()
 
 
+async def test_every_change_of_state_is_told_with_who_brought_it_about(rig, broker):
+    await fail_with(rig, BadInput("no media"))
+    job = document(job_title="A film")
+    await broker.publish(job)
+    await rig.one()
+    assert [change.state for change in rig.changes] == ["running", "dead"]
+    dead = rig.changes[-1]
+    assert (dead.title, dead.worker, dead.attempt, dead.error) == ("A film", "tester-1", 1, "no media")
+
+
+async def test_a_job_that_its_crashes_ended_is_told_of_too(rig, broker):
+    job = document()
+    await broker.publish(job)
+    for _ in range(3):
+        await die_after_the_claim(rig, await rig.consumer.next())
+    await rig.one()
+    assert [(change.state, change.error_type, change.attempt) for change in rig.changes] == [
+        ("dead", "CrashLoop", None)
+    ]
+
+
 async def test_a_message_without_an_id_is_adopted_and_its_twin_gets_another_id(rig, broker):
     body = document()
     del body["job_id"]

@@ -190,8 +190,9 @@ async def test_a_worker_told_to_drain_ends_by_itself(rig, broker):
             await task
 
 
-async def test_a_sick_host_takes_nothing_and_says_why_until_it_is_well(rig, broker):
-    preflight = Preflight(*[DiskFull("scratch is full")] * 2)
+@pytest.mark.parametrize("kind", [DiskFull, StorageUnavailable])
+async def test_a_sick_host_takes_nothing_and_says_why_until_it_is_well(rig, broker, kind):
+    preflight = Preflight(*[kind("scratch is full")] * 2)
     worker = worker_of(rig, preflight=preflight)
     job = document()
     await broker.publish(job)

@@ -6,9 +6,11 @@ Hence the short limits: a broker that is frozen, blocked by an alarm or gone mus
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import platform
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -31,6 +33,7 @@ from worker.core.routing import (
     COUNT_HEADERS,
     DEAD_QUEUE,
     DEATH_HEADERS,
+    EVENTS,
     HEADER_FIRST_QUEUED_AT,
     HEADER_LANE,
     JOBS,
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
 
     from pika.adapters.blocking_connection import BlockingChannel
 
+    from worker.core.attempt import StateChange
     from worker.core.routing import Queue
 
 SOCKET_SECONDS: Final = 5.0
@@ -111,6 +115,13 @@ class Publisher:
         )
         with self._errors():
             self._open.basic_publish(JOBS, routing_key(lane, priority), body, properties, mandatory=True)
+
+    def tell(self, change: StateChange) -> None:
+        """Publish `job.<state>` on `media.events`, for whoever listens: what a person's command brought about."""
+        event = {"at": datetime.now(UTC).isoformat(timespec="milliseconds")} | asdict(change)
+        properties = pika.BasicProperties(content_type="application/json")  # type: ignore[no-untyped-call]  # as above
+        with self._errors():
+            self._open.basic_publish(EVENTS, f"job.{change.state}", json.dumps(event).encode(), properties)
 
     def dead_letters(self) -> Iterator[DeadLetter]:
         """Yield the messages of `media.dlq`, oldest first, each held until it is replayed, discarded or given back.

@@ -11,7 +11,7 @@ from typer.exceptions import TyperException
 
 from worker import __version__
 from worker import logs as logs_of_program
-from worker.cli import dead, doctor, jobs, logs, options, run, schema, submit, workers
+from worker.cli import dead, doctor, jobs, logs, options, reconcile, run, schema, submit, workers
 from worker.cli.render import say, warn
 from worker.core.errors import InvalidJob, LeveretError
 from worker.core.redaction import redact
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "leveret"
 INTERRUPTED = 130
-GROUPS = (run, submit, jobs, logs, dead, workers, options, schema, doctor)
+GROUPS = (run, submit, jobs, logs, dead, workers, options, schema, doctor, reconcile)
 
 EPILOG = """\b
 Examples:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -14,9 +15,11 @@ from worker.cli.follow import follow, follow_all
 from worker.cli.letters import retry as retry_job
 from worker.cli.render import JOB_COLUMNS, job_document, job_row, on_terminal, say, say_job, say_json, say_table
 from worker.cli.session import EXIT_CODES, CommandRefused, database, known_job
+from worker.core.attempt import StateChange
+from worker.core.errors import BrokerUnavailable, Misconfigured
 from worker.core.job import Lane  # noqa: TC001 - as below
 from worker.core.record import State  # noqa: TC001 - Typer reads it at run time
-from worker.settings import load
+from worker.settings import Settings, load
 
 JobId = Annotated[str, typer.Argument(metavar="ID", help="The job's id.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
@@ -119,11 +122,15 @@ def cancel(job_id: JobId, as_json: Json = False) -> None:
     """Ask for the cancellation of a job."""
 
     async def command() -> str:
-        async with database(load()) as repository:
+        settings = load()
+        async with database(settings) as repository:
             known = await repository.job(job_id)
             if known is not None and known.state in {"completed", "dead"}:
                 raise CommandRefused(f"the job {job_id} is {known.state} already")
-            return await repository.request_cancel(job_id)
+            state = await repository.request_cancel(job_id)
+        if state == "cancelled" and (known is None or known.state != state):
+            _tell_cancelled(settings, job_id, known.title if known else "")
+        return state
 
     state = asyncio.run(command())
     if state in {"completed", "dead"}:
@@ -136,6 +143,12 @@ def cancel(job_id: JobId, as_json: Json = False) -> None:
         say(f"{job_id} is cancelled")
     else:
         say(f"{job_id} is {state}; its worker stops it within seconds: `leveret watch {job_id}`")
+
+
+def _tell_cancelled(settings: Settings, job_id: str, title: str) -> None:
+    """Publish the event that no worker will: the job ended while it waited. Without a broker nobody listens."""
+    with suppress(BrokerUnavailable, Misconfigured), app.publisher(settings) as publisher:
+        publisher.tell(StateChange(job_id, title, "cancelled"))
 
 
 def retry(job_id: JobId, as_json: Json = False) -> None:

@@ -8,11 +8,11 @@ import json
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import structlog
 
-from worker.core.attempt import Artifact, Result
+from worker.core.attempt import Artifact, Result, StateChange
 from worker.core.errors import (
     BadInput,
     CannotServe,
@@ -29,12 +29,13 @@ from worker.core.redaction import redact
 from worker.engine.context import EngineContext, ToolLookup, seconds_since
 from worker.engine.plan import Resolver, Step, requirements
 from worker.engine.progress import ProgressMeter
+from worker.engine.remains import clear, tidy
 from worker.engine.toollog import ToolLog
 from worker.engine.workspace import Workspace
 from worker.media.capabilities import Capabilities
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from worker.core.attempt import Attempt, Progress
     from worker.core.ports import Kept, Observer, Repository, Runner
@@ -52,8 +53,12 @@ LOG_NAME: Final = "leveret.log"
 log = structlog.get_logger(__name__)
 
 
-async def _nothing(step: str) -> None:
-    """Do nothing: the hook that fault tests set."""
+OnStep: TypeAlias = "Callable[[str], Awaitable[None]]"
+"""Awaited at each step of a job's life."""
+
+
+async def no_step(step: str) -> None:
+    """Do nothing: only fault tests have something to do at a step."""
     del step
 
 
@@ -72,8 +77,8 @@ class Bench:
     stall_seconds: float
     job_seconds: float
     on_progress: Callable[[Attempt, Progress], Awaitable[None]]
-    on_state: Callable[[Attempt, str], Awaitable[None]]
-    on_step: Callable[[str], Awaitable[None]] = _nothing
+    on_state: Callable[[StateChange], Awaitable[None]]
+    on_step: OnStep = no_step
     observer: Observer = field(default_factory=Unobserved)
 
 
@@ -226,7 +231,7 @@ class AttemptRun:
         bench, attempt = self._bench, self._attempt
         if result.artifacts:
             await bench.repository.announce(attempt, [artifact.uri for artifact in result.artifacts])
-            await bench.on_state(attempt, "publishing")
+            await bench.on_state(StateChange.by(attempt, "publishing"))
             await bench.on_step("announced")
             try:
                 await bench.storages.publish(result.artifacts, self._confirm)
@@ -236,8 +241,12 @@ class AttemptRun:
             await bench.on_step("published")
         orphans = await self._record(result)
         await bench.on_step("recorded")
-        await bench.on_state(attempt, "completed")
-        await self._tidy(result.deletions, orphans)
+        await bench.on_state(StateChange.by(attempt, "completed"))
+        job_id = attempt.job.job_id
+        await tidy(bench.repository, bench.storages, job_id, result.deletions)
+        if attempt.epoch > 1:
+            ours = {artifact.uri for artifact in result.artifacts}
+            await clear(bench.storages, job_id, [*orphans, *ours], ours)
 
     async def _confirm(self) -> None:
         await self._lease.confirm()
@@ -248,7 +257,9 @@ class AttemptRun:
         """Record the result, trying again while the database is away and the lease may still be ours."""
         while True:
             try:
-                return await asyncio.shield(self._bench.repository.complete(self._attempt, result))
+                return await self._lease.last(
+                    lambda: asyncio.shield(self._bench.repository.complete(self._attempt, result))
+                )
             except DatabaseUnavailable as error:
                 if self._lease.ended is not None:
                     raise self._lease.ended from error
@@ -265,11 +276,6 @@ class AttemptRun:
         staged = [artifact for artifact in result.artifacts if not (stays and artifact.immutable)]
         with contextlib.suppress(LeveretError):
             await asyncio.shield(self._bench.storages.discard(staged))
-
-    async def _tidy(self, deletions: tuple[str, ...], orphans: tuple[str, ...]) -> None:
-        """Delete what the job asked to delete, and the immutable files of earlier attempts."""
-        await tidy(self._bench, self._attempt.job.job_id, deletions)
-        await remove_orphans(self._bench, orphans)
 
     # ------------------------------------------------------------------ files kept for an upload retry
 
@@ -300,34 +306,6 @@ class AttemptRun:
                 return None
         log.info("kept_files_used", job_id=self._attempt.job.job_id, folder=str(folder))
         return result
-
-
-async def tidy(bench: Bench, job_id: str, deletions: tuple[str, ...]) -> None:
-    """Delete the external files that a completed job asked to delete, and note that it is done.
-
-    What fails stays noted in the database: a redelivery, or `reconcile`, tries again.
-    """
-    if not deletions:
-        return
-    try:
-        for uri in deletions:
-            await bench.storages.delete(uri)
-        await bench.repository.deleted(job_id)
-    except LeveretError as error:
-        log.warning("deletions_pending", job_id=job_id, error=str(error))
-
-
-async def remove_orphans(bench: Bench, uris: Iterable[str]) -> None:
-    """Delete those of `uris` that lie in some attempt's own folder: nothing points at them any more."""
-    for uri in uris:
-        if _is_of_an_attempt(uri):
-            with contextlib.suppress(LeveretError):
-                await bench.storages.delete(uri)
-
-
-def _is_of_an_attempt(uri: str) -> bool:
-    """Return whether a URI lies in some attempt's own folder (`…/e7/…`): only those are ours to remove."""
-    return any(part[:1] == "e" and part[1:].isdigit() for part in uri.split("/")[:-1])
 
 
 def _result_of(document: dict[str, Any]) -> Result:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar, assert_never
 
 import structlog
 
-from worker.core.attempt import Cancelled, Completed, Dead, Defer, Forward, Requeue, Retry
+from worker.core.attempt import Cancelled, Completed, Dead, Defer, Forward, Requeue, Retry, StateChange
 from worker.core.dialects import decode
 from worker.core.errors import (
     BrokerUnavailable,
@@ -38,9 +38,10 @@ from worker.core.routing import (
     lane_of,
     route_of,
 )
-from worker.engine.attempt import AttemptRun, remove_orphans, tidy
+from worker.engine.attempt import AttemptRun
 from worker.engine.lease import Lease
 from worker.engine.plan import parse, requirements
+from worker.engine.remains import clear, tidy
 from worker.engine.unserved import Unservable
 
 if TYPE_CHECKING:
@@ -186,13 +187,16 @@ class Executor:
                 waited = _waited(delivery.headers, attempt)
                 return await self._attempt(attempt, replace(base, waited=waited), digest)
             case Finished(state, deletions):
-                await tidy(self._bench, job.job_id, deletions)
+                await tidy(self._bench.repository, self._bench.storages, job.job_id, deletions)
+                await self._clear(job.job_id)
                 return replace(base, outcome=Completed() if state == "completed" else Cancelled())
             case Waiting(reason):
                 return replace(base, outcome=Defer(reason))
             case Buried(failure, fresh):
                 if fresh:
                     log.error("job_dead", job_id=job.job_id, error=failure.message, error_type=failure.error_type)
+                    await self._bench.on_state(StateChange.death(job, failure))
+                await self._clear(job.job_id)
                 return replace(base, outcome=Dead(failure), ended=fresh)
             case _:
                 assert_never(claim)
@@ -200,6 +204,8 @@ class Executor:
     async def _declined(self, base: Settlement, job: Job, digest: str, lacking: str) -> Settlement:
         """Pass on a job of our own lane that we cannot do."""
         outcome = await self._persist(lambda: self._unservable.decline(job, digest, base.lane, base.priority, lacking))
+        if isinstance(outcome, Dead):
+            await self._bench.on_state(StateChange.death(job, outcome.failure))
         return replace(base, outcome=outcome, ended=isinstance(outcome, Dead))
 
     def _route(self, delivery: Delivery, job: Job) -> tuple[str, str, frozenset[str]]:
@@ -253,7 +259,7 @@ class Executor:
         structlog.contextvars.bind_contextvars(job_id=job.job_id, attempt=attempt.number, lane=base.lane)
         self.job = job
         log.info("job_started", title=job.title, round=attempt.round, epoch=attempt.epoch)
-        await self._bench.on_state(attempt, "running")
+        await self._bench.on_state(StateChange.by(attempt, "running"))
         try:
             error = await self._run(attempt)
             if error is None:
@@ -299,25 +305,25 @@ class Executor:
                 case Retry(delay, failure):
                     await self._persist(lambda: repository.retry_later(attempt, failure, delay))
                     log.warning("job_retrying", error=failure.message, delay=delay)
-                    await self._bench.on_state(attempt, "retrying")
+                    await self._bench.on_state(StateChange.by(attempt, "retrying", failure))
                 case Dead(failure):
                     await self._persist(lambda: repository.bury(attempt, failure))
                     log.error("job_dead", error=failure.message, error_type=failure.error_type)
-                    await self._bench.on_state(attempt, "dead")
+                    await self._bench.on_state(StateChange.by(attempt, "dead", failure))
                 case Cancelled():
                     await self._persist(lambda: repository.confirm_cancel(attempt))
                     log.info("job_cancelled")
-                    await self._bench.on_state(attempt, "cancelled")
+                    await self._bench.on_state(StateChange.by(attempt, "cancelled"))
                 case Defer(reason) if not isinstance(error, LeaseLost):
                     await self._persist(lambda: repository.release(attempt, "deferred", reason))
                     log.warning("job_deferred", reason=reason)
-                    await self._bench.on_state(attempt, "queued")
+                    await self._bench.on_state(StateChange.by(attempt, "queued"))
                 case Defer():
                     log.warning("lease_lost", error=str(error))
                 case Requeue():
                     await self._persist(lambda: repository.release(attempt, "interrupted", str(error)))
                     log.warning("job_interrupted", reason=str(error))
-                    await self._bench.on_state(attempt, "queued")
+                    await self._bench.on_state(StateChange.by(attempt, "queued"))
                 case _:
                     assert_never(verdict)
         except LeaseLost as lost:
@@ -326,8 +332,19 @@ class Executor:
             return replace(base, outcome=Defer(str(lost)), error=lost)
         ended = isinstance(verdict, Dead | Cancelled)
         if ended:
-            await remove_orphans(self._bench, await self._persist(lambda: repository.planned(job.job_id)))
+            await self._clear(job.job_id)
         return replace(base, outcome=verdict, error=error, ended=ended)
+
+    async def _clear(self, job_id: str) -> None:
+        """Remove what attempts of an ended job left; a crash before this leaves it to the redelivery."""
+        repository = self._bench.repository
+        announced = await self._persist(lambda: repository.planned(job_id))
+        if not announced:
+            return
+        record = await self._persist(lambda: repository.job(job_id))
+        completed = record is not None and record.state == "completed"
+        result = {artifact.uri for artifact in record.artifacts} if record and completed else None
+        await clear(self._bench.storages, job_id, sorted(announced), result)
 
     async def _persist(self, statement: Callable[[], Awaitable[T]]) -> T:
         """Return what a statement returns, however long the database is away: the delivery is held meanwhile."""

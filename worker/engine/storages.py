@@ -84,6 +84,11 @@ class Storages:
         place = self.place(uri)
         await self.serving(place).delete(self.admit(place, writing=True))
 
+    async def sweep(self, uri: str, job_id: str) -> None:
+        """Remove what interrupted attempts of a job left hidden beside one of its files."""
+        place = self.place(uri)
+        await self.serving(place).sweep(self.admit(place, writing=True), job_id)
+
     def url(self, uri: str) -> str:
         """Return the address of an artifact that the record shows."""
         place = self.place(uri)

@@ -182,10 +182,12 @@ class Workspace:
 
     async def artifacts(self) -> tuple[Artifact, ...]:
         """Return everything staged, measured and hashed; VerificationFailed for what is missing or empty."""
-        return tuple([await asyncio.to_thread(_measured, staged) for staged in self._staged.values()])
+        # The folder is `Attempt.scratch_name`.
+        job_id = self.folder.name.rpartition(".")[0]
+        return tuple([await asyncio.to_thread(_measured, staged, job_id) for staged in self._staged.values()])
 
 
-def _measured(staged: Staged) -> Artifact:
+def _measured(staged: Staged, job_id: str) -> Artifact:
     digest = hashlib.sha256()
     size = 0
     try:
@@ -206,4 +208,5 @@ def _measured(staged: Staged) -> Artifact:
         sha256=digest.hexdigest(),
         duration=staged.duration,
         immutable=staged.immutable,
+        job_id=job_id,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from worker.adapters.sql import claim, fleet, hands, lifecycle, logs
+from worker.adapters.sql import claim, disaster, fleet, hands, lifecycle, logs
 from worker.adapters.sql.database import PATIENCE, Database
 
 if TYPE_CHECKING:
@@ -14,7 +14,16 @@ if TYPE_CHECKING:
     from worker.core.attempt import Attempt, Failure, Progress, Result
     from worker.core.job import Job
     from worker.core.policy import Policy
-    from worker.core.ports import Claim, ClaimRequest, DatabaseFacts, Declined, Kept, Renewal
+    from worker.core.ports import (
+        Announced,
+        Claim,
+        ClaimRequest,
+        DatabaseFacts,
+        Declined,
+        Kept,
+        Overdue,
+        Renewal,
+    )
     from worker.core.record import JobRecord, LogRecord, OptionSet, RefusalRecord, Wanted, WorkerRecord
 
 __all__ = ["SqlRepository"]
@@ -189,6 +198,22 @@ class SqlRepository:
     async def delete_option_set(self, module: str, name: str) -> bool:
         """Return whether there was one."""
         return await self._database.write(hands.delete_option_set, module, name)
+
+    async def overdue(self, seconds: float) -> list[Overdue]:
+        """Return the jobs that should have gone on at least so long ago, the longest overdue first."""
+        return await self._database.read(disaster.overdue, seconds)
+
+    async def requeue(self, job_id: str, digest: str) -> bool:
+        """Queue a job that is still overdue again, its message's body now `digest`; return whether it was."""
+        return await self._database.write(disaster.requeue, job_id, digest)
+
+    async def pending_deletions(self) -> dict[str, tuple[str, ...]]:
+        """Return by completed job the external files that it still has to delete."""
+        return await self._database.read(disaster.pending_deletions)
+
+    async def announced(self) -> list[Announced]:
+        """Return the ended jobs whose attempts announced more than their record names."""
+        return await self._database.read(disaster.announced)
 
     async def beat(self, worker: WorkerRecord) -> Wanted:
         """Store a heartbeat; return what people want of the worker."""
