@@ -440,3 +440,13 @@ def test_who_follows_a_log_sees_all_of_it_and_ends_with_the_job(desk):
     assert answer.code == 0
     assert answer.out.splitlines()[0].startswith("--- attempt 1 on a-worker")
     assert answer.out.endswith("one\ntwo\n")
+
+
+def test_jobs_are_filtered(desk):
+    desk.claimed("j1", desk.insert("j1"))
+    desk.insert("j2")
+    assert [job["job_id"] for job in json.loads(desk.type("jobs", "--worker", "a-worker", "--json").out)] == ["j1"]
+    assert len(json.loads(desk.type("jobs", "--lane", "cpu", "--since", "5m", "--json").out)) == 2
+    assert json.loads(desk.type("jobs", "--lane", "qsv", "--json").out) == []
+    assert "is no age" in one_line(desk.type("jobs", "--since", "yesterday"), 2)
+    assert desk.type("jobs", "--lane", "bogus").code == 2

@@ -148,9 +148,20 @@ class SqlRepository:
         """Return a job's record."""
         return await self._database.read(hands.job, job_id)
 
-    async def jobs(self, state: str | None = None, limit: int = 100) -> list[JobRecord]:
-        """Return the newest jobs first, without their attempts' and artifacts' details."""
-        return await self._database.read(hands.list_jobs, state, limit)
+    async def jobs(
+        self,
+        state: str | None = None,
+        limit: int = 100,
+        *,
+        lane: str | None = None,
+        worker: str | None = None,
+        since: float | None = None,
+    ) -> list[JobRecord]:
+        """Return the newest jobs first, without their attempts' and artifacts' details.
+
+        `worker` is one that had the job, `since` the age in seconds that it has at most.
+        """
+        return await self._database.read(hands.list_jobs, state, limit, lane, worker, since)
 
     async def counts(self) -> dict[str, int]:
         """Return how many jobs are in each state that has one."""

@@ -39,11 +39,25 @@ def job(connection: Connection, job_id: str) -> JobRecord | None:
     return job_record(row, connection.execute(tried).all(), connection.execute(made).all(), row.document)
 
 
-def list_jobs(connection: Connection, state: str | None, limit: int) -> list[JobRecord]:
+def list_jobs(
+    connection: Connection,
+    state: str | None,
+    limit: int,
+    lane: str | None = None,
+    worker: str | None = None,
+    since: float | None = None,
+) -> list[JobRecord]:
     """Return the newest jobs first, in one statement."""
     newest = select(*LISTED).order_by(jobs.c.created_at.desc(), jobs.c.job_id).limit(limit)
     if state is not None:
         newest = newest.where(jobs.c.state == state)
+    if lane is not None:
+        newest = newest.where(jobs.c.lane == lane)
+    if worker is not None:
+        had = select(attempts.c.job_id).where((attempts.c.job_id == jobs.c.job_id) & (attempts.c.worker == worker))
+        newest = newest.where(had.exists())
+    if since is not None:
+        newest = newest.where(jobs.c.created_at >= moment(-since))
     return [job_record(row) for row in connection.execute(newest)]
 
 

@@ -129,8 +129,19 @@ class Repository(Protocol):
         """Return a job's record."""
         ...
 
-    async def jobs(self, state: str | None = None, limit: int = 100) -> list[JobRecord]:
-        """Return the newest jobs first, without their attempts' and artifacts' details."""
+    async def jobs(
+        self,
+        state: str | None = None,
+        limit: int = 100,
+        *,
+        lane: str | None = None,
+        worker: str | None = None,
+        since: float | None = None,
+    ) -> list[JobRecord]:
+        """Return the newest jobs first, without their attempts' and artifacts' details.
+
+        `worker` is one that had the job, `since` the age in seconds that it has at most.
+        """
         ...
 
     async def log(self, job_id: str, number: int | None = None) -> LogRecord | None:
