@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
     from worker.core.job import Job
+
+_PUBLISH_FOLDER: Final = re.compile(r"e\d+-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +39,17 @@ class Attempt:
 
     @property
     def publish_folder(self) -> str:
-        """Return the folder under a destination that holds this attempt's immutable files."""
-        return f"e{self.epoch}"
+        """Return the folder under a destination that holds this attempt's immutable files.
+
+        The job is in its name: two jobs may share a destination, and neither may touch the other's files; and
+        nobody's own folder, `s01/e07`, is taken for one of ours.
+        """
+        return f"e{self.epoch}-{hashlib.sha256(self.job.job_id.encode()).hexdigest()[:12]}"
+
+
+def is_publish_folder(name: str) -> bool:
+    """Return whether a folder's name is that of some attempt's own."""
+    return _PUBLISH_FOLDER.fullmatch(name) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from worker.core.attempt import Artifact, Result
+from worker.core.attempt import Artifact, Result, is_publish_folder
 from worker.core.errors import (
     BadInput,
     CannotServe,
@@ -315,8 +315,8 @@ async def remove_orphans(bench: Bench, uris: Iterable[str]) -> None:
 
 
 def _is_of_an_attempt(uri: str) -> bool:
-    """Return whether a URI lies in some attempt's own folder (`…/e7/…`): only those are ours to remove."""
-    return any(part[:1] == "e" and part[1:].isdigit() for part in uri.split("/")[:-1])
+    """Return whether a URI lies in some attempt's own folder (`…/e7-<job>/…`): only those are ours to remove."""
+    return any(map(is_publish_folder, uri.split("/")[:-1]))
 
 
 def _result_of(document: dict[str, Any]) -> Result:
