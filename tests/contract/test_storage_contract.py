@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import replace
 
 import pytest
 from storage_support import PART_BYTES, Confirmations, Maker, NasBench, S3Bench, publish, s3_running
@@ -48,6 +49,24 @@ async def test_what_is_staged_is_seen_by_nobody_under_its_fixed_name(bench, make
     await bench.storage.stage([make(bench.place("film/movie.mkv"), b"new" * PART_BYTES)])
     assert visible(bench) == {"film/movie.mkv"}
     assert bench.get("film/movie.mkv") == b"old"
+
+
+async def test_what_a_killed_worker_left_of_one_job_is_swept_and_nothing_of_another(bench, make):
+    place = bench.place("film/movie.mkv")
+    content = b"new" * PART_BYTES
+    left, others = (replace(make(place, content), job_id=job_id) for job_id in ("left", "others"))
+    await bench.storage.stage([left])
+    await bench.storage.stage([others])
+    bench.put("film/old.mkv", b"old")
+    await bench.storage.sweep(place, "left")
+    hidden = bench.names() - {"film/old.mkv"}
+    assert len(hidden) == 1
+    await bench.storage.reveal([others], Confirmations(bench))
+    assert bench.names() == {"film/movie.mkv", "film/old.mkv"}
+
+
+async def test_sweeping_where_nothing_stands_is_no_error(bench):
+    await bench.storage.sweep(bench.place("nowhere/movie.mkv"), "left")
 
 
 async def test_immutable_files_stand_in_the_attempts_own_folder_once_staged(bench, make):

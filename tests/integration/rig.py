@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 import uuid
 from contextlib import asynccontextmanager
@@ -28,10 +29,11 @@ from worker.process.runner import ProcessRunner
 from worker.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from pathlib import Path
 
     from worker.adapters.sql import SqlRepository
+    from worker.core.attempt import StateChange
     from worker.engine.executor import Settlement
 
 DELAYS = (0.2, 0.3, 0.4)
@@ -75,8 +77,11 @@ class Rig:
     lease_seconds: float = 5.0
     task: WriteTask = field(default_factory=WriteTask)
     more_tasks: tuple[Task[Any], ...] = ()
+    tools: Mapping[str, str] = field(default_factory=dict)
+    path_map: Mapping[str, str] = field(default_factory=dict)
     steps: list[str] = field(default_factory=list)
     states: list[str] = field(default_factory=list)
+    changes: list[StateChange] = field(default_factory=list)
     on_step: Callable[[str], Awaitable[None]] | None = None
 
     def __post_init__(self) -> None:
@@ -84,7 +89,7 @@ class Rig:
         self.storage = self.folder / "storage"
         self.storage.mkdir(parents=True, exist_ok=True)
         self.scratch = Scratch(self.folder / "scratch" / self.worker_id)
-        self.nas = NasStorage(None, (self.storage,))
+        self.nas = NasStorage(self.storage, (self.storage,))
         self.link = Link(self.url, self.worker_id, confirms=False, patience=10)
         self.publisher = Link(self.url, f"{self.worker_id} publisher", confirms=True, patience=10)
         self.consumer = RabbitConsumer(
@@ -92,11 +97,11 @@ class Rig:
         )
         self.bench = Bench(
             repository=self.repository,
-            storages=Storages.of((self.nas,)),
+            storages=Storages.of((self.nas,), self.path_map),
             registry=Registry({task.module: task for task in (self.task, *self.more_tasks)}),
-            runner=ProcessRunner({}),
+            runner=ProcessRunner(dict(os.environ)),
             scratch=self.scratch,
-            tools={},
+            tools=self.tools,
             destination=f"file://{self.storage}/",
             stall_seconds=60,
             job_seconds=60,
@@ -111,8 +116,9 @@ class Rig:
     async def _progress(self, _attempt: Any, _progress: Any) -> None:
         return
 
-    async def _state(self, _attempt: Any, state: str) -> None:
-        self.states.append(state)
+    async def _state(self, change: StateChange) -> None:
+        self.states.append(change.state)
+        self.changes.append(change)
 
     async def _step(self, step: str) -> None:
         self.steps.append(step)

@@ -329,6 +329,25 @@ async def test_progress_grows_to_one(tmp_path: Path) -> None:
     assert fractions[-1] == 1
 
 
+@pytest.mark.parametrize(("picture", "sound"), [(2, 3), (3, 2)])
+async def test_the_shorter_of_picture_and_sound_is_filled_to_the_end(picture: int, sound: int, tmp_path: Path) -> None:
+    source = tmp_path / "source.mp4"
+    inputs = ("-f", "lavfi", "-i", f"testsrc2=s=320x180:r=25:d={picture}", "-f", "lavfi", "-i", f"sine=d={sound}")
+    ffmpeg(*inputs, "-c:v", "libx264", "-c:a", "aac", str(source))
+    made = await make(tmp_path, source)
+    assert made.result.outputs["master.m3u8"].duration == pytest.approx(3, abs=0.1)
+
+
+async def test_a_live_recording_that_tells_no_length_is_measured(tmp_path: Path) -> None:
+    source = tmp_path / "source.webm"
+    live = ("-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-c:a", "libopus", "-live", "1")
+    inputs = ("-f", "lavfi", "-i", "testsrc2=s=160x90:r=25:d=2", "-f", "lavfi", "-i", "sine=d=2")
+    ffmpeg(*inputs, *live, "-f", "webm", str(source))
+    made = await make(tmp_path, source)
+    assert made.result.outputs["master.m3u8"].duration == pytest.approx(2, abs=0.1)
+    assert any("-f null" in argv and "-c copy" in argv for argv in _argvs(made))
+
+
 @pytest.mark.parametrize("fault", ["cut mkv", "cut mp4", "empty", "noise", "playlist"])
 async def test_a_source_that_is_not_what_it_claims_publishes_nothing(fault: str, tmp_path: Path) -> None:
     whole = clip(tmp_path / "whole.mkv", extra=("-g", "25")).read_bytes()
@@ -361,3 +380,22 @@ async def test_a_language_that_the_source_lacks_is_told(tmp_path: Path) -> None:
 async def test_decode_verification_reads_every_rendition(tmp_path: Path) -> None:
     made = await make(tmp_path, clip(tmp_path / "source.mp4"), verify="decode")
     assert sum("-f null" in argv and "180p.mp4" in argv for argv in _argvs(made)) == 1
+
+
+@pytest.mark.parametrize(
+    ("video", "audio", "codecs"),
+    [
+        ("hevc", "eac3", r"hvc1\.[^,]+,ec-3"),
+        ("av1", "opus", r"av01\.[^,]+,[oO]pus"),
+        ("vp9", "ac3", r"vp09\.[^,]+,ac-3"),
+    ],
+)
+async def test_other_codecs_are_packaged_and_named(video: str, audio: str, codecs: str, tmp_path: Path) -> None:
+    renditions = [
+        {"height": 180, "codec": video, "audio_codec": audio},
+        {"height": 90, "codec": video, "bitrate": "150k", "audio_codec": audio},
+    ]
+    made = await make(tmp_path, clip(tmp_path / "source.mkv"), renditions=renditions, segment_time=2)
+    variants = made.master().playlists
+    assert [bool(re.fullmatch(codecs, variant.stream_info.codecs)) for variant in variants] == [True, True], variants
+    assert keyframes(made.whole(variants[0].uri)) == keyframes(made.whole(variants[1].uri))

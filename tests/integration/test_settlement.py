@@ -27,7 +27,7 @@ from worker.core.errors import BadInput, DiskFull, ShuttingDown, SourceMissing
 from worker.core.ports import ClaimRequest, Granted
 from worker.core.record import TERMINAL
 from worker.core.routing import JOBS, defer_name, queue_of, retry_name
-from worker.engine.attempt import remove_orphans
+from worker.engine.remains import clear
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
 
@@ -255,6 +255,27 @@ async def die_after_the_claim(rig: Rig, delivery) -> None:
     await rig.link.reset()
 
 
+async def test_every_change_of_state_is_told_with_who_brought_it_about(rig, broker):
+    await fail_with(rig, BadInput("no media"))
+    job = document(job_title="A film")
+    await broker.publish(job)
+    await rig.one()
+    assert [change.state for change in rig.changes] == ["running", "dead"]
+    dead = rig.changes[-1]
+    assert (dead.title, dead.worker, dead.attempt, dead.error) == ("A film", "tester-1", 1, "no media")
+
+
+async def test_a_job_that_its_crashes_ended_is_told_of_too(rig, broker):
+    job = document()
+    await broker.publish(job)
+    for _ in range(3):
+        await die_after_the_claim(rig, await rig.consumer.next())
+    await rig.one()
+    assert [(change.state, change.error_type, change.attempt) for change in rig.changes] == [
+        ("dead", "CrashLoop", None)
+    ]
+
+
 async def test_a_message_without_an_id_is_adopted_and_its_twin_gets_another_id(rig, broker):
     body = document()
     del body["job_id"]
@@ -464,7 +485,7 @@ async def test_a_job_that_dies_deletes_no_file_of_another_in_a_folder_that_is_ca
     await broker.publish(first)
     await rig.until(first["job_id"], "completed")
     second = document(destination=episode)
-    await remove_orphans(rig.executor._bench, [f"{episode}out.txt", f"{episode}e1-0123456789ab/gone.m4s"])
+    await clear(rig.executor._bench.storages, second["job_id"], [f"{episode}out.txt"])
     assert (rig.storage / "s01/e07/out.txt").read_text() == "hello"
     assert _attempt(first).publish_folder != _attempt(second).publish_folder
     assert is_publish_folder(_attempt(first).publish_folder)

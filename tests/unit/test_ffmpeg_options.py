@@ -181,3 +181,8 @@ def test_values_become_arguments_in_their_order():
         "-codec:v:0", "libx265", "-x265-params:v:0", "bframes=8:open-gop=0:psy-rd=1.5", "-copyinkf:v:0",
         "-noautoscale:v:0", "-metadata:s:v:0", "language=jpn", "-metadata:s:v:0", "title=a=b: c",
     ]  # fmt: skip
+
+
+def test_a_filter_of_one_stream_is_written_so_that_ffmpeg_hears_which():
+    assert list(arguments({"af": "volume=2", "aq": 3}, ":a:1")) == ["-filter:a:1", "volume=2", "-q:a:1", "3"]
+    assert list(arguments({"vf": "hflip"}, ":v:0")) == ["-filter:v:0", "hflip"]

@@ -14,7 +14,7 @@ from worker.adapters import nas_files as files
 from worker.adapters.nas_files import HIDDEN, MAX_NAME_BYTES, nas_errors
 from worker.adapters.nas_roots import NasRoots, Spot
 from worker.adapters.threads import Stop, in_thread
-from worker.core.attempt import is_publish_folder
+from worker.core.attempt import hidden_mark, is_publish_folder
 from worker.core.errors import DiskFull, MountMissing, SourceMissing, StorageUnavailable, VerificationFailed
 from worker.core.location import External, parse_location
 from worker.core.media_types import media_type_of
@@ -239,6 +239,19 @@ class NasStorage:
                 return
             self._made.discard(path)
 
+    async def sweep(self, place: External, job_id: str) -> None:
+        """Remove the hidden files of a job beside `place`."""
+        await in_thread(lambda _: self._sweep_job(place, job_id))
+
+    def _sweep_job(self, place: External, job_id: str) -> None:
+        spot = self._roots.spot(place)
+        with nas_errors(place):
+            self._roots.require_mounted(spot.root)
+            with suppress(FileNotFoundError), files.opened_folder(spot.root, spot.folders) as folder:
+                for name in files.hidden_names(folder):
+                    if name.startswith(f"{HIDDEN}-{hidden_mark(job_id)}-"):
+                        files.drop(folder, name)
+
     async def delete(self, place: External) -> None:
         """Delete a file, and the attempt's own folder that it leaves empty; none there is success.
 
@@ -298,7 +311,7 @@ def _hidden_name(artifact: Artifact, name: str) -> str:
     The staged path is in it, for it holds job and epoch: two attempts never share, nor remove, a hidden file.
     """
     token = hashlib.sha256(f"{artifact.path}\0{artifact.sha256}\0{name}".encode()).hexdigest()[:24]
-    start = f"{HIDDEN}-{token}-"
+    start = f"{HIDDEN}-{artifact.mark}-{token}-"
     return start + name.encode()[: MAX_NAME_BYTES - len(start)].decode(errors="ignore")
 
 

@@ -126,12 +126,43 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class StateChange:
+    """A job's new state, as `media.events` tells it.
+
+    `round` and `attempt` are None where no attempt brought it about (a job that died of its claims, or that nobody
+    serves); `worker` is None where a person did.
+    """
+
+    job_id: str
+    title: str
+    state: str
+    worker: str | None = None
+    round: int | None = None
+    attempt: int | None = None
+    error: str | None = None
+    error_type: str | None = None
+
+    @classmethod
+    def by(cls, attempt: Attempt, state: str, failure: Failure | None = None) -> StateChange:
+        """Return the change that an attempt brought about."""
+        job = attempt.job
+        error = (failure.message, failure.error_type) if failure else (None, None)
+        return cls(job.job_id, job.title, state, attempt.worker, attempt.round, attempt.number, *error)
+
+    @classmethod
+    def death(cls, job: Job, failure: Failure) -> StateChange:
+        """Return the change of a job that died without an attempt of its own."""
+        return cls(job.job_id, job.title, "dead", failure.worker, None, None, failure.message, failure.error_type)
+
+
+@dataclass(frozen=True, slots=True)
 class Artifact:
     """A produced file.
 
     `path` is the staged file, `uri` where it goes, `role` what it is to a reader: `file`, `segment`,
     `init`, `playlist`, `manifest`, `subtitle`, `poster`, `storyboard`, `log`. `immutable` files live in the
-    attempt's own folder and never change; `manifest` ones are made visible last.
+    attempt's own folder and never change; `manifest` ones are made visible last. `job_id` is whose it is: hidden
+    names carry it, so that whoever ends the job finds what a killed worker left.
     """
 
     role: str
@@ -142,6 +173,17 @@ class Artifact:
     sha256: str
     duration: float | None = None
     immutable: bool = False
+    job_id: str = ""
+
+    @property
+    def mark(self) -> str:
+        """Return what hidden names of this artifact's job have in common."""
+        return hidden_mark(self.job_id)
+
+
+def hidden_mark(job_id: str) -> str:
+    """Return what the hidden names of a job have in common: short, and of letters that every storage takes."""
+    return hashlib.sha256(job_id.encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True, slots=True)

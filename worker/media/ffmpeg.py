@@ -26,6 +26,7 @@ from worker.core.location import Location, parse_location
 from worker.core.wire import nearest
 from worker.media.ffmpeg_options import arguments
 from worker.media.formats import GUARDS
+from worker.media.loudness import LoudnessParams  # noqa: TC001  # pydantic reads it at run time
 from worker.media.progress import OPTIONS as PROGRESS
 
 if TYPE_CHECKING:
@@ -104,11 +105,16 @@ class OutputMap(Model):
         validation_alias=AliasChoices("option_set", "profile"),
         description="A stored set of options; those given here win over it.",
     )
+    loudness: LoudnessParams | None = Field(
+        None, description="How loud the sound shall be (EBU R128); silence is left alone."
+    )
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
-        if not self.options and self.option_set is None:
-            raise ValueError("needs options, an option_set, or both")
+        if not self.options and self.option_set is None and self.loudness is None:
+            raise ValueError("needs options, an option_set, loudness, or several of them")
+        if self.loudness is not None and self.specifier not in {"a", None}:
+            raise ValueError(f"asks for a loudness of a {self.specifier!r} stream, which is no sound")
         return self
 
     @property
@@ -161,6 +167,12 @@ class FfmpegParams(Model):
             if item.source >= count
         ]
         suffix = PurePosixPath(self.output_file).suffix.lower()
+        if not self.source_maps:
+            faults += [
+                (("output_maps", index, "loudness"), "needs source_maps, which say whose loudness is meant")
+                for index, item in enumerate(self.output_maps)
+                if item.loudness is not None
+            ]
         if suffix not in MUXERS:
             known = nearest(suffix, MUXERS)
             faults.append(

@@ -25,6 +25,8 @@ MAX_VALUE: Final = 2000
 FLAGS: Final = frozenset({"copyinkf", "autoscale", "force_fps", "accurate_seek", "seek_timestamp", "autorotate",
                           "fix_sub_duration", "find_stream_info"})  # fmt: skip
 """Options of the ffmpeg program that take no value; `false` writes `-no…`."""
+# ffmpeg (5.1 to 8) passes over the specifier of these and would apply them to every stream of the kind.
+_SPELLED_OUT: Final = {"vf": "filter", "af": "filter", "aq": "q"}
 
 _COMMON: Final = words(
     """
@@ -203,7 +205,8 @@ def value_text(value: Any) -> str:
 
 def arguments(options: Options, specifier: str = "") -> Iterator[str]:
     """Yield the argv of `options`, each for the stream `specifier` (`:v:0`), in their order."""
-    for name, value in options.items():
+    for given, value in options.items():
+        name = _SPELLED_OUT.get(given, given) if specifier else given
         if name in FLAGS:
             yield f"-no{name}{specifier}" if value is False else f"-{name}{specifier}"
         elif name == "metadata" and isinstance(value, dict):

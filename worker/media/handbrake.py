@@ -56,6 +56,12 @@ _TRACK_FIELDS: Final = {
 }  # fmt: skip
 _PROGRESS: Final = re.compile(r'"(Progress|Pass|PassCount|RateAvg)": ([\d.]+)')
 
+
+def _listed(section: str) -> str:
+    """Return the description of a section: the options that it knows."""
+    return f"HandBrake's {', '.join(sorted(SECTIONS[section]))}."
+
+
 Value = Any
 Section = dict[Annotated[str, StringConstraints(max_length=64)], Value]
 
@@ -64,24 +70,28 @@ class AudioTrack(Model):
     """One sound in the older spelling: all of a track's settings together."""
 
     track: Annotated[int, Field(ge=1, le=100)] = Field(description="The source's audio track, counted from 1.")
-    encoder: Annotated[str, StringConstraints(max_length=40)] | None = None
+    encoder: Annotated[str, StringConstraints(max_length=40)] | None = Field(
+        None, description="HandBrake's audio encoder, or `copy` and its kin."
+    )
     bitrate: Annotated[int, Field(ge=8, le=6144)] | None = Field(None, description="kbit/s.")
-    quality: float | None = None
-    mixdown: Annotated[str, StringConstraints(max_length=40)] | None = None
-    samplerate: Annotated[str | float, Field()] | None = None
-    gain: float | None = None
-    drc: float | None = None
-    name: Annotated[str, StringConstraints(max_length=200)] | None = None
+    quality: float | None = Field(None, description="The encoder's own quality, instead of a bit rate.")
+    mixdown: Annotated[str, StringConstraints(max_length=40)] | None = Field(
+        None, description="How channels are mixed: `mono`, `stereo`, `5point1`, …."
+    )
+    samplerate: str | float | None = Field(None, description="kHz: `48`, or `auto`.")
+    gain: float | None = Field(None, description="Louder or softer, in dB.")
+    drc: float | None = Field(None, description="Dynamic range compression, 1.0 to 4.0.")
+    name: Annotated[str, StringConstraints(max_length=200)] | None = Field(None, description="The track's name.")
 
 
 class SubtitleTrack(Model):
     """One subtitle in the older spelling."""
 
     track: Annotated[int, Field(ge=1, le=100)] = Field(description="The source's subtitle track, counted from 1.")
-    name: Annotated[str, StringConstraints(max_length=200)] | None = None
-    default: bool = False
-    forced: bool = False
-    burned: bool = False
+    name: Annotated[str, StringConstraints(max_length=200)] | None = Field(None, description="The track's name.")
+    default: bool = Field(default=False, description="Whether it is shown when nobody chose.")
+    forced: bool = Field(default=False, description="Whether only its forced lines are shown.")
+    burned: bool = Field(default=False, description="Whether it is drawn into the picture.")
 
 
 class HandbrakeParams(Model):
@@ -89,15 +99,21 @@ class HandbrakeParams(Model):
 
     source: Place = Field(description="The film.")
     output_file: Place = Field(description="The new file: .mp4, .m4v, .mkv or .webm.")
-    source_options: Section = Field(default_factory=dict)
-    destination_options: Section = Field(default_factory=dict)
-    video_options: Section = Field(default_factory=dict)
-    audio_options: Section = Field(default_factory=dict)
-    picture_options: Section = Field(default_factory=dict)
-    filters_options: Section = Field(default_factory=dict)
-    subtitles_options: Section = Field(default_factory=dict)
-    audio_tracks: list[AudioTrack] = Field(default_factory=list, max_length=50)
-    subtitle_tracks: list[SubtitleTrack] = Field(default_factory=list, max_length=50)
+    source_options: Section = Field(default_factory=dict, description=_listed("source_options"))
+    destination_options: Section = Field(default_factory=dict, description=_listed("destination_options"))
+    video_options: Section = Field(default_factory=dict, description=_listed("video_options"))
+    audio_options: Section = Field(default_factory=dict, description=_listed("audio_options"))
+    picture_options: Section = Field(default_factory=dict, description=_listed("picture_options"))
+    filters_options: Section = Field(default_factory=dict, description=_listed("filters_options"))
+    subtitles_options: Section = Field(default_factory=dict, description=_listed("subtitles_options"))
+    audio_tracks: list[AudioTrack] = Field(
+        default_factory=list,
+        max_length=50,
+        description="The sounds in the older spelling, instead of audio_options.audio.",
+    )
+    subtitle_tracks: list[SubtitleTrack] = Field(
+        default_factory=list, max_length=50, description="The subtitles in the older spelling."
+    )
     overwrite: bool = Field(default=False, description="Whether a file of that name may be replaced.")
 
     @model_validator(mode="after")

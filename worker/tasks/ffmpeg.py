@@ -24,6 +24,7 @@ from worker.media.ffmpeg_options import (
 from worker.media.ffmpeg_promise import Promise, promise
 from worker.media.progress import Meter
 from worker.media.verify import check, check_decoded, decode_command
+from worker.tasks.ffmpeg_sound import levelled, loudness_problems, proved_levels
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -88,6 +89,7 @@ class FfmpegTask(Task[FfmpegParams]):
                 resolved = resolved.model_copy(update={"options": resolved.options | {"codec": encoder.name}})
             if encoder is not None or not _elsewhere(resolved.codec):
                 problems += _option_problems(resolved, encoder, path)
+            problems += loudness_problems(resolved, path)
             maps.append(resolved)
         if problems:
             raise InvalidJob(problems)
@@ -157,12 +159,14 @@ class FfmpegTask(Task[FfmpegParams]):
             raise ToolMissing(f"this worker's ffmpeg has no encoder {lacking[0]}")
         promised = promise(params, infos, encoders)
         output = context.output(params.output_file)
+        params = await levelled(params, sources, infos, context)
         frames = await _encode(params, context, sources, output, promised)
         info = await _probed(output, params.output_file, context)
         name = PurePosixPath(params.output_file).name
         check(info, replace(promised.expected, frames=frames), name)
         if params.verify == "decode":
             await _decode(context, output, name, info)
+        await proved_levels(params, output, info, context)
         context.output(params.output_file, duration=info.duration)
         context.report(1.0)
 

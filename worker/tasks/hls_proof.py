@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from worker.core.command import Command, Pipeline
 from worker.core.errors import VerificationFailed
 from worker.media.encode import tone_mapping
 from worker.media.encoders import encoder_named, trial
+from worker.media.formats import GUARDS
 from worker.media.hls_plan import Host, hardware_named, is_hdr
+from worker.media.ladder import film_seconds
+from worker.media.progress import Meter
 from worker.media.verify import check_decoded, decode_command
+from worker.tasks.running import well_run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +39,25 @@ async def proved_host(params: HlsParams, info: MediaInfo, context: TaskContext) 
         head = (ffmpeg, "-nostdin", "-hide_banner", "-v", "error", "-f", "lavfi", "-i", picture)
         mapping = await _works(context, (*head, "-vf", graph, "-frames:v", "1", "-f", "null", "-"))
     return Host(frozenset(encoders), mapping)
+
+
+async def with_length(info: MediaInfo, source: Path, context: TaskContext) -> MediaInfo:
+    """Return `info` with a duration: a live recording (a browser's WebM) tells none, so its packets are read once."""
+    if film_seconds(info) is not None:
+        return info
+    meter = Meter()
+    argv = (
+        context.tool("ffmpeg"), "-nostdin", "-hide_banner", "-v", "warning", "-progress", "pipe:1", *GUARDS,
+        "-i", f"file:{source}", "-map", "0:V?", "-map", "0:a?", "-c", "copy", "-f", "null", "-",
+    )  # fmt: skip
+    pipeline = Pipeline((Command(argv),), label="length")
+    await well_run(context, pipeline, source.name, lambda line: _take(meter, line), reads_source=True)
+    seconds = meter.step.seconds
+    return replace(info, duration=seconds + max(0.0, info.start)) if seconds else info
+
+
+def _take(meter: Meter, line: str) -> None:
+    meter.line(line)
 
 
 async def _works(context: TaskContext, argv: tuple[str, ...]) -> bool:

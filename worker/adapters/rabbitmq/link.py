@@ -82,9 +82,6 @@ class Link:
                         " check WORKER_BROKER_URL"
                     ) from error
                 except LINK_ERRORS as error:
-                    # A connection whose reader died of a frame that it could not decode (a timestamp of the year
-                    # 146,140,482) is no longer alive, but never says that it is closed.
-                    await self._drop()
                     waited = time.monotonic() - started
                     if not self._was_connected and waited >= self._patience:
                         raise BrokerUnavailable(
@@ -104,7 +101,12 @@ class Link:
                 self._url, timeout=CONNECT_SECONDS, client_properties={"connection_name": self._name}
             )
         channel = self._connection.channel(publisher_confirms=self._confirms, on_return_raises=self._confirms)
-        await channel.initialize(timeout=CONNECT_SECONDS)
+        try:
+            await channel.initialize(timeout=CONNECT_SECONDS)
+        except LINK_ERRORS:
+            # A connection that the broker ended does not always count as closed: the next try needs a new one.
+            await self._drop()
+            raise
         self._channel = channel
         if self._was_connected:
             log.info("broker_reconnected", address=self.address)

@@ -1,0 +1,218 @@
+"""The predecessors' jobs from a published message to the final file, and sources that are not what they say."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from media_support import clip, ffmpeg
+from rig import Rig, broker_hands
+
+from infra.migrations import upgrade
+from worker.adapters.host import bundled_tools, find_tools
+from worker.adapters.sql import SqlRepository
+from worker.core.attempt import Completed, Dead
+from worker.core.record import OptionSet
+from worker.registry import Registry
+
+pytestmark = pytest.mark.xdist_group("rabbitmq")
+
+MOUNT = "/mnt/phoenix"
+OPTION_SETS = {
+    "dark": {"codec": "libx264", "preset": "ultrafast"},
+    "opus": {"codec": "libopus", "b": "64k", "ac": 2},
+}
+NAMES = ("ffmpeg", "ffprobe", "packager", "mkvmerge", "mkvextract")
+
+
+@pytest.fixture
+async def repository(tmp_path):
+    url = f"sqlite:///{tmp_path}/leveret.db"
+    upgrade(url)
+    rows = SqlRepository(url)
+    await rows.put_option_set(
+        OptionSet(module="ffmpeg", name="dark", options={"codec": "libx264", "preset": "ultrafast"})
+    )
+    await rows.put_option_set(
+        OptionSet(module="ffmpeg", name="opus", options={"codec": "libopus", "b": "64k", "ac": 2})
+    )
+    yield rows
+    await rows.close()
+
+
+@pytest.fixture
+async def broker(provisioned_broker, services):
+    async with broker_hands(provisioned_broker, services.environment()["RABBITMQ_MANAGEMENT_URL"]) as hands:
+        yield hands
+
+
+@pytest.fixture
+async def rig(provisioned_broker, broker, repository, tmp_path):
+    rig = Rig(
+        provisioned_broker,
+        repository,
+        tmp_path,
+        more_tasks=tuple(Registry.load().tasks.values()),
+        tools=find_tools(dict.fromkeys(NAMES), bundled_tools()),
+        path_map={MOUNT: str(tmp_path / "storage")},
+    )
+    yield rig
+    await rig.close()
+
+
+def probed(path: Path) -> list[dict]:
+    argv = ("ffprobe", "-v", "error", "-of", "json", "-show_streams", str(path))
+    return json.loads(subprocess.run(argv, check=True, capture_output=True).stdout)["streams"]
+
+
+def source(rig: Rig) -> None:
+    """Put a film with two languages and subtitles where the jobs expect it."""
+    text = rig.storage / "text.srt"
+    text.write_text("1\n00:00:00,000 --> 00:00:01,500\nHello\n\n")
+    film = clip(rig.storage / "plain.mkv", sounds=2, seconds=2)
+    arguments = ("-map", "0", "-map", "1", "-c", "copy", "-c:s", "srt", str(rig.storage / "film.mkv"))
+    ffmpeg("-i", str(film), "-i", str(text), *arguments)
+
+
+ENCODE = {
+    "sources": [f"{MOUNT}/film.mkv"],
+    "output_file": "encoded.mkv",
+}
+OUTPUTS = [("v", 0, "dark"), ("a", 0, "opus"), ("a", 1, "opus"), ("s", 0, None)]
+TRACKS = [("und", "yes", None), ("jpn", "yes", "Stereo"), ("eng", "no", "Stereo"), ("eng", "yes", "Full Subtitles")]
+
+
+def outputs(specifier: str, named: str) -> list[dict]:
+    """Return the output maps in one of their spellings."""
+    return [
+        {specifier: kind, "stream": stream} | ({named: name} if name else {"options": {"codec": "copy"}})
+        for kind, stream, name in OUTPUTS
+    ]
+
+
+def merge(name: str) -> dict:
+    tracks = [
+        {
+            "source": 0,
+            "track": index,
+            "options": {"language": language, "default-track": default} | ({name: title} if title else {}),
+        }
+        for index, (language, default, title) in enumerate(TRACKS)
+    ]
+    return {
+        "sources": [{"filename": "encoded.mkv"}],
+        "tracks": tracks,
+        "output_file": "final.mkv",
+        "options": {"no-global-tags": None, "no-track-tags": None, "title": "Newly Muxed"},
+    }
+
+
+TIDY = {"move": [{"source": "final.mkv", "destination": f"{MOUNT}/Done/final.mkv"}], "delete": ["encoded.mkv"]}
+PICKED = (("v", 0), ("a", 1), ("a", 0), ("s", 0))
+OLD_MAPS = {"source_map": [{"source": 0, "stream_type": kind, "stream": n} for kind, n in PICKED]}
+NEW_MAPS = {"source_maps": [{"source": 0, "specifier": kind, "stream": n} for kind, n in PICKED]}
+
+
+def canonical() -> dict:
+    encode = ENCODE | NEW_MAPS | {"output_maps": outputs("specifier", "option_set")}
+    tasks = [("ffmpeg", encode), ("mkvmerge", merge("track-name")), ("cleanup", TIDY)]
+    return {"job_title": "a film", "tasks": [{"module": module, "data": data} for module, data in tasks]}
+
+
+def task_map() -> dict:
+    encode = ENCODE | OLD_MAPS | {"output_map": outputs("stream_type", "profile")}
+    return {"tasks": [{"ffmpeg": encode}, {"mkvmerge": merge("track-title")}, {"cleanup": TIDY}]}
+
+
+def flat() -> dict:
+    encode = ENCODE | OLD_MAPS | {"output_map": outputs("stream_type", "option_set")}
+    return {"job_title": "a film", "ffmpeg": encode, "mkvmerge": merge("title"), "cleanup": TIDY}
+
+
+@pytest.mark.parametrize("dialect", [canonical, task_map, flat])
+async def test_an_encode_merge_and_tidy_up_job_ends_in_the_file_it_asked_for(rig, broker, dialect):
+    source(rig)
+    await broker.publish(dialect(), message_id="the-job")
+    settlement = await rig.one(60)
+    assert isinstance(settlement.outcome, Completed), settlement
+    final = rig.storage / "Done" / "final.mkv"
+    streams = probed(final)
+    assert [stream["codec_name"] for stream in streams] == ["h264", "opus", "opus", "subrip"]
+    told = [(s["tags"].get("language", "und"), s["disposition"]["default"], s["tags"].get("title")) for s in streams]
+    assert told == [(language, int(default == "yes"), title) for language, default, title in TRACKS]
+    record = await rig.repository.job("the-job")
+    assert record.manifest_url == "/Done/final.mkv"
+    names = {path.name for path in rig.storage.rglob("*") if path.is_file()}
+    assert names == {"film.mkv", "plain.mkv", "text.srt", "final.mkv"}
+
+
+async def test_a_transcode_message_ends_in_a_presentation_where_it_asked(rig, broker):
+    clip(rig.storage / "film.mkv", seconds=3)
+    message = {
+        "job_id": "job-1",
+        "movie_id": "movie-1",
+        "input": {"source_url": "film.mkv", "format": "mkv"},
+        "outputs": [{"resolution": "144p", "bitrate": "200k", "codec": "libx264", "dest_path": "processed/film/144p/"}],
+        "hls_settings": {"master_playlist_name": "index.m3u8", "segment_time": 2},
+    }
+    await broker.publish({"ack": True, "assigned_job": message})
+    settlement = await rig.one(60)
+    assert isinstance(settlement.outcome, Completed), settlement
+    record = await rig.repository.job("job-1")
+    assert record.manifest_url == "/processed/film/144p/index.m3u8"
+    assert record.facts["movie_id"] == "movie-1"
+    assert (rig.storage / "processed/film/144p/index.m3u8").read_text().startswith("#EXTM3U")
+
+
+async def test_a_track_that_its_sources_do_not_have_is_refused_with_all_else_before_anything_runs(rig, broker):
+    source(rig)
+    message = task_map()
+    message["tasks"][1]["mkvmerge"]["tracks"][3]["source"] = 1
+    message["tasks"][1]["mkvmerge"]["sources"] = [{"filename": f"{MOUNT}/no-such-file.mkv"}]
+    await broker.publish(message, message_id="the-job")
+    settlement = await rig.one(60)
+    assert isinstance(settlement.outcome, Dead)
+    error = (await rig.repository.job("the-job")).error
+    assert "tracks[3].source" in error
+    assert "there is 1 source" in error
+    assert {path.name for path in rig.storage.rglob("*") if path.is_file()} == {"film.mkv", "plain.mkv", "text.srt"}
+
+
+def disguised(kind: str, folder: Path) -> Path:
+    """Return a source that is not what its name says."""
+    path = folder / "film.mp4"
+    match kind:
+        case "empty":
+            path.write_bytes(b"")
+        case "playlist":
+            path.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n/etc/passwd\n#EXT-X-ENDLIST\n")
+        case "concat":
+            path.write_text("ffconcat version 1.0\nfile /etc/passwd\n")
+        case "noise":
+            path.write_bytes(bytes(range(256)) * 400)
+        case "truncated":
+            whole = clip(folder / "whole.mp4", seconds=2).read_bytes()
+            path.write_bytes(whole[: len(whole) // 2])
+    return path
+
+
+@pytest.mark.parametrize("kind", ["empty", "playlist", "concat", "noise", "truncated"])
+async def test_a_source_that_is_no_media_is_dead_with_its_class_and_publishes_nothing(rig, broker, kind):
+    disguised(kind, rig.storage)
+    before = {path.name for path in rig.storage.rglob("*")}
+    message = ENCODE | NEW_MAPS | {"sources": [f"{MOUNT}/film.mp4"]}
+    message |= {"source_maps": [{"source": 0, "specifier": "v", "stream": 0}]}
+    message |= {"output_maps": [{"specifier": "v", "stream": 0, "option_set": "dark"}]}
+    await broker.publish({"job_id": "j1", "tasks": [{"module": "ffmpeg", "data": message}]})
+    settlement = await rig.one(60)
+    assert isinstance(settlement.outcome, Dead), settlement
+    record = await rig.repository.job("j1")
+    assert record.error_type == "BadInput"
+    assert "film.mp4" in record.error
+    assert {path.name for path in rig.storage.rglob("*")} == before
