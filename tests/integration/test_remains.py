@@ -108,7 +108,7 @@ async def test_a_worker_killed_between_the_record_and_the_cleaning_leaves_it_to_
     await killed_in_publish(rig, job)
     await broker.publish(job)
     await rig.until(job["job_id"], "completed")
-    folder = rig.storage / job["job_id"] / "e1"
+    folder = rig.storage / job["job_id"] / f"e1-{hashlib.sha256(job['job_id'].encode()).hexdigest()[:12]}"
     folder.mkdir()
     (folder / "segment.bin").write_text("segment")
     await broker.publish(job)
