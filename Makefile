@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test bench docs lock down clean
+.PHONY: help setup demo check test chaos bench docs lock down clean
 
 # Passed on to the set-up and to the demo: S3=1, POSTGRES=1.
 export S3 POSTGRES
@@ -33,6 +33,10 @@ check: ## format, lint, types, import contracts
 test: ## every test, against the real services, which it starts itself
 	@infra/setup test
 	$(python) -m pytest $(PYTEST_ARGS)
+
+chaos: ## faults injected into a fleet at work, and counted (N=300 jobs, SEED=…)
+	@infra/setup test
+	$(python) -m tests.system.chaos N=$(or $(N),300) SEED=$(SEED)
 
 bench: ## the tables of the README
 	@infra/setup test

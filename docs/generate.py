@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import sys
 import tomllib
 from dataclasses import dataclass, field
@@ -16,12 +15,16 @@ from error_page import errors_page, sample_attempt
 from model_tables import cell, default_of, field_table, model_sections, nested, table
 from pydantic import SecretStr
 
-from worker.app import Announcer
+from visualizers import GROUP as VISUALIZERS
+from worker.adapters.metrics import metric_families
 from worker.core import dialects, job, record, routing
-from worker.core.attempt import Progress
+from worker.core.attempt import Progress, StateChange
 from worker.core.wire import MAX_BODY_BYTES, MAX_DEPTH
+from worker.engine.announcer import Announcer
 from worker.registry import GROUP, Registry
 from worker.settings import Settings
+from worker.tasks.visualizer import visualizer_tasks
+from worker.testing import NoRepositories
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,6 +63,7 @@ def pages() -> dict[str, list[str]]:
         "message.md": message_page(),
         "records.md": records_page(),
         "events.md": events_page(),
+        "metrics.md": metrics_page(),
         "cli.md": cli_page(),
         "errors.md": errors_page(),
         "topology.md": topology_page(),
@@ -70,7 +74,9 @@ def modules() -> Registry:
     """Return the modules that this tree's own pyproject.toml names, installed or not."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     points = project["entry-points"][GROUP]
-    return Registry.load(EntryPoint(name, value, GROUP) for name, value in points.items())
+    seen = project["entry-points"][VISUALIZERS]
+    films = visualizer_tasks(NoRepositories(), [EntryPoint(name, value, VISUALIZERS) for name, value in seen.items()])
+    return Registry.load([EntryPoint(name, value, GROUP) for name, value in points.items()], films)
 
 
 def settings_page() -> list[str]:
@@ -202,16 +208,11 @@ def events_page() -> list[str]:
     recorder = Recorder()
     announcer = Announcer(recorder)  # type: ignore[arg-type]  # a recorder is all that it needs
     asyncio.run(announcer.progress(sample_attempt(), Progress()))
-    asyncio.run(announcer.state(sample_attempt(), "running"))
+    asyncio.run(announcer.state(StateChange.by(sample_attempt(), "running")))
     progress, state = recorder.heard["job.progress"], recorder.heard["job.running"]
-    sources = "".join(path.read_text() for path in sorted((ROOT / "worker/engine").glob("*.py")))
-    states = sorted(set(re.findall(r'on_state\(\s*\w*\.?attempt, "(\w+)"', sources)))
     beat = ["at", *(name for name in record.WorkerRecord.model_fields if name != "seen_at")]
     rows = [
-        *(
-            (f"`job.{one}`", f"an attempt brought its job to the state `{one}`", _words(["at", *state]))
-            for one in states
-        ),
+        *((f"`job.{one}`", f"a job reached the state `{one}`", _words(["at", *state])) for one in record.STATES),
         ("`job.progress`", "a running job's progress changed; at most one a second", _words(["at", *progress])),
         ("`worker.heartbeat`", "every `WORKER_HEARTBEAT_SECONDS`, whatever else the worker does", _words(beat)),
     ]
@@ -220,10 +221,30 @@ def events_page() -> list[str]:
         "",
         f"Workers publish JSON objects to the topic exchange `{routing.EVENTS}`. Bind a queue of your own to it.",
         "Events are best effort: they are transient, and a broker that is away loses some. The database is the",
-        "authority. The fields of progress and of workers are those of the [records](records.md); `at` is the time of",
-        "the event, ISO 8601.",
+        "authority. `attempt` is null where no attempt brought the state about, `worker` where a person's command did.",
+        "A message that a program publishes by itself has no event of its own before a worker takes it. The fields of",
+        "progress and of workers are those of the [records](records.md); `at` is the time of the event, ISO 8601.",
         "",
         *table(("Routing key", "When", "Fields"), rows),
+    ]
+
+
+def metrics_page() -> list[str]:
+    """Return the page of what Prometheus is told."""
+    rows = []
+    for family in metric_families():
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        name = f"{name}_info" if family.type == "info" else name
+        rows.append((f"`{name}`", family.type, _words(list(family.labels)), cell(family.documentation)))
+    return [
+        "# Metrics",
+        "",
+        "With `WORKER_METRICS_ADDRESS=host:port` a worker shows these figures at `/metrics` of that address. They are",
+        "its own: sum them over the fleet. A histogram has `_bucket`, `_sum` and `_count` as usual. The figures of the",
+        "Python process (`process_*`, `python_info`) are Prometheus' own. The dashboard `infra/grafana/leveret.json`",
+        "and the alerts `infra/prometheus/alerts.yaml` use nothing else.",
+        "",
+        *table(("Metric", "Type", "Labels", "Meaning"), rows),
     ]
 
 

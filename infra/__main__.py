@@ -13,6 +13,7 @@ from pathlib import Path
 from dotenv import dotenv_values
 
 from infra import demo
+from infra.clock import build_clock
 from infra.local import SERVICES, LocalServices, ServiceError
 from infra.provision import provision
 from infra.settings import ProvisionSettings, overlay
@@ -63,6 +64,8 @@ def _parser() -> argparse.ArgumentParser:
     env.set_defaults(command=_env)
     told = commands.add_parser("provision", help="declare the topology, migrate the database, make the bucket")
     told.set_defaults(command=_provision)
+    clock = commands.add_parser("clock", help="build gource's virtual clock for this host, if it is not there")
+    clock.set_defaults(command=_clock)
     return parser
 
 
@@ -131,6 +134,12 @@ def _provision(options: argparse.Namespace) -> int:
     told = overlay(in_file | os.environ, (services.environment(name) for name in SERVICES))
     for line in provision(ProvisionSettings.read(told)):
         _say(line)
+    return 0
+
+
+def _clock(options: argparse.Namespace) -> int:
+    del options
+    _say(f"{build_clock()}")
     return 0
 
 

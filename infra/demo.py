@@ -1,4 +1,4 @@
-"""`make demo`: the main job from nothing to a proved file, as a stranger would give it in.
+"""`make demo`: the main job from nothing to a proved file, and a film of this repository, as a stranger would ask.
 
 It starts the private services, a worker, and publishes JSON to the exchange as any program would. The worker and
 the services stay up afterwards, to be looked at; `make down` ends them.
@@ -37,6 +37,15 @@ STATE: Final = Path(__file__).resolve().parent.parent / ".local"
 CLIP_SECONDS: Final = 24
 LANGUAGES: Final = ("eng", "fra")
 OPTION_SET: Final = {"codec": "libx264", "preset": "veryfast", "crf": 23, "pix_fmt": "yuv420p"}
+# A short film: what happens after the last commit, ten seconds at the usual pace, takes a third of that.
+GOURCE_OPTIONS: Final = {
+    "resolution": "-1280x720",
+    "--output-framerate": 30,
+    "--title": "Leveret",
+    "--key": True,
+    "--time-scale": 3,
+    "length": 5,
+}
 STOP_SECONDS: Final = 15.0
 
 
@@ -92,8 +101,53 @@ def run(*, s3: bool, postgres: bool) -> int:
     code = watch(demo, job["job_id"])
     if code == 0:
         show_result(demo, job["job_id"])
+    code = film_of_history(demo) or code
     show_ways_on(demo)
     return code
+
+
+def film_of_history(demo: Demo) -> int:
+    """Return 0 when the second job completed: this repository's own history, as a gource message, becomes HLS."""
+    repository = demo.folder / "nas" / "leveret.git"
+    if not mirror(repository):
+        _title("Film: left out, for this checkout has no git history")
+        return 0
+    job_id = f"demo-{uuid.uuid4().hex[:12]}"
+    message = {
+        "type": "gource",
+        "repoURL": f"file://{repository}",
+        "videoId": job_id,
+        "gource": GOURCE_OPTIONS,
+    }
+    _title(f"Film: this repository's history, as a gource message to {JOBS}")
+    publish(demo, message, "visualize")
+    code = watch(demo, job_id)
+    if code == 0:
+        show_film(demo, job_id)
+    return code
+
+
+def mirror(target: Path) -> bool:
+    """Return whether there is a history; it is cloned into the demo's NAS, since jobs may touch nothing else."""
+    git = shutil.which("git")
+    if git is None:
+        raise ToolMissing("git is not installed: run `make setup`")
+    shutil.rmtree(target, ignore_errors=True)
+    argv = (git, "clone", "--quiet", "--bare", "--no-hardlinks", "--", str(STATE.parent), str(target))
+    if subprocess.run(argv, check=False, capture_output=True).returncode:
+        return False
+    subprocess.run((git, "-C", str(target), "config", "uploadpack.allowFilter", "true"), check=True)
+    return True
+
+
+def show_film(demo: Demo, job_id: str) -> None:
+    """Show where the film's playlist and its poster are."""
+    shown = demo.worker("job", job_id, "--json", stdout=subprocess.PIPE)
+    job = json.loads(shown.stdout)
+    _title(f"Result: {job['manifest_url']}")
+    _say(f"  {len(job['artifacts'])} files; its last frame: {job['thumbnail_url']}")
+    if not str(job["manifest_url"]).startswith("s3://"):
+        _say(f"  play it:  ffplay {str(job['manifest_url']).removeprefix('file://')}")
 
 
 def prepared(services: LocalServices, *, s3: bool, postgres: bool) -> Demo:
@@ -109,6 +163,7 @@ def prepared(services: LocalServices, *, s3: bool, postgres: bool) -> Demo:
     told |= {
         "WORKER_NAS_ROOT": str(folder / "nas"),
         "WORKER_SCRATCH": str(folder / "scratch"),
+        "WORKER_ALLOW_FILE_REPOS": "true",
         "WORKER_GRACE_SECONDS": "5",
         "WORKER_HEARTBEAT_SECONDS": "2",
         "WORKER_LOG_FORMAT": "json",
@@ -175,7 +230,7 @@ def main_job() -> dict[str, Any]:
     }
 
 
-def publish(demo: Demo, job: Mapping[str, Any]) -> None:
+def publish(demo: Demo, job: Mapping[str, Any], lane: str = "cpu") -> None:
     """Publish a job as any program would: JSON, an exchange, a routing key."""
     parameters = pika.URLParameters(demo.environment["WORKER_BROKER_URL"])
     with pika.BlockingConnection(parameters) as connection:
@@ -183,8 +238,8 @@ def publish(demo: Demo, job: Mapping[str, Any]) -> None:
         channel.confirm_delivery()
         # pika annotates only in part.
         properties = pika.BasicProperties(content_type="application/json", delivery_mode=2)  # type: ignore[no-untyped-call]
-        channel.basic_publish(JOBS, routing_key("cpu", "normal"), json.dumps(job).encode(), properties, mandatory=True)
-    _say(f"  {job['job_id']}")
+        channel.basic_publish(JOBS, routing_key(lane, "normal"), json.dumps(job).encode(), properties, mandatory=True)
+    _say(f"  {job.get('job_id') or job['videoId']}")
 
 
 def watch(demo: Demo, job_id: str) -> int:

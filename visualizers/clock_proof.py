@@ -106,3 +106,17 @@ def judge(real: bytes, virtual: bytes, *, size: tuple[int, int] = SIZE) -> Verdi
 def _frame(stream: bytes, number: int, unit: int) -> bytes:
     """Return one frame with its header."""
     return stream[number * unit : (number + 1) * unit]
+
+
+def judge_frames(real: tuple[str, ...], virtual: tuple[str, ...]) -> Verdict:
+    """Return whether two films, each told by the hashes of its frames, are the same, and where not, how they differ."""
+    if not virtual:
+        return Verdict(identical=False, reason="the virtual clock wrote no film")
+    if len(real) != len(virtual):
+        return Verdict(
+            identical=False, reason=f"the real clock wrote {len(real)} frames, the virtual one {len(virtual)}"
+        )
+    for number, pair in enumerate(zip(real, virtual, strict=True)):
+        if pair[0] != pair[1]:
+            return Verdict(identical=False, reason=f"frame {number} of {len(real)} differs")
+    return Verdict(identical=True, reason=f"{len(real)} frames are identical")

@@ -30,7 +30,7 @@ LONGEST_NAME = 200
 _HEADER = re.compile(rb"(-?\d{1,19}) ([^\n]*)")
 _CHANGE = re.compile(rb"\n?:\d+ \d+ [0-9a-f]+ [0-9a-f]+ ([A-Z])\d*")
 _DATE = re.compile(
-    r"(\d{4})-(\d{2})-(\d{2})(?: (\d{2}):(\d{2})(?::(\d{2}))?)?(?: ?(Z|[+-]\d{2}(?::?\d{2})?))?",
+    r"(\d{4})-(\d{2})-(\d{2})(?: (\d{2}):(\d{2})(?::(\d{2}))?)?(?: ?(Z|[+-]\d{1,2}(?::?\d{2})?))?",
 )
 
 
@@ -143,7 +143,7 @@ def cut_positions(commits: Sequence[Commit], start: float = 0.0, stop: float = 1
 def parse_date(text: str) -> datetime:
     """Return the aware date of `YYYY-MM-DD hh:mm:ss +tz`; the time and the zone may be left out.
 
-    Zones are `+hh`, `+hhmm`, `+hh:mm` or `Z`; without one it is UTC, since a fleet has no local time. Quotes
+    Zones are `+h`, `+hh`, `+hhmm`, `+hh:mm` or `Z`; without one it is UTC, since a fleet has no local time. Quotes
     around the text are what is left of somebody's shell: they are dropped. ValueError says what was read.
     """
     bare = text.strip().strip("'\"").strip()
@@ -161,8 +161,9 @@ def _zone(text: str | None) -> timezone:
     """Return the zone of `+hh:mm` in its spellings; UTC for `Z` and None."""
     if text is None or text == "Z":
         return UTC
-    digits = text[1:].replace(":", "").ljust(4, "0")
-    offset = timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
+    digits = text[1:].replace(":", "")
+    hours, minutes = (digits[:-2], digits[-2:]) if len(digits) > 2 else (digits, "0")  # noqa: PLR2004 - hh
+    offset = timedelta(hours=int(hours), minutes=int(minutes))
     return timezone(-offset if text[0] == "-" else offset)
 
 

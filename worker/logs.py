@@ -46,5 +46,13 @@ def configure(level: str, form: str) -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
+def for_commands() -> None:
+    """Let what a command does on the way say nothing below an error, and that on standard error."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+    )
+
+
 def _redacted(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     return {key: redact(value) if isinstance(value, str) else value for key, value in event.items()}

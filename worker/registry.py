@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import AliasChoices, BaseModel, ValidationError
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from worker.core.job import TaskSpec
 
 GROUP = "leveret.tasks"
+PluginT = TypeVar("PluginT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +28,18 @@ class Registry:
     tasks: Mapping[str, Task[Any]] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, points: Iterable[EntryPoint] | None = None) -> Registry:
-        """Return the installed tasks. Misconfigured for a plug-in that is broken or doubled: it stops the start."""
+    def load(cls, points: Iterable[EntryPoint] | None = None, more: Iterable[Task[Any]] = ()) -> Registry:
+        """Return the installed tasks, and `more` (the visualizers' tasks).
+
+        Misconfigured for a plug-in that is broken or doubled: it stops the start.
+        """
         tasks: dict[str, Task[Any]] = {}
-        for point in entry_points(group=GROUP) if points is None else points:
-            task = _loaded(point)
+        installed: tuple[Task[Any], ...] = plugins(GROUP, Task, points)  # type: ignore[type-abstract]  # a base to compare with
+        for task in (*installed, *more):
             if task.module in tasks:
                 raise Misconfigured(
-                    f"two plug-ins are named {task.module!r}: {type(tasks[task.module]).__module__} and {point.value};"
-                    " uninstall one of them"
+                    f"two plug-ins are named {task.module!r}: {type(tasks[task.module]).__module__} and"
+                    f" {type(task).__module__}; uninstall one of them"
                 )
             tasks[task.module] = task
         return cls(tasks)
@@ -76,15 +80,25 @@ def _models_in(annotation: object) -> Iterable[type[BaseModel]]:
         yield from _models_in(argument)
 
 
-def _loaded(point: EntryPoint) -> Task[Any]:
+def plugins(group: str, base: type[PluginT], points: Iterable[EntryPoint] | None = None) -> tuple[PluginT, ...]:
+    """Return what is installed in a group of entry points: one object of each class. Misconfigured for a broken one."""
+    return tuple(_loaded(point, base) for point in (entry_points(group=group) if points is None else points))
+
+
+def _loaded(point: EntryPoint, base: type[PluginT]) -> PluginT:
     try:
         found = point.load()
     except (ImportError, AttributeError, SyntaxError) as error:
         raise Misconfigured(f"the plug-in {point.name!r} ({point.value}) does not load: {error}") from error
-    if not (isinstance(found, type) and issubclass(found, Task)):
-        raise Misconfigured(f"the plug-in {point.name!r} ({point.value}) is no subclass of worker.Task")
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise Misconfigured(f"the plug-in {point.name!r} ({point.value}) is no subclass of {_named(base)}")
     if getattr(found, "module", None) != point.name:
         raise Misconfigured(
             f"the plug-in {point.name!r} ({point.value}) calls its module {getattr(found, 'module', None)!r}"
         )
     return found()
+
+
+def _named(base: type[object]) -> str:
+    """Return a class as its users import it: what stands in a package's face has no further module."""
+    return f"{base.__module__.partition('.')[0]}.{base.__name__}"

@@ -68,6 +68,8 @@ class Settings(BaseSettings):
     )
     public_url: str | None = Field(None, description="Put before an output's key to make the record's URLs.")
     allow_file_repos: bool = Field(False, description="Whether file: repositories under a root may be cloned.")
+    clone_bytes: int = Field(2 << 30, gt=0, description="How large a clone may be, without its files' contents.")
+    clone_seconds: float = Field(900, gt=0, description="How long a clone may take.")
     allow_private_addresses: bool = Field(
         False, description="Whether https:// sources and callbacks may be on private addresses."
     )
@@ -78,9 +80,14 @@ class Settings(BaseSettings):
     mkvextract: str | None = Field(None, description="The mkvextract to run; else PATH.")
     handbrake: str | None = Field(None, description="The HandBrakeCLI to run; else PATH.")
     gource: str | None = Field(None, description="The gource to run; else PATH.")
+    git: str | None = Field(None, description="The git to run; else PATH.")
     nice: int = Field(10, ge=0, le=19, description="How far tools stand back for other programs' CPU time.")
     tool_memory_bytes: int = Field(0, ge=0, description="Address space a tool may use; 0 is no limit.")
     tool_file_bytes: int = Field(1 << 40, ge=0, description="How large a file a tool may write; 0 is no limit.")
+    metrics_address: str = Field(
+        "", pattern=r"^(|.+:\d{1,5})$", description="Where Prometheus may ask, host:port; by default nowhere."
+    )
+    log_days: float = Field(14, gt=0, description="How long what tools wrote is kept in the database.")
     log_level: str = Field("info", description="debug, info, warning or error.")
     log_format: str = Field("", description="json or text; by default text on a terminal, else json.")
 

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel, ValidationError
 
+from visualizers import SceneParams
 from worker.core.command import Reason
 from worker.core.errors import (
+    BadInput,
     InvalidJob,
     LeveretError,
     Problem,
@@ -34,11 +36,13 @@ from worker.core.wire import nearest
 from worker.media.capabilities import Capabilities
 from worker.media.probe import media_info, probe_command
 from worker.registry import Registry
+from worker.tasks.visualizer import VisualizerTask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from visualizers import Visualizer
     from worker.core.command import Exit, Pipeline
     from worker.core.media_info import MediaInfo
     from worker.core.ports import Runner
@@ -76,6 +80,38 @@ def check_task(task: Task[Any], example: Mapping[str, Any]) -> None:
         _require(found is not None, f"{task.module}: files() says {use.path}, and the data has no such place")
     for name in task.requires(params):
         _require(bool(_CAPABILITY.match(name)), f"{task.module}: requires() says {name!r}, not kind:name")
+
+
+def check_visualizer(visualizer: Visualizer[Any], example: Mapping[str, Any]) -> None:
+    """Return when `visualizer` keeps the rules with the options `example`; AssertionError tells what it breaks."""
+    name = getattr(visualizer, "module", type(visualizer).__name__)
+    model = visualizer.params
+    _require(issubclass(model, SceneParams), f"{name}: params must be a model of visualizers.SceneParams")
+    for field_name in SceneParams.model_fields:
+        same = model.model_fields[field_name].annotation == SceneParams.model_fields[field_name].annotation
+        _require(same, f"{name}: the option {field_name} is every visualizer's, and means the same in each")
+    for method in ("scene", "rehearse"):
+        _require(inspect.iscoroutinefunction(getattr(visualizer, method)), f"{name}: {method} must be async")
+    for tool in visualizer.tools:
+        _require(bool(_MODULE.match(tool)), f"{name}: tools says {tool!r}, which is no program's plain name")
+    _require(
+        not visualizer.files(model.model_validate(dict(example))).writes, f"{name}: the film is not its own to name"
+    )
+    check_task(VisualizerTask(visualizer, NoRepositories()), example)
+
+
+class NoRepositories:
+    """Repositories of which there is none."""
+
+    async def clone(self, url: str, into: Path, *, token: str | None = None, label: str = "") -> Path:
+        """Raise BadInput."""
+        del into, token, label
+        raise BadInput(f"{url}: there is no such repository")
+
+    async def log(self, repository: Path, arguments: Sequence[str], *, label: str = "") -> bytes:
+        """Raise BadInput."""
+        del arguments, label
+        raise BadInput(f"{repository} is no repository")
 
 
 def _check_model(task: Task[Any], example: Mapping[str, Any]) -> None:

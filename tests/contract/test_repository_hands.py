@@ -28,6 +28,24 @@ async def test_jobs_come_newest_first_by_state_and_without_details(bench):
     assert await repository.counts() == {"queued": 2, "dead": 1}
 
 
+async def test_jobs_are_filtered_by_lane_worker_and_age(bench):
+    repository = bench.repository
+    await repository.submit(job("a"), "d" * 64, "cpu", "normal")
+    await repository.submit(job("b"), "d" * 64, "nvenc", "normal")
+    await repository.release(await granted(repository, a_job=job("b"), worker="w7", lane="nvenc"), "interrupted", "x")
+    await bench.set("a", created_at=moment(-100))
+
+    async def ids(**filters):
+        return [record.job_id for record in await repository.jobs(**filters)]
+
+    assert await ids(lane="nvenc") == ["b"]
+    assert await ids(worker="w7") == ["b"]
+    assert await ids(worker="w8") == []
+    assert await ids(since=50) == ["b"]
+    assert await ids(since=200) == ["b", "a"]
+    assert await ids(lane="cpu", since=50) == []
+
+
 async def test_a_job_that_nobody_knows_has_no_record(repository):
     assert await repository.job("nobody") is None
 
@@ -226,3 +244,13 @@ async def test_the_workers_that_cannot_do_a_job_are_gathered_until_one_can(bench
     await bench.repository.complete(attempt, Result())
     assert (await bench.repository.decline(*asked, "w3")).workers == {"w3"}
     assert (await bench.repository.job("j1")).state == "completed"
+
+
+# ------------------------------------------------------------------ the database itself
+
+
+async def test_the_database_tells_what_it_is_and_its_clock(repository, url):
+    facts = await repository.facts()
+    assert facts.product == url.partition(":")[0]
+    assert facts.version >= (3,)
+    assert abs(facts.ahead_seconds) < 1

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from worker.adapters.sql import SqlRepository
+    from worker.core.attempt import StateChange
     from worker.engine.executor import Settlement
 
 DELAYS = (0.2, 0.3, 0.4)
@@ -80,6 +81,7 @@ class Rig:
     path_map: Mapping[str, str] = field(default_factory=dict)
     steps: list[str] = field(default_factory=list)
     states: list[str] = field(default_factory=list)
+    changes: list[StateChange] = field(default_factory=list)
     on_step: Callable[[str], Awaitable[None]] | None = None
 
     def __post_init__(self) -> None:
@@ -114,8 +116,9 @@ class Rig:
     async def _progress(self, _attempt: Any, _progress: Any) -> None:
         return
 
-    async def _state(self, _attempt: Any, state: str) -> None:
-        self.states.append(state)
+    async def _state(self, change: StateChange) -> None:
+        self.states.append(change.state)
+        self.changes.append(change)
 
     async def _step(self, step: str) -> None:
         self.steps.append(step)

@@ -17,8 +17,8 @@ from desk import message
 from mail import bury, channel_of, depth, taken, wait_for_dead
 
 from worker.core.attempt import Failure, Result
-from worker.core.record import RefusalRecord
-from worker.core.routing import DEAD_QUEUE, JOBS, UNROUTED, topology
+from worker.core.record import RefusalRecord, WorkerRecord
+from worker.core.routing import DEAD_QUEUE, EVENTS, JOBS, UNROUTED, topology
 
 GARBAGE = b"{ this is no job"
 
@@ -66,8 +66,27 @@ def buried(office, url, job_id, why="ffmpeg exited 1 after 3 s"):
 # ---------------------------------------------------------------- submit
 
 
+def test_what_a_command_brings_about_is_an_event(office, broker_url):
+    with channel_of(broker_url) as channel:
+        ear = channel.queue_declare("", exclusive=True).method.queue
+        channel.queue_bind(ear, EVENTS, "job.#")
+        office.write("job.json", message("j1"))
+        assert office.type("submit", "job.json").code == 0
+        assert office.type("cancel", "j1").code == 0
+        assert office.type("retry", "j1").code == 0
+        heard = [json.loads(taken(channel, ear)[2]) for _ in range(3)]
+    assert [(event["state"], event["job_id"]) for event in heard] == [
+        ("queued", "j1"),
+        ("cancelled", "j1"),
+        ("queued", "j1"),
+    ]
+    assert heard[0]["title"] == "Title of j1"
+
+
 def test_submit_publishes_the_very_bytes_and_records_the_job(office, broker_url):
     body = b'\n{"echo":   {"text": "\xc3\xa4"}, "job_title": "As typed"}\n'
+    worker = WorkerRecord(worker_id="w", hostname="h", pid=1, version="1", status="in_progress", lanes=["cpu"])
+    office.ask(lambda rows: rows.beat(worker))
     answer = office.type("submit", office.write("job.json", body))
     assert (answer.code, answer.err) == (0, "")
     job_id = answer.out.strip()
@@ -127,7 +146,7 @@ def test_submit_that_waits_ends_as_the_job_ends(office, broker_url, end, code):
     process.stdout.close()
     process.stderr.close()
     assert process.wait(timeout=20) == code
-    assert errors == b""
+    assert errors == b"leveret: no living worker serves the lane cpu: the job waits until one does\n"
     assert json.loads(out)["job_id"] == "mine"
 
 
@@ -381,7 +400,9 @@ def test_the_doctor_finds_what_is_well_and_what_is_not(office, broker_url, monke
     document = json.loads(office.type("doctor", "--json").out)
     found = {check["name"]: check for check in document["checks"]}
     assert {"settings", "database", "broker", "storage", "scratch", "ffmpeg", "ffprobe", "gource"} <= set(found)
-    assert {found[name]["status"] for name in ("settings", "database", "broker", "scratch")} == {"ok"}
+    assert {found[name]["status"] for name in ("settings", "database", "clock", "broker", "scratch")} == {"ok"}
+    assert "sqlite 3." in found["database"]["fact"]
+    assert "RabbitMQ 3." in found["broker time-out"]["fact"]
     assert found["ffmpeg"]["fact"].startswith(shutil.which("ffmpeg") + ": ffmpeg version ")
     monkeypatch.setenv("WORKER_RETRY_DELAYS", "7,8")
     monkeypatch.setenv("WORKER_FFMPEG", str(office.folder / "none"))

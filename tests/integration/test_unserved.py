@@ -44,7 +44,8 @@ class ShineTask(WriteTask):
         if params.name != "late.txt":
             return params
         stored = await lookup.option_set("shine", "late")
-        return params.model_copy(update={"text": f"encoder:{lookup.encoder(stored['codec'])}"})
+        codec = stored["codec"]
+        return params.model_copy(update={"text": f"encoder:{codec if '99' in codec else lookup.encoder(codec)}"})
 
 
 @pytest.fixture
@@ -167,8 +168,11 @@ async def test_a_cancelled_job_that_nobody_can_do_is_settled(rig, broker):
     await broker.settled()
 
 
-async def test_what_only_an_option_set_requires_is_declined_after_one_attempt_that_is_not_charged(rig, broker):
-    await rig.repository.put_option_set(OptionSet(module="shine", name="late", options={"codec": "hevc"}))
+@pytest.mark.parametrize(("codec", "reason"), [("hevc", "no encoder of hevc works"), ("libx999", "not in this ffmpeg")])
+async def test_what_only_an_option_set_requires_is_declined_after_one_attempt_that_is_not_charged(
+    rig, broker, codec, reason
+):
+    await rig.repository.put_option_set(OptionSet(module="shine", name="late", options={"codec": codec}))
     job = shining("", name="late.txt")
     await broker.publish(job)
     first = await rig.one()
@@ -178,7 +182,7 @@ async def test_what_only_an_option_set_requires_is_declined_after_one_attempt_th
     await rig.until(job["job_id"], "dead")
     record = await rig.repository.job(job["job_id"])
     assert record.error_type == "Unserved"
-    assert "encoder:hevc (no encoder of hevc works)" in record.error
+    assert f"encoder:{codec} ({reason})" in record.error
     assert [(attempt.outcome, attempt.number) for attempt in record.attempts] == [("deferred", 1)]
 
 

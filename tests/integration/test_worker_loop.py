@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from infra.migrations import upgrade
 from worker.adapters.rabbitmq import Link, RabbitEvents
 from worker.adapters.sql import SqlRepository
 from worker.core.errors import DiskFull, StorageUnavailable
+from worker.core.hours import ActiveHours
 from worker.core.record import WorkerRecord
 from worker.core.routing import EVENTS
 from worker.engine.callbacks import Callbacks
@@ -188,8 +190,9 @@ async def test_a_worker_told_to_drain_ends_by_itself(rig, broker):
             await task
 
 
-async def test_a_sick_host_takes_nothing_and_says_why_until_it_is_well(rig, broker):
-    preflight = Preflight(*[DiskFull("scratch is full")] * 2)
+@pytest.mark.parametrize("kind", [DiskFull, StorageUnavailable])
+async def test_a_sick_host_takes_nothing_and_says_why_until_it_is_well(rig, broker, kind):
+    preflight = Preflight(*[kind("scratch is full")] * 2)
     worker = worker_of(rig, preflight=preflight)
     job = document()
     await broker.publish(job)
@@ -271,3 +274,26 @@ async def test_states_and_heartbeats_are_events_that_anybody_may_hear(rig, broke
     assert row.status == "idle"
     await heartbeat.stop()
     await events.close()
+
+
+async def test_a_worker_takes_jobs_from_the_minute_its_hours_begin_until_they_end(rig, broker):
+    now = [datetime(2026, 11, 21, 21, 59, 59, 500_000, tzinfo=UTC)]
+    worker = worker_of(rig, hours=ActiveHours.parse("22:00-06:00"), clock=lambda: now[0])
+    job = document()
+    await broker.publish(job)
+    async with running(worker):
+        await broker.consumers(0)
+        assert (worker.status, worker.problem) == ("paused", "outside its active hours 22:00-06:00")
+        assert await broker.waiting("media.cpu.normal") == 1
+        now[0] = datetime(2026, 11, 21, 22, 0, tzinfo=UTC)
+        await state_of(rig, job["job_id"], "completed")
+        await broker.consumers(3)
+        assert worker.status == "idle"
+        worker.wanted("pause")
+        await broker.consumers(0)
+        now[0] = datetime(2026, 11, 22, 5, 59, 59, 0, tzinfo=UTC)
+        worker.wanted("run")
+        await broker.consumers(3)
+        now[0] = datetime(2026, 11, 22, 6, 0, tzinfo=UTC)
+        await broker.consumers(0)
+        assert worker.status == "paused"

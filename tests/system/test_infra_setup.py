@@ -12,7 +12,7 @@ TOOLS = ("bash", "cat", "chmod", "cut", "dirname", "env", "flock", "id", "mkdir"
 FILES = ("infra/setup", "pyproject.toml", ".ci/run", *(path.name for path in ROOT.glob("requirements*.txt")))
 MODERN = 'case $1 in --version) echo "Python 3.12.1" ;; *) exit 0 ;; esac'
 OLD = 'case $* in --version) echo "Python 3.9.2" ;; *version_info*) exit 1 ;; *) exit 0 ;; esac'
-PRESENT = ("ffmpeg", "ffprobe", "git", "rabbitmq-server")
+PRESENT = ("ffmpeg", "ffprobe", "gcc", "git", "gource", "rabbitmq-server")
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_a_user_who_may_not_install_is_given_the_command_for_who_may(machine):
     told = run(machine, "infra/setup", "run")
     assert told.returncode == 1
     assert "neither root nor have sudo" in told.stderr
-    assert "apt-get install --no-install-recommends ffmpeg git" in told.stderr
+    assert "apt-get install --no-install-recommends ffmpeg gcc git gource" in told.stderr
     assert not (machine / "called").exists()
 
 

@@ -1,4 +1,4 @@
-"""The example of docs/how-to/write-a-task.md: installed as a stranger would, run by a real worker process."""
+"""The examples of docs/how-to: installed as a stranger would, run by a real worker process."""
 
 import json
 import os
@@ -11,7 +11,9 @@ import pytest
 from infra.local import LocalServices
 
 ROOT = Path(__file__).resolve().parents[2]
-EXAMPLE = ROOT / "docs/how-to/examples/leveret-checksum"
+EXAMPLES = ROOT / "docs/how-to/examples"
+EXAMPLE = EXAMPLES / "leveret-checksum"
+FILM = EXAMPLES / "leveret-mandelbrot"
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("WORKER_", "AWS_", "RABBITMQ_"))}
 
 pytestmark = pytest.mark.xdist_group("infra")
@@ -29,16 +31,18 @@ def services(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """Return the folder that pip installed the example into."""
-    sources = tmp_path_factory.mktemp("sources") / "leveret-checksum"
-    sources.mkdir()
-    for path in EXAMPLE.iterdir():
-        if path.is_file():
-            (sources / path.name).write_bytes(path.read_bytes())
-    folder = tmp_path_factory.mktemp("installed")
+    """Return the folder that pip installed the examples into."""
+    folder, copies = tmp_path_factory.mktemp("installed"), []
+    for example in (EXAMPLE, FILM):
+        sources = tmp_path_factory.mktemp("sources") / example.name
+        sources.mkdir()
+        for path in example.iterdir():
+            if path.is_file():
+                (sources / path.name).write_bytes(path.read_bytes())
+        copies.append(sources)
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "-q", "--no-deps")
     done = subprocess.run(
-        (*pip, "--no-build-isolation", "--target", folder, sources), capture_output=True, text=True, check=False
+        (*pip, "--no-build-isolation", "--target", folder, *copies), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     return folder
@@ -88,6 +92,22 @@ def test_the_installed_example_completes_a_job_in_a_real_worker(tmp_path, enviro
     assert artifact["bytes"] == sum(len(line) + 1 for line in lines)
 
 
-def test_the_examples_own_test_passes_on_the_installed_package(tmp_path, environment):
-    (tmp_path / "test_checksum.py").write_text((EXAMPLE / "test_checksum.py").read_text())
-    assert "1 passed" in said(environment, tmp_path, "pytest", "-q", "-p", "no:cacheprovider", "test_checksum.py")
+def test_the_installed_visualizer_makes_its_film_in_a_real_worker(tmp_path, environment):
+    said(environment, tmp_path, "infra", "provision")
+    job_id = said(environment, tmp_path, "worker", "submit", str(FILM / "job.json")).strip()
+    said(environment, tmp_path, "worker", "run", "--drain")
+    job = json.loads(said(environment, tmp_path, "worker", "job", job_id, "--json"))
+    assert job["state"] == "completed", job["error"]
+    playlist = tmp_path / "nas/library" / job_id / "master.m3u8"
+    count = ("ffprobe", "-v", "error", "-count_packets", "-select_streams", "v:0", "-show_entries")
+    told = subprocess.run(
+        (*count, "stream=nb_read_packets", "-of", "csv=p=0", "-i", playlist), capture_output=True, text=True, check=True
+    )
+    assert told.stdout.split()[0].strip(",") == "75"
+    assert job["thumbnail_url"].endswith("/poster.jpg")
+
+
+@pytest.mark.parametrize(("example", "test"), [(EXAMPLE, "test_checksum.py"), (FILM, "test_mandelbrot.py")])
+def test_the_examples_own_test_passes_on_the_installed_package(tmp_path, environment, example, test):
+    (tmp_path / test).write_text((example / test).read_text())
+    assert "1 passed" in said(environment, tmp_path, "pytest", "-q", "-p", "no:cacheprovider", test)

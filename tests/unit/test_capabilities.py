@@ -55,6 +55,9 @@ def test_software_stands_in_for_hardware_only_where_the_job_says_so():
     assert host().choices("h264_nvenc", hw_fallback=True) == ("h264_nvenc",)
     with pytest.raises(CannotServe):
         host().choices("libsvtav1", hw_fallback=True)
+    other_card = host(encoders=NVENC | {"hevc_qsv": True})
+    assert other_card.choices("hevc_nvenc", hw_fallback=True) == ("libx265",)
+    assert other_card.choices("hevc") == ("hevc_qsv", "libx265")
 
 
 def test_what_a_job_lacks_is_named_with_its_reason():

@@ -17,11 +17,12 @@ from worker.cli.render import aligned, printable, size, span
 from worker.core.attempt import Artifact, Progress, Result
 from worker.core.errors import InvalidJob, MountMissing
 from worker.core.record import WorkerRecord
+from worker.engine.toollog import packed
 from worker.registry import Registry
 from worker.tasks.ffmpeg import FfmpegTask
 
 COMMANDS = (
-    "run", "submit", "jobs", "job", "watch", "cancel", "retry", "workers", "pause", "resume", "drain", "schema",
+    "run", "submit", "jobs", "job", "logs", "watch", "cancel", "retry", "workers", "pause", "resume", "drain", "schema",
     "validate", "doctor", "dead list", "dead show", "dead replay", "dead purge", "option-sets list",
     "option-sets get", "option-sets put", "option-sets delete",
 )  # fmt: skip
@@ -415,3 +416,37 @@ def test_sizes_spans_and_cells_are_readable():
     assert [span(None), span(0), span(59.6), span(3723)] == ["", "0:00", "1:00", "1:02:03"]
     assert printable("a\x07\u202eb") == "a\\x07\\u202eb"
     assert aligned([("A", "B"), ("日本", "x\ny"), ("", "z")]) == ["A     B", "日本  x y", "-     z"]
+
+
+def test_logs_are_printed_and_a_job_without_any_says_so(desk):
+    body = desk.insert("j1")
+    assert "no tool of the job j1 has said anything" in one_line(desk.type("logs", "j1"))
+    attempt = desk.claimed("j1", body)
+    desk.ask(lambda repository: repository.store_log(attempt, packed("$ ffmpeg\nall is \x1b[31mwell\n")))
+    answer = desk.type("logs", "j1")
+    assert (answer.code, answer.out) == (0, "$ ffmpeg\nall is \\x1b[31mwell\n")
+    assert json.loads(desk.type("logs", "j1", "--attempt", "1", "--json").out)["worker"] == "a-worker"
+    assert "in attempt 2" in one_line(desk.type("logs", "j1", "--attempt", "2"))
+    assert "there is no job" in one_line(desk.type("logs", "j2"))
+    assert desk.type("logs", "j1", "--follow", "--json").code == 2
+
+
+def test_who_follows_a_log_sees_all_of_it_and_ends_with_the_job(desk):
+    body = desk.insert("j1")
+    attempt = desk.claimed("j1", body)
+    desk.ask(lambda repository: repository.store_log(attempt, packed("one\ntwo\n")))
+    desk.ask(lambda repository: repository.complete(attempt, Result()))
+    answer = desk.type("logs", "j1", "--follow")
+    assert answer.code == 0
+    assert answer.out.splitlines()[0].startswith("--- attempt 1 on a-worker")
+    assert answer.out.endswith("one\ntwo\n")
+
+
+def test_jobs_are_filtered(desk):
+    desk.claimed("j1", desk.insert("j1"))
+    desk.insert("j2")
+    assert [job["job_id"] for job in json.loads(desk.type("jobs", "--worker", "a-worker", "--json").out)] == ["j1"]
+    assert len(json.loads(desk.type("jobs", "--lane", "cpu", "--since", "5m", "--json").out)) == 2
+    assert json.loads(desk.type("jobs", "--lane", "qsv", "--json").out) == []
+    assert "is no age" in one_line(desk.type("jobs", "--since", "yesterday"), 2)
+    assert desk.type("jobs", "--lane", "bogus").code == 2

@@ -15,7 +15,7 @@ from worker.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
-EXAMPLE = ROOT / "docs/how-to/examples/leveret-checksum"
+EXAMPLES = ROOT / "docs/how-to/examples"
 ROOT_COMMAND = get_command(command_line())
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -133,8 +133,12 @@ def test_every_field_of_a_module_and_of_a_message_is_explained():
         assert not [row for row in rows if re.search(r"\|\s*(Also written [^|]*)?\|$", row)], page.name
 
 
-def test_the_how_to_shows_the_very_files_of_its_example():
-    page = (EXAMPLE.parents[1] / "write-a-task.md").read_text()
+@pytest.mark.parametrize(
+    ("page", "example"),
+    [("write-a-task.md", "leveret-checksum"), ("write-a-visualizer.md", "leveret-mandelbrot")],
+)
+def test_the_how_to_shows_the_very_files_of_its_example(page, example):
+    page = (EXAMPLES.parent / page).read_text()
     shown = dict(re.findall(r"^`([\w.]+)`:\n\n```\w+\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
-    there = {path.name: path.read_text() for path in EXAMPLE.iterdir() if path.is_file()}
+    there = {path.name: path.read_text() for path in (EXAMPLES / example).iterdir() if path.is_file()}
     assert shown == there

@@ -191,6 +191,8 @@ def test_positions_outside_their_bounds_are_refused(start: float, stop: float) -
     [
         ("2024-05-06", datetime(2024, 5, 6, tzinfo=UTC)),
         ("2024-05-06 07:08:09", datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)),
+        ("'2024-05-06 07:08:09 +0", datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)),
+        ("2024-05-06 07:08:09 -5:30", datetime(2024, 5, 6, 7, 8, 9, tzinfo=timezone(-timedelta(hours=5, minutes=30)))),
         ("2024-05-06 07:08:09 +02", datetime(2024, 5, 6, 7, 8, 9, tzinfo=timezone(timedelta(hours=2)))),
         ("'2024-05-06 07:08:09 -0530", datetime(2024, 5, 6, 7, 8, 9, tzinfo=timezone(-timedelta(hours=5, minutes=30)))),
         ("'2024-05-06 07:08 +05:45'", datetime(2024, 5, 6, 7, 8, tzinfo=timezone(timedelta(hours=5, minutes=45)))),

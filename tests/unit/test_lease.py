@@ -74,3 +74,26 @@ async def test_the_first_reason_stands():
     lease.end(ShuttingDown("first"))
     lease.end(LeaseLost("second"))
     assert str(lease.ended) == "first"
+
+
+async def test_a_renewal_never_comes_between_the_record_and_our_knowing_of_it():
+    recorded = asyncio.Event()
+
+    class Ended:
+        async def renew(self, _attempt) -> Renewal:
+            if recorded.is_set():
+                raise LeaseLost("the job has ended")
+            return Renewal(cancel=False)
+
+    async def record() -> str:
+        recorded.set()
+        await asyncio.sleep(SHORT.lease_seconds / 3)
+        return "recorded"
+
+    lease = Lease(Ended(), SHORT)
+    over = asyncio.Event()
+    lease.start(over.set)
+    assert await lease.last(record) == "recorded"
+    await asyncio.sleep(SHORT.lease_seconds)
+    assert (over.is_set(), lease.ended) == (False, None)
+    await lease.stop()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from typing import TYPE_CHECKING, Final, Protocol
+
+import psutil
 
 from worker.core.errors import ToolMissing
 from worker.core.finding import Finding
@@ -15,6 +18,7 @@ from worker.media.capabilities import lanes_of, version_in, version_question
 if TYPE_CHECKING:
     from collections.abc import Awaitable
     from pathlib import Path
+    from types import TracebackType
 
     from worker.core.dead_letter import Broker
     from worker.core.ports import Repository, Runner
@@ -23,16 +27,121 @@ if TYPE_CHECKING:
 
 VERSION_SECONDS: Final = 15.0
 WAITING_JOBS: Final = 1000
+SOME_SKEW_SECONDS: Final = 2.0
+MOST_SKEW_SECONDS: Final = 300.0
+FIRST_TIMED: Final = (3, 8, 15)
+DEFAULT_TIMEOUT_SECONDS: Final = 1800.0
+OLDEST: Final = {"sqlite": (3, 40), "postgresql": (15,)}
 _GIB: Final = 1 << 30
 
 
 async def database(repository: Repository) -> Finding:
-    """Return whether the database answers and its schema is the newest."""
+    """Return whether the database answers, is new enough, and its schema is the newest."""
     try:
         await repository.check()
+        facts = await repository.facts()
     finally:
         await repository.close()
-    return Finding(status="ok", fact="it answers, and its schema is the newest")
+    fact = f"{facts.product} {dotted(facts.version)} answers, and its schema is the newest"
+    oldest = OLDEST.get(facts.product, ())
+    if facts.version < oldest:
+        return Finding(status="warning", fact=fact, advice=f"Leveret is tested from {dotted(oldest)} on: upgrade it")
+    return Finding(status="ok", fact=fact)
+
+
+async def clock(repository: Repository) -> Finding:
+    """Return how far this host's clock is from the database's, which all times in records are of."""
+    try:
+        ahead = (await repository.facts()).ahead_seconds
+    finally:
+        await repository.close()
+    fact = f"this host's clock is {abs(ahead):.1f} s {'behind' if ahead > 0 else 'ahead of'} the database's"
+    if abs(ahead) > MOST_SKEW_SECONDS:
+        return Finding(status="error", fact=fact, advice="start time synchronisation (NTP): S3 refuses such requests")
+    if abs(ahead) > SOME_SKEW_SECONDS:
+        return Finding(status="warning", fact=fact, advice="start time synchronisation (NTP): logs and waits mislead")
+    return Finding(status="ok", fact=fact)
+
+
+async def patience(publisher: Asked, longest_seconds: float) -> Finding:
+    """Return whether the broker leaves a delivery with us for as long as the longest job may take.
+
+    From 3.8.15 on it takes a delivery back that is not acknowledged in time, half an hour by default. How long it
+    waits it tells neither over AMQP nor over its management API.
+    """
+    with publisher:
+        version = publisher.version
+    fact = (
+        f"the broker is RabbitMQ {dotted(version) or 'of an unknown version'}; a job may take {longest_seconds:.0f} s"
+    )
+    if version and version < FIRST_TIMED:
+        return Finding(status="ok", fact=f"{fact}, and this version waits without end")
+    if longest_seconds <= DEFAULT_TIMEOUT_SECONDS:
+        return Finding(status="ok", fact=f"{fact}, which is within the default consumer time-out")
+    return Finding(
+        status="warning",
+        fact=f"{fact}; its consumer time-out is unknown, for it does not tell",
+        advice=f"see that rabbitmq.conf has consumer_timeout = {round(longest_seconds * 1000)} or more,"
+        " as infra/rabbitmq/rabbitmq.conf has",
+    )
+
+
+async def folder(path: Path) -> Finding:
+    """Return whether a folder that jobs may touch is there, what it is mounted from, and its space."""
+    return await asyncio.to_thread(_look_at_folder, path)
+
+
+def _look_at_folder(path: Path) -> Finding:
+    try:
+        space = shutil.disk_usage(path)
+        readable, writable = os.access(path, os.R_OK | os.X_OK), os.access(path, os.W_OK)
+    except OSError as error:
+        advice = "mount it, make it, or correct WORKER_NAS_ROOT and WORKER_ROOTS"
+        return Finding(status="error", fact=f"{path}: {error.strerror}", advice=advice)
+    mount, kind = _mount_of(path)
+    fact = f"{path} is on {kind} mounted at {mount}, {space.free / _GIB:.1f} GiB free"
+    if not readable:
+        return Finding(status="error", fact=f"{fact}, but we may not read it", advice="let the worker's user read it")
+    if not writable:
+        advice = "let the worker's user write there, if jobs are to"
+        return Finding(status="warning", fact=f"{fact}, read-only for us", advice=advice)
+    if space.free < _GIB:
+        return Finding(status="warning", fact=fact, advice="free space: outputs do not fit")
+    return Finding(status="ok", fact=fact)
+
+
+def _mount_of(path: Path) -> tuple[str, str]:
+    """Return where the file system of `path` is mounted, and its type."""
+    real = path.resolve()
+    kinds = {part.mountpoint: part.fstype for part in psutil.disk_partitions(all=True)}
+    for place in (real, *real.parents):
+        if str(place) in kinds:
+            return str(place), kinds[str(place)]
+    return "/", "an unknown file system"
+
+
+def dotted(version: tuple[int, ...]) -> str:
+    """Return `3.10.8`."""
+    return ".".join(map(str, version))
+
+
+class Asked(Protocol):
+    """A broker that tells its version once it is entered."""
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        """Return its version, empty where it tells none."""
+        ...
+
+    def __enter__(self) -> object:
+        """Connect."""
+        ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Disconnect."""
+        ...
 
 
 async def broker(publisher: Broker, queues: tuple[Queue, ...]) -> Finding:

@@ -224,18 +224,22 @@ def drop(folder: int, name: str) -> bool:
     return True
 
 
+def hidden_names(folder: int) -> list[str]:
+    """Return the names in an open folder that are ours alone."""
+    descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        with os.scandir(descriptor) as entries:
+            return [entry.name for entry in entries if entry.name.startswith(HIDDEN + "-")]
+    finally:
+        os.close(descriptor)
+
+
 def sweep(folder: int, seconds: float, now: float) -> None:
     """Remove hidden files in an open folder that nothing has written for `seconds` before `now`.
 
     `now` is the file system's own time (of a file just written there), not this host's.
     """
-    descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
-    try:
-        with os.scandir(descriptor) as entries:
-            names = [entry.name for entry in entries if entry.name.startswith(HIDDEN + "-")]
-    finally:
-        os.close(descriptor)
-    for name in names:
+    for name in hidden_names(folder):
         found = status(folder, name)
         if found is not None and stat.S_ISREG(found.st_mode) and found.st_mtime < now - seconds:
             drop(folder, name)

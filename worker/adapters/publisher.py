@@ -6,9 +6,11 @@ Hence the short limits: a broker that is frozen, blocked by an alarm or gone mus
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import platform
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -31,6 +33,7 @@ from worker.core.routing import (
     COUNT_HEADERS,
     DEAD_QUEUE,
     DEATH_HEADERS,
+    EVENTS,
     HEADER_FIRST_QUEUED_AT,
     HEADER_LANE,
     JOBS,
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
 
     from pika.adapters.blocking_connection import BlockingChannel
 
+    from worker.core.attempt import StateChange
     from worker.core.routing import Queue
 
 SOCKET_SECONDS: Final = 5.0
@@ -112,6 +116,13 @@ class Publisher:
         with self._errors():
             self._open.basic_publish(JOBS, routing_key(lane, priority), body, properties, mandatory=True)
 
+    def tell(self, change: StateChange) -> None:
+        """Publish `job.<state>` on `media.events`, for whoever listens: what a person's command brought about."""
+        event = {"at": datetime.now(UTC).isoformat(timespec="milliseconds")} | asdict(change)
+        properties = pika.BasicProperties(content_type="application/json")  # type: ignore[no-untyped-call]  # as above
+        with self._errors():
+            self._open.basic_publish(EVENTS, f"job.{change.state}", json.dumps(event).encode(), properties)
+
     def dead_letters(self) -> Iterator[DeadLetter]:
         """Yield the messages of `media.dlq`, oldest first, each held until it is replayed, discarded or given back.
 
@@ -127,9 +138,9 @@ class Publisher:
                 handle=method.delivery_tag,
                 body=body or b"",
                 headers=dict(properties.headers or {}),
-                message_id=properties.message_id or None,
-                routing_key=method.routing_key,
-                type=properties.type or None,
+                message_id=_text(properties.message_id),
+                routing_key=_text(method.routing_key) or "",
+                type=_text(properties.type),
             )
 
     def replay(self, letter: DeadLetter, job_id: str | None, lane: str, priority: str) -> None:
@@ -148,6 +159,15 @@ class Publisher:
         """Return how many messages wait in `queue`, those that somebody holds not counted."""
         with self._errors():
             return int(self._open.queue_declare(queue, passive=True).method.message_count)
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        """Return the broker's version as it told when we connected, empty where it told none."""
+        assert self._connection is not None  # noqa: S101 - only asked once connected
+        # pika shows what the broker said of itself nowhere else.
+        told = self._connection._impl.server_properties or {}  # noqa: SLF001
+        numbers = str(told.get("version", "")).split(".")[:3]
+        return tuple(int(number) for number in numbers) if all(number.isdigit() for number in numbers) else ()
 
     def differences(self, queues: tuple[Queue, ...]) -> tuple[str, ...]:
         """Return one line for each of `queues` that is missing or has other arguments than these.
@@ -238,3 +258,8 @@ def _word(error: BaseException) -> str:
         seen = inner
     text = getattr(seen, "strerror", None) or str(seen) or type(seen).__name__
     return f" ({' '.join(text.split())[:200]})"
+
+
+def _text(value: str | bytes | None) -> str | None:
+    """Return a short string of a message; pika leaves it as bytes where it is not UTF-8."""
+    return (value.decode(errors="replace") if isinstance(value, bytes) else value) or None

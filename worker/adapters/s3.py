@@ -25,6 +25,7 @@ from worker.adapters.s3_roots import (
     require_whole,
 )
 from worker.adapters.threads import Stop, in_thread
+from worker.core.attempt import job_mark
 from worker.core.errors import Misconfigured, SourceMissing, StorageUnavailable
 from worker.core.location import External
 from worker.core.ports import Stat
@@ -263,6 +264,23 @@ class S3Storage:
         await in_thread(
             lambda _: self._remove([place for artifact in artifacts if (place := self._staged(artifact)) is not None])
         )
+
+    async def sweep(self, place: External, job_id: str) -> None:
+        """Remove a job's hidden objects beside `place`, and unfinished uploads of them and of `place`."""
+        await in_thread(lambda _: self._sweep(place, f"{posixpath.dirname(place.key)}/{HIDDEN}-{job_mark(job_id)}-"))
+
+    def _sweep(self, place: External, hidden: str) -> None:
+        bucket, hidden = place.host, hidden.lstrip("/")
+        with s3_errors(place):
+            found = self._client.list_objects_v2(Bucket=bucket, Prefix=hidden).get("Contents", ())
+            for item in found:
+                self._client.delete_object(Bucket=bucket, Key=item["Key"])
+            for prefix in (hidden, place.key):
+                for upload in self._client.list_multipart_uploads(Bucket=bucket, Prefix=prefix).get("Uploads", ()):
+                    if upload["Key"] == place.key or upload["Key"].startswith(hidden):
+                        self._client.abort_multipart_upload(
+                            Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"]
+                        )
 
     async def delete(self, place: External) -> None:
         """Delete an object; none there is success."""

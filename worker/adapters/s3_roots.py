@@ -67,7 +67,7 @@ def hidden_place(artifact: Artifact) -> External:
     """
     final = final_place(artifact)
     token = hashlib.sha256(f"{artifact.path}\0{artifact.sha256}\0{final.key}".encode()).hexdigest()[:24]
-    return External("s3", final.host, f"{final.path.rpartition('/')[0]}/{HIDDEN}-{token}")
+    return External("s3", final.host, f"{final.path.rpartition('/')[0]}/{HIDDEN}-{artifact.mark}-{token}")
 
 
 def headers_of(artifact: Artifact) -> dict[str, object]:

@@ -222,6 +222,9 @@ class WebSource:
     async def discard(self, artifacts: Sequence[Artifact]) -> None:
         """Return: nothing can have been staged here."""
 
+    async def sweep(self, place: External, job_id: str) -> None:
+        """Return: nothing of ours can lie there."""
+
     async def delete(self, place: External) -> None:
         """Refuse: RefusedPath."""
         raise RefusedPath(f"{self.url(place)} can only be read, not deleted")

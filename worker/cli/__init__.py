@@ -10,7 +10,8 @@ import typer
 from typer.exceptions import TyperException
 
 from worker import __version__
-from worker.cli import dead, doctor, jobs, options, run, schema, submit, workers
+from worker import logs as logs_of_program
+from worker.cli import dead, doctor, jobs, logs, options, reconcile, run, schema, submit, workers
 from worker.cli.render import say, warn
 from worker.core.errors import InvalidJob, LeveretError
 from worker.core.redaction import redact
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "leveret"
 INTERRUPTED = 130
-GROUPS = (run, submit, jobs, dead, workers, options, schema, doctor)
+GROUPS = (run, submit, jobs, logs, dead, workers, options, schema, doctor, reconcile)
 
 EPILOG = """\b
 Examples:
@@ -42,6 +43,7 @@ def main() -> None:
 
 def call(arguments: list[str]) -> int:
     """Return the exit code of the command: 0, 1 for an error, 2 for wrong usage, 130 for Ctrl-C, or its own."""
+    logs_of_program.for_commands()
     try:
         result = command_line()(args=arguments, prog_name=PROGRAM, standalone_mode=False)
     except InvalidJob as error:

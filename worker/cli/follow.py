@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
 
-from worker.cli.render import JOB_COLUMNS, job_row, on_terminal, printable, progress_text, rich_table, say
+from worker.cli.render import on_terminal, printable, progress_text, say
 from worker.cli.session import known_job
 
 if TYPE_CHECKING:
@@ -64,17 +63,12 @@ async def follow(repository: Repository, job_id: str) -> JobRecord:
 
 
 async def follow_all(repository: Repository, limit: int) -> None:
-    """Show the newest jobs for as long as somebody looks."""
-    if not on_terminal():
-        changes = Changes()
-        while True:
-            for record in reversed(await repository.jobs(limit=limit)):
-                changes.show(record)
-            await asyncio.sleep(LIST_POLL_SECONDS)
-    with Live(refresh_per_second=4) as live:
-        while True:
-            live.update(rich_table(JOB_COLUMNS, [job_row(record) for record in await repository.jobs(limit=limit)]))
-            await asyncio.sleep(LIST_POLL_SECONDS)
+    """Print the changes of the newest jobs for as long as somebody reads them."""
+    changes = Changes()
+    while True:
+        for record in reversed(await repository.jobs(limit=limit)):
+            changes.show(record)
+        await asyncio.sleep(LIST_POLL_SECONDS)
 
 
 def detail(record: JobRecord) -> str:

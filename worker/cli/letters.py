@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from worker.cli.session import CommandRefused, known_job
+from worker.core.attempt import StateChange
 from worker.core.dialects import decode
 from worker.core.errors import InvalidJob
 from worker.core.redaction import HIDDEN, redact
@@ -161,6 +162,8 @@ async def replay(repository: Repository, publisher: Broker, message: DeadMessage
         elif record.state != "queued":
             raise CommandRefused(f"the job {job_id} is {record.state}; its dead message may be purged")
     publisher.replay(letter, job_id, lane, priority)
+    if record is not None:
+        publisher.tell(StateChange(record.job_id, record.title, "queued", round=record.round))
     told = f"in round {record.round}" if record else "as it came"
     return f"{message.name} is published again {told}, to {queue_of(lane, priority)}"
 
@@ -204,6 +207,7 @@ async def _publish_stored(repository: Repository, publisher: Broker, record: Job
     body = json.dumps(record.document | {"job_id": job_id}, ensure_ascii=False).encode()
     reopened = await repository.reopen(job_id, hashlib.sha256(body).hexdigest())
     publisher.publish_job(body, job_id, record.lane, record.priority, dialect="canonical")
+    publisher.tell(StateChange(job_id, record.title, "queued", round=reopened.round))
     return (
         f"{job_id} is published again in round {reopened.round}, to {queue}: from the database, which keeps no "
         "secrets (a token must be submitted anew)"

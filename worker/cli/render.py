@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from worker.core.record import JobRecord, ProgressRecord, WorkerRecord
 
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-_STYLES: Final = {
+STYLES: Final = {
     "completed": "green",
     "ok": "green",
     "running": "cyan",
@@ -87,7 +87,7 @@ def rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
         # The first cell is a name that people copy into the next command.
         table.add_column(column, overflow="fold", no_wrap=position == 0)
     for row in rows:
-        table.add_row(*(Text(printable(cell), style=_STYLES.get(cell, "")) for cell in row))
+        table.add_row(*(Text(printable(cell), style=STYLES.get(cell, "")) for cell in row))
     return table
 
 

@@ -13,6 +13,7 @@ from worker import app
 from worker.cli.follow import follow, until_ended
 from worker.cli.render import job_document, say, say_json, warn
 from worker.cli.session import EXIT_CODES, CommandRefused, database, judge, known_job, read_file
+from worker.core.attempt import StateChange
 from worker.core.dialects import decode
 from worker.core.errors import BrokerUnavailable, InvalidJob, Misconfigured
 from worker.core.job import Lane, Priority  # noqa: TC001 - Typer reads them at run time
@@ -99,3 +100,4 @@ async def _publish(settings: Settings, repository: Repository, job: Job, body: b
             raise CommandRefused(
                 f"{error}; the job is recorded as cancelled: `leveret retry {job.job_id}` publishes it"
             ) from error
+        publisher.tell(StateChange(job.job_id, job.title, "queued"))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
     from worker.core.job import Job
+
+_PUBLISH_FOLDER: Final = re.compile(r"e\d+-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +39,17 @@ class Attempt:
 
     @property
     def publish_folder(self) -> str:
-        """Return the folder under a destination that holds this attempt's immutable files."""
-        return f"e{self.epoch}"
+        """Return the folder under a destination that holds this attempt's immutable files.
+
+        The job is in its name: two jobs may share a destination, and neither may touch the other's files; and
+        nobody's own folder, `s01/e07`, is taken for one of ours.
+        """
+        return f"e{self.epoch}-{job_mark(self.job.job_id)}"
+
+
+def is_publish_folder(name: str) -> bool:
+    """Return whether a folder's name is that of some attempt's own."""
+    return _PUBLISH_FOLDER.fullmatch(name) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +126,43 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class StateChange:
+    """A job's new state, as `media.events` tells it.
+
+    `round` and `attempt` are None where no attempt brought it about (a job that died of its claims, or that nobody
+    serves); `worker` is None where a person did.
+    """
+
+    job_id: str
+    title: str
+    state: str
+    worker: str | None = None
+    round: int | None = None
+    attempt: int | None = None
+    error: str | None = None
+    error_type: str | None = None
+
+    @classmethod
+    def by(cls, attempt: Attempt, state: str, failure: Failure | None = None) -> StateChange:
+        """Return the change that an attempt brought about."""
+        job = attempt.job
+        error = (failure.message, failure.error_type) if failure else (None, None)
+        return cls(job.job_id, job.title, state, attempt.worker, attempt.round, attempt.number, *error)
+
+    @classmethod
+    def death(cls, job: Job, failure: Failure) -> StateChange:
+        """Return the change of a job that died without an attempt of its own."""
+        return cls(job.job_id, job.title, "dead", failure.worker, None, None, failure.message, failure.error_type)
+
+
+@dataclass(frozen=True, slots=True)
 class Artifact:
     """A produced file.
 
     `path` is the staged file, `uri` where it goes, `role` what it is to a reader: `file`, `segment`,
     `init`, `playlist`, `manifest`, `subtitle`, `poster`, `storyboard`, `log`. `immutable` files live in the
-    attempt's own folder and never change; `manifest` ones are made visible last.
+    attempt's own folder and never change; `manifest` ones are made visible last. `job_id` is whose it is: hidden
+    names carry it, so that whoever ends the job finds what a killed worker left.
     """
 
     role: str
@@ -129,6 +173,17 @@ class Artifact:
     sha256: str
     duration: float | None = None
     immutable: bool = False
+    job_id: str = ""
+
+    @property
+    def mark(self) -> str:
+        """Return what hidden names of this artifact's job have in common."""
+        return job_mark(self.job_id)
+
+
+def job_mark(job_id: str) -> str:
+    """Return what the hidden names and own folders of a job have in common: letters that every storage takes."""
+    return hashlib.sha256(job_id.encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import TracebackType
 
+    from worker.core.attempt import StateChange
     from worker.core.routing import Queue
 
 
@@ -113,6 +114,10 @@ class Broker(Protocol):
         dialect: str = "",
     ) -> None:
         """Publish to `media.jobs`, persistent; return once the broker has it safely in a queue."""
+        ...
+
+    def tell(self, change: StateChange) -> None:
+        """Publish `job.<state>` on `media.events`, for whoever listens."""
         ...
 
     def dead_letters(self) -> Iterator[DeadLetter]:

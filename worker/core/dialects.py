@@ -198,6 +198,7 @@ def _job(envelope: Envelope, tasks: tuple[TaskSpec, ...], dialect: str, message_
         destination=envelope.destination,
         timeout=envelope.timeout,
         callback_url=envelope.callback_url,
+        keep_log=envelope.keep_log,
     )
 
 

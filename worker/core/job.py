@@ -45,6 +45,7 @@ class Envelope(Model):
     callback_url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$", max_length=2048)] | None = Field(
         None, description="Where the final record is POSTed."
     )
+    keep_log: bool = Field(False, description="Whether what the tools wrote is published too, as leveret.log.")
 
 
 class TaskMessage(Model):
@@ -86,6 +87,7 @@ class Job:
     destination: str | None = None
     timeout: float | None = None
     callback_url: str | None = None
+    keep_log: bool = False
     facts: Mapping[str, object] = field(default_factory=dict)
 
     @property
@@ -103,6 +105,7 @@ class Job:
             "destination": self.destination,
             "timeout": self.timeout,
             "callback_url": self.callback_url,
+            "keep_log": self.keep_log or None,
         }
         tasks = [{"module": task.module, "data": _without_secrets(task.data)} for task in self.tasks]
         return {key: value for key, value in envelope.items() if value is not None} | {"tasks": tasks}

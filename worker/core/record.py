@@ -124,6 +124,19 @@ def serving(workers: Iterable[WorkerRecord]) -> dict[str, list[str]]:
     return found
 
 
+class LogRecord(Record):
+    """What the tools of one attempt wrote, bounded and redacted; `ended` says that no more will come."""
+
+    job_id: str
+    epoch: int
+    round: int
+    number: int
+    worker: str
+    text: str
+    updated_at: datetime
+    ended: bool
+
+
 class RefusalRecord(Record):
     """A message that never became a job: why, and enough of it to know it again."""
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from worker.core.attempt import Attempt, Progress
+    from worker.core.attempt import Attempt, Progress, StateChange
     from worker.core.ports import Events
 
 
@@ -16,21 +16,12 @@ class Announcer:
 
     events: Events
 
-    async def state(self, attempt: Attempt, state: str) -> None:
+    async def state(self, change: StateChange) -> None:
         """Publish `job.<state>`."""
-        await self.events.publish(f"job.{state}", self._of(attempt) | {"state": state})
+        await self.events.publish(f"job.{change.state}", asdict(change))
 
     async def progress(self, attempt: Attempt, progress: Progress) -> None:
         """Publish `job.progress`."""
-        figures = {name: getattr(progress, name) for name in ("percent", "task", "fps", "speed", "eta_seconds")}
-        await self.events.publish("job.progress", self._of(attempt) | figures)
-
-    @staticmethod
-    def _of(attempt: Attempt) -> dict[str, object]:
-        return {
-            "job_id": attempt.job.job_id,
-            "title": attempt.job.title,
-            "round": attempt.round,
-            "attempt": attempt.number,
-            "worker": attempt.worker,
-        }
+        job = {"job_id": attempt.job.job_id, "title": attempt.job.title, "worker": attempt.worker}
+        numbers = {"round": attempt.round, "attempt": attempt.number}
+        await self.events.publish("job.progress", job | numbers | asdict(progress))

@@ -8,11 +8,11 @@ import json
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import structlog
 
-from worker.core.attempt import Artifact, Result
+from worker.core.attempt import Artifact, Result, StateChange
 from worker.core.errors import (
     BadInput,
     CannotServe,
@@ -24,18 +24,21 @@ from worker.core.errors import (
     TimedOut,
 )
 from worker.core.location import External, parse_location
+from worker.core.ports import Unobserved
 from worker.core.redaction import redact
 from worker.engine.context import EngineContext, ToolLookup, seconds_since
 from worker.engine.plan import Resolver, Step, requirements
 from worker.engine.progress import ProgressMeter
+from worker.engine.remains import clear, tidy
+from worker.engine.toollog import ToolLog
 from worker.engine.workspace import Workspace
 from worker.media.capabilities import Capabilities
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from worker.core.attempt import Attempt, Progress
-    from worker.core.ports import Kept, Repository, Runner
+    from worker.core.ports import Kept, Observer, Repository, Runner
     from worker.engine.lease import Lease
     from worker.engine.scratch import Scratch
     from worker.engine.storages import Storages
@@ -45,12 +48,17 @@ REPORT_SECONDS: Final = 1.0
 KEEPING: Final = (StorageUnavailable, DiskFull, MountMissing)
 """What a publish may fail with and leave the encoded files worth keeping."""
 KEEP_SECONDS: Final = 6 * 3600.0
+LOG_NAME: Final = "leveret.log"
 
 log = structlog.get_logger(__name__)
 
 
-async def _nothing(step: str) -> None:
-    """Do nothing: the hook that fault tests set."""
+OnStep: TypeAlias = "Callable[[str], Awaitable[None]]"
+"""Awaited at each step of a job's life."""
+
+
+async def no_step(step: str) -> None:
+    """Do nothing: only fault tests have something to do at a step."""
     del step
 
 
@@ -69,8 +77,9 @@ class Bench:
     stall_seconds: float
     job_seconds: float
     on_progress: Callable[[Attempt, Progress], Awaitable[None]]
-    on_state: Callable[[Attempt, str], Awaitable[None]]
-    on_step: Callable[[str], Awaitable[None]] = _nothing
+    on_state: Callable[[StateChange], Awaitable[None]]
+    on_step: OnStep = no_step
+    observer: Observer = field(default_factory=Unobserved)
 
 
 class AttemptRun:
@@ -117,7 +126,12 @@ class AttemptRun:
                     raise CannotServe(f"this worker lacks {lacking}")
                 await bench.on_step("resolved")
                 workspace = Workspace(folder, destination, bench.storages)
-                contexts, task_seconds = await self._run(steps, workspace)
+                async with ToolLog(bench.repository, self._attempt) as tool_log:
+                    contexts, task_seconds = await self._run(steps, workspace, tool_log)
+                if job.keep_log:
+                    text = tool_log.text or "no tool ran\n"
+                    path = workspace.output(LOG_NAME, role="log", media_type="text/plain")
+                    await asyncio.to_thread(path.write_text, text)
         except TimeoutError as error:
             raise TimedOut(f"the job took longer than its {seconds:.0f} s") from error
         await bench.on_step("ran")
@@ -134,7 +148,7 @@ class AttemptRun:
         return self._bench.storages.admit(place, writing=True)
 
     async def _run(
-        self, steps: tuple[Step, ...], workspace: Workspace
+        self, steps: tuple[Step, ...], workspace: Workspace, tool_log: ToolLog
     ) -> tuple[list[EngineContext], list[tuple[str, float]]]:
         meter = ProgressMeter([step.task.weight for step in steps])
         reporter = asyncio.create_task(self._report(meter), name="progress")
@@ -142,7 +156,7 @@ class AttemptRun:
         seconds: list[tuple[str, float]] = []
         try:
             for index, step in enumerate(steps):
-                context = self._context(workspace, meter)
+                context = self._context(workspace, meter, tool_log)
                 contexts.append(context)
                 meter.begin(index, step.spec.module)
                 started = time.monotonic()
@@ -155,7 +169,7 @@ class AttemptRun:
                 await step.task.cleanup(step.params, context)
         return contexts, seconds
 
-    def _context(self, workspace: Workspace, meter: ProgressMeter) -> EngineContext:
+    def _context(self, workspace: Workspace, meter: ProgressMeter, tool_log: ToolLog) -> EngineContext:
         bench, attempt = self._bench, self._attempt
         return EngineContext(
             repository=bench.repository,
@@ -163,6 +177,7 @@ class AttemptRun:
             tools=bench.tools,
             workspace=workspace,
             meter=meter,
+            tool_log=tool_log,
             job_id=attempt.job.job_id,
             attempt_folder=attempt.publish_folder,
             label=str(workspace.folder),
@@ -197,8 +212,9 @@ class AttemptRun:
             facts["warnings"] = warnings
         manifest = next((c.manifest for c in reversed(contexts) if c.manifest), None)
         thumbnail = next((c.thumbnail for c in reversed(contexts) if c.thumbnail), None)
-        if manifest is None and len(artifacts) == 1:
-            manifest = artifacts[0].uri
+        made = [artifact for artifact in artifacts if artifact.role != "log"]
+        if manifest is None and len(made) == 1:
+            manifest = made[0].uri
         return Result(
             artifacts=artifacts,
             manifest_url=storages.url(manifest) if manifest else None,
@@ -215,7 +231,7 @@ class AttemptRun:
         bench, attempt = self._bench, self._attempt
         if result.artifacts:
             await bench.repository.announce(attempt, [artifact.uri for artifact in result.artifacts])
-            await bench.on_state(attempt, "publishing")
+            await bench.on_state(StateChange.by(attempt, "publishing"))
             await bench.on_step("announced")
             try:
                 await bench.storages.publish(result.artifacts, self._confirm)
@@ -225,8 +241,12 @@ class AttemptRun:
             await bench.on_step("published")
         orphans = await self._record(result)
         await bench.on_step("recorded")
-        await bench.on_state(attempt, "completed")
-        await self._tidy(result.deletions, orphans)
+        await bench.on_state(StateChange.by(attempt, "completed"))
+        job_id = attempt.job.job_id
+        await tidy(bench.repository, bench.storages, job_id, result.deletions)
+        if attempt.epoch > 1:
+            ours = {artifact.uri for artifact in result.artifacts}
+            await clear(bench.storages, job_id, [*orphans, *ours], ours)
 
     async def _confirm(self) -> None:
         await self._lease.confirm()
@@ -237,7 +257,9 @@ class AttemptRun:
         """Record the result, trying again while the database is away and the lease may still be ours."""
         while True:
             try:
-                return await asyncio.shield(self._bench.repository.complete(self._attempt, result))
+                return await self._lease.last(
+                    lambda: asyncio.shield(self._bench.repository.complete(self._attempt, result))
+                )
             except DatabaseUnavailable as error:
                 if self._lease.ended is not None:
                     raise self._lease.ended from error
@@ -254,11 +276,6 @@ class AttemptRun:
         staged = [artifact for artifact in result.artifacts if not (stays and artifact.immutable)]
         with contextlib.suppress(LeveretError):
             await asyncio.shield(self._bench.storages.discard(staged))
-
-    async def _tidy(self, deletions: tuple[str, ...], orphans: tuple[str, ...]) -> None:
-        """Delete what the job asked to delete, and the immutable files of earlier attempts."""
-        await tidy(self._bench, self._attempt.job.job_id, deletions)
-        await remove_orphans(self._bench, orphans)
 
     # ------------------------------------------------------------------ files kept for an upload retry
 
@@ -289,34 +306,6 @@ class AttemptRun:
                 return None
         log.info("kept_files_used", job_id=self._attempt.job.job_id, folder=str(folder))
         return result
-
-
-async def tidy(bench: Bench, job_id: str, deletions: tuple[str, ...]) -> None:
-    """Delete the external files that a completed job asked to delete, and note that it is done.
-
-    What fails stays noted in the database: a redelivery, or `reconcile`, tries again.
-    """
-    if not deletions:
-        return
-    try:
-        for uri in deletions:
-            await bench.storages.delete(uri)
-        await bench.repository.deleted(job_id)
-    except LeveretError as error:
-        log.warning("deletions_pending", job_id=job_id, error=str(error))
-
-
-async def remove_orphans(bench: Bench, uris: Iterable[str]) -> None:
-    """Delete those of `uris` that lie in some attempt's own folder: nothing points at them any more."""
-    for uri in uris:
-        if _is_of_an_attempt(uri):
-            with contextlib.suppress(LeveretError):
-                await bench.storages.delete(uri)
-
-
-def _is_of_an_attempt(uri: str) -> bool:
-    """Return whether a URI lies in some attempt's own folder (`…/e7/…`): only those are ours to remove."""
-    return any(part[:1] == "e" and part[1:].isdigit() for part in uri.split("/")[:-1])
 
 
 def _result_of(document: dict[str, Any]) -> Result:

@@ -13,7 +13,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import structlog
 from pydantic import ValidationError
 
 from worker.core.command import Pipeline, Reason
@@ -51,8 +50,6 @@ TRIAL_SECONDS: Final = 20.0
 TRIALS_PER_CORE: Final = 2
 LAYOUT: Final = 1
 """Grows when what is proved changes, so that older files are proved anew."""
-
-log = structlog.get_logger(__name__)
 
 
 class Prover:
@@ -124,7 +121,7 @@ class Prover:
         tools: dict[str, Proof] = {tool: good or text for tool, (good, text) in answers.items()}
         if gource is not None:
             tools["gource"] = gource.result()
-        found = Capabilities(
+        return Capabilities(
             proved=True,
             encoders=encoders,
             listed=listed,
@@ -136,8 +133,6 @@ class Prover:
             cores=int(self._facts.get("cores", 0)),
             seconds=round(time.monotonic() - started, 2),
         )
-        log.info("capabilities_proved", formats=found.formats, hardware=list(found.hardware), seconds=found.seconds)
-        return found
 
     # ------------------------------------------------------------------ tools
 

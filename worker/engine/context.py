@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from worker.core.media_info import MediaInfo
     from worker.core.ports import Repository, Runner
     from worker.engine.progress import ProgressMeter
+    from worker.engine.toollog import ToolLog
     from worker.engine.workspace import Workspace
 
 QUESTION_SECONDS = 30.0
@@ -83,6 +84,7 @@ class EngineContext(ToolLookup):
         tools: Mapping[str, str],
         workspace: Workspace,
         meter: ProgressMeter,
+        tool_log: ToolLog,
         job_id: str,
         attempt_folder: str,
         label: str,
@@ -93,6 +95,7 @@ class EngineContext(ToolLookup):
         super().__init__(repository, runner, tools, capabilities)
         self._workspace = workspace
         self._meter = meter
+        self._tool_log = tool_log
         self._label = label
         self._stall_seconds = stall_seconds
         self._secrets = secrets
@@ -121,7 +124,16 @@ class EngineContext(ToolLookup):
         timeout: float | None = None,
     ) -> tuple[Exit, ...]:
         """Return how every stage ended; a tool that we had to stop is an error."""
-        exits = await self._runner.run(pipeline, on_line, timeout=timeout, stall=self._stall_seconds, label=self._label)
+        self._tool_log.begin(pipeline)
+        exits = await self._runner.run(
+            pipeline,
+            on_line,
+            timeout=timeout,
+            stall=self._stall_seconds,
+            label=self._label,
+            on_error=self._tool_log.line,
+        )
+        self._tool_log.end(exits)
         for one in exits:
             if one.reason is Reason.STALLED:
                 raise ToolStalled(str(one))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 import uuid
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar, assert_never
 
 import structlog
 
-from worker.core.attempt import Cancelled, Completed, Dead, Defer, Forward, Requeue, Retry
+from worker.core.attempt import Cancelled, Completed, Dead, Defer, Forward, Requeue, Retry, StateChange
 from worker.core.dialects import decode
 from worker.core.errors import (
     BrokerUnavailable,
@@ -24,21 +25,23 @@ from worker.core.errors import (
     ShuttingDown,
 )
 from worker.core.policy import failure_of
-from worker.core.ports import Buried, ClaimRequest, Finished, Granted, Waiting
+from worker.core.ports import Buried, ClaimRequest, Finished, Granted, Settled, Waiting
 from worker.core.record import RefusalRecord
 from worker.core.redaction import redact
 from worker.core.routing import (
     DEFAULT_PRIORITY,
     HEADER_ATTEMPT,
     HEADER_DEATH,
+    HEADER_FIRST_QUEUED_AT,
     HEADER_ROUND,
     PRIORITIES,
     lane_of,
     route_of,
 )
-from worker.engine.attempt import AttemptRun, remove_orphans, tidy
+from worker.engine.attempt import AttemptRun
 from worker.engine.lease import Lease
 from worker.engine.plan import parse, requirements
+from worker.engine.remains import clear, tidy
 from worker.engine.unserved import Unservable
 
 if TYPE_CHECKING:
@@ -73,6 +76,8 @@ class Settlement:
     priority: str = DEFAULT_PRIORITY
     error: BaseException | None = None
     ended: bool = False
+    modules: tuple[str, ...] = ()
+    waited: float | None = None
 
 
 class Executor:
@@ -105,10 +110,23 @@ class Executor:
         A job is settled only after the database knows how it ended, so a crash between any two steps repeats
         work, and never loses it.
         """
+        started = time.monotonic()
         settlement = await self._decide(delivery)
         await self._bench.on_step("settling")
         known = await self._settle(delivery, settlement)
         await self._bench.on_step("settled")
+        self._bench.observer.settled(
+            Settled(
+                outcome=settlement.outcome,
+                lane=settlement.lane,
+                priority=settlement.priority,
+                modules=settlement.modules,
+                seconds=time.monotonic() - started,
+                waited=settlement.waited,
+                error=settlement.error,
+                ended=settlement.ended,
+            )
+        )
         log.info("settled", job_id=settlement.job_id, outcome=type(settlement.outcome).__name__, acknowledged=known)
         return settlement
 
@@ -140,7 +158,8 @@ class Executor:
             return await self._adopt(delivery, digest, lane, priority)
         if lane not in self._lanes:
             return Settlement(Forward(job.job_id, lane, priority), job.job_id, lane, priority)
-        base = Settlement(Completed(), job.job_id, lane, priority)
+        modules = tuple(spec.module for spec in job.tasks)
+        base = Settlement(Completed(), job.job_id, lane, priority, modules=modules)
         if lacking := await self._persist(lambda: self._unservable.lacking(job, digest, needed)):
             return await self._declined(base, job, digest, lacking)
         request = ClaimRequest(
@@ -165,15 +184,19 @@ class Executor:
             return await self._refuse(delivery, digest, error)
         match claim:
             case Granted(attempt):
-                return await self._attempt(attempt, base, digest)
+                waited = _waited(delivery.headers, attempt)
+                return await self._attempt(attempt, replace(base, waited=waited), digest)
             case Finished(state, deletions):
-                await tidy(self._bench, job.job_id, deletions)
+                await tidy(self._bench.repository, self._bench.storages, job.job_id, deletions)
+                await self._clear(job.job_id)
                 return replace(base, outcome=Completed() if state == "completed" else Cancelled())
             case Waiting(reason):
                 return replace(base, outcome=Defer(reason))
             case Buried(failure, fresh):
                 if fresh:
                     log.error("job_dead", job_id=job.job_id, error=failure.message, error_type=failure.error_type)
+                    await self._bench.on_state(StateChange.death(job, failure))
+                await self._clear(job.job_id)
                 return replace(base, outcome=Dead(failure), ended=fresh)
             case _:
                 assert_never(claim)
@@ -181,6 +204,8 @@ class Executor:
     async def _declined(self, base: Settlement, job: Job, digest: str, lacking: str) -> Settlement:
         """Pass on a job of our own lane that we cannot do."""
         outcome = await self._persist(lambda: self._unservable.decline(job, digest, base.lane, base.priority, lacking))
+        if isinstance(outcome, Dead):
+            await self._bench.on_state(StateChange.death(job, outcome.failure))
         return replace(base, outcome=outcome, ended=isinstance(outcome, Dead))
 
     def _route(self, delivery: Delivery, job: Job) -> tuple[str, str, frozenset[str]]:
@@ -234,7 +259,7 @@ class Executor:
         structlog.contextvars.bind_contextvars(job_id=job.job_id, attempt=attempt.number, lane=base.lane)
         self.job = job
         log.info("job_started", title=job.title, round=attempt.round, epoch=attempt.epoch)
-        await self._bench.on_state(attempt, "running")
+        await self._bench.on_state(StateChange.by(attempt, "running"))
         try:
             error = await self._run(attempt)
             if error is None:
@@ -280,25 +305,25 @@ class Executor:
                 case Retry(delay, failure):
                     await self._persist(lambda: repository.retry_later(attempt, failure, delay))
                     log.warning("job_retrying", error=failure.message, delay=delay)
-                    await self._bench.on_state(attempt, "retrying")
+                    await self._bench.on_state(StateChange.by(attempt, "retrying", failure))
                 case Dead(failure):
                     await self._persist(lambda: repository.bury(attempt, failure))
                     log.error("job_dead", error=failure.message, error_type=failure.error_type)
-                    await self._bench.on_state(attempt, "dead")
+                    await self._bench.on_state(StateChange.by(attempt, "dead", failure))
                 case Cancelled():
                     await self._persist(lambda: repository.confirm_cancel(attempt))
                     log.info("job_cancelled")
-                    await self._bench.on_state(attempt, "cancelled")
+                    await self._bench.on_state(StateChange.by(attempt, "cancelled"))
                 case Defer(reason) if not isinstance(error, LeaseLost):
                     await self._persist(lambda: repository.release(attempt, "deferred", reason))
                     log.warning("job_deferred", reason=reason)
-                    await self._bench.on_state(attempt, "queued")
+                    await self._bench.on_state(StateChange.by(attempt, "queued"))
                 case Defer():
                     log.warning("lease_lost", error=str(error))
                 case Requeue():
                     await self._persist(lambda: repository.release(attempt, "interrupted", str(error)))
                     log.warning("job_interrupted", reason=str(error))
-                    await self._bench.on_state(attempt, "queued")
+                    await self._bench.on_state(StateChange.by(attempt, "queued"))
                 case _:
                     assert_never(verdict)
         except LeaseLost as lost:
@@ -307,8 +332,19 @@ class Executor:
             return replace(base, outcome=Defer(str(lost)), error=lost)
         ended = isinstance(verdict, Dead | Cancelled)
         if ended:
-            await remove_orphans(self._bench, await self._persist(lambda: repository.planned(job.job_id)))
+            await self._clear(job.job_id)
         return replace(base, outcome=verdict, error=error, ended=ended)
+
+    async def _clear(self, job_id: str) -> None:
+        """Remove what attempts of an ended job left; a crash before this leaves it to the redelivery."""
+        repository = self._bench.repository
+        announced = await self._persist(lambda: repository.planned(job_id))
+        if not announced:
+            return
+        record = await self._persist(lambda: repository.job(job_id))
+        completed = record is not None and record.state == "completed"
+        result = {artifact.uri for artifact in record.artifacts} if record and completed else None
+        await clear(self._bench.storages, job_id, sorted(announced), result)
 
     async def _persist(self, statement: Callable[[], Awaitable[T]]) -> T:
         """Return what a statement returns, however long the database is away: the delivery is held meanwhile."""
@@ -326,6 +362,15 @@ def _count(headers: Mapping[str, Any], name: str, default: int) -> int:
     """Return a count that a header tells; a foreign publisher may have written anything there."""
     value = headers.get(name)
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 100 else default  # noqa: PLR2004 - no round has more attempts
+
+
+def _waited(headers: Mapping[str, Any], attempt: Attempt) -> float | None:
+    """Return the seconds from what the publisher says of its time to a job's very first attempt, None for others."""
+    try:
+        queued = datetime.fromisoformat(str(headers.get(HEADER_FIRST_QUEUED_AT)))
+        return max(0.0, (attempt.started_at - queued).total_seconds()) if attempt.epoch == 1 else None
+    except (ValueError, TypeError):
+        return None
 
 
 def _was_dead(headers: Mapping[str, Any]) -> bool:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
 from worker.core.errors import DatabaseUnavailable, JobCancelled, LeaseLost, LeveretError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from worker.core.attempt import Attempt
     from worker.core.ports import Repository
 
+T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
@@ -33,6 +34,7 @@ class Lease:
         self._patience = attempt.lease_seconds * 2 / 3
         self._renewed = time.monotonic()
         self._task: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()
         self.ended: LeveretError | None = None
 
     def start(self, on_end: Callable[[], object]) -> None:
@@ -44,6 +46,16 @@ class Lease:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
+
+    async def last(self, statement: Callable[[], Awaitable[T]]) -> T:
+        """Return what the statement returns that records the job's end; then nothing is renewed any more.
+
+        A renewal that came between the commit and its answer would find the job ended, and call that a lost lease.
+        """
+        async with self._turn:
+            result = await statement()
+            await self.stop()
+        return result
 
     def end(self, error: LeveretError) -> None:
         """Note why the work must stop; the first reason stands."""
@@ -64,7 +76,7 @@ class Lease:
             await asyncio.sleep(self._interval)
             left = self._patience - (time.monotonic() - self._renewed)
             try:
-                async with asyncio.timeout(max(left, 0.01)):
+                async with asyncio.timeout(max(left, 0.01)), self._turn:
                     await self._renew()
             except LeaseLost as error:
                 self.end(error)

@@ -47,13 +47,18 @@ class Scratch:
 
     def sweep(self, kept: Collection[str] = ()) -> list[str]:
         """Remove the folders of attempts that nobody holds and that are not `kept`; return their names."""
-        removed = []
-        for path in sorted(self.root.iterdir()) if self.root.is_dir() else []:
-            if path.name in kept or not _OURS.fullmatch(path.name) or not self._is_unheld(path):
-                continue
-            self.remove(path)
-            removed.append(path.name)
-        return removed
+        left = self.left(kept)
+        for name in left:
+            self.remove(self.root / name)
+        return left
+
+    def left(self, kept: Collection[str] = ()) -> list[str]:
+        """Return the names of the folders of attempts that nobody holds and that are not `kept`."""
+        return [
+            path.name
+            for path in (sorted(self.root.iterdir()) if self.root.is_dir() else [])
+            if path.name not in kept and _OURS.fullmatch(path.name) and self._is_unheld(path)
+        ]
 
     def is_live(self, label: str) -> bool:
         """Return whether processes marked with `label`, the path of an attempt's folder, may go on.

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from worker.core.errors import RefusedPath
 from worker.core.location import External, parse_location
+from worker.core.ports import Unobserved
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from worker.core.attempt import Artifact
-    from worker.core.ports import Confirm, Storage
+    from worker.core.ports import Confirm, Observer, Storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +23,18 @@ class Storages:
 
     by_scheme: Mapping[str, Storage]
     path_map: Mapping[str, str]
+    observer: Observer = field(default_factory=Unobserved)
 
     @classmethod
-    def of(cls, storages: Iterable[Storage], path_map: Mapping[str, str] | None = None) -> Storages:
+    def of(
+        cls,
+        storages: Iterable[Storage],
+        path_map: Mapping[str, str] | None = None,
+        observer: Observer | None = None,
+    ) -> Storages:
         """Return the storages together."""
-        return cls({scheme: storage for storage in storages for scheme in storage.schemes}, path_map or {})
+        by_scheme = {scheme: storage for storage in storages for scheme in storage.schemes}
+        return cls(by_scheme, path_map or {}, observer or Unobserved())
 
     def serving(self, place: External) -> Storage:
         """Return the storage of a place; RefusedPath when this host has none for its scheme."""
@@ -45,6 +54,13 @@ class Storages:
             raise RefusedPath(f"{uri} is no URI")
         return place
 
+    async def fetch(self, place: External, into: Path) -> Path:
+        """Return a local path of the file: itself on a NAS, else a complete copy at `into`."""
+        path = await self.serving(place).fetch(place, into)
+        if path == into:
+            self.observer.moved("in", place.scheme, path.stat().st_size)
+        return path
+
     async def publish(self, artifacts: Sequence[Artifact], confirm: Confirm) -> None:
         """Bring every artifact to its place, then make them visible: media first, manifests last.
 
@@ -52,6 +68,7 @@ class Storages:
         """
         for storage, own in self._grouped(artifacts):
             await storage.stage(own)
+            self.observer.moved("out", self.place(own[0].uri).scheme, sum(artifact.bytes for artifact in own))
         fixed = [artifact for artifact in artifacts if not artifact.immutable]
         for phase in (artifacts_but_manifests(fixed), [item for item in fixed if item.role == "manifest"]):
             for storage, own in self._grouped(phase):
@@ -66,6 +83,11 @@ class Storages:
         """Delete an external file."""
         place = self.place(uri)
         await self.serving(place).delete(self.admit(place, writing=True))
+
+    async def sweep(self, uri: str, job_id: str) -> None:
+        """Remove what interrupted attempts of a job left hidden beside one of its files."""
+        place = self.place(uri)
+        await self.serving(place).sweep(self.admit(place, writing=True), job_id)
 
     def url(self, uri: str) -> str:
         """Return the address of an artifact that the record shows."""

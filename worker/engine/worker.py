@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from worker.core.errors import DatabaseUnavailable, Infrastructure, LeveretError, ShuttingDown
+from worker.core.errors import DatabaseUnavailable, Infrastructure, LeveretError, ShuttingDown, Transient
 from worker.core.hours import ActiveHours
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ def local_time() -> datetime:
 class Worker:
     """The loop around the executor.
 
-    `preflight` raises an Infrastructure error while this host cannot work: then nothing is taken and nothing
-    is charged, and the fleet's record says why. `chores` are done between jobs, now and then.
+    `preflight` raises an Infrastructure or Transient error while this host cannot work: then nothing is taken and
+    nothing is charged, and the fleet's record says why. `chores` are done between jobs, now and then.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class Worker:
             return True
         try:
             await self._preflight()
-        except Infrastructure as error:
+        except (Infrastructure, Transient) as error:
             if self._problem != str(error):
                 log.error("worker_unfit", error=str(error))
             self._problem = str(error)

@@ -63,7 +63,7 @@ class Workspace:
         if location not in self._fetched:
             into = self.folder / "fetched" / str(len(self._fetched)) / (location.name or "file")
             into.parent.mkdir(parents=True, exist_ok=True)
-            self._fetched[location] = await self._storages.serving(location).fetch(location, into)
+            self._fetched[location] = await self._storages.fetch(location, into)
         return self._fetched[location]
 
     async def listing(self, text: str) -> tuple[str, ...]:
@@ -182,10 +182,12 @@ class Workspace:
 
     async def artifacts(self) -> tuple[Artifact, ...]:
         """Return everything staged, measured and hashed; VerificationFailed for what is missing or empty."""
-        return tuple([await asyncio.to_thread(_measured, staged) for staged in self._staged.values()])
+        # The folder is `Attempt.scratch_name`.
+        job_id = self.folder.name.rpartition(".")[0]
+        return tuple([await asyncio.to_thread(_measured, staged, job_id) for staged in self._staged.values()])
 
 
-def _measured(staged: Staged) -> Artifact:
+def _measured(staged: Staged, job_id: str) -> Artifact:
     digest = hashlib.sha256()
     size = 0
     try:
@@ -206,4 +208,5 @@ def _measured(staged: Staged) -> Artifact:
         sha256=digest.hexdigest(),
         duration=staged.duration,
         immutable=staged.immutable,
+        job_id=job_id,
     )

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import uuid
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from worker.core.command import Exit, Reason
@@ -32,7 +33,7 @@ class ProcessRunner:
     """Runs pipelines of programs; implements `worker.core.ports.Runner`.
 
     `environment` is all that programs see of ours. `memory_bytes` bounds their address space and
-    `file_bytes` the files that they write; 0 is no bound.
+    `file_bytes` the files that they write; 0 is no bound. `on_exit` hears of every program's end.
     """
 
     def __init__(
@@ -43,9 +44,10 @@ class ProcessRunner:
         memory_bytes: int = 0,
         file_bytes: int = 0,
         grace_seconds: float = GRACE_SECONDS,
+        on_exit: Callable[[Exit], None] | None = None,
     ) -> None:
         self._environment = dict(environment)
-        self._nice, self._grace = nice, grace_seconds
+        self._nice, self._grace, self._on_exit = nice, grace_seconds, on_exit
         wanted = ((resource.RLIMIT_AS, memory_bytes), (resource.RLIMIT_FSIZE, file_bytes), (resource.RLIMIT_CORE, 0))
         self._limits = tuple((kind, value) for kind, value in wanted if value or kind == resource.RLIMIT_CORE)
 
@@ -57,9 +59,10 @@ class ProcessRunner:
         timeout: float | None = None,
         stall: float | None = None,
         label: str = "",
+        on_error: Callable[[str, str], None] | None = None,
     ) -> tuple[Exit, ...]:
         """Return how every stage ended; see the port. CancelledError comes only once all of it is dead."""
-        running = _Running(pipeline, on_line, self._grace)
+        running = _Running(pipeline, on_line, on_error, self._grace)
         mark = uuid.uuid4().hex
         added = {RUN: mark} | ({ATTEMPT: label or pipeline.label} if label or pipeline.label else {})
         work = asyncio.create_task(self._whole(running, added, timeout, stall))
@@ -91,15 +94,25 @@ class ProcessRunner:
             await running.supervise(timeout, stall)
         finally:
             await running.end(added[RUN])
-        return tuple(stage.exit() for stage in running.stages)
+        exits = tuple(stage.exit() for stage in running.stages)
+        if self._on_exit is not None:
+            for one in exits:
+                self._on_exit(one)
+        return exits
 
 
 class _Running:
     """One pipeline while it runs."""
 
-    def __init__(self, pipeline: Pipeline, on_line: Callable[[str], None] | None, grace: float) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        on_line: Callable[[str], None] | None,
+        on_error: Callable[[str, str], None] | None,
+        grace: float,
+    ) -> None:
         self.stages: list[Stage] = []
-        self._pipeline, self._on_line, self._grace = pipeline, on_line, grace
+        self._pipeline, self._on_line, self._on_error, self._grace = pipeline, on_line, on_error, grace
         self._pulse: Pulse | None = None
         self._readers: list[asyncio.Task[None]] = []
         self._exits: dict[asyncio.Task[None], Stage] = {}
@@ -131,13 +144,19 @@ class _Running:
                 )
                 self.stages.append(stage)
                 self._exits[asyncio.create_task(stage.ended())] = stage
-                self._readers.append(asyncio.create_task(drain(stage.stderr, [stage.tail])))
+                self._readers.append(asyncio.create_task(drain(stage.stderr, self._complaints(stage))))
                 upstream = reading
             output = os.dup(output)
         kept = Tail(self._pipeline.capture_bytes)
         self.stages[-1].output = kept
         sinks: list[Sink] = [kept, Lines(self._line)] if self._on_line else [kept]
         self._readers.append(asyncio.create_task(drain(output, sinks)))
+
+    def _complaints(self, stage: Stage) -> list[Sink]:
+        """Return what takes a stage's standard error."""
+        if self._on_error is None:
+            return [stage.tail]
+        return [stage.tail, Lines(partial(self._on_error, stage.command.program))]
 
     def _line(self, text: str) -> None:
         if self._pulse:

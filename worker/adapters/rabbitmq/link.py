@@ -101,7 +101,12 @@ class Link:
                 self._url, timeout=CONNECT_SECONDS, client_properties={"connection_name": self._name}
             )
         channel = self._connection.channel(publisher_confirms=self._confirms, on_return_raises=self._confirms)
-        await channel.initialize(timeout=CONNECT_SECONDS)
+        try:
+            await channel.initialize(timeout=CONNECT_SECONDS)
+        except LINK_ERRORS:
+            # A connection that the broker ended does not always count as closed: the next try needs a new one.
+            await self._drop()
+            raise
         self._channel = channel
         if self._was_connected:
             log.info("broker_reconnected", address=self.address)

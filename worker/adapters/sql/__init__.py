@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from worker.adapters.sql import claim, fleet, hands, lifecycle
+from worker.adapters.sql import claim, disaster, fleet, hands, lifecycle, logs
 from worker.adapters.sql.database import PATIENCE, Database
 
 if TYPE_CHECKING:
@@ -14,8 +14,17 @@ if TYPE_CHECKING:
     from worker.core.attempt import Attempt, Failure, Progress, Result
     from worker.core.job import Job
     from worker.core.policy import Policy
-    from worker.core.ports import Claim, ClaimRequest, Declined, Kept, Renewal
-    from worker.core.record import JobRecord, OptionSet, RefusalRecord, Wanted, WorkerRecord
+    from worker.core.ports import (
+        Announced,
+        Claim,
+        ClaimRequest,
+        DatabaseFacts,
+        Declined,
+        Kept,
+        Overdue,
+        Renewal,
+    )
+    from worker.core.record import JobRecord, LogRecord, OptionSet, RefusalRecord, Wanted, WorkerRecord
 
 __all__ = ["SqlRepository"]
 
@@ -119,6 +128,18 @@ class SqlRepository:
         """Return jobs that ended at least so long ago and whose callback is still due, oldest first."""
         return await self._database.read(fleet.pending_callbacks, older_than_seconds)
 
+    async def store_log(self, attempt: Attempt, text: bytes) -> None:
+        """Keep what the attempt's tools wrote so far, zlib-compressed UTF-8, in place of what was kept before."""
+        await self._database.touch(logs.store_log, attempt, text)
+
+    async def forget_logs(self, older_than_seconds: float) -> int:
+        """Delete the logs that nothing was added to for so long; return how many."""
+        return await self._database.write(logs.forget_logs, older_than_seconds)
+
+    async def log(self, job_id: str, number: int | None = None) -> LogRecord | None:
+        """Return the log of the job's newest attempt that has one, or of the newest with that number."""
+        return await self._database.read(logs.log, job_id, number)
+
     async def refuse(self, refusal: RefusalRecord) -> None:
         """Record a message that never became a job; the same message twice is one row."""
         await self._database.write(hands.refuse, refusal)
@@ -127,9 +148,20 @@ class SqlRepository:
         """Return a job's record."""
         return await self._database.read(hands.job, job_id)
 
-    async def jobs(self, state: str | None = None, limit: int = 100) -> list[JobRecord]:
-        """Return the newest jobs first, without their attempts' and artifacts' details."""
-        return await self._database.read(hands.list_jobs, state, limit)
+    async def jobs(
+        self,
+        state: str | None = None,
+        limit: int = 100,
+        *,
+        lane: str | None = None,
+        worker: str | None = None,
+        since: float | None = None,
+    ) -> list[JobRecord]:
+        """Return the newest jobs first, without their attempts' and artifacts' details.
+
+        `worker` is one that had the job, `since` the age in seconds that it has at most.
+        """
+        return await self._database.read(hands.list_jobs, state, limit, lane, worker, since)
 
     async def counts(self) -> dict[str, int]:
         """Return how many jobs are in each state that has one."""
@@ -167,6 +199,22 @@ class SqlRepository:
         """Return whether there was one."""
         return await self._database.write(hands.delete_option_set, module, name)
 
+    async def overdue(self, seconds: float) -> list[Overdue]:
+        """Return the jobs that should have gone on at least so long ago, the longest overdue first."""
+        return await self._database.read(disaster.overdue, seconds)
+
+    async def requeue(self, job_id: str, digest: str) -> bool:
+        """Queue a job that is still overdue again, its message's body now `digest`; return whether it was."""
+        return await self._database.write(disaster.requeue, job_id, digest)
+
+    async def pending_deletions(self) -> dict[str, tuple[str, ...]]:
+        """Return by completed job the external files that it still has to delete."""
+        return await self._database.read(disaster.pending_deletions)
+
+    async def announced(self) -> list[Announced]:
+        """Return the ended jobs whose attempts announced more than their record names."""
+        return await self._database.read(disaster.announced)
+
     async def beat(self, worker: WorkerRecord) -> Wanted:
         """Store a heartbeat; return what people want of the worker."""
         return await self._database.touch(fleet.beat, worker)
@@ -178,6 +226,10 @@ class SqlRepository:
     async def steer(self, worker_id: str | None, wanted: Wanted) -> list[str]:
         """Ask one worker, or all, to run, pause or drain; return the ids asked."""
         return await self._database.write(fleet.steer, worker_id, wanted)
+
+    async def facts(self) -> DatabaseFacts:
+        """Return what is known of the database itself."""
+        return await self._database.read(hands.facts)
 
     async def check(self) -> None:
         """Return if the schema is the newest; Misconfigured names the command otherwise."""

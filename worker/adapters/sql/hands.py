@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, select, update
@@ -16,10 +17,12 @@ from worker.adapters.sql.schema import (
     artifacts,
     attempts,
     jobs,
+    moment,
     option_sets,
     refusals,
 )
 from worker.core.errors import InvalidJob, Misconfigured, Problem
+from worker.core.ports import DatabaseFacts
 from worker.core.record import JobRecord, OptionSet, RefusalRecord
 
 if TYPE_CHECKING:
@@ -36,11 +39,25 @@ def job(connection: Connection, job_id: str) -> JobRecord | None:
     return job_record(row, connection.execute(tried).all(), connection.execute(made).all(), row.document)
 
 
-def list_jobs(connection: Connection, state: str | None, limit: int) -> list[JobRecord]:
+def list_jobs(
+    connection: Connection,
+    state: str | None,
+    limit: int,
+    lane: str | None = None,
+    worker: str | None = None,
+    since: float | None = None,
+) -> list[JobRecord]:
     """Return the newest jobs first, in one statement."""
     newest = select(*LISTED).order_by(jobs.c.created_at.desc(), jobs.c.job_id).limit(limit)
     if state is not None:
         newest = newest.where(jobs.c.state == state)
+    if lane is not None:
+        newest = newest.where(jobs.c.lane == lane)
+    if worker is not None:
+        had = select(attempts.c.job_id).where((attempts.c.job_id == jobs.c.job_id) & (attempts.c.worker == worker))
+        newest = newest.where(had.exists())
+    if since is not None:
+        newest = newest.where(jobs.c.created_at >= moment(-since))
     return [job_record(row) for row in connection.execute(newest)]
 
 
@@ -142,3 +159,14 @@ def check(connection: Connection) -> None:
             f"the database is at revision {found}, newer than this worker's {REVISION}: install the newer Leveret"
         )
     raise Misconfigured(f"the database is at revision {found or 'none'}, this worker needs {REVISION}: {PROVISION}")
+
+
+def facts(connection: Connection) -> DatabaseFacts:
+    """Return the product, its version, and how far its clock is ahead of ours, half of the question's way given off."""
+    before = datetime.now(UTC)
+    clock: datetime = connection.execute(select(moment())).scalar_one()
+    after = datetime.now(UTC)
+    ahead = (clock - (before + (after - before) / 2)).total_seconds()
+    return DatabaseFacts(
+        connection.dialect.name, tuple(int(part) for part in connection.dialect.server_version_info or ()), ahead
+    )

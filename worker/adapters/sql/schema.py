@@ -19,6 +19,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import SQLCompiler
     from sqlalchemy.types import TypeEngine
 
-REVISION: Final = "0001"
+REVISION: Final = "0002"
 """The newest migration, which `check` expects; a test compares it with `infra.migrations.head()`."""
 
 LIVE: Final = ("running", "publishing")
@@ -260,6 +261,17 @@ kept = Table(
     Column("folder", Words, nullable=False),
     Column("artifacts", JSON, nullable=False),
     Column("expires_at", Moment, nullable=False),
+)
+
+job_logs = Table(
+    "job_logs",
+    metadata,
+    Column("job_id", ForeignKey("jobs.job_id", ondelete="CASCADE"), primary_key=True),
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    # zlib-compressed UTF-8.
+    Column("content", LargeBinary, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+    Index("ix_job_logs_updated_at", "updated_at"),
 )
 
 alembic_version = Table("alembic_version", MetaData(), Column("version_num", Text, primary_key=True))

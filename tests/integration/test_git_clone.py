@@ -1,0 +1,249 @@
+"""Clones by the real git: what may be cloned is, and everything else ends in one clear, classified error."""
+
+from __future__ import annotations
+
+import base64
+import os
+import ssl
+import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+
+import pytest
+from visual_support import made_repository
+
+from visualizers.gitlog import custom_log, log_command, read_log
+from worker.adapters.git import GitRepositories
+from worker.core.errors import BadInput, LeveretError, RefusedPath, StorageUnavailable
+from worker.process.runner import ProcessRunner
+
+TOKEN = "ghp_very-secret/token+1="  # noqa: S105 - of nobody
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ONE = {"a.py": "1"}
+
+
+def repositories(root: Path | None, **options) -> GitRepositories:
+    return GitRepositories(ProcessRunner(dict(os.environ)), file_roots=(root,) if root else (), **options)
+
+
+async def refused(url: str, tmp_path: Path, git: GitRepositories, token: str | None = None) -> LeveretError:
+    with pytest.raises(LeveretError) as caught:
+        await git.clone(url, tmp_path / "into", token=token)
+    assert TOKEN not in str(caught.value)
+    return caught.value
+
+
+async def test_a_clone_holds_the_history_and_no_contents(tmp_path):
+    origin = made_repository(tmp_path / "origin", {"a.py": "x" * 5000}, {"a.py": "y" * 5000, "ç.py": "2"})
+    git = repositories(tmp_path)
+    clone = await git.clone(f"file://{origin}", tmp_path / "into")
+    *head, commit, end = log_command(str(clone))
+    raw = await git.log(clone, (*head, "--output={output}", commit, end))
+    assert len(custom_log(read_log(raw)).splitlines()) == 3
+    kinds = subprocess.run(
+        ("git", "-C", clone, "cat-file", "--batch-check", "--batch-all-objects"), capture_output=True, check=True
+    )
+    assert b"blob" not in kinds.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("empty", "is empty: it has no commit"),
+        ("plain", "is not a git repository"),
+        ("gone", "there is no such repository"),
+    ],
+)
+async def test_what_cannot_be_cloned_is_told_in_one_line(tmp_path, name, told):
+    made_repository(tmp_path / "empty")
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "plain" / "file").write_text("no git")
+    error = await refused(f"file://{tmp_path}/{name}", tmp_path, repositories(tmp_path))
+    assert isinstance(error, BadInput)
+    assert told in str(error)
+    assert "\n" not in str(error)
+
+
+async def test_a_repository_that_is_too_large_is_refused(tmp_path):
+    origin = made_repository(tmp_path / "origin", ONE)
+    error = await refused(f"file://{origin}", tmp_path, repositories(tmp_path, clone_bytes=500))
+    assert isinstance(error, BadInput)
+    assert "too large: more than 500 bytes" in str(error)
+
+
+async def test_file_repositories_need_the_setting_and_a_root(tmp_path):
+    origin = made_repository(tmp_path / "outside" / "origin", ONE)
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "link").symlink_to(origin)
+    without = await refused(f"file://{origin}", tmp_path, repositories(None))
+    beside = await refused(f"file://{origin}", tmp_path, repositories(tmp_path / "root"))
+    linked = await refused(f"file://{tmp_path}/root/link", tmp_path, repositories(tmp_path / "root"))
+    assert "WORKER_ALLOW_FILE_REPOS" in str(without)
+    assert {type(error) for error in (without, beside, linked)} == {RefusedPath}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ext::sh -c touch% /tmp/x",
+        "ext::https://example.org/",
+        "git://example.org/x.git",
+        "ssh://example.org/x.git",
+        "git@example.org:x.git",
+        "http://example.org/x.git",
+        "fd::17",
+        "--upload-pack=touch /tmp/x",
+        "-c",
+        "https://user:hunter2@example.org/x.git",
+        "https://user@example.org/x.git",
+        "https://example.org\\@127.0.0.1/x.git",
+        "https://127.0.0.1/x.git",
+        "https://2130706433/x.git",
+        "https://[::1]/x.git",
+        "https://[::ffff:10.0.0.1]/x.git",
+        "https://169.254.169.254/latest",
+        "https://localhost/x.git",
+        "https:///x.git",
+        "https://example.org/x\n.git",
+        "https://example.org:99999/x.git",
+        "HTTPS::https://example.org",
+        "/etc",
+        "",
+    ],
+)
+async def test_hostile_addresses_are_refused_before_git_starts(tmp_path, url):
+    error = await refused(url, tmp_path, repositories(tmp_path))
+    assert isinstance(error, RefusedPath)
+    assert "hunter2" not in str(error)
+    assert not (tmp_path / "into").exists()
+
+
+async def test_a_token_that_is_none_is_refused(tmp_path):
+    for token in ("a b", "a\r\nX-Header: 1", "ä"):
+        assert isinstance(await refused("https://example.org/x", tmp_path, repositories(None), token), BadInput)
+
+
+class _Smart(BaseHTTPRequestHandler):
+    """git's own HTTP backend behind TLS; it wants the token, or redirects."""
+
+    root: Path
+
+    def log_message(self, *_args: object) -> None:
+        return
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def do_POST(self) -> None:
+        self._answer()
+
+    def _answer(self) -> None:
+        path, _, query = self.path.partition("?")
+        wanted = "Basic " + base64.b64encode(f"x-access-token:{TOKEN}".encode()).decode()
+        if path.startswith("/moved"):
+            self._bare(301, Location=f"/origin{path.removeprefix('/moved')}?{query}")
+        elif path.startswith("/gone"):
+            self._bare(404)
+        elif path.startswith("/sick"):
+            self._bare(503)
+        elif path.startswith("/page"):
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Length", "21")
+            self.end_headers()
+            self.wfile.write(b"<html>\nhello\n</html>\n")
+        elif self.headers.get("Authorization") != wanted:
+            self._bare(401, **{"WWW-Authenticate": "Basic realm=x"})
+        else:
+            self._backend(path, query)
+
+    def _bare(self, status: int, **headers: str) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def _backend(self, path: str, query: str) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        cgi = {
+            "GIT_PROJECT_ROOT": str(self.root), "GIT_HTTP_EXPORT_ALL": "1", "REQUEST_METHOD": self.command,
+            "PATH_INFO": path, "QUERY_STRING": query, "CONTENT_TYPE": self.headers.get("Content-Type", ""),
+            "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""), "CONTENT_LENGTH": str(len(body)),
+            "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""), "PATH": os.environ["PATH"],
+        }  # fmt: skip
+        done = subprocess.run(("git", "http-backend"), env=cgi, input=body, capture_output=True, check=True)
+        head, _, content = done.stdout.partition(b"\r\n\r\n")
+        self.send_response(200)
+        for line in head.decode().splitlines():
+            name, _, value = line.partition(": ")
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("https")
+    made_repository(folder / "origin", ONE)
+    names = ("-subj", "/CN=git.example.org", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1")
+    subprocess.run(
+        ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *names,
+         "-keyout", folder / "key.pem", "-out", folder / "cert.pem"),
+        check=True, capture_output=True,
+    )  # fmt: skip
+    handler = type("Bound", (_Smart,), {"root": folder})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+        httpd.socket = context.wrap_socket(httpd.socket, server_side=True)
+        thread = threading.Thread(target=httpd.serve_forever, daemon=True)
+        thread.start()
+        yield f"https://127.0.0.1:{httpd.server_port}", folder / "cert.pem"
+        httpd.shutdown()
+        thread.join()
+
+
+async def test_a_private_repository_is_cloned_with_a_token_that_no_argv_shows(tmp_path, server):
+    url, certificate = server
+    seen = []
+
+    class Watching(ProcessRunner):
+        async def run(self, pipeline, *arguments, **options):
+            seen.extend(part for command in pipeline.stages for part in command.argv)
+            return await super().run(pipeline, *arguments, **options)
+
+    git = GitRepositories(Watching(dict(os.environ)), allow_private=True, authority=certificate)
+    clone = await git.clone(f"{url}/origin/.git", tmp_path / "into", token=TOKEN)
+    encoded = base64.b64encode(f"x-access-token:{TOKEN}".encode()).decode()
+    config = (clone / "config").read_text()
+    assert seen
+    assert not [text for text in (*seen, config) if TOKEN in text or encoded in text]
+
+
+@pytest.mark.parametrize(
+    ("path", "token", "kind", "told"),
+    [
+        ("origin/.git", None, BadInput, "is private or not there: it wants a token"),
+        ("origin/.git", "wrong", BadInput, "is private or not there: it wants a token"),
+        ("moved/.git", TOKEN, BadInput, "answers with a redirect, which is not followed"),
+        ("gone/.git", TOKEN, BadInput, "there is no such repository"),
+        ("page/.git", TOKEN, BadInput, "is not a git repository"),
+        ("sick/.git", TOKEN, StorageUnavailable, "was not cloned"),
+    ],
+)
+async def test_a_servers_refusals_are_classified(tmp_path, server, path, token, kind, told):
+    url, certificate = server
+    git = repositories(None, allow_private=True, authority=certificate)
+    error = await refused(f"{url}/{path}", tmp_path, git, token)
+    assert type(error) is kind, error
+    assert told in str(error)
+
+
+async def test_a_server_that_nobody_vouches_for_is_not_trusted(tmp_path, server):
+    error = await refused(f"{server[0]}/origin/.git", tmp_path, repositories(None, allow_private=True), TOKEN)
+    assert "certificate" in str(error)

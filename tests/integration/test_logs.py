@@ -1,0 +1,154 @@
+"""A job's tools are heard: in the database while they run, beside the artifacts when asked, and in the figures."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from rig import Rig, broker_hands, document
+
+from infra.migrations import upgrade
+from worker.adapters.metrics import Metrics
+from worker.adapters.sql import SqlRepository
+from worker.core.command import Command, Pipeline
+from worker.engine.executor import Executor
+from worker.engine.storages import Storages
+from worker.process.runner import ProcessRunner
+
+pytestmark = pytest.mark.xdist_group("rabbitmq")
+
+
+@pytest.fixture
+async def repository(tmp_path):
+    url = f"sqlite:///{tmp_path}/leveret.db"
+    upgrade(url)
+    rows = SqlRepository(url)
+    yield rows
+    await rows.close()
+
+
+@pytest.fixture
+async def broker(provisioned_broker, services):
+    async with broker_hands(provisioned_broker, services.environment()["RABBITMQ_MANAGEMENT_URL"]) as hands:
+        yield hands
+
+
+@pytest.fixture
+async def rig(provisioned_broker, broker, repository, tmp_path):
+    rig = Rig(provisioned_broker, repository, tmp_path)
+    yield rig
+    await rig.close()
+
+
+def says(*lines: str, script: str = "") -> Pipeline:
+    code = "import sys,time\n" + "".join(f"print({line!r}, file=sys.stderr, flush=True)\n" for line in lines) + script
+    return Pipeline((Command((sys.executable, "-c", code), secrets=("hunter2",)),))
+
+
+async def test_what_tools_say_is_read_while_they_still_run(rig, broker, repository, tmp_path):
+    go_on = tmp_path / "go on"
+
+    async def on_run(context):
+        waits = f"import os\nwhile not os.path.exists({str(go_on)!r}): time.sleep(0.02)\n"
+        (end,) = await context.run(says("it begins", "the password is hunter2", script=waits))
+        assert end.ok
+
+    rig.task.on_run = on_run
+    job = document()
+    await broker.publish(job)
+    running = asyncio.create_task(rig.one(20))
+    deadline = time.monotonic() + 10
+    while (found := await repository.log(job["job_id"])) is None or "hidden" not in found.text:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+    assert not found.ended
+    assert "it begins\nthe password is [hidden]\n" in found.text
+    assert "exited" not in found.text
+    go_on.touch()
+    await running
+    found = await repository.log(job["job_id"])
+    assert found.ended
+    assert (
+        found.text.splitlines()[-1].endswith("exited 0 after 0 s: the password is [hidden]") or "exited 0" in found.text
+    )
+    assert "hunter2" not in found.text
+
+
+async def test_the_log_of_a_failed_attempt_tells_what_its_tools_said(rig, broker, repository):
+    async def on_run(context):
+        await context.run(says("cannot open the file", script="sys.exit(3)\n"))
+        raise ValueError("the tool failed")
+
+    rig.task.on_run = on_run
+    job = document()
+    await broker.publish(job)
+    await rig.one()
+    found = await repository.log(job["job_id"], 1)
+    assert found.ended
+    assert "cannot open the file\n" in found.text
+    assert "exited 3" in found.text
+
+
+async def test_a_job_without_tools_leaves_no_log(rig, broker, repository):
+    job = document()
+    await broker.publish(job)
+    await rig.one()
+    assert await repository.log(job["job_id"]) is None
+
+
+async def test_a_job_that_asks_for_its_log_gets_it_beside_its_artifacts(rig, broker, repository):
+    async def on_run(context):
+        await context.run(says("all is well"))
+
+    rig.task.on_run = on_run
+    job = document(keep_log=True)
+    await broker.publish(job)
+    await rig.one()
+    record = await repository.job(job["job_id"])
+    (log,) = [artifact for artifact in record.artifacts if artifact.role == "log"]
+    assert log.uri.endswith(f"/{job['job_id']}/leveret.log")
+    assert "all is well\n" in (rig.storage / job["job_id"] / "leveret.log").read_text()
+    # The one file that was asked for is still the job's result.
+    assert record.manifest_url.endswith("/out.txt")
+
+
+async def test_what_happens_to_jobs_is_counted(rig, broker):
+    metrics = Metrics(("write",), (Path(sys.executable).name,))
+    bench = replace(
+        rig.bench,
+        observer=metrics,
+        storages=Storages.of((rig.nas,), {}, metrics),
+        runner=ProcessRunner({}, on_exit=metrics.tool_ended),
+    )
+    rig.executor = Executor(bench, rig.policy, worker_id="tester-1", lanes=("cpu",), lease_seconds=5)
+
+    async def on_run(context):
+        await context.run(says("well"))
+        if rig.task.runs == 1:
+            raise OSError("the first time fails")
+
+    rig.task.on_run = on_run
+    queued = datetime.now(UTC) - timedelta(seconds=30)
+    job = document()
+    await broker.publish(job, headers={"x-first-queued-at": queued.isoformat()})
+    await rig.until(job["job_id"], "completed")
+
+    def value(name, **labels):
+        return metrics.registry.get_sample_value(name, labels)
+
+    assert value("leveret_jobs_total", outcome="retry", lane="cpu", module="write") == 1
+    assert value("leveret_jobs_total", outcome="completed", lane="cpu", module="write") == 1
+    assert value("leveret_retries_total", lane="cpu", error="OSError") == 1
+    assert value("leveret_bytes_total", direction="out", scheme="nas") == len("hello")
+    assert value("leveret_tool_exits_total", program=Path(sys.executable).name, reason="ok") == 2
+    # The wait is the first attempt's: the retry's own delay is none of it.
+    assert value("leveret_job_wait_seconds_count", lane="cpu", priority="normal") == 1
+    assert 29 < value("leveret_job_wait_seconds_sum", lane="cpu", priority="normal") < 60

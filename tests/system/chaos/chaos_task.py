@@ -1,0 +1,51 @@
+"""The campaign's own module: it takes time, fails as told, and writes one file or many."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import ClassVar
+
+from worker import BadInput, Files, FileUse, Model, Pipeline, Task, TaskContext, ToolFailed
+
+
+class ChaosParams(Model):
+    """What happens."""
+
+    seconds: float = 0.0
+    permanent: bool = False
+    failing_epochs: int = 0
+    segments: int = 0
+    name: str = "out.bin"
+    size: int = 2000
+
+
+class ChaosTask(Task[ChaosParams]):
+    """Sleeps in a program of its own, so that a killed worker leaves one behind; then fails or writes."""
+
+    module: ClassVar[str] = "chaos"
+    params = ChaosParams
+
+    def files(self, params: ChaosParams) -> Files:
+        """Return the manifest or the file: segments live in the attempt's own folder."""
+        return Files(writes=(FileUse("name", params.name),))
+
+    async def run(self, params: ChaosParams, context: TaskContext) -> None:
+        """Do as told; ToolFailed under the first `failing_epochs` claims, BadInput when `permanent`."""
+        if params.seconds:
+            (done,) = await context.run(Pipeline.of("sleep", str(params.seconds)))
+            if not done.ok:
+                raise ToolFailed(str(done))
+        if params.permanent:
+            raise BadInput("this job is not meant to pass")
+        if int(context.attempt_folder.removeprefix("e")) <= params.failing_epochs:
+            raise ToolFailed("this attempt is not meant to pass")
+        seed = f"{context.job_id} {context.attempt_folder}".encode()
+        for index in range(params.segments):
+            name = f"{context.attempt_folder}/segment-{index}.bin"
+            context.output(name, role="segment", immutable=True).write_bytes(_noise(seed + bytes([index]), params.size))
+        role = "manifest" if params.segments else "file"
+        context.output(params.name, role=role).write_bytes(_noise(seed, params.size))
+
+
+def _noise(seed: bytes, size: int) -> bytes:
+    return hashlib.shake_256(seed).digest(size)

@@ -1,0 +1,95 @@
+"""The jobs of a campaign: short, mixed, each with what may become of it."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KINDS = {
+    "copy": 20, "move": 8, "encode": 12, "file": 12, "segments": 20, "permanent": 8, "transient": 10, "long": 4,
+    "cancelled": 6,
+}  # fmt: skip
+"""How often each kind is drawn, of a hundred."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedJob:
+    """A job: its message, whether it is submitted row first, and when somebody cancels it."""
+
+    job_id: str
+    kind: str
+    body: bytes
+    destination: str
+    submitted: bool
+    cancel_after: float | None = None
+    source: Path | None = None
+
+
+def make_sources(nas: Path) -> None:
+    """Put the files that jobs read onto the NAS."""
+    (nas / "in" / "source.bin").write_bytes(random.Random(5).randbytes(300_000))
+    picture = ("-f", "lavfi", "-i", "testsrc2=s=160x90:r=25:d=1", "-c:v", "libx264", "-preset", "ultrafast")
+    argv = ("ffmpeg", "-nostdin", "-v", "error", "-y", *picture, str(nas / "in" / "clip.mkv"))
+    subprocess.run(argv, check=True, timeout=60)
+
+
+def plan(index: int, seed: int, dice: random.Random, nas: Path) -> PlannedJob:
+    """Return the job of this number."""
+    job_id = f"chaos-{seed}-{index:04}"
+    kind = dice.choices(list(KINDS), list(KINDS.values()))[0]
+    destination = dice.choice((f"nas://out/{job_id}/", f"s3://media/chaos/{job_id}/"))
+    source = None
+    if kind == "move":
+        source = nas / "in" / f"{job_id}.bin"
+        source.write_bytes(dice.randbytes(10_000))
+    tasks = [_task(kind, job_id, destination, dice)]
+    document = {"job_id": job_id, "job_title": f"{kind} {index}", "destination": destination, "tasks": tasks}
+    return PlannedJob(
+        job_id=job_id,
+        kind=kind,
+        body=json.dumps(document).encode(),
+        destination=destination,
+        submitted=dice.random() < 0.5,
+        cancel_after=dice.uniform(0, 6) if kind == "cancelled" else None,
+        source=source,
+    )
+
+
+def _task(kind: str, job_id: str, destination: str, dice: random.Random) -> dict[str, Any]:
+    match kind:
+        case "copy":
+            transfer = {"source": "nas://in/source.bin", "destination": f"{destination}copy.bin"}
+            return {"module": "cleanup", "data": {"copy": [transfer]}}
+        case "move":
+            transfer = {"source": f"nas://in/{job_id}.bin", "destination": f"{destination}moved.bin"}
+            return {"module": "cleanup", "data": {"move": [transfer]}}
+        case "encode":
+            options = {"codec": "libx264", "preset": "ultrafast"}
+            return {
+                "module": "ffmpeg",
+                "data": {
+                    "sources": ["nas://in/clip.mkv"],
+                    "source_maps": [{"source": 0, "specifier": "v", "stream": 0}],
+                    "output_maps": [{"specifier": "v", "stream": 0, "options": options}],
+                    "output_file": "encoded.mkv",
+                },
+            }
+        case "permanent":
+            data: dict[str, Any] = {"permanent": True, "seconds": round(dice.uniform(0, 0.5), 2)}
+        case "transient":
+            data = {"failing_epochs": dice.randint(1, 2)}
+        case "long":
+            data = {"seconds": 6.5}
+        case "cancelled":
+            data = {"seconds": 4.0}
+        case "segments":
+            data = {"segments": 4, "seconds": round(dice.uniform(0, 2), 2), "name": "main.bin"}
+        case _:
+            data = {"size": dice.randint(1000, 200_000), "seconds": round(dice.uniform(0, 2), 2)}
+    return {"module": "chaos", "data": data}

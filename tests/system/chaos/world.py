@@ -1,0 +1,250 @@
+"""What a campaign happens in: private services behind proxies, two small disks, workers that are started again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Self
+from urllib.parse import urlsplit, urlunsplit
+
+from infra.local import LocalServices
+from infra.provision import provision
+from infra.settings import ProvisionSettings
+
+from .proxy import Proxy
+
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+
+ROOT = Path(__file__).resolve().parents[3]
+HERE = Path(__file__).resolve().parent
+LEASE_SECONDS = 4.0
+DELAYS = "0.3,0.6,1.2"
+DISK_MIB = 48
+GRACES = ("20", "0.2", "2")
+"""Seconds that each worker may go on after SIGTERM: enough for every job, for none, for some."""
+FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
+HAS_FAKETIME = Path(FAKETIME).exists()
+ENTRY_POINTS = "[leveret.tasks]\nchaos = chaos_task:ChaosTask\n"
+# A delivery that is not settled within 5 s comes back: jobs and outages outlast that. How often the broker looks
+# has no name in rabbitmq.conf.
+IMPATIENT = ("consumer_timeout = 5000",)
+LOOKS_OFTEN = "[{rabbit, [{channel_tick_interval, 1000}]}].\n"
+
+
+@dataclass
+class WorkerProcess:
+    """A worker that a supervisor keeps alive, as systemd or Kubernetes would."""
+
+    name: str
+    grace: str
+    trap: Path
+    clock: str = ""
+    process: Process | None = None
+    starts: int = 0
+
+    def send(self, number: signal.Signals) -> None:
+        if self.process is not None and self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.send_signal(number)
+
+
+@dataclass
+class Kill:
+    """A SIGKILL: of whom, and when on this machine's clock."""
+
+    worker: str
+    at: float
+
+
+@dataclass
+class World:
+    """Everything that a campaign may break, and how to make it whole."""
+
+    folder: Path
+    count: int = 3
+    workers: list[WorkerProcess] = field(default_factory=list)
+    proxies: dict[str, Proxy] = field(default_factory=dict)
+    kills: list[Kill] = field(default_factory=list)
+    troubles: list[tuple[float, float]] = field(default_factory=list)
+    has_disks: bool = False
+    _closing: bool = False
+    _supervisors: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.services = LocalServices(self.folder / "services", rabbitmq_config=IMPATIENT)
+        self.scratch = self.folder / "scratch-disk" / "scratch"
+        self.nas = self.folder / "nas-disk" / "nas"
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._open()
+        except BaseException:
+            await self._close()
+            raise
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._close()
+
+    async def _open(self) -> None:
+        node = self.folder / "services" / "rabbitmq"
+        node.mkdir(parents=True)
+        (node / "no-advanced.config").write_text(LOOKS_OFTEN)
+        await asyncio.to_thread(self.services.up, ("rabbitmq", "s3", "postgres"))
+        self.real = self.services.environment()
+        told = self.real | {"WORKER_RETRY_DELAYS": DELAYS}
+        await asyncio.to_thread(lambda: list(provision(ProvisionSettings.read(told))))
+        for name, variable in (
+            ("broker", "WORKER_BROKER_URL"),
+            ("database", "WORKER_DATABASE_URL"),
+            ("s3", "AWS_ENDPOINT_URL_S3"),
+        ):
+            port = urlsplit(self.real[variable]).port
+            assert port is not None
+            self.proxies[name] = Proxy(port)
+            await self.proxies[name].start()
+        self._make_disks()
+        self._install_plugin()
+        for index in range(self.count):
+            name = f"chaos-{index + 1}"
+            clock = FAKETIME if index == 1 and HAS_FAKETIME else ""
+            self.workers.append(WorkerProcess(name, GRACES[index % 3], self.folder / f"{name}.trap", clock))
+        self._supervisors = [asyncio.create_task(self._supervise(worker)) for worker in self.workers]
+
+    def _make_disks(self) -> None:
+        for disk in (self.scratch.parent, self.nas.parent):
+            disk.mkdir()
+            if os.geteuid() == 0:
+                argv = ("mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "leveret-chaos", str(disk))
+                self.has_disks = subprocess.run(argv, check=False, capture_output=True).returncode == 0
+        self.scratch.mkdir()
+        (self.nas / "in").mkdir(parents=True)
+        (self.nas / "out").mkdir()
+
+    def _remove_disks(self) -> None:
+        if self.has_disks:
+            for disk in (self.scratch.parent, self.nas.parent):
+                subprocess.run(("umount", "-l", str(disk)), check=False)
+
+    def _install_plugin(self) -> None:
+        information = self.folder / "plugins" / "chaos_task-1.0.dist-info"
+        information.mkdir(parents=True)
+        (information / "METADATA").write_text("Metadata-Version: 2.1\nName: chaos-task\nVersion: 1.0\n")
+        (information / "entry_points.txt").write_text(ENTRY_POINTS)
+        shutil.copy(HERE / "chaos_task.py", information.parent)
+
+    def environment(self, worker: WorkerProcess) -> dict[str, str]:
+        """Return the environment of a worker: all its connections lead through the proxies."""
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        aws = {name: value for name, value in self.real.items() if name.startswith("AWS_")}
+        told = (
+            kept
+            | aws
+            | {
+                "PYTHONPATH": os.pathsep.join((str(self.folder / "plugins"), str(ROOT))),
+                "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{self.proxies['s3'].port}",
+                "WORKER_BROKER_URL": _through(self.real["WORKER_BROKER_URL"], self.proxies["broker"].port),
+                "WORKER_DATABASE_URL": _through(self.real["WORKER_DATABASE_URL"], self.proxies["database"].port),
+                "WORKER_STORAGE_URL": "nas://out/",
+                "WORKER_NAS_ROOT": str(self.nas),
+                "WORKER_ROOTS": "s3://media/chaos",
+                "WORKER_SCRATCH": str(self.scratch),
+                "WORKER_SCRATCH_FREE_BYTES": str(4 << 20),
+                "WORKER_RETRY_DELAYS": DELAYS,
+                "WORKER_LEASE_SECONDS": str(LEASE_SECONDS),
+                "WORKER_HEARTBEAT_SECONDS": "1",
+                "WORKER_GRACE_SECONDS": worker.grace,
+                "WORKER_LANES": "cpu",
+                "WORKER_ID": worker.name,
+                "WORKER_LOG_FORMAT": "json",
+            }
+        )
+        if worker.clock:
+            # S3 itself refuses who is more than 15 minutes off: then the worker must rest, and charge nobody.
+            off = "+1h" if worker.starts % 3 == 0 else "-14m"
+            told |= {"LD_PRELOAD": worker.clock, "FAKETIME": off, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+        return told
+
+    def _log(self, worker: WorkerProcess) -> IO[bytes]:
+        return (self.folder / f"{worker.name}.log").open("ab")
+
+    async def _supervise(self, worker: WorkerProcess) -> None:
+        while not self._closing:
+            worker.starts += 1
+            with self._log(worker) as log:
+                worker.process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, str(HERE / "worker_main.py"), str(worker.trap)),
+                    env=self.environment(worker), cwd=self.folder, stdout=log, stderr=log, start_new_session=True,
+                )  # fmt: skip
+            code = await worker.process.wait()
+            if code == -signal.SIGKILL:
+                self.kills.append(Kill(worker.name, time.time()))
+            await asyncio.sleep(0.5)
+
+    async def calm(self) -> None:
+        """Make everything whole, so that what is left must end by itself."""
+        for proxy in self.proxies.values():
+            proxy.delay, proxy.answer, proxy.short = 0.0, 0, False
+        for worker in self.workers:
+            worker.trap.unlink(missing_ok=True)
+            worker.send(signal.SIGCONT)
+
+    async def stop_workers(self, seconds: float = 30) -> None:
+        """End the workers in order; RuntimeError when one does not."""
+        self._closing = True
+        for worker in self.workers:
+            worker.send(signal.SIGTERM)
+        _, pending = await asyncio.wait(self._supervisors, timeout=seconds)
+        stuck = [worker.name for worker in self.workers if worker.process and worker.process.returncode is None]
+        for worker in self.workers:
+            worker.send(signal.SIGKILL)
+        for supervisor in pending:
+            supervisor.cancel()
+        if stuck:
+            raise RuntimeError(f"{', '.join(stuck)} did not end within {seconds:.0f} s of SIGTERM")
+
+    async def one_last_worker(self, seconds: float = 60) -> None:
+        """Let a worker start, clean what the dead left, drain the queues, and end; TimeoutError when it does not."""
+        worker = self.workers[0]
+        with self._log(worker) as log:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "worker", "--drain"),
+                env=self.environment(worker), cwd=self.folder, stdout=log, stderr=log,
+            )  # fmt: skip
+        try:
+            async with asyncio.timeout(seconds):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+            raise
+
+    async def _close(self) -> None:
+        self._closing = True
+        for supervisor in self._supervisors:
+            supervisor.cancel()
+        for worker in self.workers:
+            worker.send(signal.SIGCONT)
+            worker.send(signal.SIGKILL)
+            if worker.process is not None:
+                await worker.process.wait()
+        for proxy in self.proxies.values():
+            await proxy.stop()
+        await asyncio.to_thread(self.services.down, purge=True)
+        await asyncio.to_thread(self._remove_disks)
+
+
+def _through(url: str, port: int) -> str:
+    """Return `url` with another port on loopback."""
+    parts = urlsplit(url)
+    login = parts.netloc.rpartition("@")[0]
+    return urlunsplit(parts._replace(netloc=f"{login}@127.0.0.1:{port}"))

@@ -1,0 +1,124 @@
+"""What cannot run here is at least consistent: each setting, command, port, queue and grace in it exists and fits."""
+
+from __future__ import annotations
+
+import configparser
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from worker.core.routing import LANES, queues_of, topology
+from worker.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+UNIT = ROOT / "infra/systemd/leveret-worker@.service"
+DOCUMENTS = [
+    document
+    for path in sorted((ROOT / "infra/kubernetes").glob("*.yaml"))
+    for document in yaml.safe_load_all(path.read_text())
+]
+KNOWN = {f"WORKER_{name.upper()}" for name in Settings.model_fields}
+COMMANDS = {("python", "-m", "worker"), ("python", "-m", "infra", "provision")}
+
+
+def one(kind: str):
+    (found,) = [document for document in DOCUMENTS if document["kind"] == kind]
+    return found
+
+
+def containers():
+    return [one(kind)["spec"]["template"]["spec"]["containers"][0] for kind in ("Deployment", "Job")]
+
+
+@pytest.fixture
+def unit():
+    parser = configparser.ConfigParser(strict=False, interpolation=None)
+    parser.optionxform = str
+    parser.read(UNIT)
+    return parser
+
+
+def test_every_setting_that_they_name_exists():
+    for path in (UNIT, *(ROOT / "infra/kubernetes").glob("*.yaml"), ROOT / "infra/prometheus/alerts.yaml"):
+        named = set(re.findall(r"WORKER_[A-Z_]*[A-Z]", path.read_text()))
+        assert named
+        assert named <= KNOWN, path.name
+
+
+def test_the_settings_of_the_config_map_can_be_read():
+    data = one("ConfigMap")["data"]
+    fields = {name.removeprefix("WORKER_").lower(): value for name, value in data.items()}
+    assert Settings(_env_file=None, **fields).grace_seconds == 14400
+
+
+def test_the_containers_run_commands_that_exist_with_the_settings_and_the_secret():
+    for container in containers():
+        assert tuple(container["command"]) in COMMANDS
+        sources = [next(iter(source.values()))["name"] for source in container["envFrom"]]
+        assert sources == [one("ConfigMap")["metadata"]["name"], "leveret"]
+
+
+def test_the_pod_runs_as_the_user_of_the_image_and_writes_only_where_it_may():
+    dockerfile = (ROOT / "infra/docker/Dockerfile").read_text()
+    spec = one("Deployment")["spec"]["template"]["spec"]
+    assert f"--uid {spec['securityContext']['runAsUser']} " in dockerfile
+    (mount,) = spec["containers"][0]["volumeMounts"]
+    assert mount["mountPath"] == one("ConfigMap")["data"]["WORKER_SCRATCH"]
+    assert mount["mountPath"] in dockerfile
+    assert {volume["name"] for volume in spec["volumes"]} == {mount["name"]}
+
+
+def test_the_grace_outlasts_the_worker_s_own_everywhere(unit):
+    grace = int(one("ConfigMap")["data"]["WORKER_GRACE_SECONDS"])
+    assert grace < one("Deployment")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] <= grace + 300
+    default = Settings.model_fields["grace_seconds"].default
+    assert default < int(unit["Service"]["TimeoutStopSec"]) <= default + 300
+
+
+def test_the_ports_agree():
+    container = containers()[0]
+    (port,) = container["ports"]
+    assert one("ConfigMap")["data"]["WORKER_METRICS_ADDRESS"].endswith(f":{port['containerPort']}")
+    annotations = one("Deployment")["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["prometheus.io/port"] == str(port["containerPort"])
+    assert {container[probe]["httpGet"]["port"] for probe in ("readinessProbe", "livenessProbe")} == {port["name"]}
+
+
+def test_the_scaler_watches_every_queue_of_the_lanes_that_the_workers_serve():
+    scaled = one("ScaledObject")["spec"]
+    lanes = tuple(one("ConfigMap")["data"]["WORKER_LANES"].split(","))
+    assert set(lanes) <= set(LANES)
+    watched = [trigger["metadata"]["queueName"] for trigger in scaled["triggers"]]
+    assert sorted(watched) == sorted(queues_of(lanes))
+    assert set(watched) <= {queue.name for queue in topology().queues}
+    assert scaled["scaleTargetRef"]["name"] == one("Deployment")["metadata"]["name"]
+    authentication = one("TriggerAuthentication")
+    names = {trigger["authenticationRef"]["name"] for trigger in scaled["triggers"]}
+    assert names == {authentication["metadata"]["name"]}
+    (secret,) = authentication["spec"]["secretTargetRef"]
+    assert (secret["name"], secret["key"]) == ("leveret", "WORKER_BROKER_URL")
+
+
+def test_no_manifest_holds_a_secret():
+    for path in (*(ROOT / "infra/kubernetes").glob("*.yaml"), UNIT):
+        assert not re.search(r"://[^\s/]+:[^\s/]+@", path.read_text())
+    assert "Secret" not in {document["kind"] for document in DOCUMENTS}
+
+
+def test_the_selector_finds_the_pods():
+    spec = one("Deployment")["spec"]
+    assert spec["selector"]["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items()
+
+
+def test_the_unit_starts_the_worker_and_leaves_the_ending_to_it(unit):
+    service = unit["Service"]
+    program, *rest = service["ExecStart"].split()
+    assert ("python", *rest) in COMMANDS
+    assert program == "/opt/leveret/bin/python"
+    # `mixed`: SIGTERM to the worker alone, what is left after the time-out is killed.
+    assert (service["KillMode"], service["KillSignal"]) == ("mixed", "SIGTERM")
+    # A drained worker ends with 0 and is not started again.
+    assert service["Restart"] == "on-failure"
+    assert unit["Install"]["WantedBy"] == "multi-user.target"

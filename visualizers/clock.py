@@ -1,0 +1,83 @@
+"""Gource's virtual clock on this host: built at set-up, used once it is proved."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from visualizers.clock_proof import ATTEMPTS, LOG, Verdict, judge_frames, proof_of
+from visualizers.virtual_clock import SOURCE, library_name
+from worker.core.command import Command, Pipeline
+from worker.core.errors import LeveretError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from worker.core.task import Lookup
+
+# some hundred lines of one frame each
+_HASH_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The clock that renders run on: `library` is the proved virtual one, None means the real one. Why, in one line."""
+
+    library: Path | None
+    reason: str
+
+    @property
+    def name(self) -> str:
+        """Return which one it is."""
+        return "real" if self.library is None else "virtual"
+
+
+def built_library() -> Path:
+    """Return where set-up puts the library: beside its source."""
+    return SOURCE.with_name(library_name(SOURCE.read_bytes()))
+
+
+async def find_clock(lookup: Lookup, library: Path | None = None) -> Clock:
+    """Return the virtual clock if its frames are the real one's on this host, else the real one and why."""
+    path = library if library is not None else await asyncio.to_thread(built_library)
+    if not await asyncio.to_thread(path.is_file):
+        return Clock(None, "the virtual clock is not built here: run `python -m infra clock`")
+    try:
+        verdict = await _proved(lookup, path)
+    except (LeveretError, ValueError) as error:
+        return Clock(None, str(error))
+    return Clock(path if verdict.identical else None, verdict.reason)
+
+
+async def _proved(lookup: Lookup, library: Path) -> Verdict:
+    folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="gource-clock-"))
+    log = folder / "proof.log"
+    try:
+        await asyncio.to_thread(log.write_text, LOG, encoding="utf-8")
+        proof = proof_of(library, log, gource=lookup.tool("gource"))
+        virtual = await _frames(lookup, proof.command, proof.virtual)
+        verdict = Verdict(identical=False, reason="the real clock was not tried")
+        for _ in range(ATTEMPTS):
+            verdict = judge_frames(await _frames(lookup, proof.command, proof.real), virtual)
+            if verdict.identical or not virtual:
+                break
+        return verdict
+    finally:
+        await asyncio.to_thread(log.unlink, missing_ok=True)
+        await asyncio.to_thread(folder.rmdir)
+
+
+async def _frames(lookup: Lookup, command: tuple[str, ...], environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the hash of each frame, by ffmpeg; none when either program failed."""
+    hashing = (
+        lookup.tool("ffmpeg"), "-hide_banner", "-v", "error", "-f", "image2pipe", "-c:v", "ppm", "-i", "pipe:0",
+        "-f", "framemd5", "-",
+    )  # fmt: skip
+    exits = await lookup.run(Pipeline((Command(command, environment), Command(hashing)), _HASH_BYTES, "clock proof"))
+    if not all(exit_.ok for exit_ in exits):
+        return ()
+    lines = exits[-1].output.splitlines()
+    return tuple(line.rpartition(",")[2].strip() for line in lines if not line.startswith("#"))

@@ -1,0 +1,202 @@
+"""The visualizer `gource`: a repository's history as a film.
+
+Gource never sees the repository: the history is cut and cleaned by us and comes as a log in its custom format, and
+its options are values of ours. It draws on the virtual clock where that is proved, else on the real one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from visualizers import LONGEST_SECONDS, Repository, Scene, Visualizer, frames_from_pipe
+from visualizers.clock import Clock, find_clock
+from visualizers.gitlog import custom_log, cut_dates, cut_positions, log_command, read_log
+from visualizers.gource_params import GourceParams
+from visualizers.gource_pictures import picture_options
+from visualizers.virtual_clock import EXIT_REASONS, HEADLESS, count_environment, read_report, render_environment
+from worker.core.command import Command, Pipeline
+from worker.core.errors import BadInput, ToolFailed, VerificationFailed
+from worker.core.task import Files, FileUse
+from worker.media.progress import Meter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from visualizers import Stage
+    from visualizers.gitlog import Commit
+    from worker.core.command import Exit
+    from worker.core.task import Lookup
+
+DAY: Final = 86_400
+# below it gource's own arithmetic of speeds ends
+SLOWEST: Final = 0.000_01
+# the real clock may lose frames to a busy host; more than these were no such accident
+SLACK_FRAMES: Final = 3
+SLACK_SHARE: Final = 0.01
+_DRY_WIDTH: Final = 160
+
+
+class GourceVisualizer(Visualizer[GourceParams]):
+    """Draws the history of a repository with gource."""
+
+    module: ClassVar[str] = "gource"
+    params: ClassVar[type[GourceParams]] = GourceParams
+    tools: ClassVar[frozenset[str]] = frozenset({"gource", "git"})
+
+    def __init__(self, library: Path | None = None) -> None:
+        """Draw on the clock in `library`, by default the one that set-up has built, if it is proved."""
+        self._library = library
+        self._clock: Clock | None = None
+        self._proving = asyncio.Lock()
+
+    def files(self, params: GourceParams) -> Files:
+        """Return pictures, captions and sound."""
+        named = ("default_avatar", "captions", "audio", "logo", "background")
+        reads = [FileUse(name, place) for name in named if (place := getattr(params, name))]
+        reads += [FileUse(f"avatars[{index}].image", avatar.image) for index, avatar in enumerate(params.avatars)]
+        return Files(reads=tuple(reads))
+
+    async def rehearse(self, lookup: Lookup) -> str:
+        """Return which clock it is, the virtual one being proved, and why."""
+        clock = await self.clock(lookup)
+        return f"the {clock.name} clock: {clock.reason}"
+
+    async def clock(self, lookup: Lookup) -> Clock:
+        """Return the clock to draw on; the first call proves it, in some seconds."""
+        async with self._proving:
+            if self._clock is None:
+                self._clock = await find_clock(lookup, self._library)
+            return self._clock
+
+    async def scene(self, params: GourceParams, stage: Stage) -> Scene:
+        """Return the film of the history, which is cloned, cut and counted."""
+        repository = Repository(params.repo_url, params.token)
+        commits = chosen(params, await _commits(repository, stage))
+        log = stage.scratch("history.log")
+        await asyncio.to_thread(log.write_text, custom_log(commits), encoding="utf-8", newline="\n")
+        extra = await picture_options(params, stage)
+        sound = await _sound(params, stage)
+        clock = await self.clock(stage)
+        command = gource_command(params, stage.tool("gource"), log, extra, speed(params, commits))
+        if clock.library is None:
+            frames = await _count_really(command, params, stage)
+        else:
+            frames = await _count(command, params, stage, clock.library)
+        if frames > LONGEST_SECONDS * params.output_framerate:
+            seconds = frames // params.output_framerate
+            raise BadInput(f"the film would last {seconds} s, and {LONGEST_SECONDS} are allowed; lower seconds_per_day")
+        stage.note("gource", {"commits": len(commits), "frames": frames, "clock": clock.name})
+        return Scene(
+            size=params.size,
+            framerate=params.output_framerate,
+            frames=frames,
+            inputs=frames_from_pipe(params.output_framerate),
+            graph="[0:v:0]null[picture]",
+            painters=(Command(command, _environment(params, clock, frames)),),
+            sound=sound,
+            painted=clock.library is not None,
+            slack=0 if clock.library else max(SLACK_FRAMES, round(frames * SLACK_SHARE)),
+        )
+
+    def judge(self, scene: Scene, exits: Sequence[Exit]) -> None:
+        """Return if the clock told of all frames being written."""
+        if not scene.painted:
+            return
+        report = read_report(exits[0].tail.encode())
+        if report is None or report.written != scene.shown:
+            told = "nothing of its frames" if report is None else f"of {report.written} frames"
+            raise VerificationFailed(f"gource told {told} instead of {scene.shown}")
+
+
+def gource_command(
+    params: GourceParams, gource: str, log: Path, extra: tuple[str, ...], seconds_per_day: float
+) -> tuple[str, ...]:
+    """Return gource's command: every option is a value of ours, but for the title, which is one argument."""
+    hidden = ["mouse", *params.hide]
+    stop = () if params.stop_at_time is None else ("--stop-at-time", f"{params.stop_at_time:.3f}")
+    swing = ("--elasticity", f"{params.elasticity:.4f}") if params.elasticity > 0 else ()
+    return (
+        gource, "--log-format", "custom", f"-{params.resolution}",
+        "--output-framerate", str(params.output_framerate), "--output-ppm-stream", "-",
+        "--seconds-per-day", f"{max(seconds_per_day, SLOWEST):.6f}",
+        "--auto-skip-seconds", f"{params.auto_skip_seconds:.3f}", "--time-scale", f"{params.time_scale:.3f}",
+        *swing, *stop, "--stop-at-end", "--disable-input", "--max-files", "0", "--hide", ",".join(hidden),
+        "--bloom-multiplier", f"{params.bloom_multiplier:.3f}", "--bloom-intensity", f"{params.bloom_intensity:.3f}",
+        "--background-colour", params.background_colour,
+        *(("--key",) if params.key else ()), *(("--highlight-users",) if params.highlight_users else ()),
+        *(("--title", params.title) if params.title else ()), *extra, "--path", str(log),
+    )  # fmt: skip
+
+
+def chosen(params: GourceParams, commits: Sequence[Commit]) -> tuple[Commit, ...]:
+    """Return the commits that the film is of; BadInput when none is left."""
+    if not commits:
+        raise BadInput("the repository has no commit that changes a file")
+    kept = cut_positions(cut_dates(commits, params.start_date, params.stop_date), params.start, params.stop)
+    if not kept:
+        raise BadInput(f"none of the {len(commits)} commits lies between the dates and positions that are asked for")
+    return kept
+
+
+def speed(params: GourceParams, commits: Sequence[Commit]) -> float:
+    """Return the film's seconds a day of history."""
+    if params.seconds_per_day is not None:
+        return params.seconds_per_day
+    days = (commits[-1].time - commits[0].time) / DAY
+    # gource draws on for some ten seconds after the last commit, whatever the speed
+    return params.length / max(days, 1 / 24)
+
+
+async def _commits(repository: Repository, stage: Stage) -> tuple[Commit, ...]:
+    *head, commit, end = log_command("{repository}")
+    raw = await stage.history(repository, (*head, "--output={output}", commit, end))
+    return await asyncio.to_thread(read_log, raw)
+
+
+async def _sound(params: GourceParams, stage: Stage) -> Path | None:
+    if params.audio is None:
+        return None
+    path = await stage.input(params.audio)
+    if not (await stage.probe(path)).audio:
+        raise BadInput(f"{params.audio} has no sound")
+    return path
+
+
+def _environment(params: GourceParams, clock: Clock, frames: int) -> Mapping[str, str]:
+    if clock.library is None:
+        return HEADLESS
+    wanted = params.frames
+    if wanted.last is not None and wanted.last >= frames:
+        # the end of the film is the end of every range that reaches it
+        wanted = type(wanted)(wanted.first)
+    return render_environment(clock.library, params.output_framerate, wanted)
+
+
+async def _count(command: tuple[str, ...], params: GourceParams, stage: Stage, library: Path) -> int:
+    """Return the exact number of frames, by a dry run that draws none."""
+    environment = count_environment(library, params.output_framerate)
+    (exit_,) = await stage.run(Pipeline((Command(command, environment),), label="count"))
+    report = read_report(exit_.tail.encode())
+    if not exit_.ok or report is None:
+        reason = EXIT_REASONS.get(exit_.code or 0, "")
+        raise ToolFailed(f"{exit_}{reason and f' ({reason})'}")
+    return report.exported
+
+
+async def _count_really(command: tuple[str, ...], params: GourceParams, stage: Stage) -> int:
+    """Return about the number of frames, by a small film of the same shape on the real clock."""
+    width, height = params.size
+    small = f"-{_DRY_WIDTH}x{max(2, round(_DRY_WIDTH * height / width))}"
+    dry = tuple(small if part == f"-{params.resolution}" else part for part in command)
+    counting = (stage.tool("ffmpeg"), "-hide_banner", "-v", "error", *frames_from_pipe(params.output_framerate))
+    counting += ("-progress", "pipe:1", "-f", "null", "-")
+    exits = await stage.run(Pipeline((Command(dry, HEADLESS), Command(counting)), label="count"))
+    meter = Meter()
+    for line in exits[-1].output.splitlines():
+        meter.line(line)
+    for exit_ in exits:
+        if not exit_.ok:
+            raise ToolFailed(str(exit_))
+    return meter.step.frame or 0

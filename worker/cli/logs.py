@@ -1,0 +1,91 @@
+"""What the tools of a job said."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from worker.cli.render import moment, printable, say_json
+from worker.cli.session import CommandRefused, database, known_job
+from worker.settings import load
+
+if TYPE_CHECKING:
+    from worker.core.ports import Repository
+    from worker.core.record import LogRecord
+
+POLL_SECONDS: Final = 0.5
+OVERLAP: Final = 2000
+
+
+def add_to(cli: typer.Typer) -> None:
+    """Add the command."""
+    cli.command(
+        "logs",
+        help="Print what a job's tools said. Command lines, standard error and exits of its newest attempt.",
+        epilog="Example: leveret logs 9b0c --follow",
+    )(logs)
+
+
+def logs(
+    job_id: Annotated[str, typer.Argument(metavar="ID", help="The job's id.", show_default=False)],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job has ended.")] = False,
+    attempt: Annotated[
+        int | None, typer.Option(min=1, help="That attempt's, instead of the newest's.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
+) -> None:
+    """Print a job's log."""
+    if follow and (as_json or attempt is not None):
+        raise typer.BadParameter("--follow goes with neither --json nor --attempt")
+
+    async def command() -> None:
+        async with database(load()) as repository:
+            await known_job(repository, job_id)
+            if follow:
+                await _follow(repository, job_id)
+                return
+            found = await repository.log(job_id, attempt)
+        if found is None:
+            which = f" in attempt {attempt}" if attempt is not None else ""
+            raise CommandRefused(f"no tool of the job {job_id} has said anything{which}, or it is forgotten by now")
+        if as_json:
+            say_json(found.model_dump(mode="json"))
+        else:
+            _write(found.text)
+
+    asyncio.run(command())
+
+
+async def _follow(repository: Repository, job_id: str) -> None:
+    """Print what is new until the job has ended; the log is read after the state, so that its last words are in it."""
+    shown: LogRecord | None = None
+    while True:
+        ended = (await known_job(repository, job_id)).is_terminal
+        found = await repository.log(job_id)
+        if found is not None:
+            if shown is None or shown.epoch != found.epoch:
+                _write(f"--- attempt {found.number} on {found.worker}, {moment(found.updated_at)}\n")
+                shown = None
+            _write(news(shown.text if shown else "", found.text))
+            shown = found
+        if ended:
+            return
+        await asyncio.sleep(POLL_SECONDS)
+
+
+def news(before: str, now: str) -> str:
+    """Return what `now` has more than `before`, of which the middle may be gone by now."""
+    if now.startswith(before):
+        return now[len(before) :]
+    last = before[-OVERLAP:]
+    at = now.rfind(last)
+    return now[at + len(last) :] if at >= 0 else now
+
+
+def _write(text: str) -> None:
+    for line in text.splitlines():
+        sys.stdout.write(printable(line) + "\n")
+    sys.stdout.flush()

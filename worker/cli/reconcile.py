@@ -1,0 +1,53 @@
+"""After a disaster: what the database, the broker and the storages do not agree on."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from worker import app
+from worker.cli.render import say_json, say_table
+from worker.cli.session import database
+from worker.settings import load
+
+if TYPE_CHECKING:
+    from worker.engine.reconcile import Disagreement
+
+
+def add_to(cli: typer.Typer) -> None:
+    """Add the command."""
+    cli.command(
+        "reconcile",
+        help=(
+            "Compare database, broker and storage: jobs without a message, deletions and uploads left behind, scratch "
+            "of this host. With --mend put them right; exit 1 if something is left to do."
+        ),
+        epilog="Example: leveret reconcile --mend",
+    )(reconcile)
+
+
+def reconcile(
+    mend: Annotated[bool, typer.Option("--mend", help="Put right what can be put right.")] = False,
+    seconds: Annotated[
+        float, typer.Option("--overdue", min=0, help="How many seconds a job may be overdue before it counts.")
+    ] = 120.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
+) -> int:
+    """Return 0 if all agrees, or agrees now."""
+
+    async def command() -> list[Disagreement]:
+        settings = load()
+        async with database(settings) as repository:
+            with app.publisher(settings) as publisher:
+                return await app.reconciler(settings, repository, seconds=seconds, mend=mend).run(publisher)
+
+    found = asyncio.run(command())
+    if as_json:
+        say_json([asdict(item) for item in found])
+    else:
+        rows = [(item.kind, item.job_id, item.fact, item.done) for item in found]
+        say_table(("WHAT", "JOB", "FACT", "DONE"), rows, "database, broker and storage agree")
+    return 1 if any(not item.done for item in found) else 0

@@ -1,0 +1,48 @@
+"""What the engine needs of the world. Each port has one contract suite, run on every implementation."""
+
+from worker.core.ports.broker import Consumer, Delivery, Events
+from worker.core.ports.claims import (
+    Announced,
+    Buried,
+    Claim,
+    ClaimRequest,
+    DatabaseFacts,
+    Declined,
+    Finished,
+    Granted,
+    Kept,
+    Overdue,
+    Renewal,
+    Waiting,
+)
+from worker.core.ports.observer import Observer, Settled, Unobserved
+from worker.core.ports.programs import Repositories, Runner
+from worker.core.ports.repository import Repository
+from worker.core.ports.storage import Confirm, Stat, Storage
+
+__all__ = [
+    "Announced",
+    "Buried",
+    "Claim",
+    "ClaimRequest",
+    "Confirm",
+    "Consumer",
+    "DatabaseFacts",
+    "Declined",
+    "Delivery",
+    "Events",
+    "Finished",
+    "Granted",
+    "Kept",
+    "Observer",
+    "Overdue",
+    "Renewal",
+    "Repositories",
+    "Repository",
+    "Runner",
+    "Settled",
+    "Stat",
+    "Storage",
+    "Unobserved",
+    "Waiting",
+]

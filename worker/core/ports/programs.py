@@ -1,0 +1,62 @@
+"""Where programs start, and where repositories come from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from worker.core.command import Exit, Pipeline
+
+
+class Runner(Protocol):
+    """Where programs start."""
+
+    async def run(
+        self,
+        pipeline: Pipeline,
+        on_line: Callable[[str], None] | None = None,
+        *,
+        timeout: float | None = None,
+        stall: float | None = None,
+        label: str = "",
+        on_error: Callable[[str, str], None] | None = None,
+    ) -> tuple[Exit, ...]:
+        """Return how every stage ended.
+
+        `on_line` gets the lines of the last stage's standard output, `on_error` (program, line) those of every
+        stage's standard error, neither of them redacted.
+
+        `timeout` and `stall` are seconds; a pipeline that exceeds them is stopped (TERM to its groups, 2 s, KILL)
+        and its exits tell the reason, as they do when this coroutine is cancelled, which stops it likewise.
+        When it returns no descendant is alive. `label` marks the processes' environment
+        (`LEVERET_ATTEMPT`), so that leftovers of a killed worker can be found. ToolMissing when a program
+        does not start.
+        """
+        ...
+
+    async def sweep(self, live: Callable[[str], bool]) -> int:
+        """Kill processes of labels that are not live; return how many."""
+        ...
+
+
+class Repositories(Protocol):
+    """Where histories come from."""
+
+    async def clone(self, url: str, into: Path, *, token: str | None = None, label: str = "") -> Path:
+        """Return a bare clone of `url` below `into`, which holds the history and no file's content.
+
+        BadInput for what is no repository, is empty, is too large, is not there or is not ours to read;
+        RefusedPath for protocols, addresses and folders that jobs may not reach; StorageUnavailable for what may
+        pass. `token` and `label`: no error and no argv shows the one, the other marks the processes.
+        """
+        ...
+
+    async def log(self, repository: Path, arguments: Sequence[str], *, label: str = "") -> bytes:
+        """Return what `git ARGUMENTS` writes of a clone to a file, for which `{output}` stands in the arguments.
+
+        BadInput when it is too large; ToolFailed when git fails.
+        """
+        ...

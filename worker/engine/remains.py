@@ -1,0 +1,71 @@
+"""What a job leaves behind when it ends: the deletions it asked for, and files that are no part of its result."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import structlog
+
+from worker.core.attempt import is_publish_folder
+from worker.core.errors import LeveretError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from worker.core.ports import Repository
+    from worker.engine.storages import Storages
+
+log = structlog.get_logger(__name__)
+
+
+async def tidy(repository: Repository, storages: Storages, job_id: str, deletions: tuple[str, ...]) -> None:
+    """Delete the external files that a completed job asked to delete, and note that it is done.
+
+    What fails stays noted in the database: a redelivery, or `reconcile`, tries again.
+    """
+    if not deletions:
+        return
+    try:
+        for uri in deletions:
+            await storages.delete(uri)
+        await repository.deleted(job_id)
+    except LeveretError as error:
+        log.warning("deletions_pending", job_id=job_id, error=str(error))
+
+
+async def clear(
+    storages: Storages, job_id: str, announced: Collection[str], result: Collection[str] | None = None
+) -> list[str]:
+    """Remove what attempts of an ended job left: hidden files, and own folders outside `result`; return the URIs.
+
+    A job without a result (`None`: dead, cancelled) keeps its own folders where a file stands under one of its fixed
+    names: an attempt may have revealed it and died before the record, and it may be a manifest that points there.
+    """
+    fixed = [uri for uri in announced if not is_of_an_attempt(uri)]
+    keeps_all = result is None and await _any_stands(storages, fixed)
+    removed = []
+    for uri in announced:
+        with contextlib.suppress(LeveretError):
+            await storages.sweep(uri, job_id)
+            if is_of_an_attempt(uri) and not keeps_all and uri not in (result or ()):
+                await storages.delete(uri)
+                removed.append(uri)
+    return removed
+
+
+async def _any_stands(storages: Storages, uris: Collection[str]) -> bool:
+    """Return whether one of `uris` is there; a storage that does not say counts as yes."""
+    try:
+        for uri in uris:
+            place = storages.place(uri)
+            if await storages.serving(place).stat(place) is not None:
+                return True
+    except LeveretError:
+        return True
+    return False
+
+
+def is_of_an_attempt(uri: str) -> bool:
+    """Return whether a URI lies in some attempt's own folder (`…/e7-<job>/…`): only those are ours to remove."""
+    return any(map(is_publish_folder, uri.split("/")[:-1]))

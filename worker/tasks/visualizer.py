@@ -1,0 +1,242 @@
+"""The one task of all visualizers: a scene drawn, encoded, proved, and packaged as any other film."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from visualizers import GROUP, SceneParams, Visualizer
+from visualizers.film import (
+    SOUND,
+    copy_command,
+    film_pipeline,
+    join_command,
+    last_frame_command,
+    plan_of,
+    shortened,
+)
+from worker.core.errors import BadInput, InvalidJob, Problem, TimedOut, VerificationFailed
+from worker.core.task import Files, FileUse, Task
+from worker.media.failure import classify, damage, failed
+from worker.media.hls_params import HlsParams
+from worker.media.presentation_files import PlannedFile
+from worker.media.progress import Meter
+from worker.media.verify import Expected, ExpectedStream, check
+from worker.registry import plugins
+from worker.tasks.hls_finish import finished, hand_over, package
+from worker.tasks.hls_proof import proved_mp4s
+from worker.tasks.running import well_run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from importlib.metadata import EntryPoint
+    from pathlib import Path
+
+    from visualizers import Repository, Scene
+    from worker.core.command import Exit
+    from worker.core.ports import Repositories
+    from worker.core.task import Lookup, TaskContext
+    from worker.media.hls_plan import Plan
+
+COUNTED: Final = 0.03
+DRAWN: Final = 0.93
+
+
+def visualizer_tasks(
+    repositories: Repositories, points: Iterable[EntryPoint] | None = None
+) -> tuple[VisualizerTask, ...]:
+    """Return a task for each installed visualizer. Misconfigured for a plug-in that is broken."""
+    installed: tuple[Visualizer[Any], ...] = plugins(GROUP, Visualizer, points)  # type: ignore[type-abstract]  # a base
+    return tuple(VisualizerTask(found, repositories) for found in installed)
+
+
+class VisualizerTask(Task[SceneParams]):
+    """Makes films of one kind of scene."""
+
+    weight = 10.0
+
+    def __init__(self, visualizer: Visualizer[Any], repositories: Repositories) -> None:
+        self.module = visualizer.module  # type: ignore[misc]  # one class serves every module
+        self.params = visualizer.params  # type: ignore[misc]
+        self._visualizer = visualizer
+        self._repositories = repositories
+
+    def files(self, params: SceneParams) -> Files:
+        """Return what the visualizer reads, and the file of a fixed name that is made."""
+        found = self._visualizer.files(params)
+        path, place = _main(params)
+        return Files(found.reads, (*found.writes, FileUse(path, place, params.overwrite)), found.removes)
+
+    def requires(self, params: SceneParams) -> frozenset[str]:
+        """Return the programs that draw and encode."""
+        packaging = {"packager"} if params.output == "hls" else set()
+        return frozenset(f"tool:{name}" for name in {"ffmpeg", "ffprobe", *packaging, *self._visualizer.tools})
+
+    async def rehearse(self, lookup: Lookup) -> str:
+        """Return in a line what the visualizer found out of this host."""
+        return await self._visualizer.rehearse(lookup)
+
+    async def prepare(self, params: SceneParams, lookup: Lookup) -> SceneParams:
+        """Return `params`; ToolMissing where a program is not installed."""
+        for name in sorted(self.requires(params)):
+            lookup.tool(name.removeprefix("tool:"))
+        return params
+
+    async def run(self, params: SceneParams, context: TaskContext) -> None:
+        """Make the scene, draw it, prove the film, package it; every file is handed over at the end."""
+        scene = await self._visualizer.scene(params, _Stage(context, self._repositories))
+        scene = _windowed(scene, params)
+        context.report(COUNTED)
+        folder = context.scratch("film/x").parent
+        plan = await self._drawn(scene, params, folder, context)
+        hls = HlsParams(
+            source=params.output_file,
+            segment_time=2.0,
+            master_playlist_name=params.master_playlist_name,
+            poster=False,
+            storyboard=False,
+        )
+        await proved_mp4s(plan, hls, folder, context)
+        files: list[PlannedFile] = []
+        if params.output == "hls":
+            await package(plan, hls, folder, context)
+            files = await finished(plan, hls, folder, context)
+        else:
+            await _joined(plan, params, folder, context)
+        if params.thumbnail:
+            files.insert(0, await _thumbnail(plan, folder, context))
+        await asyncio.to_thread(hand_over, files, folder / "out", context)
+        context.report(1.0)
+
+    async def _drawn(self, scene: Scene, params: SceneParams, folder: Path, context: TaskContext) -> Plan:
+        """Return the plan of what lies in `folder` now: as many frames as were counted, or as there was time for."""
+        plan = plan_of(scene)
+        lasting = params.on_timeout == "keep"
+        meter = Meter(scene.shown)
+
+        def told(line: str) -> None:
+            if meter.line(line) and meter.fraction is not None:
+                done = COUNTED + meter.fraction * (DRAWN - COUNTED)
+                context.report(done, fps=meter.step.fps, speed=meter.step.speed)
+
+        pipeline = film_pipeline(scene, plan, context.tool("ffmpeg"), folder, lasting=lasting)
+        try:
+            exits = await context.run(pipeline, told, timeout=params.time_limit)
+        except TimedOut:
+            if not lasting:
+                raise
+            return await _kept(plan, scene, params, folder, context)
+        _well(exits)
+        self._visualizer.judge(scene, exits)
+        frames = meter.step.frame
+        if frames is None or abs(frames - scene.shown) > scene.slack:
+            raise VerificationFailed(f"the film has {frames} frames, and {scene.shown} were counted")
+        return shortened(plan, frames)
+
+
+def _main(params: SceneParams) -> tuple[str, str]:
+    """Return the file that the record's `manifest_url` means: the option that names it, and its place."""
+    if params.output == "mp4":
+        return "output_file", params.output_file
+    return "master_playlist_name", params.master_playlist_name
+
+
+def _windowed(scene: Scene, params: SceneParams) -> Scene:
+    wanted = params.frames
+    last = scene.frames if wanted.last is None else wanted.last
+    if wanted.first >= scene.frames or last > scene.frames:
+        message = f"the film has {scene.frames} frames, not {max(wanted.first + 1, last)}"
+        raise InvalidJob([Problem("last_frame" if wanted.last else "first_frame", message)])
+    return replace(scene, window=wanted)
+
+
+def _well(exits: Sequence[Exit]) -> None:
+    """Return if every stage did all that it had to; what the first failure means is raised."""
+    if (bad := failed(exits)) is not None:
+        raise classify(bad)
+    if complaint := damage(exits[-1].tail):
+        raise BadInput(f"a source is damaged or cut short: {complaint}")
+
+
+async def _kept(plan: Plan, scene: Scene, params: SceneParams, folder: Path, context: TaskContext) -> Plan:
+    """Return the plan of the film as far as it came before its time was up. TimedOut where that is nothing."""
+    if plan.picture is None:
+        raise TimedOut("nothing was drawn in time")
+    (rendition,) = plan.picture.renditions
+    film, part = folder / f"{rendition.name}.mp4", folder / "cut.mp4"
+    subject = f"what was drawn in {params.time_limit:g} s" if params.time_limit else "the film"
+    try:
+        await well_run(context, copy_command(context.tool("ffmpeg"), film, part), subject)
+        info = await context.probe(part)
+    except BadInput as error:
+        raise TimedOut(f"nothing was drawn in {params.time_limit} s") from error
+    frames = info.video.frames if info.video else None
+    if not frames:
+        raise TimedOut(f"nothing was drawn in {params.time_limit} s")
+    await asyncio.to_thread(part.replace, film)
+    short = shortened(plan, frames)
+    if scene.sound is not None:
+        sound = folder / f"{SOUND}.mp4"
+        await well_run(context, copy_command(context.tool("ffmpeg"), sound, part, float(short.duration)), subject)
+        await asyncio.to_thread(part.replace, sound)
+    context.warn(f"the film is cut short: {frames} of {scene.shown} frames were drawn in {params.time_limit:g} s")
+    context.note("truncated", {"frames": frames, "of": scene.shown})
+    return short
+
+
+async def _joined(plan: Plan, params: SceneParams, folder: Path, context: TaskContext) -> None:
+    """Make the one MP4, prove it, and say that it is the result."""
+    names = [item.name for item in plan.picture.renditions] if plan.picture else []
+    names += [sound.name for sound in plan.sounds]
+    target = context.output(params.output_file, role="video", media_type="video/mp4", duration=float(plan.duration))
+    films = tuple(folder / f"{name}.mp4" for name in names)
+    await well_run(context, join_command(context.tool("ffmpeg"), films, target), params.output_file)
+    info = await context.probe(target)
+    frames = plan.timing.frames if plan.timing else None
+    streams = (ExpectedStream("video", "h264"), *(ExpectedStream("audio", "aac") for _ in plan.sounds))
+    check(info, Expected(streams, at_least=float(plan.duration), frames=frames), params.output_file)
+    if info.video is None or info.video.frames != frames:
+        raise VerificationFailed(f"{params.output_file} has {info.video and info.video.frames} frames, not {frames}")
+    context.set_urls(manifest=params.output_file)
+
+
+async def _thumbnail(plan: Plan, folder: Path, context: TaskContext) -> PlannedFile:
+    """Return the poster, which is the film's last frame."""
+    if plan.picture is None:
+        raise VerificationFailed("there is no picture to take the last frame of")
+    (rendition,) = plan.picture.renditions
+    target = folder / "out" / "poster.jpg"
+    await asyncio.to_thread(target.parent.mkdir, exist_ok=True)
+    film = folder / f"{rendition.name}.mp4"
+    await well_run(context, last_frame_command(context.tool("ffmpeg"), film, target), "the last frame")
+    info = await context.probe(target)
+    if info.video is None or (info.video.width, info.video.height) != (rendition.size.width, rendition.size.height):
+        raise VerificationFailed("the last frame is no picture of the film's size")
+    place = f"{context.attempt_folder}/poster.jpg"
+    context.set_urls(thumbnail=place)
+    return PlannedFile(place, "poster", immutable=True, local="poster.jpg")
+
+
+class _Stage:
+    """What a visualizer may use of a running task; histories are cloned for it."""
+
+    def __init__(self, context: TaskContext, repositories: Repositories) -> None:
+        self._context, self._repositories = context, repositories
+        self.option_set = context.option_set
+        self.encoder, self.encoders = context.encoder, context.encoders
+        self.tool = context.tool
+        self.run = context.run
+        self.input = context.input
+        self.probe = context.probe
+        self.scratch = context.scratch
+        self.note = context.note
+        self.warn = context.warn
+
+    async def history(self, repository: Repository, arguments: Sequence[str]) -> bytes:
+        """Return what git writes of a clone."""
+        into = self._context.scratch("clone")
+        label = str(into.parent.parent)
+        clone = await self._repositories.clone(repository.url, into, token=repository.token, label=label)
+        named = [argument.replace("{repository}", str(clone)) for argument in arguments]
+        return await self._repositories.log(clone, named, label=label)
