@@ -438,3 +438,16 @@ async def test_the_scratch_of_every_ended_attempt_is_gone(rig, broker):
     await broker.publish(job)
     await rig.until(job["job_id"], "completed")
     assert list(rig.scratch.root.iterdir()) == []
+
+
+@pytest.mark.parametrize("forged", ["rejected", [None, 7], [{"reason": 5}], [{"reason": "rejected", "count": 99}]])
+async def test_a_death_header_that_no_broker_wrote_holds_no_dead_letter_back(rig, broker, forged):
+    await broker.publish(b"no job", message_id="forger", headers={"x-death": forged})
+    await rig.one()
+    await broker.publish(b"none either", message_id="honest")
+    await rig.one()
+    letters = [await broker.dead(), await broker.dead()]
+    assert {letter.message_id for letter in letters} == {"forger", "honest"}
+    copy = next(letter for letter in letters if letter.message_id == "forger")
+    assert copy.headers["x-error-type"] == "InvalidJob"
+    await broker.settled()
