@@ -1,4 +1,4 @@
-"""`python -m tests.system.chaos N=300 SEED=7 FUZZ=10000`: a campaign, its table, and exit code 1 when the invariant broke."""
+"""`python -m tests.system.chaos N=300 SEED=7 FUZZ=10000`: a campaign, its table; exit code 1 when something broke."""
 
 from __future__ import annotations
 

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 DOCUMENTS = Path(__file__).resolve().parents[2] / "unit" / "documents"
 ODD_VALUES: tuple[Any, ...] = (
-    None, True, -1, 0, 10**400, 1e308, float("nan"), "", "\x00", "\ud800", "é" * 5000, "../../etc/passwd", "-rf", [], {},
-    [[]], {"": {}}, "s3://", "file:///", "nas://", "data:,x", "$(id)", "a" * 70_000,
+    None, True, -1, 0, 10**400, 1e308, float("nan"), "", "\x00", "\ud800", "é" * 5000, "../../etc/passwd", "-rf",
+    [], {}, [[]], {"": {}}, "s3://", "file:///", "nas://", "data:,x", "$(id)", "a" * 70_000,
 )  # fmt: skip
 ODD_HEADERS: tuple[dict[str, Any], ...] = (
     {}, {"x-attempt": 10**9}, {"x-attempt": "3"}, {"x-attempt": -1, "x-round": -5}, {"x-round": 2**62},

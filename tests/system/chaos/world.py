@@ -210,8 +210,10 @@ class World:
             worker.send(signal.SIGTERM)
         _, pending = await asyncio.wait(self._supervisors, timeout=seconds)
         stuck = [worker.name for worker in self.workers if worker.process and worker.process.returncode is None]
-        for worker in self.workers:
-            worker.send(signal.SIGKILL)
+        for number in (signal.SIGUSR2, signal.SIGUSR1, signal.SIGKILL):
+            for worker in self.workers:
+                worker.send(number)
+            await asyncio.sleep(0.5 if stuck else 0.0)
         for supervisor in pending:
             supervisor.cancel()
         return stuck
