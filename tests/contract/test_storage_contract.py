@@ -70,7 +70,7 @@ async def test_sweeping_where_nothing_stands_is_no_error(bench):
 
 
 async def test_immutable_files_stand_in_the_attempts_own_folder_once_staged(bench, make):
-    names = [f"film/e7/v720/{number:05d}.m4s" for number in range(20)]
+    names = [f"film/e7-0123456789ab/v720/{number:05d}.m4s" for number in range(20)]
     await bench.storage.stage([make(bench.place(n), n.encode(), role="segment", immutable=True) for n in names])
     assert bench.names() == set(names)
     assert bench.get(names[13]) == names[13].encode()
@@ -79,7 +79,7 @@ async def test_immutable_files_stand_in_the_attempts_own_folder_once_staged(benc
 async def test_files_appear_in_the_given_order_each_right_after_a_confirmation(bench, make):
     confirm = Confirmations(bench)
     artifacts = [
-        make(bench.place("film/e1/a.m4s"), b"segment", role="segment", immutable=True),
+        make(bench.place("film/e1-0123456789ab/a.m4s"), b"segment", role="segment", immutable=True),
         make(bench.place("film/v.m3u8"), b"#EXTM3U v", role="playlist"),
         make(bench.place("film/movie.mp4"), b"m" * (PART_BYTES + 1)),
         make(bench.place("film/master.m3u8"), b"#EXTM3U m", role="manifest"),
@@ -87,11 +87,11 @@ async def test_files_appear_in_the_given_order_each_right_after_a_confirmation(b
     await bench.storage.stage(artifacts)
     await bench.storage.reveal(artifacts, confirm)
     assert confirm.seen == [
-        {"film/e1/a.m4s"},
-        {"film/e1/a.m4s", "film/v.m3u8"},
-        {"film/e1/a.m4s", "film/v.m3u8", "film/movie.mp4"},
+        {"film/e1-0123456789ab/a.m4s"},
+        {"film/e1-0123456789ab/a.m4s", "film/v.m3u8"},
+        {"film/e1-0123456789ab/a.m4s", "film/v.m3u8", "film/movie.mp4"},
     ]
-    assert bench.names() == {"film/e1/a.m4s", "film/v.m3u8", "film/movie.mp4", "film/master.m3u8"}
+    assert bench.names() == {"film/e1-0123456789ab/a.m4s", "film/v.m3u8", "film/movie.mp4", "film/master.m3u8"}
     assert bench.get("film/movie.mp4") == b"m" * (PART_BYTES + 1)
 
 
@@ -119,7 +119,7 @@ async def test_a_large_file_arrives_whole(bench, make):
 
 async def test_staging_again_does_not_send_again_what_stands(bench, make):
     artifacts = [
-        make(bench.place("film/e1/a.m4s"), b"a" * 1000, immutable=True),
+        make(bench.place("film/e1-0123456789ab/a.m4s"), b"a" * 1000, immutable=True),
         make(bench.place("film/movie.mkv"), b"m" * (PART_BYTES + 1)),
     ]
     await bench.storage.stage(artifacts)
@@ -130,11 +130,11 @@ async def test_staging_again_does_not_send_again_what_stands(bench, make):
 
 
 async def test_a_torn_upload_of_an_earlier_try_is_replaced(bench, make):
-    artifact = make(bench.place("film/e1/a.m4s"), b"the whole segment", immutable=True)
+    artifact = make(bench.place("film/e1-0123456789ab/a.m4s"), b"the whole segment", immutable=True)
     for torn in (b"the whole seg", b"the WHOLE segment"):
-        bench.put("film/e1/a.m4s", torn)
+        bench.put("film/e1-0123456789ab/a.m4s", torn)
         await bench.storage.stage([artifact])
-        assert bench.get("film/e1/a.m4s") == b"the whole segment"
+        assert bench.get("film/e1-0123456789ab/a.m4s") == b"the whole segment"
 
 
 async def test_revealing_again_after_a_crash_is_harmless(bench, make):
@@ -152,16 +152,19 @@ async def test_what_was_never_staged_is_not_revealed(bench, make):
 
 
 async def test_an_immutable_file_that_is_missing_is_told_before_a_manifest_points_at_it(bench, make):
-    artifacts = [make(bench.place("e1/a.m4s"), b"a", immutable=True), make(bench.place("m.m3u8"), b"m")]
+    artifacts = [make(bench.place("e1-0123456789ab/a.m4s"), b"a", immutable=True), make(bench.place("m.m3u8"), b"m")]
     await bench.storage.stage(artifacts)
-    await bench.storage.delete(bench.place("e1/a.m4s"))
+    await bench.storage.delete(bench.place("e1-0123456789ab/a.m4s"))
     with pytest.raises(LeveretError):
         await bench.storage.reveal(artifacts, Confirmations(bench))
     assert bench.get("m.m3u8") is None
 
 
 async def test_a_source_that_shrank_is_never_published(bench, make):
-    artifacts = [make(bench.place("e1/a.m4s"), b"a" * 10, immutable=True), make(bench.place("b.mkv"), b"b" * 10)]
+    artifacts = [
+        make(bench.place("e1-0123456789ab/a.m4s"), b"a" * 10, immutable=True),
+        make(bench.place("b.mkv"), b"b" * 10),
+    ]
     for artifact in artifacts:
         artifact.path.write_bytes(b"half")
         with pytest.raises(VerificationFailed, match=r"10 bytes"):
@@ -171,17 +174,17 @@ async def test_a_source_that_shrank_is_never_published(bench, make):
 
 
 async def test_a_staged_file_that_is_gone_is_told(bench, make):
-    artifact = make(bench.place("e1/a.m4s"), b"a", immutable=True)
+    artifact = make(bench.place("e1-0123456789ab/a.m4s"), b"a", immutable=True)
     artifact.path.unlink()
     with pytest.raises(VerificationFailed, match="gone from scratch"):
         await bench.storage.stage([artifact])
 
 
 async def test_discard_leaves_nothing_of_the_attempt_and_everything_of_others(bench, make):
-    bench.put("film/e1/a.m4s", b"of another attempt")
+    bench.put("film/e1-0123456789ab/a.m4s", b"of another attempt")
     bench.put("film/master.m3u8", b"of another attempt")
     mine = [
-        make(bench.place("film/e2/v/a.m4s"), b"mine", immutable=True, attempt="job.2"),
+        make(bench.place("film/e2-0123456789ab/v/a.m4s"), b"mine", immutable=True, attempt="job.2"),
         make(bench.place("film/movie.mkv"), b"m" * (PART_BYTES + 1), attempt="job.2"),
         make(bench.place("film/master.m3u8"), b"mine", attempt="job.2"),
     ]
@@ -191,7 +194,7 @@ async def test_discard_leaves_nothing_of_the_attempt_and_everything_of_others(be
     await bench.storage.discard(mine)
     await bench.storage.discard(mine)
     await bench.storage.reveal(successor, Confirmations(bench))
-    assert bench.names() == {"film/e1/a.m4s", "film/master.m3u8", "film/movie.mkv"}
+    assert bench.names() == {"film/e1-0123456789ab/a.m4s", "film/master.m3u8", "film/movie.mkv"}
     assert bench.get("film/master.m3u8") == b"of another attempt"
 
 

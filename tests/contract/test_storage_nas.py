@@ -249,7 +249,7 @@ async def test_hidden_files_of_crashed_workers_go_after_a_day_and_not_before(ben
 async def test_discard_removes_the_folders_that_stage_made_and_no_others(bench, make):
     (bench.root / "theirs").mkdir()
     artifacts = [
-        make(bench.place("job1/e1/v720/a.m4s"), b"a", immutable=True),
+        make(bench.place("job1/e1-0123456789ab/v720/a.m4s"), b"a", immutable=True),
         make(bench.place("job1/master.m3u8"), b"m"),
         make(bench.place("theirs/new/b.mkv"), b"b"),
     ]
@@ -259,9 +259,9 @@ async def test_discard_removes_the_folders_that_stage_made_and_no_others(bench, 
 
 
 async def test_deleting_the_last_file_of_an_attempt_removes_its_folder(bench):
-    bench.put("job1/e1/v/a.m4s", b"a")
+    bench.put("job1/e1-0123456789ab/v/a.m4s", b"a")
     bench.put("job1/master.m3u8", b"m")
-    await bench.storage.delete(bench.place("job1/e1/v/a.m4s"))
+    await bench.storage.delete(bench.place("job1/e1-0123456789ab/v/a.m4s"))
     assert bench.names() == {"job1/master.m3u8"}
     await bench.storage.delete(bench.place("job1/master.m3u8"))
     assert bench.names() == {"job1"}

@@ -6,24 +6,28 @@ import asyncio
 import hashlib
 import json
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pika
 import pytest
 from sqlalchemy import update
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from mail import wait_for_dead
 from rig import DEFER_SECONDS, DELAYS, Rig, broker_hands, document
 
 from infra.migrations import upgrade
 from worker.adapters.sql import SqlRepository
 from worker.adapters.sql.schema import jobs, moment
-from worker.core.attempt import Cancelled, Completed, Dead, Defer, Forward, Requeue, Retry
+from worker.core.attempt import Attempt, Cancelled, Completed, Dead, Defer, Forward, Requeue, Retry, is_publish_folder
 from worker.core.dialects import decode
 from worker.core.errors import BadInput, DiskFull, ShuttingDown, SourceMissing
 from worker.core.ports import ClaimRequest, Granted
 from worker.core.record import TERMINAL
-from worker.core.routing import defer_name, queue_of, retry_name
+from worker.core.routing import JOBS, defer_name, queue_of, retry_name
+from worker.engine.attempt import remove_orphans
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
 
@@ -459,3 +463,33 @@ async def test_the_scratch_of_every_ended_attempt_is_gone(rig, broker):
     await broker.publish(job)
     await rig.until(job["job_id"], "completed")
     assert list(rig.scratch.root.iterdir()) == []
+
+
+async def test_a_message_that_no_client_can_decode_ends_in_the_dead_letter_queue_and_the_worker_goes_on(rig, broker):
+    def send() -> None:
+        with pika.BlockingConnection(pika.URLParameters(broker.url)) as connection:
+            # pamqp makes a date of it, of the year 146,140,482
+            properties = pika.BasicProperties(delivery_mode=2, timestamp=2**62, message_id="poison")
+            connection.channel().basic_publish(JOBS, "cpu.normal", b"{}", properties)
+
+    await asyncio.to_thread(send)
+    job = document()
+    await broker.publish(job)
+    await rig.until(job["job_id"], "completed", seconds=60)
+    await asyncio.to_thread(wait_for_dead, broker.url, 1)
+
+
+async def test_a_job_that_dies_deletes_no_file_of_another_in_a_folder_that_is_called_like_an_episode(rig, broker):
+    episode = f"file://{rig.storage}/s01/e07/"
+    first = document(destination=episode)
+    await broker.publish(first)
+    await rig.until(first["job_id"], "completed")
+    second = document(destination=episode)
+    await remove_orphans(rig.executor._bench, [f"{episode}out.txt", f"{episode}e1-0123456789ab/gone.m4s"])
+    assert (rig.storage / "s01/e07/out.txt").read_text() == "hello"
+    assert _attempt(first).publish_folder != _attempt(second).publish_folder
+    assert is_publish_folder(_attempt(first).publish_folder)
+
+
+def _attempt(job):
+    return Attempt(decode(json.dumps(job).encode()), 1, 1, 1, "w", 5.0, datetime.now(UTC))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,16 @@ def test_what_is_no_job_is_told_in_one_line(body, word):
     with pytest.raises(InvalidJob, match=re.escape(word)) as caught:
         decode(body)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "body", [b'"' + b'\\"' * 524_000, b'\\"' * 524_000, b'"' * 1_000_001, b'{"' + b"\\" * 1_000_001]
+)
+def test_a_megabyte_of_quotes_is_refused_at_once(body):
+    started = time.process_time()
+    with pytest.raises(InvalidJob):
+        decode(body)
+    assert time.process_time() - started < 5
 
 
 def test_brackets_inside_strings_are_no_depth():

@@ -123,7 +123,10 @@ def test_values_are_bounded(options, words):
         "scale=1:1,movie=x", "null,[a]movie=x", "null;movie=x[out]", "mov'ie'=x", "m\\ovie=x", "movie@a=x",
         "scale=w=1,sendcmd=f=x", "loudnorm=stats_file=x",
         "loudnorm=I=-23:7:x", "ladspa=file=x", "null,", "", "'", "null\\", "removelogo=x",
-        "hwupload=derive_device=cuda", "psnr=stats_file=x", "metadata=print:file=x", "geq=1",
+        "hwupload=derive_device=cuda", "scale=/w=/etc/passwd:h=90", "scale=h=90:/w=/etc/passwd",
+        "scale='/w'=/etc/passwd",
+        "loudnorm=I=-23:'stats_fil'e=/x", "loudnorm=I=-23:stats_\\\\file=/x", "psnr=stats_file=x",
+        "metadata=print:file=x", "geq=1",
     ],
 )  # fmt: skip
 def test_filters_that_reach_beyond_their_stream_are_refused(chain):
@@ -133,7 +136,7 @@ def test_filters_that_reach_beyond_their_stream_are_refused(chain):
 @pytest.mark.parametrize(
     "chain",
     ["scale=-2:720,setsar=1,format=yuv420p", "scale=w='min(1280,iw)':h=-2,fps=30000/1001", "yadif", "hue=s=0",
-     r"select=eq(pict_type\,I),null", "fps@one=25", "crop=100:100:0:0"],
+     r"select=eq(pict_type\,I),null", "fps@one=25", "scale=w=iw/2:h=ih/2", "crop=100:100:0:0"],
 )  # fmt: skip
 def test_ordinary_chains_pass(chain):
     assert filter_problem(chain, VIDEO_FILTERS) is None

@@ -43,16 +43,16 @@ def test_names_switches_lists_and_maps_are_written_as_handbrake_reads_them() -> 
         picture_options={"maxHeight": 720},
         filters_options={"deblock": "medium"},
     ) == [
-        *("--encoder-preset", "fast", "--no-two-pass", "--encopts", "bframes=3:ref=2", "--vfr"),
-        *("--audio", "1,2", "--all-audio", "--maxHeight", "720", "--deblock=medium"),
+        *("--encoder-preset=fast", "--no-two-pass", "--encopts=bframes=3:ref=2", "--vfr"),
+        *("--audio=1,2", "--all-audio", "--maxHeight=720", "--deblock=medium"),
     ]
 
 
 def test_older_tracks_become_lists_of_one_length() -> None:
     tracks = [{"track": 1, "encoder": "av_aac"}, {"track": 3, "bitrate": 96}]
-    assert argv(audio_tracks=tracks) == ["--audio", "1,3", "--aencoder", "av_aac,av_aac", "--ab", "160,96"]
+    assert argv(audio_tracks=tracks) == ["--audio=1,3", "--aencoder=av_aac,av_aac", "--ab=160,96"]
     subtitles = [{"track": 2, "name": "Full"}, {"track": 4, "default": True}]
-    assert argv(subtitle_tracks=subtitles) == ["--subtitle", "2,4", "--subname", "Full,", "--subtitle-default=2"]
+    assert argv(subtitle_tracks=subtitles) == ["--subtitle=2,4", "--subname=Full,", "--subtitle-default=2"]
 
 
 @pytest.mark.parametrize(
@@ -64,8 +64,10 @@ def test_older_tracks_become_lists_of_one_length() -> None:
             "unknown option",
         ),
         ({"subtitles_options": {"srt-file": "/etc/passwd"}}, "subtitles_options.srt-file", "unknown option"),
-        ({"video_options": {"encopts": "ref=2:stats=/x"}}, "video_options.encopts", "'stats' names a file"),
-        ({"video_options": {"encopts": {"csv": "/x"}}}, "video_options.encopts", "'csv' names a file"),
+        ({"video_options": {"encopts": "ref=2:stats=x"}}, "video_options.encopts", "'stats' names a file"),
+        ({"video_options": {"encopts": {"csv": "x"}}}, "video_options.encopts", "'csv' names a file"),
+        ({"video_options": {"encopts": "log-file=x"}}, "video_options.encopts", "'log-file' names a file"),
+        ({"video_options": {"encopts": "cqm=/x"}}, "video_options.encopts", "a slash"),
         ({"video_options": {"width": 3}}, "video_options.width", "belongs into picture_options"),
         ({"video_options": {"qualty": 3}}, "video_options.qualty", "did you mean 'quality'"),
         ({"video_options": {"encoder": "x\n--input"}}, "video_options.encoder", "is neither"),
@@ -77,6 +79,13 @@ def test_no_option_reaches_a_file_and_mistakes_are_named(data: dict[str, Any], p
     (problem,) = caught.value.problems
     assert problem.path == f"handbrake.{path}"
     assert message in problem.message
+
+
+def test_no_value_stands_where_handbrake_would_read_it_as_an_option() -> None:
+    options = {"aname": True, "ac": "--output=/elsewhere", "adither": None, "gain": "--input=/elsewhere"}
+    tracks = [{"track": 1, "name": "--output=/elsewhere", "encoder": "--input=/elsewhere"}]
+    words = argv(audio_options=options, audio_tracks=tracks, subtitle_tracks=[{"track": 1, "name": "--queue=/x"}])
+    assert not [word for word in words if word.startswith(("--output", "--input", "--queue")) or word[:2] != "--"]
 
 
 def test_progress_counts_passes_and_never_falls() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from worker.adapters.nas import NasStorage
 from worker.adapters.s3 import S3Storage
 from worker.adapters.web import WebSource
+from worker.adapters.web_client import checked_url
 from worker.core.errors import RefusedPath
 from worker.core.location import External, Relative, parse_location
 
@@ -253,3 +254,16 @@ def test_any_text_is_refused_or_has_one_normal_form_inside_its_root(text):
     if not place.is_web:
         assert ".." not in place.path.split("/")
         assert parse_location(str(place)) == place
+
+
+@pytest.mark.parametrize("url", ["https://bob:pa/sswd@example.org/x", "https://bob:sswd/@example.org/x"])
+def test_a_password_that_stands_where_a_port_would_is_in_no_error(url):
+    with pytest.raises(RefusedPath) as caught:
+        checked_url(url, allow_private=False)
+    assert "pa/" not in str(caught.value)
+    assert "sswd" not in str(caught.value)
+
+
+def test_a_port_beyond_the_last_is_refused():
+    with pytest.raises(RefusedPath, match="no such port"):
+        checked_url("https://example.org:99999/", allow_private=False)

@@ -109,3 +109,11 @@ def test_a_file_that_names_other_files_is_refused() -> None:
         parse_identified('{"container": {"recognized": false, "supported": false}}', "a")
     with pytest.raises(ToolFailed):
         parse_identified("", "a")
+
+
+def test_an_option_without_its_value_is_refused_for_it_would_take_the_next_argument() -> None:
+    sources = [{"filename": "a.mkv", "options": {"chapter-charset": True}}]
+    found = problems("mkvmerge", merge(sources=sources))
+    assert found == ["tasks[1].mkvmerge.sources[0].options.chapter-charset: needs a value"]
+    options = {"title": True, "cluster-length": "/elsewhere/secret.mkv"}
+    assert problems("mkvmerge", merge(options=options)) == ["tasks[1].mkvmerge.options.title: needs a value"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import re
 import secrets
 from contextlib import suppress
 from functools import partial
@@ -15,7 +14,7 @@ from worker.adapters import nas_files as files
 from worker.adapters.nas_files import HIDDEN, MAX_NAME_BYTES, nas_errors
 from worker.adapters.nas_roots import NasRoots, Spot
 from worker.adapters.threads import Stop, in_thread
-from worker.core.attempt import hidden_mark
+from worker.core.attempt import is_publish_folder, job_mark
 from worker.core.errors import DiskFull, MountMissing, SourceMissing, StorageUnavailable, VerificationFailed
 from worker.core.location import External, parse_location
 from worker.core.media_types import media_type_of
@@ -32,7 +31,6 @@ LEFT_OVER_SECONDS: Final = 24 * 3600.0
 ANSWER_SECONDS: Final = 30.0
 _AT_ONCE: Final = 4
 _PROBE_BYTES: Final = 64 * 1024
-_ATTEMPT_FOLDER: Final = re.compile(r"e\d+")
 
 
 class NasStorage:
@@ -251,7 +249,7 @@ class NasStorage:
             self._roots.require_mounted(spot.root)
             with suppress(FileNotFoundError), files.opened_folder(spot.root, spot.folders) as folder:
                 for name in files.hidden_names(folder):
-                    if name.startswith(f"{HIDDEN}-{hidden_mark(job_id)}-"):
+                    if name.startswith(f"{HIDDEN}-{job_mark(job_id)}-"):
                         files.drop(folder, name)
 
     async def delete(self, place: External) -> None:
@@ -324,6 +322,6 @@ def _stands(folder: int, name: str, artifact: Artifact, stop: Stop) -> bool:
 
 
 def _kept_depth(folders: Sequence[str]) -> int:
-    """Return how many of `folders` stand above the attempt's own (`e<epoch>`): all, if there is none."""
-    own = [depth for depth, name in enumerate(folders) if _ATTEMPT_FOLDER.fullmatch(name)]
+    """Return how many of `folders` stand above the attempt's own (`e<epoch>-<job>`): all, if there is none."""
+    own = [depth for depth, name in enumerate(folders) if is_publish_folder(name)]
     return own[-1] if own else len(folders)

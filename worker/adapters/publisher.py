@@ -138,9 +138,9 @@ class Publisher:
                 handle=method.delivery_tag,
                 body=body or b"",
                 headers=dict(properties.headers or {}),
-                message_id=properties.message_id or None,
-                routing_key=method.routing_key,
-                type=properties.type or None,
+                message_id=_text(properties.message_id),
+                routing_key=_text(method.routing_key) or "",
+                type=_text(properties.type),
             )
 
     def replay(self, letter: DeadLetter, job_id: str | None, lane: str, priority: str) -> None:
@@ -258,3 +258,8 @@ def _word(error: BaseException) -> str:
         seen = inner
     text = getattr(seen, "strerror", None) or str(seen) or type(seen).__name__
     return f" ({' '.join(text.split())[:200]})"
+
+
+def _text(value: str | bytes | None) -> str | None:
+    """Return a short string of a message; pika leaves it as bytes where it is not UTF-8."""
+    return (value.decode(errors="replace") if isinstance(value, bytes) else value) or None

@@ -25,7 +25,7 @@ from worker.adapters.s3_roots import (
     require_whole,
 )
 from worker.adapters.threads import Stop, in_thread
-from worker.core.attempt import hidden_mark
+from worker.core.attempt import job_mark
 from worker.core.errors import Misconfigured, SourceMissing, StorageUnavailable
 from worker.core.location import External
 from worker.core.ports import Stat
@@ -267,7 +267,7 @@ class S3Storage:
 
     async def sweep(self, place: External, job_id: str) -> None:
         """Remove a job's hidden objects beside `place`, and unfinished uploads of them and of `place`."""
-        await in_thread(lambda _: self._sweep(place, f"{posixpath.dirname(place.key)}/{HIDDEN}-{hidden_mark(job_id)}-"))
+        await in_thread(lambda _: self._sweep(place, f"{posixpath.dirname(place.key)}/{HIDDEN}-{job_mark(job_id)}-"))
 
     def _sweep(self, place: External, hidden: str) -> None:
         bucket, hidden = place.host, hidden.lstrip("/")

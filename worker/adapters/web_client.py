@@ -95,10 +95,13 @@ def checked_url(text: str, *, allow_private: bool) -> httpx.URL:
     try:
         url = httpx.URL(text)
     except (httpx.InvalidURL, ValueError) as error:
-        raise RefusedPath(f"{text.partition('?')[0][:200]!r} is no URL: {error}") from error
+        # Neither the text nor httpx's words: `https://user:pa/ss@host/` has its password where a port would be.
+        raise RefusedPath(f"a text of {len(text)} characters that begins with {text[:8]!r} is no URL") from error
     shown = shown_url(url)
     if url.scheme != "https" and not (url.scheme == "http" and allow_private):
         raise RefusedPath(f"{shown}: only https is taken (http too where private addresses are allowed)")
+    if url.port is not None and not 0 < url.port <= 65535:  # noqa: PLR2004 - TCP's ports
+        raise RefusedPath(f"{shown}: there is no such port")
     if url.userinfo:
         raise RefusedPath(f"{shown}: a URL with a user name or password in it is refused")
     if not _HOST.fullmatch(url.raw_host.decode("ascii")):

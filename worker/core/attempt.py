@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
     from worker.core.job import Job
+
+_PUBLISH_FOLDER: Final = re.compile(r"e\d+-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +39,17 @@ class Attempt:
 
     @property
     def publish_folder(self) -> str:
-        """Return the folder under a destination that holds this attempt's immutable files."""
-        return f"e{self.epoch}"
+        """Return the folder under a destination that holds this attempt's immutable files.
+
+        The job is in its name: two jobs may share a destination, and neither may touch the other's files; and
+        nobody's own folder, `s01/e07`, is taken for one of ours.
+        """
+        return f"e{self.epoch}-{job_mark(self.job.job_id)}"
+
+
+def is_publish_folder(name: str) -> bool:
+    """Return whether a folder's name is that of some attempt's own."""
+    return _PUBLISH_FOLDER.fullmatch(name) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,11 +178,11 @@ class Artifact:
     @property
     def mark(self) -> str:
         """Return what hidden names of this artifact's job have in common."""
-        return hidden_mark(self.job_id)
+        return job_mark(self.job_id)
 
 
-def hidden_mark(job_id: str) -> str:
-    """Return what the hidden names of a job have in common: short, and of letters that every storage takes."""
+def job_mark(job_id: str) -> str:
+    """Return what the hidden names and own folders of a job have in common: letters that every storage takes."""
     return hashlib.sha256(job_id.encode()).hexdigest()[:12]
 
 

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 HIDDEN: Final = "[hidden]"
 # Bounded repetitions: a tool's 64 KiB without a space would else cost seconds.
-_USERINFO: Final = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]{0,30}://)[^/\s@'\"]*@")
+_USERINFO: Final = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]{0,30}://)[^/\s'\"]*@")
 _QUERY: Final = re.compile(
-    r"(?i)([?&](?:[a-z0-9_.-]{0,50}(?:token|signature|secret|password|credential|key)[a-z0-9_.-]{0,50})=)[^&\s'\"]+"
+    r"(?i)([?&](?:[a-z0-9_.-]{0,50}(?:token|sig|secret|passw|pwd|credential|key|auth|hmac|jwt)[a-z0-9_.-]{0,50})=)[^&\s'\"]+"
 )
 _AUTHORIZATION: Final = re.compile(r"(?i)(authorization\s*[:=]\s*)(?:(?:bearer|basic|token)\s+)?\S+")
 # Of a message that never became a job nobody knows which texts are secret: the names of their fields do.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from worker.core.attempt import is_publish_folder
 from worker.core.errors import LeveretError
 
 if TYPE_CHECKING:
@@ -66,5 +67,5 @@ async def _any_stands(storages: Storages, uris: Collection[str]) -> bool:
 
 
 def is_of_an_attempt(uri: str) -> bool:
-    """Return whether a URI lies in some attempt's own folder (`…/e7/…`): only those are ours to remove."""
-    return any(part[:1] == "e" and part[1:].isdigit() for part in uri.split("/")[:-1])
+    """Return whether a URI lies in some attempt's own folder (`…/e7-<job>/…`): only those are ours to remove."""
+    return any(map(is_publish_folder, uri.split("/")[:-1]))

@@ -59,6 +59,9 @@ RETIMING: Final = words(
 
 _NAME: Final = re.compile(r"^[a-z0-9_]+$")
 _KEY: Final = re.compile(r"(?:^|:)\s*([A-Za-z0-9_]+)\s*=")
+# ffmpeg 7 and later reads the value of `/key=name` from the file of that name, and tells it in its complaints.
+_READS_A_FILE: Final = re.compile(r"(?:^|:)\s*/[^:]*=")
+_QUOTING: Final = re.compile(r"['\\\\]")
 _FILE_KEY: Final = re.compile(r"(?i)file|path|model|plugin|url|device")
 MAX_FILTERS: Final = 50
 
@@ -79,9 +82,13 @@ def filter_problem(chain: str, allowed: frozenset[str]) -> str | None:
     for name, arguments in filters:
         if name not in allowed:
             return f"the filter {name[:50]!r} is not allowed{nearest(name, allowed)}"
-        if bad := next((key for key in _KEY.findall(arguments) if _FILE_KEY.search(key)), None):
+        # ffmpeg takes a level of quotes and backslashes away before it looks for keys: 'stats_fil'e=… is one.
+        plain = _QUOTING.sub("", arguments)
+        if bad := next((key for key in _KEY.findall(plain) if _FILE_KEY.search(key)), None):
             return f"the filter {name!r} may not have {bad!r}, which names a file"
-        if name == "loudnorm" and arguments and any("=" not in part for part in arguments.split(":")):
+        if _READS_A_FILE.search(plain):
+            return f"the filter {name!r} may not have an option with '/' before its name, which is read from a file"
+        if name == "loudnorm" and plain and any("=" not in part for part in plain.split(":")):
             return "the filter 'loudnorm' takes key=value only, for one of its positions is a file"
     return None
 

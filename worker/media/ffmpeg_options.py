@@ -167,13 +167,13 @@ def _value_problem(name: str, value: Scalar | Mapping[str, Scalar]) -> str | Non
     if name == "bsf" and not _BITSTREAM_FILTERS.match(text):
         return "is a list of bitstream filters: name=key=value,name"
     if name.endswith(("-params", "opts")):
-        return _parameters_problem(value)
+        return parameters_problem(value)
     if name != "metadata" and re.search(r"\w+://|^(file|concat|subfile|pipe|data|fd|async|cache|crypto):", text):
         return "names a file or a protocol, which no option may"
     return None
 
 
-def _parameters_problem(value: Scalar | Mapping[str, Scalar]) -> str | None:
+def parameters_problem(value: Scalar | Mapping[str, Scalar]) -> str | None:
     r"""Return why a list of a library's own parameters is refused. `\` and quotes could hide a separator."""
     if isinstance(value, dict):
         pairs = [(str(key), value_text(item)) for key, item in value.items()]

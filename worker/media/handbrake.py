@@ -11,6 +11,7 @@ from worker.core.command import Command
 from worker.core.faults import faults
 from worker.core.job import Model, Place
 from worker.core.wire import nearest
+from worker.media.ffmpeg_options import parameters_problem
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,17 +50,6 @@ SECTIONS: Final[dict[str, frozenset[str]]] = {
 """What may be said, by section: HandBrake 1.6's options without those that name files."""
 
 _SPELLED: Final = {"maxheight": "maxHeight", "maxwidth": "maxWidth"}
-# `--crop` needs its value apart; these take theirs only after an equal sign
-_JOINED: Final = frozenset(
-    {"comb-detect", "deinterlace", "bwdif", "decomb", "detelecine", "hqdn3d", "denoise", "nlmeans", "chroma-smooth",
-     "unsharp", "lapsharp", "deblock", "rotate", "subtitle-forced", "subtitle-burned", "subtitle-default"}
-)  # fmt: skip
-# x264's and x265's own keys that name files
-_FILE_KEYS: Final = re.compile(
-    r"(?:^|[:,])\s*(stats|qpfile|cqmfile|zonefile|csv|dump-yuv|dump_yuv|opencl-clbin|analysis-\w+|analysis_\w+|"
-    r"recon|scaling-list|lambda-file|film-grain|dolby-vision-rpu|dhdr10-info|nalu-file|refine-analysis-type)\s*=",
-    re.IGNORECASE,
-)
 _TRACK_FIELDS: Final = {
     "track": "audio", "encoder": "aencoder", "bitrate": "ab", "quality": "aq", "mixdown": "mixdown",
     "samplerate": "arate", "gain": "gain", "drc": "drc", "name": "aname",
@@ -155,9 +145,7 @@ def _fault(name: str, value: Value, known: frozenset[str]) -> str | None:
         text = option_text(value)
     except ValueError as error:
         return str(error)
-    if name == "encopts" and (match := _FILE_KEYS.search(text)):
-        return f"{match[1]!r} names a file, which no option may"
-    return None
+    return parameters_problem(text) if name == "encopts" else None
 
 
 def option_text(value: Value) -> str:
@@ -180,7 +168,11 @@ def option_text(value: Value) -> str:
 
 
 def handbrake_command(params: HandbrakeParams, program: str, source: Path, output: Path) -> Command:
-    """Return the command; its progress comes on standard output as JSON."""
+    """Return the command; its progress comes on standard output as JSON.
+
+    Values stand behind an equal sign: an option that is left without its own takes the next argument for it, and a
+    value that stood apart would then be read as an option, `--output=/elsewhere`.
+    """
     argv = [program, "--json", "--input", str(source), "--output", str(output)]
     for section in SECTIONS:
         for name, value in getattr(params, section).items():
@@ -195,7 +187,7 @@ def _option(name: str, value: Value) -> list[str]:
         return [f"--{flag}"]
     if value is False:
         return [f"--no-{flag}"]
-    return [f"--{flag}={option_text(value)}"] if name in _JOINED else [f"--{flag}", option_text(value)]
+    return [f"--{flag}={option_text(value)}"]
 
 
 def _audio(tracks: list[AudioTrack]) -> list[str]:
@@ -206,16 +198,16 @@ def _audio(tracks: list[AudioTrack]) -> list[str]:
         values = [getattr(track, field) for track in tracks]
         if any(value is not None for value in values):
             filled = [usual.get(field, "") if value is None else value for value in values]
-            argv += [f"--{option}", option_text(filled)]
+            argv.append(f"--{option}={option_text(filled)}")
     return argv
 
 
 def _subtitles(tracks: list[SubtitleTrack]) -> list[str]:
     if not tracks:
         return []
-    argv = ["--subtitle", option_text([track.track for track in tracks])]
+    argv = [f"--subtitle={option_text([track.track for track in tracks])}"]
     if any(track.name for track in tracks):
-        argv += ["--subname", option_text([track.name or "" for track in tracks])]
+        argv.append(f"--subname={option_text([track.name or '' for track in tracks])}")
     for name in ("forced", "burned", "default"):
         chosen = [index + 1 for index, track in enumerate(tracks) if getattr(track, name)]
         if chosen:

@@ -105,7 +105,7 @@ class MergeTrack(Model):
     @model_validator(mode="after")
     def _known(self) -> MergeTrack:
         known = TRACK_FLAGS | TRACK_VALUES | set(ALIASES)
-        found = list(_option_faults(self.options, TRACK_FLAGS, TRACK_VALUES, known))
+        found = list(_option_faults(self.options, TRACK_FLAGS, TRACK_VALUES, known, of_track=True))
         language = self.options.get("language")
         if isinstance(language, str) and not is_tag(language):
             found.append((("options", "language"), f"{language[:40]!r} is no language; write eng, ja or pt-BR"))
@@ -120,6 +120,8 @@ def _option_faults(
     values: frozenset[str],
     known: set[str] | frozenset[str],
     copies: set[str] | None = None,
+    *,
+    of_track: bool = False,
 ) -> list[tuple[tuple[str | int, ...], str]]:
     found: list[tuple[tuple[str | int, ...], str]] = []
     for name, value in options.items():
@@ -132,7 +134,8 @@ def _option_faults(
                 found.append((place, "is a flag; write null"))
         elif name not in values:
             found.append((place, f"unknown option{nearest(name, known)}"))
-        elif value is None:
+        elif value is None or (not of_track and isinstance(value, bool)):
+            # An option without its value would take the next argument for it, and that one's value be a file's name.
             found.append((place, "needs a value"))
     return found
 

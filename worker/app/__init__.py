@@ -1,0 +1,7 @@
+"""The composition root: Settings become a running worker. The only package that names concrete classes."""
+
+from worker.app.doctor import checks, reconciler
+from worker.app.parts import capabilities, publisher, registry, repository
+from worker.app.worker import assembled, run_worker
+
+__all__ = ["assembled", "capabilities", "checks", "publisher", "reconciler", "registry", "repository", "run_worker"]

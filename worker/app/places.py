@@ -1,0 +1,76 @@
+"""Where jobs may read and write."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from worker.adapters.nas import NasStorage
+from worker.adapters.web import WebSource
+from worker.core.errors import Misconfigured
+from worker.core.location import External, parse_location
+from worker.engine.storages import Storages
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from worker.core.ports import Observer, Storage
+    from worker.engine.scratch import Scratch
+    from worker.settings import Settings
+
+
+def storages(settings: Settings, observer: Observer | None = None) -> Storages:
+    """Return every place that jobs may read from or write to."""
+    places = roots(settings)
+    nas = parse_location(settings.storage_url)
+    folder = None
+    if isinstance(nas, External) and nas.scheme in {"file", "nas"}:
+        folder = Path(nas.path) if nas.scheme == "file" else Path(str(settings.nas_root), nas.key)
+    found: list[Storage] = [
+        NasStorage(
+            settings.nas_root,
+            tuple(Path(place.path) for place in places if place.scheme == "file"),
+            destination=folder,
+            public_url=settings.public_url,
+        ),
+        WebSource(allow_private=settings.allow_private_addresses),
+    ]
+    if buckets := tuple(place for place in places if place.scheme == "s3"):
+        found.append(_s3(settings, buckets))
+    return Storages.of(found, settings.path_map, observer)
+
+
+def _s3(settings: Settings, roots: tuple[External, ...]) -> Storage:
+    # boto3 takes 30 MB of memory and a third of a second to import: only who uses S3 pays for it.
+    from worker.adapters.s3 import S3Storage  # noqa: PLC0415
+
+    destination = parse_location(settings.storage_url)
+    inside = destination if isinstance(destination, External) and destination.scheme == "s3" else None
+    return S3Storage(roots, destination=inside, public_url=settings.public_url)
+
+
+def roots(settings: Settings) -> tuple[External, ...]:
+    """Return what jobs may touch: the stated roots, the NAS root, and the storage itself."""
+    stated = [
+        *settings.roots,
+        settings.storage_url,
+        *([str(settings.nas_root.absolute())] if settings.nas_root else []),
+    ]
+    places = []
+    for text in stated:
+        place = parse_location(text)
+        if not isinstance(place, External) or place.is_web:
+            raise Misconfigured(f"WORKER_ROOTS: {text!r} is no absolute folder and no s3://bucket/prefix")
+        places.append(place)
+    return tuple(dict.fromkeys(place for place in places if place.scheme != "nas"))
+
+
+def preflight(places: Storages, scratch: Scratch) -> Callable[[], Awaitable[None]]:
+    """Return what must hold before a job is taken."""
+
+    async def check() -> None:
+        await asyncio.to_thread(scratch.check)
+        await places.check()
+
+    return check

@@ -1,0 +1,246 @@
+"""Settings become a running worker."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+
+from worker import __version__, logs
+from worker.adapters import host
+from worker.adapters.rabbitmq import Link, RabbitConsumer, RabbitEvents
+from worker.adapters.sql import SqlRepository
+from worker.adapters.web import post_json
+from worker.app.parts import (
+    broker_url,
+    capabilities,
+    refuse_shared_sqlite,
+    registry,
+    repositories,
+    runner,
+    served_lanes,
+    tools,
+)
+from worker.app.places import preflight, storages
+from worker.core.hours import ActiveHours
+from worker.core.policy import Policy
+from worker.core.ports import Unobserved
+from worker.core.routing import DEFER_SECONDS, queues_of
+from worker.engine.announcer import Announcer
+from worker.engine.attempt import Bench, OnStep, no_step
+from worker.engine.callbacks import Callbacks
+from worker.engine.context import ToolLookup
+from worker.engine.executor import Executor
+from worker.engine.front import Front
+from worker.engine.heartbeat import Heartbeat
+from worker.engine.scratch import Scratch
+from worker.engine.worker import Worker
+from worker.tasks.visualizer import VisualizerTask
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from worker.adapters.metrics import Metrics
+    from worker.core.attempt import Attempt, Progress
+    from worker.core.ports import Repository
+    from worker.core.record import WorkerRecord
+    from worker.media.capabilities import Capabilities
+    from worker.settings import Settings
+
+
+log = structlog.get_logger(__name__)
+
+
+@asynccontextmanager
+async def assembled(
+    settings: Settings, *, drain: bool, only: tuple[str, ...] | None, on_step: OnStep = no_step
+) -> AsyncIterator[Worker]:
+    """Yield a worker that is proved, connected, checked and beating; all of it is closed afterwards.
+
+    `on_step` is awaited at each step of a job: what fault tests hang a crash on.
+    """
+    async with AsyncExitStack() as stack:
+        slot = host.WorkerSlot(settings.scratch / "workers", settings.hostname, settings.id)
+        stack.callback(slot.release)
+        rows = SqlRepository(settings.database_url.get_secret_value())
+        stack.push_async_callback(rows.close)
+        await rows.check()
+        events = RabbitEvents(
+            Link(broker_url(settings), f"leveret {slot.worker_id} pid {os.getpid()} events", confirms=False)
+        )
+        stack.push_async_callback(events.close)
+        front = Front(slot.worker_id, settings.hostname, __version__, partial(host.measure, settings.scratch))
+        stack.callback(front.close)
+        metrics = _metrics(settings, stack)
+
+        async def describe() -> WorkerRecord:
+            record = await front.describe()
+            if metrics is not None:
+                metrics.beat(record)
+            return record
+
+        heartbeat = Heartbeat(rows, events, describe, front.wanted, settings.heartbeat_seconds)
+        stack.push_async_callback(heartbeat.stop)
+        await heartbeat.start()
+        front.capabilities = await capabilities(settings, again=settings.prove)
+        log.info("host_proved", formats=front.capabilities.formats, hardware=list(front.capabilities.hardware))
+        front.lanes = served_lanes(settings, front.capabilities, only)
+        policy = Policy(settings.retry_delays)
+        consumer = await _consumer(settings, stack, slot.worker_id, front.lanes, policy)
+        bench = replace(_bench(settings, rows, Announcer(events), front.capabilities, metrics), on_step=on_step)
+        executor = Executor(
+            bench,
+            policy,
+            worker_id=slot.worker_id,
+            lanes=front.lanes,
+            lease_seconds=settings.lease_seconds,
+            unserved_seconds=settings.unserved_seconds,
+            offline_seconds=settings.offline_seconds,
+        )
+        chores = _chores(bench, slot.worker_id, settings.log_days * 86400)
+        worker = _worker(settings, consumer, executor, bench, chores, drain=drain)
+        await bench.runner.sweep(bench.scratch.is_live)
+        await chores()
+        front.open(worker, executor)
+        await heartbeat.beat()
+        if "visualize" in front.lanes:
+            stack.push_async_callback(_rehearsed(bench))
+        yield worker
+
+
+def _rehearsed(bench: Bench) -> Callable[[], Awaitable[None]]:
+    """Let the visualizers try this host while the worker begins; return what ends that."""
+
+    async def rehearse() -> None:
+        lookup = ToolLookup(bench.repository, bench.runner, bench.tools)
+        for task in bench.registry.tasks.values():
+            if isinstance(task, VisualizerTask):
+                log.info("visualizer_rehearsed", module=task.module, found=await task.rehearse(lookup))
+
+    rehearsal = asyncio.create_task(rehearse(), name="rehearsal")
+
+    async def end() -> None:
+        rehearsal.cancel()
+        await asyncio.gather(rehearsal, return_exceptions=True)
+
+    return end
+
+
+def _metrics(settings: Settings, stack: AsyncExitStack) -> Metrics | None:
+    """Return what counts, shown at its address until `stack` closes; None where nobody asks."""
+    if not settings.metrics_address:
+        return None
+    # Its import takes memory and time: only who is asked pays for it.
+    from worker.adapters.metrics import Metrics, shown  # noqa: PLC0415
+
+    metrics = Metrics(registry().tasks, {Path(path).name for path in tools(settings).values()})
+    stack.enter_context(shown(metrics.registry, settings.metrics_address))
+    return metrics
+
+
+def _bench(
+    settings: Settings, rows: Repository, announcer: Announcer, proved: Capabilities, metrics: Metrics | None
+) -> Bench:
+    async def progressed(attempt: Attempt, progress: Progress) -> None:
+        if metrics is not None:
+            await metrics.progressed(attempt, progress)
+        await announcer.progress(attempt, progress)
+
+    observer = metrics or Unobserved()
+    return Bench(
+        repository=rows,
+        storages=storages(settings, observer),
+        registry=registry(repositories(settings)),
+        runner=runner(settings, metrics.tool_ended if metrics else None),
+        scratch=Scratch(settings.scratch, settings.scratch_free_bytes),
+        tools=tools(settings),
+        capabilities=proved,
+        destination=settings.storage_url,
+        stall_seconds=settings.stall_seconds,
+        job_seconds=settings.job_seconds,
+        on_progress=progressed,
+        on_state=announcer.state,
+        observer=observer,
+    )
+
+
+def _worker(
+    settings: Settings,
+    consumer: RabbitConsumer,
+    executor: Executor,
+    bench: Bench,
+    chores: Callable[[], Awaitable[None]],
+    *,
+    drain: bool,
+) -> Worker:
+    async def post(url: str, document: str) -> None:
+        await post_json(url, document, allow_private=settings.allow_private_addresses)
+
+    return Worker(
+        consumer,
+        executor,
+        Callbacks(bench.repository, post),
+        preflight=preflight(bench.storages, bench.scratch),
+        chores=chores,
+        grace_seconds=settings.grace_seconds,
+        drain=drain,
+        hours=ActiveHours.parse(settings.active_hours),
+    )
+
+
+async def _consumer(
+    settings: Settings, stack: AsyncExitStack, worker_id: str, served: tuple[str, ...], policy: Policy
+) -> RabbitConsumer:
+    name = f"leveret {worker_id} pid {os.getpid()} {','.join(served)}"
+    link = Link(broker_url(settings), name, confirms=False, patience=settings.connect_seconds)
+    consumer = RabbitConsumer(
+        link,
+        Link(broker_url(settings), f"{name} publisher", confirms=True),
+        queues_of(served),
+        tag=f"leveret {worker_id} pid {os.getpid()}",
+        max_attempts=policy.max_attempts,
+    )
+    stack.push_async_callback(consumer.close)
+    await link.check_topology(settings.retry_delays, DEFER_SECONDS)
+    return consumer
+
+
+def _chores(bench: Bench, worker_id: str, log_seconds: float) -> Callable[[], Awaitable[None]]:
+    """Return what is done now and then between jobs: left-over scratch of killed workers goes, and old logs."""
+
+    async def sweep() -> None:
+        for useless in await bench.repository.expired_kept(worker_id):
+            await bench.repository.drop_kept(useless.job_id, worker_id)
+        kept = {Path(folder).name for folder in await bench.repository.kept_folders()}
+        await bench.repository.forget_logs(log_seconds)
+        removed = await asyncio.to_thread(bench.scratch.sweep, kept)
+        if removed:
+            log.info("scratch_swept", folders=removed)
+
+    return sweep
+
+
+async def run_worker(
+    settings: Settings, *, drain: bool = False, only: tuple[str, ...] | None = None, on_step: OnStep = no_step
+) -> None:
+    """Consume until SIGTERM, or with `drain` until the queues are empty."""
+    logs.configure(settings.log_level, settings.log_format)
+    refuse_shared_sqlite(settings)
+    if "storage_url" not in settings.model_fields_set:
+        # Only our own default is made: a stated folder that is missing may be a mount that is away.
+        default = Path(settings.storage_url.removeprefix("file://"))
+        await asyncio.to_thread(default.mkdir, parents=True, exist_ok=True)
+    async with assembled(settings, drain=drain, only=only, on_step=on_step) as worker:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, worker.stop)
+        log.info("worker_started", version=__version__, pid=os.getpid())
+        await worker.run()
+        log.info("worker_stopped")
