@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 HERE = Path(__file__).resolve().parent
-LATENCIES = 100
-PAUSE = 0.03
+LATENCIES = 50
+PAUSE = 0.1
 PATIENCE = 120.0
 
 
