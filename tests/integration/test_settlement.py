@@ -27,7 +27,7 @@ from worker.core.errors import BadInput, DiskFull, ShuttingDown, SourceMissing
 from worker.core.ports import ClaimRequest, Granted
 from worker.core.record import TERMINAL
 from worker.core.routing import JOBS, defer_name, queue_of, retry_name
-from worker.engine.attempt import remove_orphans
+from worker.engine.remains import clear
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
 
@@ -485,7 +485,7 @@ async def test_a_job_that_dies_deletes_no_file_of_another_in_a_folder_that_is_ca
     await broker.publish(first)
     await rig.until(first["job_id"], "completed")
     second = document(destination=episode)
-    await remove_orphans(rig.executor._bench, [f"{episode}out.txt", f"{episode}e1-0123456789ab/gone.m4s"])
+    await clear(rig.executor._bench.storages, second["job_id"], [f"{episode}out.txt"])
     assert (rig.storage / "s01/e07/out.txt").read_text() == "hello"
     assert _attempt(first).publish_folder != _attempt(second).publish_folder
     assert is_publish_folder(_attempt(first).publish_folder)
