@@ -1,25 +1,29 @@
-"""`python -m benchmarks`: every benchmark after the other; each prints its table."""
+"""`make bench`: every table, or one by its name with options of its own.
+
+python -m benchmarks [ladder | overhead | gource | fleet [options]]
+"""
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
-from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-BENCHMARKS = (("fleet.py", "--fair"), ("gource.py",))
+from benchmarks import fleet, gource, ladder, overhead
+
+TABLES = {"ladder": ladder.main, "overhead": overhead.main, "gource": gource.main, "fleet": fleet.main}
 
 
 def main() -> int:
-    """Return 0 if each of them ended well."""
-    environment = os.environ | {"PYTHONPATH": str(HERE.parent)}
-    codes = []
-    for name, *arguments in BENCHMARKS:
-        print(f"\n## {name}\n", flush=True)
-        argv = (sys.executable, str(HERE / name), *arguments)
-        codes.append(subprocess.run(argv, cwd=HERE.parent, env=environment, check=False).returncode)
-    return max(codes)
+    """Return 0 when every table that was asked for is printed, 2 for a name of none."""
+    name, *options = sys.argv[1:] or [""]
+    if name and name not in TABLES:
+        sys.stderr.write(f"usage: python -m benchmarks [{' | '.join(TABLES)} [options]]\n")
+        return 2
+    for each, table in TABLES.items():
+        if name in {"", each}:
+            print(f"## {each}\n", flush=True)
+            table(options)
+            print(flush=True)
+    return 0
 
 
 if __name__ == "__main__":
