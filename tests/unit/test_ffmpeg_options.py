@@ -68,6 +68,12 @@ def test_an_unknown_option_is_told_with_the_nearest():
     )
 
 
+def test_movflags_are_refused_with_the_reason():
+    assert told({"movflags": "+faststart"}) == (
+        "options.movflags: is no stream's option: MP4 and MOV files are written for a fast start without it"
+    )
+
+
 @pytest.mark.parametrize(
     "name",
     ["attach", "vstats_file", "passlogfile", "filter_script", "f", "map", "i", "dump_attachment", "filter_complex",

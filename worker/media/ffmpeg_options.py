@@ -144,7 +144,9 @@ def input_problems(options: Options, path: str) -> Iterator[Problem]:
 def _problems(options: Options, allowed: frozenset[str], path: str, subject: str) -> Iterator[Problem]:
     for name, value in options.items():
         where = f"{path}.{name[:100]}"
-        if name in _FILES:
+        if name == "movflags":
+            yield Problem(where, "is no stream's option: MP4 and MOV files are written for a fast start without it")
+        elif name in _FILES:
             yield Problem(where, "names a file or a device, or reaches beyond this output: no job may give it")
         elif not _OPTION.match(name) or name not in allowed:
             yield Problem(where, f"is no option of {subject} that is allowed{nearest(name, allowed)}")
