@@ -226,13 +226,13 @@ def fair(candidate: Candidate, broker_url: str, folder: Path) -> str:
     return f"4 workers, one job of 8 s and 40 of 0.1 s: the last short job began {last:.1f} s after the first was sent."
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=1000)
     parser.add_argument("--only", default="leveret-sqlite,leveret-postgresql,dramatiq,celery,taskiq")
     parser.add_argument("--fair", action="store_true", help="also the scenario of fair dispatch")
     parser.add_argument("--peers", type=Path, help="the bin folder of an environment that has the peers already")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     names = options.only.split(",")
     with tempfile.TemporaryDirectory(prefix="leveret-bench-") as temporary:
         folder = Path(temporary)
