@@ -10,6 +10,7 @@ import sys
 import time
 
 import pytest
+from desk import message
 
 from worker.cli.doctor import outcome
 from worker.cli.options import check_options
@@ -79,7 +80,22 @@ def test_wrong_usage_is_one_line_and_exit_2(desk, arguments, word):
 
 def test_a_database_that_is_behind_names_the_command(desk, monkeypatch):
     monkeypatch.setenv("WORKER_DATABASE_URL", f"sqlite:///{desk.folder}/new.db")
-    assert "python -m infra provision" in one_line(desk.type("jobs"))
+    (desk.folder / "new.db").touch()
+    assert "behind on migrations" in one_line(desk.type("jobs"))
+
+
+@pytest.mark.parametrize("command", ["jobs", "job x", "workers", "cancel x --unseen", "option-sets list", "watch"])
+def test_who_looks_for_a_database_that_is_not_there_makes_none(desk, monkeypatch, command):
+    place = desk.folder / "typo" / "new.db"
+    monkeypatch.setenv("WORKER_DATABASE_URL", f"sqlite:///{place}")
+    line = one_line(desk.type(*command.split()))
+    assert f"there is no database at {place}: is WORKER_DATABASE_URL right?" in line
+    assert not place.parent.exists()
+
+
+def test_submit_without_a_database_names_provision(desk, monkeypatch):
+    monkeypatch.setenv("WORKER_DATABASE_URL", f"sqlite:///{desk.folder}/new.db")
+    assert "python -m infra provision" in one_line(desk.type("submit", desk.write("job.json", message("mine"))))
 
 
 def test_a_wrong_setting_is_named(desk, monkeypatch):
@@ -418,6 +434,20 @@ def test_the_doctor_tells_a_wrong_setting_as_a_finding(desk, monkeypatch):
     document = json.loads(answer.out)
     assert document["ok"] is False
     assert "WORKER_RETRY_DELAYS" in document["checks"][0]["fact"]
+
+
+def test_the_doctor_names_the_variable_of_a_folder_that_is_missing_and_makes_no_database(desk, monkeypatch):
+    monkeypatch.setenv("WORKER_NAS_ROOT", str(desk.folder / "nas"))
+    monkeypatch.setenv("WORKER_ROOTS", str(desk.folder / "more"))
+    monkeypatch.setenv("WORKER_DATABASE_URL", f"sqlite:///{desk.folder}/typo/new.db")
+    found = {check["name"]: check for check in json.loads(desk.type("doctor", "--json").out)["checks"]}
+    assert found[f"nas {desk.folder}/nas"]["advice"].endswith("correct WORKER_NAS_ROOT")
+    assert found[f"root {desk.folder}/more"]["advice"].endswith("correct WORKER_ROOTS")
+    assert "is WORKER_DATABASE_URL right?" in found["database"]["fact"]
+    assert not (desk.folder / "typo").exists()
+    monkeypatch.delenv("WORKER_NAS_ROOT")
+    found = {check["name"]: check for check in json.loads(desk.type("doctor", "--json").out)["checks"]}
+    assert found["nas"]["status"] == "ok"
 
 
 async def test_a_check_that_fails_or_hangs_is_an_error(monkeypatch):
