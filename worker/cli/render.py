@@ -102,7 +102,7 @@ def rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, cut_las
         # The first cell is a name that people copy into the next command.
         table.add_column(column, overflow="fold", no_wrap=position == 0)
     for row in rows:
-        table.add_row(*(Text(printable(cell), style=STYLES.get(cell, "")) for cell in row))
+        table.add_row(*(Text(printable(cell), style=STYLES.get(cell.partition(", then ")[0], "")) for cell in row))
     return table
 
 

@@ -22,6 +22,7 @@ Name = Annotated[str | None, typer.Argument(metavar="[WORKER]", help="A worker's
 Everyone = Annotated[bool, typer.Option("--all", help="All workers.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 WAITING_JOBS = 1000
+THEN = {("in_progress", "pause"): ", then paused", ("in_progress", "drain"): ", then gone"}
 LONGEST_ID = 20
 SHORT_ID = 8
 _COLUMNS = ("WORKER", "HOST", "STATUS", "JOB", "LANES", "CPU", "RAM", "DISK FREE", "SEEN", "VERSION")
@@ -65,7 +66,7 @@ def _row(worker: WorkerRecord) -> tuple[str, ...]:
     return (
         worker.worker_id,
         worker.hostname,
-        worker.status,
+        worker.status + THEN.get((worker.status, worker.wanted), ""),
         _job(worker) or worker.problem or "",
         ",".join(worker.lanes),
         f"{hardware.cpu_percent:.0f} %",
