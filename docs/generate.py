@@ -210,7 +210,7 @@ def events_page() -> list[str]:
     asyncio.run(announcer.progress(sample_attempt(), Progress()))
     asyncio.run(announcer.state(StateChange.by(sample_attempt(), "running")))
     progress, state = recorder.heard["job.progress"], recorder.heard["job.running"]
-    beat = ["at", *(name for name in record.WorkerRecord.model_fields if name != "seen_at")]
+    beat = ["at", *(name for name in record.WorkerRecord.model_fields if name not in {"seen_at", "wanted"})]
     rows = [
         *((f"`job.{one}`", f"a job reached the state `{one}`", _words(["at", *state])) for one in record.STATES),
         ("`job.progress`", "a running job's progress changed; at most one a second", _words(["at", *progress])),
