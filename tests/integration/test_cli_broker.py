@@ -229,13 +229,13 @@ def test_retry_leaves_the_dead_messages_of_others_alone(office, broker_url):
 
 
 def test_retry_without_a_dead_message_publishes_what_the_database_keeps(office, broker_url):
-    office.died("mine")
+    office.died("mine-and-only")
     answer = office.type("retry", "mine")
     assert answer.code == 0
     assert "from the database" in answer.out
     _, body = arrived(broker_url, "media.cpu.low")
-    attempt = office.claimed("mine", body)
-    assert (attempt.round, attempt.job.title) == (2, "Title of mine")
+    attempt = office.claimed("mine-and-only", body)
+    assert (attempt.round, attempt.job.title) == (2, "Title of mine-and-only")
     assert attempt.job.tasks[0].data == {"text": "hello"}
 
 
@@ -247,7 +247,7 @@ def test_retry_publishes_a_queued_job_whose_message_was_lost(office, broker_url)
 
 
 def test_retry_of_an_id_that_was_cancelled_before_it_came_is_refused(office):
-    office.type("cancel", "later")
+    office.type("cancel", "later", "--unseen")
     answer = office.type("retry", "later")
     assert answer.code == 1
     assert "the database keeps no message of later" in answer.err

@@ -95,7 +95,7 @@ def test_orphaned_uploads_pending_deletions_and_left_scratch_are_shown_and_mende
     storage, scratch = office.folder / "storage", office.folder / "scratch"
     body = office.insert("made")
     attempt = office.claimed("made", body)
-    orphan, main, source = storage / "made/e1/segment", storage / "made/main", storage / "source"
+    orphan, main, source = storage / "made/e1-0123456789ab/segment", storage / "made/main", storage / "source"
     orphan.parent.mkdir(parents=True)
     for path in (orphan, main, source):
         path.write_text("x")

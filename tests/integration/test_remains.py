@@ -89,8 +89,10 @@ async def killed_in_publish(rig: Rig, job: dict, *, shown: bool = False) -> None
 
 
 def standing(rig: Rig, job: dict) -> set[str]:
-    folder = rig.storage / job["job_id"]
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    """Return what stands; the job's part of an attempt's folder (`e1-<job>`) is left out."""
+    folder, own = rig.storage / job["job_id"], hashlib.sha256(job["job_id"].encode()).hexdigest()[:12]
+    found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    return {name.replace(f"-{own}/", "/") for name in found}
 
 
 async def test_a_completed_job_shows_its_last_attempt_alone(rig, broker):
@@ -106,7 +108,7 @@ async def test_a_worker_killed_between_the_record_and_the_cleaning_leaves_it_to_
     await killed_in_publish(rig, job)
     await broker.publish(job)
     await rig.until(job["job_id"], "completed")
-    folder = rig.storage / job["job_id"] / "e1"
+    folder = rig.storage / job["job_id"] / f"e1-{hashlib.sha256(job['job_id'].encode()).hexdigest()[:12]}"
     folder.mkdir()
     (folder / "segment.bin").write_text("segment")
     await broker.publish(job)

@@ -27,7 +27,7 @@ from worker.core.errors import BadInput, DiskFull, ShuttingDown, SourceMissing
 from worker.core.ports import ClaimRequest, Granted
 from worker.core.record import TERMINAL
 from worker.core.routing import JOBS, defer_name, queue_of, retry_name
-from worker.engine.attempt import remove_orphans
+from worker.engine.remains import clear
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
 
@@ -485,7 +485,7 @@ async def test_a_job_that_dies_deletes_no_file_of_another_in_a_folder_that_is_ca
     await broker.publish(first)
     await rig.until(first["job_id"], "completed")
     second = document(destination=episode)
-    await remove_orphans(rig.executor._bench, [f"{episode}out.txt", f"{episode}e1-0123456789ab/gone.m4s"])
+    await clear(rig.executor._bench.storages, second["job_id"], [f"{episode}out.txt"])
     assert (rig.storage / "s01/e07/out.txt").read_text() == "hello"
     assert _attempt(first).publish_folder != _attempt(second).publish_folder
     assert is_publish_folder(_attempt(first).publish_folder)
@@ -493,3 +493,16 @@ async def test_a_job_that_dies_deletes_no_file_of_another_in_a_folder_that_is_ca
 
 def _attempt(job):
     return Attempt(decode(json.dumps(job).encode()), 1, 1, 1, "w", 5.0, datetime.now(UTC))
+
+
+@pytest.mark.parametrize("forged", ["rejected", [None, 7], [{"reason": 5}], [{"reason": "rejected", "count": 99}]])
+async def test_a_death_header_that_no_broker_wrote_holds_no_dead_letter_back(rig, broker, forged):
+    await broker.publish(b"no job", message_id="forger", headers={"x-death": forged})
+    await rig.one()
+    await broker.publish(b"none either", message_id="honest")
+    await rig.one()
+    letters = [await broker.dead(), await broker.dead()]
+    assert {letter.message_id for letter in letters} == {"forger", "honest"}
+    copy = next(letter for letter in letters if letter.message_id == "forger")
+    assert copy.headers["x-error-type"] == "InvalidJob"
+    await broker.settled()

@@ -126,6 +126,7 @@ async def test_a_staged_file_that_is_deleted_is_never_published(rig, broker):
         ([cleanup(delete=["never.txt"])], "made by no earlier task"),
         ([write("a.txt"), cleanup(delete=["a.txt"]), cleanup(verify_exists=["a.txt"])], "made by no earlier task"),
         ([cleanup(delete=["/etc/passwd"])], "/etc/passwd"),
+        ([write("a.txt"), cleanup(delete=["nas://in/"])], "is a folder"),
         ([cleanup(copy=[{"source": "/etc/passwd", "destination": "x"}])], "/etc/passwd"),
         ([write("../escape.txt")], "leaves the workspace"),
         ([write("/tmp/escape.txt")], "/tmp/escape.txt"),  # noqa: S108 - a place that is refused
@@ -230,6 +231,37 @@ async def test_a_vanished_destination_charges_nobody_and_the_job_completes_when_
 async def test_two_outputs_at_one_place_are_one_file_the_later(rig, broker):
     job_id, _ = await run(rig, broker, write("a.txt", "one"), write("a.txt", "two"))
     assert visible(rig) == {f"{job_id}/a.txt": "two"}
+
+
+async def test_one_place_under_two_names_is_refused(rig, broker):
+    tasks = (write("a.txt"), write(f"{rig.storage}/chosen/a.txt"))
+    job_id, settlement = await run(rig, broker, *tasks, destination=f"{rig.storage}/chosen")
+    assert isinstance(settlement.outcome, Dead)
+    assert "are one place" in (await rig.repository.job(job_id)).error
+    assert visible(rig) == {}
+
+
+async def test_what_a_task_made_is_read_under_its_final_name_too(rig, broker):
+    copy = {"source": f"{rig.storage}/chosen/a.txt", "destination": "b.txt"}
+    await run(rig, broker, write("a.txt"), cleanup(copy=[copy]), destination=f"{rig.storage}/chosen")
+    assert visible(rig) == {"chosen/a.txt": "hello", "chosen/b.txt": "hello"}
+
+
+async def test_a_deletion_that_fails_stays_noted_and_stops_no_other(rig, broker):
+    first, second = rig.storage / "first.txt", rig.storage / "second.txt"
+    first.write_text("1")
+    second.write_text("2")
+
+    async def turn_into_a_folder(step):
+        if step == "recorded":
+            first.unlink()
+            first.mkdir()
+
+    rig.on_step = turn_into_a_folder
+    job_id, settlement = await run(rig, broker, cleanup(delete=[str(first), str(second)]))
+    assert isinstance(settlement.outcome, Completed)
+    assert not second.exists()
+    assert list(await rig.repository.pending_deletions()) == [job_id]
 
 
 async def test_a_destination_of_the_jobs_own_takes_its_relative_outputs(rig, broker):

@@ -229,9 +229,35 @@ def test_cancelling_a_running_job_asks_its_worker(desk):
     assert desk.ask(lambda rows: rows.renew(attempt)).cancel
 
 
-def test_cancelling_an_unknown_id_leaves_a_tombstone(desk):
-    assert json.loads(desk.type("cancel", "later", "--json").out) == {"job_id": "later", "state": "cancelled"}
+def test_cancelling_an_id_that_is_not_there_is_refused_and_leaves_nothing(desk):
+    desk.insert("holiday-film")
+    line = one_line(desk.type("cancel", "holiday-flim"))
+    assert "there is no job 'holiday-flim'; did you mean 'holiday-film'? `--unseen` cancels a message" in line
+    assert "no job 'x'; `--unseen` cancels" in one_line(desk.type("cancel", "x"))
+    assert [job["job_id"] for job in json.loads(desk.type("jobs", "--json").out)] == ["holiday-film"]
+
+
+def test_cancelling_what_no_worker_has_seen_leaves_a_tombstone_without_a_lane(desk):
+    answer = desk.type("cancel", "later", "--unseen", "--json")
+    assert json.loads(answer.out) == {"job_id": "later", "state": "cancelled"}
     assert desk.record("later").state == "cancelled"
+    facts = dict(line.split(maxsplit=1) for line in desk.type("job", "later").out.splitlines())
+    assert facts["lane"] == "-"
+    assert desk.type("jobs").out.splitlines()[1].split()[2:6] == ["cancelled", "-", "-", "-"]
+
+
+def test_the_beginning_of_an_id_is_enough_where_it_means_one_job(desk):
+    desk.completed("3f2a9c01-one")
+    desk.insert("3f2a9c02-two")
+    for command in ("job", "watch"):
+        assert "3f2a9c01-one" in desk.type(command, "3f2a9c01").out
+    assert "no tool of the job 3f2a9c01-one" in one_line(desk.type("logs", "3f2a9c01"))
+    assert desk.type("cancel", "3f2a9c02").out == "3f2a9c02-two is cancelled\n"
+    line = one_line(desk.type("job", "3f2a"))
+    assert "2 jobs" in line
+    assert "3f2a9c01-one" in line
+    assert "3f2a9c02-two" in line
+    assert "there is no job '3f2'" in one_line(desk.type("job", "3f2"))
 
 
 def test_ctrl_c_ends_a_watch_with_130_and_without_a_trace(desk):

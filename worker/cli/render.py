@@ -166,7 +166,7 @@ def job_row(record: JobRecord) -> tuple[str, ...]:
     short = " ".join((what or "").split())[:80]
     title = record.title[:60] if record.title != record.job_id else ""
     created = moment(record.created_at)
-    return record.job_id, title, record.state, short, record.lane, record.priority, created
+    return record.job_id, title, record.state, short, record.lane or "-", record.priority or "-", created
 
 
 def say_job(record: JobRecord) -> None:
@@ -177,7 +177,7 @@ def say_job(record: JobRecord) -> None:
             "job": record.job_id,
             "title": record.title,
             "state": record.state + (f" (round {record.round})" if record.round > 1 else ""),
-            "lane": f"{record.lane}.{record.priority}",
+            "lane": f"{record.lane}.{record.priority}" if record.lane else "-",
             "progress": progress_text(record.progress),
             "error": f"{record.error_type}: {record.error}" if record.error else "",
             "created": moment(record.created_at),

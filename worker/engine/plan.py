@@ -118,7 +118,7 @@ class _FileJudge:
     def __init__(self, storages: Storages, destination: External) -> None:
         self._storages = storages
         self._destination = destination
-        self._made: dict[Location, tuple[str, FileUse]] = {}
+        self._made: dict[External, tuple[str, FileUse, Location]] = {}
         self.problems: list[Problem] = []
         self.missing: list[tuple[str, str]] = []
 
@@ -130,19 +130,36 @@ class _FileJudge:
         for use in files.reads:
             location = self._located(path, use, writing=False)
             if location is not None:
-                reads.add(location)
+                reads.add(self._place(location))
                 await self._judge_read(path, use, location)
         for use in files.writes:
             location = self._located(path, use, writing=True)
-            if location is None:
-                continue
-            if location in reads:
-                self.problems.append(_problem(path, use, f"{use.location!r} is a source of this task too"))
-            self._made[location] = (path, use)
+            if location is not None:
+                self._judge_write(path, use, location, reads)
         for use in files.removes:
             location = self._located(path, use, writing=True)
-            if location is not None and self._made.pop(location, None) is None and isinstance(location, Relative):
-                self.problems.append(_problem(path, use, f"{use.location!r} is made by no earlier task"))
+            if location is not None:
+                self._judge_removal(path, use, location)
+
+    def _place(self, location: Location) -> External:
+        """Return where a location of this job stands in the end: one place may have two names."""
+        return self._destination.joined(location.path) if isinstance(location, Relative) else location
+
+    def _judge_write(self, path: str, use: FileUse, location: Location, reads: set[External]) -> None:
+        place = self._place(location)
+        if place in reads:
+            self.problems.append(_problem(path, use, f"{use.location!r} is a source of this task too"))
+        _, before, other = self._made.get(place, (path, use, location))
+        if other != location:
+            told = f"{use.location!r} and {before.location!r} are one place, {place}: use one name for it"
+            self.problems.append(_problem(path, use, told))
+        self._made[place] = (path, use, location)
+
+    def _judge_removal(self, path: str, use: FileUse, location: Location) -> None:
+        if use.location.endswith("/"):
+            self.problems.append(_problem(path, use, f"{use.location!r} is a folder; only files are removed"))
+        elif self._made.pop(self._place(location), None) is None and isinstance(location, Relative):
+            self.problems.append(_problem(path, use, f"{use.location!r} is made by no earlier task"))
 
     def _located(self, path: str, use: FileUse, *, writing: bool) -> Location | None:
         try:
@@ -153,7 +170,7 @@ class _FileJudge:
             return None
 
     async def _judge_read(self, path: str, use: FileUse, location: Location) -> None:
-        if location in self._made:
+        if self._place(location) in self._made:
             return
         if isinstance(location, Relative):
             self.problems.append(_problem(path, use, f"{use.location!r} is made by no earlier task"))
@@ -164,8 +181,7 @@ class _FileJudge:
         """Return the outputs that would replace what this job never made and may not overwrite."""
         problems = []
         mine: frozenset[str] | None = None
-        for location, (path, use) in self._made.items():
-            place = self._destination.joined(location.path) if isinstance(location, Relative) else location
+        for place, (path, use, _) in self._made.items():
             if use.overwrite or place.is_folder or await self._storages.serving(place).stat(place) is None:
                 continue
             mine = await own() if mine is None else mine

@@ -26,12 +26,23 @@ async def tidy(repository: Repository, storages: Storages, job_id: str, deletion
     """
     if not deletions:
         return
+    failures = [left for uri in deletions if (left := await _deletion_error(storages, uri)) is not None]
     try:
-        for uri in deletions:
-            await storages.delete(uri)
-        await repository.deleted(job_id)
+        if not failures:
+            await repository.deleted(job_id)
     except LeveretError as error:
-        log.warning("deletions_pending", job_id=job_id, error=str(error))
+        failures.append(error)
+    for failure in failures[:10]:
+        log.warning("deletions_pending", job_id=job_id, failures=len(failures), error=str(failure))
+
+
+async def _deletion_error(storages: Storages, uri: str) -> LeveretError | None:
+    """Return why a file cannot be deleted now, or None when it is gone."""
+    try:
+        await storages.delete(uri)
+    except LeveretError as error:
+        return error
+    return None
 
 
 async def clear(

@@ -45,7 +45,7 @@ class Workspace:
         self.folder = folder
         self._destination = destination
         self._storages = storages
-        self._staged: dict[Location, Staged] = {}
+        self._staged: dict[External, Staged] = {}
         self._fetched: dict[External, Path] = {}
         self._deletions: dict[External, None] = {}
 
@@ -53,10 +53,14 @@ class Workspace:
         location = parse_location(text, self._storages.path_map)
         return location if isinstance(location, Relative) else self._storages.admit(location, writing=writing)
 
+    def _place(self, location: Location) -> External:
+        """Return where a location of this job stands in the end: one place may have two names."""
+        return self._destination.joined(location.path) if isinstance(location, Relative) else location
+
     async def input(self, text: str) -> Path:
         """Return the local path of a file to read."""
         location = self._locate(text, writing=False)
-        if staged := self._staged.get(location):
+        if staged := self._staged.get(self._place(location)):
             return staged.path
         if isinstance(location, Relative):
             raise InvalidJob([Problem("", f"{text!r} is made by no earlier task")])
@@ -76,7 +80,7 @@ class Workspace:
     async def available(self, text: str) -> bool:
         """Return whether a file is staged, or stands outside."""
         location = self._locate(text, writing=False)
-        if location in self._staged:
+        if self._place(location) in self._staged:
             return True
         return isinstance(location, External) and await self._storages.serving(location).stat(location) is not None
 
@@ -91,7 +95,7 @@ class Workspace:
     ) -> Path:
         """Return the local path for an output; what stands there at the end is published."""
         location = self._locate(text, writing=True)
-        known = self._staged.get(location)
+        known = self._staged.get(self._place(location))
         path = known.path if known else self._fresh(location)
         self._stage(location, path, role, media_type, immutable=immutable, duration=duration)
         return path
@@ -120,12 +124,11 @@ class Workspace:
         immutable: bool,
         duration: float | None,
     ) -> None:
-        place = self._destination.joined(location.path) if isinstance(location, Relative) else location
+        place = self._place(location)
         kind = media_type or media_type_of(place.name)
-        self._staged.pop(location, None)
-        self._staged[location] = Staged(path, place, role, kind, immutable, duration)
-        if isinstance(location, External):
-            self._deletions.pop(location, None)
+        self._staged.pop(place, None)
+        self._staged[place] = Staged(path, place, role, kind, immutable, duration)
+        self._deletions.pop(place, None)
 
     def _fresh(self, location: Location) -> Path:
         if isinstance(location, Relative):
@@ -143,11 +146,11 @@ class Workspace:
 
     def exists(self, text: str) -> bool:
         """Return whether `text` is staged."""
-        return self._locate(text, writing=False) in self._staged
+        return self._place(self._locate(text, writing=False)) in self._staged
 
     def retarget(self, text: str, target: str) -> None:
         """Publish a staged file at `target` instead; its bytes stay where they are."""
-        staged = self._staged.pop(self._locate(text, writing=True))
+        staged = self._staged.pop(self._place(self._locate(text, writing=True)))
         self._stage(
             self._locate(target, writing=True),
             staged.path,
@@ -159,7 +162,7 @@ class Workspace:
 
     def withdraw(self, text: str) -> bool:
         """Forget a staged file; return whether there was one. The bytes go with the attempt."""
-        return self._staged.pop(self._locate(text, writing=True), None) is not None
+        return self._staged.pop(self._place(self._locate(text, writing=True)), None) is not None
 
     def delete_after(self, text: str) -> None:
         """Delete an external file once the record stands."""
@@ -170,15 +173,11 @@ class Workspace:
     @property
     def deletions(self) -> tuple[str, ...]:
         """Return the URIs to delete after the record; what this job writes is never among them."""
-        written = {staged.place for staged in self._staged.values()}
-        return tuple(str(place) for place in self._deletions if place not in written)
+        return tuple(str(place) for place in self._deletions if place not in self._staged)
 
     def place_of(self, text: str) -> str:
         """Return the URI that a location of this job is published at."""
-        location = self._locate(text, writing=True)
-        if staged := self._staged.get(location):
-            return str(staged.place)
-        return str(self._destination.joined(location.path) if isinstance(location, Relative) else location)
+        return str(self._place(self._locate(text, writing=True)))
 
     async def artifacts(self) -> tuple[Artifact, ...]:
         """Return everything staged, measured and hashed; VerificationFailed for what is missing or empty."""

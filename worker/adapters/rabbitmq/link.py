@@ -82,9 +82,6 @@ class Link:
                         " check WORKER_BROKER_URL"
                     ) from error
                 except LINK_ERRORS as error:
-                    # A connection whose reader died of a frame that it could not decode (a timestamp of the year
-                    # 146,140,482) is no longer alive, but never says that it is closed.
-                    await self._drop()
                     waited = time.monotonic() - started
                     if not self._was_connected and waited >= self._patience:
                         raise BrokerUnavailable(
