@@ -10,7 +10,8 @@ import difflib
 import json
 import math
 import re
-from typing import TYPE_CHECKING, Any, Final
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from worker.core.errors import InvalidJob, Problem
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 MAX_BODY_BYTES: Final = 1024 * 1024
 MAX_DEPTH: Final = 32
+MAX_PROBLEMS: Final = 100
+"""How many faults of one message are told."""
+MAX_HINTS: Final = 20
+"""How many unknown names of one message get their nearest known one, which costs a millisecond each."""
 
 # Possessive, and a string may end with the body: else each quote of a megabyte of `"\"\"\"…` is tried to its end,
 # which takes hours.
@@ -46,7 +51,7 @@ def parse(body: bytes) -> Any:
         raise _refusal(f"not JSON: {error.msg} at line {error.lineno} column {error.colno}") from error
     except ValueError as error:  # the hooks below, and integers of more than 4,300 digits
         raise _refusal(str(error).split(";", 1)[0]) from error
-    if problems := tuple(_unstorable(value, "")):
+    if problems := tuple(islice(_unstorable(value), MAX_PROBLEMS)):
         raise InvalidJob(problems)
     return value
 
@@ -81,25 +86,41 @@ def _no_constant(name: str) -> float:
     raise ValueError(f"not JSON: {name} is no number")
 
 
-def _unstorable(value: object, path: str) -> Iterable[Problem]:
-    match value:
-        case str() if _UNSTORABLE.search(value):
-            yield Problem(path, "holds a NUL or half of a surrogate pair")
-        case float() if not math.isfinite(value):
-            yield Problem(path, "is too large a number")
-        case int() if abs(value) >= 2**63:
-            yield Problem(path, "is too large a number")
-        case dict():
-            for key, item in value.items():
-                if _UNSTORABLE.search(key):
-                    yield Problem(path, "has a key that holds a NUL or half of a surrogate pair")
-                else:
-                    yield from _unstorable(item, f"{path}.{key}" if path else key)
-        case list():
-            for index, item in enumerate(value):
-                yield from _unstorable(item, f"{path}[{index}]")
-        case _:
-            pass
+_Where: TypeAlias = "tuple[_Where, str | int] | None"
+"""A place in a document: the one around it, and the key or index in that."""
+
+
+def _unstorable(value: object) -> Iterable[Problem]:
+    """Yield what no database here can store, in the order of the document."""
+    todo: list[tuple[object, _Where]] = [(value, None)]
+    while todo:
+        item, where = todo.pop()
+        match item:
+            case str() if _UNSTORABLE.search(item):
+                yield Problem(_path(where), "holds a NUL or half of a surrogate pair")
+            case float() if not math.isfinite(item):
+                yield Problem(_path(where), "is too large a number")
+            case int() if abs(item) >= 2**63:
+                yield Problem(_path(where), "is too large a number")
+            case dict():
+                if any(map(_UNSTORABLE.search, item)):
+                    yield Problem(_path(where), "has a key that holds a NUL or half of a surrogate pair")
+                todo += [(inner, (where, key)) for key, inner in reversed(item.items()) if not _UNSTORABLE.search(key)]
+            case list():
+                todo += [(item[index], (where, index)) for index in reversed(range(len(item)))]
+            case _:
+                pass
+
+
+def _path(where: _Where) -> str:
+    parts = []
+    while where is not None:
+        where, part = where
+        parts.append(part)
+    path = ""
+    for part in reversed(parts):
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
+    return path
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -111,7 +132,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def problems_of(error: ValidationError, prefix: str, known: Iterable[str] = ()) -> tuple[Problem, ...]:
     """Return pydantic's complaints as problems under `prefix`, unknown fields with the nearest of `known`."""
     names = tuple(known)
-    return tuple(_problem(item, prefix, names) for item in error.errors(include_url=False))
+    told = islice(error.errors(include_url=False), MAX_PROBLEMS)
+    return tuple(_problem(item, prefix, names if index < MAX_HINTS else ()) for index, item in enumerate(told))
 
 
 def _problem(item: Any, prefix: str, known: tuple[str, ...]) -> Problem:

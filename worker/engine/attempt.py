@@ -115,7 +115,7 @@ class AttemptRun:
     async def _produce(self, folder: Path) -> Result:
         """Return the verified result of all tasks; nothing outside `folder` has changed."""
         bench, job = self._bench, self._attempt.job
-        destination = self._destination()
+        destination = await self._destination()
         lookup = ToolLookup(bench.repository, bench.runner, bench.tools, bench.capabilities)
         resolver = Resolver(bench.registry, bench.storages, lookup)
         seconds = min(job.timeout or bench.job_seconds, bench.job_seconds)
@@ -139,13 +139,13 @@ class AttemptRun:
         await bench.on_step("verified")
         return self._result(workspace, contexts, artifacts, task_seconds)
 
-    def _destination(self) -> External:
+    async def _destination(self) -> External:
         job = self._attempt.job
         text = job.destination or f"{self._bench.destination}{job.job_id}/"
         place = parse_location(text if text.endswith("/") else text + "/", self._bench.storages.path_map)
         if not isinstance(place, External):
             raise BadInput(f"destination: {text!r} is no folder; say nas://…/, s3://…/ or an absolute path")
-        return self._bench.storages.admit(place, writing=True)
+        return await asyncio.to_thread(self._bench.storages.admit, place, writing=True)
 
     async def _run(
         self, steps: tuple[Step, ...], workspace: Workspace, tool_log: ToolLog

@@ -26,14 +26,14 @@ async def tidy(repository: Repository, storages: Storages, job_id: str, deletion
     """
     if not deletions:
         return
-    failures = [error for uri in deletions if (error := await _deletion_error(storages, uri)) is not None]
+    failures = [failure for uri in deletions if (failure := await _deletion_error(storages, uri)) is not None]
     try:
         if not failures:
             await repository.deleted(job_id)
     except LeveretError as error:
         failures.append(error)
-    for error in failures[:10]:
-        log.warning("deletions_pending", job_id=job_id, failures=len(failures), error=str(error))
+    for failure in failures[:10]:
+        log.warning("deletions_pending", job_id=job_id, failures=len(failures), error=str(failure))
 
 
 async def _deletion_error(storages: Storages, uri: str) -> LeveretError | None:
