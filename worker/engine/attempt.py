@@ -100,7 +100,10 @@ class AttemptRun:
         with bench.scratch.folder(name) as folder:
             keep = False
             try:
-                result = self._reused(kept, folder) or await self._produce(folder)
+                result = self._reused(kept, folder)
+                if result is None:
+                    async with bench.scratch.bounded(folder):
+                        result = await self._produce(folder)
                 try:
                     await self._publish_and_record(result)
                 except KEEPING:
