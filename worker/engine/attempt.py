@@ -25,7 +25,7 @@ from worker.core.errors import (
 )
 from worker.core.location import External, parse_location
 from worker.core.ports import Unobserved
-from worker.core.redaction import redact
+from worker.core.redaction import redacted
 from worker.engine.context import EngineContext, ToolLookup, seconds_since
 from worker.engine.plan import Resolver, Step, requirements
 from worker.engine.progress import ProgressMeter
@@ -223,7 +223,7 @@ class AttemptRun:
             manifest_url=storages.url(manifest) if manifest else None,
             thumbnail_url=storages.url(thumbnail) if thumbnail else None,
             deletions=workspace.deletions,
-            facts=json.loads(redact(json.dumps(facts, default=str), job.secrets)),
+            facts=redacted(json.loads(json.dumps(facts, default=str)), job.secrets),
             total_seconds=seconds_since(self._started),
             task_seconds=tuple(task_seconds),
         )
