@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import signal
 import subprocess
@@ -11,10 +12,11 @@ import time
 
 import pytest
 from desk import message
+from rich.console import Console
 
 from worker.cli.doctor import outcome, say_finding
 from worker.cli.options import check_options
-from worker.cli.render import age, aligned, printable, size, span
+from worker.cli.render import JOB_COLUMNS, age, aligned, printable, rich_table, room_for_last, size, span
 from worker.core.attempt import Artifact, Progress, Result
 from worker.core.errors import InvalidJob, MountMissing
 from worker.core.finding import Finding
@@ -225,6 +227,18 @@ def test_started_is_of_the_last_round_and_attempts_tell_their_round(desk):
     table = desk.type("job", "a-job").out.partition("\n\n")[2].splitlines()
     assert table[0].split()[:3] == ["ROUND", "ATTEMPT", "WORKER"]
     assert [line.split()[:2] for line in table[1:]] == [["1", "1"], ["2", "1"]]
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_on_a_terminal_a_long_error_takes_no_room_from_the_id(width):
+    job_id = "3f2a9c01-0000-4000-8000-000000000000"
+    rows = [JOB_COLUMNS, (job_id, "Film", "dead", "-", "cpu", "normal", "2026-11-21 23:00:00", "broken " * 30)]
+    console = Console(file=io.StringIO(), width=width, force_terminal=False, color_system=None)
+    console.print(rich_table(rows[0], rows[1:], room_for_last(rows, width)))
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert any(line.startswith(job_id) and line.rstrip().endswith("…") for line in lines)
+    assert len(lines) == 2 or width == 80
 
 
 def test_no_jobs_is_said(desk):

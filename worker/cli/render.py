@@ -79,11 +79,20 @@ def say_table(columns: Sequence[str], rows: Sequence[Sequence[str]], nothing: st
     if not rows:
         say(nothing)
     elif on_terminal():
-        Console().print(rich_table(columns, rows, cut_last=cut_last))
+        console = Console()
+        room = room_for_last([columns, *rows], console.width) if cut_last else None
+        console.print(rich_table(columns, rows, room))
     else:
         shown = [(*row[:-1], cut(row[-1], WIDTH)) for row in rows] if cut_last else rows
         for line in aligned([columns, *shown]):
             sys.stdout.write(line + "\n")
+
+
+def room_for_last(rows: Sequence[Sequence[str]], width: int) -> int:
+    """Return how wide the last column may be where the others keep what they need, if they leave anything."""
+    needed = [max(cell_len(printable(row[column])) for row in rows) for column in range(len(rows[0]))]
+    left = width - sum(needed[:-1]) - 2 * (len(needed) - 1)
+    return min(needed[-1], max(LEAST_CUT, left))
 
 
 def cut(text: str, width: int) -> str:
@@ -92,12 +101,12 @@ def cut(text: str, width: int) -> str:
     return line if len(line) <= width else line[: width - 1] + "…"
 
 
-def rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, cut_last: bool = False) -> Table:
-    """Return a table for a terminal."""
+def rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]], room: int | None = None) -> Table:
+    """Return a table for a terminal, the last column cut to `room` characters."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for position, column in enumerate(columns):
-        if cut_last and position == len(columns) - 1:
-            table.add_column(column, overflow="ellipsis", no_wrap=True, min_width=LEAST_CUT)
+        if room is not None and position == len(columns) - 1:
+            table.add_column(column, overflow="ellipsis", no_wrap=True, width=room)
             continue
         # The first cell is a name that people copy into the next command.
         table.add_column(column, overflow="fold", no_wrap=position == 0)
