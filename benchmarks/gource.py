@@ -1,6 +1,6 @@
 """Gource on the virtual clock against `gource … | ffmpeg …` in a shell under Xvfb, on the same log, in the same run.
 
-    python benchmarks/gource.py [--repository PATH] [--commits 2000] [--film 10] [--repeats 1] [--case 1280x720@30 …]
+    python -m benchmarks gource [--repository PATH] [--commits 2000] [--film 10] [--repeats 1] [--case 1280x720@30 …]
 
 Prints a table in Markdown. Ratios are ours divided by the shell's, of the best of the repeats. On a busy host both
 sides suffer, but not alike: the real clock mostly sleeps, so that noise speaks against us.
@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.measure import Cost, wait
 from visualizers.clock_proof import ATTEMPTS
 from visualizers.gitlog import Action, Change, Commit, custom_log, log_command, read_log
 from visualizers.virtual_clock import (
@@ -37,7 +38,7 @@ from visualizers.virtual_clock import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 CASES = ("1280x720@30", "1280x720@25", "426x240@30")
 PIPE_BYTES = 1 << 20
@@ -68,14 +69,6 @@ class Case:
             *("-framerate", str(self.framerate), "-i", "pipe:0", "-vf", "format=yuv420p", "-c:v", "libx264"),
             *("-preset", "veryfast", "-crf", "20", "-g", "60", str(output)),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What a run took: seconds on the wall, seconds of processors."""
-
-    wall: float
-    cpu: float
 
 
 def made_log(commits: int) -> str:
@@ -109,15 +102,6 @@ def speed(log: str, film: float) -> float:
     times = [int(line.split("|", 1)[0]) for line in log.splitlines()]
     days = max((times[-1] - times[0]) / 86400, 1 / 24)
     return film / days
-
-
-def wait(process: subprocess.Popen[bytes]) -> float:
-    """Return the processor seconds of a process and of what it waited for; its failure is ours."""
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise SystemExit(f"{process.args!r} ended with {process.returncode}")
-    return usage.ru_utime + usage.ru_stime
 
 
 @contextmanager
@@ -211,15 +195,17 @@ def row(case: Case, library: Path, folder: Path, display: str, repeats: int) -> 
     return f"| {' | '.join(cells)} |"
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="gource", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--repository", type=Path, help="draw this repository, not a made one")
     parser.add_argument("--commits", type=int, default=2000, help="of the made repository")
     parser.add_argument("--film", type=float, default=10.0, help="seconds of film before the last commit")
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--case", action="append", help=f"size@fps; default: {' '.join(CASES)}")
-    chosen = parser.parse_args()
+    chosen = parser.parse_args(arguments)
     text = own_log(chosen.repository) if chosen.repository else made_log(chosen.commits)
     with tempfile.TemporaryDirectory(prefix="gource-") as name, x_server() as display:
         folder = Path(name)

@@ -87,6 +87,7 @@ def _port(text: str) -> tuple[str, int]:
 def _up(options: argparse.Namespace) -> int:
     services = LocalServices(options.state, ports=dict(options.ports))
     wanted = dict.fromkeys(("rabbitmq", *options.others))
+    services.check(wanted)
     for name in wanted:
         _say(f"{name}: {'started' if services.up((name,)) else 'runs already'}")
     _table(services)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import AliasChoices, BaseModel, ValidationError
+from pydantic import ValidationError
 
 from worker.core.errors import InvalidJob, Misconfigured, Problem
 from worker.core.task import Task
@@ -14,6 +14,8 @@ from worker.core.wire import nearest, problems_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from pydantic import BaseModel
 
     from worker.core.job import TaskSpec
 
@@ -53,31 +55,7 @@ class Registry:
         try:
             return task, task.params.model_validate(dict(spec.data))
         except ValidationError as error:
-            raise InvalidJob(problems_of(error, spec.path, field_names(task.params))) from error
-
-
-def field_names(model: type[BaseModel]) -> set[str]:
-    """Return the names of the fields of `model` and of the models inside it, as publishers may write them."""
-    names: set[str] = set()
-    for name, info in model.model_fields.items():
-        names.add(name)
-        for alias in (info.alias, info.validation_alias):
-            match alias:
-                case AliasChoices():
-                    names |= {str(choice) for choice in alias.choices}
-                case str():
-                    names.add(alias)
-                case _:
-                    pass
-        names |= {inner for part in _models_in(info.annotation) for inner in field_names(part)}
-    return names
-
-
-def _models_in(annotation: object) -> Iterable[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for argument in getattr(annotation, "__args__", ()):
-        yield from _models_in(argument)
+            raise InvalidJob(problems_of(error, spec.path, task.params)) from error
 
 
 def plugins(group: str, base: type[PluginT], points: Iterable[EntryPoint] | None = None) -> tuple[PluginT, ...]:

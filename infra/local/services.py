@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.local.errors import ServiceError
+from infra.local.errors import NotInstalled, ServiceError
 from infra.local.ports import free_port, is_free
 from infra.local.postgres import Postgres
 from infra.local.process import Identity, end, family, kill, let_go, send
@@ -54,6 +54,17 @@ class LocalServices:
         self._state = StateFile(self.folder)
         self._given_ports = dict(ports or {})
         self._rabbitmq_config = list(rabbitmq_config)
+
+    def check(self, names: Collection[str]) -> None:
+        """Raises one NotInstalled for all programs that the named services lack; starts nothing."""
+        lacking: list[NotInstalled] = []
+        for name in names:
+            try:
+                _service(name).check()
+            except NotInstalled as error:
+                lacking.append(error)
+        if lacking:
+            raise NotInstalled.all_of(lacking)
 
     def up(self, names: Collection[str] = ("rabbitmq",)) -> tuple[str, ...]:
         """The names of the services that this call started; those that run already are left as they are."""

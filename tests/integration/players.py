@@ -1,35 +1,49 @@
-"""hls.js and shaka-player in headless Chromium: whether a presentation plays to its end, and what they buffered."""
+"""hls.js and shaka-player in headless Chromium: whether a presentation plays to its end, and what they buffered.
+
+One Chromium serves a whole session of tests. Players run side by side in frames of one page: Chromium plays no film in
+a tab that nobody looks at.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import functools
 import http.server
 import json
 import os
+import queue
 import shutil
 import signal
 import subprocess
 import tempfile
 import threading
+import time
+import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import quote
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+Told: TypeAlias = "tuple[int, dict[str, Any]]"
 
 PACKAGES = {"hls.js": "hls.js@1", "shaka-player": "shaka-player@4"}
 SECONDS = 60
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--mute-audio"),
-    "--autoplay-policy=no-user-gesture-required",
+    *("--autoplay-policy=no-user-gesture-required", "--remote-debugging-port=0"),
+    # a page that Chromium takes for hidden has clocks that tick once a second
+    *("--disable-background-timer-throttling", "--disable-renderer-backgrounding"),
+    *("--disable-backgrounding-occluded-windows", "--disable-background-media-suspend"),
 )
 PAGE = """<!doctype html><meta charset="utf-8"><video id="v" muted></video>
 <script src="/npm/hls.js/dist/hls.js"></script>
 <script src="/npm/shaka-player/dist/shaka-player.compiled.debug.js"></script>
 <script>
-const [player, manifest, rate] = decodeURIComponent(location.search.slice(1)).split("|");
+const [player, manifest, rate, number] = decodeURIComponent(location.search.slice(1)).split("|");
 const video = document.getElementById("v");
 const seen = {errors: [], audio: null, video: null};
 const told = {done: false};
@@ -37,7 +51,7 @@ function tell(state) {
   if (told.done) return;
   told.done = true;
   const quality = video.getVideoPlaybackQuality();
-  fetch("/result", {method: "POST", body: JSON.stringify({...seen, state, time: video.currentTime,
+  fetch("/result/" + number, {method: "POST", body: JSON.stringify({...seen, state, time: video.currentTime,
     duration: video.duration, width: video.videoWidth, height: video.videoHeight, frames: quality.totalVideoFrames,
     cues: Array.from(video.textTracks).reduce((sum, track) => sum + (track.cues || []).length, 0)})});
 }
@@ -93,10 +107,13 @@ TYPES = {
 def player_packages() -> Path:
     """Return a folder with the players, which npm fetches once a machine."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "leveret-tests" / "players"
-    if not all((cache / "node_modules" / name).is_dir() for name in PACKAGES):
-        cache.mkdir(parents=True, exist_ok=True)
-        argv = ("npm", "install", "--no-audit", "--no-fund", "--silent", "--prefix", str(cache), *PACKAGES.values())
-        subprocess.run(argv, check=True, timeout=240, capture_output=True)
+    cache.mkdir(parents=True, exist_ok=True)
+    # several test processes begin at once, and npm does not share a folder
+    with (cache / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not all((cache / "node_modules" / name / "package.json").is_file() for name in PACKAGES):
+            argv = ("npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--silent", "--prefix", str(cache))
+            subprocess.run((*argv, *PACKAGES.values()), check=True, timeout=240, capture_output=True)
     return cache / "node_modules"
 
 
@@ -105,10 +122,8 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 
     extensions_map = TYPES
 
-    def __init__(
-        self, *arguments: Any, packages: Path, inbox: dict[str, Any], done: threading.Event, **named: Any
-    ) -> None:
-        self.packages, self.inbox, self.done = packages, inbox, done
+    def __init__(self, *arguments: Any, packages: Path, told: queue.Queue[Told], **named: Any) -> None:
+        self.packages, self.told = packages, told
         super().__init__(*arguments, **named)
 
     def translate_path(self, path: str) -> str:
@@ -120,25 +135,27 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         if not self.path.startswith("/page"):
             super().do_GET()
             return
+        _, _, frames = self.path.partition("/pages?")
+        page = "".join(f'<iframe src="/page?{query}" width="200" height="200"></iframe>' for query in frames.split("&"))
         self.send_response(200)
         self.send_header("Content-Type", "text/html")
         self.end_headers()
-        self.wfile.write(PAGE.encode())
+        self.wfile.write((page if frames else PAGE).encode())
 
     def do_POST(self) -> None:
-        self.inbox |= json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        verdict = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.send_response(204)
         self.end_headers()
-        self.done.set()
+        self.told.put((int(self.path.rpartition("/")[2]), verdict))
 
     def log_message(self, *arguments: Any) -> None:
         """Say nothing."""
 
 
 @contextlib.contextmanager
-def served(folder: Path, inbox: dict[str, Any], done: threading.Event) -> Iterator[str]:
+def served(folder: Path, told: queue.Queue[Told]) -> Iterator[str]:
     """Yield the address of `folder` on loopback."""
-    handler = functools.partial(_Handler, directory=str(folder), packages=player_packages(), inbox=inbox, done=done)
+    handler = functools.partial(_Handler, directory=str(folder), packages=player_packages(), told=told)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -149,18 +166,53 @@ def served(folder: Path, inbox: dict[str, Any], done: threading.Event) -> Iterat
             thread.join()
 
 
-def played(player: str, folder: Path, manifest: str, *, rate: float = 2) -> dict[str, Any]:
-    """Return what a player tells of `manifest` in `folder` at its end, `state` "ended" when all is well."""
-    inbox: dict[str, Any] = {}
-    done = threading.Event()
-    profile = tempfile.mkdtemp(prefix="chromium-")
-    with served(folder, inbox, done) as address:
-        url = f"{address}/page?{player}|/{manifest}|{rate}"
-        argv = ("chromium", *FLAGS, f"--user-data-dir={profile}", url)
-        with subprocess.Popen(
-            argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-        ) as browser:
-            ended = done.wait(SECONDS)
-            os.killpg(browser.pid, signal.SIGKILL)
+class Browser:
+    """A running Chromium, told what to do through its debugging port."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    def _ask(self, path: str, method: str = "GET") -> bytes:
+        request = urllib.request.Request(f"{self._address}{path}", method=method)  # noqa: S310  # loopback
+        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310  # loopback
+            body: bytes = answer.read()
+        return body
+
+    def played(self, folder: Path, plays: Sequence[tuple[str, str]], *, rate: float = 2) -> list[dict[str, Any]]:
+        """Return what each player tells of its manifest in `folder` at its end, `state` "ended" when all is well."""
+        told: queue.Queue[Told] = queue.Queue()
+        results: dict[int, dict[str, Any]] = {}
+        queries = [quote(f"{player}|/{manifest}|{rate}|{number}") for number, (player, manifest) in enumerate(plays)]
+        with served(folder, told) as address:
+            page = quote(f"{address}/pages?{'&'.join(queries)}", safe="")
+            tab = json.loads(self._ask(f"/json/new?{page}", "PUT"))["id"]
+            deadline = time.monotonic() + SECONDS
+            while len(results) < len(plays):
+                try:
+                    number, verdict = told.get(timeout=max(0.0, deadline - time.monotonic()))
+                except queue.Empty:
+                    break
+                results[number] = verdict
+            self._ask(f"/json/close/{tab}")
+        return [results.get(number, {"state": "timed out", "errors": []}) for number in range(len(plays))]
+
+
+@contextlib.contextmanager
+def browser() -> Iterator[Browser]:
+    """Yield a Chromium that ends, with all its processes, as the block does."""
+    profile = Path(tempfile.mkdtemp(prefix="chromium-"))
+    port = profile / "DevToolsActivePort"
+    argv = ("chromium", *FLAGS, f"--user-data-dir={profile}", "about:blank")
+    with subprocess.Popen(
+        argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as process:
+        try:
+            deadline = time.monotonic() + SECONDS
+            while not port.exists() or "\n" not in port.read_text():
+                assert process.poll() is None, "Chromium did not start"
+                assert time.monotonic() < deadline, "Chromium told no debugging port"
+                time.sleep(0.05)
+            yield Browser(f"http://127.0.0.1:{port.read_text().splitlines()[0]}")
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
     shutil.rmtree(profile, ignore_errors=True)
-    return inbox if ended else {"state": "timed out", "errors": [], **inbox}

@@ -258,7 +258,7 @@ async def test_a_stream_that_is_not_there_is_refused_with_what_there_is(bench):
         ({"codec": "copy"}, "out.webm"),
         ({"codec": "libx264"}, "out.mp3"),
         ({**X264, "crf": "abc"}, "out.mkv"),
-        ({**X264, "preset": "nope"}, "out.mkv"),
+        ({**X264, "tune": "nope"}, "out.mkv"),
         ({**X264, "pix_fmt": "nope"}, "out.mkv"),
         ({**X264, "vf": "scale=foo"}, "out.mkv"),
         ({**X264, "bsf": "nope"}, "out.mkv"),

@@ -493,3 +493,16 @@ async def test_a_job_that_dies_deletes_no_file_of_another_in_a_folder_that_is_ca
 
 def _attempt(job):
     return Attempt(decode(json.dumps(job).encode()), 1, 1, 1, "w", 5.0, datetime.now(UTC))
+
+
+@pytest.mark.parametrize("forged", ["rejected", [None, 7], [{"reason": 5}], [{"reason": "rejected", "count": 99}]])
+async def test_a_death_header_that_no_broker_wrote_holds_no_dead_letter_back(rig, broker, forged):
+    await broker.publish(b"no job", message_id="forger", headers={"x-death": forged})
+    await rig.one()
+    await broker.publish(b"none either", message_id="honest")
+    await rig.one()
+    letters = [await broker.dead(), await broker.dead()]
+    assert {letter.message_id for letter in letters} == {"forger", "honest"}
+    copy = next(letter for letter in letters if letter.message_id == "forger")
+    assert copy.headers["x-error-type"] == "InvalidJob"
+    await broker.settled()

@@ -60,6 +60,12 @@ def test_a_still_is_one_frame_and_no_pattern():
     assert lines(still, 1) == (GOLDEN / "ffmpeg-still.txt").read_text()
 
 
+@pytest.mark.parametrize("name", ["a.mp4", "a.m4v", "a.m4a", "a.MOV", "a.3gp"])
+def test_the_index_of_an_mp4_stands_in_front(name):
+    assert "-movflags\n+faststart\n-f\n" in lines(params(output_file=name), 1)
+    assert "movflags" not in lines(params(output_file="a.mkv"), 1)
+
+
 def test_every_input_is_guarded():
     argv = (
         ffmpeg_command(FfmpegParams.model_validate(FULL), "ffmpeg", [Path("/a"), Path("/b")], Path("/c")).stages[0].argv
@@ -143,6 +149,11 @@ def test_an_optional_map_may_be_missing():
 def test_an_output_map_without_a_stream_is_refused():
     with pytest.raises(InvalidJob, match=r"output_maps\[1\]: a:0 is not there: the source maps give video h264"):
         promised(source_maps=MAPS[:1])
+
+
+def test_an_output_map_of_maps_that_give_nothing_is_told_so():
+    with pytest.raises(InvalidJob, match=r"output_maps\[0\]: v:0 is not there: the source maps give no stream"):
+        promised(source_maps=[{"specifier": "v", "stream": 5}])
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,21 @@ def test_an_unknown_option_is_told_with_the_nearest():
     )
 
 
+def test_a_preset_that_x264_and_x265_do_not_know_is_told_before_they_run():
+    assert told({"preset": "veryfst"}) == (
+        "options.preset: 'veryfst' is no preset of 'libx265'; did you mean 'veryfast'?"
+    )
+    assert not told({"preset": "veryslow"})
+    assert not told({"preset": 3})
+    assert not told({"preset": "p4"}, encoder=Encoder("hevc_nvenc", "v", "hevc", frozenset({"preset"})))
+
+
+def test_movflags_are_refused_with_the_reason():
+    assert told({"movflags": "+faststart"}) == (
+        "options.movflags: is no stream's option: MP4 and MOV files are written for a fast start without it"
+    )
+
+
 @pytest.mark.parametrize(
     "name",
     ["attach", "vstats_file", "passlogfile", "filter_script", "f", "map", "i", "dump_attachment", "filter_complex",

@@ -1,12 +1,15 @@
 """Provisioning's own values, and the locked requirements."""
 
 import re
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from infra.__main__ import main
 from infra.broker import _parsed, difference
+from infra.local import postgres
 from infra.settings import DEFAULT_BROKER, DEFAULT_DATABASE, ProvisionSettings, overlay
 from worker.core.errors import Misconfigured
 from worker.core.routing import DEFAULT_DELAYS
@@ -105,3 +108,14 @@ def test_the_locks_hold_every_direct_dependency_and_agree_on_its_version():
     assert names(groups["s3"]) == s3.keys()
     assert names(groups["dev"]) <= developer.keys()
     assert run.items() | s3.items() <= developer.items()
+
+
+def test_all_programs_that_are_missing_are_told_before_any_service_starts(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setattr(postgres, "CLUSTERS", tmp_path)
+    state = tmp_path / "state"
+    code = main(["--state", str(state), "up", "--with", "s3,postgres"])
+    told = capsys.readouterr()
+    assert (code, told.out, state.exists()) == (1, "", False)
+    assert "weed and postgres are not installed: run `make setup S3=1 POSTGRES=1`, or install" in told.err

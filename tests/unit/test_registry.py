@@ -14,7 +14,9 @@ from rig import WriteTask
 
 from worker.core.errors import InvalidJob, Misconfigured
 from worker.core.job import TaskSpec
+from worker.core.wire import nearest
 from worker.registry import GROUP, Registry
+from worker.tasks.ffmpeg import FfmpegTask
 
 
 def point(name: str, value: str) -> EntryPoint:
@@ -49,3 +51,45 @@ def test_data_is_validated_with_the_path_it_stood_at():
         "tasks[2].data.text: input should be a valid string",
         "tasks[2].data.nam: unknown field; did you mean 'name'?",
     ]
+
+
+def complaints(data) -> list[str]:
+    with pytest.raises(InvalidJob) as caught:
+        Registry({"ffmpeg": FfmpegTask()}).parse(TaskSpec("ffmpeg", data, "data"))
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_an_unknown_field_is_told_with_the_nearest_of_its_own_object():
+    told = complaints(
+        {
+            "source": ["a.mkv"],
+            "source_map": [{"sources": 0, "steam": 1}],
+            "output_maps": [{"stream": 0, "option": {}}],
+            "output_file": "b.mkv",
+        }
+    )
+    assert "data.source: unknown field; did you mean 'sources'?" in told
+    assert "data.source_map[0].sources: unknown field; did you mean 'source'?" in told
+    assert "data.source_map[0].steam: unknown field; did you mean 'stream'?" in told
+    assert "data.output_maps[0].option: unknown field; did you mean 'options'?" in told
+
+
+def test_a_list_that_is_too_short_or_too_long_is_told_in_plain_words():
+    assert complaints({"sources": [], "output_file": "b.mkv"}) == ["data.sources: needs at least 1 item"]
+    assert complaints({"sources": ["a"] * 101, "output_file": "b.mkv"}) == ["data.sources: takes at most 100 items"]
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "meant"),
+    [
+        ("libx246", ["libx265", "libx264"], "libx264"),
+        ("source", ["source", "sources"], "sources"),
+        ("veryfst", ["veryfast", "faster"], "veryfast"),
+    ],
+)
+def test_swapped_letters_are_nearest_and_no_name_stands_for_itself(name, known, meant):
+    assert nearest(name, known) == f"; did you mean {meant!r}?"
+
+
+def test_what_is_like_nothing_has_no_hint():
+    assert nearest("source", ["source"]) == ""

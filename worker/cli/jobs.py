@@ -21,9 +21,12 @@ from worker.core.job import Lane  # noqa: TC001 - as below
 from worker.core.record import State  # noqa: TC001 - Typer reads it at run time
 from worker.settings import Settings, load
 
-JobId = Annotated[str, typer.Argument(metavar="ID", help="The job's id.", show_default=False)]
+JobId = Annotated[
+    str, typer.Argument(metavar="ID", help="The job's id, or its first characters: four or more.", show_default=False)
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 MAX_LISTED = 100_000
+UNSEEN = "`--unseen` cancels a message that no worker has seen yet"
 
 
 def add_to(cli: typer.Typer) -> None:
@@ -69,7 +72,7 @@ def jobs(
         if as_json:
             say_json([job_document(record) for record in found])
         else:
-            say_table(JOB_COLUMNS, [job_row(record) for record in found], "no jobs")
+            say_table(JOB_COLUMNS, [job_row(record) for record in found], "no jobs", cut_last=True)
 
     asyncio.run(command())
 
@@ -109,7 +112,7 @@ def watch(
                     await watch_fleet(load(), repository)
                 await follow_all(repository, limit)
                 return 0
-            record = await follow(repository, job_id)
+            record = await follow(repository, (await known_job(repository, job_id)).job_id)
         if on_terminal():
             say("")
             say_job(record)
@@ -118,21 +121,28 @@ def watch(
     return asyncio.run(command())
 
 
-def cancel(job_id: JobId, as_json: Json = False) -> None:
+def cancel(
+    name: JobId,
+    unseen: Annotated[
+        bool, typer.Option("--unseen", help="Cancel a message that no worker has seen yet; ID is whole then.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Ask for the cancellation of a job."""
 
-    async def command() -> str:
+    async def command() -> tuple[str, str]:
         settings = load()
         async with database(settings) as repository:
-            known = await repository.job(job_id)
+            known = await repository.job(name) if unseen else await known_job(repository, name, UNSEEN)
+            job_id = known.job_id if known else name
             if known is not None and known.state in {"completed", "dead"}:
                 raise CommandRefused(f"the job {job_id} is {known.state} already")
             state = await repository.request_cancel(job_id)
         if state == "cancelled" and (known is None or known.state != state):
             _tell_cancelled(settings, job_id, known.title if known else "")
-        return state
+        return job_id, state
 
-    state = asyncio.run(command())
+    job_id, state = asyncio.run(command())
     if state in {"completed", "dead"}:
         raise CommandRefused(f"the job {job_id} is {state} already")
     if state == "publishing":
@@ -157,10 +167,11 @@ def retry(job_id: JobId, as_json: Json = False) -> None:
     async def command() -> None:
         settings = load()
         async with database(settings) as repository:
+            record = await known_job(repository, job_id)
             with app.publisher(settings) as publisher:
-                told = await retry_job(repository, publisher, job_id)
+                told = await retry_job(repository, publisher, record)
             if as_json:
-                say_json(job_document(await known_job(repository, job_id)))
+                say_json(job_document(await known_job(repository, record.job_id)))
             else:
                 say(told)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from worker.cli.session import CommandRefused, known_job
+from worker.cli.session import CommandRefused
 from worker.core.attempt import StateChange
 from worker.core.dialects import decode
 from worker.core.errors import InvalidJob
@@ -168,14 +168,13 @@ async def replay(repository: Repository, publisher: Broker, message: DeadMessage
     return f"{message.name} is published again {told}, to {queue_of(lane, priority)}"
 
 
-async def retry(repository: Repository, publisher: Broker, job_id: str) -> str:
+async def retry(repository: Repository, publisher: Broker, record: JobRecord) -> str:
     """Return what was done to run a dead, cancelled or lost job again; CommandRefused says why not."""
-    record = await known_job(repository, job_id)
     if record.state not in {"dead", "cancelled", "queued"}:
         raise CommandRefused(_cannot_retry(record))
     stories = await Stories.load(repository)
     for letter in publisher.dead_letters():
-        if letter.job_id == job_id and (message := await stories.of(letter)).refusal is None:
+        if letter.job_id == record.job_id and (message := await stories.of(letter)).refusal is None:
             return await replay(repository, publisher, message)
     return await _publish_stored(repository, publisher, record)
 

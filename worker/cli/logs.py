@@ -30,7 +30,10 @@ def add_to(cli: typer.Typer) -> None:
 
 
 def logs(
-    job_id: Annotated[str, typer.Argument(metavar="ID", help="The job's id.", show_default=False)],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="ID", help="The job's id, or its first characters: four or more.", show_default=False),
+    ],
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job has ended.")] = False,
     attempt: Annotated[
         int | None, typer.Option(min=1, help="That attempt's, instead of the newest's.", show_default=False)
@@ -43,7 +46,7 @@ def logs(
 
     async def command() -> None:
         async with database(load()) as repository:
-            await known_job(repository, job_id)
+            job_id = (await known_job(repository, name)).job_id
             if follow:
                 await _follow(repository, job_id)
                 return

@@ -22,8 +22,8 @@ def add_to(cli: typer.Typer) -> None:
     cli.command(
         "reconcile",
         help=(
-            "Compare database, broker and storage: jobs without a message, deletions and uploads left behind, scratch "
-            "of this host. With --mend put them right; exit 1 if something is left to do."
+            "Compare database, broker and storage. Finds jobs without a message, deletions and uploads left behind, "
+            "scratch of this host; with --mend puts them right. Exit 1 if something is left to do."
         ),
         epilog="Example: leveret reconcile --mend",
     )(reconcile)

@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 EXIT_CODES = {"completed": 0, "dead": 1, "cancelled": 2}
 """What a command that waited for a job ends with, by the job's final state."""
 
+RECENT_JOBS = 10_000
+"""The newest jobs, among which the beginning of an id is looked for."""
+NEAR_JOBS = 500
+SHORTEST_NAME = 4
+MOST_TOLD = 5
+
 assert EXIT_CODES.keys() == TERMINAL  # noqa: S101 - every final state has a code
 
 
@@ -34,8 +40,13 @@ class CommandRefused(LeveretError):
 
 
 @asynccontextmanager
-async def database(settings: Settings) -> AsyncIterator[Repository]:
-    """Yield the repository; Misconfigured, naming the command, when its schema is not the newest."""
+async def database(settings: Settings, *, looks: bool = True) -> AsyncIterator[Repository]:
+    """Yield the repository; Misconfigured, naming the command, when its schema is not the newest.
+
+    Who only `looks` brings no SQLite file about.
+    """
+    if looks:
+        app.refuse_missing_sqlite(settings)
     repository = app.repository(settings)
     try:
         await repository.check()
@@ -44,13 +55,23 @@ async def database(settings: Settings) -> AsyncIterator[Repository]:
         await repository.close()
 
 
-async def known_job(repository: Repository, job_id: str) -> JobRecord:
-    """Return the job's record; CommandRefused, naming the nearest recent id, when there is none."""
-    record = await repository.job(job_id)
-    if record is None:
-        recent = [job.job_id for job in await repository.jobs(limit=500)]
-        raise CommandRefused(f"there is no job {job_id!r}{nearest(job_id, recent)}")
-    return record
+async def known_job(repository: Repository, name: str, hint: str = "") -> JobRecord:
+    """Return the record of the job that has the id `name`, or of the only recent one whose id begins with it.
+
+    CommandRefused names those that `name` could mean, or the nearest recent id and `hint`.
+    """
+    record = await repository.job(name)
+    if record is not None:
+        return record
+    recent = [job.job_id for job in await repository.jobs(limit=RECENT_JOBS)]
+    meant = [job_id for job_id in recent if job_id.startswith(name)] if len(name) >= SHORTEST_NAME else []
+    if len(meant) > 1:
+        told = ", ".join(meant[:MOST_TOLD]) + (" …" if len(meant) > MOST_TOLD else "")
+        raise CommandRefused(f"{name!r} is the beginning of {len(meant)} jobs' ids: {told}")
+    if meant and (record := await repository.job(meant[0])) is not None:
+        return record
+    near = nearest(name, recent[:NEAR_JOBS])
+    raise CommandRefused(f"there is no job {name!r}{near}" + (f"{'' if near else ';'} {hint}" if hint else ""))
 
 
 def read_file(name: str) -> bytes:

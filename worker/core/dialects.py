@@ -1,7 +1,7 @@
 """The five accepted message shapes, each decoded into one `Job`.
 
-Which dialect a message is, is decided by its keys, never by trial and error; what is wrong with it is
-told in one InvalidJob with the path of every offending field.
+Which dialect a message is, is decided by its keys, never by trial and error; what is wrong with its
+envelope and the shape of its tasks is told in one InvalidJob with the path of every offending field.
 """
 
 from __future__ import annotations
@@ -175,16 +175,7 @@ def _validated(model: type[M], value: object, prefix: str = "") -> M:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        raise InvalidJob(problems_of(error, prefix, _names(model))) from error
-
-
-def _names(model: type[Model]) -> list[str]:
-    """Return every field's name as publishers write it."""
-    names: list[str] = []
-    for name, field in model.model_fields.items():
-        alias = field.validation_alias
-        names += [str(choice) for choice in alias.choices] if isinstance(alias, AliasChoices) else [name]
-    return names
+        raise InvalidJob(problems_of(error, prefix, model)) from error
 
 
 def _job(envelope: Envelope, tasks: tuple[TaskSpec, ...], dialect: str, message_id: str) -> Job:
@@ -206,8 +197,7 @@ def _canonical(value: dict[str, Any], message_id: str) -> Job:
     try:
         message = JobMessage.model_validate(value)
     except ValidationError as error:
-        known = [*ENVELOPE_KEYS, "tasks", "module", "data"]
-        raise InvalidJob(problems_of(error, "", known)) from error
+        raise InvalidJob(problems_of(error, "", JobMessage)) from error
     tasks = tuple(TaskSpec(task.module, task.data, f"tasks[{i}].data") for i, task in enumerate(message.tasks))
     return _job(message, tasks, "canonical", message_id)
 
@@ -264,7 +254,7 @@ def _envelope(value: Mapping[str, Any], problems: list[Problem]) -> Envelope:
     try:
         envelope = Envelope.model_validate(value)
     except ValidationError as error:
-        raise InvalidJob([*problems_of(error, "", [*ENVELOPE_KEYS, "tasks"]), *problems]) from error
+        raise InvalidJob([*problems_of(error, "", Envelope, ["tasks"]), *problems]) from error
     if problems:
         raise InvalidJob(problems)
     return envelope

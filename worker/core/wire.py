@@ -13,12 +13,15 @@ import re
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from pydantic import AliasChoices, BaseModel
+
 from worker.core.errors import InvalidJob, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from pydantic import ValidationError
+    from pydantic.fields import FieldInfo
 
 MAX_BODY_BYTES: Final = 1024 * 1024
 MAX_DEPTH: Final = 32
@@ -124,29 +127,85 @@ def _path(where: _Where) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return `; did you mean 'x'?` for the known name nearest to `name`, or nothing when none is near."""
-    matches = difflib.get_close_matches(name[:100], sorted(known), n=1)
-    return f"; did you mean {matches[0]!r}?" if matches else ""
+    """Return `; did you mean 'x'?` for the known name nearest to `name`, or nothing when none is near.
+
+    A name of the same letters comes first: letters are swapped more often than they are mistaken.
+    """
+    matches = difflib.get_close_matches(name[:100], sorted(set(known) - {name}), n=5)
+    swapped = [match for match in matches if sorted(match) == sorted(name)]
+    return f"; did you mean {(swapped or matches)[0]!r}?" if matches else ""
 
 
-def problems_of(error: ValidationError, prefix: str, known: Iterable[str] = ()) -> tuple[Problem, ...]:
-    """Return pydantic's complaints as problems under `prefix`, unknown fields with the nearest of `known`."""
-    names = tuple(known)
+def problems_of(
+    error: ValidationError, prefix: str, model: type[BaseModel], more: Iterable[str] = ()
+) -> tuple[Problem, ...]:
+    """Return pydantic's complaints about `model` as problems under `prefix`.
+
+    An unknown field is told with the nearest field of the object that it stands in; `more` are names that the
+    outermost object knows beside the model's own.
+    """
+    beside = frozenset(more)
     told = islice(error.errors(include_url=False), MAX_PROBLEMS)
-    return tuple(_problem(item, prefix, names if index < MAX_HINTS else ()) for index, item in enumerate(told))
+    return tuple(
+        _problem(item, prefix, model if index < MAX_HINTS else None, beside) for index, item in enumerate(told)
+    )
 
 
-def _problem(item: Any, prefix: str, known: tuple[str, ...]) -> Problem:
+def _problem(item: Any, prefix: str, model: type[BaseModel] | None, more: frozenset[str]) -> Problem:
     location = [part for part in item["loc"] if not _is_union_tag(part)]
     path = prefix
     for part in location:
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
-    if item["type"] == "extra_forbidden":
-        return Problem(path, f"unknown field{nearest(str(location[-1]), known)}")
-    if item["type"] == "missing":
-        return Problem(path, "is missing")
-    message = item["msg"].removeprefix("Value error, ")
-    return Problem(path, message[:1].lower() + message[1:])
+    match item["type"]:
+        case "extra_forbidden":
+            if model is None:
+                return Problem(path, "unknown field")
+            known = _names_beside(model, location) | (more if len(location) == 1 else frozenset())
+            return Problem(path, f"unknown field{nearest(str(location[-1]), known)}")
+        case "missing":
+            return Problem(path, "is missing")
+        case "too_short":
+            return Problem(path, f"needs at least {_counted(item['ctx']['min_length'], item['ctx'])}")
+        case "too_long":
+            return Problem(path, f"takes at most {_counted(item['ctx']['max_length'], item['ctx'])}")
+        case _:
+            message = item["msg"].removeprefix("Value error, ")
+            return Problem(path, message[:1].lower() + message[1:])
+
+
+def _counted(number: int, context: Mapping[str, Any]) -> str:
+    thing = "key" if context["field_type"] == "Dictionary" else "item"
+    return f"{number} {thing}" + "s" * (number != 1)
+
+
+def _names_beside(model: type[BaseModel], location: list[Any]) -> frozenset[str]:
+    """Return the names, as publishers may write them, of the fields of the object that holds the last of `location`."""
+    models = [model]
+    for part in location[:-1]:
+        fields = [info for one in models for name, info in one.model_fields.items() if part in _spellings(name, info)]
+        # an index, or a key of a map, says nothing about the model
+        models = [inner for info in fields for inner in _models_in(info.annotation)] if fields else models
+    return frozenset(name for one in models for field in one.model_fields.items() for name in _spellings(*field))
+
+
+def _spellings(name: str, info: FieldInfo) -> set[str]:
+    found = {name}
+    for alias in (info.alias, info.validation_alias):
+        match alias:
+            case AliasChoices():
+                found |= {str(choice) for choice in alias.choices}
+            case str():
+                found.add(alias)
+            case _:
+                pass
+    return found
+
+
+def _models_in(annotation: object) -> Iterable[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in getattr(annotation, "__args__", ()):
+        yield from _models_in(argument)
 
 
 def _is_union_tag(part: object) -> bool:

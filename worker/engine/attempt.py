@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from worker.engine.storages import Storages
     from worker.registry import Registry
 
+FIRST_REPORT_SECONDS: Final = 0.2
 REPORT_SECONDS: Final = 1.0
 KEEPING: Final = (StorageUnavailable, DiskFull, MountMissing)
 """What a publish may fail with and leave the encoded files worth keeping."""
@@ -192,6 +193,8 @@ class AttemptRun:
     async def _report(self, meter: ProgressMeter) -> None:
         """Store and tell the progress when it changed, once a second."""
         told = None
+        # A job that is over sooner has nothing to report but its end.
+        await asyncio.sleep(FIRST_REPORT_SECONDS)
         while True:
             if meter.now != told:
                 told = meter.now
@@ -294,6 +297,8 @@ class AttemptRun:
     async def _kept(self) -> Kept | None:
         """Return what an earlier attempt of this worker left for us; the row is taken, the folder is ours."""
         attempt = self._attempt
+        if attempt.epoch == 1:
+            return None
         kept = await self._bench.repository.kept(attempt.job.job_id, attempt.worker)
         if kept is not None:
             await self._bench.repository.drop_kept(attempt.job.job_id, attempt.worker)

@@ -67,7 +67,8 @@ log = structlog.get_logger(__name__)
 class Settlement:
     """How a delivery is to be settled, and under which id and route a copy of it goes on.
 
-    `error` is what a failed attempt ended with; `ended` says that this delivery brought its job to its end.
+    `error` is what a failed attempt ended with; `ended` says that this delivery brought its job to its end,
+    `calls_back` that somebody wants to be told then. `waited` is the seconds before its first attempt.
     """
 
     outcome: Outcome
@@ -78,6 +79,7 @@ class Settlement:
     ended: bool = False
     modules: tuple[str, ...] = ()
     waited: float | None = None
+    calls_back: bool = False
 
 
 class Executor:
@@ -159,7 +161,7 @@ class Executor:
         if lane not in self._lanes:
             return Settlement(Forward(job.job_id, lane, priority), job.job_id, lane, priority)
         modules = tuple(spec.module for spec in job.tasks)
-        base = Settlement(Completed(), job.job_id, lane, priority, modules=modules)
+        base = Settlement(Completed(), job.job_id, lane, priority, modules=modules, calls_back=bool(job.callback_url))
         if lacking := await self._persist(lambda: self._unservable.lacking(job, digest, needed)):
             return await self._declined(base, job, digest, lacking)
         request = ClaimRequest(

@@ -142,7 +142,7 @@ class Worker:
             settlement = await self._executor.execute(delivery)
         finally:
             self._busy = False
-        if settlement.ended and settlement.job_id:
+        if settlement.ended and settlement.job_id and settlement.calls_back:
             self._callbacks.begin(settlement.job_id)
         self._judge_host(settlement)
 

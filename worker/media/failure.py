@@ -40,6 +40,10 @@ _JOB: Final = re.compile(
     r"Error opening output files: Invalid argument",
     re.IGNORECASE,
 )
+# What an encoder says of its own settings; ffmpeg then only guesses at "incorrect parameters such as bit_rate".
+_ENCODER: Final = re.compile(
+    r"^(x26[45] \[error\]|Svt\[error\]|\[[\w.-]+ @ 0x[0-9a-f]+\] Error setting (preset|profile|tune))"
+)
 _SOURCE: Final = re.compile(
     r"Invalid data found when processing input|moov atom not found|not on whitelist|Unsafe file name|"
     r"Unknown decoder|Decoder .* not found|Could not find codec parameters|could not seek|EBML header parsing failed|"
@@ -70,7 +74,8 @@ def classify(exit_: Exit, subject: str = "") -> LeveretError:
     if _STORAGE.search(text):
         return StorageUnavailable(_with_cause(shown, text, _STORAGE))
     if _JOB.search(text):
-        return InvalidJob([Problem("", _with_cause(shown, text, _JOB))])
+        own = next((_plain(line) for line in text.splitlines() if _ENCODER.search(line)), "")
+        return InvalidJob([Problem("", f"{own} ({shown})" if own else _with_cause(shown, text, _JOB))])
     if _SOURCE.search(text):
         return BadInput(_with_cause(shown, text, _SOURCE))
     return ToolFailed(shown)

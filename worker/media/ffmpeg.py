@@ -49,6 +49,9 @@ MUXERS: Final = {
 
 # One picture: without it image2 takes % in a name for a pattern, and webp makes a film that no probe reads.
 _STILLS: Final = {"image2": ("-frames:v", "1", "-update", "1"), "webp": ("-frames:v", "1")}
+# The index stands before the media, so that a player may begin before it has the whole file.
+_FAST_START: Final = ("-movflags", "+faststart")
+_MUXER_OPTIONS: Final = _STILLS | dict.fromkeys(("mp4", "ipod", "mov", "3gp"), _FAST_START)
 _KIND_NAMES: Final = {"v": "video", "a": "audio", "s": "subtitle", "d": "data", "t": "attachment"}
 
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=64)]
@@ -148,7 +151,9 @@ class FfmpegParams(Model):
         validation_alias=AliasChoices("output_maps", "output_map"),
         description="How the streams are made; ffmpeg's defaults for those not named.",
     )
-    output_file: Place = Field(description="The file to make; its suffix says the container.")
+    output_file: Place = Field(
+        description="The file to make; its suffix says the container. MP4 and MOV are written for a fast start."
+    )
     overwrite: bool = Field(False, description="Whether a file that stands there may be replaced.")
     hw_fallback: bool = Field(
         False, description="Whether a software encoder may stand in for a hardware encoder that a worker lacks."
@@ -208,7 +213,7 @@ def ffmpeg_command(params: FfmpegParams, ffmpeg: str, sources: Sequence[Path], o
     for output_map in params.output_maps:
         argv += arguments(output_map.options, output_map.stream_specifier)
     muxer = MUXERS[PurePosixPath(params.output_file).suffix.lower()]
-    argv += [*_STILLS.get(muxer, ()), "-f", muxer, f"file:{output}"]
+    argv += [*_MUXER_OPTIONS.get(muxer, ()), "-f", muxer, f"file:{output}"]
     # SVT-AV1 writes its settings to standard error past ffmpeg's level; 1 is errors only
     return Pipeline((Command(tuple(argv), {"SVT_LOG": "1"}, folder=output.parent),))
 

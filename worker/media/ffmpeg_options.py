@@ -57,6 +57,11 @@ INPUT_OPTIONS: Final = words(
     find_stream_info ignore_editlist
     """
 )
+_PRESETS: Final = words(
+    "ultrafast superfast veryfast faster fast medium slow slower veryslow placebo 0 1 2 3 4 5 6 7 8 9"
+)
+"""What x264 and x265 accept; ffmpeg tells of another one only when it runs, and in their words."""
+_WITH_PRESETS: Final = frozenset({"libx264", "libx264rgb", "libx265"})
 _TIMES: Final = frozenset({"ss", "to", "t", "sseof", "itsoffset"})
 # Each writes or reads a file, or another program's state, by its value.
 _FILES: Final = words(
@@ -128,6 +133,11 @@ def output_problems(options: Options, kind: str | None, encoder: Encoder | None,
     own = encoder.options if encoder else frozenset()
     subject = f"the encoder {encoder.name!r}" if encoder else "ffmpeg's generic options" if kind else "ffmpeg"
     yield from _problems(options, generic | own, path, subject)
+    preset = options.get("preset")
+    if encoder and encoder.name in _WITH_PRESETS and preset is not None and not _value_problem("preset", preset):
+        text = value_text(preset)
+        if text.lower() not in _PRESETS:
+            yield Problem(f"{path}.preset", f"{text[:50]!r} is no preset of {encoder.name!r}{nearest(text, _PRESETS)}")
 
 
 def input_problems(options: Options, path: str) -> Iterator[Problem]:
@@ -144,7 +154,9 @@ def input_problems(options: Options, path: str) -> Iterator[Problem]:
 def _problems(options: Options, allowed: frozenset[str], path: str, subject: str) -> Iterator[Problem]:
     for name, value in options.items():
         where = f"{path}.{name[:100]}"
-        if name in _FILES:
+        if name == "movflags":
+            yield Problem(where, "is no stream's option: MP4 and MOV files are written for a fast start without it")
+        elif name in _FILES:
             yield Problem(where, "names a file or a device, or reaches beyond this output: no job may give it")
         elif not _OPTION.match(name) or name not in allowed:
             yield Problem(where, f"is no option of {subject} that is allowed{nearest(name, allowed)}")

@@ -76,11 +76,10 @@ def _output_problems(params: FfmpegParams, streams: Sequence[StreamInfo]) -> lis
     """Return the output maps that mean no stream. Optional maps excuse them, as nobody can know beforehand."""
     if not params.source_maps or any(item.optional for item in params.source_maps):
         return []
+    given = ", ".join(f"{stream.kind} {stream.codec}" for stream in streams) or "no stream"
     return [
         Problem(
-            f"output_maps[{index}]",
-            f"{item.stream_specifier.lstrip(':')} is not there: the source maps give "
-            + ", ".join(f"{stream.kind} {stream.codec}" for stream in streams),
+            f"output_maps[{index}]", f"{item.stream_specifier.lstrip(':')} is not there: the source maps give {given}"
         )
         for index, item in enumerate(params.output_maps)
         if output_position(item, streams) is None

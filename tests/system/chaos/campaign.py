@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import random
+import signal
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -41,6 +42,7 @@ class Campaign:
     seconds: float
     calm_seconds: float = 120.0
     slow_faults: bool = True
+    quiet_kills: int = 5
     faults: Counter[str] = field(default_factory=Counter)
     jobs: list[PlannedJob] = field(default_factory=list)
     took: float = 0.0
@@ -56,9 +58,11 @@ class Campaign:
             try:
                 await self._disturb(world)
                 await self._settle(world)
-                await world.stop_workers()
+                await self._measure(world)
+                stuck = await world.stop_workers()
                 await world.one_last_worker()
                 findings = await examine(world, self.jobs)
+                findings.leaked += [f"{name} did not end after SIGTERM" for name in stuck]
             finally:
                 await self.repository.close()
             log = world.services.log("rabbitmq").read_text(errors="replace")
@@ -84,6 +88,22 @@ class Campaign:
         if not publishing.done():
             async with asyncio.timeout(self.calm_seconds):
                 await publishing
+
+    async def _measure(self, world: World) -> None:
+        """Kill workers in the middle of jobs while nothing else is broken: how soon do the jobs run again?"""
+        for number in range(self.quiet_kills):
+            job = plan(len(self.jobs), self.seed, random.Random(f"{self.seed} {number}"), world.nas, "measured")
+            self.jobs.append(job)
+            await asyncio.to_thread(_publish_one, world.real["WORKER_BROKER_URL"], job)
+            async with asyncio.timeout(60):
+                while (record := await self.repository.job(job.job_id)) is None or not record.attempts:
+                    await asyncio.sleep(0.05)
+            worker = next(item for item in world.workers if item.name == record.attempts[0].worker)
+            worker.send(signal.SIGKILL)
+            self.faults["SIGKILL of a busy worker, nothing else broken"] += 1
+            async with asyncio.timeout(60):
+                while await self._open():
+                    await asyncio.sleep(0.2)
 
     async def _break(self, world: World) -> None:
         while True:

@@ -39,10 +39,10 @@ def make_sources(nas: Path) -> None:
     subprocess.run(argv, check=True, timeout=60)
 
 
-def plan(index: int, seed: int, dice: random.Random, nas: Path) -> PlannedJob:
+def plan(index: int, seed: int, dice: random.Random, nas: Path, kind: str = "") -> PlannedJob:
     """Return the job of this number."""
     job_id = f"chaos-{seed}-{index:04}"
-    kind = dice.choices(list(KINDS), list(KINDS.values()))[0]
+    kind = kind or dice.choices(list(KINDS), list(KINDS.values()))[0]
     destination = dice.choice((f"nas://out/{job_id}/", f"s3://media/chaos/{job_id}/"))
     source = None
     if kind == "move":
@@ -84,6 +84,8 @@ def _task(kind: str, job_id: str, destination: str, dice: random.Random) -> dict
             data: dict[str, Any] = {"permanent": True, "seconds": round(dice.uniform(0, 0.5), 2)}
         case "transient":
             data = {"failing_epochs": dice.randint(1, 2)}
+        case "measured":
+            data = {"seconds": 3.0}
         case "long":
             data = {"seconds": 6.5}
         case "cancelled":

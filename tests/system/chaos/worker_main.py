@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import os
 import signal
 import sys
@@ -20,16 +21,25 @@ def die_if_trapped(trap: Path, step: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def show_tasks() -> None:
+    """Say on standard error where every task waits: what a worker that does not end is asked for."""
+    for task in asyncio.all_tasks():
+        task.print_stack(file=sys.stderr)
+
+
 async def main(trap: Path) -> None:
     """Be a worker; at the step that the trap names, be gone, as if the power had been cut."""
 
     async def on_step(step: str) -> None:
         die_if_trapped(trap, step)
 
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, show_tasks)
     await app.run_worker(load(), on_step=on_step)
 
 
 if __name__ == "__main__":
+    # Threads are shown even when the loop is gone.
+    faulthandler.register(signal.SIGUSR2, all_threads=True)
     try:
         asyncio.run(main(Path(sys.argv[1])))
     except LeveretError as error:

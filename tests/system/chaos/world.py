@@ -71,6 +71,7 @@ class World:
 
     folder: Path
     count: int = 3
+    settings: dict[str, str] = field(default_factory=dict)
     workers: list[WorkerProcess] = field(default_factory=list)
     proxies: dict[str, Proxy] = field(default_factory=dict)
     kills: list[Kill] = field(default_factory=list)
@@ -168,6 +169,7 @@ class World:
                 "WORKER_LOG_FORMAT": "json",
             }
         )
+        told |= self.settings
         if worker.clock:
             # S3 itself refuses who is more than 15 minutes off: then the worker must rest, and charge nobody.
             off = "+1h" if worker.starts % 3 == 0 else "-14m"
@@ -198,19 +200,23 @@ class World:
             worker.trap.unlink(missing_ok=True)
             worker.send(signal.SIGCONT)
 
-    async def stop_workers(self, seconds: float = 30) -> None:
-        """End the workers in order; RuntimeError when one does not."""
+    async def stop_workers(self, seconds: float = 90) -> list[str]:
+        """End the workers in order; return the names of those that did not within the time, and were killed.
+
+        A call to S3 over a connection that is half-open ends after the SDK's own 60 s.
+        """
         self._closing = True
         for worker in self.workers:
             worker.send(signal.SIGTERM)
         _, pending = await asyncio.wait(self._supervisors, timeout=seconds)
         stuck = [worker.name for worker in self.workers if worker.process and worker.process.returncode is None]
-        for worker in self.workers:
-            worker.send(signal.SIGKILL)
+        for number in (signal.SIGUSR2, signal.SIGUSR1, signal.SIGKILL):
+            for worker in self.workers:
+                worker.send(number)
+            await asyncio.sleep(0.5 if stuck else 0.0)
         for supervisor in pending:
             supervisor.cancel()
-        if stuck:
-            raise RuntimeError(f"{', '.join(stuck)} did not end within {seconds:.0f} s of SIGTERM")
+        return stuck
 
     async def one_last_worker(self, seconds: float = 60) -> None:
         """Let a worker start, clean what the dead left, drain the queues, and end; TimeoutError when it does not."""
@@ -239,6 +245,9 @@ class World:
                 await worker.process.wait()
         for proxy in self.proxies.values():
             await proxy.stop()
+        for name in ("rabbitmq", "s3", "postgres"):
+            if self.services.log(name).is_file():
+                shutil.copy(self.services.log(name), self.folder)
         await asyncio.to_thread(self.services.down, purge=True)
         await asyncio.to_thread(self._remove_disks)
 

@@ -14,8 +14,10 @@ from worker.core.attempt import Cancelled, Completed, Dead, Defer, Forward, Outc
 from worker.core.errors import BrokerUnavailable
 from worker.core.policy import shortened
 from worker.core.routing import (
+    DEAD_EXCHANGE,
     DEATH_HEADERS,
     HEADER_ATTEMPT,
+    HEADER_DEATH,
     HEADER_ERROR_TYPE,
     HEADER_FAILED_AT,
     HEADER_FIRST_QUEUED_AT,
@@ -81,13 +83,16 @@ class RabbitDelivery:
         if self._channel.is_closed:
             self._settled = True
             return False
-        exchange = self._copy_exchange(outcome)
+        # RabbitMQ 3.10 reads `x-death` when a message dies, and one that no broker wrote ends the process that moves
+        # the dead: nothing of that queue reaches the dead letters any more. Such a message goes there as a copy.
+        forged = isinstance(outcome, Dead) and is_forged(self.headers.get(HEADER_DEATH))
+        exchange = DEAD_EXCHANGE if forged else self._copy_exchange(outcome)
         if exchange is not None:
-            key = routing_key(lane, priority)
+            key = self.routing_key if forged else routing_key(lane, priority)
             await self._publish(exchange, key, self._copy(outcome, job_id, lane))
         self._settled = True
         try:
-            await self._answer(outcome)
+            await (self._message.ack() if forged else self._answer(outcome))
         except LINK_ERRORS as error:
             log.warning("settle_lost", queue=self.queue, error=str(error)[:200])
             return False
@@ -142,6 +147,13 @@ class RabbitDelivery:
                     HEADER_LAST_WORKER: failure.worker,
                     HEADER_FAILED_AT: now,
                 }
+            case Dead(failure=failure):
+                headers |= {
+                    HEADER_LAST_ERROR: shortened(failure.message),
+                    HEADER_ERROR_TYPE: failure.error_type,
+                    HEADER_LAST_WORKER: failure.worker,
+                    HEADER_FAILED_AT: now,
+                }
             case Defer(refused_by=str(worker)):
                 headers[HEADER_REFUSED_BY] = worker
             case _:
@@ -184,3 +196,17 @@ class RabbitDelivery:
             # A publish without an answer leaves the channel's confirms in doubt.
             await self._publisher.reset()
             raise
+
+
+def is_forged(deaths: object) -> bool:
+    """Return whether an `x-death` header is there that no broker wrote."""
+    if deaths is None:
+        return False
+    return not isinstance(deaths, list) or not all(_is_a_death(entry) for entry in deaths)
+
+
+def _is_a_death(entry: object) -> bool:
+    return isinstance(entry, dict) and all(
+        isinstance(entry.get(name), kind)
+        for name, kind in (("reason", str), ("queue", str), ("exchange", str), ("count", int), ("routing-keys", list))
+    )

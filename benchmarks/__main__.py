@@ -1,0 +1,30 @@
+"""`make bench`: every table, or one by its name with options of its own.
+
+python -m benchmarks [ladder | overhead | gource | fleet [options]]
+"""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks import fleet, gource, ladder, overhead
+
+TABLES = {"ladder": ladder.main, "overhead": overhead.main, "gource": gource.main, "fleet": fleet.main}
+
+
+def main() -> int:
+    """Return 0 when every table that was asked for is printed, 2 for a name of none."""
+    name, *options = sys.argv[1:] or [""]
+    if name and name not in TABLES:
+        sys.stderr.write(f"usage: python -m benchmarks [{' | '.join(TABLES)} [options]]\n")
+        return 2
+    for each, table in TABLES.items():
+        if name in {"", each}:
+            print(f"## {each}\n", flush=True)
+            table(options)
+            print(flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""The same no-op job for a peer, which PEER names: run inside the peers' own environment.
+
+    PEER=celery python peer_tasks.py COUNT PAUSE     publishes COUNT jobs, PAUSE seconds apart
+
+Every job appends `started sent` to the file STAMPS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from typing import Any
+
+PEER = os.environ["PEER"]
+URL = os.environ["BROKER_URL"]
+DESCRIPTOR = os.open(os.environ["STAMPS"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+
+def stamp(sent: float) -> None:
+    """Note when a job started, and when it was sent."""
+    os.write(DESCRIPTOR, f"{time.time()} {sent}\n".encode())
+
+
+app: Any
+if PEER == "dramatiq":
+    import dramatiq
+    from dramatiq.brokers.rabbitmq import RabbitmqBroker
+
+    app = RabbitmqBroker(url=URL)
+    dramatiq.set_broker(app)
+    job = dramatiq.actor(stamp)
+
+    async def send() -> None:
+        job.send(time.time())
+
+elif PEER == "celery":
+    from celery import Celery
+
+    app = Celery("peer_tasks", broker=URL)
+    app.conf.update(task_acks_late=True, worker_prefetch_multiplier=1, task_ignore_result=True)
+    job = app.task(name="stamp")(stamp)
+
+    async def send() -> None:
+        job.delay(time.time())
+
+else:
+    from taskiq_aio_pika import AioPikaBroker
+
+    app = AioPikaBroker(URL, qos=1)
+
+    @app.task(task_name="stamp")
+    async def job(sent: float) -> None:
+        stamp(sent)
+
+    async def send() -> None:
+        await job.kiq(time.time())
+
+
+async def publish(count: int, pause: float) -> None:
+    if PEER == "taskiq":
+        await app.startup()
+    for _ in range(count):
+        await send()
+        await asyncio.sleep(pause)
+    if PEER == "taskiq":
+        await app.shutdown()
+
+
+if __name__ == "__main__":
+    asyncio.run(publish(int(sys.argv[1]), float(sys.argv[2])))
