@@ -23,7 +23,7 @@ from worker.adapters.sql import SqlRepository
 from worker.adapters.sql.schema import jobs, moment
 from worker.core.attempt import Attempt, Cancelled, Completed, Dead, Defer, Forward, Requeue, Retry, is_publish_folder
 from worker.core.dialects import decode
-from worker.core.errors import BadInput, DiskFull, ShuttingDown, SourceMissing
+from worker.core.errors import BadInput, DatabaseUnavailable, DiskFull, ShuttingDown, SourceMissing
 from worker.core.ports import ClaimRequest, Granted
 from worker.core.record import TERMINAL
 from worker.core.routing import JOBS, defer_name, queue_of, retry_name
@@ -192,6 +192,25 @@ async def test_a_job_interrupted_by_shutdown_keeps_its_attempts(rig, broker):
     await rig.until(job["job_id"], "completed")
     attempts = (await rig.repository.job(job["job_id"])).attempts
     assert [(attempt.number, attempt.outcome) for attempt in attempts] == [(1, "interrupted"), (1, "completed")]
+
+
+async def test_a_worker_that_must_go_while_the_database_is_away_gives_the_message_back(rig, broker, monkeypatch):
+    asked = asyncio.Event()
+
+    async def away(*_arguments):
+        asked.set()
+        raise DatabaseUnavailable("the database does not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.repository, "claim", away)
+        job = document()
+        await broker.publish(job)
+        running = asyncio.create_task(rig.one())
+        await asked.wait()
+        rig.executor.interrupt(ShuttingDown("the worker is going down"))
+        assert isinstance((await running).outcome, Requeue)
+    rig.executor._interrupted = None
+    await rig.until(job["job_id"], "completed")
 
 
 async def test_a_redelivery_of_a_completed_job_is_acknowledged_without_running(rig, broker):

@@ -7,7 +7,6 @@ import hashlib
 import time
 import uuid
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypeVar, assert_never
 
 import structlog
@@ -19,6 +18,7 @@ from worker.core.errors import (
     CannotServe,
     DatabaseUnavailable,
     IdReused,
+    Interrupted,
     InvalidJob,
     LeaseLost,
     LeveretError,
@@ -26,28 +26,18 @@ from worker.core.errors import (
 )
 from worker.core.policy import failure_of
 from worker.core.ports import Buried, ClaimRequest, Finished, Granted, Settled, Waiting
-from worker.core.record import RefusalRecord
 from worker.core.redaction import redact
 from worker.core.routing import (
     DEFAULT_PRIORITY,
-    HEADER_ATTEMPT,
-    HEADER_DEATH,
-    HEADER_FIRST_QUEUED_AT,
-    HEADER_ROUND,
-    PRIORITIES,
-    lane_of,
-    route_of,
 )
 from worker.engine.attempt import AttemptRun
-from worker.engine.excerpt import excerpt_of
+from worker.engine.intake import claim_request, real_route, refusal, waited
 from worker.engine.lease import Lease
-from worker.engine.plan import parse, requirements
 from worker.engine.remains import clear, tidy
 from worker.engine.unserved import Unservable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-    from typing import Any
+    from collections.abc import Awaitable, Callable
 
     from worker.core.attempt import Attempt, Outcome
     from worker.core.job import Job
@@ -57,7 +47,6 @@ if TYPE_CHECKING:
 
 UNSERVED_SECONDS: Final = 3600.0
 OFFLINE_SECONDS: Final = 15.0
-DEATHS: Final = frozenset({"rejected", "delivery_limit"})
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
@@ -103,6 +92,7 @@ class Executor:
         self._lease_seconds = lease_seconds
         self._unservable = Unservable(bench, worker_id, unserved_seconds, offline_seconds)
         self._lease: Lease | None = None
+        self._interrupted: LeveretError | None = None
         self._running: asyncio.Task[None] | None = None
         self.job: Job | None = None
 
@@ -113,7 +103,11 @@ class Executor:
         work, and never loses it.
         """
         started = time.monotonic()
-        settlement = await self._decide(delivery)
+        try:
+            settlement = await self._decide(delivery)
+        except Interrupted as error:
+            # Told to go while the database is away: whoever gets the message next finds what the rows say then.
+            settlement = Settlement(Requeue(), delivery.message_id, error=error)
         await self._bench.on_step("settling")
         known = await self._settle(delivery, settlement)
         await self._bench.on_step("settled")
@@ -134,6 +128,7 @@ class Executor:
 
     def interrupt(self, error: LeveretError) -> None:
         """End the running attempt with `error` (ShuttingDown): its tools are killed, the job is given back."""
+        self._interrupted = error
         if self._lease is not None:
             self._lease.end(error)
         if self._running is not None:
@@ -155,7 +150,7 @@ class Executor:
             job = decode(delivery.body, delivery.message_id)
         except InvalidJob as error:
             return await self._refuse(delivery, digest, error)
-        lane, priority, needed = self._route(delivery, job)
+        lane, priority, needed = real_route(delivery, job, self._bench.registry, self._lanes[0])
         if not job.job_id:
             return await self._adopt(delivery, digest, lane, priority)
         if lane not in self._lanes:
@@ -164,16 +159,13 @@ class Executor:
         base = Settlement(Completed(), job.job_id, lane, priority, modules=modules, calls_back=bool(job.callback_url))
         if lacking := await self._persist(lambda: self._unservable.lacking(job, digest, needed)):
             return await self._declined(base, job, digest, lacking)
-        request = ClaimRequest(
-            job=job,
-            digest=digest,
+        request = claim_request(
+            delivery,
+            job,
+            digest,
             worker=self._worker_id,
             lease_seconds=self._lease_seconds,
-            lane=lane,
-            priority=priority,
-            attempt_header=_count(delivery.headers, HEADER_ATTEMPT, 0),
-            round_header=_count(delivery.headers, HEADER_ROUND, 1),
-            replayed=_was_dead(delivery.headers),
+            route=(lane, priority),
         )
         return await self._claimed(delivery, request, base)
 
@@ -186,8 +178,8 @@ class Executor:
             return await self._refuse(delivery, digest, error)
         match claim:
             case Granted(attempt):
-                waited = _waited(delivery.headers, attempt)
-                return await self._attempt(attempt, replace(base, waited=waited), digest)
+                since = waited(delivery.headers, attempt)
+                return await self._attempt(attempt, replace(base, waited=since), digest)
             case Finished(state, deletions):
                 await tidy(self._bench.repository, self._bench.storages, job.job_id, deletions)
                 await self._clear(job.job_id)
@@ -210,24 +202,6 @@ class Executor:
             await self._bench.on_state(StateChange.death(job, outcome.failure))
         return replace(base, outcome=outcome, ended=isinstance(outcome, Dead))
 
-    def _route(self, delivery: Delivery, job: Job) -> tuple[str, str, frozenset[str]]:
-        """Return the job's real lane and priority, and what it requires; the routing key's priority wins.
-
-        A message whose data is invalid has no requirements: it stays here, to be told so.
-        """
-        try:
-            needed = requirements(parse(self._bench.registry, job))
-        except InvalidJob:
-            needed = frozenset()
-        try:
-            here, queued = route_of(delivery.queue)
-        except ValueError:
-            here, queued = self._lanes[0], DEFAULT_PRIORITY
-        lane = job.lane or (lane_of(needed) if needed else here)
-        stated = delivery.routing_key.rpartition(".")[2]
-        priority = queued if stated in PRIORITIES else job.priority or queued
-        return lane, priority, needed
-
     async def _adopt(self, delivery: Delivery, digest: str, lane: str, priority: str) -> Settlement:
         """Give a message without an id one, by a copy that carries it: a redelivery finds the same id."""
         repository, proposed = self._bench.repository, str(uuid.uuid4())
@@ -236,22 +210,10 @@ class Executor:
 
     async def _refuse(self, delivery: Delivery, digest: str, error: LeveretError) -> Settlement:
         """Record why a message is no job, then let it die."""
-        failure = failure_of(error, self._worker_id, 0)
-        problems = [str(problem) for problem in error.problems] if isinstance(error, InvalidJob) else [str(error)]
-        refusal = RefusalRecord(
-            refusal_id=str(uuid.uuid4()),
-            message_id=delivery.message_id,
-            body_sha256=digest,
-            excerpt=await asyncio.to_thread(excerpt_of, delivery.body),
-            error=failure.message,
-            error_type=failure.error_type,
-            problems=problems[:100],
-            worker=self._worker_id,
-            refused_at=datetime.now(UTC),
-        )
-        await self._persist(lambda: self._bench.repository.refuse(refusal))
-        log.error("message_refused", message_id=delivery.message_id, error=failure.message)
-        return Settlement(Dead(failure), delivery.message_id, error=error)
+        record = await refusal(delivery, digest, error, self._worker_id)
+        await self._persist(lambda: self._bench.repository.refuse(record))
+        log.error("message_refused", message_id=delivery.message_id, error=record.error)
+        return Settlement(Dead(failure_of(error, self._worker_id, 0)), delivery.message_id, error=error)
 
     # ------------------------------------------------------------------ run, and record how it ended
 
@@ -354,29 +316,8 @@ class Executor:
             try:
                 return await statement()
             except DatabaseUnavailable as error:
+                if self._interrupted is not None:
+                    raise self._interrupted from error
                 log.warning("database_unavailable", error=str(error), retry_in=pause)
             await asyncio.sleep(pause)
             pause = min(pause * 2, 5.0)
-
-
-def _count(headers: Mapping[str, Any], name: str, default: int) -> int:
-    """Return a count that a header tells; a foreign publisher may have written anything there."""
-    value = headers.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 100 else default  # noqa: PLR2004 - no round has more attempts
-
-
-def _waited(headers: Mapping[str, Any], attempt: Attempt) -> float | None:
-    """Return the seconds from what the publisher says of its time to a job's very first attempt, None for others."""
-    try:
-        queued = datetime.fromisoformat(str(headers.get(HEADER_FIRST_QUEUED_AT)))
-        return max(0.0, (attempt.started_at - queued).total_seconds()) if attempt.epoch == 1 else None
-    except (ValueError, TypeError):
-        return None
-
-
-def _was_dead(headers: Mapping[str, Any]) -> bool:
-    """Return whether an operator moved this message out of the dead-letter queue."""
-    deaths = headers.get(HEADER_DEATH)
-    return isinstance(deaths, list) and any(
-        isinstance(death, dict) and str(death.get("reason")) in DEATHS for death in deaths
-    )

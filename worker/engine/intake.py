@@ -1,0 +1,113 @@
+"""What a delivery says before it is a job: its route, its counts, and the record of a refusal."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from worker.core.errors import InvalidJob, LeveretError
+from worker.core.policy import failure_of
+from worker.core.ports import ClaimRequest
+from worker.core.record import RefusalRecord
+from worker.core.routing import (
+    DEFAULT_PRIORITY,
+    HEADER_ATTEMPT,
+    HEADER_DEATH,
+    HEADER_FIRST_QUEUED_AT,
+    HEADER_ROUND,
+    PRIORITIES,
+    lane_of,
+    route_of,
+)
+from worker.engine.excerpt import excerpt_of
+from worker.engine.plan import parse, requirements
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from worker.core.attempt import Attempt
+    from worker.core.job import Job
+    from worker.core.ports import Delivery
+    from worker.registry import Registry
+
+MAX_PROBLEMS: Final = 100
+DEATHS: Final = frozenset({"rejected", "delivery_limit"})
+
+
+def real_route(delivery: Delivery, job: Job, registry: Registry, own_lane: str) -> tuple[str, str, frozenset[str]]:
+    """Return the job's real lane and priority, and what it requires; the routing key's priority wins.
+
+    A message whose data is invalid has no requirements: it stays here, to be told so.
+    """
+    try:
+        needed = requirements(parse(registry, job))
+    except InvalidJob:
+        needed = frozenset()
+    try:
+        here, queued = route_of(delivery.queue)
+    except ValueError:
+        here, queued = own_lane, DEFAULT_PRIORITY
+    lane = job.lane or (lane_of(needed) if needed else here)
+    stated = delivery.routing_key.rpartition(".")[2]
+    priority = queued if stated in PRIORITIES else job.priority or queued
+    return lane, priority, needed
+
+
+def claim_request(
+    delivery: Delivery, job: Job, digest: str, *, worker: str, lease_seconds: float, route: tuple[str, str]
+) -> ClaimRequest:
+    """Return the wish to run a delivered job, with what its headers tell of earlier attempts."""
+    return ClaimRequest(
+        job=job,
+        digest=digest,
+        worker=worker,
+        lease_seconds=lease_seconds,
+        lane=route[0],
+        priority=route[1],
+        attempt_header=_count(delivery.headers, HEADER_ATTEMPT, 0),
+        round_header=_count(delivery.headers, HEADER_ROUND, 1),
+        replayed=_was_dead(delivery.headers),
+    )
+
+
+async def refusal(delivery: Delivery, digest: str, error: LeveretError, worker: str) -> RefusalRecord:
+    """Return the record of a message that is no job."""
+    failure = failure_of(error, worker, 0)
+    problems = [str(problem) for problem in error.problems] if isinstance(error, InvalidJob) else [str(error)]
+    return RefusalRecord(
+        refusal_id=str(uuid.uuid4()),
+        message_id=delivery.message_id,
+        body_sha256=digest,
+        excerpt=await asyncio.to_thread(excerpt_of, delivery.body),
+        error=failure.message,
+        error_type=failure.error_type,
+        problems=problems[:MAX_PROBLEMS],
+        worker=worker,
+        refused_at=datetime.now(UTC),
+    )
+
+
+def _count(headers: Mapping[str, Any], name: str, default: int) -> int:
+    """Return a count that a header tells; a foreign publisher may have written anything there."""
+    value = headers.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 100 else default  # noqa: PLR2004 - no round has more attempts
+
+
+def waited(headers: Mapping[str, Any], attempt: Attempt) -> float | None:
+    """Return the seconds from what the publisher says of its time to a job's very first attempt, None for others."""
+    try:
+        queued = datetime.fromisoformat(str(headers.get(HEADER_FIRST_QUEUED_AT)))
+        return max(0.0, (attempt.started_at - queued).total_seconds()) if attempt.epoch == 1 else None
+    except (ValueError, TypeError):
+        return None
+
+
+def _was_dead(headers: Mapping[str, Any]) -> bool:
+    """Return whether an operator moved this message out of the dead-letter queue."""
+    deaths = headers.get(HEADER_DEATH)
+    return isinstance(deaths, list) and any(
+        isinstance(death, dict) and str(death.get("reason")) in DEATHS for death in deaths
+    )
