@@ -136,8 +136,9 @@ def message_page() -> list[str]:
         "",
         f"A publisher sends JSON to the exchange `{routing.JOBS}`. A message is at most {MAX_BODY_BYTES} bytes and",
         f"{MAX_DEPTH} levels deep, UTF-8, without repeated keys, with 1 to {job.MAX_TASKS} tasks. Unknown fields are",
-        "refused by name. Which dialect a message is, is decided by its keys. All that is wrong with a message is told",
-        "in one refusal, each fault with its path.",
+        "refused by name. Which dialect a message is, is decided by its keys. All that is wrong with the envelope and",
+        "with the shape of the tasks is told in one refusal, each fault with its path. Once these are right, the",
+        "faults of all tasks are told in one, too; those of a task's options and paths once its fields are right.",
         "",
         "## Canonical",
         "",
@@ -210,7 +211,7 @@ def events_page() -> list[str]:
     asyncio.run(announcer.progress(sample_attempt(), Progress()))
     asyncio.run(announcer.state(StateChange.by(sample_attempt(), "running")))
     progress, state = recorder.heard["job.progress"], recorder.heard["job.running"]
-    beat = ["at", *(name for name in record.WorkerRecord.model_fields if name != "seen_at")]
+    beat = ["at", *(name for name in record.WorkerRecord.model_fields if name not in {"seen_at", "wanted"})]
     rows = [
         *((f"`job.{one}`", f"a job reached the state `{one}`", _words(["at", *state])) for one in record.STATES),
         ("`job.progress`", "a running job's progress changed; at most one a second", _words(["at", *progress])),

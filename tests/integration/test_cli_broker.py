@@ -116,13 +116,14 @@ def test_a_job_goes_where_the_flags_then_the_message_then_its_tasks_say(office, 
     assert document["state"] == "queued"
 
 
-def test_an_id_that_exists_is_refused_and_names_retry(office, broker_url):
-    name = office.write("job.json", message("mine"))
-    assert office.type("submit", name).code == 0
-    again = office.type("submit", name)
+@pytest.mark.parametrize(("make", "helps"), [("insert", False), ("completed", False), ("died", True)])
+def test_an_id_that_exists_is_refused_and_names_retry_where_it_helps(office, broker_url, make, helps):
+    getattr(office, make)("mine")
+    again = office.type("submit", office.write("job.json", message("mine")))
     assert again.code == 1
-    assert "retry" in again.err
-    assert waiting(broker_url, "media.cpu.normal") == 1
+    assert "choose another id" in again.err
+    assert ("`leveret retry mine`" in again.err) is helps
+    assert waiting(broker_url, "media.cpu.normal") == 0
 
 
 @pytest.mark.parametrize(("end", "code"), [("complete", 0), ("bury", 1), ("cancel", 2)])
@@ -146,7 +147,9 @@ def test_submit_that_waits_ends_as_the_job_ends(office, broker_url, end, code):
     process.stdout.close()
     process.stderr.close()
     assert process.wait(timeout=20) == code
-    assert errors == b"leveret: no living worker serves the lane cpu: the job waits until one does\n"
+    lonely, *reasons = errors.decode().splitlines()
+    assert lonely == "leveret: no living worker serves the lane cpu: the job waits until one does"
+    assert reasons == (["leveret: mine is dead: ToolFailed: broken"] if end == "bury" else [])
     assert json.loads(out)["job_id"] == "mine"
 
 
@@ -403,7 +406,7 @@ def test_the_doctor_finds_what_is_well_and_what_is_not(office, broker_url, monke
     assert {found[name]["status"] for name in ("settings", "database", "clock", "broker", "scratch")} == {"ok"}
     assert "sqlite 3." in found["database"]["fact"]
     assert "RabbitMQ 3." in found["broker time-out"]["fact"]
-    assert found["ffmpeg"]["fact"].startswith(shutil.which("ffmpeg") + ": ffmpeg version ")
+    assert found["ffmpeg"]["fact"].startswith(shutil.which("ffmpeg") + ": ffmpeg ")
     monkeypatch.setenv("WORKER_RETRY_DELAYS", "7,8")
     monkeypatch.setenv("WORKER_FFMPEG", str(office.folder / "none"))
     monkeypatch.setenv("WORKER_SCRATCH_FREE_BYTES", str(1 << 60))

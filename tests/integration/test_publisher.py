@@ -151,3 +151,15 @@ def test_a_topology_that_is_not_there_names_the_command(services):
     url = services.environment()["WORKER_BROKER_URL"]
     with Publisher(url) as publisher, pytest.raises(Misconfigured, match="infra provision"):
         publisher.waiting("media.nothing")
+
+
+def test_a_dead_letter_whose_id_is_no_text_is_seen_replayed_and_discarded_as_any_other(broker_url):
+    bury(broker_url, [b"one", b"two"], message_id=b"\xff\xfe id")
+    with Publisher(broker_url) as publisher:
+        first, second = publisher.dead_letters()
+        assert first.message_id == second.message_id == "\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER} id"
+        publisher.replay(first, None, "cpu", "low")
+        publisher.discard(second)
+    wait_for_dead(broker_url, 0)
+    with channel_of(broker_url) as channel:
+        assert taken(channel, "media.cpu.low")[2] == first.body

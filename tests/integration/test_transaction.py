@@ -16,7 +16,7 @@ from rig import Rig, broker_hands, document
 from infra.migrations import upgrade
 from worker.adapters.sql import SqlRepository
 from worker.core.attempt import Completed, Dead, Defer, Retry
-from worker.core.errors import SourceMissing, StorageUnavailable
+from worker.core.errors import DiskFull, SourceMissing, StorageUnavailable
 from worker.tasks.cleanup import CleanupTask
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
@@ -277,3 +277,14 @@ async def test_a_timeout_of_the_job_ends_it(rig, broker):
     _, settlement = await run(rig, broker, write("a.txt"), timeout=0.3)
     assert isinstance(settlement.outcome, Retry)
     assert settlement.outcome.failure.error_type == "TimedOut"
+
+
+async def test_a_job_that_fills_scratch_itself_is_charged(rig, broker):
+    async def on_run(context):
+        context.scratch("endless").write_bytes(b"x" * 65536)
+        raise DiskFull("no space left")
+
+    rig.task.on_run = on_run
+    _, settlement = await run(rig, broker, write("a.txt"))
+    assert isinstance(settlement.outcome, Retry)
+    assert "filled scratch" in settlement.outcome.failure.message

@@ -8,7 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 from worker.adapters import checks
+from worker.core.errors import Misconfigured
 from worker.core.ports import DatabaseFacts
+from worker.core.routing import topology
 
 
 class Database:
@@ -59,6 +61,70 @@ async def test_an_old_database_is_told(product, version, status):
     assert (await checks.database(Database(product, version))).status == status
 
 
+class Fleet(Database):
+    """No worker, and jobs that wait in these lanes."""
+
+    def __init__(self, *waiting) -> None:
+        super().__init__()
+        self._waiting = [SimpleNamespace(lane=lane) for lane in waiting]
+
+    async def workers(self, _offline_after):
+        return []
+
+    async def jobs(self, state, _limit):
+        return self._waiting if state == "queued" else []
+
+
+async def test_a_fleet_without_a_worker_is_told_with_the_command_that_starts_one():
+    found = await checks.lanes(Fleet(), 15.0)
+    assert (found.status, found.fact) == ("warning", "no worker is running")
+    assert found.advice == "start one with `leveret run`"
+    found = await checks.lanes(Fleet("cpu", "cpu"), 15.0)
+    assert found.fact == "no worker is running; jobs wait for nobody: 2 in cpu"
+    assert "`leveret run`" in found.advice
+
+
+class Unprovisioned(Broker):
+    def __init__(self, gone) -> None:
+        super().__init__((3, 10, 8))
+        self._gone = gone
+
+    def differences(self, queues):
+        return tuple(f"the queue {queue.name} is missing" for queue in queues[: self._gone])
+
+
+async def test_a_broker_before_provision_is_one_short_line():
+    queues = topology().queues
+    found = await checks.broker(Unprovisioned(len(queues)), queues)
+    assert (found.fact, found.advice) == (
+        "it answers, but nothing of ours is declared",
+        "run `python -m infra provision`",
+    )
+    assert queues[0].name in (await checks.broker(Unprovisioned(1), queues)).fact
+
+
+async def test_a_bucket_that_is_not_there_is_told_with_the_command_that_makes_it():
+    class Missing:
+        async def check(self):
+            raise Misconfigured("the bucket b does not exist")
+
+    found = await checks.storage(Missing(), "s3://b/media/")
+    assert (found.status, found.fact) == ("error", "the bucket b does not exist")
+    assert "python -m infra provision" in found.advice
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("ffmpeg version 5.1.9-0+deb12u1 Copyright (c) 2000-2026 the FFmpeg developers", "ffmpeg 5.1.9-0+deb12u1"),
+        ("git version 2.39.5", "git 2.39.5"),
+        ("Gource v0.53", "Gource v0.53"),
+    ],
+)
+def test_a_version_is_told_without_its_authors(line, told):
+    assert checks.brief(line) == told
+
+
 @pytest.mark.parametrize(
     ("version", "seconds", "status"),
     [((3, 10, 8), 86400, "warning"), ((3, 10, 8), 1200, "ok"), ((3, 8, 9), 86400, "ok"), ((), 86400, "warning")],
@@ -72,16 +138,17 @@ async def test_a_consumer_time_out_that_nobody_knows_is_no_good_news(version, se
 
 
 async def test_a_root_tells_its_mount_and_its_space_and_a_missing_one_is_an_error(tmp_path, monkeypatch):
-    found = await checks.folder(tmp_path)
+    found = await checks.folder(tmp_path, "WORKER_ROOTS")
     assert found.status in {"ok", "warning"}
     assert "GiB free" in found.fact
     assert "mounted at /" in found.fact
-    assert (await checks.folder(tmp_path / "none")).status == "error"
+    missing = await checks.folder(tmp_path / "none", "WORKER_NAS_ROOT")
+    assert (missing.status, missing.advice) == ("error", "mount it, make it, or correct WORKER_NAS_ROOT")
     monkeypatch.setattr(os, "access", lambda _path, mode: not mode & os.W_OK)
-    assert "read-only for us" in (await checks.folder(tmp_path)).fact
+    assert "read-only for us" in (await checks.folder(tmp_path, "WORKER_ROOTS")).fact
     monkeypatch.setattr(os, "access", lambda _path, _mode: False)
-    assert (await checks.folder(tmp_path)).status == "error"
+    assert (await checks.folder(tmp_path, "WORKER_ROOTS")).status == "error"
     monkeypatch.undo()
     usage = SimpleNamespace(free=1 << 20)
     monkeypatch.setattr(checks.shutil, "disk_usage", lambda _path: usage)
-    assert (await checks.folder(tmp_path)).status == "warning"
+    assert (await checks.folder(tmp_path, "WORKER_ROOTS")).status == "warning"

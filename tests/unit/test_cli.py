@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import signal
 import subprocess
@@ -10,12 +11,15 @@ import sys
 import time
 
 import pytest
+from desk import message
+from rich.console import Console
 
-from worker.cli.doctor import outcome
+from worker.cli.doctor import outcome, say_finding
 from worker.cli.options import check_options
-from worker.cli.render import aligned, printable, size, span
+from worker.cli.render import JOB_COLUMNS, age, aligned, printable, rich_table, room_for_last, size, span
 from worker.core.attempt import Artifact, Progress, Result
 from worker.core.errors import InvalidJob, MountMissing
+from worker.core.finding import Finding
 from worker.core.record import WorkerRecord
 from worker.engine.toollog import packed
 from worker.registry import Registry
@@ -79,7 +83,22 @@ def test_wrong_usage_is_one_line_and_exit_2(desk, arguments, word):
 
 def test_a_database_that_is_behind_names_the_command(desk, monkeypatch):
     monkeypatch.setenv("WORKER_DATABASE_URL", f"sqlite:///{desk.folder}/new.db")
-    assert "python -m infra provision" in one_line(desk.type("jobs"))
+    (desk.folder / "new.db").touch()
+    assert "behind on migrations" in one_line(desk.type("jobs"))
+
+
+@pytest.mark.parametrize("command", ["jobs", "job x", "workers", "cancel x --unseen", "option-sets list", "watch"])
+def test_who_looks_for_a_database_that_is_not_there_makes_none(desk, monkeypatch, command):
+    place = desk.folder / "typo" / "new.db"
+    monkeypatch.setenv("WORKER_DATABASE_URL", f"sqlite:///{place}")
+    line = one_line(desk.type(*command.split()))
+    assert f"there is no database at {place}: is WORKER_DATABASE_URL right?" in line
+    assert not place.parent.exists()
+
+
+def test_submit_without_a_database_names_provision(desk, monkeypatch):
+    monkeypatch.setenv("WORKER_DATABASE_URL", f"sqlite:///{desk.folder}/new.db")
+    assert "python -m infra provision" in one_line(desk.type("submit", desk.write("job.json", message("mine"))))
 
 
 def test_a_wrong_setting_is_named(desk, monkeypatch):
@@ -168,8 +187,58 @@ def test_jobs_can_be_listed_by_state_newest_first(desk):
     assert [job["job_id"] for job in json.loads(desk.type("jobs", "--state", "dead", "--json").out)] == ["two"]
     assert len(json.loads(desk.type("jobs", "--limit", "1", "--json").out)) == 1
     table = desk.type("jobs").out
-    assert table.splitlines()[0].split() == ["JOB", "TITLE", "STATE", "PROGRESS", "LANE", "PRIORITY", "CREATED"]
-    assert "ffmpeg exited 1 after 3 s" in table
+    assert table.splitlines()[0].split() == [
+        "JOB", "TITLE", "STATE", "PROGRESS", "LANE", "PRIORITY", "CREATED", "ERROR",
+    ]  # fmt: skip
+    lines = {line.split()[0]: line for line in table.splitlines()}
+    assert lines["two"].endswith("ffmpeg exited 1 after 3 s")
+    assert "  completed  100 %  " in lines["one"]
+
+
+def test_a_long_error_is_cut_in_the_list_and_whole_with_the_job(desk):
+    why = "ffmpeg exited 1: " + "x" * 200
+    desk.died("two", why)
+    line = desk.type("jobs").out.splitlines()[1]
+    assert line.endswith("x…")
+    assert len(line.partition("ffmpeg")[2]) == 100 - len("ffmpeg")
+    assert why in desk.type("job", "two").out
+
+
+@pytest.mark.parametrize(("end", "progress"), [("complete", "100 %"), ("confirm_cancel", "41.5 % echo")])
+def test_an_ended_job_tells_how_far_it_came_and_how_long_it_took_but_no_speed(desk, end, progress):
+    attempt = desk.claimed("a-job", desk.insert("a-job"))
+    desk.ask(lambda rows: rows.report(attempt, Progress(41.5, "echo", 60.0, 2.0, 42.0)))
+    assert "41.5 % echo, 60 fps, 2x, 0:42 left" in desk.type("job", "a-job").out
+    rest = (Result(),) if end == "complete" else ()
+    desk.ask(lambda rows: getattr(rows, end)(attempt, *rest))
+    said = desk.type("job", "a-job").out
+    facts = dict(line.split(maxsplit=1) for line in said.partition("\n\n")[0].splitlines())
+    assert (facts["progress"], facts["took"]) == (progress, "0:00")
+    assert f"  {progress}  " in desk.type("jobs").out
+
+
+def test_started_is_of_the_last_round_and_attempts_tell_their_round(desk):
+    body = desk.died("a-job")
+    desk.ask(lambda rows: rows.reopen("a-job"))
+    facts = [line.split()[0] for line in desk.type("job", "a-job").out.partition("\n\n")[0].splitlines()]
+    assert "started" not in facts
+    assert "took" not in facts
+    desk.claimed("a-job", body)
+    table = desk.type("job", "a-job").out.partition("\n\n")[2].splitlines()
+    assert table[0].split()[:3] == ["ROUND", "ATTEMPT", "WORKER"]
+    assert [line.split()[:2] for line in table[1:]] == [["1", "1"], ["2", "1"]]
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_on_a_terminal_a_long_error_takes_no_room_from_the_id(width):
+    job_id = "3f2a9c01-0000-4000-8000-000000000000"
+    rows = [JOB_COLUMNS, (job_id, "Film", "dead", "-", "cpu", "normal", "2026-11-21 23:00:00", "broken " * 30)]
+    console = Console(file=io.StringIO(), width=width, force_terminal=False, color_system=None)
+    console.print(rich_table(rows[0], rows[1:], room_for_last(rows, width)))
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert any(line.startswith(job_id) and line.rstrip().endswith("…") for line in lines)
+    assert len(lines) == 2 or width == 80
 
 
 def test_no_jobs_is_said(desk):
@@ -308,6 +377,24 @@ def test_workers_are_listed_in_the_public_shape(desk):
     assert "cpu,visualize" in desk.type("workers").out
 
 
+def test_a_worker_is_shown_with_its_jobs_id_and_how_long_ago_it_was_seen(desk):
+    record = WorkerRecord(
+        worker_id="w", hostname="h", pid=1, version="1", status="in_progress", lanes=["cpu"],
+        job_id="3f2a9c01-0000-4000-8000-000000000000", job_title="Holiday",
+    )  # fmt: skip
+    desk.ask(lambda rows: rows.beat(record))
+    line = desk.type("workers").out.splitlines()[1]
+    assert "  3f2a9c01 Holiday  " in line
+    assert " s ago  " in line
+    assert "  in_progress  " in line
+    desk.type("pause", "w")
+    desk.ask(lambda rows: rows.beat(record))
+    assert "  in_progress, then paused  " in desk.type("workers").out
+    desk.type("resume", "w")
+    assert "then" not in desk.type("workers").out
+    assert [age(0.9), age(59), age(61), age(7300), age(90000), age(-3)] == ["0 s", "59 s", "1 min", "2 h", "1 d", "0 s"]
+
+
 @pytest.mark.parametrize(("command", "wanted"), [("pause", "pause"), ("drain", "drain"), ("resume", "run")])
 def test_a_worker_hears_what_people_want_of_it(desk, command, wanted):
     beat(desk)
@@ -418,6 +505,31 @@ def test_the_doctor_tells_a_wrong_setting_as_a_finding(desk, monkeypatch):
     document = json.loads(answer.out)
     assert document["ok"] is False
     assert "WORKER_RETRY_DELAYS" in document["checks"][0]["fact"]
+
+
+def test_the_doctor_keeps_within_100_columns_and_says_what_to_do_below(capsys):
+    command = "python -m infra " + "provision" * 12
+    say_finding("root /srv/" + "x" * 80, Finding(status="error", fact="word " * 60, advice=f"run {command} soon"))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("error    root /srv/")
+    assert lines[0].split()[3] == "word"
+    below = [line.strip() for line in lines if "to do" in line]
+    assert below == ["to do: run python -m infra"]
+    assert [line.strip() for line in lines if len(line) > 100] == ["provision" * 12]
+
+
+def test_the_doctor_names_the_variable_of_a_folder_that_is_missing_and_makes_no_database(desk, monkeypatch):
+    monkeypatch.setenv("WORKER_NAS_ROOT", str(desk.folder / "nas"))
+    monkeypatch.setenv("WORKER_ROOTS", str(desk.folder / "more"))
+    monkeypatch.setenv("WORKER_DATABASE_URL", f"sqlite:///{desk.folder}/typo/new.db")
+    found = {check["name"]: check for check in json.loads(desk.type("doctor", "--json").out)["checks"]}
+    assert found[f"nas {desk.folder}/nas"]["advice"].endswith("correct WORKER_NAS_ROOT")
+    assert found[f"root {desk.folder}/more"]["advice"].endswith("correct WORKER_ROOTS")
+    assert "is WORKER_DATABASE_URL right?" in found["database"]["fact"]
+    assert not (desk.folder / "typo").exists()
+    monkeypatch.delenv("WORKER_NAS_ROOT")
+    found = {check["name"]: check for check in json.loads(desk.type("doctor", "--json").out)["checks"]}
+    assert found["nas"]["status"] == "ok"
 
 
 async def test_a_check_that_fails_or_hangs_is_an_error(monkeypatch):

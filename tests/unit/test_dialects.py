@@ -241,3 +241,33 @@ def test_any_mutation_of_a_real_message_gives_a_job_or_one_refusal(path, data):
         position = data.draw(st.integers(0, len(body) - 1))
         body[position] = data.draw(st.integers(0, 255))
     a_job_or_one_refusal(bytes(body))
+
+
+def test_a_message_of_many_unknown_fields_is_refused_soon_with_the_first_hundred():
+    task = {"module": "ffmpeg", "data": {}}
+    body = json.dumps({"tasks": [task]} | {f"job_titl{number}": 1 for number in range(20_000)}).encode()
+    started = time.monotonic()
+    with pytest.raises(InvalidJob) as caught:
+        decode(body)
+    assert time.monotonic() - started < 3
+    assert len(caught.value.problems) == 100
+    assert sum("did you mean" in problem.message for problem in caught.value.problems) == 20
+
+
+def test_a_flat_message_of_many_unknown_fields_is_refused_soon():
+    body = json.dumps({f"job_titl{number}": 1 for number in range(20_000)}).encode()
+    started = time.monotonic()
+    with pytest.raises(InvalidJob):
+        decode(body)
+    assert time.monotonic() - started < 3
+
+
+def test_what_no_database_stores_is_told_with_its_place_and_at_most_a_hundred_times():
+    with pytest.raises(InvalidJob) as caught:
+        decode(
+            b'{"tasks": [{"module": "ffmpeg", "data": {"a": [1, "\\u0000"], "b": 1e999, "c": ['
+            + b"1e999," * 200
+            + b"1]}}]}"
+        )
+    assert [problem.path for problem in caught.value.problems[:2]] == ["tasks[0].data.a[1]", "tasks[0].data.b"]
+    assert len(caught.value.problems) == 100

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.redaction import redact
+from worker.core.redaction import redact, redacted
+from worker.engine.excerpt import excerpt_of
 
 
 @pytest.mark.parametrize(
@@ -22,6 +23,8 @@ from worker.core.redaction import redact
         ("Authorization: Bearer abc.def", "Authorization: [hidden]"),
         ('{"token": "a\\"b", "videoId": "x"}', '{"token": "[hidden]", "videoId": "x"}'),
         ('{"Password":"cut sho', '{"Password":"[hidden]"'),
+        ('{"token": 123, "x": 1}', '{"token": "[hidden]", "x": 1}'),
+        ('{"api_key": ["a", "b"]}', '{"api_key": "[hidden]"}'),
         ("mail me at a@b.c", "mail me at a@b.c"),
         ("https://example.org/@scope/name", "https://example.org/@scope/name"),
     ],
@@ -33,3 +36,26 @@ def test_what_looks_like_a_secret_is_hidden(text, shown):
 @given(st.from_regex(r"[a-z0-9]{8,30}", fullmatch=True), st.text(), st.text())
 def test_a_known_secret_is_in_no_text(secret, before, after):
     assert secret not in redact(f"{before} {secret} {after}", (secret,))
+
+
+@pytest.mark.parametrize("secret", ["1", ":", '"', "{", "a"])
+def test_facts_stay_facts_whatever_the_secret_is(secret):
+    facts = {"frames": 11, "notes": [f"it was {secret}!"], "deep": {"rate": 1.5}}
+    shown = redacted(facts, (secret,))
+    assert 11 in shown.values()
+    assert secret not in str(next(item for item in shown.values() if isinstance(item, list))[0]).replace("[hidden]", "")
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (b'{"token": 123, "tasks": [{"api_key": {"a": 1}, "x": 1}]}', '{"tasks": [{"x": 1}]}'),
+        (b'{"url": "https://bob:pw@h/x", "password": ["a"]}', '{"url": "https://[hidden]@h/x"}'),
+        (b'{"renderOptions": {"key": true}}', '{"renderOptions": {"key": true}}'),
+        (b"\xff\xfe secret", "(9 bytes that are not UTF-8)"),
+        (b'{"token": 123, "token": 124', '{"token": "[hidden]", "token": "[hidden]"'),
+        (b"gar\x00bage", "gar\N{REPLACEMENT CHARACTER}bage"),
+    ],
+)
+def test_what_is_shown_of_a_refused_message_holds_no_secret(body, shown):
+    assert excerpt_of(body) == shown

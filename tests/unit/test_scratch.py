@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
-from worker.core.errors import DiskFull, MountMissing
+from worker.core.errors import DiskFull, MountMissing, ToolFailed
 from worker.engine.scratch import Scratch
 
 HOLD = """
@@ -65,3 +68,44 @@ def test_a_scratch_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(MountMissing, match="cannot be used"):
         Scratch(tmp_path / "file" / "scratch").check()
+
+
+def free_space(monkeypatch, *, free):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+
+
+async def test_a_job_whose_own_files_fill_scratch_is_stopped_and_charged(tmp_path, monkeypatch):
+    free_space(monkeypatch, free=(1 << 20))
+    scratch = Scratch(tmp_path, 16 << 20)
+    with scratch.folder("job.1") as folder:
+        (folder / "endless").write_bytes(b"x" * (12 << 20))
+        with pytest.raises(ToolFailed, match="filled scratch"):
+            async with asyncio.timeout(10), scratch.bounded(folder):
+                await asyncio.Event().wait()
+
+
+async def test_a_full_disk_is_charged_only_to_whose_files_fill_it(tmp_path, monkeypatch):
+    free_space(monkeypatch, free=0)
+    scratch = Scratch(tmp_path, 16 << 20)
+    with scratch.folder("job.1") as folder:
+        with pytest.raises(DiskFull):
+            async with scratch.bounded(folder):
+                raise DiskFull("no space")
+        (folder / "endless").write_bytes(b"x" * (12 << 20))
+        with pytest.raises(ToolFailed):
+            async with scratch.bounded(folder):
+                raise DiskFull("no space")
+
+
+async def test_a_cancelled_job_is_cancelled_under_the_guard_too(tmp_path):
+    scratch = Scratch(tmp_path, 1)
+
+    async def body():
+        async with scratch.bounded(tmp_path):
+            await asyncio.Event().wait()
+
+    running = asyncio.create_task(body())
+    await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import psutil
 
-from worker.core.errors import ToolMissing
+from worker.core.errors import Misconfigured, ToolMissing
 from worker.core.finding import Finding
 from worker.core.record import serving
 from worker.core.routing import LANES
@@ -32,6 +32,7 @@ MOST_SKEW_SECONDS: Final = 300.0
 FIRST_TIMED: Final = (3, 8, 15)
 DEFAULT_TIMEOUT_SECONDS: Final = 1800.0
 OLDEST: Final = {"sqlite": (3, 40), "postgresql": (15,)}
+MOST_VERSION_WORDS: Final = 2
 _GIB: Final = 1 << 30
 
 
@@ -86,17 +87,22 @@ async def patience(publisher: Asked, longest_seconds: float) -> Finding:
     )
 
 
-async def folder(path: Path) -> Finding:
-    """Return whether a folder that jobs may touch is there, what it is mounted from, and its space."""
-    return await asyncio.to_thread(_look_at_folder, path)
+async def no_nas() -> Finding:
+    """Return that there is none, which is well."""
+    return Finding(status="ok", fact="WORKER_NAS_ROOT is not set: no job here may name nas://")
 
 
-def _look_at_folder(path: Path) -> Finding:
+async def folder(path: Path, setting: str) -> Finding:
+    """Return whether the folder that `setting` names is there, what it is mounted from, and its space."""
+    return await asyncio.to_thread(_look_at_folder, path, setting)
+
+
+def _look_at_folder(path: Path, setting: str) -> Finding:
     try:
         space = shutil.disk_usage(path)
         readable, writable = os.access(path, os.R_OK | os.X_OK), os.access(path, os.W_OK)
     except OSError as error:
-        advice = "mount it, make it, or correct WORKER_NAS_ROOT and WORKER_ROOTS"
+        advice = f"mount it, make it, or correct {setting}"
         return Finding(status="error", fact=f"{path}: {error.strerror}", advice=advice)
     mount, kind = _mount_of(path)
     fact = f"{path} is on {kind} mounted at {mount}, {space.free / _GIB:.1f} GiB free"
@@ -151,6 +157,8 @@ async def broker(publisher: Broker, queues: tuple[Queue, ...]) -> Finding:
     if differences:
         missing = all(line.endswith("is missing") for line in differences)
         advice = "run `python -m infra provision`" if missing else "drain and delete what differs, then provision"
+        if missing and len(differences) == len(queues):
+            return Finding(status="error", fact="it answers, but nothing of ours is declared", advice=advice)
         return Finding(status="error", fact="; ".join(differences), advice=advice)
     return Finding(status="ok", fact=f"it answers and holds our {len(queues)} queues")
 
@@ -165,7 +173,12 @@ class Checkable(Protocol):
 
 async def storage(place: Checkable, url: str) -> Finding:
     """Return whether the storage can be written to."""
-    await place.check()
+    try:
+        await place.check()
+    except Misconfigured as error:
+        bucket = url.startswith("s3://")
+        advice = "run `python -m infra provision`, or correct WORKER_STORAGE_URL" if bucket else ""
+        return Finding(status="error", fact=str(error), advice=advice)
     return Finding(status="ok", fact=f"{url} can be written to")
 
 
@@ -200,7 +213,15 @@ async def tool(name: str, path: str | None, runner: Runner, *, required: bool) -
     version = version_in(f"{end.output}\n{end.tail}")
     if not end.ok or version is None:
         return Finding(status=status, fact=f"{path}: {end}", advice=advice)
-    return Finding(status="ok", fact=f"{path}: {version[:120]}")
+    return Finding(status="ok", fact=f"{path}: {brief(version)}")
+
+
+def brief(version: str) -> str:
+    """Return `ffmpeg 5.1.9-0+deb12u1` of ffmpeg's first line, which goes on about its authors; others' are cut."""
+    words = version.split()
+    if words[1:2] == ["version"] and len(words) > MOST_VERSION_WORDS:
+        words = [words[0], words[2]]
+    return " ".join(words)[:60]
 
 
 async def capabilities(proving: Awaitable[Capabilities], stated: tuple[str, ...]) -> Finding:
@@ -234,6 +255,9 @@ async def lanes(repository: Repository, offline_after: float) -> Finding:
     stuck = sorted({lane for lane in waiting if lane not in served})
     if stuck:
         told = ", ".join(f"{waiting.count(lane)} in {lane}" for lane in stuck)
-        advice = f"start a worker that serves {','.join(stuck)}, or cancel the jobs"
-        return Finding(status="warning", fact=f"workers by lane: {fact}; jobs wait for nobody: {told}", advice=advice)
+        advice = f"start a worker that serves {','.join(stuck)} with `leveret run`, or cancel the jobs"
+        alone = f"workers by lane: {fact}" if served else "no worker is running"
+        return Finding(status="warning", fact=f"{alone}; jobs wait for nobody: {told}", advice=advice)
+    if not served:
+        return Finding(status="warning", fact="no worker is running", advice="start one with `leveret run`")
     return Finding(status="ok", fact=f"workers by lane: {fact}")

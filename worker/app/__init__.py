@@ -1,7 +1,17 @@
 """The composition root: Settings become a running worker. The only package that names concrete classes."""
 
 from worker.app.doctor import checks, reconciler
-from worker.app.parts import capabilities, publisher, registry, repository
+from worker.app.parts import capabilities, publisher, refuse_missing_sqlite, registry, repository
 from worker.app.worker import assembled, run_worker
 
-__all__ = ["assembled", "capabilities", "checks", "publisher", "reconciler", "registry", "repository", "run_worker"]
+__all__ = [
+    "assembled",
+    "capabilities",
+    "checks",
+    "publisher",
+    "reconciler",
+    "refuse_missing_sqlite",
+    "registry",
+    "repository",
+    "run_worker",
+]

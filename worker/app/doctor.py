@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 from worker.adapters import checks as look
 from worker.adapters import host
-from worker.app.parts import TOOLS, capabilities, publisher, refuse_shared_sqlite, repository, runner
+from worker.app.parts import (
+    TOOLS,
+    capabilities,
+    publisher,
+    refuse_missing_sqlite,
+    refuse_shared_sqlite,
+    repository,
+    runner,
+)
 from worker.app.places import roots, storages
 from worker.core.routing import topology
 from worker.engine.reconcile import Reconciler
@@ -23,24 +31,40 @@ if TYPE_CHECKING:
 def checks(settings: Settings, *, prove: bool = False) -> list[tuple[str, Check]]:
     """Return what `doctor` looks at, in order; nothing is touched before a check is awaited."""
     needed = ("ffmpeg", "ffprobe", *(("gource",) if "visualize" in settings.lanes else ()))
-    folders = [place for place in roots(settings) if place.scheme == "file"]
+    folders = [Path(place.path) for place in roots(settings) if place.scheme == "file"]
     return [
         ("database", lambda: _look_at_database(settings)),
-        ("clock", lambda: look.clock(repository(settings))),
+        ("clock", lambda: look.clock(_rows(settings))),
         ("broker", lambda: look.broker(publisher(settings), topology(settings.retry_delays).queues)),
         ("broker time-out", lambda: look.patience(publisher(settings), settings.job_seconds)),
-        *((f"root {place.path}", partial(look.folder, Path(place.path))) for place in folders),
+        *(() if settings.nas_root else (("nas", look.no_nas),)),
+        *(_look_at_folder(settings, folder) for folder in folders),
         ("storage", lambda: look.storage(storages(settings), settings.storage_url)),
         ("scratch", lambda: look.scratch(settings.scratch, settings.scratch_free_bytes)),
         *((name, partial(_look_at_tool, settings, name, required=name in needed)) for name in TOOLS),
         ("capabilities", lambda: look.capabilities(capabilities(settings, again=prove), settings.lanes)),
-        ("lanes", lambda: look.lanes(repository(settings), settings.offline_seconds)),
+        ("lanes", lambda: look.lanes(_rows(settings), settings.offline_seconds)),
     ]
+
+
+def _look_at_folder(settings: Settings, folder: Path) -> tuple[str, Check]:
+    """Return the look at one folder, under the name of the setting that says it."""
+    if settings.nas_root is not None and folder == settings.nas_root.absolute():
+        return f"nas {folder}", partial(look.folder, folder, "WORKER_NAS_ROOT")
+    if str(folder) in {Path(text.removeprefix("file://")).as_posix() for text in settings.roots}:
+        return f"root {folder}", partial(look.folder, folder, "WORKER_ROOTS")
+    return f"root {folder}", partial(look.folder, folder, "WORKER_STORAGE_URL")
 
 
 async def _look_at_database(settings: Settings) -> Finding:
     refuse_shared_sqlite(settings)
-    return await look.database(repository(settings))
+    return await look.database(_rows(settings))
+
+
+def _rows(settings: Settings) -> Repository:
+    """Return the database; Misconfigured where a look would make its file."""
+    refuse_missing_sqlite(settings)
+    return repository(settings)
 
 
 async def _look_at_tool(settings: Settings, name: str, *, required: bool) -> Finding:

@@ -103,6 +103,17 @@ def broker_url(settings: Settings) -> str:
     return settings.broker_url.get_secret_value()
 
 
+def refuse_missing_sqlite(settings: Settings) -> None:
+    """Raise Misconfigured when the database is a file that is not there: who only looks makes none."""
+    scheme, _, name = settings.database_url.get_secret_value().partition(":///")
+    path = Path(name.partition("?")[0])
+    if scheme == "sqlite" and name and name != ":memory:" and not path.exists():
+        raise Misconfigured(
+            f"there is no database at {path.absolute()}: is WORKER_DATABASE_URL right?"
+            " `python -m infra provision` makes one"
+        )
+
+
 def refuse_shared_sqlite(settings: Settings) -> None:
     """Raise Misconfigured when workers of several hosts could meet a file that only one host can lock."""
     name = URL(settings.broker_url.get_secret_value()).host or ""

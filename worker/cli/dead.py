@@ -73,11 +73,11 @@ def show_list(
             message.letter.job_id or "",
             message.letter.digest[:12],
             message.error_type,
-            "; ".join(message.reasons)[:120],
+            "; ".join(message.reasons),
         )
         for message in messages
     ]
-    say_table(("DIED", "JOB", "SHA256", "ERROR", "REASON"), rows, "no dead messages")
+    say_table(("DIED", "JOB", "SHA256", "ERROR", "REASON"), rows, "no dead messages", cut_last=True)
     if count > len(rows):
         say(f"… and {count - len(rows)} older ones: --limit shows more")
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import textwrap
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
+from rich.text import Text
 
 from worker import app
-from worker.cli.render import say_json, say_table
+from worker.cli.render import STYLES, WIDTH, cut, on_terminal, printable, say, say_json
 from worker.core.errors import LeveretError, Misconfigured
 from worker.core.finding import Finding
 from worker.settings import load
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
     from worker.core.finding import Check
 
 CHECK_SECONDS = 30.0
+STATUS_WIDTH = 9
+NAME_WIDTH = 24
 
 
 def add_to(cli: typer.Typer) -> None:
@@ -39,9 +44,30 @@ def doctor(
         checks = [{"name": name} | finding.model_dump() for name, finding in findings]
         say_json({"ok": not broken, "checks": checks})
     else:
-        rows = [(finding.status, name, finding.fact, finding.advice) for name, finding in findings]
-        say_table(("STATUS", "WHAT", "FACT", "TO DO"), rows, "")
+        for name, finding in findings:
+            say_finding(name, finding)
     return 1 if broken else 0
+
+
+def say_finding(name: str, finding: Finding) -> None:
+    """Print what is, and below it what to do, within 100 columns; words stay whole, for people copy them."""
+    style = STYLES.get(finding.status, "") if on_terminal() else ""
+    head = f"{finding.status:<{STATUS_WIDTH}}{cut(name, NAME_WIDTH - 2):<{NAME_WIDTH}}"
+    indent = " " * len(head)
+    lines = [*_wrapped(finding.fact, indent), *_wrapped(f"to do: {finding.advice}" if finding.advice else "", indent)]
+    for number, line in enumerate(lines):
+        shown = Text(printable(line if number else head + line.lstrip()))
+        shown.stylize(style, 0, len(finding.status) if number == 0 else 0)
+        if on_terminal():
+            Console().print(shown, soft_wrap=True)
+        else:
+            say(shown.plain)
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 async def _findings(*, prove: bool) -> list[tuple[str, Finding]]:

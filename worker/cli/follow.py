@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from rich.progress import BarColumn, Progress, TextColumn
 
-from worker.cli.render import on_terminal, printable, progress_text, say
+from worker.cli.render import on_terminal, printable, progress_of, say
 from worker.cli.session import known_job
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ async def follow_all(repository: Repository, limit: int) -> None:
 
 def detail(record: JobRecord) -> str:
     """Return why a job failed, or how far it is."""
-    return record.error or "" if record.state in {"dead", "retrying"} else progress_text(record.progress)
+    return record.error or "" if record.state in {"dead", "retrying"} else progress_of(record)
 
 
 class Changes:

@@ -72,7 +72,7 @@ def jobs(
         if as_json:
             say_json([job_document(record) for record in found])
         else:
-            say_table(JOB_COLUMNS, [job_row(record) for record in found], "no jobs")
+            say_table(JOB_COLUMNS, [job_row(record) for record in found], "no jobs", cut_last=True)
 
     asyncio.run(command())
 

@@ -39,6 +39,8 @@ _JOB_KEYS: Final = (
     "manifest_url", "thumbnail_url", "error", "error_type", "facts", "created_at", "started_at", "finished_at",
     "metrics",
 )  # fmt: skip
+WIDTH: Final = 100
+LEAST_CUT: Final = 12
 _KIB: Final = 1024
 _MINUTE: Final = 60
 
@@ -69,25 +71,47 @@ def printable(text: str) -> str:
     return _CONTROL.sub(lambda match: repr(match.group())[1:-1], text)
 
 
-def say_table(columns: Sequence[str], rows: Sequence[Sequence[str]], nothing: str) -> None:
-    """Print rows under their columns, or `nothing` where there is none."""
+def say_table(columns: Sequence[str], rows: Sequence[Sequence[str]], nothing: str, *, cut_last: bool = False) -> None:
+    """Print rows under their columns, or `nothing` where there is none.
+
+    With `cut_last` the last cell ends with … at the terminal's edge, elsewhere after 100 characters.
+    """
     if not rows:
         say(nothing)
     elif on_terminal():
-        Console().print(rich_table(columns, rows))
+        console = Console()
+        room = room_for_last([columns, *rows], console.width) if cut_last else None
+        console.print(rich_table(columns, rows, room))
     else:
-        for line in aligned([columns, *rows]):
+        shown = [(*row[:-1], cut(row[-1], WIDTH)) for row in rows] if cut_last else rows
+        for line in aligned([columns, *shown]):
             sys.stdout.write(line + "\n")
 
 
-def rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """Return a table for a terminal."""
+def room_for_last(rows: Sequence[Sequence[str]], width: int) -> int:
+    """Return how wide the last column may be where the others keep what they need, if they leave anything."""
+    needed = [max(cell_len(printable(row[column])) for row in rows) for column in range(len(rows[0]))]
+    left = width - sum(needed[:-1]) - 2 * (len(needed) - 1)
+    return min(needed[-1], max(LEAST_CUT, left))
+
+
+def cut(text: str, width: int) -> str:
+    """Return `text` on one line of at most `width` characters; … says that there was more."""
+    line = " ".join(text.split())
+    return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]], room: int | None = None) -> Table:
+    """Return a table for a terminal, the last column cut to `room` characters."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for position, column in enumerate(columns):
+        if room is not None and position == len(columns) - 1:
+            table.add_column(column, overflow="ellipsis", no_wrap=True, width=room)
+            continue
         # The first cell is a name that people copy into the next command.
         table.add_column(column, overflow="fold", no_wrap=position == 0)
     for row in rows:
-        table.add_row(*(Text(printable(cell), style=STYLES.get(cell, "")) for cell in row))
+        table.add_row(*(Text(printable(cell), style=STYLES.get(cell.partition(", then ")[0], "")) for cell in row))
     return table
 
 
@@ -123,6 +147,14 @@ def span(seconds: float | None) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def age(seconds: float) -> str:
+    """Return `42 s`, `5 min`, `3 h` or `2 d`, rounded down."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", _MINUTE)):
+        if seconds >= length:
+            return f"{seconds // length:.0f} {unit}"
+    return f"{max(0, int(seconds))} s"
+
+
 def size(count: int) -> str:
     """Return a number of bytes in binary units, three digits at the most."""
     value, unit = float(count), "B"
@@ -144,6 +176,15 @@ def progress_text(progress: ProgressRecord) -> str:
     return ", ".join(part for part in (" ".join(filter(None, (parts[0], progress.task))), *parts[1:]) if part)
 
 
+def progress_of(record: JobRecord) -> str:
+    """Return how far the job is; of one that has ended, how far it came, without what it did at the end."""
+    if record.state == "completed":
+        return "100 %"
+    if record.is_terminal:
+        return progress_text(record.progress.model_copy(update={"fps": None, "speed": None, "eta_seconds": None}))
+    return progress_text(record.progress)
+
+
 def job_document(record: JobRecord) -> dict[str, Any]:
     """Return the job as programs see it: the keys of contract.md, and more."""
     document = record.model_dump(mode="json")
@@ -155,35 +196,34 @@ def worker_document(record: WorkerRecord) -> dict[str, Any]:
     return record.model_dump(mode="json")
 
 
-JOB_COLUMNS: Final = ("JOB", "TITLE", "STATE", "PROGRESS", "LANE", "PRIORITY", "CREATED")
+JOB_COLUMNS: Final = ("JOB", "TITLE", "STATE", "PROGRESS", "LANE", "PRIORITY", "CREATED", "ERROR")
 
 
 def job_row(record: JobRecord) -> tuple[str, ...]:
     """Return the cells of a job in a list."""
-    what = record.error if record.state in {"dead", "retrying"} else None
-    if what is None and not record.is_terminal:
-        what = progress_text(record.progress)
-    short = " ".join((what or "").split())[:80]
+    error = " ".join((record.error or "").split()) if record.state in {"dead", "retrying"} else ""
     title = record.title[:60] if record.title != record.job_id else ""
     created = moment(record.created_at)
-    return record.job_id, title, record.state, short, record.lane or "-", record.priority or "-", created
+    where = (record.lane or "-", record.priority or "-")
+    return record.job_id, title, record.state, progress_of(record) or "-", *where, created, error
 
 
 def say_job(record: JobRecord) -> None:
     """Print all of a job for people."""
-    total = record.metrics.get("total_seconds")
+    started = min((item.started_at for item in record.attempts if item.round == record.round), default=None)
+    took = (record.finished_at - started).total_seconds() if started and record.finished_at else None
     say_facts(
         {
             "job": record.job_id,
             "title": record.title,
             "state": record.state + (f" (round {record.round})" if record.round > 1 else ""),
             "lane": f"{record.lane}.{record.priority}" if record.lane else "-",
-            "progress": progress_text(record.progress),
+            "progress": progress_of(record) or "-",
             "error": f"{record.error_type}: {record.error}" if record.error else "",
             "created": moment(record.created_at),
-            "started": moment(record.started_at),
+            "started": moment(started),
             "finished": moment(record.finished_at),
-            "took": span(total) if isinstance(total, int | float) else "",
+            "took": span(took),
             "manifest": record.manifest_url or "",
             "thumbnail": record.thumbnail_url or "",
         }
@@ -193,7 +233,8 @@ def say_job(record: JobRecord) -> None:
         say("")
         tries: list[tuple[str, ...]] = [
             (
-                str(a.number) if a.round == record.round else f"{a.number} (round {a.round})",
+                str(a.round),
+                str(a.number),
                 a.worker,
                 moment(a.started_at),
                 moment(a.ended_at),
@@ -202,7 +243,7 @@ def say_job(record: JobRecord) -> None:
             )
             for a in record.attempts
         ]
-        say_table(("ATTEMPT", "WORKER", "STARTED", "ENDED", "OUTCOME", "ERROR"), tries, "")
+        say_table(("ROUND", "ATTEMPT", "WORKER", "STARTED", "ENDED", "OUTCOME", "ERROR"), tries, "")
     if record.artifacts:
         say("")
         rows = [(a.role, a.uri, a.media_type, size(a.bytes), span(a.duration)) for a in record.artifacts]

@@ -40,8 +40,13 @@ class CommandRefused(LeveretError):
 
 
 @asynccontextmanager
-async def database(settings: Settings) -> AsyncIterator[Repository]:
-    """Yield the repository; Misconfigured, naming the command, when its schema is not the newest."""
+async def database(settings: Settings, *, looks: bool = True) -> AsyncIterator[Repository]:
+    """Yield the repository; Misconfigured, naming the command, when its schema is not the newest.
+
+    Who only `looks` brings no SQLite file about.
+    """
+    if looks:
+        app.refuse_missing_sqlite(settings)
     repository = app.repository(settings)
     try:
         await repository.check()

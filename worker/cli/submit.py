@@ -67,7 +67,7 @@ def submit(
 
     async def command() -> int:
         settings = load()
-        async with database(settings) as repository:
+        async with database(settings, looks=False) as repository:
             await _publish(settings, repository, job, body, route)
             if route[0] not in serving(await repository.workers(settings.offline_seconds)):
                 warn(f"no living worker serves the lane {route[0]}: the job waits until one does")
@@ -81,6 +81,8 @@ def submit(
                 record = await known_job(repository, job.job_id)
         if as_json:
             say_json(job_document(record))
+        if record.state == "dead" and (as_json or not watch):
+            warn(f"{record.job_id} is dead: {record.error_type}: {record.error}")
         return EXIT_CODES[record.state] if wait or watch else 0
 
     return asyncio.run(command())

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.render import moment, say, say_json, say_table, size, worker_document
+from worker.cli.render import age, say, say_json, say_table, size, worker_document
 from worker.cli.session import CommandRefused, database
 from worker.core.record import serving
 from worker.core.routing import LANES
@@ -21,6 +22,9 @@ Name = Annotated[str | None, typer.Argument(metavar="[WORKER]", help="A worker's
 Everyone = Annotated[bool, typer.Option("--all", help="All workers.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 WAITING_JOBS = 1000
+THEN = {("in_progress", "pause"): ", then paused", ("in_progress", "drain"): ", then gone"}
+LONGEST_ID = 20
+SHORT_ID = 8
 _COLUMNS = ("WORKER", "HOST", "STATUS", "JOB", "LANES", "CPU", "RAM", "DISK FREE", "SEEN", "VERSION")
 
 
@@ -62,15 +66,23 @@ def _row(worker: WorkerRecord) -> tuple[str, ...]:
     return (
         worker.worker_id,
         worker.hostname,
-        worker.status,
-        worker.job_title or worker.job_id or worker.problem or "",
+        worker.status + THEN.get((worker.status, worker.wanted), ""),
+        _job(worker) or worker.problem or "",
         ",".join(worker.lanes),
         f"{hardware.cpu_percent:.0f} %",
         f"{hardware.ram_percent:.0f} %",
         size(hardware.disk_free_bytes),
-        moment(worker.seen_at),
+        f"{age((datetime.now(UTC) - worker.seen_at).total_seconds())} ago" if worker.seen_at else "",
         worker.version,
     )
+
+
+def _job(worker: WorkerRecord) -> str:
+    """Return the job's id, or the beginning that other commands take for a long one, and its title."""
+    job_id = worker.job_id or ""
+    name = job_id if len(job_id) <= LONGEST_ID else job_id[:SHORT_ID]
+    title = worker.job_title or ""
+    return name if title == job_id else f"{name} {title}".strip()
 
 
 def pause(name: Name = None, everyone: Everyone = False, as_json: Json = False) -> None:

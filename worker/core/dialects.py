@@ -1,7 +1,7 @@
 """The five accepted message shapes, each decoded into one `Job`.
 
-Which dialect a message is, is decided by its keys, never by trial and error; what is wrong with it is
-told in one InvalidJob with the path of every offending field.
+Which dialect a message is, is decided by its keys, never by trial and error; what is wrong with its
+envelope and the shape of its tasks is told in one InvalidJob with the path of every offending field.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from worker.core.job import (
     TaskSpec,
     id_problem,
 )
-from worker.core.wire import nearest, parse, problems_of
+from worker.core.wire import MAX_HINTS, nearest, parse, problems_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -227,7 +227,8 @@ def _flat(value: dict[str, Any], message_id: str) -> Job:
     problems: list[Problem] = []
     modules = {key: data for key, data in value.items() if key not in ENVELOPE_KEYS}
     for module, data in modules.items():
-        problems += _flat_problems(module, data)
+        if len(problems) < MAX_HINTS:
+            problems += _flat_problems(module, data)
     if not modules:
         problems.append(Problem("tasks", "is missing"))
     if len(modules) > MAX_TASKS:

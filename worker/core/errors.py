@@ -72,7 +72,7 @@ class BadInput(Permanent):
 
 
 class RefusedPath(Permanent):
-    """A path or URI that jobs may not touch."""
+    """A path or URI that jobs may not touch, met while the job runs; one in its message is part of its InvalidJob."""
 
 
 class IdReused(Permanent):

@@ -98,7 +98,7 @@ class Hardware(Record):
 
 
 class WorkerRecord(Record):
-    """One worker as it last told of itself; `seen_at` is the database's clock."""
+    """One worker as it last told of itself; `seen_at` is the database's clock, `wanted` what people asked of it."""
 
     worker_id: str
     hostname: str
@@ -111,6 +111,7 @@ class WorkerRecord(Record):
     capabilities: dict[str, Any] = Field(default_factory=dict)
     hardware: Hardware = Hardware()
     problem: str | None = None
+    wanted: Wanted = "run"
     seen_at: datetime | None = None
 
 

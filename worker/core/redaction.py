@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 if TYPE_CHECKING:
@@ -17,7 +17,12 @@ _QUERY: Final = re.compile(
 )
 _AUTHORIZATION: Final = re.compile(r"(?i)(authorization\s*[:=]\s*)(?:(?:bearer|basic|token)\s+)?\S+")
 # Of a message that never became a job nobody knows which texts are secret: the names of their fields do.
-_FIELD: Final = re.compile(r'(?i)("(?:token|password|secret)"\s*:\s*)"(?:[^"\\]|\\.)*"?')
+_NAMES: Final = r"token|secret|passw|pwd|credential|api.?key|access.?key|private.?key|authorization|jwt"
+_SECRET_NAME: Final = re.compile(_NAMES, re.IGNORECASE)
+_FIELD: Final = re.compile(
+    rf'(?i)("[a-z0-9_.-]{{0,50}}(?:{_NAMES})[a-z0-9_.-]{{0,50}}"\s*:\s*)'
+    r'(?:"(?:[^"\\]|\\.)*"?|\[[^\]]*\]?|\{[^}]*\}?|[^\s,\]}"\[{]+)'
+)
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
@@ -29,3 +34,27 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     text = _FIELD.sub(rf'\1"{HIDDEN}"', text)
     text = _QUERY.sub(rf"\1{HIDDEN}", text)
     return _AUTHORIZATION.sub(rf"\1{HIDDEN}", text)
+
+
+def redacted(value: Any, secrets: Iterable[str] = ()) -> Any:
+    """Return a JSON value with each of its texts redacted, keys too; what is no text stays as it is."""
+    match value:
+        case str():
+            return redact(value, secrets)
+        case dict():
+            return {redact(str(key), secrets): redacted(item, secrets) for key, item in value.items()}
+        case list():
+            return [redacted(item, secrets) for item in value]
+        case _:
+            return value
+
+
+def without_secrets(value: Any) -> Any:
+    """Return a JSON value without the fields whose names say that they are secret."""
+    match value:
+        case dict():
+            return {key: without_secrets(item) for key, item in value.items() if not _SECRET_NAME.search(key)}
+        case list():
+            return [without_secrets(item) for item in value]
+        case _:
+            return value

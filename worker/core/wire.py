@@ -10,7 +10,8 @@ import difflib
 import json
 import math
 import re
-from typing import TYPE_CHECKING, Any, Final
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pydantic import AliasChoices, BaseModel
 
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
 MAX_BODY_BYTES: Final = 1024 * 1024
 MAX_DEPTH: Final = 32
+MAX_PROBLEMS: Final = 100
+"""How many faults of one message are told."""
+MAX_HINTS: Final = 20
+"""How many unknown names of one message get their nearest known one, which costs a millisecond each."""
 
 # Possessive, and a string may end with the body: else each quote of a megabyte of `"\"\"\"…` is tried to its end,
 # which takes hours.
@@ -49,7 +54,7 @@ def parse(body: bytes) -> Any:
         raise _refusal(f"not JSON: {error.msg} at line {error.lineno} column {error.colno}") from error
     except ValueError as error:  # the hooks below, and integers of more than 4,300 digits
         raise _refusal(str(error).split(";", 1)[0]) from error
-    if problems := tuple(_unstorable(value, "")):
+    if problems := tuple(islice(_unstorable(value), MAX_PROBLEMS)):
         raise InvalidJob(problems)
     return value
 
@@ -84,25 +89,41 @@ def _no_constant(name: str) -> float:
     raise ValueError(f"not JSON: {name} is no number")
 
 
-def _unstorable(value: object, path: str) -> Iterable[Problem]:
-    match value:
-        case str() if _UNSTORABLE.search(value):
-            yield Problem(path, "holds a NUL or half of a surrogate pair")
-        case float() if not math.isfinite(value):
-            yield Problem(path, "is too large a number")
-        case int() if abs(value) >= 2**63:
-            yield Problem(path, "is too large a number")
-        case dict():
-            for key, item in value.items():
-                if _UNSTORABLE.search(key):
-                    yield Problem(path, "has a key that holds a NUL or half of a surrogate pair")
-                else:
-                    yield from _unstorable(item, f"{path}.{key}" if path else key)
-        case list():
-            for index, item in enumerate(value):
-                yield from _unstorable(item, f"{path}[{index}]")
-        case _:
-            pass
+_Where: TypeAlias = "tuple[_Where, str | int] | None"
+"""A place in a document: the one around it, and the key or index in that."""
+
+
+def _unstorable(value: object) -> Iterable[Problem]:
+    """Yield what no database here can store, in the order of the document."""
+    todo: list[tuple[object, _Where]] = [(value, None)]
+    while todo:
+        item, where = todo.pop()
+        match item:
+            case str() if _UNSTORABLE.search(item):
+                yield Problem(_path(where), "holds a NUL or half of a surrogate pair")
+            case float() if not math.isfinite(item):
+                yield Problem(_path(where), "is too large a number")
+            case int() if abs(item) >= 2**63:
+                yield Problem(_path(where), "is too large a number")
+            case dict():
+                if any(map(_UNSTORABLE.search, item)):
+                    yield Problem(_path(where), "has a key that holds a NUL or half of a surrogate pair")
+                todo += [(inner, (where, key)) for key, inner in reversed(item.items()) if not _UNSTORABLE.search(key)]
+            case list():
+                todo += [(item[index], (where, index)) for index in reversed(range(len(item)))]
+            case _:
+                pass
+
+
+def _path(where: _Where) -> str:
+    parts = []
+    while where is not None:
+        where, part = where
+        parts.append(part)
+    path = ""
+    for part in reversed(parts):
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
+    return path
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -124,16 +145,21 @@ def problems_of(
     outermost object knows beside the model's own.
     """
     beside = frozenset(more)
-    return tuple(_problem(item, prefix, model, beside) for item in error.errors(include_url=False))
+    told = islice(error.errors(include_url=False), MAX_PROBLEMS)
+    return tuple(
+        _problem(item, prefix, model if index < MAX_HINTS else None, beside) for index, item in enumerate(told)
+    )
 
 
-def _problem(item: Any, prefix: str, model: type[BaseModel], more: frozenset[str]) -> Problem:
+def _problem(item: Any, prefix: str, model: type[BaseModel] | None, more: frozenset[str]) -> Problem:
     location = [part for part in item["loc"] if not _is_union_tag(part)]
     path = prefix
     for part in location:
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
     match item["type"]:
         case "extra_forbidden":
+            if model is None:
+                return Problem(path, "unknown field")
             known = _names_beside(model, location) | (more if len(location) == 1 else frozenset())
             return Problem(path, f"unknown field{nearest(str(location[-1]), known)}")
         case "missing":

@@ -25,7 +25,7 @@ from worker.core.errors import (
 )
 from worker.core.location import External, parse_location
 from worker.core.ports import Unobserved
-from worker.core.redaction import redact
+from worker.core.redaction import redacted
 from worker.engine.context import EngineContext, ToolLookup, seconds_since
 from worker.engine.plan import Resolver, Step, requirements
 from worker.engine.progress import ProgressMeter
@@ -101,7 +101,10 @@ class AttemptRun:
         with bench.scratch.folder(name) as folder:
             keep = False
             try:
-                result = self._reused(kept, folder) or await self._produce(folder)
+                result = self._reused(kept, folder)
+                if result is None:
+                    async with bench.scratch.bounded(folder):
+                        result = await self._produce(folder)
                 try:
                     await self._publish_and_record(result)
                 except KEEPING:
@@ -116,7 +119,7 @@ class AttemptRun:
     async def _produce(self, folder: Path) -> Result:
         """Return the verified result of all tasks; nothing outside `folder` has changed."""
         bench, job = self._bench, self._attempt.job
-        destination = self._destination()
+        destination = await self._destination()
         lookup = ToolLookup(bench.repository, bench.runner, bench.tools, bench.capabilities)
         resolver = Resolver(bench.registry, bench.storages, lookup)
         seconds = min(job.timeout or bench.job_seconds, bench.job_seconds)
@@ -140,13 +143,13 @@ class AttemptRun:
         await bench.on_step("verified")
         return self._result(workspace, contexts, artifacts, task_seconds)
 
-    def _destination(self) -> External:
+    async def _destination(self) -> External:
         job = self._attempt.job
         text = job.destination or f"{self._bench.destination}{job.job_id}/"
         place = parse_location(text if text.endswith("/") else text + "/", self._bench.storages.path_map)
         if not isinstance(place, External):
             raise BadInput(f"destination: {text!r} is no folder; say nas://…/, s3://…/ or an absolute path")
-        return self._bench.storages.admit(place, writing=True)
+        return await asyncio.to_thread(self._bench.storages.admit, place, writing=True)
 
     async def _run(
         self, steps: tuple[Step, ...], workspace: Workspace, tool_log: ToolLog
@@ -223,7 +226,7 @@ class AttemptRun:
             manifest_url=storages.url(manifest) if manifest else None,
             thumbnail_url=storages.url(thumbnail) if thumbnail else None,
             deletions=workspace.deletions,
-            facts=json.loads(redact(json.dumps(facts, default=str), job.secrets)),
+            facts=redacted(json.loads(json.dumps(facts, default=str)), job.secrets),
             total_seconds=seconds_since(self._started),
             task_seconds=tuple(task_seconds),
         )

@@ -39,6 +39,7 @@ from worker.core.routing import (
     route_of,
 )
 from worker.engine.attempt import AttemptRun
+from worker.engine.excerpt import excerpt_of
 from worker.engine.lease import Lease
 from worker.engine.plan import parse, requirements
 from worker.engine.remains import clear, tidy
@@ -54,7 +55,6 @@ if TYPE_CHECKING:
     from worker.core.ports import Delivery
     from worker.engine.attempt import Bench
 
-EXCERPT_CHARACTERS: Final = 2000
 UNSERVED_SECONDS: Final = 3600.0
 OFFLINE_SECONDS: Final = 15.0
 DEATHS: Final = frozenset({"rejected", "delivery_limit"})
@@ -237,13 +237,12 @@ class Executor:
     async def _refuse(self, delivery: Delivery, digest: str, error: LeveretError) -> Settlement:
         """Record why a message is no job, then let it die."""
         failure = failure_of(error, self._worker_id, 0)
-        text = redact(delivery.body[: 4 * EXCERPT_CHARACTERS].decode(errors="replace"))
         problems = [str(problem) for problem in error.problems] if isinstance(error, InvalidJob) else [str(error)]
         refusal = RefusalRecord(
             refusal_id=str(uuid.uuid4()),
             message_id=delivery.message_id,
             body_sha256=digest,
-            excerpt=text[:EXCERPT_CHARACTERS].replace("\x00", "\N{REPLACEMENT CHARACTER}"),
+            excerpt=await asyncio.to_thread(excerpt_of, delivery.body),
             error=failure.message,
             error_type=failure.error_type,
             problems=problems[:100],

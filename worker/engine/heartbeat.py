@@ -58,7 +58,7 @@ class Heartbeat:
         await self._tell(await self._describe())
 
     async def _tell(self, record: WorkerRecord) -> None:
-        await self._events.publish("worker.heartbeat", record.model_dump(mode="json", exclude={"seen_at"}))
+        await self._events.publish("worker.heartbeat", record.model_dump(mode="json", exclude={"seen_at", "wanted"}))
         try:
             self._on_wanted(await self._repository.beat(record))
         except LeveretError as error:

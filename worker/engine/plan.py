@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from worker.core.errors import InvalidJob, Problem, RefusedPath, SourceMissing
 from worker.core.location import External, Relative, parse_location
+from worker.core.wire import MAX_PROBLEMS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -31,6 +33,14 @@ class Step:
 
 def parse(registry: Registry, job: Job) -> tuple[Step, ...]:
     """Return the job's tasks with validated data; InvalidJob with the problems of all of them."""
+    steps, problems = _parsed(registry, job)
+    if problems:
+        raise InvalidJob(problems)
+    return steps
+
+
+def _parsed(registry: Registry, job: Job) -> tuple[tuple[Step, ...], list[Problem]]:
+    """Return the steps whose data is valid, and what is wrong with the others, until that is enough to tell."""
     steps: list[Step] = []
     problems: list[Problem] = []
     for spec in job.tasks:
@@ -38,9 +48,9 @@ def parse(registry: Registry, job: Job) -> tuple[Step, ...]:
             steps.append(Step(spec, *registry.parse(spec)))
         except InvalidJob as error:
             problems += error.problems
-    if problems:
-        raise InvalidJob(problems)
-    return tuple(steps)
+        if len(problems) >= MAX_PROBLEMS:
+            break
+    return tuple(steps), problems[:MAX_PROBLEMS]
 
 
 def requirements(steps: Sequence[Step]) -> frozenset[str]:
@@ -71,12 +81,7 @@ class Resolver:
         the storages raise.
         """
         steps: list[Step] = []
-        problems: list[Problem] = []
-        try:
-            parsed = parse(self._registry, job)
-        except InvalidJob as error:
-            problems += error.problems
-            parsed = _parsable(self._registry, job)
+        parsed, problems = _parsed(self._registry, job)
         for step in parsed:
             try:
                 steps.append(replace(step, params=await step.task.prepare(step.params, self._lookup)))
@@ -85,24 +90,15 @@ class Resolver:
                 steps.append(step)
         files = _FileJudge(self._storages, destination)
         for step in steps:
-            await files.judge(step)
+            if len(files.problems) < MAX_PROBLEMS:
+                await files.judge(step)
         conflicts = await files.conflicts(own) if not problems and not files.problems else []
         if problems := [*problems, *files.problems, *conflicts]:
-            raise InvalidJob([*problems, *(Problem(path, text) for path, text in files.missing)])
+            told = [*problems, *(Problem(path, text) for path, text in files.missing)]
+            raise InvalidJob(told[:MAX_PROBLEMS])
         if files.missing:
             raise SourceMissing("; ".join(text for _, text in files.missing))
         return tuple(steps)
-
-
-def _parsable(registry: Registry, job: Job) -> tuple[Step, ...]:
-    """Return the steps whose data is valid: what else is wrong is told in the same breath."""
-    steps = []
-    for spec in job.tasks:
-        try:
-            steps.append(Step(spec, *registry.parse(spec)))
-        except InvalidJob:
-            continue
-    return tuple(steps)
 
 
 def _under(path: str, problem: Problem) -> Problem:
@@ -128,16 +124,16 @@ class _FileJudge:
         path = step.spec.path
         reads = set()
         for use in files.reads:
-            location = self._located(path, use, writing=False)
+            location = await self._located(path, use, writing=False)
             if location is not None:
                 reads.add(self._place(location))
                 await self._judge_read(path, use, location)
         for use in files.writes:
-            location = self._located(path, use, writing=True)
+            location = await self._located(path, use, writing=True)
             if location is not None:
                 self._judge_write(path, use, location, reads)
         for use in files.removes:
-            location = self._located(path, use, writing=True)
+            location = await self._located(path, use, writing=True)
             if location is not None:
                 self._judge_removal(path, use, location)
 
@@ -161,10 +157,12 @@ class _FileJudge:
         elif self._made.pop(self._place(location), None) is None and isinstance(location, Relative):
             self.problems.append(_problem(path, use, f"{use.location!r} is made by no earlier task"))
 
-    def _located(self, path: str, use: FileUse, *, writing: bool) -> Location | None:
+    async def _located(self, path: str, use: FileUse, *, writing: bool) -> Location | None:
         try:
             location = parse_location(use.location, self._storages.path_map)
-            return location if isinstance(location, Relative) else self._storages.admit(location, writing=writing)
+            if isinstance(location, Relative):
+                return location
+            return await asyncio.to_thread(self._storages.admit, location, writing=writing)
         except RefusedPath as error:
             self.problems.append(_problem(path, use, str(error)))
             return None

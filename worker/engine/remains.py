@@ -26,7 +26,7 @@ async def tidy(repository: Repository, storages: Storages, job_id: str, deletion
     """
     if not deletions:
         return
-    failures = [left for uri in deletions if (left := await _deletion_error(storages, uri)) is not None]
+    failures = [failure for uri in deletions if (failure := await _deletion_error(storages, uri)) is not None]
     try:
         if not failures:
             await repository.deleted(job_id)

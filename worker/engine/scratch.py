@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import re
 import shutil
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from worker.core.errors import DiskFull, MountMissing
+from worker.core.errors import DiskFull, MountMissing, ToolFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import AsyncIterator, Collection, Iterator
 
+_LOOK_SECONDS: Final = 1.0
+# A job may use what was free when it was claimed, but for this part: below it everybody's next file may fail.
+_RESERVE_PART: Final = 8
 _OURS = re.compile(r"^[A-Za-z0-9_-][A-Za-z0-9._-]*\.\d+$")
 
 
@@ -95,3 +99,64 @@ class Scratch:
                 f"scratch {self.root} has {free // 2**20} MiB free; a job needs {self._free_bytes // 2**20} MiB:"
                 " make room, or set WORKER_SCRATCH"
             )
+
+    @asynccontextmanager
+    async def bounded(self, folder: Path) -> AsyncIterator[None]:
+        """End the body with ToolFailed, which is charged, once its files in `folder` are what fills scratch.
+
+        Endless output (`tpad=stop=-1`) would else defer its job for ever, and every other one of this host with it.
+        A full disk that is not this attempt's doing stays DiskFull.
+        """
+        body = asyncio.current_task()
+        overrun: list[ToolFailed] = []
+
+        async def watch() -> None:
+            while not overrun:
+                await asyncio.sleep(_LOOK_SECONDS)
+                if error := await asyncio.to_thread(self._overrun, folder, self._free_bytes // _RESERVE_PART):
+                    overrun.append(error)
+                    if body is not None:
+                        body.cancel()
+
+        watcher = asyncio.create_task(watch(), name="scratch guard")
+        try:
+            yield
+        except asyncio.CancelledError:
+            if not overrun or body is None or body.uncancel() > 0:
+                raise
+            raise overrun[0] from None
+        except DiskFull as error:
+            if charged := await asyncio.to_thread(self._overrun, folder):
+                raise charged from error
+            raise
+        finally:
+            watcher.cancel()
+
+    def _overrun(self, folder: Path, below: int | None = None) -> ToolFailed | None:
+        """Return what a job is charged with whose files are more than half of what scratch lacks, else None.
+
+        With `below`, only once fewer bytes than that are free.
+        """
+        try:
+            free = shutil.disk_usage(self.root).free
+        except OSError:
+            return None
+        if below is not None and free >= below:
+            return None
+        own = _bytes_under(folder)
+        if own <= max(self._free_bytes - free, 0) // 2:
+            return None
+        return ToolFailed(
+            f"the job filled scratch: {own // 2**20} MiB are its own and {free // 2**20} MiB are left; if its output"
+            " does end, give it a larger WORKER_SCRATCH"
+        )
+
+
+def _bytes_under(folder: Path) -> int:
+    """Return the space that the files under `folder` take; what vanishes meanwhile counts nothing."""
+    total = 0
+    for above, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += Path(above, name).lstat().st_blocks * 512
+    return total

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -82,12 +83,12 @@ class Storages:
     async def delete(self, uri: str) -> None:
         """Delete an external file."""
         place = self.place(uri)
-        await self.serving(place).delete(self.admit(place, writing=True))
+        await self.serving(place).delete(await asyncio.to_thread(self.admit, place, writing=True))
 
     async def sweep(self, uri: str, job_id: str) -> None:
         """Remove what interrupted attempts of a job left hidden beside one of its files."""
         place = self.place(uri)
-        await self.serving(place).sweep(self.admit(place, writing=True), job_id)
+        await self.serving(place).sweep(await asyncio.to_thread(self.admit, place, writing=True), job_id)
 
     def url(self, uri: str) -> str:
         """Return the address of an artifact that the record shows."""

@@ -59,7 +59,7 @@ class Workspace:
 
     async def input(self, text: str) -> Path:
         """Return the local path of a file to read."""
-        location = self._locate(text, writing=False)
+        location = await asyncio.to_thread(self._locate, text, writing=False)
         if staged := self._staged.get(self._place(location)):
             return staged.path
         if isinstance(location, Relative):
@@ -79,7 +79,7 @@ class Workspace:
 
     async def available(self, text: str) -> bool:
         """Return whether a file is staged, or stands outside."""
-        location = self._locate(text, writing=False)
+        location = await asyncio.to_thread(self._locate, text, writing=False)
         if self._place(location) in self._staged:
             return True
         return isinstance(location, External) and await self._storages.serving(location).stat(location) is not None

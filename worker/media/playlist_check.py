@@ -44,7 +44,7 @@ class Violation:
     must: bool = True
 
     def __str__(self) -> str:
-        """Return `e1/720p/index.m3u8: … (Apple 8.2)`."""
+        """Return `e1-9b0c5f2a71d3/720p/index.m3u8: … (Apple 8.2)`."""
         source = self.clause if self.clause.startswith("RFC") else f"Apple {self.clause}"
         return f"{self.place}: {self.message} ({source})"
 

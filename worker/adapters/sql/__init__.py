@@ -40,7 +40,7 @@ class SqlRepository:
         self._database = Database(url, patience)
 
     async def submit(self, job: Job, digest: str, lane: str, priority: str) -> None:
-        """Insert a queued row; IdReused, naming `retry`, when the id exists."""
+        """Insert a queued row; IdReused when the id exists, naming `retry` if that job can run again."""
         await self._database.write(lifecycle.submit, job, digest, lane, priority)
 
     async def adopt(self, digest: str, proposed_id: str, *, redelivered: bool) -> str:

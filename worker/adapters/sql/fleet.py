@@ -27,7 +27,7 @@ def beat(connection: Connection, worker: WorkerRecord) -> Wanted:
     A drain ends with the process that it meant: the next one begins to run, unless the drain came after its first
     word. A pause stays.
     """
-    values: dict[str, Any] = worker.model_dump(exclude={"seen_at"}) | {"seen_at": moment()}
+    values: dict[str, Any] = worker.model_dump(exclude={"seen_at", "wanted"}) | {"seen_at": moment()}
     statement = upsert(connection, workers).values(**values, wanted="run")
     begins = (statement.excluded.status == "startup") & (workers.c.status != "startup")
     drained = begins & (workers.c.wanted == "drain")

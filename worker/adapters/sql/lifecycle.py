@@ -33,16 +33,15 @@ if TYPE_CHECKING:
 
 
 def submit(connection: Connection, job: Job, digest: str, lane: str, priority: str) -> None:
-    """Insert a queued row; IdReused when the id exists."""
+    """Insert a queued row; IdReused when the id exists, naming `retry` where that would run it again."""
     values = fresh_row(job, digest, lane, priority)
     inserted = connection.execute(
         upsert(connection, jobs).values(**values).on_conflict_do_nothing().returning(jobs.c.job_id)
     )
     if inserted.one_or_none() is None:
         state = connection.execute(select(jobs.c.state).where(jobs.c.job_id == job.job_id)).scalar()
-        raise IdReused(
-            f"the id {job.job_id} exists and is {state or 'taken'}: use `retry {job.job_id}` or choose another id"
-        )
+        again = f"use `leveret retry {job.job_id}` or " if state in {"dead", "cancelled"} else ""
+        raise IdReused(f"the id {job.job_id} exists and is {state or 'taken'}: {again}choose another id")
 
 
 def adopt(connection: Connection, digest: str, proposed_id: str, *, redelivered: bool) -> str:
