@@ -37,7 +37,8 @@ class ChaosTask(Task[ChaosParams]):
                 raise ToolFailed(str(done))
         if params.permanent:
             raise BadInput("this job is not meant to pass")
-        if int(context.attempt_folder.removeprefix("e")) <= params.failing_epochs:
+        epoch = int(context.attempt_folder.removeprefix("e").partition("-")[0])
+        if epoch <= params.failing_epochs:
             raise ToolFailed("this attempt is not meant to pass")
         seed = f"{context.job_id} {context.attempt_folder}".encode()
         for index in range(params.segments):

@@ -14,6 +14,7 @@ import boto3
 
 from worker.adapters.publisher import Publisher
 from worker.adapters.sql import SqlRepository
+from worker.core import errors
 from worker.core.routing import DEAD_QUEUE, topology
 
 from .world import DELAYS
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from .world import World
 
 LEFT = re.compile(r".+\.\d+")
-OWN_FOLDER = re.compile(r"/e\d+/")
+OWN_FOLDER = re.compile(r"/e\d+(-[0-9a-f]+)?/")
 
 
 @dataclass
@@ -123,6 +124,8 @@ def _judge(job: PlannedJob, record: JobRecord | None, stores: Stores, findings: 
     findings.states[record.state] += 1
     if record.state == "dead":
         findings.errors[f"{job.kind}: {record.error_type}"] += 1
+        if not issubclass(getattr(errors, str(record.error_type), Exception), errors.LeveretError):
+            findings.lost.append(f"{job.job_id} ({job.kind}) died of a fault of ours: {record.error}")
     ends = [attempt for attempt in record.attempts if attempt.outcome == "completed"]
     if len(ends) != (record.state == "completed"):
         findings.doubled.append(f"{job.job_id} is {record.state} with {len(ends)} completed attempts")
