@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -49,3 +51,23 @@ def test_a_reaction_that_comes_late_is_called_at_once():
     assert called == ["early", "late"]
     with pytest.raises(Interrupted):
         stop.check()
+
+
+HANGING = """
+import asyncio, threading
+from worker.adapters.threads import Abandoning, leave
+
+async def main():
+    asyncio.get_running_loop().set_default_executor(Abandoning(max_workers=2))
+    asyncio.get_running_loop().run_in_executor(None, threading.Event().wait)
+    await asyncio.sleep(0.1)
+
+asyncio.run(main())
+print("flushed", end="")
+leave(3)
+"""
+
+
+def test_a_call_that_hangs_for_ever_does_not_hold_the_process():
+    done = subprocess.run([sys.executable, "-c", HANGING], capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout) == (3, "flushed")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import threading
-from typing import TYPE_CHECKING, Final, TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final, Never, TypeVar
 
 from worker.core.errors import Interrupted
 
@@ -44,6 +47,27 @@ class Stop:
             reactions, self._reactions = self._reactions, []
         for reaction in reactions:
             reaction()
+
+
+class Abandoning(ThreadPoolExecutor):
+    """A pool that is left behind at its end: a call that hangs on a dead server must not hold the process.
+
+    Set it as the loop's default executor; asyncio waits for that one without a limit (five minutes from 3.12).
+    """
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - its base's
+        """Take no more work and wait for none."""
+        del wait, cancel_futures
+        super().shutdown(wait=False, cancel_futures=True)
+
+
+def leave(code: int) -> Never:
+    """End the process with `code`; threads that still hang are not waited for, as the interpreter would."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
+        os._exit(code)
+    sys.exit(code)
 
 
 async def in_thread(work: Callable[[Stop], T]) -> T:

@@ -1,5 +1,6 @@
 """The composition root: Settings become a running worker. The only package that names concrete classes."""
 
+from worker.adapters.threads import leave
 from worker.app.doctor import checks, reconciler
 from worker.app.parts import capabilities, publisher, refuse_missing_sqlite, registry, repository
 from worker.app.worker import assembled, run_worker
@@ -8,6 +9,7 @@ __all__ = [
     "assembled",
     "capabilities",
     "checks",
+    "leave",
     "publisher",
     "reconciler",
     "refuse_missing_sqlite",

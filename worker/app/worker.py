@@ -17,6 +17,7 @@ from worker import __version__, logs
 from worker.adapters import host
 from worker.adapters.rabbitmq import Link, RabbitConsumer, RabbitEvents
 from worker.adapters.sql import SqlRepository
+from worker.adapters.threads import Abandoning
 from worker.adapters.web import post_json
 from worker.app.parts import (
     broker_url,
@@ -54,6 +55,8 @@ if TYPE_CHECKING:
     from worker.media.capabilities import Capabilities
     from worker.settings import Settings
 
+
+THREADS = 16
 
 log = structlog.get_logger(__name__)
 
@@ -232,6 +235,7 @@ async def run_worker(
 ) -> None:
     """Consume until SIGTERM, or with `drain` until the queues are empty."""
     logs.configure(settings.log_level, settings.log_format)
+    asyncio.get_running_loop().set_default_executor(Abandoning(max_workers=THREADS))
     refuse_shared_sqlite(settings)
     if "storage_url" not in settings.model_fields_set:
         # Only our own default is made: a stated folder that is missing may be a mount that is away.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.exceptions import TyperException
 
-from worker import __version__
+from worker import __version__, app
 from worker import logs as logs_of_program
 from worker.cli import dead, doctor, jobs, logs, options, reconcile, run, schema, submit, workers
 from worker.cli.render import say, warn
@@ -38,7 +38,7 @@ def main() -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         _forget_stdout()
-    sys.exit(code)
+    app.leave(code)
 
 
 def call(arguments: list[str]) -> int:

@@ -44,4 +44,6 @@ if __name__ == "__main__":
         asyncio.run(main(Path(sys.argv[1])))
     except LeveretError as error:
         # As the command does: one line, and its supervisor starts it again.
-        sys.exit(str(error))
+        sys.stderr.write(f"{error}\n")
+        app.leave(1)
+    app.leave(0)
