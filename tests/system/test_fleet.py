@@ -343,7 +343,7 @@ async def test_waiting_jobs_are_cancelled_at_once_and_their_messages_settled_whe
     assert await fleet.rows.request_cancel(retrying) == "cancelled"
     await fleet.steered(worker, "pause", "paused")
     queued = await fleet.publish(**SHORT)
-    shown = fleet.command("cancel", queued)
+    shown = fleet.command("cancel", "--unseen", queued)
     assert (shown.returncode, (await fleet.rows.job(queued)).state) == (0, "cancelled")
     await fleet.rows.steer(None, "run")
     await until(lambda: _is(fleet.waiting, 0), RETRY + CANCEL_SECONDS, "settled")
@@ -376,12 +376,12 @@ async def test_a_pause_takes_hold_within_a_heartbeat_outlives_the_process_and_en
 
 
 async def test_a_drained_worker_finishes_its_job_and_ends_well_and_the_next_one_runs(fleet: Fleet, worker: str):
-    first = await fleet.publish(**(LONG | {"input_options": {"stream_loop": -1, "t": 6}}))
+    first = await fleet.publish(**(LONG | {"input_options": {"stream_loop": -1, "t": 40}}))
     await fleet.job(first, "running")
     second = await fleet.publish(**SHORT)
     await fleet.steered(worker, "drain", "draining")
     assert (await fleet.rows.job(first)).state == "running"
-    assert await asyncio.to_thread(fleet.processes[worker].wait, 40) == 0
+    assert await asyncio.to_thread(fleet.processes[worker].wait, 150) == 0
     assert (await fleet.rows.job(first)).state == "completed"
     assert await fleet.rows.job(second) is None
     await fleet.start(worker)

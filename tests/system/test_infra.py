@@ -230,7 +230,7 @@ def test_a_database_that_refuses_the_password_is_one_line(state, environment):
 
 @pytest.mark.parametrize("ending", ["stop", "kill"])
 def test_a_service_that_ended_starts_where_it_was_with_what_it_held(services, environment, ending):
-    storage(environment).put_object(Bucket="media", Key=ending, Body=b"kept")
+    put_soon(environment, ending)
     with database(environment) as connection:
         connection.execute(f"CREATE TABLE {ending} (kept int)")
     for name in ("s3", "postgres"):
@@ -242,6 +242,15 @@ def test_a_service_that_ended_starts_where_it_was_with_what_it_held(services, en
     assert storage(environment).get_object(Bucket="media", Key=ending)["Body"].read() == b"kept"
     with database(environment) as connection:
         assert connection.execute(f"TABLE {ending}").fetchall() == []
+
+
+def put_soon(environment, key):
+    """Store an object; a weed that has just begun again knows its buckets a moment later than it answers."""
+    deadline = time.monotonic() + 20
+    while "media" not in {bucket["Name"] for bucket in storage(environment).list_buckets()["Buckets"]}:
+        assert time.monotonic() < deadline, "the bucket never came back"
+        time.sleep(0.2)
+    storage(environment).put_object(Bucket="media", Key=key, Body=b"kept")
 
 
 def test_a_paused_database_is_silent_until_it_is_resumed(services, environment):
