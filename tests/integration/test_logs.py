@@ -13,39 +13,15 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from rig import Rig, broker_hands, document
+from rig import document
 
-from infra.migrations import upgrade
 from worker.adapters.metrics import Metrics
-from worker.adapters.sql import SqlRepository
 from worker.core.command import Command, Pipeline
 from worker.engine.executor import Executor
 from worker.engine.storages import Storages
 from worker.process.runner import ProcessRunner
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
-
-
-@pytest.fixture
-async def repository(tmp_path):
-    url = f"sqlite:///{tmp_path}/leveret.db"
-    upgrade(url)
-    rows = SqlRepository(url)
-    yield rows
-    await rows.close()
-
-
-@pytest.fixture
-async def broker(provisioned_broker, services):
-    async with broker_hands(provisioned_broker, services.environment()["RABBITMQ_MANAGEMENT_URL"]) as hands:
-        yield hands
-
-
-@pytest.fixture
-async def rig(provisioned_broker, broker, repository, tmp_path):
-    rig = Rig(provisioned_broker, repository, tmp_path)
-    yield rig
-    await rig.close()
 
 
 def says(*lines: str, script: str = "") -> Pipeline:

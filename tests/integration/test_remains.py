@@ -13,11 +13,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from rig import DELAYS, Rig, WriteParams, broker_hands, document
+from rig import DELAYS, Rig, WriteParams, document
 
-from infra.migrations import upgrade
 from worker import Files, FileUse, Task, TaskContext
-from worker.adapters.sql import SqlRepository
 from worker.core.dialects import decode
 from worker.core.errors import BadInput
 from worker.core.policy import Policy
@@ -41,21 +39,6 @@ class ManyTask(Task[WriteParams]):
         context.output(params.name, role="manifest").write_text("manifest")
         if params.text == "bad":
             raise BadInput("it is not what it claims to be")
-
-
-@pytest.fixture
-async def repository(tmp_path):
-    url = f"sqlite:///{tmp_path}/leveret.db"
-    upgrade(url)
-    rows = SqlRepository(url)
-    yield rows
-    await rows.close()
-
-
-@pytest.fixture
-async def broker(provisioned_broker, services):
-    async with broker_hands(provisioned_broker, services.environment()["RABBITMQ_MANAGEMENT_URL"]) as hands:
-        yield hands
 
 
 @pytest.fixture

@@ -16,10 +16,8 @@ from sqlalchemy import update
 sys.path.insert(0, str(Path(__file__).parent))
 
 from mail import wait_for_dead
-from rig import DEFER_SECONDS, DELAYS, Rig, broker_hands, document
+from rig import DEFER_SECONDS, DELAYS, Rig, document
 
-from infra.migrations import upgrade
-from worker.adapters.sql import SqlRepository
 from worker.adapters.sql.schema import jobs, moment
 from worker.core.attempt import Attempt, Cancelled, Completed, Dead, Defer, Forward, Requeue, Retry, is_publish_folder
 from worker.core.dialects import decode
@@ -30,29 +28,6 @@ from worker.core.routing import JOBS, defer_name, queue_of, retry_name
 from worker.engine.remains import clear
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
-
-
-@pytest.fixture
-async def repository(tmp_path):
-    url = f"sqlite:///{tmp_path}/leveret.db"
-    upgrade(url)
-    rows = SqlRepository(url)
-    yield rows
-    await rows.close()
-
-
-@pytest.fixture
-async def broker(provisioned_broker, services):
-    management = services.environment()["RABBITMQ_MANAGEMENT_URL"]
-    async with broker_hands(provisioned_broker, management) as hands:
-        yield hands
-
-
-@pytest.fixture
-async def rig(provisioned_broker, broker, repository, tmp_path):
-    rig = Rig(provisioned_broker, repository, tmp_path)
-    yield rig
-    await rig.close()
 
 
 async def fail_with(rig: Rig, error: Exception, times: int = 10**6) -> None:

@@ -11,30 +11,13 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from rig import Rig, broker_hands, document
+from rig import Rig, document
 
-from infra.migrations import upgrade
-from worker.adapters.sql import SqlRepository
 from worker.core.attempt import Completed, Dead, Defer, Retry
 from worker.core.errors import DiskFull, SourceMissing, StorageUnavailable
 from worker.tasks.cleanup import CleanupTask
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
-
-
-@pytest.fixture
-async def repository(tmp_path):
-    url = f"sqlite:///{tmp_path}/leveret.db"
-    upgrade(url)
-    rows = SqlRepository(url)
-    yield rows
-    await rows.close()
-
-
-@pytest.fixture
-async def broker(provisioned_broker, services):
-    async with broker_hands(provisioned_broker, services.environment()["RABBITMQ_MANAGEMENT_URL"]) as hands:
-        yield hands
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from media_support import clip, ffmpeg
-from rig import Rig, broker_hands
+from rig import Rig
 
 from infra.migrations import upgrade
 from worker.adapters.host import bundled_tools, find_tools
@@ -44,12 +44,6 @@ async def repository(tmp_path):
     )
     yield rows
     await rows.close()
-
-
-@pytest.fixture
-async def broker(provisioned_broker, services):
-    async with broker_hands(provisioned_broker, services.environment()["RABBITMQ_MANAGEMENT_URL"]) as hands:
-        yield hands
 
 
 @pytest.fixture

@@ -13,11 +13,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from rig import Rig, broker_hands, document
+from rig import Rig, document
 
-from infra.migrations import upgrade
 from worker.adapters.rabbitmq import Link, RabbitEvents
-from worker.adapters.sql import SqlRepository
 from worker.core.errors import DiskFull, StorageUnavailable
 from worker.core.hours import ActiveHours
 from worker.core.record import WorkerRecord
@@ -27,28 +25,6 @@ from worker.engine.heartbeat import Heartbeat
 from worker.engine.worker import Worker
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
-
-
-@pytest.fixture
-async def repository(tmp_path):
-    url = f"sqlite:///{tmp_path}/leveret.db"
-    upgrade(url)
-    rows = SqlRepository(url)
-    yield rows
-    await rows.close()
-
-
-@pytest.fixture
-async def broker(provisioned_broker, services):
-    async with broker_hands(provisioned_broker, services.environment()["RABBITMQ_MANAGEMENT_URL"]) as hands:
-        yield hands
-
-
-@pytest.fixture
-async def rig(provisioned_broker, broker, repository, tmp_path):
-    rig = Rig(provisioned_broker, repository, tmp_path)
-    yield rig
-    await rig.close()
 
 
 class Posts:

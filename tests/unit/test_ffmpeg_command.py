@@ -47,7 +47,9 @@ def params(**changes) -> FfmpegParams:
 
 
 def lines(made: FfmpegParams, count: int) -> str:
-    pipeline = ffmpeg_command(made, "ffmpeg", [Path(f"/in/{n}.mkv") for n in range(count)], Path("/work/out.part.mkv"))
+    pipeline = ffmpeg_command(
+        made, "ffmpeg", [Path(f"/in/{n}.mkv") for n in range(count)], Path("/scratch/out.part.mkv")
+    )
     return "\n".join(pipeline.stages[0].argv) + "\n"
 
 
