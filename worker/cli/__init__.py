@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -33,6 +34,9 @@ Examples:
 def main() -> None:
     """End the process with the exit code of the command on its command line."""
     sys.excepthook = _tell_fault
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A pipe is told line by line too: `watch` and `logs --follow` are read while they run.
+        sys.stdout.reconfigure(line_buffering=True)
     code = call(sys.argv[1:])
     try:
         sys.stdout.flush()
