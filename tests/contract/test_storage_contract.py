@@ -203,9 +203,10 @@ async def test_a_cancelled_stage_writes_nothing_afterwards(bench, make, seconds)
     artifacts = [make(bench.place(f"film/{n}.mkv"), os.urandom(4 * PART_BYTES)) for n in range(2)]
     task = asyncio.create_task(bench.storage.stage(artifacts))
     await asyncio.wait({task}, timeout=seconds)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    # A quick disk may be done before it is told to stop: then there is only more to discard.
+    still_at_work = task.cancel()
+    await asyncio.wait({task})
+    assert task.cancelled() == still_at_work
     await bench.storage.discard(artifacts)
     assert bench.names() == set()
 
