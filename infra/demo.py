@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,7 @@ GOURCE_OPTIONS: Final = {
     "length": 5,
 }
 STOP_SECONDS: Final = 15.0
+TAKEN_SECONDS: Final = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +246,10 @@ def publish(demo: Demo, job: Mapping[str, Any], lane: str = "cpu") -> None:
 
 def watch(demo: Demo, job_id: str) -> int:
     """Return 0 when the job completed; its progress is shown live meanwhile."""
+    # The row is the worker's to make, and a worker proves its host before it takes a first job.
+    deadline = time.monotonic() + TAKEN_SECONDS
+    while demo.worker("job", job_id, "--json", capture_output=True).returncode and time.monotonic() < deadline:
+        time.sleep(0.5)
     code = demo.worker("watch", job_id).returncode
     demo.worker("job", job_id)
     return code
