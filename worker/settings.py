@@ -63,6 +63,7 @@ class Settings(BaseSettings):
     stall_seconds: float = Field(120, gt=0, description="A tool without progress for so long is stopped.")
     grace_seconds: float = Field(3600, ge=0, description="How long SIGTERM lets a running job go on.")
     job_seconds: float = Field(86400, gt=0, description="How long any job may take that names no time-out.")
+    job_outputs: int = Field(100_000, gt=0, description="How many files a job may publish.")
     connect_seconds: float = Field(
         300, ge=0, description="How long the worker waits for a broker at start before it gives up."
     )

@@ -168,6 +168,7 @@ def _bench(
         destination=settings.storage_url,
         stall_seconds=settings.stall_seconds,
         job_seconds=settings.job_seconds,
+        most_outputs=settings.job_outputs,
         on_progress=progressed,
         on_state=announcer.state,
         observer=observer,
