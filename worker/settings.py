@@ -48,7 +48,10 @@ class Settings(BaseSettings):
     )
     scratch: Path = Field(Path(tempfile.gettempdir()) / "leveret", description="Where attempts work; fast and roomy.")
     scratch_free_bytes: int = Field(
-        1 << 30, ge=0, description="Space that must be free in scratch before a job is taken."
+        1 << 30,
+        ge=0,
+        description="Space that each job is promised in scratch: none is taken while there is less beside what the"
+        " jobs under way on this host may still take.",
     )
     lanes: Words = Field((), description="The lanes this worker serves; by default those that its host has proved.")
     active_hours: str = Field(

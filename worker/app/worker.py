@@ -191,7 +191,7 @@ def _worker(
         consumer,
         executor,
         Callbacks(bench.repository, post),
-        preflight=preflight(bench.storages, bench.scratch),
+        preflight=preflight(bench.storages, bench.scratch, bench.tools),
         chores=chores,
         grace_seconds=settings.grace_seconds,
         drain=drain,
