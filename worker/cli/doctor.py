@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.text import Text
 
 from worker import app
-from worker.cli.render import STYLES, WIDTH, cut, on_terminal, printable, say, say_json
+from worker.cli.render import say, say_json
+from worker.cli.tables import STYLES, WIDTH, cut, on_terminal, printable
 from worker.core.errors import LeveretError, Misconfigured
 from worker.core.finding import Finding
 from worker.settings import load
