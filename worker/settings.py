@@ -63,6 +63,11 @@ class Settings(BaseSettings):
     stall_seconds: float = Field(120, gt=0, description="A tool without progress for so long is stopped.")
     grace_seconds: float = Field(3600, ge=0, description="How long SIGTERM lets a running job go on.")
     job_seconds: float = Field(86400, gt=0, description="How long any job may take that names no time-out.")
+    broker_timeout_seconds: float = Field(
+        1800,
+        ge=0,
+        description="The broker's consumer_timeout, which it does not tell; 0 is none. Only `doctor` asks, to compare.",
+    )
     connect_seconds: float = Field(
         300, ge=0, description="How long the worker waits for a broker at start before it gives up."
     )

@@ -390,7 +390,12 @@ def test_the_doctor_finds_what_is_well_and_what_is_not(office, broker_url, monke
     assert {"settings", "database", "broker", "storage", "scratch", "ffmpeg", "ffprobe", "gource"} <= set(found)
     assert {found[name]["status"] for name in ("settings", "database", "clock", "broker", "scratch")} == {"ok"}
     assert "sqlite 3." in found["database"]["fact"]
-    assert "RabbitMQ 3." in found["broker time-out"]["fact"]
+    patience = found["broker time-out"]
+    assert patience["status"] == "warning"
+    assert "RabbitMQ 3." in patience["fact"]
+    assert "after 1800 s" in patience["fact"]
+    assert "consumer_timeout = 86400000" in patience["advice"]
+    monkeypatch.setenv("WORKER_BROKER_TIMEOUT_SECONDS", "172800")
     assert found["ffmpeg"]["fact"].startswith(shutil.which("ffmpeg") + ": ffmpeg ")
     monkeypatch.setenv("WORKER_RETRY_DELAYS", "7,8")
     monkeypatch.setenv("WORKER_FFMPEG", str(office.folder / "none"))
@@ -399,6 +404,7 @@ def test_the_doctor_finds_what_is_well_and_what_is_not(office, broker_url, monke
     assert (answer.code, answer.err) == (1, "")
     found = {check["name"]: check for check in json.loads(answer.out)["checks"]}
     assert "media.retry.7s is missing" in found["broker"]["fact"]
+    assert found["broker time-out"]["status"] == "ok"
     assert found["broker"]["advice"] == "run `python -m infra provision`"
     assert {found[name]["status"] for name in ("broker", "ffmpeg", "scratch")} == {"error"}
 

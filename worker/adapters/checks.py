@@ -30,7 +30,7 @@ WAITING_JOBS: Final = 1000
 SOME_SKEW_SECONDS: Final = 2.0
 MOST_SKEW_SECONDS: Final = 300.0
 FIRST_TIMED: Final = (3, 8, 15)
-DEFAULT_TIMEOUT_SECONDS: Final = 1800.0
+FIRST_BY_POLICY: Final = (3, 12)
 OLDEST: Final = {"sqlite": (3, 40), "postgresql": (15,)}
 MOST_VERSION_WORDS: Final = 2
 _GIB: Final = 1 << 30
@@ -64,26 +64,32 @@ async def clock(repository: Repository) -> Finding:
     return Finding(status="ok", fact=fact)
 
 
-async def patience(publisher: Asked, longest_seconds: float) -> Finding:
+async def patience(publisher: Asked, timeout_seconds: float, longest_seconds: float) -> Finding:
     """Return whether the broker leaves a delivery with us for as long as the longest job may take.
 
-    From 3.8.15 on it takes a delivery back that is not acknowledged in time, half an hour by default. How long it
-    waits it tells neither over AMQP nor over its management API.
+    From 3.8.15 on it takes back what is not acknowledged in time. How long that is it tells neither over AMQP nor
+    over its management API: `timeout_seconds` is what the settings say of it, 0 for no limit.
     """
     with publisher:
         version = publisher.version
-    fact = (
-        f"the broker is RabbitMQ {dotted(version) or 'of an unknown version'}; a job may take {longest_seconds:.0f} s"
-    )
+    who = f"RabbitMQ {dotted(version) or 'of an unknown version'}"
+    longest = f"a job may take {longest_seconds:.0f} s"
     if version and version < FIRST_TIMED:
-        return Finding(status="ok", fact=f"{fact}, and this version waits without end")
-    if longest_seconds <= DEFAULT_TIMEOUT_SECONDS:
-        return Finding(status="ok", fact=f"{fact}, which is within the default consumer time-out")
+        return Finding(status="ok", fact=f"{who} waits without end; {longest}")
+    if not timeout_seconds:
+        return Finding(status="ok", fact=f"{who} waits without end, by WORKER_BROKER_TIMEOUT_SECONDS; {longest}")
+    fact = f"{who} takes a delivery back after {timeout_seconds:.0f} s, by WORKER_BROKER_TIMEOUT_SECONDS; {longest}"
+    if longest_seconds <= timeout_seconds:
+        return Finding(status="ok", fact=fact)
+    wanted = round(longest_seconds * 1000)
+    policy = (
+        f""" or `rabbitmqctl set_policy leveret '^media[.]' '{{"consumer-timeout": {wanted}}}' --apply-to queues`"""
+    )
     return Finding(
         status="warning",
-        fact=f"{fact}; its consumer time-out is unknown, for it does not tell",
-        advice=f"see that rabbitmq.conf has consumer_timeout = {round(longest_seconds * 1000)} or more,"
-        " as infra/rabbitmq/rabbitmq.conf has",
+        fact=f"{fact}: a longer one goes on under its lease, but its message is passed around until it ends",
+        advice=f"put `consumer_timeout = {wanted}` into rabbitmq.conf{policy if version >= FIRST_BY_POLICY else ''},"
+        f" then set WORKER_BROKER_TIMEOUT_SECONDS={longest_seconds:.0f}",
     )
 
 
