@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import platform
 import signal
 import time
 from datetime import datetime, timedelta
@@ -15,6 +16,8 @@ import pytest
 from fleet import BEAT, CANCEL_SECONDS, LONG, RETRY, SHORT, Fleet, cancelled, is_count, until, value_of
 
 from worker.core.routing import EVENTS
+
+PROOF_SECONDS = 5.0
 
 pytestmark = pytest.mark.xdist_group("fleet")
 
@@ -41,6 +44,10 @@ async def test_a_worker_proves_what_it_can_do_while_it_starts_and_serves_the_lan
     assert record.capabilities["tools"]["ffmpeg"] is True
     assert "cpu" in record.lanes
     assert record.hardware.cores > 0
+    assert record.capabilities["cores"] == record.hardware.cores
+    assert record.capabilities["architecture"] == platform.machine()
+    (kept,) = (fleet.scratch / "workers").glob("capabilities-*.json")
+    assert json.loads(kept.read_text())["seconds"] < PROOF_SECONDS
     assert record.hardware.ram_percent > 0
     await until(lambda: is_count(fleet.consumers, 3 * len(record.lanes)), 5, "consumers")
     shown = fleet.command("workers")

@@ -26,6 +26,9 @@ class Database:
     async def facts(self):
         return self._facts
 
+    async def steer(self, _worker, _wanted):
+        return []
+
     async def close(self):
         self.closed = True
 
@@ -92,15 +95,21 @@ class Unprovisioned(Broker):
     def differences(self, queues):
         return tuple(f"the queue {queue.name} is missing" for queue in queues[: self._gone])
 
+    def refusals(self, exchanges):
+        return tuple(f"publish to {exchange.name}" for exchange in exchanges[:2])
+
 
 async def test_a_broker_before_provision_is_one_short_line():
     queues = topology().queues
-    found = await checks.broker(Unprovisioned(len(queues)), queues)
+    found = await checks.broker(Unprovisioned(len(queues)), topology())
     assert (found.fact, found.advice) == (
         "it answers, but nothing of ours is declared",
         "run `python -m infra provision`",
     )
-    assert queues[0].name in (await checks.broker(Unprovisioned(1), queues)).fact
+    assert queues[0].name in (await checks.broker(Unprovisioned(1), topology())).fact
+    refused = await checks.broker(Unprovisioned(0), topology())
+    assert (refused.status, "set_permissions" in refused.advice) == ("error", True)
+    assert refused.fact == "the user of WORKER_BROKER_URL may not publish to media.dlx, publish to media.unrouted"
 
 
 async def test_a_bucket_that_is_not_there_is_told_with_the_command_that_makes_it():

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from worker.core.dead_letter import Broker
     from worker.core.ports import Repository, Runner
-    from worker.core.routing import Queue
+    from worker.core.routing import Topology
     from worker.media.capabilities import Capabilities
 
 VERSION_SECONDS: Final = 15.0
@@ -37,13 +37,15 @@ _GIB: Final = 1 << 30
 
 
 async def database(repository: Repository) -> Finding:
-    """Return whether the database answers, is new enough, and its schema is the newest."""
+    """Return whether the database answers, is new enough, lets us write, and its schema is the newest."""
     try:
         await repository.check()
+        # Nothing has this name, so nothing changes; but who may only read is refused.
+        await repository.steer("", "run")
         facts = await repository.facts()
     finally:
         await repository.close()
-    fact = f"{facts.product} {dotted(facts.version)} answers, and its schema is the newest"
+    fact = f"{facts.product} {dotted(facts.version)} answers, can be written to, and its schema is the newest"
     oldest = OLDEST.get(facts.product, ())
     if facts.version < oldest:
         return Finding(status="warning", fact=fact, advice=f"Leveret is tested from {dotted(oldest)} on: upgrade it")
@@ -156,17 +158,25 @@ class Asked(Protocol):
         ...
 
 
-async def broker(publisher: Broker, queues: tuple[Queue, ...]) -> Finding:
-    """Return whether the broker answers and holds our queues with our arguments."""
+async def broker(publisher: Broker, wanted: Topology) -> Finding:
+    """Return whether the broker answers, holds our queues with our arguments, and lets us use them."""
+    queues = wanted.queues
     with publisher:
         differences = publisher.differences(queues)
+        refusals = () if differences else publisher.refusals(wanted.exchanges)
     if differences:
         missing = all(line.endswith("is missing") for line in differences)
         advice = "run `python -m infra provision`" if missing else "drain and delete what differs, then provision"
         if missing and len(differences) == len(queues):
             return Finding(status="error", fact="it answers, but nothing of ours is declared", advice=advice)
         return Finding(status="error", fact="; ".join(differences), advice=advice)
-    return Finding(status="ok", fact=f"it answers and holds our {len(queues)} queues")
+    if refusals:
+        return Finding(
+            status="error",
+            fact=f"the user of WORKER_BROKER_URL may not {', '.join(refusals)}",
+            advice="give it the permissions: `rabbitmqctl set_permissions -p VHOST USER '.*' '.*' '.*'`",
+        )
+    return Finding(status="ok", fact=f"it answers, holds our {len(queues)} queues, and we may read and publish")
 
 
 class Checkable(Protocol):
@@ -235,7 +245,8 @@ async def capabilities(proving: Awaitable[Capabilities], stated: tuple[str, ...]
     found = await proving
     lanes = lanes_of(found)
     formats = ", ".join(f"{name} by {encoder}" for name, encoder in found.formats.items())
-    fact = f"lanes {','.join(lanes) or 'none'}; {formats or 'no encoder works'}"
+    host = f"{found.cores} {found.architecture} cores, proved in {found.seconds:.1f} s"
+    fact = f"lanes {','.join(lanes) or 'none'}; {formats or 'no encoder works'}; {host}"
     if missing := [lane for lane in stated if lane not in lanes]:
         return Finding(
             status="error",

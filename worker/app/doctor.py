@@ -35,7 +35,7 @@ def checks(settings: Settings, *, prove: bool = False) -> list[tuple[str, Check]
     return [
         ("database", lambda: _look_at_database(settings)),
         ("clock", lambda: look.clock(_rows(settings))),
-        ("broker", lambda: look.broker(publisher(settings), topology(settings.retry_delays).queues)),
+        ("broker", lambda: look.broker(publisher(settings), topology(settings.retry_delays))),
         (
             "broker time-out",
             lambda: look.patience(publisher(settings), settings.broker_timeout_seconds, settings.job_seconds),
