@@ -45,15 +45,17 @@ class Scratch:
         finally:
             os.close(descriptor)
 
-    def remove(self, path: Path) -> None:
+    async def remove(self, path: Path) -> None:
         """Remove an attempt's folder; what is gone already is no error."""
-        shutil.rmtree(path, ignore_errors=True)
+        # Tasks that only move or delete leave it empty: not worth a thread.
+        if not _removed_empty(path):
+            await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
 
     def sweep(self, kept: Collection[str] = ()) -> list[str]:
         """Remove the folders of attempts that nobody holds and that are not `kept`; return their names."""
         left = self.left(kept)
         for name in left:
-            self.remove(self.root / name)
+            shutil.rmtree(self.root / name, ignore_errors=True)
         return left
 
     def left(self, kept: Collection[str] = ()) -> list[str]:
@@ -150,6 +152,14 @@ class Scratch:
             f"the job filled scratch: {own // 2**20} MiB are its own and {free // 2**20} MiB are left; if its output"
             " does end, give it a larger WORKER_SCRATCH"
         )
+
+
+def _removed_empty(path: Path) -> bool:
+    try:
+        path.rmdir()
+    except OSError:
+        return False
+    return True
 
 
 def _bytes_under(folder: Path) -> int:
