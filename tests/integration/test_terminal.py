@@ -112,7 +112,7 @@ class Terminal:
         last = pictures[-1] if len(pictures) < 3 or len(pictures[-1]) >= len(pictures[-2]) / 2 else pictures[-2]
         return [line.rstrip() for line in ESCAPES.sub("", last).replace("\r", "").split("\n")]
 
-    def until(self, look: Callable[[list[str]], bool], what: str, seconds: float = 15) -> list[str]:
+    def until(self, look: Callable[[list[str]], bool], what: str, seconds: float = 30) -> list[str]:
         """Return the screen as soon as it looks like this."""
         deadline = time.monotonic() + seconds
         while not look(self.screen):
@@ -120,9 +120,9 @@ class Terminal:
             self.read()
         return self.screen
 
-    def ended(self) -> int:
+    def ended(self, seconds: float = 30) -> int:
         """Return the exit code, once the terminal is as it was."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + seconds
         while self.process.poll() is None:
             assert time.monotonic() < deadline, "it does not end"
             self.read()
@@ -200,7 +200,7 @@ def test_the_live_view_fits_its_terminal_follows_its_size_and_ends_on_q(open_ter
         assert terminal.ended() == 130
         return
     terminal.pull(100, 70)
-    tall = terminal.until(lambda lines: len(rows_of_jobs(lines)) == JOBS, "all jobs", seconds=5)
+    tall = terminal.until(lambda lines: len(rows_of_jobs(lines)) == JOBS, "all jobs")
     assert 80 < max(map(cell_len, tall)) <= 100
     terminal.type("q")
     assert terminal.ended() == 0
@@ -245,3 +245,16 @@ def test_lists_have_one_line_a_row_and_whole_ids(open_terminal, columns):
     assert max(map(cell_len, lines)) <= columns
     assert "cpu,visualize" in lines[0]
     assert lines[3].startswith("no living worker serves nvenc")
+    terminal = open_terminal("dead", "list", columns=columns)
+    assert terminal.ended() == 1
+    assert "127.0.0.1:1 does not answer" in terminal.screen[0]
+
+
+def test_the_doctor_breaks_its_lines_between_words(open_terminal):
+    terminal = open_terminal("doctor")
+    assert terminal.ended(seconds=60) == 1
+    lines = [line for line in terminal.screen if line]
+    # A path is one word, however long.
+    assert max(cell_len(line) for line in lines if "/" not in line) <= 80
+    assert any(line.startswith("error    broker  ") for line in lines)
+    assert any(line.startswith("ok       database  ") for line in lines)

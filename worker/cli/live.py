@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 import termios
 import threading
 import time
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
 POLL_SECONDS: Final = 1.0
 SILENT_SECONDS: Final = 5.0
+KEYBOARD: Final = 0
 KEYS: Final = 64
 
 
@@ -58,29 +58,28 @@ async def watch_fleet(settings: Settings, repository: Repository) -> None:
 def listening(ended: asyncio.Event, changed: asyncio.Event) -> Iterator[None]:
     """Set `ended` when q is typed, `changed` then and when the terminal has another size."""
     loop = asyncio.get_running_loop()
-    keyboard = sys.stdin.fileno()
 
     def typed() -> None:
-        keys = os.read(keyboard, KEYS)
+        keys = os.read(KEYBOARD, KEYS)
         if not keys:
-            loop.remove_reader(keyboard)
+            loop.remove_reader(KEYBOARD)
         if b"q" in keys.lower():
             ended.set()
             changed.set()
 
     loop.add_signal_handler(signal.SIGWINCH, changed.set)
-    before = termios.tcgetattr(keyboard) if os.isatty(keyboard) else None
+    before = termios.tcgetattr(KEYBOARD) if os.isatty(KEYBOARD) else None
     try:
         if before is not None:
             # Keys come one by one and are not shown; Ctrl-C is a signal still.
-            tty.setcbreak(keyboard)
-            loop.add_reader(keyboard, typed)
+            tty.setcbreak(KEYBOARD)
+            loop.add_reader(KEYBOARD, typed)
         yield
     finally:
         loop.remove_signal_handler(signal.SIGWINCH)
         if before is not None:
-            loop.remove_reader(keyboard)
-            termios.tcsetattr(keyboard, termios.TCSADRAIN, before)
+            loop.remove_reader(KEYBOARD)
+            termios.tcsetattr(KEYBOARD, termios.TCSADRAIN, before)
 
 
 class Sight:
