@@ -89,7 +89,8 @@ class Fleet:
 
     async def start(self, worker_id: str, **settings: str) -> subprocess.Popen[str]:
         process = self.begin(worker_id, **({"WORKER_LANES": "cpu"} | settings))
-        await self.worker(worker_id, "idle")
+        # Several that start at once on a busy machine take their time; how long is measured elsewhere.
+        await self.worker(worker_id, "idle", seconds=60)
         return process
 
     async def steered(self, worker_id: str, wanted: Wanted, status: str) -> None:
