@@ -67,6 +67,11 @@ class Settings(BaseSettings):
     grace_seconds: float = Field(3600, ge=0, description="How long SIGTERM lets a running job go on.")
     job_seconds: float = Field(86400, gt=0, description="How long any job may take that names no time-out.")
     job_outputs: int = Field(100_000, gt=0, description="How many files a job may publish.")
+    broker_timeout_seconds: float = Field(
+        1800,
+        ge=0,
+        description="The broker's consumer_timeout, which it does not tell; 0 is none. Only `doctor` asks, to compare.",
+    )
     connect_seconds: float = Field(
         300, ge=0, description="How long the worker waits for a broker at start before it gives up."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -125,14 +126,18 @@ class EngineContext(ToolLookup):
     ) -> tuple[Exit, ...]:
         """Return how every stage ended; a tool that we had to stop is an error."""
         self._tool_log.begin(pipeline)
-        exits = await self._runner.run(
-            pipeline,
-            on_line,
-            timeout=timeout,
-            stall=self._stall_seconds,
-            label=self._label,
-            on_error=self._tool_log.line,
-        )
+        try:
+            exits = await self._runner.run(
+                pipeline,
+                on_line,
+                timeout=timeout,
+                stall=self._stall_seconds,
+                label=self._label,
+                on_error=self._tool_log.line,
+            )
+        except asyncio.CancelledError:
+            self._tool_log.stop()
+            raise
         self._tool_log.end(exits)
         for one in exits:
             if one.reason is Reason.STALLED:
