@@ -13,7 +13,7 @@ from dataclasses import replace
 import psutil
 import pytest
 from rig import Rig, broker_hands
-from visual_support import SHORT, TOOLS, bench_in, gource_task, made_repository
+from visual_support import SHORT, TOOLS, VISUALIZER, bench_in, gource_task, made_repository
 
 from infra.migrations import upgrade
 from visualizers.gource import GourceVisualizer
@@ -31,7 +31,6 @@ from worker.testing import check_visualizer
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
 
-VISUALIZER = GourceVisualizer()
 ODD = {"--save-config=x": "1", "a|b\nc": "2", "ç/王.py": "3", "--title": "4"}
 
 
