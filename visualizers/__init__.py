@@ -94,6 +94,10 @@ class Stage(Lookup, Protocol):
         """Return the local path of a file to read."""
         ...
 
+    async def listing(self, folder: str) -> tuple[str, ...]:
+        """Return the locations of the files in a folder by name; SourceMissing when there is none such."""
+        ...
+
     async def probe(self, path: Path) -> MediaInfo:
         """Return what a media file is; BadInput when it is none."""
         ...

@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.xdist_group("rabbitmq")
 
 # several seconds of drawing
-LONG: dict[str, Any] = {"resolution": "1280x720", "--time-scale": 1.5, "length": 2}
-# the first bytes that ffmpeg hands over of such a film: about the half
-HALF = 32 << 10
+LONG: dict[str, Any] = {"resolution": "1280x720", "--time-scale": 1, "length": 2}
 SECONDS = 120
 
 
@@ -50,17 +48,23 @@ def running(name: str) -> list[psutil.Process]:
 
 @asynccontextmanager
 async def half_drawn(rig: Rig, broker: Broker, sent: dict[str, Any]) -> AsyncIterator[asyncio.Task[Settlement]]:
-    """Yield the attempt of a message once about half of its film is drawn."""
+    """Yield the attempt of a message once a good part of its film is drawn."""
     await broker.publish(sent, "visualize.normal")
     attempt = asyncio.create_task(rig.one(SECONDS))
     deadline = time.monotonic() + SECONDS
-    while not any(path.stat().st_size >= HALF for path in (rig.folder / "scratch").rglob("film/*.mp4")):
+    while not await drawn(rig, sent["videoId"]):
         assert not attempt.done(), await attempt
         assert time.monotonic() < deadline, "nothing was drawn"
         await asyncio.sleep(0.02)
     assert len(running("gource")) == len(running("ffmpeg")) == 1
     yield attempt
     assert left_of(rig.folder) == []
+
+
+async def drawn(rig: Rig, job_id: str) -> bool:
+    """Return whether the record tells that more than a tenth of the job is done."""
+    record = await rig.repository.job(job_id)
+    return record is not None and record.state == "running" and (record.progress.percent or 0) > 10
 
 
 @pytest.mark.parametrize("victim", ["gource", "ffmpeg"])

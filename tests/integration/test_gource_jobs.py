@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from players import browser
-from visual_support import SHORT, frames_of, gource_rig, left_of, made_repository, message, published
+from visual_support import frames_of, gource_rig, left_of, made_repository, message, published
 
 from worker.core.attempt import Dead
 
@@ -46,9 +46,7 @@ def render(history: Path, **options: Any) -> dict[str, Any]:
 async def test_both_dialects_and_a_sound_become_films_that_hls_js_plays_to_their_end(
     rig: Rig, broker: Broker, history: Path
 ) -> None:
-    subprocess.run(
-        ("ffmpeg", "-v", "error", "-f", "lavfi", "-i", "sine=d=3.5", rig.storage / "tone.flac"), check=True
-    )
+    subprocess.run(("ffmpeg", "-v", "error", "-f", "lavfi", "-i", "sine=d=3.5", rig.storage / "tone.flac"), check=True)
     wave = {"source": "nas://tone.flac", "look": "bars", "resolution": "320x180"}
     sound = {"job_id": "wave", "tasks": [{"module": "waveform", "data": wave}]}
     first = message(history, **{"--title": "A project", "--start-date": "'2020-01-01 00:00:00 +0"})

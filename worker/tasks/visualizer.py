@@ -227,7 +227,7 @@ class _Stage:
         self.encoder, self.encoders = context.encoder, context.encoders
         self.tool = context.tool
         self.run = context.run
-        self.input = context.input
+        self.input, self.listing = context.input, context.listing
         self.probe = context.probe
         self.scratch = context.scratch
         self.note = context.note
