@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
 from contextlib import asynccontextmanager
@@ -10,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
-from visual_support import frames_of, gource_rig, left_of, made_repository, message, published
+from rig import document
+from visual_support import TOOLS, frames_of, gource_rig, gource_task, left_of, made_repository, message, published
 
 from worker.core.attempt import Cancelled, Completed, Retry
+from worker.process.runner import ProcessRunner
+from worker.testing import TaskBench
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
 
     from rig import Broker, Rig
 
+    from worker import TaskContext
     from worker.engine.executor import Settlement
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
@@ -143,3 +148,31 @@ async def test_a_render_that_may_be_kept_is_published_as_far_as_it_came_and_says
         assert 0 < told["frames"] < told["of"] == record.facts["gource"]["frames"]
         assert frames_of(rig.storage / sent["videoId"] / "master.m3u8") == told["frames"]
         assert f"cut short: {told['frames']} of {told['of']} frames" in record.facts["warnings"][0]
+
+
+class Hurried(TaskBench):
+    """A bench on which four seconds are left."""
+
+    def seconds_left(self) -> float:
+        return 4.0
+
+
+async def test_a_film_that_may_be_kept_is_ended_before_its_job_is(history: Path, tmp_path: Path) -> None:
+    bench = Hurried(tmp_path, ProcessRunner(dict(os.environ)), tools=TOOLS)
+    wanted = message(history, **LONG | {"--time-scale": 0.5, "length": 20}, on_timeout="keep", output="mp4")
+    result = await bench.run_task(gource_task(history.parent), {"repo_url": wanted["repoURL"]} | wanted["gource"])
+    told: dict[str, int] = result.facts["truncated"]
+    assert 0 < told["frames"] == frames_of(result.outputs["video.mp4"].path) < told["of"]
+    assert "drawn in 3 s" in result.warnings[-1]
+
+
+async def test_a_task_knows_how_long_its_job_may_still_run(rig: Rig, broker: Broker) -> None:
+    left: list[float] = []
+
+    async def looked(context: TaskContext) -> None:
+        left.append(context.seconds_left())
+
+    rig.task.on_run = looked
+    await broker.publish(document(timeout=30))
+    assert isinstance((await rig.one(SECONDS)).outcome, Completed)
+    assert 0 < left[0] < 30

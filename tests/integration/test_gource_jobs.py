@@ -8,6 +8,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from git_server import ENCODED, TOKEN, served
 from players import browser
 from visual_support import frames_of, gource_rig, left_of, made_repository, message, published
 
@@ -158,7 +159,7 @@ async def test_an_empty_repository_is_dead_and_says_so(rig: Rig, broker: Broker,
     assert "is empty: it has no commit" in record.error
 
 
-TITLES = ("--save-config=x", "-h", "--title", "-", "été — 王 😀", "\"quotes\" 'and' \\", "$(touch x) `y` ; | & %s")
+TITLES = ("--save-config=x", "-h", "été — 王 😀 \"quotes\" 'and' \\", "$(touch x) `y` ; | & %s")
 
 
 async def test_any_title_is_one_argument_and_stands_in_the_record_as_typed(
@@ -173,3 +174,31 @@ async def test_any_title_is_one_argument_and_stands_in_the_record_as_typed(
         assert (record.state, record.title) == ("completed", title), record.error
         assert frames_of(rig.storage / one["videoId"] / "video.mp4") == 3
     assert {path.name for path in published(rig)} == {"video.mp4", "poster.jpg"}
+
+
+def written(folder: Path, pattern: str) -> list[str]:
+    """Return what files hold."""
+    return [path.read_text(errors="replace") for path in folder.glob(pattern) if path.is_file()]
+
+
+async def test_a_token_opens_a_private_repository_and_is_written_nowhere(
+    provisioned_broker: str, broker: Broker, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "https").mkdir()
+    made_repository(tmp_path / "https" / "origin", {"a.py": "1"})
+    ids = str(uuid.uuid4()), str(uuid.uuid4())
+    texts: list[str] = []
+    with served(tmp_path / "https") as (url, certificate):
+        own = {"videoId": ids[0], "token": TOKEN, "repoURL": f"{url}/origin/.git", "renderType": "GOURCE"}
+        gone = {"videoId": ids[1], "gource": {"token": TOKEN}, "repoURL": f"{url}/gone/.git", "type": "gource"}
+        git_options = {"allow_private": True, "authority": certificate}
+        async with gource_rig(provisioned_broker, tmp_path, tmp_path, git_options=git_options) as rig:
+            for sent, state in ((own, "completed"), (gone, "dead")):
+                await broker.publish(sent, "visualize.normal")
+                await rig.until(sent["videoId"], "completed", "dead", seconds=SECONDS)
+                record = await rig.repository.job(sent["videoId"])
+                assert record.state == state, record.error
+                texts += [str(record), str(await rig.repository.log(sent["videoId"]))]
+    texts += [*capfd.readouterr(), *written(tmp_path, "jobs.db*"), *written(rig.storage, "**/*")]
+    assert [id_ for id_ in ids if not any(id_ in text for text in texts)] == []
+    assert [text for text in texts if TOKEN in text or ENCODED in text] == []

@@ -69,10 +69,10 @@ def made_repository(folder: Path, *commits: dict[str, str]) -> Path:
     return folder
 
 
-def gource_task(root: Path, visualizer: GourceVisualizer | None = None) -> VisualizerTask:
-    """Return the task, which may clone what lies under `root`."""
+def gource_task(root: Path, visualizer: GourceVisualizer | None = None, **options: Any) -> VisualizerTask:
+    """Return the task, which may clone what lies under `root`; `options` are of its git."""
     build_clock()
-    repositories = GitRepositories(ProcessRunner(dict(os.environ)), file_roots=(root,))
+    repositories = GitRepositories(ProcessRunner(dict(os.environ)), file_roots=(root,), **options)
     return VisualizerTask(visualizer or VISUALIZER, repositories)
 
 
@@ -82,12 +82,14 @@ def bench_in(folder: Path) -> TaskBench:
 
 
 @asynccontextmanager
-async def gource_rig(url: str, folder: Path, root: Path, **changes: Any) -> AsyncIterator[Rig]:
+async def gource_rig(
+    url: str, folder: Path, root: Path, *, git_options: dict[str, Any] | None = None, **changes: Any
+) -> AsyncIterator[Rig]:
     """Yield a worker's engine whose visualizers may clone what lies under `root`; `changes` are of its bench."""
     database = f"sqlite:///{folder / 'jobs.db'}"
     upgrade(database)
     repository = SqlRepository(database)
-    tasks = (gource_task(root), VisualizerTask(WaveformVisualizer(), NoRepositories()))
+    tasks = (gource_task(root, **git_options or {}), VisualizerTask(WaveformVisualizer(), NoRepositories()))
     rig = Rig(url, repository, folder, lanes=("visualize", "cpu"), tools=TOOLS, more_tasks=tasks)
     rig.bench = replace(rig.bench, **changes)
     rig.executor = Executor(
