@@ -12,6 +12,7 @@ from git_server import ENCODED, TOKEN, served
 from players import browser
 from visual_support import frames_of, gource_rig, left_of, made_repository, message, published
 
+from infra import demo
 from worker.core.attempt import Dead
 
 if TYPE_CHECKING:
@@ -202,3 +203,20 @@ async def test_a_token_opens_a_private_repository_and_is_written_nowhere(
     texts += [*capfd.readouterr(), *written(tmp_path, "jobs.db*"), *written(rig.storage, "**/*")]
     assert [id_ for id_ in ids if not any(id_ in text for text in texts)] == []
     assert [text for text in texts if TOKEN in text or ENCODED in text] == []
+
+
+async def test_the_demos_film_of_a_checkout_completes(
+    rig: Rig, broker: Broker, history: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "STATE", history / ".local")
+    assert demo.mirror(history.parent / "demo.git")
+    sent = demo.film_message(history.parent / "demo.git")
+    sent["gource"] = sent["gource"] | {"resolution": "-320x180"}
+    await broker.publish(sent, "visualize.normal")
+    await rig.until(sent["videoId"], "completed", "dead", seconds=SECONDS)
+    record = await rig.repository.job(sent["videoId"])
+    assert (record.state, record.title) == ("completed", "Leveret"), record.error
+    assert record.facts["gource"]["commits"] == 2
+    assert frames_of(rig.storage / sent["videoId"] / "master.m3u8") == record.facts["gource"]["frames"]
+    monkeypatch.setattr(demo, "STATE", rig.storage / ".local")
+    assert not demo.mirror(history.parent / "none.git")

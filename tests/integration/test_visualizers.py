@@ -162,7 +162,7 @@ def test_options_of_strangers_are_refused(history, more):
         GourceVisualizer.params.model_validate(data(history, **more))
 
 
-@pytest.mark.parametrize("look", ["line", "tones", "scope"])
+@pytest.mark.parametrize("look", ["line", "spectrum", "tones", "frequencies", "scope"])
 async def test_a_sound_becomes_a_film_of_exactly_its_length(tmp_path, look):
     bench = bench_in(tmp_path)
     tone = ("-f", "lavfi", "-i", "sine=440:d=2.35", bench.root / "tone.flac")
