@@ -117,6 +117,9 @@ async def test_a_cancelled_render_ends_both_programs_and_publishes_nothing(
             settlement = await attempt
         assert isinstance(settlement.outcome, Cancelled)
         assert (await rig.repository.job(sent["videoId"])).state == "cancelled"
+        ran = str(await rig.repository.log(sent["videoId"]))
+        assert "gource" in ran
+        assert "packager" not in ran
         assert published(rig) == []
 
 
