@@ -31,7 +31,7 @@ from worker.engine.plan import Resolver, Step, requirements
 from worker.engine.progress import ProgressMeter
 from worker.engine.remains import clear, tidy
 from worker.engine.toollog import ToolLog
-from worker.engine.workspace import Workspace
+from worker.engine.workspace import MOST_OUTPUTS, Workspace
 from worker.media.capabilities import Capabilities
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ class Bench:
     destination: str
     stall_seconds: float
     job_seconds: float
+    most_outputs: int = MOST_OUTPUTS
     on_progress: Callable[[Attempt, Progress], Awaitable[None]]
     on_state: Callable[[StateChange], Awaitable[None]]
     on_step: OnStep = no_step
@@ -131,7 +132,7 @@ class AttemptRun:
                 if lacking := bench.capabilities.lacking(requirements(steps)):
                     raise CannotServe(f"this worker lacks {lacking}")
                 await bench.on_step("resolved")
-                workspace = Workspace(folder, destination, bench.storages)
+                workspace = Workspace(folder, destination, bench.storages, bench.most_outputs)
                 async with ToolLog(bench.repository, self._attempt) as tool_log:
                     contexts, task_seconds = await self._run(steps, workspace, tool_log)
                 if job.keep_log:
