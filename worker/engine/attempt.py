@@ -92,6 +92,7 @@ class AttemptRun:
         self._attempt = attempt
         self._lease = lease
         self._started = time.monotonic()
+        self._deadline = self._started
         self._revealing = False
 
     async def execute(self) -> None:
@@ -124,6 +125,7 @@ class AttemptRun:
         lookup = ToolLookup(bench.repository, bench.runner, bench.tools, bench.capabilities)
         resolver = Resolver(bench.registry, bench.storages, lookup)
         seconds = min(job.timeout or bench.job_seconds, bench.job_seconds)
+        self._deadline = time.monotonic() + seconds
         try:
             async with asyncio.timeout(seconds):
                 steps = await resolver.resolve(job, destination, lambda: bench.repository.planned(job.job_id))
@@ -187,6 +189,7 @@ class AttemptRun:
             attempt_folder=attempt.publish_folder,
             label=str(workspace.folder),
             stall_seconds=bench.stall_seconds,
+            deadline=self._deadline,
             secrets=attempt.job.secrets,
             capabilities=bench.capabilities,
         )

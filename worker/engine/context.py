@@ -90,6 +90,7 @@ class EngineContext(ToolLookup):
         attempt_folder: str,
         label: str,
         stall_seconds: float,
+        deadline: float,
         secrets: tuple[str, ...],
         capabilities: Capabilities | None = None,
     ) -> None:
@@ -99,6 +100,7 @@ class EngineContext(ToolLookup):
         self._tool_log = tool_log
         self._label = label
         self._stall_seconds = stall_seconds
+        self._deadline = deadline
         self._secrets = secrets
         self.job_id = job_id
         self.attempt_folder = attempt_folder
@@ -145,6 +147,10 @@ class EngineContext(ToolLookup):
             if one.reason is Reason.TIMED_OUT:
                 raise TimedOut(str(one))
         return exits
+
+    def seconds_left(self) -> float:
+        """Return for how long the job may still run."""
+        return max(0.0, self._deadline - time.monotonic())
 
     async def probe(self, path: Path) -> MediaInfo:
         """Return what a media file is; BadInput when it is none."""
