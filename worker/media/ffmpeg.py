@@ -28,9 +28,10 @@ from worker.media.ffmpeg_options import arguments
 from worker.media.formats import GUARDS
 from worker.media.loudness import LoudnessParams  # noqa: TC001  # pydantic reads it at run time
 from worker.media.progress import OPTIONS as PROGRESS
+from worker.media.vaapi import USUAL_NODE, device, takes_uploads, with_upload
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from worker.core.media_info import MediaInfo, StreamInfo
@@ -203,15 +204,24 @@ def _place(text: str) -> Location | None:
         return None
 
 
-def ffmpeg_command(params: FfmpegParams, ffmpeg: str, sources: Sequence[Path], output: Path) -> Pipeline:
-    """Return the run of one task: local `sources` in the order of `params.sources`, into the local `output`."""
-    argv = [ffmpeg, "-nostdin", "-hide_banner", "-v", "warning", *PROGRESS, "-y"]
+def ffmpeg_command(
+    params: FfmpegParams, ffmpeg: str, sources: Sequence[Path], output: Path, *, render_node: str = USUAL_NODE
+) -> Pipeline:
+    """Return the run of one task: local `sources` in the order of `params.sources`, into the local `output`.
+
+    `render_node` is the device of VAAPI encoders.
+    """
+    encoders = [item.codec for item in params.output_maps]
+    argv = [ffmpeg, "-nostdin", "-hide_banner", "-v", "warning", *PROGRESS, "-y", *device(encoders, render_node)]
     for source in sources:
         argv += [*GUARDS, *arguments(params.input_options), "-i", f"file:{source}"]
     for source_map in params.source_maps:
         argv += ["-map", str(source_map)]
     for output_map in params.output_maps:
-        argv += arguments(output_map.options, output_map.stream_specifier)
+        options: Mapping[str, Any] = output_map.options
+        if takes_uploads(output_map.codec):
+            options = with_upload(options, decoded_there=params.input_options.get("hwaccel_output_format") == "vaapi")
+        argv += arguments(options, output_map.stream_specifier)
     muxer = MUXERS[PurePosixPath(params.output_file).suffix.lower()]
     argv += [*_MUXER_OPTIONS.get(muxer, ()), "-f", muxer, f"file:{output}"]
     # SVT-AV1 writes its settings to standard error past ffmpeg's level; 1 is errors only

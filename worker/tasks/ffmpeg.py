@@ -204,7 +204,8 @@ async def _encode(
             fraction = None if meter.fraction is None else meter.fraction * share
             context.report(fraction, fps=meter.step.fps, speed=meter.step.speed)
 
-    exits = await context.run(ffmpeg_command(params, context.tool("ffmpeg"), sources, output), told)
+    command = ffmpeg_command(params, context.tool("ffmpeg"), sources, output, render_node=context.render_node)
+    exits = await context.run(command, told)
     if bad := failed(exits):
         raise classify(bad)
     if complaint := damage(exits[-1].tail):

@@ -225,6 +225,7 @@ class _Stage:
         self._context, self._repositories = context, repositories
         self.option_set = context.option_set
         self.encoder, self.encoders = context.encoder, context.encoders
+        self.render_node = context.render_node
         self.tool = context.tool
         self.run = context.run
         self.input = context.input
