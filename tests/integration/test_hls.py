@@ -348,7 +348,7 @@ async def test_a_live_recording_that_tells_no_length_is_measured(tmp_path: Path)
     assert any("-f null" in argv and "-c copy" in argv for argv in _argvs(made))
 
 
-@pytest.mark.parametrize("fault", ["cut mkv", "cut mp4", "empty", "noise", "playlist"])
+@pytest.mark.parametrize("fault", ["cut mkv", "cut mp4", "empty", "noise", "playlist", "spoiled sound"])
 async def test_a_source_that_is_not_what_it_claims_publishes_nothing(fault: str, tmp_path: Path) -> None:
     whole = clip(tmp_path / "whole.mkv", extra=("-g", "25")).read_bytes()
     source = tmp_path / "source.mp4"
@@ -360,6 +360,10 @@ async def test_a_source_that_is_not_what_it_claims_publishes_nothing(fault: str,
             source.write_bytes(moved[: len(moved) // 2])
         case "empty":
             source.write_bytes(b"")
+        case "spoiled sound":
+            sound = bytearray(clip(tmp_path / "sound.m4a", picture="", sounds=1).read_bytes())
+            sound[len(sound) // 3 : len(sound) // 2] = bytes(range(256)) * 200
+            source.write_bytes(sound)
         case "noise":
             source.write_bytes(bytes(range(256)) * 400)
         case _:

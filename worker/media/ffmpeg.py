@@ -29,6 +29,7 @@ from worker.media.formats import GUARDS
 from worker.media.loudness import LoudnessParams  # noqa: TC001  # pydantic reads it at run time
 from worker.media.progress import OPTIONS as PROGRESS
 from worker.media.vaapi import USUAL_NODE, device, takes_uploads, with_upload
+from worker.media.verify import Verify  # noqa: TC001  # pydantic reads it at run time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -159,7 +160,7 @@ class FfmpegParams(Model):
     hw_fallback: bool = Field(
         False, description="Whether a software encoder may stand in for a hardware encoder that a worker lacks."
     )
-    verify: Literal["probe", "decode"] = Field(
+    verify: Verify = Field(
         "probe", description="How the output is proved: by its streams and duration, or by decoding all of it too."
     )
 

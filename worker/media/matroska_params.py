@@ -10,6 +10,7 @@ from worker.core.faults import faults
 from worker.core.job import Model, Place
 from worker.core.wire import nearest
 from worker.media.languages import is_tag
+from worker.media.verify import Verify  # noqa: TC001  # pydantic reads it at run time
 
 GLOBAL_FLAGS: Final = frozenset(
     {
@@ -174,6 +175,11 @@ class MergeParams(Model):
     chapters: Place | None = Field(None, description="A file with chapters (XML or OGM).")
     output_file: Place = Field(description="The new file.")
     overwrite: bool = Field(default=False, description="Whether a file of that name may be replaced.")
+    verify: Verify = Field(
+        "probe",
+        description="How the new file is proved: by its tracks and seconds, or by decoding all of it too, which alone"
+        " finds damage inside of a source's pictures and sounds.",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> MergeParams:

@@ -13,7 +13,7 @@ from worker.media.formats import GUARDS
 from worker.media.hls_plan import Host, hardware_named, is_hdr
 from worker.media.ladder import film_seconds
 from worker.media.progress import Meter
-from worker.media.verify import check_decoded, decode_command
+from worker.tasks.decoding import decoded
 from worker.tasks.running import well_run
 
 if TYPE_CHECKING:
@@ -94,5 +94,4 @@ async def proved_mp4s(plan: Plan, params: HlsParams, folder: Path, context: Task
 async def _decode_all(plan: Plan, folder: Path, context: TaskContext) -> None:
     names = [rendition.name for rendition in plan.picture.renditions] if plan.picture else []
     for name in [*names, *(sound.name for sound in plan.sounds)]:
-        exits = await context.run(decode_command(context.tool("ffmpeg"), folder / f"{name}.mp4"))
-        check_decoded(exits[-1], name)
+        await decoded(folder / f"{name}.mp4", name, context)
