@@ -13,6 +13,7 @@ from pydantic import (
     StrictInt,
     StringConstraints,
     ValidationError,
+    ValidationInfo,
     ValidatorFunctionWrapHandler,
     WrapValidator,
     model_validator,
@@ -21,6 +22,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from worker.core.command import Command, Pipeline
 from worker.core.errors import RefusedPath
+from worker.core.faults import fields_alone
 from worker.core.job import Model, Place
 from worker.core.location import Location, parse_location
 from worker.core.wire import nearest
@@ -165,7 +167,7 @@ class FfmpegParams(Model):
     )
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _consistent(self, info: ValidationInfo) -> Self:
         count = len(self.sources)
         there = "is 1 source" if count == 1 else f"are {count} sources"
         faults: list[tuple[tuple[str | int, ...], str]] = [
@@ -188,7 +190,7 @@ class FfmpegParams(Model):
         output = _place(self.output_file)
         if output and any(_place(source) == output for source in self.sources):
             faults.append((("output_file",), f"{self.output_file!r} is also a source"))
-        if faults:
+        if faults and not fields_alone(info):
             raise ValidationError.from_exception_data("ffmpeg", [_fault(place, text) for place, text in faults])
         return self
 

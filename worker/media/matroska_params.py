@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AliasChoices, BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import AliasChoices, BeforeValidator, Field, StringConstraints, ValidationInfo, model_validator
 
-from worker.core.faults import faults
+from worker.core.faults import faults, fields_alone
 from worker.core.job import Model, Place
 from worker.core.wire import nearest
 from worker.media.languages import is_tag
@@ -182,7 +182,7 @@ class MergeParams(Model):
     )
 
     @model_validator(mode="after")
-    def _consistent(self) -> MergeParams:
+    def _consistent(self, info: ValidationInfo) -> MergeParams:
         flags, values = GLOBAL_FLAGS | SOURCE_FLAGS, GLOBAL_VALUES
         found = list(_option_faults(self.options, flags, values, flags | values))
         count = len(self.sources)
@@ -197,7 +197,7 @@ class MergeParams(Model):
             seen.add((track.source, track.track))
         if not self.tracks and not any(source.copies(kind) for source in self.sources for kind in COPIES.values()):
             found.append((("tracks",), "names no track, and no source copies all of a kind"))
-        if found:
+        if found and not fields_alone(info):
             raise faults("mkvmerge", found)
         return self
 
