@@ -88,7 +88,7 @@ async def published(name: str, tmp_path: Path) -> tuple[Path, float]:
     bench = bench_in(tmp_path)
     shutil.copy(source_of(name, tmp_path), bench.root / "film")
     sizes = SIZES.get(name, [180, 90])
-    data: dict[str, Any] = {"source": "nas://film", "segment_time": 2, "poster": False, "storyboard": False}
+    data: dict[str, Any] = {"source": "nas://film", "segment_time": 2, "poster": False, "storyboard": name == "25 fps"}
     if name != "sound alone":
         data["renditions"] = [{"height": height} for height in sizes]
     if name == "transport stream":
@@ -150,6 +150,8 @@ async def test_players_reach_the_end_and_sound_begins_with_the_picture(
             assert told["width"] / told["height"] == pytest.approx(SHAPES.get(name, 16 / 9), rel=0.03), case
             if MATRIX[name].get("sounds", 1):
                 assert told["audio"] == pytest.approx(told["video"], abs=0.01), case
+        if play[0] == "shaka-player":
+            assert told["images"] == (name == "25 fps"), case
         if "subtitles" in name:
             assert (told["tracks"], told["texts"]) == (2, 1), case
             assert told["cues"] >= 2, case
