@@ -364,6 +364,18 @@ async def test_a_sound_is_as_loud_as_asked(target: float, tmp_path: Path) -> Non
     assert float(re.findall(r"Peak:\s+(-?[\d.]+) dBFS", said)[-1]) <= -0.5
 
 
+async def test_a_rendition_may_have_a_loudness_of_its_own(tmp_path: Path) -> None:
+    quiet = {"height": 90, "audio_codec": "flac", "loudness": {"target": -31}}
+    made = await make(tmp_path, clip(tmp_path / "source.mkv"), renditions=[{"height": 180}, quiet])
+    levels = {}
+    for media in made.master().media:
+        said = heard_loudness(made.whole(media.uri))
+        levels[media.group_id] = float(re.findall(r"I:\s+(-?[\d.]+) LUFS", said)[-1])
+    untouched, asked = (levels[variant.stream_info.audio] for variant in made.master().playlists)
+    assert asked == pytest.approx(-31, abs=0.5)
+    assert untouched > -28
+
+
 async def test_silence_is_left_alone(tmp_path: Path) -> None:
     source = tmp_path / "source.mkv"
     ffmpeg("-f", "lavfi", "-i", "anullsrc=d=2:r=48000", "-c:a", "flac", str(source))

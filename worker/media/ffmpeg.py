@@ -105,7 +105,10 @@ class OutputMap(Model):
     )
     stream: int = Field(0, ge=0, le=9999, description="The n-th such stream of the output.")
     options: Options = Field(
-        default_factory=dict, max_length=100, description="ffmpeg's options for it; a map is joined with = and :."
+        default_factory=dict,
+        max_length=100,
+        description="ffmpeg's options for it; a map is joined with = and :."
+        " A VAAPI encoder gets its device, and frames in its memory, without being asked for.",
     )
     option_set: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(
         None,

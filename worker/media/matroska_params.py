@@ -61,6 +61,11 @@ def option_text(value: OptionValue) -> str:
     return str(int(value)) if isinstance(value, bool) else str(value)
 
 
+def _listed(flags: frozenset[str], values: frozenset[str]) -> str:
+    """Return the sentences that name the options: flags, and those with a value."""
+    return f"Flags: {', '.join(sorted(flags))}. With a value: {', '.join(sorted(values))}."
+
+
 def _source(value: Any) -> Any:
     return {"filename": value} if isinstance(value, str) else value
 
@@ -72,7 +77,7 @@ class MergeSource(Model):
     options: Options = Field(
         default_factory=dict,
         description="mkvmerge's options for it, `null` for a flag; `_copy-video-tracks`, `_copy-audio-tracks` and"
-        " `_copy-subtitles-tracks` copy all of a kind.",
+        f" `_copy-subtitles-tracks` copy all of a kind. {_listed(SOURCE_FLAGS, SOURCE_VALUES)}",
     )
 
     @model_validator(mode="after")
@@ -93,7 +98,11 @@ class MergeTrack(Model):
 
     source: Annotated[int, Field(ge=0)] = Field(0, description="Which of `sources`, counted from 0.")
     track: Annotated[int, Field(ge=0, le=1000)] = Field(description="The track's number in it, counted from 0.")
-    options: Options = Field(default_factory=dict, description="`language`, `track-name`, `default-track`, …")
+    options: Options = Field(
+        default_factory=dict,
+        description=f"mkvmerge's options for it. {_listed(TRACK_FLAGS, TRACK_VALUES)} `default-track`, `forced-track`,"
+        " `title` and `track-title` are understood too.",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -170,7 +179,8 @@ class MergeParams(Model):
     )
     options: Options = Field(
         default_factory=dict,
-        description="mkvmerge's options for the whole file, `null` for a flag; those for a source count for all.",
+        description="mkvmerge's options for the whole file, `null` for a flag; those for a source count for all."
+        f" {_listed(GLOBAL_FLAGS, GLOBAL_VALUES)}",
     )
     chapters: Place | None = Field(None, description="A file with chapters (XML or OGM).")
     output_file: Place = Field(description="The new file.")
