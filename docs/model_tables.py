@@ -29,6 +29,11 @@ BOUNDS = {
 SHORT_TYPES = {"integer": "integer", "number": "number", "string": "text", "boolean": "true or false", "null": "null"}
 
 
+def told_bound(text: str, value: object) -> str:
+    """Return a bound in words, in the singular for one."""
+    return text.format(value).removesuffix("s") if value == 1 else text.format(value)
+
+
 def cell(text: object) -> str:
     """Return `text` as it may stand in a table's cell."""
     return " ".join(str(text).split()).replace("|", "\\|")
@@ -121,7 +126,7 @@ def bounds(schema: Json) -> str:
     """Return a value's bounds, those of its one kind beside null included."""
     choices = [one for one in schema.get("anyOf", ()) if one.get("type") != "null"]
     found = choices[0] if len(choices) == 1 else schema
-    told = [text.format(found[key]) for key, text in BOUNDS.items() if key in found]
+    told = [told_bound(text, found[key]) for key, text in BOUNDS.items() if key in found]
     items = found.get("items", {})
     if items and "$ref" not in items and (inner := bounds(items)):
         told.append(f"each {inner}")

@@ -16,6 +16,7 @@ from pydantic import Field, StringConstraints, model_validator
 from visualizers.virtual_clock import WHOLE, FrameRange
 from worker.core.job import Model, Place
 from worker.core.task import Files, Lookup
+from worker.media.verify import Verify  # noqa: TC001  # pydantic reads it at run time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,6 +61,9 @@ class SceneParams(Model):
         "fail",
         description="Whether a film that reaches its time_limit fails, or is published as far as it came;"
         " one that may be kept ends before the job's own time does.",
+    )
+    verify: Verify = Field(
+        "probe", description="How the film is proved: by counting its frames, or by decoding all of it too."
     )
     first_frame: Annotated[int, Field(ge=0, le=_MOST_FRAMES)] = Field(0, description="The first frame that is drawn.")
     last_frame: Annotated[int, Field(ge=1, le=_MOST_FRAMES)] | None = Field(

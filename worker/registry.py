@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import ValidationError
 
 from worker.core.errors import InvalidJob, Misconfigured, Problem
+from worker.core.faults import FIELDS_ALONE
 from worker.core.task import Task
 from worker.core.wire import nearest, problems_of
 
@@ -56,6 +57,14 @@ class Registry:
             return task, task.params.model_validate(dict(spec.data))
         except ValidationError as error:
             raise InvalidJob(problems_of(error, spec.path, task.params)) from error
+
+    def fields_alone(self, spec: TaskSpec) -> tuple[Task[Any], BaseModel] | None:
+        """Return a refused task whose data is wrong between its fields only, so that its files can be judged too."""
+        task = self.tasks.get(spec.module)
+        try:
+            return (task, task.params.model_validate(dict(spec.data), context=FIELDS_ALONE)) if task else None
+        except ValidationError:
+            return None
 
 
 def plugins(group: str, base: type[PluginT], points: Iterable[EntryPoint] | None = None) -> tuple[PluginT, ...]:

@@ -238,6 +238,11 @@ class TaskBench:
         """Return every encoder for `name`, the best first; CannotServe when there is none."""
         return self._capabilities.choices(name, hw_fallback=hw_fallback)
 
+    @property
+    def render_node(self) -> str:
+        """Return the device that VAAPI encoders are proved on."""
+        return self._capabilities.render_node
+
     async def run(
         self,
         pipeline: Pipeline,

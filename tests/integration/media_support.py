@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 NAMES = ("ffmpeg", "ffprobe", "packager", "mkvmerge", "mkvextract", "handbrake")
 
 
-def bench_in(folder: Path) -> TaskBench:
-    """Return a bench with this host's tools."""
-    tools = find_tools(dict.fromkeys(NAMES), bundled_tools())
+def bench_in(folder: Path, **others: str) -> TaskBench:
+    """Return a bench with this host's tools, but for those that stand in for them."""
+    tools = find_tools(dict.fromkeys(NAMES), bundled_tools()) | others
     return TaskBench(folder, ProcessRunner(dict(os.environ)), tools=tools)
 
 

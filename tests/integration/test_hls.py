@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import shutil
 import subprocess
@@ -14,10 +15,13 @@ import m3u8
 import pytest
 from media_support import bench_in, clip, ffmpeg
 
+from worker.adapters.host import bundled_tools
 from worker.core.errors import BadInput, InvalidJob, LeveretError
 from worker.tasks.hls import HlsTask
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from worker.testing import BenchResult
 
 QUIET = {"poster": False, "storyboard": False}
@@ -52,8 +56,8 @@ class Made:
         return target
 
 
-async def make(tmp_path: Path, source: Path, **data: Any) -> Made:
-    bench = bench_in(tmp_path)
+async def make(tmp_path: Path, source: Path, tools: Mapping[str, str] | None = None, **data: Any) -> Made:
+    bench = bench_in(tmp_path, **(tools or {}))
     shutil.copy(source, bench.root)
     result = await bench.run_task(HlsTask(), {"source": f"nas://{source.name}", **QUIET, **data})
     return Made(result, tmp_path / "published")
@@ -146,11 +150,26 @@ def _argvs(made: Made) -> list[str]:
     return [" ".join(stage.argv) for pipeline in made.result.pipelines for stage in pipeline.stages]
 
 
-async def test_hdr_is_mapped_to_sdr_and_says_so(tmp_path: Path) -> None:
+def hdr_clip(path: Path) -> Path:
+    """Return a clip of two seconds in HDR10."""
     tags = "setparams=color_trc=smpte2084:color_primaries=bt2020:colorspace=bt2020nc"
     hdr = ("-c:v", "libx265", "-preset", "ultrafast", "-pix_fmt", "yuv420p10le", "-x265-params", "log-level=none")
     hdr_tags = ("-color_trc", "smpte2084", "-color_primaries", "bt2020", "-colorspace", "bt2020nc")
-    source = clip(tmp_path / "source.mkv", seconds=2, extra=("-vf", tags, *hdr, *hdr_tags))
+    return clip(path, seconds=2, extra=("-vf", tags, *hdr, *hdr_tags))
+
+
+async def test_hdr_stays_and_is_signalled_where_no_filter_maps_tones(tmp_path: Path) -> None:
+    # the wheel's ffmpeg has no zscale
+    made = await make(tmp_path, hdr_clip(tmp_path / "source.mkv"), tools={"ffmpeg": bundled_tools()["ffmpeg"]})
+    assert any("zscale is missing" in warning for warning in made.result.warnings)
+    (variant,) = made.master().playlists
+    assert variant.stream_info.video_range == "PQ"
+    stream = probe(made.whole(variant.uri))["streams"][0]
+    assert (stream["pix_fmt"], stream["color_transfer"]) == ("yuv420p10le", "smpte2084")
+
+
+async def test_hdr_is_mapped_to_sdr_and_says_so(tmp_path: Path) -> None:
+    source = hdr_clip(tmp_path / "source.mkv")
     made = await make(tmp_path, source)
     assert "VIDEO-RANGE=SDR" in made.text("master.m3u8")
     stream = probe(made.whole(made.master().playlists[0].uri))["streams"][0]
@@ -169,6 +188,31 @@ async def test_all_renditions_have_the_same_key_frames_every_two_seconds(tmp_pat
     times = [keyframes(made.whole(variant.uri)) for variant in variants]
     assert times[0] == times[1]
     assert [float(time) for time in times[0]] == pytest.approx([0, 2.002, 4.004], abs=0.001)
+
+
+async def test_every_rendition_has_a_playlist_of_its_key_frames_alone(tmp_path: Path) -> None:
+    made = await make(tmp_path, clip(tmp_path / "source.mp4", picture="s=640x360:r=25", seconds=5))
+    variants, stills = made.master().playlists, made.master().iframe_playlists
+    assert [still.iframe_stream_info.resolution for still in stills] == [(640, 360), (426, 240)]
+    for variant, still in zip(variants, stills, strict=True):
+        assert "#EXT-X-I-FRAMES-ONLY" in made.text(still.uri)
+        listed = m3u8.loads(made.text(still.uri))
+        assert [segment.duration for segment in listed.segments] == pytest.approx([2, 2, 1])
+        assert variant.stream_info.bandwidth > still.iframe_stream_info.bandwidth > 0
+        home = (made.folder / still.uri).parent
+        for segment in listed.segments:
+            length, start = map(int, segment.byterange.split("@"))
+            part = (home / segment.uri).read_bytes()[start : start + length]
+            (home / "still.mp4").write_bytes((home / listed.segment_map[0].uri).read_bytes() + part)
+            seen = probe(home / "still.mp4", "-show_frames")["packets_and_frames"]
+            (frame,) = [item for item in seen if item["type"] == "frame"]
+            assert (frame["pict_type"], frame["width"]) == ("I", still.iframe_stream_info.resolution[0])
+
+
+async def test_a_ladder_of_a_tall_picture_goes_by_its_width(tmp_path: Path) -> None:
+    made = await make(tmp_path, clip(tmp_path / "source.mp4", picture="s=360x640:r=25", seconds=2))
+    sizes = [variant.stream_info.resolution for variant in made.master().playlists]
+    assert sizes == [(360, 640), (240, 426)]
 
 
 async def test_languages_share_a_group_and_one_is_the_default(tmp_path: Path) -> None:
@@ -284,7 +328,12 @@ async def test_poster_and_storyboard_show_the_film(tmp_path: Path) -> None:
     assert made.result.thumbnail == "e1/poster.jpg"
     picture = probe(made.folder / "e1/poster.jpg")["streams"][0]
     assert (picture["width"], picture["height"]) == (320, 180)
-    assert "EXT-X-IMAGE-STREAM-INF" in made.text("master.m3u8")
+    (images,) = made.master().image_playlists
+    assert images.image_stream_info.resolution == (240, 136)
+    listed = m3u8.loads(made.text(images.uri))
+    assert listed.is_images_only
+    assert [segment.uri for segment in listed.segments] == ["sheet_001.jpg"]
+    assert "#EXT-X-TILES:RESOLUTION=240x136,LAYOUT=5x5,DURATION=2.000" in made.text(images.uri)
     cues = made.text("e1/storyboard/storyboard.vtt")
     assert "00:00:02.000 --> 00:00:04.000\nsheet_001.jpg#xywh=240,0,240,136" in cues
     sheet = probe(made.folder / "e1/storyboard/sheet_001.jpg")["streams"][0]
@@ -313,6 +362,18 @@ async def test_a_sound_is_as_loud_as_asked(target: float, tmp_path: Path) -> Non
     said = heard_loudness(whole)
     assert float(re.findall(r"I:\s+(-?[\d.]+) LUFS", said)[-1]) == pytest.approx(target, abs=0.5)
     assert float(re.findall(r"Peak:\s+(-?[\d.]+) dBFS", said)[-1]) <= -0.5
+
+
+async def test_a_rendition_may_have_a_loudness_of_its_own(tmp_path: Path) -> None:
+    quiet = {"height": 90, "audio_codec": "flac", "loudness": {"target": -31}}
+    made = await make(tmp_path, clip(tmp_path / "source.mkv"), renditions=[{"height": 180}, quiet])
+    levels = {}
+    for media in made.master().media:
+        said = heard_loudness(made.whole(media.uri))
+        levels[media.group_id] = float(re.findall(r"I:\s+(-?[\d.]+) LUFS", said)[-1])
+    untouched, asked = (levels[variant.stream_info.audio] for variant in made.master().playlists)
+    assert asked == pytest.approx(-31, abs=0.5)
+    assert untouched > -28
 
 
 async def test_silence_is_left_alone(tmp_path: Path) -> None:
@@ -348,7 +409,7 @@ async def test_a_live_recording_that_tells_no_length_is_measured(tmp_path: Path)
     assert any("-f null" in argv and "-c copy" in argv for argv in _argvs(made))
 
 
-@pytest.mark.parametrize("fault", ["cut mkv", "cut mp4", "empty", "noise", "playlist"])
+@pytest.mark.parametrize("fault", ["cut mkv", "cut mp4", "empty", "noise", "playlist", "spoiled sound"])
 async def test_a_source_that_is_not_what_it_claims_publishes_nothing(fault: str, tmp_path: Path) -> None:
     whole = clip(tmp_path / "whole.mkv", extra=("-g", "25")).read_bytes()
     source = tmp_path / "source.mp4"
@@ -360,6 +421,11 @@ async def test_a_source_that_is_not_what_it_claims_publishes_nothing(fault: str,
             source.write_bytes(moved[: len(moved) // 2])
         case "empty":
             source.write_bytes(b"")
+        case "spoiled sound":
+            sound = bytearray(clip(tmp_path / "sound.m4a", picture="", sounds=1).read_bytes())
+            third = len(sound) // 3
+            sound[third : 2 * third] = random.Random(7).randbytes(third)
+            source.write_bytes(sound)
         case "noise":
             source.write_bytes(bytes(range(256)) * 400)
         case _:

@@ -44,13 +44,20 @@ MATRIX: dict[str, dict[str, Any]] = {
     "ten bits": {"extra": ("-pix_fmt", "yuv420p10le", "-profile:v", "high10")},
     "late start": {"extra": ("-output_ts_offset", "10")},
     "two seconds": {"seconds": 2},
+    "tiny": {"picture": "s=160x120:r=25"},
     "a real film": {},
     "a real film of oblong pixels": {"sounds": 0},
     "transport stream": {},
 }
 REAL = {"a real film": "bigbuckbunny.mp4", "a real film of oblong pixels": "carphone_pristine.mp4"}
-WIDE = {"portrait": 180, "rotated": 180, "odd size": 322, "a real film": 640, "a real film of oblong pixels": 192}
-SHAPES = {"portrait": 9 / 16, "rotated": 9 / 16, "a real film of oblong pixels": 176 * 128 / 117 / 144}
+SIZES = {"a real film": [360, 180], "a real film of oblong pixels": [144, 120], "tiny": [120, 60]}
+WIDE = {
+    "portrait": 180, "rotated": 180, "odd size": 322, "tiny": 160,
+    "a real film": 640, "a real film of oblong pixels": 192,
+}  # fmt: skip
+SHAPES = {
+    "portrait": 9 / 16, "rotated": 9 / 16, "tiny": 4 / 3, "a real film of oblong pixels": 176 * 128 / 117 / 144
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +87,8 @@ async def published(name: str, tmp_path: Path) -> tuple[Path, float]:
     """Return the folder of a case's presentation as readers find it, and its length in seconds."""
     bench = bench_in(tmp_path)
     shutil.copy(source_of(name, tmp_path), bench.root / "film")
-    # smaller than 160x90 x264 says level 1b, which Chromium does not know
-    sizes = {"a real film": [360, 180], "a real film of oblong pixels": [144, 120]}.get(name, [180, 90])
-    data: dict[str, Any] = {"source": "nas://film", "segment_time": 2, "poster": False, "storyboard": False}
+    sizes = SIZES.get(name, [180, 90])
+    data: dict[str, Any] = {"source": "nas://film", "segment_time": 2, "poster": False, "storyboard": name == "25 fps"}
     if name != "sound alone":
         data["renditions"] = [{"height": height} for height in sizes]
     if name == "transport stream":
@@ -144,6 +150,8 @@ async def test_players_reach_the_end_and_sound_begins_with_the_picture(
             assert told["width"] / told["height"] == pytest.approx(SHAPES.get(name, 16 / 9), rel=0.03), case
             if MATRIX[name].get("sounds", 1):
                 assert told["audio"] == pytest.approx(told["video"], abs=0.01), case
+        if play[0] == "shaka-player":
+            assert told["images"] == (name == "25 fps"), case
         if "subtitles" in name:
             assert (told["tracks"], told["texts"]) == (2, 1), case
             assert told["cues"] >= 2, case

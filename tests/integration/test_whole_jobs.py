@@ -164,6 +164,34 @@ async def test_a_transcode_message_ends_in_a_presentation_where_it_asked(rig, br
     assert (rig.storage / "processed/film/144p/index.m3u8").read_text().startswith("#EXTM3U")
 
 
+async def test_one_failed_rendition_of_a_transcode_message_publishes_nothing(rig, broker):
+    clip(rig.storage / "film.mkv", seconds=2)
+    outputs = [
+        {"resolution": "144p", "bitrate": "200k", "codec": "libx264", "dest_path": "processed/film/144p/"},
+        # SVT-AV1 encodes nothing below 64 lines
+        {"resolution": "32p", "bitrate": "60k", "codec": "libsvtav1", "dest_path": "processed/film/32p/"},
+    ]
+    message = {"job_id": "job-1", "input": {"source_url": "film.mkv"}, "outputs": outputs}
+    await broker.publish(message)
+    settlement = await rig.one(60)
+    assert isinstance(settlement.outcome, Dead), settlement
+    record = await rig.repository.job("job-1")
+    assert record.state == "dead"
+    assert "ffmpeg exited" in record.error
+    assert [path.name for path in rig.storage.rglob("*")] == ["film.mkv"]
+    assert record.manifest_url is None
+
+
+async def test_what_follows_from_a_refused_task_is_no_fault_of_the_tasks_after_it(rig, broker):
+    source(rig)
+    message = task_map()
+    message["tasks"][0]["ffmpeg"]["no_such_option"] = 1
+    await broker.publish(message, message_id="the-job")
+    assert isinstance((await rig.one(60)).outcome, Dead)
+    error = (await rig.repository.job("the-job")).error
+    assert error == "tasks[0].ffmpeg.no_such_option: unknown field; did you mean 'input_options'?"
+
+
 async def test_a_track_that_its_sources_do_not_have_is_refused_with_all_else_before_anything_runs(rig, broker):
     source(rig)
     message = task_map()
@@ -173,8 +201,9 @@ async def test_a_track_that_its_sources_do_not_have_is_refused_with_all_else_bef
     settlement = await rig.one(60)
     assert isinstance(settlement.outcome, Dead)
     error = (await rig.repository.job("the-job")).error
-    assert "tracks[3].source" in error
-    assert "there is 1 source" in error
+    assert "tasks[1].mkvmerge.tracks[3].source: is 1, but there is 1 source" in error
+    assert f"tasks[1].mkvmerge.sources[0].filename: {MOUNT}/no-such-file.mkv does not exist" in error
+    assert "final.mkv" not in error
     assert {path.name for path in rig.storage.rglob("*") if path.is_file()} == {"film.mkv", "plain.mkv", "text.srt"}
 
 

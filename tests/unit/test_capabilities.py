@@ -155,6 +155,17 @@ async def test_a_hardware_encoder_is_tried_up_to_the_largest_size_that_works(tmp
     assert lanes_of(found) == ("nvenc", "cpu", "visualize")
 
 
+async def test_the_node_that_vaapi_is_proved_on_is_the_one_that_jobs_get(tmp_path):
+    runner = Bench({"libx264": 300, "hevc_vaapi": 300})
+    found = await Prover(runner, TOOLS, FACTS | {"dri": ["/dev/dri/renderD129"]}, tmp_path).capabilities()
+    assert found.encoders["hevc_vaapi"] is True
+    assert found.render_node == "/dev/dri/renderD129"
+    assert any(
+        argv[argv.index("-vaapi_device") + 1] == found.render_node for argv in runner.runs if "hevc_vaapi" in argv
+    )
+    assert Capabilities.model_validate_json(found.model_dump_json()) == found
+
+
 async def test_one_broken_encoder_hides_no_other(tmp_path):
     found = await Prover(Bench({"libx264": 300, "aac": 300}), TOOLS, FACTS, tmp_path).capabilities()
     assert found.encoders["libx264"] is True

@@ -62,6 +62,36 @@ def test_a_still_is_one_frame_and_no_pattern():
     assert lines(still, 1) == (GOLDEN / "ffmpeg-still.txt").read_text()
 
 
+def test_a_vaapi_encoder_gets_its_device_and_frames_in_its_memory():
+    pictures = [{"source": 0, "specifier": "v", "stream": 0}] * 2
+    wanted = [
+        {"specifier": "v", "stream": 0, "options": {"codec": "h264_vaapi", "vf": "scale=640:-2", "b": "2M"}},
+        {"specifier": "v", "stream": 1, "options": {"codec": "hevc_vaapi", "pix_fmt": "yuv420p10le"}},
+    ]
+    made = params(source_maps=pictures, output_maps=wanted)
+    argv = ffmpeg_command(made, "ffmpeg", [Path("/in/0.mkv")], Path("/out.mkv"), render_node="/dev/dri/renderD129")
+    golden = (GOLDEN / "ffmpeg-vaapi.txt").read_text()
+    assert "".join(f"{argument}\n" for argument in argv.stages[0].argv) == golden
+
+
+@pytest.mark.parametrize(
+    ("codec", "chain", "given", "written"),
+    [
+        ("h264_vaapi", "hwupload,scale_vaapi=w=640:h=360", {}, "hwupload,scale_vaapi=w=640:h=360"),
+        ("h264_vaapi", "scale_vaapi=w=64:h=36", {"hwaccel": "vaapi"}, "scale_vaapi=w=64:h=36"),
+        ("hevc_vaapi", "fps=25", {}, "fps=25,format=nv12,hwupload"),
+        ("vp9_vaapi", "fps=25", {"hwaccel_output_format": "vaapi"}, "fps=25,format=nv12|vaapi,hwupload"),
+        ("h264_qsv", "fps=25", {}, "fps=25"),
+        ("h264_nvenc", "fps=25", {}, "fps=25"),
+    ],
+)
+def test_frames_are_uploaded_once_and_only_where_the_encoder_needs_it(codec, chain, given, written):
+    wanted = [{"specifier": "v", "stream": 0, "options": {"codec": codec, "filter": chain}}]
+    argv = lines(params(output_maps=wanted, input_options=given), 1).splitlines()
+    assert argv[argv.index("-filter:v:0") + 1] == written
+    assert ("-vaapi_device" in argv) is codec.endswith("_vaapi")
+
+
 @pytest.mark.parametrize("name", ["a.mp4", "a.m4v", "a.m4a", "a.MOV", "a.3gp"])
 def test_the_index_of_an_mp4_stands_in_front(name):
     assert "-movflags\n+faststart\n-f\n" in lines(params(output_file=name), 1)

@@ -15,6 +15,7 @@ from worker.core.errors import BadInput, InvalidJob
 from worker.core.job import TaskSpec
 from worker.core.media_info import MediaInfo, StreamInfo
 from worker.media.encode import encode_command
+from worker.media.encoders import video_options
 from worker.media.hls_params import HlsParams
 from worker.media.hls_plan import Host, plan_of
 from worker.media.languages import bcp47, is_tag, name_of
@@ -64,10 +65,18 @@ def test_the_task_keeps_the_rules_of_the_plug_in_api() -> None:
 @pytest.mark.parametrize("name", ["ladder", "hardware"])
 def test_commands_are_as_they_were_agreed(name: str) -> None:
     wishes = [{"height": 480, "codec": "hevc_vaapi", "bitrate": "1M"}, {"height": 240, "codec": "h264_nvenc"}]
-    host = Host(frozenset({"hevc_vaapi", "h264_nvenc"}))
+    host = Host(frozenset({"hevc_vaapi", "h264_nvenc"}), render_node="/dev/dri/renderD129")
     plan = plan_of(params(renditions=wishes) if name == "hardware" else params(), SOURCE, host)
     argv = encode_command(plan.encoding(Path("/in/film.mp4")), "ffmpeg", Path("/out")).argv
     assert lines(argv) == (GOLDEN / f"hls-{name}.txt").read_text("utf-8")
+
+
+def test_the_smallest_pictures_are_of_level_2_and_others_of_what_they_need() -> None:
+    wishes = [{"height": 240, "codec": "h264"}, {"height": 90}, {"height": 90, "bitrate": "2M"}]
+    plan = plan_of(params(renditions=wishes), SOURCE, Host())
+    assert plan.picture is not None
+    options = [video_options(rendition, plan.picture.timing) for rendition in plan.picture.renditions]
+    assert [option[option.index("-level:v") + 1] if "-level:v" in option else "" for option in options] == ["", "2", ""]
 
 
 def test_packager_gets_names_without_folders() -> None:

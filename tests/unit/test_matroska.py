@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from worker.core.command import Command, Exit
 from worker.core.errors import BadInput, DiskFull, InvalidJob, ToolFailed
 from worker.core.job import TaskSpec
-from worker.media.matroska import matroska_failure, parse_identified, progress_of, warnings_of
+from worker.media.matroska import broken_structure, matroska_failure, parse_identified, progress_of, warnings_of
+from worker.media.matroska_size import declared_bytes
 from worker.registry import Registry
 from worker.tasks.mkvextract import MkvextractTask
 from worker.tasks.mkvmerge import MkvmergeTask
@@ -117,3 +120,37 @@ def test_an_option_without_its_value_is_refused_for_it_would_take_the_next_argum
     assert found == ["tasks[1].mkvmerge.sources[0].options.chapter-charset: needs a value"]
     options = {"title": True, "cluster-length": "/elsewhere/secret.mkv"}
     assert problems("mkvmerge", merge(options=options)) == ["tasks[1].mkvmerge.options.title: needs a value"]
+
+
+EBML = bytes.fromhex("1a45dfa3 83 428681")
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        (EBML + bytes.fromhex("18538067 85"), 8 + 5 + 5),
+        (EBML + bytes.fromhex("18538067 4123"), 8 + 6 + 0x123),
+        (EBML + bytes.fromhex("18538067 0100000000020000"), 8 + 12 + 0x20000),
+        (EBML + bytes.fromhex("18538067 01ffffffffffffff"), None),
+        (EBML + bytes.fromhex("18538067 ff"), None),
+        (EBML + bytes.fromhex("ec 80"), None),
+        (EBML + bytes.fromhex("185380"), None),
+        (b"", None),
+        (b"\x00\x00\x00\x18ftypmp42", None),
+    ],
+)
+def test_a_segment_says_where_it_ends(head: bytes, said: int | None) -> None:
+    assert declared_bytes(head) == said
+
+
+@given(st.binary(max_size=64))
+def test_no_bytes_break_the_reading_of_a_length(head: bytes) -> None:
+    for begin in (b"", EBML, EBML + bytes.fromhex("18538067")):
+        assert (declared_bytes(begin + head) or 0) >= 0
+
+
+def test_a_warning_of_a_broken_structure_is_told_from_others() -> None:
+    harmless = "The text subtitle track contains invalid 8-bit characters"
+    broken = "film.mkv: Error in the Matroska file structure at position 133057. Resyncing to the next level 1 element."
+    assert broken_structure([harmless]) is None
+    assert broken_structure([harmless, broken]) == broken

@@ -155,6 +155,7 @@ def test_a_message_names_subject_number_and_cause():
         "[h264 @ 0x55602359cf00] error while decoding MB 10 9",
         "[in#0/mpegts @ 0x7f68] corrupt input packet in stream 1",
         "[mov,mp4 @ 0x5587a] stream 1, offset 0x18eb2: partial file",
+        "[matroska,webm @ 0x55] Element at 0x1a40a ending at 0xc5da9f3 exceeds containing master element ending at 0x2",
         "[aist#0:1/aac @ 0x7f] [dec:aac @ 0x7f] Error submitting packet to decoder: Invalid data found",
     ],
 )

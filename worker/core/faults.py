@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from pydantic import ValidationInfo
+
+FIELDS_ALONE: Final = {"fields_alone": True}
+"""A validation's context in which only the fields by themselves are judged, so that the files they name can be."""
 
 
 def faults(title: str, found: Iterable[tuple[tuple[str | int, ...], str]]) -> ValidationError:
@@ -25,3 +30,8 @@ def faults(title: str, found: Iterable[tuple[tuple[str | int, ...], str]]) -> Va
             for place, message in found
         ],
     )
+
+
+def fields_alone(info: ValidationInfo) -> bool:
+    """Return whether a validation passes over faults between fields."""
+    return bool((info.context or {}).get("fields_alone"))

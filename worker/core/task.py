@@ -66,6 +66,11 @@ class Lookup(Protocol):
         """Return every encoder of this host that may do what `name` asks for, the best first; as `encoder`."""
         ...
 
+    @property
+    def render_node(self) -> str:
+        """Return the device that this host's VAAPI encoders are proved on: `/dev/dri/renderD128`."""
+        ...
+
     async def run(self, pipeline: Pipeline) -> tuple[Exit, ...]:
         """Return how a short tool run (a question, bounded to 30 s) ended."""
         ...

@@ -38,6 +38,7 @@ from worker.media.capabilities import (
     version_question,
 )
 from worker.media.ffmpeg_options import parse_encoders
+from worker.media.vaapi import USUAL_NODE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 TRIAL_SECONDS: Final = 20.0
 # A trial sleeps as much as it computes: it loads libraries and asks for devices.
 TRIALS_PER_CORE: Final = 2
-LAYOUT: Final = 1
+LAYOUT: Final = 2
 """Grows when what is proved changes, so that older files are proved anew."""
 
 
@@ -64,6 +65,7 @@ class Prover:
         self._tools = tools
         self._facts = facts
         self._folder = folder
+        self._node = str((facts.get("dri") or [USUAL_NODE])[0])
         self._turn = asyncio.Semaphore(max(2, TRIALS_PER_CORE * int(facts.get("cores", 1))))
         key = json.dumps([LAYOUT, facts], sort_keys=True)
         self._file = folder / f"capabilities-{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
@@ -129,6 +131,7 @@ class Prover:
             tools=tools,
             versions={tool: text for tool, (good, text) in answers.items() if good},
             max_sizes=sizes,
+            render_node=self._node,
             architecture=str(self._facts.get("architecture", "")),
             cores=int(self._facts.get("cores", 0)),
             seconds=round(time.monotonic() - started, 2),
@@ -194,10 +197,9 @@ class Prover:
         return {name: proof for part in parts for name, proof in part.items()}
 
     async def _hardware(self, encoder: str, size: str = "256x256") -> Proof:
-        nodes = self._facts.get("dri") or [None]
-        if family_of(encoder) == "vaapi" and nodes[0] is None:
+        if family_of(encoder) == "vaapi" and not self._facts.get("dri"):
             return "there is no render node in /dev/dri"
-        return _proof(await self._try(hardware_trial(self._tools["ffmpeg"], encoder, nodes[0], size)))
+        return _proof(await self._try(hardware_trial(self._tools["ffmpeg"], encoder, self._node, size)))
 
     async def _largest(self, encoder: str) -> str | None:
         """Return the largest size at which a short encode succeeds."""

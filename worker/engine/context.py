@@ -69,6 +69,11 @@ class ToolLookup:
         """Return every encoder of this host for `name`, the best first; CannotServe when it has none."""
         return self._capabilities.choices(name, hw_fallback=hw_fallback)
 
+    @property
+    def render_node(self) -> str:
+        """Return the device that VAAPI encoders are proved on."""
+        return self._capabilities.render_node
+
     async def run(self, pipeline: Pipeline) -> tuple[Exit, ...]:
         """Return how a short tool run ended."""
         return await self._runner.run(pipeline, timeout=QUESTION_SECONDS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from worker.core.location import External, Relative, parse_location
 from worker.core.wire import MAX_PROBLEMS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from pydantic import BaseModel
 
@@ -24,33 +25,52 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One task, ready to run."""
+    """One task, ready to run; one that is not `sound` is refused, and only its files are judged."""
 
     spec: TaskSpec
     task: Task[Any]
     params: BaseModel
+    sound: bool = True
 
 
 def parse(registry: Registry, job: Job) -> tuple[Step, ...]:
     """Return the job's tasks with validated data; InvalidJob with the problems of all of them."""
-    steps, problems = _parsed(registry, job)
+    steps, problems, _ = _parsed(registry, job)
     if problems:
         raise InvalidJob(problems)
     return steps
 
 
-def _parsed(registry: Registry, job: Job) -> tuple[tuple[Step, ...], list[Problem]]:
-    """Return the steps whose data is valid, and what is wrong with the others, until that is enough to tell."""
+def _parsed(registry: Registry, job: Job) -> tuple[tuple[Step, ...], list[Problem], frozenset[str]]:
+    """Return the steps whose files can be judged, and what is wrong with the data, until that is enough to tell.
+
+    Last come the strings in data that is wrong beyond that: any of them may be a file that the task would have made.
+    """
     steps: list[Step] = []
     problems: list[Problem] = []
+    obscure: set[str] = set()
     for spec in job.tasks:
         try:
             steps.append(Step(spec, *registry.parse(spec)))
         except InvalidJob as error:
             problems += error.problems
+            if found := registry.fields_alone(spec):
+                steps.append(Step(spec, *found, sound=False))
+            else:
+                obscure |= set(_strings(spec.data))
         if len(problems) >= MAX_PROBLEMS:
             break
-    return tuple(steps), problems[:MAX_PROBLEMS]
+    return tuple(steps), problems[:MAX_PROBLEMS], frozenset(obscure)
+
+
+def _strings(value: object) -> Iterator[str]:
+    match value:
+        case str():
+            yield value
+        case Mapping():
+            yield from (text for item in value.values() for text in _strings(item))
+        case list() | tuple():
+            yield from (text for item in value for text in _strings(item))
 
 
 def requirements(steps: Sequence[Step]) -> frozenset[str]:
@@ -81,14 +101,17 @@ class Resolver:
         the storages raise.
         """
         steps: list[Step] = []
-        parsed, problems = _parsed(self._registry, job)
+        parsed, problems, obscure = _parsed(self._registry, job)
         for step in parsed:
+            if not step.sound:
+                steps.append(step)
+                continue
             try:
                 steps.append(replace(step, params=await step.task.prepare(step.params, self._lookup)))
             except InvalidJob as error:
                 problems += [_under(step.spec.path, problem) for problem in error.problems]
                 steps.append(step)
-        files = _FileJudge(self._storages, destination)
+        files = _FileJudge(self._storages, destination, obscure)
         for step in steps:
             if len(files.problems) < MAX_PROBLEMS:
                 await files.judge(step)
@@ -111,9 +134,10 @@ def _under(path: str, problem: Problem) -> Problem:
 class _FileJudge:
     """Follows the files of a job from task to task without touching one."""
 
-    def __init__(self, storages: Storages, destination: External) -> None:
+    def __init__(self, storages: Storages, destination: External, obscure: frozenset[str]) -> None:
         self._storages = storages
         self._destination = destination
+        self._obscure = obscure
         self._made: dict[External, tuple[str, FileUse, Location]] = {}
         self.problems: list[Problem] = []
         self.missing: list[tuple[str, str]] = []
@@ -161,7 +185,11 @@ class _FileJudge:
     def _judge_removal(self, path: str, use: FileUse, location: Location) -> None:
         if use.location.endswith("/"):
             self.problems.append(_problem(path, use, f"{use.location!r} is a folder; only files are removed"))
-        elif self._made.pop(self._place(location), None) is None and isinstance(location, Relative):
+        elif (
+            self._made.pop(self._place(location), None) is None
+            and isinstance(location, Relative)
+            and use.location not in self._obscure
+        ):
             self.problems.append(_problem(path, use, f"{use.location!r} is made by no earlier task"))
 
     async def _located(self, path: str, use: FileUse, *, writing: bool) -> Location | None:
@@ -175,7 +203,7 @@ class _FileJudge:
             return None
 
     async def _judge_read(self, path: str, use: FileUse, location: Location) -> None:
-        if self._place(location) in self._made:
+        if self._place(location) in self._made or use.location in self._obscure:
             return
         if isinstance(location, Relative):
             self.problems.append(_problem(path, use, f"{use.location!r} is made by no earlier task"))

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from worker.core.command import Command, Pipeline
 from worker.core.errors import CannotServe
+from worker.media.vaapi import USUAL_NODE, device, takes_uploads, upload
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,8 +24,8 @@ Proof: TypeAlias = bool | str
 """True, or why not."""
 
 FORMATS: Final[dict[str, tuple[str, ...]]] = {
-    # NVENC and QSV are many times as fast as a processor. VAAPI and V4L2 come last: they take frames only after an
-    # upload that the job must ask for, and their pictures are worse at the same size.
+    # NVENC and QSV are many times as fast as a processor. VAAPI and V4L2 come last: their pictures are worse at the
+    # same size.
     "h264": ("h264_nvenc", "h264_qsv", "libx264", "libopenh264", "h264_vaapi", "h264_v4l2m2m"),
     "hevc": ("hevc_nvenc", "hevc_qsv", "libx265", "libkvazaar", "hevc_vaapi", "hevc_v4l2m2m"),
     "av1": ("av1_nvenc", "av1_qsv", "libsvtav1", "libaom-av1", "librav1e", "av1_vaapi"),
@@ -77,6 +78,7 @@ class Capabilities(BaseModel):
     tools: Mapping[str, Proof] = Field(default_factory=dict)
     versions: Mapping[str, str] = Field(default_factory=dict)
     max_sizes: Mapping[str, str] = Field(default_factory=dict)
+    render_node: str = USUAL_NODE
     architecture: str = ""
     cores: int = 0
     seconds: float = 0.0
@@ -217,15 +219,15 @@ def software_trial(ffmpeg: str, encoders: Sequence[str], folder: Path) -> Pipeli
     return _quiet(argv, "trial of software encoders")
 
 
-def hardware_trial(ffmpeg: str, encoder: str, device: str | None, size: str = "256x256") -> Pipeline:
-    """Return the test encode of one hardware encoder; `device` is a render node, which only VAAPI must be told.
+def hardware_trial(ffmpeg: str, encoder: str, node: str, size: str = "256x256") -> Pipeline:
+    """Return the test encode of one hardware encoder; `node` is a render node, which only VAAPI must be told.
 
     256x256, for good NVENC cards fail below 145x145.
     """
-    vaapi = family_of(encoder) == "vaapi"
-    before = ("-vaapi_device", str(device)) if vaapi else ()
-    upload = ("-vf", "format=nv12,hwupload") if vaapi else ("-pix_fmt", "nv12") if family_of(encoder) == "qsv" else ()
-    argv = [*_head(ffmpeg), *before, *_picture(size, "0.3"), *upload, "-c:v", encoder, "-f", "null", "-"]
+    pixels = ("-pix_fmt", "nv12") if family_of(encoder) == "qsv" else ()
+    pixels = ("-vf", upload()) if takes_uploads(encoder) else pixels
+    argv = [*_head(ffmpeg), *device([encoder], node), *_picture(size, "0.3"), *pixels, "-c:v", encoder]
+    argv += ["-f", "null", "-"]
     return _quiet(argv, f"trial of {encoder} at {size}")
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from worker.core.command import Command
 from worker.media.encoders import encoder_named, video_options
 from worker.media.formats import GUARDS
+from worker.media.vaapi import USUAL_NODE, device, upload
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -70,6 +71,7 @@ class Encoding:
 
     Without `reorder` there are no B-frames. In MPEG-TS, which has no edit lists, they would let the first picture come
     after the first decoding time, and hls.js would see a hole there and move the sound (seen with 1.7.4).
+    `render_node` is the device of VAAPI encoders.
     """
 
     source: Path
@@ -78,6 +80,7 @@ class Encoding:
     audio: tuple[AudioRendition, ...] = ()
     subtitles: tuple[int, ...] = ()
     reorder: bool = True
+    render_node: str = USUAL_NODE
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -94,6 +97,7 @@ def encode_command(encoding: Encoding, ffmpeg: str, folder: Path) -> Command:
     """Return the command that writes `encoding.outputs` into `folder` and its progress to standard output."""
     graph = [*_picture_graph(encoding.picture), *_sound_graph(encoding.audio)]
     outputs: list[str] = []
+    encoders = [rendition.encoder for rendition in encoding.picture.renditions] if encoding.picture else []
     if encoding.picture:
         for index, rendition in enumerate(encoding.picture.renditions):
             outputs += _picture_output(encoding, rendition, index, folder)
@@ -105,17 +109,12 @@ def encode_command(encoding: Encoding, ffmpeg: str, folder: Path) -> Command:
         (
             ffmpeg, "-nostdin", "-hide_banner", "-v", "warning", "-xerror",
             "-progress", "pipe:1", "-stats_period", "1", "-y",
-            *_device(encoding.picture),
+            *device(encoders, encoding.render_node),
             *GUARDS, "-i", f"file:{encoding.source}",
             *(("-filter_complex", ";".join(graph)) if graph else ()),
             *outputs,
         )
     )  # fmt: skip
-
-
-def _device(picture: Picture | None) -> tuple[str, ...]:
-    families = {encoder_named(rendition.encoder).family for rendition in picture.renditions} if picture else set()
-    return ("-vaapi_device", "/dev/dri/renderD128") if "vaapi" in families else ()
 
 
 def _picture_graph(picture: Picture | None) -> list[str]:
@@ -149,7 +148,7 @@ def _branch(picture: Picture, rendition: Rendition, index: int) -> str:
     ten_bit = picture.video_range != "SDR"
     match encoder_named(rendition.encoder).family:
         case "vaapi":
-            pixels = "format=p010,hwupload" if ten_bit else "format=nv12,hwupload"
+            pixels = upload(ten_bits=ten_bit)
         case None:
             pixels = "format=yuv420p10le" if ten_bit else "format=yuv420p"
         case _:

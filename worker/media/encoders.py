@@ -21,6 +21,15 @@ AUDIO_ENCODERS: Final = {
     "opus": "libopus", "libopus": "libopus", "flac": "flac",
 }  # fmt: skip
 
+
+@dataclass(frozen=True, slots=True)
+class _Level:
+    blocks: int
+    blocks_a_second: int
+    buffer_bits: int
+
+
+_LEVEL_2: Final = _Level(blocks=396, blocks_a_second=11_880, buffer_bits=2_500_000)
 _RATE: Final = re.compile(r"^(\d+(?:\.\d+)?)\s*([kKmM]?)(?:bps|bit/s|b/s)?$")
 
 
@@ -72,7 +81,8 @@ def video_options(rendition: Rendition, timing: Timing, *, ten_bit: bool = False
         case "libx264":
             profile = "high10" if ten_bit else "high"
             keys = f"keyint={timing.gop}:min-keyint={timing.gop}:scenecut=0:open-gop=0"
-            own: tuple[str, ...] = ("-preset", "veryfast", "-profile:v", profile, "-x264-params", keys)
+            own: tuple[str, ...] = ("-preset", "veryfast", "-profile:v", profile, *_level(rendition, timing))
+            own += ("-x264-params", keys)
         case "libx265":
             keys = f"keyint={timing.gop}:min-keyint={timing.gop}:scenecut=0:open-gop=0:log-level=error"
             own = ("-preset", "fast", "-tag:v", "hvc1", "-x265-params", keys)
@@ -85,8 +95,22 @@ def video_options(rendition: Rendition, timing: Timing, *, ten_bit: bool = False
     return ("-c:v", coding.name, *own, *bits)
 
 
+def _level(rendition: Rendition, timing: Timing) -> tuple[str, ...]:
+    """Return level 2 of H.264 for what fits into it: encoders call the smallest pictures 1b, which Chromium refuses.
+
+    The bounds are those of ITU-T H.264 table A-1: macroblocks a frame and a second, and the high profile's buffer.
+    """
+    blocks = -(-rendition.size.width // 16) * -(-rendition.size.height // 16)
+    fits = blocks <= _LEVEL_2.blocks and blocks * timing.frame_rate <= _LEVEL_2.blocks_a_second
+    return ("-level:v", "2") if fits and _buffer_bits(rendition) <= _LEVEL_2.buffer_bits else ()
+
+
+def _buffer_bits(rendition: Rendition) -> int:
+    return 2 * rendition.peak_bps
+
+
 def _rate_control(rendition: Rendition, encoder: Encoder) -> tuple[str, ...]:
-    peak = ("-maxrate", str(rendition.peak_bps), "-bufsize", str(2 * rendition.peak_bps))
+    peak = ("-maxrate", str(rendition.peak_bps), "-bufsize", str(_buffer_bits(rendition)))
     if rendition.bitrate_bps is not None:
         # SVT-AV1 of ffmpeg 5.1 refuses maxrate beside a bitrate
         return ("-b:v", str(rendition.bitrate_bps), *(() if encoder.name == "libsvtav1" else peak))
@@ -115,14 +139,3 @@ def _hardware_options(encoder: Encoder) -> tuple[str, ...]:
             return ("-forced_idr", "1", *tag)
         case _:
             return tag
-
-
-def trial(encoder: Encoder, ffmpeg: str) -> tuple[str, ...]:
-    """Return the argv that proves an encoder: eight frames of 256x256, the least size every good card takes."""
-    device = ("-vaapi_device", "/dev/dri/renderD128") if encoder.family == "vaapi" else ()
-    upload = ("-vf", "format=nv12,hwupload") if encoder.family == "vaapi" else ()
-    return (
-        ffmpeg, "-nostdin", "-hide_banner", "-v", "error", *device,
-        "-f", "lavfi", "-i", "color=black:s=256x256:r=10:d=0.8",
-        *upload, "-c:v", encoder.name, "-f", "null", "-",
-    )  # fmt: skip

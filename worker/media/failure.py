@@ -58,7 +58,7 @@ _IGNORED: Final = re.compile(r"Error parsing option|Unknown option|has not been 
 _DAMAGE: Final = re.compile(
     r"File ended prematurely|error while decoding|corrupt(ed)? (decoded frame|input packet)|Packet corrupt|"
     r"offset 0x[0-9a-f]+: partial file|Invalid NAL unit size|Error submitting packet to decoder|"
-    r"Decoding error: Invalid data|concealing \d+",
+    r"Decoding error: Invalid data|concealing \d+|exceeds containing master element|EBML number's first byte",
     re.IGNORECASE,
 )
 

@@ -13,6 +13,7 @@ from pydantic import (
     StrictInt,
     StringConstraints,
     ValidationError,
+    ValidationInfo,
     ValidatorFunctionWrapHandler,
     WrapValidator,
     model_validator,
@@ -21,6 +22,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from worker.core.command import Command, Pipeline
 from worker.core.errors import RefusedPath
+from worker.core.faults import fields_alone
 from worker.core.job import Model, Place
 from worker.core.location import Location, parse_location
 from worker.core.wire import nearest
@@ -28,9 +30,11 @@ from worker.media.ffmpeg_options import arguments
 from worker.media.formats import GUARDS
 from worker.media.loudness import LoudnessParams  # noqa: TC001  # pydantic reads it at run time
 from worker.media.progress import OPTIONS as PROGRESS
+from worker.media.vaapi import USUAL_NODE, device, takes_uploads, with_upload
+from worker.media.verify import Verify  # noqa: TC001  # pydantic reads it at run time
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from worker.core.media_info import MediaInfo, StreamInfo
@@ -101,7 +105,10 @@ class OutputMap(Model):
     )
     stream: int = Field(0, ge=0, le=9999, description="The n-th such stream of the output.")
     options: Options = Field(
-        default_factory=dict, max_length=100, description="ffmpeg's options for it; a map is joined with = and :."
+        default_factory=dict,
+        max_length=100,
+        description="ffmpeg's options for it; a map is joined with = and :."
+        " A VAAPI encoder gets its device, and frames in its memory, without being asked for.",
     )
     option_set: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(
         None,
@@ -158,12 +165,12 @@ class FfmpegParams(Model):
     hw_fallback: bool = Field(
         False, description="Whether a software encoder may stand in for a hardware encoder that a worker lacks."
     )
-    verify: Literal["probe", "decode"] = Field(
+    verify: Verify = Field(
         "probe", description="How the output is proved: by its streams and duration, or by decoding all of it too."
     )
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _consistent(self, info: ValidationInfo) -> Self:
         count = len(self.sources)
         there = "is 1 source" if count == 1 else f"are {count} sources"
         faults: list[tuple[tuple[str | int, ...], str]] = [
@@ -186,7 +193,7 @@ class FfmpegParams(Model):
         output = _place(self.output_file)
         if output and any(_place(source) == output for source in self.sources):
             faults.append((("output_file",), f"{self.output_file!r} is also a source"))
-        if faults:
+        if faults and not fields_alone(info):
             raise ValidationError.from_exception_data("ffmpeg", [_fault(place, text) for place, text in faults])
         return self
 
@@ -203,15 +210,24 @@ def _place(text: str) -> Location | None:
         return None
 
 
-def ffmpeg_command(params: FfmpegParams, ffmpeg: str, sources: Sequence[Path], output: Path) -> Pipeline:
-    """Return the run of one task: local `sources` in the order of `params.sources`, into the local `output`."""
-    argv = [ffmpeg, "-nostdin", "-hide_banner", "-v", "warning", *PROGRESS, "-y"]
+def ffmpeg_command(
+    params: FfmpegParams, ffmpeg: str, sources: Sequence[Path], output: Path, *, render_node: str = USUAL_NODE
+) -> Pipeline:
+    """Return the run of one task: local `sources` in the order of `params.sources`, into the local `output`.
+
+    `render_node` is the device of VAAPI encoders.
+    """
+    encoders = [item.codec for item in params.output_maps]
+    argv = [ffmpeg, "-nostdin", "-hide_banner", "-v", "warning", *PROGRESS, "-y", *device(encoders, render_node)]
     for source in sources:
         argv += [*GUARDS, *arguments(params.input_options), "-i", f"file:{source}"]
     for source_map in params.source_maps:
         argv += ["-map", str(source_map)]
     for output_map in params.output_maps:
-        argv += arguments(output_map.options, output_map.stream_specifier)
+        options: Mapping[str, Any] = output_map.options
+        if takes_uploads(output_map.codec):
+            options = with_upload(options, decoded_there=params.input_options.get("hwaccel_output_format") == "vaapi")
+        argv += arguments(options, output_map.stream_specifier)
     muxer = MUXERS[PurePosixPath(params.output_file).suffix.lower()]
     argv += [*_MUXER_OPTIONS.get(muxer, ()), "-f", muxer, f"file:{output}"]
     # SVT-AV1 writes its settings to standard error past ffmpeg's level; 1 is errors only

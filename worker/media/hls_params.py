@@ -12,6 +12,7 @@ from worker.media.encoders import AUDIO_ENCODERS, bits_per_second, encoder_named
 from worker.media.ladder import Size
 from worker.media.languages import is_tag
 from worker.media.loudness import LoudnessParams  # noqa: TC001  # pydantic reads it at run time
+from worker.media.verify import Verify  # noqa: TC001  # pydantic reads it at run time
 
 _NAMED: Final = {"4k": 2160, "uhd": 2160, "2k": 1440, "qhd": 1440, "fhd": 1080, "fullhd": 1080, "hd": 720, "sd": 480}
 _LINES: Final = re.compile(r"^(\d{2,4})p?$")
@@ -193,6 +194,4 @@ class HlsParams(Model):
         default=False, description="Whether software takes over where the hardware that a rendition names is not there."
     )
     overwrite: bool = Field(default=True, description="Whether manifests of that name may be replaced.")
-    verify: Literal["probe", "decode"] = Field(
-        "probe", description="`decode` reads every rendition to its end once more."
-    )
+    verify: Verify = Field("probe", description="`decode` reads every rendition to its end once more.")

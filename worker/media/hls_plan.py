@@ -25,6 +25,7 @@ from worker.media.ladder import (
     timing,
     usual_peak,
 )
+from worker.media.vaapi import USUAL_NODE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,10 +40,11 @@ _INTERLACED: Final = frozenset({"tt", "bb", "tb", "bt"})
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What this host has proved that it can do: hardware encoders by name, and tone mapping."""
+    """What this host has proved that it can do: hardware encoders by name, VAAPI's device, and tone mapping."""
 
     encoders: frozenset[str] = frozenset()
     tone_mapping: bool = False
+    render_node: str = USUAL_NODE
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class Plan:
     own_folders: Mapping[str, str]
     warnings: tuple[str, ...] = ()
     reorder: bool = True
+    render_node: str = USUAL_NODE
 
     @property
     def timing(self) -> Timing | None:
@@ -79,7 +82,7 @@ class Plan:
     def encoding(self, source: Path) -> Encoding:
         """Return the one ffmpeg run that makes it from `source`."""
         streams = tuple(text.stream for text in self.texts if text.stream is not None)
-        return Encoding(source, self.duration, self.picture, self.sounds, streams, self.reorder)
+        return Encoding(source, self.duration, self.picture, self.sounds, streams, self.reorder, self.render_node)
 
     def in_software(self) -> Plan:
         """Return the same plan without hardware encoders."""
@@ -132,6 +135,7 @@ def plan_of(params: HlsParams, info: MediaInfo, host: Host) -> Plan:
         own_folders={item.name: wish.dest_path for item, wish in named if wish and wish.dest_path},
         warnings=tuple(warnings),
         reorder=params.segment_format != "ts",
+        render_node=host.render_node,
     )
 
 

@@ -34,6 +34,7 @@ KINDS: Final = {"video": "video", "audio": "audio", "subtitles": "subtitle"}
 _PROGRESS: Final = re.compile(r"^#GUI#progress (\d{1,3})%")
 _SAID: Final = re.compile(r"^(?:#GUI#(warning|error) |(Warning|Error): )(.*)$")
 _PLAYLISTS: Final = frozenset({"Blu-ray playlist", "MPEG playlist (MPLS)", "MPLS", "HDMV playlist"})
+_BROKEN: Final = re.compile(r"Error in the Matroska file structure|Resync failed|damaged|corrupt", re.IGNORECASE)
 _OF_JOB: Final = re.compile(
     r"is not a valid|invalid|unknown (?:option|language)|not recognized|not a valid|is missing an argument",
     re.IGNORECASE,
@@ -226,6 +227,11 @@ def warnings_of(text: str) -> list[str]:
     return [
         match[3] for line in text.splitlines() if (match := _SAID.match(line)) and "arning" in (match[1] or match[2])
     ]
+
+
+def broken_structure(warnings: Sequence[str]) -> str | None:
+    """Return the warning that tells of a damaged source, which the tools pass over at exit 1; None without one."""
+    return next((text for text in warnings if _BROKEN.search(text)), None)
 
 
 def matroska_failure(exit_: Exit, subject: str) -> LeveretError:

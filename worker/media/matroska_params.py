@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AliasChoices, BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import AliasChoices, BeforeValidator, Field, StringConstraints, ValidationInfo, model_validator
 
-from worker.core.faults import faults
+from worker.core.faults import faults, fields_alone
 from worker.core.job import Model, Place
 from worker.core.wire import nearest
 from worker.media.languages import is_tag
+from worker.media.verify import Verify  # noqa: TC001  # pydantic reads it at run time
 
 GLOBAL_FLAGS: Final = frozenset(
     {
@@ -60,6 +61,11 @@ def option_text(value: OptionValue) -> str:
     return str(int(value)) if isinstance(value, bool) else str(value)
 
 
+def _listed(flags: frozenset[str], values: frozenset[str]) -> str:
+    """Return the sentences that name the options: flags, and those with a value."""
+    return f"Flags: {', '.join(sorted(flags))}. With a value: {', '.join(sorted(values))}."
+
+
 def _source(value: Any) -> Any:
     return {"filename": value} if isinstance(value, str) else value
 
@@ -71,7 +77,7 @@ class MergeSource(Model):
     options: Options = Field(
         default_factory=dict,
         description="mkvmerge's options for it, `null` for a flag; `_copy-video-tracks`, `_copy-audio-tracks` and"
-        " `_copy-subtitles-tracks` copy all of a kind.",
+        f" `_copy-subtitles-tracks` copy all of a kind. {_listed(SOURCE_FLAGS, SOURCE_VALUES)}",
     )
 
     @model_validator(mode="after")
@@ -92,7 +98,11 @@ class MergeTrack(Model):
 
     source: Annotated[int, Field(ge=0)] = Field(0, description="Which of `sources`, counted from 0.")
     track: Annotated[int, Field(ge=0, le=1000)] = Field(description="The track's number in it, counted from 0.")
-    options: Options = Field(default_factory=dict, description="`language`, `track-name`, `default-track`, …")
+    options: Options = Field(
+        default_factory=dict,
+        description=f"mkvmerge's options for it. {_listed(TRACK_FLAGS, TRACK_VALUES)} `default-track`, `forced-track`,"
+        " `title` and `track-title` are understood too.",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -169,14 +179,20 @@ class MergeParams(Model):
     )
     options: Options = Field(
         default_factory=dict,
-        description="mkvmerge's options for the whole file, `null` for a flag; those for a source count for all.",
+        description="mkvmerge's options for the whole file, `null` for a flag; those for a source count for all."
+        f" {_listed(GLOBAL_FLAGS, GLOBAL_VALUES)}",
     )
     chapters: Place | None = Field(None, description="A file with chapters (XML or OGM).")
     output_file: Place = Field(description="The new file.")
     overwrite: bool = Field(default=False, description="Whether a file of that name may be replaced.")
+    verify: Verify = Field(
+        "probe",
+        description="How the new file is proved: by its tracks and seconds, or by decoding all of it too, which alone"
+        " finds damage inside of a source's pictures and sounds.",
+    )
 
     @model_validator(mode="after")
-    def _consistent(self) -> MergeParams:
+    def _consistent(self, info: ValidationInfo) -> MergeParams:
         flags, values = GLOBAL_FLAGS | SOURCE_FLAGS, GLOBAL_VALUES
         found = list(_option_faults(self.options, flags, values, flags | values))
         count = len(self.sources)
@@ -191,7 +207,7 @@ class MergeParams(Model):
             seen.add((track.source, track.track))
         if not self.tracks and not any(source.copies(kind) for source in self.sources for kind in COPIES.values()):
             found.append((("tracks",), "names no track, and no source copies all of a kind"))
-        if found:
+        if found and not fields_alone(info):
             raise faults("mkvmerge", found)
         return self
 

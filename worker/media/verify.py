@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from worker.core.command import Command, Pipeline
 from worker.core.errors import VerificationFailed
@@ -11,6 +11,7 @@ from worker.media.failure import damage
 from worker.media.formats import GUARDS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from worker.core.command import Exit
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 # A muxer rounds, an encoder primes, a last frame has no length: none of it comes near a second.
 DURATION_SLACK_SECONDS: Final = 1.0
 DURATION_SLACK_SHARE: Final = 0.005
+Verify = Literal["probe", "decode"]
+"""How an output is proved: by what it says of itself, or by decoding all of it too."""
 _JUDGED: Final = frozenset({"video", "audio", "subtitle"})
 
 
@@ -44,9 +47,12 @@ class Expected:
     frames: int | None = None
 
 
-def check(info: MediaInfo, expected: Expected, name: str) -> None:
-    """Return when `info` keeps every promise; VerificationFailed tells each that it breaks."""
-    faults = [*_stream_faults(info, expected), *_duration_faults(info, expected)]
+def check(info: MediaInfo, expected: Expected, name: str, *, also: Sequence[str] = ()) -> None:
+    """Return when `info` keeps every promise; VerificationFailed tells each that it breaks.
+
+    `also` are faults that a module found in what only it knows (names of tracks).
+    """
+    faults = [*also, *_stream_faults(info, expected), *_duration_faults(info, expected)]
     if expected.frames is not None and expected.frames <= 0 and info.of_kind("video"):
         faults.append("not one frame was written")
     if info.bytes <= 0:
@@ -90,6 +96,12 @@ def decode_command(ffmpeg: str, path: Path) -> Pipeline:
     head = (ffmpeg, "-nostdin", "-hide_banner", "-v", "warning", "-progress", "pipe:1", "-stats_period", "0.5")
     maps = ("-map", "0:v?", "-map", "0:a?", "-map", "0:s?", "-c:s", "copy", "-f", "null", "-")
     return Pipeline((Command((*head, *GUARDS, "-i", f"file:{path}", *maps), {"SVT_LOG": "1"}),))
+
+
+def first_fault_command(ffmpeg: str, path: Path) -> Pipeline:
+    """Return the decoding of pictures and sounds up to their first fault, where it ends with another code than 0."""
+    head = (ffmpeg, "-nostdin", "-hide_banner", "-v", "warning", "-xerror", *GUARDS, "-i", f"file:{path}")
+    return Pipeline((Command((*head, "-map", "0:V?", "-map", "0:a?", "-f", "null", "-")),), label="first fault")
 
 
 def check_decoded(exit_: Exit, name: str) -> None:

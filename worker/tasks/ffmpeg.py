@@ -23,7 +23,8 @@ from worker.media.ffmpeg_options import (
 )
 from worker.media.ffmpeg_promise import Promise, promise
 from worker.media.progress import Meter
-from worker.media.verify import check, check_decoded, decode_command
+from worker.media.verify import check
+from worker.tasks.decoding import decoded
 from worker.tasks.ffmpeg_sound import levelled, loudness_problems, proved_levels
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ class FfmpegTask(Task[FfmpegParams]):
         name = PurePosixPath(params.output_file).name
         check(info, replace(promised.expected, frames=frames), name)
         if params.verify == "decode":
-            await _decode(context, output, name, info)
+            await decoded(output, name, context, seconds=info.duration, share=_DECODE_SHARE)
         await proved_levels(params, output, info, context)
         context.output(params.output_file, duration=info.duration)
         context.report(1.0)
@@ -204,7 +205,8 @@ async def _encode(
             fraction = None if meter.fraction is None else meter.fraction * share
             context.report(fraction, fps=meter.step.fps, speed=meter.step.speed)
 
-    exits = await context.run(ffmpeg_command(params, context.tool("ffmpeg"), sources, output), told)
+    command = ffmpeg_command(params, context.tool("ffmpeg"), sources, output, render_node=context.render_node)
+    exits = await context.run(command, told)
     if bad := failed(exits):
         raise classify(bad)
     if complaint := damage(exits[-1].tail):
@@ -220,15 +222,3 @@ async def _probed(output: Path, location: str, context: TaskContext) -> MediaInf
     except (BadInput, SourceMissing) as error:
         # what we made ourselves is no bad input and no missing source, whatever the probe says of it
         raise VerificationFailed(f"{PurePosixPath(location).name} is not what was promised: {error}") from error
-
-
-async def _decode(context: TaskContext, output: Path, name: str, info: MediaInfo) -> None:
-    meter = Meter(seconds=info.duration)
-
-    def told(line: str) -> None:
-        if meter.line(line) and meter.fraction is not None:
-            share = 1.0 - _DECODE_SHARE + meter.fraction * _DECODE_SHARE
-            context.report(share, fps=meter.step.fps, speed=meter.step.speed)
-
-    (exit_,) = await context.run(decode_command(context.tool("ffmpeg"), output), told)
-    check_decoded(exit_, name)

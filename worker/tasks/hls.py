@@ -15,6 +15,7 @@ from worker.media.encoders import SOFTWARE, encoder_named
 from worker.media.hls_params import HlsParams
 from worker.media.hls_plan import Plan, plan_of
 from worker.media.progress import Meter
+from worker.tasks.decoding import undamaged_source
 from worker.tasks.hls_finish import finished, hand_over, layout_for, package
 from worker.tasks.hls_proof import proved_host, proved_mp4s, with_length
 from worker.tasks.hls_sound import levelled
@@ -124,7 +125,11 @@ async def _encode_once(plan: Plan, params: HlsParams, source: Path, folder: Path
     command = encode_command(plan.encoding(source), context.tool("ffmpeg"), folder)
     frames = plan.timing.frames if plan.timing else None
     on_line = _reporter(context, frames, float(plan.duration))
-    await well_run(context, Pipeline((command,), label="encode"), params.source, on_line, reads_source=True)
+    try:
+        await well_run(context, Pipeline((command,), label="encode"), params.source, on_line, reads_source=True)
+    except ToolFailed:
+        await undamaged_source(source, params.source, context)
+        raise
 
 
 def _reporter(context: TaskContext, frames: int | None, seconds: float) -> Callable[[str], None]:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 from worker.core.command import Command, Pipeline
 from worker.core.errors import VerificationFailed
+from worker.media.capabilities import hardware_trial
 from worker.media.encode import tone_mapping
-from worker.media.encoders import encoder_named, trial
 from worker.media.formats import GUARDS
 from worker.media.hls_plan import Host, hardware_named, is_hdr
 from worker.media.ladder import film_seconds
 from worker.media.progress import Meter
-from worker.media.verify import check_decoded, decode_command
+from worker.tasks.decoding import decoded
 from worker.tasks.running import well_run
 
 if TYPE_CHECKING:
@@ -31,14 +31,17 @@ SOUND_SLACK: Final = 0.06
 async def proved_host(params: HlsParams, info: MediaInfo, context: TaskContext) -> Host:
     """Return what this host can do of what the job needs; each is tried, for lists of encoders prove nothing."""
     ffmpeg = context.tool("ffmpeg")
-    encoders = [name for name in hardware_named(params) if await _works(context, trial(encoder_named(name), ffmpeg))]
+    node = context.render_node
+    named = hardware_named(params)
+    encoders = [name for name in named if await _works(context, hardware_trial(ffmpeg, name, node))]
     mapping = False
     if is_hdr(info) and params.hdr == "sdr":
         picture = "color=black:s=64x64:r=1:d=1,format=yuv420p10le"
         graph = f"setparams=range=tv,{tone_mapping('smpte2084')}"
         head = (ffmpeg, "-nostdin", "-hide_banner", "-v", "error", "-f", "lavfi", "-i", picture)
-        mapping = await _works(context, (*head, "-vf", graph, "-frames:v", "1", "-f", "null", "-"))
-    return Host(frozenset(encoders), mapping)
+        question = Command((*head, "-vf", graph, "-frames:v", "1", "-f", "null", "-"))
+        mapping = await _works(context, Pipeline((question,), label="trial"))
+    return Host(frozenset(encoders), mapping, node)
 
 
 async def with_length(info: MediaInfo, source: Path, context: TaskContext) -> MediaInfo:
@@ -60,8 +63,8 @@ def _take(meter: Meter, line: str) -> None:
     meter.line(line)
 
 
-async def _works(context: TaskContext, argv: tuple[str, ...]) -> bool:
-    (exit_,) = await context.run(Pipeline((Command(argv),), label="trial"), timeout=30)
+async def _works(context: TaskContext, trial: Pipeline) -> bool:
+    (exit_,) = await context.run(trial, timeout=30)
     return exit_.ok
 
 
@@ -91,5 +94,4 @@ async def proved_mp4s(plan: Plan, params: HlsParams, folder: Path, context: Task
 async def _decode_all(plan: Plan, folder: Path, context: TaskContext) -> None:
     names = [rendition.name for rendition in plan.picture.renditions] if plan.picture else []
     for name in [*names, *(sound.name for sound in plan.sounds)]:
-        exits = await context.run(decode_command(context.tool("ffmpeg"), folder / f"{name}.mp4"))
-        check_decoded(exits[-1], name)
+        await decoded(folder / f"{name}.mp4", name, context)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from typing import TYPE_CHECKING, ClassVar
 
 from worker.core.errors import BadInput, VerificationFailed
@@ -11,6 +12,7 @@ from worker.core.task import Files, FileUse, Lookup, Task, TaskContext
 from worker.media.matroska import option_file_command
 from worker.media.matroska_extract import Wanted, extract_arguments, wanted
 from worker.media.matroska_params import ExtractParams
+from worker.media.matroska_size import HEAD_BYTES, declared_bytes
 from worker.tasks.mkvmerge import identified, run_told
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ class MkvextractTask(Task[ExtractParams]):
         found = await identified(source, params.source, context)
         if found.container != "Matroska":
             raise BadInput(f"{params.source} is {found.container}; mkvextract reads Matroska")
+        await asyncio.to_thread(_whole, source, params.source)
         items = wanted(params, found)
         paths = {place: context.output(place) for _, place in _places(params)}
         option_file = context.scratch(f"extract-{len(paths)}-{source.name}.options.json")
@@ -55,6 +58,15 @@ class MkvextractTask(Task[ExtractParams]):
         if missing:
             raise VerificationFailed(f"mkvextract made nothing of {', '.join(missing)}")
         context.report(1.0)
+
+
+def _whole(source: Path, name: str) -> None:
+    """Return if the file is as long as it says; BadInput otherwise, for mkvextract takes its end without a word."""
+    with source.open("rb") as opened:
+        said = declared_bytes(opened.read(HEAD_BYTES))
+        there = opened.seek(0, os.SEEK_END)
+    if said is not None and there < said:
+        raise BadInput(f"{name} is cut short: it has {there} of {said} bytes")
 
 
 def _places(params: ExtractParams) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from worker.core.command import Pipeline
-from worker.core.errors import VerificationFailed
+from worker.core.errors import BadInput, VerificationFailed
 from worker.core.media_types import DEFAULT, media_type_of
 from worker.core.task import Files, FileUse, Lookup, Task, TaskContext
 from worker.media.failure import failed
@@ -18,6 +18,7 @@ from worker.media.matroska import (
     Identified,
     MergeFiles,
     Track,
+    broken_structure,
     identify_command,
     matroska_failure,
     merge_arguments,
@@ -27,15 +28,17 @@ from worker.media.matroska import (
     warnings_of,
 )
 from worker.media.matroska_params import MergeParams, MergeTrack
+from worker.media.verify import Expected, check
+from worker.tasks.decoding import decoded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from worker.core.command import Command
+    from worker.core.media_info import MediaInfo
 
 IDENTIFY_BYTES: Final = 4 << 20
-SLACK_SECONDS: Final = 1.0
 _CARRIED: Final = frozenset(
     {".ttf", ".otf", ".ttc", ".woff", ".woff2", ".jpg", ".jpeg", ".png", ".webp", ".txt", ".xml"}
 )
@@ -78,8 +81,8 @@ class MkvmergeTask(Task[MergeParams]):
         text = json.dumps(merge_arguments(params, found, files))
         await asyncio.to_thread(option_file.write_text, text, encoding="utf-8")
         await run_told(option_file_command(context.tool("mkvmerge"), option_file), params.output_file, context)
-        await _prove(params, found, sources, output, context)
-        context.output(params.output_file, duration=(await context.probe(output)).duration)
+        info = await _prove(params, found, sources, output, context)
+        context.output(params.output_file, duration=info.duration)
         context.report(1.0)
 
 
@@ -101,7 +104,10 @@ async def run_told(command: Command, subject: str, context: TaskContext) -> None
     exits = await context.run(Pipeline((command,), label=command.program), on_line)
     if bad := failed(exits):
         raise matroska_failure(bad, subject)
-    for warning in warnings_of(exits[-1].output):
+    warnings = warnings_of(exits[-1].output)
+    if complaint := broken_structure(warnings):
+        raise BadInput(f"a source is damaged or cut short: {complaint}")
+    for warning in warnings:
         context.warn(f"{command.program}: {warning}")
 
 
@@ -121,8 +127,11 @@ async def _attachments(params: MergeParams, context: TaskContext) -> tuple[tuple
 
 async def _prove(
     params: MergeParams, found: Sequence[Identified], sources: Sequence[Path], output: Path, context: TaskContext
-) -> None:
-    """Return if the new file has the tracks, names, languages and seconds that were asked for."""
+) -> MediaInfo:
+    """Return what the new file is, if it has the tracks, names, languages and seconds that were asked for.
+
+    BadInput where it is shorter than its sources tell, or does not decode: mkvmerge copies what is there.
+    """
     made = await identified(output, params.output_file, context)
     faults = list(_track_faults(params, made.tracks))
     copied = sum(len([t for t in one.tracks if params.sources[n].copies(t.kind)]) for n, one in enumerate(found))
@@ -130,11 +139,15 @@ async def _prove(
     if len(made.tracks) != copied + len(listed):
         faults.append(f"it has {len(made.tracks)} tracks instead of {copied + len(listed)}")
     seconds = await _expected_seconds(params, found, sources, context)
-    length = (await context.probe(output)).duration
-    if seconds is not None and (length is None or length < seconds - SLACK_SECONDS):
-        faults.append(f"it lasts {length} s instead of {seconds:.2f} s")
-    if faults:
-        raise VerificationFailed(f"{params.output_file} is not what was asked for: {'; '.join(faults)}")
+    info = await context.probe(output)
+    check(info, Expected(), params.output_file, also=faults)
+    try:
+        check(info, Expected(at_least=seconds), params.output_file)
+        if params.verify == "decode":
+            await decoded(output, params.output_file, context)
+    except VerificationFailed as error:
+        raise BadInput(f"a source is damaged or cut short: {error}") from error
+    return info
 
 
 def _kind(found: Identified, number: int) -> str:

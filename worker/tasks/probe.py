@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
+from worker.core.errors import BadInput, VerificationFailed
 from worker.core.job import Model, Place
 from worker.core.task import Files, FileUse, Task, TaskContext
 from worker.media.facts import facts_of
+from worker.media.verify import Verify  # noqa: TC001  # pydantic reads it at run time
+from worker.tasks.decoding import decoded
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from worker.core.media_info import MediaInfo
 
 
 class ProbeParams(Model):
@@ -19,6 +27,9 @@ class ProbeParams(Model):
     source: Place = Field(description="The file.")
     output_file: Place | None = Field(None, description="Where the facts go as JSON, beside the record.")
     overwrite: bool = Field(default=False, description="Whether a file of that name may be replaced.")
+    verify: Verify = Field(
+        "probe", description="Whether to look at what the file tells of itself, or to decode all of it too."
+    )
 
 
 class ProbeTask(Task[ProbeParams]):
@@ -35,13 +46,15 @@ class ProbeTask(Task[ProbeParams]):
         return Files((FileUse("source", params.source),), writes)
 
     def requires(self, params: ProbeParams) -> frozenset[str]:
-        """Return ffprobe."""
-        del params
-        return frozenset({"tool:ffprobe"})
+        """Return ffprobe, and ffmpeg where it decodes."""
+        return frozenset({"tool:ffprobe", *(["tool:ffmpeg"] if params.verify == "decode" else [])})
 
     async def run(self, params: ProbeParams, context: TaskContext) -> None:
         """Note the facts under `probe`; BadInput when the file is no media."""
-        info = await context.probe(await context.input(params.source))
+        source = await context.input(params.source)
+        info = await context.probe(source)
+        if params.verify == "decode":
+            await _decoded(source, params.source, info, context)
         facts = facts_of(info)
         context.note("probe", facts)
         if params.output_file:
@@ -49,3 +62,10 @@ class ProbeTask(Task[ProbeParams]):
             text = json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
             await asyncio.to_thread(path.write_text, text, encoding="utf-8")
         context.report(1.0)
+
+
+async def _decoded(source: Path, name: str, info: MediaInfo, context: TaskContext) -> None:
+    try:
+        await decoded(source, name, context, seconds=info.duration, share=1.0)
+    except VerificationFailed as error:
+        raise BadInput(f"a source is damaged or cut short: {error}") from error

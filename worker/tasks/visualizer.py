@@ -17,7 +17,7 @@ from visualizers.film import (
     plan_of,
     shortened,
 )
-from worker.core.errors import BadInput, InvalidJob, Problem, TimedOut, VerificationFailed
+from worker.core.errors import BadInput, InvalidJob, Problem, TimedOut, ToolFailed, VerificationFailed
 from worker.core.task import Files, FileUse, Task
 from worker.media.failure import classify, damage, failed
 from worker.media.hls_params import HlsParams
@@ -25,6 +25,7 @@ from worker.media.presentation_files import PlannedFile
 from worker.media.progress import Meter
 from worker.media.verify import Expected, ExpectedStream, check
 from worker.registry import plugins
+from worker.tasks.decoding import undamaged_source
 from worker.tasks.hls_finish import finished, hand_over, package
 from worker.tasks.hls_proof import proved_mp4s
 from worker.tasks.running import well_run
@@ -99,6 +100,7 @@ class VisualizerTask(Task[SceneParams]):
             master_playlist_name=params.master_playlist_name,
             poster=False,
             storyboard=False,
+            verify=params.verify,
         )
         await proved_mp4s(plan, hls, folder, context)
         files: list[PlannedFile] = []
@@ -131,7 +133,12 @@ class VisualizerTask(Task[SceneParams]):
             if not lasting:
                 raise
             return await _kept(plan, scene, limit, folder, context)
-        _well(exits)
+        try:
+            _well(exits)
+        except ToolFailed:
+            if scene.sound is not None:
+                await undamaged_source(scene.sound, scene.sound.name, context)
+            raise
         self._visualizer.judge(scene, exits)
         frames = meter.step.frame
         if frames is None or abs(frames - scene.shown) > scene.slack:
@@ -238,6 +245,7 @@ class _Stage:
         self._context, self._repositories = context, repositories
         self.option_set = context.option_set
         self.encoder, self.encoders = context.encoder, context.encoders
+        self.render_node = context.render_node
         self.tool = context.tool
         self.run = context.run
         self.input, self.listing = context.input, context.listing
