@@ -18,7 +18,8 @@ from rich.console import Console
 from worker.cli.doctor import outcome, say_finding
 from worker.cli.options import check_options
 from worker.cli.render import JOB_LIST, age, size, span
-from worker.cli.tables import Column, aligned, cut_middle, fitted_table, fitted_widths, printable
+from worker.cli.tables import Column, aligned, cut_middle, fitted_table, fitted_widths
+from worker.cli.words import printable
 from worker.core.attempt import Artifact, Progress, Result
 from worker.core.errors import InvalidJob, MountMissing
 from worker.core.finding import Finding
@@ -109,7 +110,7 @@ def test_a_wrong_setting_is_named(desk, monkeypatch):
 
 
 def test_a_fault_of_ours_is_one_line_too(desk):
-    code = "import worker.cli as c; c.GROUPS = (None,); c.main()"
+    code = 'import worker.cli as c; c.GROUPS = ("words",); c.main()'
     done = subprocess.run(
         [sys.executable, "-c", code, "jobs"], env=desk.environment(), capture_output=True, text=True, check=False
     )

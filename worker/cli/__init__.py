@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,17 +13,18 @@ from typer.exceptions import TyperException
 
 from worker import __version__, app
 from worker import logs as logs_of_program
-from worker.cli import dead, doctor, jobs, logs, options, reconcile, run, schema, submit, workers
-from worker.cli.render import say, warn
+from worker.cli import run
+from worker.cli.words import say, warn
 from worker.core.errors import InvalidJob, LeveretError
 from worker.core.redaction import redact
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
 PROGRAM = "leveret"
 INTERRUPTED = 130
-GROUPS = (run, submit, jobs, logs, dead, workers, options, schema, doctor, reconcile)
+GROUPS = ("run", "submit", "jobs", "logs", "dead", "workers", "options", "schema", "doctor", "reconcile")
 
 EPILOG = """\b
 Examples:
@@ -49,7 +51,9 @@ def call(arguments: list[str]) -> int:
     """Return the exit code of the command: 0, 1 for an error, 2 for wrong usage, 130 for Ctrl-C, or its own."""
     logs_of_program.for_commands()
     try:
-        result = command_line()(args=arguments, prog_name=PROGRAM, standalone_mode=False)
+        result = command_line(GROUPS[:1] if arguments[:1] in ([], ["run"]) else GROUPS)(
+            args=arguments, prog_name=PROGRAM, standalone_mode=False
+        )
     except InvalidJob as error:
         for problem in error.problems:
             warn(str(problem))
@@ -68,8 +72,11 @@ def call(arguments: list[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
-def command_line() -> typer.Typer:
-    """Return the whole command line."""
+def command_line(groups: Sequence[str] = GROUPS) -> typer.Typer:
+    """Return the command line with the commands of these modules.
+
+    A worker lives for weeks beside tools that need its memory: it does without the 4 MB of what draws tables.
+    """
     cli = typer.Typer(
         name=PROGRAM,
         help="Leveret: media workers on RabbitMQ. Without a command, be a worker.",
@@ -80,8 +87,8 @@ def command_line() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     cli.callback(invoke_without_command=True)(root)
-    for group in GROUPS:
-        group.add_to(cli)
+    for group in groups:
+        import_module(f"worker.cli.{group}").add_to(cli)
     return cli
 
 

@@ -12,9 +12,10 @@ import typer
 from worker import app
 from worker.cli.letters import DeadMessage, Stories, find
 from worker.cli.letters import replay as replay_message
-from worker.cli.render import moment, say, say_facts, say_json, size, warn
+from worker.cli.render import moment, say_facts, say_json, size
 from worker.cli.session import CommandRefused, database
 from worker.cli.tables import Column, say_table
+from worker.cli.words import say, warn
 from worker.core.errors import InvalidJob
 from worker.core.routing import DEAD_QUEUE
 from worker.settings import load

@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.text import Text
 
 from worker import app
-from worker.cli.render import say, say_json
-from worker.cli.tables import STYLES, WIDTH, cut, on_terminal, printable
+from worker.cli.render import say_json
+from worker.cli.tables import STYLES, WIDTH, cut, on_terminal
+from worker.cli.words import printable, say
 from worker.core.errors import LeveretError, Misconfigured
 from worker.core.finding import Finding
 from worker.settings import load

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 from rich.progress import BarColumn, Progress, TextColumn
 
-from worker.cli.render import progress_of, say
+from worker.cli.render import progress_of
 from worker.cli.session import known_job
-from worker.cli.tables import on_terminal, printable
+from worker.cli.tables import on_terminal
+from worker.cli.words import printable, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable

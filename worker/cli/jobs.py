@@ -13,9 +13,10 @@ from worker import app
 from worker.cli.follow import follow, follow_all
 from worker.cli.letters import retry as retry_job
 from worker.cli.live import watch_fleet
-from worker.cli.render import JOB_COLUMNS, JOB_LIST, job_document, job_line, job_row, say, say_job, say_json
+from worker.cli.render import JOB_COLUMNS, JOB_LIST, job_document, job_line, job_row, say_job, say_json
 from worker.cli.session import EXIT_CODES, CommandRefused, database, known_job
 from worker.cli.tables import on_terminal, say_table
+from worker.cli.words import say
 from worker.core.attempt import StateChange
 from worker.core.errors import BrokerUnavailable, Misconfigured
 from worker.core.job import Lane  # noqa: TC001 - as below

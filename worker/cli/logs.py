@@ -10,7 +10,7 @@ import typer
 
 from worker.cli.render import moment, say_json
 from worker.cli.session import CommandRefused, database, known_job
-from worker.cli.tables import printable
+from worker.cli.words import printable
 from worker.settings import load
 
 if TYPE_CHECKING:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker import app
-from worker.cli.render import say, say_json
+from worker.cli.render import say_json
 from worker.cli.session import CommandRefused, database, read_file
 from worker.cli.tables import Column, say_table
+from worker.cli.words import say
 from worker.core.errors import InvalidJob, Problem
 from worker.core.job import TaskSpec
 from worker.core.record import OptionSet

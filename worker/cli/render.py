@@ -6,7 +6,8 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from worker.cli.tables import Column, aligned, printable, say_table
+from worker.cli.tables import Column, aligned, say_table
+from worker.cli.words import say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,17 +24,6 @@ SHORT_ID: Final = 8
 """So many first characters of an id mean one job, nearly always; every command takes them."""
 _KIB: Final = 1024
 _MINUTE: Final = 60
-
-
-def say(line: str) -> None:
-    """Print one line for people."""
-    sys.stdout.write(printable(line) + "\n")
-
-
-def warn(line: str) -> None:
-    """Print one line on standard error."""
-    sys.stdout.flush()
-    sys.stderr.write(f"leveret: {printable(' '.join(line.split()))}\n")
 
 
 def say_json(document: Any) -> None:

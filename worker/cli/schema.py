@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from worker import app
-from worker.cli.render import say_facts, say_json, warn
+from worker.cli.render import say_facts, say_json
 from worker.cli.session import CommandRefused, judge, read_file
+from worker.cli.words import warn
 from worker.core.dialects import decode
 from worker.core.errors import InvalidJob, Problem
 from worker.core.job import JobMessage

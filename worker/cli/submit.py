@@ -11,8 +11,9 @@ import typer
 
 from worker import app
 from worker.cli.follow import follow, until_ended
-from worker.cli.render import job_document, say, say_json, warn
+from worker.cli.render import job_document, say_json
 from worker.cli.session import EXIT_CODES, CommandRefused, database, judge, known_job, read_file
+from worker.cli.words import say, warn
 from worker.core.attempt import StateChange
 from worker.core.dialects import decode
 from worker.core.errors import BrokerUnavailable, InvalidJob, Misconfigured

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -11,10 +10,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from worker.cli.words import printable
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 STYLES: Final = {
     "completed": "green",
     "ok": "green",
@@ -50,11 +50,6 @@ class Column(NamedTuple):
 def on_terminal() -> bool:
     """Return whether a person looks at standard output."""
     return sys.stdout.isatty()
-
-
-def printable(text: str) -> str:
-    """Return `text` without what would steer a terminal: titles and errors come from foreign messages."""
-    return _CONTROL.sub(lambda match: repr(match.group())[1:-1], text)
 
 
 def one_line(text: str) -> str:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.render import SHORT_ID, age, say, say_json, size, worker_document
+from worker.cli.render import SHORT_ID, age, say_json, size, worker_document
 from worker.cli.session import CommandRefused, database
 from worker.cli.tables import Column, say_table
+from worker.cli.words import say
 from worker.core.record import serving
 from worker.core.routing import LANES
 from worker.core.wire import nearest
