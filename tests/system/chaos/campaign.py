@@ -17,7 +17,7 @@ from worker.adapters.sql import SqlRepository
 from worker.core.dialects import decode
 from worker.core.errors import BrokerUnavailable, DatabaseUnavailable, IdReused, Misconfigured
 
-from .faults import Fault, deck
+from .faults import Fault, absent, deck
 from .invariant import Findings, examine, waiting
 from .jobs import PlannedJob, make_sources, plan
 from .world import World
@@ -44,6 +44,7 @@ class Campaign:
     slow_faults: bool = True
     quiet_kills: int = 5
     faults: Counter[str] = field(default_factory=Counter)
+    absent: dict[str, str] = field(default_factory=dict)
     jobs: list[PlannedJob] = field(default_factory=list)
     took: float = 0.0
 
@@ -51,6 +52,7 @@ class Campaign:
         """Return what is wrong in the end."""
         started = time.monotonic()
         async with World(self.folder) as world:
+            self.absent = absent(world)
             self.repository = SqlRepository(world.real["WORKER_DATABASE_URL"])
             await asyncio.to_thread(make_sources, world.nas)
             self._dice = random.Random(self.seed)
@@ -67,7 +69,8 @@ class Campaign:
                 await self.repository.close()
             log = world.services.log("rabbitmq").read_text(errors="replace")
             self.faults["delivery time-out (5 s)"] = log.count(TIMED_OUT)
-            self.faults["worker started with a wrong clock"] = sum(w.starts for w in world.workers if w.clock)
+            if starts := sum(worker.starts for worker in world.workers if worker.clock):
+                self.faults["worker started with a wrong clock"] = starts
         self.took = time.monotonic() - started
         return findings
 
@@ -164,12 +167,13 @@ class Campaign:
 
     def table(self, findings: Findings) -> str:
         """Return the campaign as a table in Markdown."""
+        counted = {name: str(count) for name, count in self.faults.items()}
         rows = [
             ("seed", str(self.seed)),
             ("jobs", f"{self.count} ({', '.join(f'{n} {state}' for state, n in sorted(findings.states.items()))})"),
             ("seconds", f"{self.took:.0f}"),
             ("faults", str(sum(self.faults.values()))),
-            *((f"· {name}", str(count)) for name, count in sorted(self.faults.items())),
+            *((f"· {name}", told) for name, told in sorted((self.absent | counted).items())),
             *((f"· died of {name}", str(count)) for name, count in sorted(findings.errors.items())),
             *((kind, str(len(getattr(findings, kind)))) for kind in ("lost", "doubled", "torn", "leaked")),
             ("whole outputs of jobs that died between showing and recording them", str(len(findings.shown))),
