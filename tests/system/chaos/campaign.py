@@ -97,7 +97,7 @@ class Campaign:
         for number in range(self.quiet_kills):
             job = plan(len(self.jobs), self.seed, random.Random(f"{self.seed} {number}"), world.nas, "measured")
             self.jobs.append(job)
-            await asyncio.to_thread(_publish_one, world.real["WORKER_BROKER_URL"], job)
+            await asyncio.to_thread(publish_one, world.real["WORKER_BROKER_URL"], job)
             async with asyncio.timeout(60):
                 while (record := await self.repository.job(job.job_id)) is None or not record.attempts:
                     await asyncio.sleep(0.05)
@@ -139,21 +139,21 @@ class Campaign:
             digest = hashlib.sha256(job.body).hexdigest()
             if job.submitted:
                 with contextlib.suppress(IdReused):
-                    await _insist(lambda job=job, digest=digest: self.repository.submit(
+                    await insist(lambda job=job, digest=digest: self.repository.submit(
                         decode(job.body, job.job_id), digest, "cpu", "normal"
                     ))  # fmt: skip
-            await _insist(lambda job=job: asyncio.to_thread(_publish_one, world.real["WORKER_BROKER_URL"], job))
+            await insist(lambda job=job: asyncio.to_thread(publish_one, world.real["WORKER_BROKER_URL"], job))
             if job.cancel_after is not None:
                 cancels.add(asyncio.create_task(self._cancel(job, job.cancel_after)))
         await asyncio.gather(*cancels)
 
     async def _cancel(self, job: PlannedJob, seconds: float) -> None:
         await asyncio.sleep(seconds)
-        await _insist(lambda: self.repository.request_cancel(job.job_id))
+        await insist(lambda: self.repository.request_cancel(job.job_id))
 
     async def _open(self, published: int | None = None) -> int:
         """Return how many of the jobs published so far have not ended."""
-        counts = await _insist(self.repository.counts)
+        counts = await insist(self.repository.counts)
         ended = sum(counts.get(state, 0) for state in ("completed", "dead", "cancelled"))
         return (len(self.jobs) if published is None else published) - ended
 
@@ -189,12 +189,12 @@ def _spread(values: list[float]) -> str:
     return f"{values[0]:.1f} to {values[-1]:.1f}, median {values[len(values) // 2]:.1f} ({len(values)} measured)"
 
 
-def _publish_one(url: str, job: PlannedJob) -> None:
+def publish_one(url: str, job: PlannedJob) -> None:
     with Publisher(url) as publisher:
         publisher.publish_job(job.body, job.job_id, "cpu", "normal", dialect="canonical")
 
 
-async def _insist(action: Callable[[], Awaitable[T]]) -> T:
+async def insist(action: Callable[[], Awaitable[T]]) -> T:
     """Return what an action returns once the broker and the database are there."""
     while True:
         try:
