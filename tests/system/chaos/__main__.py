@@ -1,6 +1,6 @@
-"""`python -m tests.system.chaos N=300 SEED=7 FAILOVER=3 FUZZ=10000`: the campaigns and their tables; 0 leaves one out.
+"""`python -m tests.system.chaos N=300 SEED=7 FAILOVER=3 MEDIA=300 FUZZ=10000`: the campaigns, their tables.
 
-The exit code is 1 when something broke.
+0 leaves one out. The exit code is 1 when something broke.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from .campaign import Campaign
 from .failover import Failover
 from .fuzz import Fuzz
+from .media import BrokenMedia
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +51,13 @@ def _failover(folder: Path, rounds: int, seed: int) -> list[str]:
     return findings.breaches
 
 
+def _media(folder: Path, count: int, seed: int) -> list[str]:
+    media = BrokenMedia(folder / "media", count, seed)
+    breaches = asyncio.run(media.run())
+    _say(media.table())
+    return breaches
+
+
 def _fuzz(folder: Path, count: int, seed: int) -> list[str]:
     fuzz = Fuzz(folder / "fuzz", count, seed, seconds=1200.0)
     breaches = asyncio.run(fuzz.run())
@@ -60,6 +68,7 @@ def _fuzz(folder: Path, count: int, seed: int) -> list[str]:
 PARTS: dict[str, tuple[int, Callable[[Path, int, int], list[str]]]] = {
     "N": (300, _campaign),
     "FAILOVER": (3, _failover),
+    "MEDIA": (300, _media),
     "FUZZ": (10_000, _fuzz),
 }
 """Every campaign by the word that says how large it is, with its usual size."""
