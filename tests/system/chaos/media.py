@@ -59,7 +59,7 @@ def uses(source: str) -> dict[str, Use]:
         "ffmpeg": Use(FfmpegTask(), maps | {"output_maps": [video | {"options": X264}]}, 25),
         "ffmpeg with sound": Use(FfmpegTask(), both | {"output_maps": encoded, "output_file": "out.mp4"}, 15),
         "ffmpeg copying": Use(FfmpegTask(), maps | {"output_maps": [video | copy]}, 10, encodes=False),
-        "hls": Use(HlsTask(), {"source": place, "renditions": [{"height": 90}], "dest_path": "film/"}, 12),
+        "hls": Use(HlsTask(), {"source": place, "renditions": [{"height": 90}], "destination": "film/"}, 12),
         "probe": Use(ProbeTask(), {"source": place, "output_file": "facts.json"}, 8, encodes=False),
         "thumbnail": Use(ThumbnailTask(), {"source": place, "output_file": "poster.jpg"}, 15),
         "mkvmerge": Use(
