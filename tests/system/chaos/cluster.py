@@ -88,6 +88,12 @@ class BrokerCluster:
         self._until(lambda: len(told().get("online", ())) == NODES and told().get("leader") in names, "it is whole")
         return names.index(told()["leader"])
 
+    def clients(self) -> set[str]:
+        """Return the names of the connections to nodes that live."""
+        living = {node_name(launch.record) for launch in self.launches if "rabbitmq" in launch.record.processes}
+        told = self._ask("connections") or ()
+        return {str(one.get("user_provided_name", "")) for one in told if one.get("node") in living}
+
     def down(self) -> None:
         """End all of it at once."""
         for launch in reversed(self.launches):

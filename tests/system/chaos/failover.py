@@ -69,6 +69,7 @@ class Failover:
     rounds: int = 1
     facts: dict[str, list[str]] = field(default_factory=dict)
     jobs: list[PlannedJob] = field(default_factory=list)
+    _away: list[str] = field(default_factory=list)
 
     async def run(self) -> Findings:
         """Return what is wrong in the end."""
@@ -86,6 +87,7 @@ class Failover:
             finally:
                 await self._repository.close()
             findings.leaked += [f"{name} did not end after SIGTERM" for name in stuck]
+            findings.lost += self._away
             if starts != [1] * len(starts):
                 findings.lost.append(f"the workers had to be started {starts} times")
         self._note("seconds in all", round(time.monotonic() - started, 1))
@@ -110,13 +112,25 @@ class Failover:
         with contextlib.suppress(TimeoutError):
             await self._until(lambda now, _: now == len(self.jobs), 90)
         self._note("seconds until all had ended", round(time.monotonic() - killed, 1))
-        self._note("connections that workers had made anew by then", _told(world, "broker_reconnected"))
+        await self._reconnected(world)
         await asyncio.to_thread(world.cluster.start, index)
         self._note("leader when the node was back", await asyncio.to_thread(world.cluster.leader, QUEUE) + 1)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(20):
                 while await asyncio.to_thread(waiting, world):
                     await asyncio.sleep(0.2)
+
+    async def _reconnected(self, world: ClusterWorld, seconds: float = 25) -> None:
+        """Return when every worker is connected to a node that lives; who is not is remembered."""
+        deadline = time.monotonic() + seconds
+        wanted = {worker.name for worker in world.workers}
+        while wanted:
+            names = await asyncio.to_thread(world.cluster.clients)
+            wanted -= {name for name in wanted for client in names if f" {name} " in client and " cpu" in client}
+            if time.monotonic() > deadline:
+                self._away += [f"{name} is connected to no node that lives" for name in sorted(wanted)]
+                return
+            await asyncio.sleep(0.2)
 
     async def _counts(self) -> tuple[int, int]:
         """Return how many jobs have ended, and how many run."""
@@ -143,11 +157,3 @@ class Failover:
         ]
         head = ["| a broker of three nodes | |", "|---|---|"]
         return "\n".join([*head, *(f"| {name} | {value} |" for name, value in rows)])
-
-
-def _told(world: World, event: str) -> int:
-    """Return how often the workers told of an event."""
-    lines = [
-        line for worker in world.workers for line in (world.folder / f"{worker.name}.log").read_text().splitlines()
-    ]
-    return sum(f'"{event}"' in line for line in lines)

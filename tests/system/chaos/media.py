@@ -34,6 +34,7 @@ TOOLS = ("ffmpeg", "ffprobe", "packager", "mkvmerge")
 STALL_SECONDS = 20.0
 PATIENCE_SECONDS = 400.0
 AT_ONCE = 2
+SLACK_SECONDS = 1.05
 X264 = {"codec": "libx264", "preset": "ultrafast"}
 
 
@@ -112,7 +113,7 @@ class BrokenMedia:
         name = dice.choices(list(ways), [use.weight for use in ways.values()])[0]
         told = f"case {number}, {kind}, {source} to {name}"
         begun = time.monotonic()
-        fault = await self._tried(bench, ways[name], kind)
+        fault = await self._tried(bench, ways[name], kind, source)
         self.kinds[kind] += 1
         self.slowest = max(self.slowest, (time.monotonic() - begun, told))
         if fault:
@@ -120,7 +121,7 @@ class BrokenMedia:
         else:
             await asyncio.to_thread(shutil.rmtree, folder)
 
-    async def _tried(self, bench: TaskBench, use: Use, kind: str) -> str:
+    async def _tried(self, bench: TaskBench, use: Use, kind: str, source: str) -> str:
         """Return what is wrong with the end of a task, empty when nothing is."""
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
@@ -137,17 +138,25 @@ class BrokenMedia:
         self.outcomes["whole output"] += 1
         if kind in NEVER:
             return f"became {sorted(result.outputs)}"
-        return await self._judge(bench, use, result)
+        return await self._judge(bench, use, result, bench.root / source)
 
-    async def _judge(self, bench: TaskBench, use: Use, result: BenchResult) -> str:
-        """Return what is wrong with the outputs, read to their end by ffmpeg."""
-        media = [item.path for item in result.outputs.values() if item.path.suffix in {".mkv", ".mp4", ".jpg"}]
+    async def _judge(self, bench: TaskBench, use: Use, result: BenchResult, source: Path) -> str:
+        """Return what is wrong with the outputs, read to their end by ffmpeg, and held against their source."""
+        told = await bench.probe(source)
+        lengths = [length for length in (told.duration, *(stream.duration for stream in told.streams)) if length]
+        media = [item for item in result.outputs.values() if item.path.suffix in {".mkv", ".mp4", ".jpg"}]
         if result.manifest:
-            media = [result.outputs[result.manifest].path]
-        for path in media:
-            info = await bench.probe(path)
-            if not info.streams:
-                return f"{path.name} has no stream"
+            media = [result.outputs[result.manifest]]
+        for item in media:
+            path, length = item.path, item.duration
+            if path.suffix != ".m3u8":
+                try:
+                    length = (await bench.probe(path)).duration
+                except LeveretError as error:
+                    return f"{path.name} is no media: {error}"
+            near = [one for one in lengths if abs(one - (length or 0)) <= SLACK_SECONDS]
+            if path.suffix != ".jpg" and lengths and not near:
+                return f"{path.name} lasts {length} s, and its source {lengths}"
             exit_ = await self._read(path)
             if use.encodes and (exit_.tail or not exit_.ok):
                 return f"{path.name} does not decode: {exit_} {exit_.tail[-300:]}"
