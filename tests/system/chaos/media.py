@@ -144,11 +144,15 @@ class BrokenMedia:
         """Return what is wrong with the outputs, read to their end by ffmpeg, and held against their source."""
         told = await bench.probe(source)
         lengths = [length for length in (told.duration, *(stream.duration for stream in told.streams)) if length]
-        media = [item for item in result.outputs.values() if item.path.suffix in {".mkv", ".mp4", ".jpg"}]
+        media = {place: item for place, item in result.outputs.items() if place.endswith((".mkv", ".mp4", ".jpg"))}
         if result.manifest:
-            media = [result.outputs[result.manifest]]
-        for item in media:
-            path, length = item.path, item.duration
+            media = {result.manifest: result.outputs[result.manifest]}
+        published = bench.root.parent / "published"
+        for place, item in result.outputs.items():
+            (published / place).parent.mkdir(parents=True, exist_ok=True)
+            (published / place).hardlink_to(item.path)
+        for place, item in media.items():
+            path, length = published / place, item.duration
             if path.suffix != ".m3u8":
                 try:
                     length = (await bench.probe(path)).duration
