@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import json
 import sys
@@ -132,8 +133,9 @@ async def test_a_job_with_an_unknown_module_is_dead_and_its_row_names_the_neares
     assert record.error == "tasks[0]: unknown module 'wrote'; did you mean 'write'?"
 
 
-async def test_infrastructure_errors_defer_and_charge_nobody(rig, broker):
-    await fail_with(rig, DiskFull("no space left"), times=2)
+@pytest.mark.parametrize("error", [DiskFull("no space left"), OSError(errno.ENOSPC, "No space left on device")])
+async def test_infrastructure_errors_defer_and_charge_nobody(rig, broker, error):
+    await fail_with(rig, error, times=2)
     job = document()
     await broker.publish(job)
     settlement = await rig.one()

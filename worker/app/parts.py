@@ -10,7 +10,6 @@ from yarl import URL
 
 from worker.adapters import host
 from worker.adapters.git import GitRepositories
-from worker.adapters.publisher import Publisher
 from worker.adapters.sql import SqlRepository
 from worker.app.places import roots
 from worker.core.brokers import broker_urls
@@ -25,6 +24,7 @@ from worker.tasks.visualizer import visualizer_tasks
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from worker.adapters.publisher import Publisher
     from worker.core.command import Exit
     from worker.core.ports import Repositories, Repository
     from worker.media.capabilities import Capabilities
@@ -41,6 +41,9 @@ def repository(settings: Settings) -> Repository:
 
 def publisher(settings: Settings) -> Publisher:
     """Return the broker as people's commands use it: a connection a command."""
+    # A worker publishes by other means: 2 MB that only commands need.
+    from worker.adapters.publisher import Publisher  # noqa: PLC0415
+
     return Publisher(settings.broker_url.get_secret_value())
 
 

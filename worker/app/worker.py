@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -113,6 +114,9 @@ async def assembled(
         await chores()
         front.open(worker, executor)
         await heartbeat.beat()
+        # What stands now lives to the end: the collector need not look through it again and again.
+        gc.collect()
+        gc.freeze()
         if "visualize" in front.lanes:
             stack.push_async_callback(_rehearsed(bench))
         yield worker

@@ -112,7 +112,7 @@ class AttemptRun:
                     raise
             finally:
                 if not keep:
-                    await asyncio.to_thread(bench.scratch.remove, folder)
+                    await bench.scratch.remove(folder)
 
     # ------------------------------------------------------------------ resolve, run, verify
 

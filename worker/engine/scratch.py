@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
 import re
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _LOOK_SECONDS: Final = 1.0
 # A job may use what was free when it was claimed, but for this part: below it everybody's next file may fail.
 _RESERVE_PART: Final = 8
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _OURS = re.compile(r"^[A-Za-z0-9_-][A-Za-z0-9._-]*\.\d+$")
 
 
@@ -45,15 +47,17 @@ class Scratch:
         finally:
             os.close(descriptor)
 
-    def remove(self, path: Path) -> None:
+    async def remove(self, path: Path) -> None:
         """Remove an attempt's folder; what is gone already is no error."""
-        shutil.rmtree(path, ignore_errors=True)
+        # Tasks that only move or delete leave it empty: not worth a thread.
+        if not _removed_empty(path):
+            await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
 
     def sweep(self, kept: Collection[str] = ()) -> list[str]:
         """Remove the folders of attempts that nobody holds and that are not `kept`; return their names."""
         left = self.left(kept)
         for name in left:
-            self.remove(self.root / name)
+            shutil.rmtree(self.root / name, ignore_errors=True)
         return left
 
     def left(self, kept: Collection[str] = ()) -> list[str]:
@@ -125,12 +129,22 @@ class Scratch:
             if not overrun or body is None or body.uncancel() > 0:
                 raise
             raise overrun[0] from None
-        except DiskFull as error:
-            if charged := await asyncio.to_thread(self._overrun, folder):
-                raise charged from error
-            raise
+        except (DiskFull, OSError) as error:
+            verdict = await asyncio.to_thread(self._verdict, error, folder)
+            if verdict is error:
+                raise
+            raise verdict from error
         finally:
             watcher.cancel()
+
+    def _verdict(self, error: DiskFull | OSError, folder: Path) -> Exception:
+        """Return what an error stands for: the job's doing, this host's trouble, or nothing but itself."""
+        if isinstance(error, OSError) and error.errno not in _FULL:
+            return error
+        if charged := self._overrun(folder):
+            return charged
+        # Tasks write by themselves under `folder`, so that any of them may be the first to meet a full disk.
+        return error if isinstance(error, DiskFull) else DiskFull(f"scratch {self.root} is full")
 
     def _overrun(self, folder: Path, below: int | None = None) -> ToolFailed | None:
         """Return what a job is charged with whose files are more than half of what scratch lacks, else None.
@@ -150,6 +164,14 @@ class Scratch:
             f"the job filled scratch: {own // 2**20} MiB are its own and {free // 2**20} MiB are left; if its output"
             " does end, give it a larger WORKER_SCRATCH"
         )
+
+
+def _removed_empty(path: Path) -> bool:
+    try:
+        path.rmdir()
+    except OSError:
+        return False
+    return True
 
 
 def _bytes_under(folder: Path) -> int:

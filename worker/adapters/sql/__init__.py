@@ -49,6 +49,9 @@ class SqlRepository:
 
     async def claim(self, request: ClaimRequest, policy: Policy) -> Claim:
         """Return whether the job is ours, and if not, why. IdReused when the id has another body."""
+        granted = await self._database.touch(claim.claim_unknown, request, policy)
+        if granted is not None:
+            return granted
         return await self._database.write(claim.claim, request, policy)
 
     async def renew(self, attempt: Attempt) -> Renewal:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, insert, select, update
 
-from worker.adapters.sql.database import upsert
+from worker.adapters.sql.database import store, upsert
 from worker.adapters.sql.fence import blame, close_attempt, ended, new_round, no_progress
 from worker.adapters.sql.rows import fresh_row
 from worker.adapters.sql.schema import LIVE, attempts, jobs, moment
@@ -51,18 +51,28 @@ _SEEN = (
 _ATTEMPT = tuple(attempts.c[name] for name in ("round", "number", "epoch", "started_at"))
 
 
+def claim_unknown(connection: Connection, request: ClaimRequest, policy: Policy) -> Granted | None:
+    """Return the first attempt of a job that has no row yet, None when it has one.
+
+    This need not wait for the disk. SQLite serves one host: a power cut that takes the row back ends its workers
+    too, their messages come back, and nothing was shown, since `announce` waits for the disk.
+    """
+    first = _Charges(min(max(request.round_header, 1), _LAST_ROUND), 0, 0)
+    granted = _running(request, policy, 0, first)
+    values = fresh_row(request.job, request.digest, request.lane, request.priority)
+    values |= granted | {"round": first.round, "started_at": moment()}
+    statement = upsert(connection, jobs).on_conflict_do_nothing().returning(jobs.c.job_id)
+    if store(connection, statement, values).one_or_none() is None:
+        return None
+    return _opened(connection, request, first.round, granted)
+
+
 def claim(connection: Connection, request: ClaimRequest, policy: Policy) -> Claim:
-    """Return whether the job is the worker's, and if not, why; IdReused when the id has another body."""
+    """Return whether a job that has a row is the worker's, and if not, why; IdReused when the id has another body."""
     job_id = request.job.job_id
     row = _locked(connection, job_id)
     if row is None:
-        first = _Charges(min(max(request.round_header, 1), _LAST_ROUND), 0, 0)
-        granted = _running(request, policy, 0, first)
-        if _inserted(connection, request, first.round, granted):
-            return _opened(connection, request, first.round, granted)
-        row = _locked(connection, job_id)
-        if row is None:
-            return Waiting("another worker is just recording it")
+        return Waiting("its row has just been removed")
     if row.digest != request.digest and not _is_same_job(connection, request, row):
         raise IdReused(f"the id {job_id} belongs to a job with another body, which is {row.state}")
     return _decided(connection, request, policy, row)
@@ -138,14 +148,6 @@ def _crash_loop(charges: _Charges, policy: Policy, owner: str) -> CrashLoop:
     return CrashLoop(f"its last attempt, {charges.failures} of {policy.max_attempts}, ended without a word on {owner}")
 
 
-def _inserted(connection: Connection, request: ClaimRequest, first_round: int, granted: dict[str, Any]) -> bool:
-    """Return whether the row of an unknown job is new, and ours; False when another claim was faster."""
-    values = fresh_row(request.job, request.digest, request.lane, request.priority)
-    values |= granted | {"round": first_round, "started_at": moment()}
-    statement = upsert(connection, jobs).values(**values).on_conflict_do_nothing().returning(jobs.c.job_id)
-    return connection.execute(statement).one_or_none() is not None
-
-
 def _grant(connection: Connection, request: ClaimRequest, policy: Policy, epoch: int, charges: _Charges) -> Granted:
     """Return the attempt under the next epoch of a job that has a row."""
     granted = _running(request, policy, epoch, charges)
@@ -197,8 +199,8 @@ def _opened(connection: Connection, request: ClaimRequest, this_round: int, gran
         "worker": request.worker,
     }
     values["token"] = request.token
-    statement = insert(attempts).values(**values, started_at=moment(), announced=[])
-    row = connection.execute(statement.returning(*_ATTEMPT)).one()
+    values |= {"started_at": moment(), "announced": []}
+    row = store(connection, insert(attempts).returning(*_ATTEMPT), values).one()
     return _as_granted(request, row)
 
 

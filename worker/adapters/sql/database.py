@@ -11,7 +11,7 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
-from sqlalchemy import create_engine, event, make_url
+from sqlalchemy import ColumnElement, create_engine, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -21,9 +21,9 @@ from worker.adapters.sql.errors import database_errors
 from worker.core.errors import Misconfigured
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from sqlalchemy import URL, Connection, Table
+    from sqlalchemy import URL, Connection, CursorResult, Insert, Table, Update
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -182,6 +182,17 @@ def upsert(connection: Connection, table: Table) -> Any:
     return (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
 
 
+def store(connection: Connection, statement: Insert | Update, values: Mapping[str, Any]) -> CursorResult[Any]:
+    """Return what a statement does that sets `values`, constants and expressions.
+
+    Constants are parameters of the execution: as a part of the statement each of them is wrapped and goes into the
+    key by which SQLAlchemy finds the compiled text, which took half the time of a claim.
+    """
+    expressions = {name: value for name, value in values.items() if isinstance(value, ColumnElement)}
+    constants = {name: value for name, value in values.items() if name not in expressions}
+    return connection.execute(statement.values(expressions), constants)
+
+
 def _driver_url(url: str) -> URL:
     scheme, colon, rest = url.partition(":")
     if not colon or scheme not in _DRIVERS:
@@ -251,11 +262,12 @@ def _begin_sqlite(connection: Connection) -> None:
     # A deferred transaction that reads first and writes then fails at once when another one wrote in between,
     # whatever the busy time-out; an immediate one waits at its beginning.
     way = connection.get_execution_options().get(_WAY, _Way.READ)
+    driver: Any = connection.connection.dbapi_connection
     if way is not _Way.READ:
         # FULL syncs the log at each commit, so that what we told the broker is never taken back by a power cut;
         # 0.3 ms on an SSD, tens of them on an SD card, where a sign of life should not cost as much.
-        connection.exec_driver_sql(f"PRAGMA synchronous={'NORMAL' if way is _Way.TOUCH else 'FULL'}")
-    connection.exec_driver_sql("BEGIN" if way is _Way.READ else "BEGIN IMMEDIATE")
+        driver.execute(f"PRAGMA synchronous={'NORMAL' if way is _Way.TOUCH else 'FULL'}")
+    driver.execute("BEGIN" if way is _Way.READ else "BEGIN IMMEDIATE")
 
 
 def _json(value: object) -> str:

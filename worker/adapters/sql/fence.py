@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import case, null, select, update
 
+from worker.adapters.sql.database import store
 from worker.adapters.sql.schema import LIVE, attempts, jobs, moment
 from worker.core.errors import LeaseLost
 
@@ -27,8 +28,8 @@ def fenced(
     connection: Connection, attempt: Attempt, values: dict[str, Any], *returning: ColumnElement[Any]
 ) -> Row[*tuple[Any, ...]]:
     """Return `returning` of the attempt's job after setting `values`; LeaseLost when it is not ours."""
-    statement = update(jobs).where(owned(attempt)).values(**values).returning(jobs.c.state, *returning)
-    row = connection.execute(statement).one_or_none()
+    statement = update(jobs).where(owned(attempt)).returning(jobs.c.state, *returning)
+    row = store(connection, statement, values).one_or_none()
     if row is None:
         raise LeaseLost(f"the job {attempt.job.job_id} is not ours any more (epoch {attempt.epoch})")
     return row
@@ -84,11 +85,9 @@ def close_attempt(
     error_type: str | None = None,
 ) -> None:
     """Write how the open attempt under `epoch` ended."""
-    connection.execute(
-        update(attempts)
-        .where((attempts.c.job_id == job_id) & (attempts.c.epoch == epoch) & attempts.c.ended_at.is_(None))
-        .values(outcome=outcome, error=error, error_type=error_type, ended_at=moment())
-    )
+    this = (attempts.c.job_id == job_id) & (attempts.c.epoch == epoch) & attempts.c.ended_at.is_(None)
+    values = {"outcome": outcome, "error": error, "error_type": error_type, "ended_at": moment()}
+    store(connection, update(attempts).where(this), values)
 
 
 def blame(failure: Failure) -> dict[str, Any]:
