@@ -114,19 +114,23 @@ def film_of_history(demo: Demo) -> int:
     if not mirror(repository):
         _title("Film: left out, for this checkout has no git history")
         return 0
-    job_id = f"demo-{uuid.uuid4().hex[:12]}"
-    message = {
-        "type": "gource",
-        "repoURL": f"file://{repository}",
-        "videoId": job_id,
-        "gource": GOURCE_OPTIONS,
-    }
+    message = film_message(repository)
     _title(f"Film: this repository's history, as a gource message to {JOBS}")
     publish(demo, message, "visualize")
-    code = watch(demo, job_id)
+    code = watch(demo, message["videoId"])
     if code == 0:
-        show_film(demo, job_id)
+        show_film(demo, message["videoId"])
     return code
+
+
+def film_message(repository: Path) -> dict[str, Any]:
+    """Return the message that asks for the film, in the gource dialect."""
+    return {
+        "type": "gource",
+        "repoURL": f"file://{repository}",
+        "videoId": f"demo-{uuid.uuid4().hex[:12]}",
+        "gource": GOURCE_OPTIONS,
+    }
 
 
 def mirror(target: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
+from infra.local.rabbitmq import TIMEOUT
 from worker.core.errors import Misconfigured
 from worker.core.routing import DEFAULT_DELAYS
 
@@ -49,11 +50,12 @@ def overlay(given: Mapping[str, str], services: Iterable[Mapping[str, str]]) -> 
     """Return `given`, and the variables of each service of which it names none.
 
     A service counts as a whole: the address of one storage never meets the credentials of another.
+    What is only told of a service, as how patient it is, names none.
     """
     told = dict(given)
     for service in services:
-        if not service.keys() & given.keys():
-            told |= service
+        if not (service.keys() - {TIMEOUT}) & given.keys():
+            told |= {name: value for name, value in service.items() if name not in given}
     return told
 
 

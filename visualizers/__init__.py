@@ -57,7 +57,9 @@ class SceneParams(Model):
         None, description="Seconds that drawing may take."
     )
     on_timeout: Literal["fail", "keep"] = Field(
-        "fail", description="Whether a film that reaches its time_limit fails, or is published as far as it came."
+        "fail",
+        description="Whether a film that reaches its time_limit fails, or is published as far as it came;"
+        " one that may be kept ends before the job's own time does.",
     )
     first_frame: Annotated[int, Field(ge=0, le=_MOST_FRAMES)] = Field(0, description="The first frame that is drawn.")
     last_frame: Annotated[int, Field(ge=1, le=_MOST_FRAMES)] | None = Field(
@@ -92,6 +94,10 @@ class Stage(Lookup, Protocol):
 
     async def input(self, location: str) -> Path:
         """Return the local path of a file to read."""
+        ...
+
+    async def listing(self, folder: str) -> tuple[str, ...]:
+        """Return the locations of the files in a folder by name; SourceMissing when there is none such."""
         ...
 
     async def probe(self, path: Path) -> MediaInfo:

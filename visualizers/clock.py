@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from visualizers.clock_proof import ATTEMPTS, LOG, Verdict, judge_frames, proof_of
-from visualizers.virtual_clock import SOURCE, library_name
+from visualizers.virtual_clock import SOURCE, library_name, read_report
 from worker.core.command import Command, Pipeline
 from worker.core.errors import LeveretError
 
@@ -58,10 +58,14 @@ async def _proved(lookup: Lookup, library: Path) -> Verdict:
     try:
         await asyncio.to_thread(log.write_text, LOG, encoding="utf-8")
         proof = proof_of(library, log, gource=lookup.tool("gource"))
-        virtual = await _frames(lookup, proof.command, proof.virtual)
+        virtual, told = await _frames(lookup, proof.command, proof.virtual)
+        if virtual and read_report(told.encode()) is None:
+            # The loader goes on without a library that it cannot take, and gource then draws on the real clock.
+            return Verdict(identical=False, reason="the virtual clock's library did not come into play")
         verdict = Verdict(identical=False, reason="the real clock was not tried")
-        for _ in range(ATTEMPTS):
-            verdict = judge_frames(await _frames(lookup, proof.command, proof.real), virtual)
+        for _attempt in range(ATTEMPTS):
+            real, _ = await _frames(lookup, proof.command, proof.real)
+            verdict = judge_frames(real, virtual)
             if verdict.identical or not virtual:
                 break
         return verdict
@@ -70,14 +74,16 @@ async def _proved(lookup: Lookup, library: Path) -> Verdict:
         await asyncio.to_thread(folder.rmdir)
 
 
-async def _frames(lookup: Lookup, command: tuple[str, ...], environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the hash of each frame, by ffmpeg; none when either program failed."""
+async def _frames(
+    lookup: Lookup, command: tuple[str, ...], environment: Mapping[str, str]
+) -> tuple[tuple[str, ...], str]:
+    """Return the hash of each frame, by ffmpeg, none when either program failed; and what gource said."""
     hashing = (
         lookup.tool("ffmpeg"), "-hide_banner", "-v", "error", "-f", "image2pipe", "-c:v", "ppm", "-i", "pipe:0",
         "-f", "framemd5", "-",
     )  # fmt: skip
     exits = await lookup.run(Pipeline((Command(command, environment), Command(hashing)), _HASH_BYTES, "clock proof"))
     if not all(exit_.ok for exit_ in exits):
-        return ()
+        return (), exits[0].tail
     lines = exits[-1].output.splitlines()
-    return tuple(line.rpartition(",")[2].strip() for line in lines if not line.startswith("#"))
+    return tuple(line.rpartition(",")[2].strip() for line in lines if not line.startswith("#")), exits[0].tail

@@ -225,7 +225,11 @@ def _path(tokens: Iterator[bytes]) -> str:
 
 
 def _clean(name: bytes) -> str:
-    """Return the name as UTF-8 text without `|`, control characters, line ends and marks of direction."""
-    text = name.decode("utf-8", errors="replace")
+    """Return the name as clean UTF-8 text."""
+    return clean(name.decode("utf-8", errors="replace"))
+
+
+def clean(text: str) -> str:
+    """Return a name as gource sees it: without `|`, control characters, line ends and marks of direction."""
     kept = "".join(c for c in text if c != "|" and unicodedata.category(c) not in {"Cc", "Cf", "Zl", "Zp"})
     return kept.strip()[:LONGEST_NAME]

@@ -149,6 +149,11 @@ class GourceParams(SceneParams):
     avatars: list[Avatar] = Field(
         default_factory=list, max_length=MOST_AVATARS, description="Pictures of authors: names and image files."
     )
+    avatar_folder: Place | None = Field(
+        None,
+        validation_alias=AliasChoices("avatar_folder", "user_image_dir", "--user-image-dir"),
+        description="A folder of pictures, each named after its author: `Ada Lovelace.png`. `avatars` comes first.",
+    )
     default_avatar: Place | None = Field(None, description="The picture of everybody else.")
     captions: Place | None = Field(
         None, description="A text file of lines `seconds since 1970|caption`, or `date|caption`."

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
-from visualizers.gitlog import EARLIEST, LATEST, parse_date
-from visualizers.gource_params import plain
+from visualizers.gitlog import EARLIEST, LATEST, clean, parse_date
+from visualizers.gource_params import MOST_AVATARS, plain
 from worker.core.command import Command, Pipeline
 from worker.core.errors import BadInput, ToolFailed
 from worker.media.formats import GUARDS
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from visualizers.gource_params import GourceParams
 
 AVATAR: Final = (256, 256)
+PICTURES: Final = frozenset({".gif", ".jpeg", ".jpg", ".png", ".webp"})
 CAPTION_BYTES: Final = 4 << 20
 CAPTIONS: Final = 10_000
 LONGEST_CAPTION: Final = 300
@@ -30,10 +32,10 @@ async def picture_options(params: GourceParams, stage: Stage) -> tuple[str, ...]
     """Return gource's options for pictures and captions, which stand in scratch as PNG and text of ours."""
     options: list[str] = []
     width, height = params.size
-    if params.avatars:
+    if faces := await _faces(params, stage):
         folder = stage.scratch("avatars/x").parent
-        for avatar in params.avatars:
-            await _drawn(stage, avatar.image, folder / f"{plain(avatar.name).strip()}.png", _within(*AVATAR))
+        for name, image in faces.items():
+            await _drawn(stage, image, folder / f"{name}.png", _within(*AVATAR))
         options += ["--user-image-dir", str(folder)]
     if params.default_avatar:
         path = stage.scratch("default-avatar.png")
@@ -54,6 +56,19 @@ async def picture_options(params: GourceParams, stage: Stage) -> tuple[str, ...]
         await asyncio.to_thread(path.write_text, captions(raw), encoding="utf-8", newline="\n")
         options += ["--caption-file", str(path), "--caption-duration", "4"]
     return tuple(options)
+
+
+async def _faces(params: GourceParams, stage: Stage) -> dict[str, str]:
+    """Return the picture of each author by name: those of the folder, then those that are named one by one."""
+    faces: dict[str, str] = {}
+    if params.avatar_folder:
+        for location in await stage.listing(params.avatar_folder):
+            path = PurePosixPath(location)
+            if path.suffix.lower() in PICTURES and (name := clean(path.stem)):
+                faces[name] = location
+    if len(faces) > MOST_AVATARS:
+        raise BadInput(f"{params.avatar_folder} holds {len(faces)} pictures; at most {MOST_AVATARS} are taken")
+    return faces | {clean(avatar.name): avatar.image for avatar in params.avatars}
 
 
 def _within(width: int, height: int) -> str:

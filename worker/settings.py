@@ -49,7 +49,10 @@ class Settings(BaseSettings):
     )
     scratch: Path = Field(Path(tempfile.gettempdir()) / "leveret", description="Where attempts work; fast and roomy.")
     scratch_free_bytes: int = Field(
-        1 << 30, ge=0, description="Space that must be free in scratch before a job is taken."
+        1 << 30,
+        ge=0,
+        description="Space that each job is promised in scratch: none is taken while there is less beside what the"
+        " jobs under way on this host may still take.",
     )
     lanes: Words = Field((), description="The lanes this worker serves; by default those that its host has proved.")
     active_hours: str = Field(
@@ -64,6 +67,12 @@ class Settings(BaseSettings):
     stall_seconds: float = Field(120, gt=0, description="A tool without progress for so long is stopped.")
     grace_seconds: float = Field(3600, ge=0, description="How long SIGTERM lets a running job go on.")
     job_seconds: float = Field(86400, gt=0, description="How long any job may take that names no time-out.")
+    job_outputs: int = Field(100_000, gt=0, description="How many files a job may publish.")
+    broker_timeout_seconds: float = Field(
+        1800,
+        ge=0,
+        description="The broker's consumer_timeout, which it does not tell; 0 is none. Only `doctor` asks, to compare.",
+    )
     connect_seconds: float = Field(
         300, ge=0, description="How long the worker waits for a broker at start before it gives up."
     )

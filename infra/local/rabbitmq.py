@@ -15,6 +15,8 @@ from infra.local.state import Record
 # What is true of every broker of ours stands in these files; the containers mount them.
 SHARED = Path(__file__).resolve().parent.parent / "rabbitmq"
 USER = "leveret"
+TIMEOUT = "WORKER_BROKER_TIMEOUT_SECONDS"
+TIMEOUT_KEY = "consumer_timeout"
 START_SECONDS = 90.0
 
 # Debian's wrapper in /usr/sbin changes to the user rabbitmq and to the system's folders; the script
@@ -78,11 +80,12 @@ class RabbitMq:
         launch.wait("rabbitmq", lambda: _management_answers(record), START_SECONDS)
 
     def environment(self, record: Record) -> dict[str, str]:
-        """The broker's URL, and that of its management API, with the credentials that both share."""
+        """The broker's URL, that of its management API with the same credentials, and how patient it is."""
         credentials = f"{USER}:{record.secret('password')}"
         return {
             "WORKER_BROKER_URL": f"amqp://{credentials}@{LOOPBACK}:{record.ports['amqp']}/",
             "RABBITMQ_MANAGEMENT_URL": f"http://{credentials}@{LOOPBACK}:{record.ports['management']}/",
+            TIMEOUT: f"{_timeout_milliseconds(record) / 1000:g}",
         }
 
     def summary(self, record: Record) -> str:
@@ -117,6 +120,15 @@ def _epmd() -> str:
     if not bundled:
         raise NotInstalled("epmd", packages=("erlang-base",))
     return str(bundled[-1])
+
+
+def _timeout_milliseconds(record: Record) -> int:
+    """Return after how long the node takes back what is not acknowledged."""
+    lines = [*(SHARED / "rabbitmq.conf").read_text().splitlines(), *record.options.get("rabbitmq_config", [])]
+    values = [
+        value.strip() for name, _, value in (line.partition("=") for line in lines) if name.strip() == TIMEOUT_KEY
+    ]
+    return int(next(value for value in reversed(values) if value.isdigit()))
 
 
 def _write_configuration(folder: Path, record: Record) -> None:

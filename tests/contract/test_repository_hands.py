@@ -160,6 +160,7 @@ async def test_kept_files_serve_a_retry_here_until_the_job_runs_elsewhere(reposi
     elsewhere = await granted(repository, worker="w2")
     assert await repository.kept("j1", "w1") is None
     assert await repository.expired_kept("w1") == [found]
+    assert await repository.kept_folders() == [], "anybody on its host may remove it: w1 may never come back"
     await repository.release(elsewhere, "interrupted", "")
     await granted(repository)
     assert await repository.kept("j1", "w1") is None, "what w2 published may be newer"
@@ -177,6 +178,7 @@ async def test_kept_files_are_given_up_at_their_expiry_or_at_the_jobs_end(reposi
         await repository.complete(attempt, Result())
     assert await repository.kept("j1", "w1") is None
     assert [one.folder for one in await repository.expired_kept("w1")] == ["/scratch/j1.1"]
+    assert await repository.kept_folders() == []
 
 
 CALLED = {"callback_url": "https://example.org/told"}

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import base64
 import os
-import ssl
 import subprocess
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import time
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
+from git_server import ENCODED, TOKEN, served
 from visual_support import made_repository
 
 from visualizers.gitlog import custom_log, log_command, read_log
 from worker.adapters.git import GitRepositories
-from worker.core.errors import BadInput, LeveretError, RefusedPath, StorageUnavailable
+from worker.core.errors import BadInput, LeveretError, RefusedPath, StorageUnavailable, TimedOut
 from worker.process.runner import ProcessRunner
 
-TOKEN = "ghp_very-secret/token+1="  # noqa: S105 - of nobody
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -126,86 +124,12 @@ async def test_a_token_that_is_none_is_refused(tmp_path):
         assert isinstance(await refused("https://example.org/x", tmp_path, repositories(None), token), BadInput)
 
 
-class _Smart(BaseHTTPRequestHandler):
-    """git's own HTTP backend behind TLS; it wants the token, or redirects."""
-
-    root: Path
-
-    def log_message(self, *_args: object) -> None:
-        return
-
-    def do_GET(self) -> None:
-        self._answer()
-
-    def do_POST(self) -> None:
-        self._answer()
-
-    def _answer(self) -> None:
-        path, _, query = self.path.partition("?")
-        wanted = "Basic " + base64.b64encode(f"x-access-token:{TOKEN}".encode()).decode()
-        if path.startswith("/moved"):
-            self._bare(301, Location=f"/origin{path.removeprefix('/moved')}?{query}")
-        elif path.startswith("/gone"):
-            self._bare(404)
-        elif path.startswith("/sick"):
-            self._bare(503)
-        elif path.startswith("/page"):
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html")
-            self.send_header("Content-Length", "21")
-            self.end_headers()
-            self.wfile.write(b"<html>\nhello\n</html>\n")
-        elif self.headers.get("Authorization") != wanted:
-            self._bare(401, **{"WWW-Authenticate": "Basic realm=x"})
-        else:
-            self._backend(path, query)
-
-    def _bare(self, status: int, **headers: str) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def _backend(self, path: str, query: str) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        cgi = {
-            "GIT_PROJECT_ROOT": str(self.root), "GIT_HTTP_EXPORT_ALL": "1", "REQUEST_METHOD": self.command,
-            "PATH_INFO": path, "QUERY_STRING": query, "CONTENT_TYPE": self.headers.get("Content-Type", ""),
-            "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""), "CONTENT_LENGTH": str(len(body)),
-            "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""), "PATH": os.environ["PATH"],
-        }  # fmt: skip
-        done = subprocess.run(("git", "http-backend"), env=cgi, input=body, capture_output=True, check=True)
-        head, _, content = done.stdout.partition(b"\r\n\r\n")
-        self.send_response(200)
-        for line in head.decode().splitlines():
-            name, _, value = line.partition(": ")
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("https")
     made_repository(folder / "origin", ONE)
-    names = ("-subj", "/CN=git.example.org", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1")
-    subprocess.run(
-        ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *names,
-         "-keyout", folder / "key.pem", "-out", folder / "cert.pem"),
-        check=True, capture_output=True,
-    )  # fmt: skip
-    handler = type("Bound", (_Smart,), {"root": folder})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
-        httpd.socket = context.wrap_socket(httpd.socket, server_side=True)
-        thread = threading.Thread(target=httpd.serve_forever, daemon=True)
-        thread.start()
-        yield f"https://127.0.0.1:{httpd.server_port}", folder / "cert.pem"
-        httpd.shutdown()
-        thread.join()
+    with served(folder) as address:
+        yield address
 
 
 async def test_a_private_repository_is_cloned_with_a_token_that_no_argv_shows(tmp_path, server):
@@ -219,10 +143,9 @@ async def test_a_private_repository_is_cloned_with_a_token_that_no_argv_shows(tm
 
     git = GitRepositories(Watching(dict(os.environ)), allow_private=True, authority=certificate)
     clone = await git.clone(f"{url}/origin/.git", tmp_path / "into", token=TOKEN)
-    encoded = base64.b64encode(f"x-access-token:{TOKEN}".encode()).decode()
     config = (clone / "config").read_text()
     assert seen
-    assert not [text for text in (*seen, config) if TOKEN in text or encoded in text]
+    assert not [text for text in (*seen, config) if TOKEN in text or ENCODED in text]
 
 
 @pytest.mark.parametrize(
@@ -247,3 +170,14 @@ async def test_a_servers_refusals_are_classified(tmp_path, server, path, token, 
 async def test_a_server_that_nobody_vouches_for_is_not_trusted(tmp_path, server):
     error = await refused(f"{server[0]}/origin/.git", tmp_path, repositories(None, allow_private=True), TOKEN)
     assert "certificate" in str(error)
+
+
+async def test_a_server_that_says_nothing_is_given_up_in_time_and_no_git_is_left(tmp_path, server):
+    url, certificate = server
+    git = repositories(None, allow_private=True, authority=certificate, clone_seconds=1.0)
+    started = time.monotonic()
+    error = await refused(f"{url}/slow/.git", tmp_path, git, TOKEN)
+    assert type(error) is TimedOut
+    assert "was not cloned within 1 s" in str(error)
+    assert time.monotonic() - started < 10
+    assert [child.name() for child in psutil.Process().children(recursive=True) if "git" in child.name()] == []

@@ -281,3 +281,35 @@ async def test_no_descriptor_is_left_open(runner):
     for _ in range(5):
         await runner.run(Pipeline((python("print(1)"), python("pass", stdin=b""))))
     assert open_descriptors() == before
+
+
+async def test_a_program_that_wants_more_memory_than_its_bound_does_not_get_it():
+    runner = ProcessRunner({"PATH": os.environ["PATH"]}, memory_bytes=1 << 30)
+
+    def reversed_film(size: str) -> Pipeline:
+        """A filter that jobs may use, and that keeps every frame until the last."""
+        source = ("-f", "lavfi", "-i", f"color=s={size}:d=20")
+        return Pipeline.of("ffmpeg", "-nostdin", "-v", "error", *source, "-vf", "reverse", "-f", "null", "-")
+
+    (ended,) = await runner.run(reversed_film("1920x1080"))
+    # ffmpeg 5.1 exits 0 all the same: it is the proof of the output that fails the job.
+    assert "Cannot allocate memory" in ended.tail
+    (ended,) = await runner.run(reversed_film("160x90"))
+    assert ended.ok
+    assert ended.tail == ""
+    (ended,) = await runner.run(alone("bytearray(2 << 30)"))
+    assert not ended.ok
+    assert "MemoryError" in ended.tail
+
+
+async def test_where_memory_ends_the_kernel_takes_the_program_before_the_worker(runner):
+    code = """
+import time
+deadline = time.monotonic() + 5
+while (told := int(open("/proc/self/oom_score_adj").read())) < 500 and time.monotonic() < deadline:
+    pass
+print(told)
+"""
+    (ended,) = await runner.run(alone(code))
+    assert ended.output == "500\n"
+    assert int(await asyncio.to_thread(Path("/proc/self/oom_score_adj").read_text)) < 500

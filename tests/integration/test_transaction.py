@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from rig import Rig, document
 
 from worker.core.attempt import Completed, Dead, Defer, Retry
 from worker.core.errors import DiskFull, SourceMissing, StorageUnavailable
+from worker.engine.executor import Executor
 from worker.tasks.cleanup import CleanupTask
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
@@ -271,3 +273,16 @@ async def test_a_job_that_fills_scratch_itself_is_charged(rig, broker):
     _, settlement = await run(rig, broker, write("a.txt"))
     assert isinstance(settlement.outcome, Retry)
     assert "filled scratch" in settlement.outcome.failure.message
+
+
+async def test_a_job_of_too_many_files_is_refused_and_shows_none(rig, broker):
+    bench = replace(rig.bench, most_outputs=2)
+    rig.executor = Executor(
+        bench, rig.policy, worker_id=rig.worker_id, lanes=rig.lanes, lease_seconds=rig.lease_seconds
+    )
+    job_id, settlement = await run(rig, broker, write("a.txt"), write("b.txt"), write("c.txt"))
+    assert isinstance(settlement.outcome, Dead)
+    assert "more than 2 files" in (await rig.repository.job(job_id)).error
+    assert visible(rig) == {}
+    job_id, _ = await run(rig, broker, write("a.txt"), write("b.txt"), write("a.txt"))
+    assert visible(rig) == {f"{job_id}/a.txt": "hello", f"{job_id}/b.txt": "hello"}

@@ -1,51 +1,33 @@
-"""Films by the real tools: what is published is whole, and whatever ends early publishes nothing."""
+"""Films by the real tools: as many frames as were counted, each as it was asked for."""
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
 import subprocess
-import time
-import uuid
 from dataclasses import replace
 
-import psutil
 import pytest
-from rig import Rig, broker_hands
-from visual_support import SHORT, TOOLS, bench_in, gource_task, made_repository
+from visual_support import SHORT, VISUALIZER, bench_in, frames_of, git, gource_task, made_repository
 
-from infra.migrations import upgrade
 from visualizers.gource import GourceVisualizer
 from visualizers.waveform import WaveformVisualizer
 from worker.adapters.git import GitRepositories
-from worker.adapters.sql import SqlRepository
-from worker.core.attempt import Retry
-from worker.core.errors import BadInput, InvalidJob, TimedOut
-from worker.engine.context import ToolLookup
-from worker.engine.executor import Executor
+from worker.core.errors import BadInput, InvalidJob, VerificationFailed
 from worker.process.runner import ProcessRunner
-from worker.registry import Registry
 from worker.tasks.visualizer import VisualizerTask
 from worker.testing import check_visualizer
 
-pytestmark = pytest.mark.xdist_group("rabbitmq")
-
-VISUALIZER = GourceVisualizer()
 ODD = {"--save-config=x": "1", "a|b\nc": "2", "ç/王.py": "3", "--title": "4"}
-
-
-def frames_of(path) -> int:
-    question = ("ffprobe", "-v", "error", "-count_packets", "-select_streams", "v:0", "-show_entries")
-    told = subprocess.run(
-        (*question, "stream=nb_read_packets", "-of", "csv=p=0", path), capture_output=True, text=True, check=True
-    )
-    return int(told.stdout.strip().strip(","))
 
 
 @pytest.fixture(scope="module")
 def history(tmp_path_factory):
     return made_repository(tmp_path_factory.mktemp("history") / "origin", {"src/a.py": "1"}, ODD)
+
+
+def film(*arguments) -> None:
+    """Make a picture or a sound with one of ffmpeg's own sources."""
+    subprocess.run(("ffmpeg", "-v", "error", "-y", "-f", "lavfi", *arguments), check=True)
 
 
 def task_for(history) -> VisualizerTask:
@@ -80,12 +62,43 @@ async def test_a_history_becomes_hls_with_its_last_frame_and_every_frame_that_wa
     assert title[title.index("--title") + 1] == '"q" $(touch x) `y` --save-config=z 王 é 😀'
 
 
+BESIDE = {
+    "--user-image-dir": "nas://faces", "avatars": [{"name": "Łukasz 王", "image": "nas://face.jpg"}],
+    "default_avatar": "nas://face.jpg", "logo": "nas://face.jpg", "background": "nas://face.jpg",
+    "captions": "nas://captions.txt", "--key": "", "--title": "Résumé",
+}  # fmt: skip
+
+
+async def test_every_option_that_is_to_be_seen_changes_the_picture(tmp_path, history):
+    bench = bench_in(tmp_path)
+    (bench.root / "faces").mkdir()
+    for name in ("face.jpg", "faces/Ada.png", "faces/Łukasz 王.jpeg"):
+        film("-i", "testsrc2=s=90x60:d=1", "-frames:v", "1", bench.root / name)
+    (bench.root / "faces" / "notes.txt").write_text("no picture")
+    (bench.root / "captions.txt").write_text("1600000000|Anfang\n")
+
+    async def picture(number, **more):
+        """Return the film of one frame."""
+        made = bench_in(tmp_path / str(number))
+        made.root.rmdir()
+        made.root.symlink_to(bench.root)
+        # on smaller ones gource shows no key
+        wanted = data(history, resolution="640x360", output="mp4", thumbnail=False, first_frame=20, last_frame=21)
+        result = await made.run_task(task_for(history), wanted | more)
+        return result.outputs["video.mp4"].path.read_bytes()
+
+    plain = await picture("plain")
+    assert await picture("again") == plain
+    seen = {name: await picture(number, **{name: value}) for number, (name, value) in enumerate(BESIDE.items())}
+    assert [name for name, frame in seen.items() if frame == plain] == []
+    assert len(set(seen.values())) == len(seen)
+
+
 async def test_everything_beside_the_history_is_drawn_and_heard(tmp_path, history):
     bench = bench_in(tmp_path)
-    make = ("ffmpeg", "-v", "error", "-y", "-f", "lavfi")
     for name in ("face.jpg", "logo.png", "back.jpg"):
-        subprocess.run((*make, "-i", "testsrc2=s=90x60:d=1", "-frames:v", "1", bench.root / name), check=True)
-    subprocess.run((*make, "-i", "sine=d=1", bench.root / "tone.flac"), check=True)
+        film("-i", "testsrc2=s=90x60:d=1", "-frames:v", "1", bench.root / name)
+    film("-i", "sine=d=1", bench.root / "tone.flac")
     (bench.root / "captions.txt").write_text("1600000000|Anfang\n2020-09-13 13:00:00|später | viel\n")
     more = {
         "avatars": [{"name": "Ada", "image": "nas://face.jpg"}], "default_avatar": "nas://face.jpg",
@@ -116,17 +129,6 @@ async def test_a_range_of_frames_is_the_very_part_of_the_film(tmp_path, history)
         hashes.append(frames)
         assert frames_of(result.outputs["video.mp4"].path) == len(frames)
     assert hashes[1] == hashes[0][30:50]
-
-
-async def test_without_the_virtual_clock_the_film_is_made_on_the_real_one(tmp_path, history):
-    visualizer = GourceVisualizer(tmp_path / "none.so")
-    bench = bench_in(tmp_path)
-    task = gource_task(history.parent, visualizer)
-    window = {"first_frame": 20, "last_frame": 45}
-    result = await bench.run_task(task, data(history, output="mp4", **window))
-    assert result.facts["gource"]["clock"] == "real"
-    assert "python -m infra clock" in await visualizer.rehearse(bench)
-    assert frames_of(result.outputs["video.mp4"].path) == 25
 
 
 @pytest.mark.parametrize(
@@ -160,7 +162,7 @@ def test_options_of_strangers_are_refused(history, more):
         GourceVisualizer.params.model_validate(data(history, **more))
 
 
-@pytest.mark.parametrize("look", ["line", "tones", "scope"])
+@pytest.mark.parametrize("look", ["line", "spectrum", "tones", "frequencies", "scope"])
 async def test_a_sound_becomes_a_film_of_exactly_its_length(tmp_path, look):
     bench = bench_in(tmp_path)
     tone = ("-f", "lavfi", "-i", "sine=440:d=2.35", bench.root / "tone.flac")
@@ -172,119 +174,76 @@ async def test_a_sound_becomes_a_film_of_exactly_its_length(tmp_path, look):
     assert result.outputs["video.mp4"].path.stat().st_size > 5000
 
 
-@pytest.mark.parametrize("on_timeout", ["fail", "keep"])
-async def test_a_film_that_reaches_its_time_limit_fails_or_is_kept_and_says_so(tmp_path, history, on_timeout):
+async def test_the_thumbnail_is_the_films_last_frame(tmp_path, history):
     bench = bench_in(tmp_path)
-    # large and long enough that it cannot be done in the time, which is enough for some frames
-    large = {"resolution": "1920x1080", "--time-scale": 0.5, "--output-framerate": 60, "length": 20}
-    wanted = data(history, output="mp4", time_limit=5, on_timeout=on_timeout) | large
-    if on_timeout == "fail":
-        with pytest.raises(TimedOut):
-            await bench.run_task(task_for(history), wanted)
-        assert not bench.result.outputs
-        return
-    result = await bench.run_task(task_for(history), wanted)
-    told = result.facts["truncated"]
-    assert 0 < told["frames"] < told["of"]
-    assert frames_of(result.outputs["video.mp4"].path) == told["frames"]
-    assert "is cut short" in result.warnings[-1]
+    result = await bench.run_task(task_for(history), data(history, output="mp4", last_frame=60))
+
+    def pictures(path) -> list[bytes]:
+        argv = ("ffmpeg", "-v", "error", "-i", path, "-pix_fmt", "gray", "-f", "rawvideo", "-")
+        raw = subprocess.run(argv, capture_output=True, check=True).stdout
+        return [raw[n : n + 256 * 144] for n in range(0, len(raw), 256 * 144)]
+
+    def distance(one, other) -> float:
+        return sum(abs(a - b) for a, b in zip(one, other, strict=True)) / len(one)
+
+    shown = pictures(result.outputs["video.mp4"].path)
+    (poster,) = pictures(result.outputs[result.thumbnail].path)
+    assert len(shown) == 60
+    assert distance(poster, shown[-1]) < 1
+    assert distance(poster, shown[-1]) < min(distance(poster, other) for other in shown[:36])
 
 
-# ------------------------------------------------------------------------------------------- from the broker
+class Miscounted(GourceVisualizer):
+    """Believes that the film is a frame longer than it is."""
+
+    async def scene(self, params, stage):
+        scene = await super().scene(params, stage)
+        return replace(scene, frames=scene.frames + 1)
+
+    async def clock(self, lookup):
+        return await VISUALIZER.clock(lookup)
+
+    def judge(self, scene, exits):
+        del scene, exits
 
 
-@pytest.fixture
-async def broker(broker_url, services):
-    async with broker_hands(broker_url, services.environment()["RABBITMQ_MANAGEMENT_URL"]) as hands:
-        yield hands
+async def test_a_film_of_other_frames_than_were_counted_is_not_handed_over(tmp_path, history):
+    bench = bench_in(tmp_path)
+    with pytest.raises(VerificationFailed, match=r"has \d+ frames, and \d+ were counted"):
+        await bench.run_task(gource_task(history.parent, Miscounted()), data(history))
+    assert bench.result.outputs == {}
 
 
-@pytest.fixture
-async def rig(provisioned_broker, broker, history, tmp_path):
-    url = f"sqlite:///{tmp_path / 'jobs.db'}"
-    upgrade(url)
-    repository = SqlRepository(url)
-    rig = Rig(provisioned_broker, repository, tmp_path, lanes=("visualize", "cpu"))
-    rig.bench = replace(
-        rig.bench,
-        registry=Registry({"gource": task_for(history)}),
-        tools=TOOLS,
-        runner=ProcessRunner(dict(os.environ)),
-    )
-    rig.executor = Executor(
-        rig.bench, rig.policy, worker_id=rig.worker_id, lanes=rig.lanes, lease_seconds=rig.lease_seconds
-    )
-    yield rig
-    await rig.close()
-    await repository.close()
+async def test_names_moves_merges_and_submodules_of_every_kind_become_a_film(tmp_path):
+    origin = made_repository(tmp_path / "origin", {"old.py": "1"}, ODD)
+    git(origin, "checkout", "-q", "-b", "side", "HEAD~1")
+    (origin / "side").write_text("1")
+    git(origin, "add", "-A")
+    git(origin, "commit", "-q", "-m", "m", when=1_500_000_000, author="E|ve\x1b --title")
+    git(origin, "checkout", "-q", "main")
+    git(origin, "mv", "old.py", "été 😀.py")
+    git(origin, "update-index", "--add", "--cacheinfo", f"160000,{'ab' * 20},vendor/lib")
+    git(origin, "commit", "-q", "-m", "m", when=1_600_010_000)
+    git(origin, "merge", "-q", "--no-ff", "-m", "m", "side", when=1_600_020_000)
+    bench = bench_in(tmp_path)
+    result = await bench.run_task(gource_task(tmp_path), data(origin, output="mp4"))
+    assert frames_of(result.outputs["video.mp4"].path) == result.facts["gource"]["frames"]
+    assert bench.scratch("history.log").read_text().splitlines() == [
+        "1500000000|Eve --title|A|side",
+        "1600000000|Ada|A|old.py",
+        "1600003600|Łukasz 王|A|--save-config=x",
+        "1600003600|Łukasz 王|A|--title",
+        "1600003600|Łukasz 王|A|abc",
+        "1600003600|Łukasz 王|A|ç/王.py",
+        "1600010000|Ada|D|old.py",
+        "1600010000|Ada|A|vendor/lib",
+        "1600010000|Ada|A|été 😀.py",
+    ]
 
 
-def message(history, **options):
-    return {"type": "gource", "repoURL": f"file://{history}", "videoId": str(uuid.uuid4()), "gource": SHORT | options}
-
-
-def alive(process: psutil.Process) -> bool:
-    """Return whether it runs; the dead whose end nobody has taken note of do not."""
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def name_of(process: psutil.Process) -> str:
-    """Return its name; none when it is gone."""
-    try:
-        return process.name()
-    except psutil.NoSuchProcess:
-        return ""
-
-
-async def painters(name: str, seconds: float = 30) -> list[psutil.Process]:
-    """Return our programs of this name, once there is one that draws."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        names = {child: name_of(child) for child in psutil.Process().children(recursive=True)}
-        if {"gource", "ffmpeg"} <= set(names.values()):
-            return [child for child, its in names.items() if its == name]
-        await asyncio.sleep(0.02)
-    raise AssertionError(f"no {name} was started")
-
-
-async def test_both_dialects_complete_from_the_message_to_the_playlist(rig, broker, history):
-    first = message(history, **{"--title": "A project", "--start-date": "'2020-01-01 00:00:00 +0"})
-    second = {
-        "renderType": "GOURCE", "repoURL": f"file://{history}", "videoId": str(uuid.uuid4()), "token": "hush-hush",
-        "renderOptions": {"start": 0.5, "stop": 1, "key": True, "bloomMultiplier": 1.2, "title": "Another"},
-    }  # fmt: skip
-    for sent in (first, second):
-        await broker.publish(sent, "visualize.normal")
-        await rig.until(sent["videoId"], "completed", "dead", seconds=60)
-        record = await rig.repository.job(sent["videoId"])
-        assert record.state == "completed", record.error
-        assert (rig.storage / sent["videoId"] / "master.m3u8").exists()
-        assert record.manifest_url.endswith(f"{sent['videoId']}/master.m3u8")
-        assert record.thumbnail_url.endswith("/poster.jpg")
-        assert "hush-hush" not in str(record)
-
-
-@pytest.mark.parametrize("victim", ["gource", "ffmpeg"])
-async def test_when_one_end_of_the_pipe_is_killed_the_other_is_gone_and_nothing_is_published(
-    rig, broker, history, victim
-):
-    sent = message(history, resolution="1280x720")
-    await task_for(history).rehearse(ToolLookup(rig.repository, rig.bench.runner, rig.bench.tools))
-    await broker.publish(sent, "visualize.normal")
-    running = asyncio.create_task(rig.one(60))
-    found = await painters(victim)
-    peers = await painters("ffmpeg" if victim == "gource" else "gource")
-    found[0].send_signal(signal.SIGKILL)
-    killed = time.monotonic()
-    while any(alive(peer) for peer in peers):
-        assert time.monotonic() - killed < 1.0
-        await asyncio.sleep(0.01)
-    settlement = await running
-    assert isinstance(settlement.outcome, Retry)
-    assert "killed by SIGKILL" in (await rig.repository.job(sent["videoId"])).attempts[-1].error
-    assert not [path for path in rig.storage.rglob("*") if path.is_file()]
-    await rig.until(sent["videoId"], "completed", "dead", seconds=60)
-    assert (await rig.repository.job(sent["videoId"])).state == "completed"
+async def test_one_commit_is_a_film(tmp_path):
+    bench = bench_in(tmp_path)
+    task = gource_task(tmp_path)
+    result = await bench.run_task(task, data(made_repository(tmp_path / "origin", {"a": "1"}), output="mp4"))
+    assert frames_of(result.outputs["video.mp4"].path) == result.facts["gource"]["frames"]
+    assert result.facts["gource"]["commits"] == 1

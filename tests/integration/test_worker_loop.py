@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from rig import Rig, document
 
 from worker.adapters.rabbitmq import Link, RabbitEvents
-from worker.core.errors import DiskFull, StorageUnavailable
+from worker.core.errors import DiskFull, MountMissing, StorageUnavailable, ToolMissing
 from worker.core.hours import ActiveHours
 from worker.core.record import WorkerRecord
 from worker.core.routing import EVENTS
@@ -166,7 +166,7 @@ async def test_a_worker_told_to_drain_ends_by_itself(rig, broker):
             await task
 
 
-@pytest.mark.parametrize("kind", [DiskFull, StorageUnavailable])
+@pytest.mark.parametrize("kind", [DiskFull, StorageUnavailable, MountMissing, ToolMissing])
 async def test_a_sick_host_takes_nothing_and_says_why_until_it_is_well(rig, broker, kind):
     preflight = Preflight(*[kind("scratch is full")] * 2)
     worker = worker_of(rig, preflight=preflight)
@@ -181,6 +181,35 @@ async def test_a_sick_host_takes_nothing_and_says_why_until_it_is_well(rig, brok
         await state_of(rig, job["job_id"], "completed")
     assert preflight.asked == 3
     assert worker.problem is None
+
+
+async def test_a_host_whose_jobs_fail_by_its_own_fault_rests_says_why_and_charges_nobody(rig, broker):
+    problems = []
+
+    async def broken(_context):
+        if rig.task.runs <= 2:
+            raise ToolMissing("ffmpeg is not installed")
+        problems.append(worker.problem)
+
+    rig.task.on_run = broken
+    worker = worker_of(rig)
+    jobs = [document() for _ in range(3)]
+    for job in jobs:
+        await broker.publish(job)
+    async with running(worker):
+        async with asyncio.timeout(5):
+            while worker.problem is None:
+                await asyncio.sleep(0.01)
+        assert (worker.problem, worker.status, rig.task.runs) == ("ffmpeg is not installed", "paused", 1)
+        for job in jobs:
+            await state_of(rig, job["job_id"], "completed", seconds=15)
+    # Two rests, and not a sweep through the queue; well again, it says so.
+    assert rig.task.runs == 5
+    assert problems == [None] * 3
+    for job in jobs:
+        numbers = {attempt.number for attempt in (await rig.repository.job(job["job_id"])).attempts}
+        assert numbers == {1}
+    await broker.settled()
 
 
 async def test_the_final_record_is_posted_where_the_job_asked(rig, broker):

@@ -4,20 +4,34 @@ from __future__ import annotations
 
 import os
 import subprocess
+import uuid
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from rig import Rig
+
 from infra.clock import build_clock
+from infra.migrations import upgrade
 from visualizers.gource import GourceVisualizer
+from visualizers.waveform import WaveformVisualizer
 from worker.adapters.git import GitRepositories
 from worker.adapters.host import bundled_tools, find_tools
+from worker.adapters.sql import SqlRepository
+from worker.engine.context import ToolLookup
+from worker.engine.executor import Executor
 from worker.process.runner import ProcessRunner
+from worker.process.watch import ATTEMPT, marked
 from worker.tasks.visualizer import VisualizerTask
-from worker.testing import TaskBench
+from worker.testing import NoRepositories, TaskBench
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
 TOOLS = find_tools(dict.fromkeys(("ffmpeg", "ffprobe", "packager", "gource", "git")), bundled_tools())
+# one for all tests of a process: it proves its clock once, in some seconds
+VISUALIZER = GourceVisualizer()
 # one commit at this pace is a film of some three seconds
 SHORT: dict[str, Any] = {"resolution": "256x144", "--time-scale": 4, "--output-framerate": 25, "length": 0.5}
 
@@ -55,13 +69,61 @@ def made_repository(folder: Path, *commits: dict[str, str]) -> Path:
     return folder
 
 
-def gource_task(root: Path, visualizer: GourceVisualizer | None = None) -> VisualizerTask:
-    """Return the task, which may clone what lies under `root`."""
+def gource_task(root: Path, visualizer: GourceVisualizer | None = None, **options: Any) -> VisualizerTask:
+    """Return the task, which may clone what lies under `root`; `options` are of its git."""
     build_clock()
-    repositories = GitRepositories(ProcessRunner(dict(os.environ)), file_roots=(root,))
-    return VisualizerTask(visualizer or GourceVisualizer(), repositories)
+    repositories = GitRepositories(ProcessRunner(dict(os.environ)), file_roots=(root,), **options)
+    return VisualizerTask(visualizer or VISUALIZER, repositories)
 
 
 def bench_in(folder: Path) -> TaskBench:
     """Return a bench with this host's tools."""
     return TaskBench(folder / "bench", ProcessRunner(dict(os.environ)), tools=TOOLS)
+
+
+@asynccontextmanager
+async def gource_rig(
+    url: str, folder: Path, root: Path, *, git_options: dict[str, Any] | None = None, **changes: Any
+) -> AsyncIterator[Rig]:
+    """Yield a worker's engine whose visualizers may clone what lies under `root`; `changes` are of its bench."""
+    database = f"sqlite:///{folder / 'jobs.db'}"
+    upgrade(database)
+    repository = SqlRepository(database)
+    tasks = (gource_task(root, **git_options or {}), VisualizerTask(WaveformVisualizer(), NoRepositories()))
+    rig = Rig(url, repository, folder, lanes=("visualize", "cpu"), tools=TOOLS, more_tasks=tasks)
+    rig.bench = replace(rig.bench, **changes)
+    rig.executor = Executor(
+        rig.bench, rig.policy, worker_id=rig.worker_id, lanes=rig.lanes, lease_seconds=rig.lease_seconds
+    )
+    # as a worker does at its start
+    lookup = ToolLookup(rig.repository, rig.bench.runner, rig.bench.tools)
+    await tasks[0].rehearse(lookup)
+    try:
+        yield rig
+    finally:
+        await rig.close()
+        await repository.close()
+
+
+def message(history: Path, **options: Any) -> dict[str, Any]:
+    """Return a message of the gource dialect."""
+    return {"type": "gource", "repoURL": f"file://{history}", "videoId": str(uuid.uuid4()), "gource": SHORT | options}
+
+
+def frames_of(film: Path) -> int:
+    """Return how many pictures a film or a playlist has."""
+    question = ("ffprobe", "-v", "error", "-count_packets", "-select_streams", "v:0", "-show_entries")
+    told = subprocess.run(
+        (*question, "stream=nb_read_packets", "-of", "csv=p=0", film), capture_output=True, text=True, check=True
+    )
+    return int(told.stdout.split()[0].strip(","))
+
+
+def published(rig: Rig) -> list[Path]:
+    """Return the files that stand where readers look."""
+    return [path for path in rig.storage.rglob("*") if path.is_file()]
+
+
+def left_of(folder: Path) -> list[int]:
+    """Return the processes that still run of attempts whose scratch lies in `folder`."""
+    return [pid for pid, label in marked(ATTEMPT) if label.startswith(f"{folder}/")]

@@ -236,7 +236,9 @@ def test_a_service_that_ended_starts_where_it_was_with_what_it_held(services, en
     for name in ("s3", "postgres"):
         getattr(services, ending)(name)
         assert name not in {service.name for service in services.status() if service.running}
-    assert services.environment().keys() == {"WORKER_BROKER_URL", "RABBITMQ_MANAGEMENT_URL"}
+    assert services.environment().keys() == {
+        "WORKER_BROKER_URL", "RABBITMQ_MANAGEMENT_URL", "WORKER_BROKER_TIMEOUT_SECONDS",
+    }  # fmt: skip
     assert services.up(("rabbitmq", "s3", "postgres")) == ("s3", "postgres")
     assert services.environment() == environment
     assert storage(environment).get_object(Bucket="media", Key=ending)["Body"].read() == b"kept"

@@ -12,11 +12,13 @@ import time
 
 import pytest
 from desk import message
+from rich.cells import cell_len
 from rich.console import Console
 
 from worker.cli.doctor import outcome, say_finding
 from worker.cli.options import check_options
-from worker.cli.render import JOB_COLUMNS, age, aligned, printable, rich_table, room_for_last, size, span
+from worker.cli.render import JOB_LIST, age, size, span
+from worker.cli.tables import Column, aligned, cut_middle, fitted_table, fitted_widths, printable
 from worker.core.attempt import Artifact, Progress, Result
 from worker.core.errors import InvalidJob, MountMissing
 from worker.core.finding import Finding
@@ -229,16 +231,31 @@ def test_started_is_of_the_last_round_and_attempts_tell_their_round(desk):
     assert [line.split()[:2] for line in table[1:]] == [["1", "1"], ["2", "1"]]
 
 
-@pytest.mark.parametrize("width", [80, 140])
-def test_on_a_terminal_a_long_error_takes_no_room_from_the_id(width):
+@pytest.mark.parametrize("width", [60, 80, 140])
+def test_on_a_terminal_a_long_error_takes_no_room_from_the_id_and_no_second_line(width):
     job_id = "3f2a9c01-0000-4000-8000-000000000000"
-    rows = [JOB_COLUMNS, (job_id, "Film", "dead", "-", "cpu", "normal", "2026-11-21 23:00:00", "broken " * 30)]
+    row = (job_id, "映画の題名はとても長いです", "dead", "cpu", "normal", "2026-11-21 23:00:00", "broken " * 30)
     console = Console(file=io.StringIO(), width=width, force_terminal=False, color_system=None)
-    console.print(rich_table(rows[0], rows[1:], room_for_last(rows, width)))
-    lines = console.file.getvalue().splitlines()
-    assert max(map(len, lines)) <= width
-    assert any(line.startswith(job_id) and line.rstrip().endswith("…") for line in lines)
-    assert len(lines) == 2 or width == 80
+    console.print(fitted_table(JOB_LIST, [row], width))
+    head, line = console.file.getvalue().splitlines()
+    assert max(cell_len(head), cell_len(line)) <= width
+    assert line.startswith(job_id if width > 60 else job_id[:19])
+    assert line.rstrip().endswith("…")
+    assert ("CREATED" in head) == (width == 140)
+
+
+def test_columns_give_way_by_their_rank_and_share_what_is_left():
+    columns = (Column("A"), Column("B", 4), Column("C", rank=2), Column("D", rank=1), Column("E", 4))
+    assert fitted_widths(columns, (6, 20, 8, 8, 20), 100) == {0: 6, 1: 20, 2: 8, 3: 8, 4: 20}
+    assert fitted_widths(columns, (6, 20, 8, 8, 20), 40) == {0: 6, 1: 5, 2: 8, 3: 8, 4: 5}
+    assert fitted_widths(columns, (6, 20, 8, 8, 20), 30) == {0: 6, 1: 5, 3: 8, 4: 5}
+    assert fitted_widths(columns, (6, 20, 8, 8, 20), 20) == {0: 6, 1: 5, 4: 5}
+    assert fitted_widths(columns, (60, 20, 8, 8, 20), 40) == {0: 28, 1: 4, 4: 4}
+
+
+def test_names_of_one_family_stay_different_when_they_are_cut():
+    assert cut_middle("render-1", 8) == "render-1"
+    assert cut_middle("render-of-the-second-floor-1", 12) == "rende…loor-1"
 
 
 def test_no_jobs_is_said(desk):

@@ -160,6 +160,7 @@ def test_the_broker_loads_plug_ins_that_exist():
 
 def test_the_broker_waits_two_days_for_an_acknowledgement():
     assert "consumer_timeout = 172800000" in (ROOT / "infra/rabbitmq/rabbitmq.conf").read_text().splitlines()
+    assert COMPOSE["x-settings"]["WORKER_BROKER_TIMEOUT_SECONDS"] == "172800"
 
 
 def test_the_image_copies_what_exists_and_what_dockerignore_lets_through():

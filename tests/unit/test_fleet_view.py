@@ -16,7 +16,13 @@ NOW = datetime.now(UTC)
 
 
 def a_job(number, state="running", **values):
-    facts = {"job_id": f"job-{number}", "title": f"Title {number}", "round": 1, "lane": "cpu", "priority": "normal"}
+    facts = {
+        "job_id": f"job-{number:04d}-0000-4000",
+        "title": f"Title {number}",
+        "round": 1,
+        "lane": "cpu",
+        "priority": "normal",
+    }
     progress = ProgressRecord(percent=float(number), task="ffmpeg", fps=59.6, speed=2.0, eta_seconds=42.0)
     return JobRecord(**(facts | {"state": state, "dialect": "flat", "progress": progress, "created_at": NOW} | values))
 
@@ -48,16 +54,16 @@ def test_fifty_jobs_fit_a_terminal_of_80_columns_and_any_height(height):
     lines = rendered(busy(), height=height)
     assert len(lines) <= height
     assert max(map(len, lines)) <= 80
-    shown = [line for line in lines if line.startswith("Title ")]
+    shown = [line for line in lines if line.startswith("job-")]
     assert len(shown) >= 3
     (more,) = [line for line in lines if "more jobs" in line] or [f"and {50 - len(shown)} more jobs"]
     assert f"and {50 - len(shown)} more jobs" in more
 
 
 def test_a_line_tells_title_state_bar_percent_frames_and_the_time_that_is_left():
-    (line,) = [line for line in rendered(busy()) if line.startswith("Title 7 ")]
+    (line,) = [line for line in rendered(busy()) if line.startswith("job-0007 ")]
     assert "╸" in line  # the beginning of a bar
-    assert line.split()[:3] == ["Title", "7", "running"]
+    assert line.split()[:4] == ["job-0007", "Title", "7", "running"]
     assert line.endswith("7 % 60 fps 0:42")
 
 
@@ -81,7 +87,7 @@ def test_foreign_titles_neither_break_a_line_nor_steer_the_terminal():
     text = "\n".join(lines)
     assert "\x1b" not in text
     assert "[red]markup[/]" in text
-    assert any(line.startswith("two") and "running" in line for line in lines)
+    assert any(line.startswith("job-0002  two") and "running" in line for line in lines)
 
 
 def test_workers_that_are_offline_or_too_many_are_counted():
@@ -95,6 +101,6 @@ def test_workers_that_are_offline_or_too_many_are_counted():
 
 def test_a_failed_job_tells_why_and_has_no_bar():
     lines = rendered(View(jobs=[a_job(1, "dead", error="ffmpeg exited 1")], counts={"dead": 1}))
-    (line,) = [line for line in lines if line.startswith("Title 1 ")]
+    (line,) = [line for line in lines if line.startswith("job-0001 ")]
     assert line.endswith("ffmpeg exited 1")
     assert "━" not in line

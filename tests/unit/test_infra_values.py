@@ -43,6 +43,8 @@ def test_a_local_service_never_mixes_with_given_variables():
     local = {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1", "AWS_ACCESS_KEY_ID": "local"}
     broker = {"WORKER_BROKER_URL": "amqp://127.0.0.1:2/"}
     assert overlay(given, (local, broker)) == given | broker
+    patience = {"WORKER_BROKER_TIMEOUT_SECONDS": "60"}
+    assert overlay(patience, (broker | {"WORKER_BROKER_TIMEOUT_SECONDS": "5"},)) == broker | patience
 
 
 @pytest.mark.parametrize(

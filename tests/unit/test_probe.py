@@ -110,6 +110,10 @@ def test_a_probe_that_dies_says_nothing_of_the_file():
         ("Unrecognized option 'foo'.", InvalidJob),
         ("/nas/a.mkv: Input/output error", StorageUnavailable),
         ("Cannot allocate memory", ToolFailed),
+        (
+            "x264 [error]: malloc of size 5353683 failed\nError while opening encoder - maybe incorrect parameters",
+            ToolFailed,
+        ),
         ("what is this", ToolFailed),
     ],
 )

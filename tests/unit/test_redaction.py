@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from worker.core.redaction import redact, redacted
 from worker.engine.excerpt import excerpt_of
+from worker.testing import make_job
 
 
 @pytest.mark.parametrize(
@@ -59,3 +60,16 @@ def test_facts_stay_facts_whatever_the_secret_is(secret):
 )
 def test_what_is_shown_of_a_refused_message_holds_no_secret(body, shown):
     assert excerpt_of(body) == shown
+
+
+def test_the_document_that_the_database_keeps_has_no_login_and_all_that_a_job_needs_to_run_again():
+    data = {
+        "sources": ["https://bob:planted@example.org/a?x=1", "nas://b@c/d.mkv", "https://example.org/a?sig=kept"],
+        "deep": {"repo_url": "https://planted@example.org/r.git"},
+        "token": "planted",
+    }
+    job = make_job(("x", data), callback_url="https://bob:planted@example.org/told?token=kept")
+    document = job.document()
+    assert "planted" not in str(document)
+    assert document["callback_url"] == "https://[hidden]@example.org/told?token=kept"
+    assert document["tasks"][0]["data"]["sources"][1:] == data["sources"][1:]

@@ -64,6 +64,18 @@ def test_too_little_space_says_what_to_do(tmp_path):
         Scratch(tmp_path, 1 << 60).check()
 
 
+def test_what_jobs_under_way_were_promised_is_not_promised_again(tmp_path, monkeypatch):
+    free_space(monkeypatch, free=40 << 20)
+    scratch = Scratch(tmp_path, 16 << 20)
+    with scratch.folder("job.1") as first, scratch.folder("other.1"):
+        with pytest.raises(DiskFull, match="40 MiB free; a job needs 16 MiB beside 32 MiB for the jobs under way"):
+            scratch.check()
+        (first / "made").write_bytes(b"x" * (12 << 20))  # of the 40 that are free now, 20 are promised
+        scratch.check()
+    free_space(monkeypatch, free=16 << 20)
+    scratch.check()
+
+
 def test_a_scratch_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(MountMissing, match="cannot be used"):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from visualizers.clock_proof import LOG, frame_bytes, judge, proof_of
+from visualizers.clock_proof import LOG, frame_bytes, judge, judge_frames, proof_of
 from visualizers.virtual_clock import (
     EXIT_REASONS,
     SOURCE,
@@ -130,5 +130,23 @@ def test_only_equal_streams_of_whole_frames_are_a_proof(
     real: bytes, virtual: bytes, *, identical: bool, reason: str
 ) -> None:
     verdict = judge(real, virtual, size=SIZE)
+    assert verdict.identical is identical
+    assert reason in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("real", "virtual", "identical", "reason"),
+    [
+        (("a", "b"), ("a", "b"), True, "2 frames are identical"),
+        (("a", "b"), ("a", "c"), False, "frame 1 of 2 differs"),
+        (("a", "b"), ("a",), False, "wrote 2 frames, the virtual one 1"),
+        (("a",), (), False, "wrote no film"),
+        ((), (), False, "wrote no film"),
+    ],
+)
+def test_only_equal_hashes_of_all_frames_are_a_proof(
+    real: tuple[str, ...], virtual: tuple[str, ...], *, identical: bool, reason: str
+) -> None:
+    verdict = judge_frames(real, virtual)
     assert verdict.identical is identical
     assert reason in verdict.reason

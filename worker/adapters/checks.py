@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from worker.core.dead_letter import Broker
     from worker.core.ports import Repository, Runner
-    from worker.core.routing import Queue
+    from worker.core.routing import Topology
     from worker.media.capabilities import Capabilities
 
 VERSION_SECONDS: Final = 15.0
@@ -30,20 +30,22 @@ WAITING_JOBS: Final = 1000
 SOME_SKEW_SECONDS: Final = 2.0
 MOST_SKEW_SECONDS: Final = 300.0
 FIRST_TIMED: Final = (3, 8, 15)
-DEFAULT_TIMEOUT_SECONDS: Final = 1800.0
+FIRST_BY_POLICY: Final = (3, 12)
 OLDEST: Final = {"sqlite": (3, 40), "postgresql": (15,)}
 MOST_VERSION_WORDS: Final = 2
 _GIB: Final = 1 << 30
 
 
 async def database(repository: Repository) -> Finding:
-    """Return whether the database answers, is new enough, and its schema is the newest."""
+    """Return whether the database answers, is new enough, lets us write, and its schema is the newest."""
     try:
         await repository.check()
+        # Nothing has this name, so nothing changes; but who may only read is refused.
+        await repository.steer("", "run")
         facts = await repository.facts()
     finally:
         await repository.close()
-    fact = f"{facts.product} {dotted(facts.version)} answers, and its schema is the newest"
+    fact = f"{facts.product} {dotted(facts.version)} answers, can be written to, and its schema is the newest"
     oldest = OLDEST.get(facts.product, ())
     if facts.version < oldest:
         return Finding(status="warning", fact=fact, advice=f"Leveret is tested from {dotted(oldest)} on: upgrade it")
@@ -64,26 +66,32 @@ async def clock(repository: Repository) -> Finding:
     return Finding(status="ok", fact=fact)
 
 
-async def patience(publisher: Asked, longest_seconds: float) -> Finding:
+async def patience(publisher: Asked, timeout_seconds: float, longest_seconds: float) -> Finding:
     """Return whether the broker leaves a delivery with us for as long as the longest job may take.
 
-    From 3.8.15 on it takes a delivery back that is not acknowledged in time, half an hour by default. How long it
-    waits it tells neither over AMQP nor over its management API.
+    From 3.8.15 on it takes back what is not acknowledged in time. How long that is it tells neither over AMQP nor
+    over its management API: `timeout_seconds` is what the settings say of it, 0 for no limit.
     """
     with publisher:
         version = publisher.version
-    fact = (
-        f"the broker is RabbitMQ {dotted(version) or 'of an unknown version'}; a job may take {longest_seconds:.0f} s"
-    )
+    who = f"RabbitMQ {dotted(version) or 'of an unknown version'}"
+    longest = f"a job may take {longest_seconds:.0f} s"
     if version and version < FIRST_TIMED:
-        return Finding(status="ok", fact=f"{fact}, and this version waits without end")
-    if longest_seconds <= DEFAULT_TIMEOUT_SECONDS:
-        return Finding(status="ok", fact=f"{fact}, which is within the default consumer time-out")
+        return Finding(status="ok", fact=f"{who} waits without end; {longest}")
+    if not timeout_seconds:
+        return Finding(status="ok", fact=f"{who} waits without end, by WORKER_BROKER_TIMEOUT_SECONDS; {longest}")
+    fact = f"{who} takes a delivery back after {timeout_seconds:.0f} s, by WORKER_BROKER_TIMEOUT_SECONDS; {longest}"
+    if longest_seconds <= timeout_seconds:
+        return Finding(status="ok", fact=fact)
+    wanted = round(longest_seconds * 1000)
+    policy = (
+        f""" or `rabbitmqctl set_policy leveret '^media[.]' '{{"consumer-timeout": {wanted}}}' --apply-to queues`"""
+    )
     return Finding(
         status="warning",
-        fact=f"{fact}; its consumer time-out is unknown, for it does not tell",
-        advice=f"see that rabbitmq.conf has consumer_timeout = {round(longest_seconds * 1000)} or more,"
-        " as infra/rabbitmq/rabbitmq.conf has",
+        fact=f"{fact}: a longer one goes on under its lease, but its message is passed around until it ends",
+        advice=f"put `consumer_timeout = {wanted}` into rabbitmq.conf{policy if version >= FIRST_BY_POLICY else ''},"
+        f" then set WORKER_BROKER_TIMEOUT_SECONDS={longest_seconds:.0f}",
     )
 
 
@@ -150,17 +158,25 @@ class Asked(Protocol):
         ...
 
 
-async def broker(publisher: Broker, queues: tuple[Queue, ...]) -> Finding:
-    """Return whether the broker answers and holds our queues with our arguments."""
+async def broker(publisher: Broker, wanted: Topology) -> Finding:
+    """Return whether the broker answers, holds our queues with our arguments, and lets us use them."""
+    queues = wanted.queues
     with publisher:
         differences = publisher.differences(queues)
+        refusals = () if differences else publisher.refusals(wanted.exchanges)
     if differences:
         missing = all(line.endswith("is missing") for line in differences)
         advice = "run `python -m infra provision`" if missing else "drain and delete what differs, then provision"
         if missing and len(differences) == len(queues):
             return Finding(status="error", fact="it answers, but nothing of ours is declared", advice=advice)
         return Finding(status="error", fact="; ".join(differences), advice=advice)
-    return Finding(status="ok", fact=f"it answers and holds our {len(queues)} queues")
+    if refusals:
+        return Finding(
+            status="error",
+            fact=f"the user of WORKER_BROKER_URL may not {', '.join(refusals)}",
+            advice="give it the permissions: `rabbitmqctl set_permissions -p VHOST USER '.*' '.*' '.*'`",
+        )
+    return Finding(status="ok", fact=f"it answers, holds our {len(queues)} queues, and we may read and publish")
 
 
 class Checkable(Protocol):
@@ -229,7 +245,8 @@ async def capabilities(proving: Awaitable[Capabilities], stated: tuple[str, ...]
     found = await proving
     lanes = lanes_of(found)
     formats = ", ".join(f"{name} by {encoder}" for name, encoder in found.formats.items())
-    fact = f"lanes {','.join(lanes) or 'none'}; {formats or 'no encoder works'}"
+    host = f"{found.cores} {found.architecture} cores, proved in {found.seconds:.1f} s"
+    fact = f"lanes {','.join(lanes) or 'none'}; {formats or 'no encoder works'}; {host}"
     if missing := [lane for lane in stated if lane not in lanes]:
         return Finding(
             status="error",

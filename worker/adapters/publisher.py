@@ -12,6 +12,7 @@ import platform
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import pika
@@ -42,18 +43,19 @@ from worker.core.routing import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from types import TracebackType
 
     from pika.adapters.blocking_connection import BlockingChannel
 
     from worker.core.attempt import StateChange
-    from worker.core.routing import Queue
+    from worker.core.routing import Exchange, Queue
 
 SOCKET_SECONDS: Final = 5.0
 OPEN_SECONDS: Final = 10.0
 BLOCKED_SECONDS: Final = 10.0
 HEARTBEAT_SECONDS: Final = 10
+ACCESS_REFUSED: Final = 403
 NOT_FOUND: Final = 404
 PRECONDITION_FAILED: Final = 406
 PROVISION: Final = "run `python -m infra provision`"
@@ -178,6 +180,31 @@ class Publisher:
         """
         return tuple(line for queue in queues if (line := self._difference(queue)))
 
+    def refusals(self, exchanges: tuple[Exchange, ...]) -> tuple[str, ...]:
+        """Return what this user may not do: publish to one of `exchanges`, read dead letters.
+
+        Asked without changing anything: to take away a binding that there is not needs the right to write to one
+        exchange and to read from the other. Job queues are not read from, for on 3.x each look counts against the
+        delivery limit of a message.
+        """
+        asked: dict[str, Callable[[BlockingChannel], object]] = {
+            f"publish to {one.name}": partial(_unbind, exchange=one.name) for one in exchanges
+        }
+        asked[f"read {DEAD_QUEUE}"] = _look
+        return tuple(deed for deed, attempt in asked.items() if self._refused(attempt))
+
+    def _refused(self, attempt: Callable[[BlockingChannel], object]) -> bool:
+        with self._errors():
+            channel = self._open_channel()
+            try:
+                attempt(channel)
+            except ChannelClosedByBroker as error:
+                if error.reply_code == ACCESS_REFUSED:
+                    return True
+                raise
+            channel.close()
+        return False
+
     def _difference(self, queue: Queue) -> str:
         with self._errors():
             channel = self._open_channel()
@@ -247,6 +274,16 @@ class Publisher:
             case _:
                 word = _word(error)
                 return BrokerUnavailable(f"{at} does not answer{word}: is it up, and is WORKER_BROKER_URL right?")
+
+
+def _unbind(channel: BlockingChannel, exchange: str) -> None:
+    channel.exchange_unbind(exchange, EVENTS, "doctor")
+
+
+def _look(channel: BlockingChannel) -> None:
+    method, _, _ = channel.basic_get(DEAD_QUEUE, auto_ack=False)
+    if method is not None:
+        channel.basic_nack(method.delivery_tag, requeue=True)
 
 
 def _word(error: BaseException) -> str:

@@ -61,6 +61,11 @@ class Abandoning(ThreadPoolExecutor):
         super().shutdown(wait=False, cancel_futures=True)
 
 
+def abandon_threads(most: int | None = None) -> None:
+    """Let the running loop have at most so many threads for blocking calls, and wait for none of them at its end."""
+    asyncio.get_running_loop().set_default_executor(Abandoning(max_workers=most))
+
+
 def leave(code: int) -> Never:
     """End the process with `code`; threads that still hang are not waited for, as the interpreter would."""
     sys.stdout.flush()

@@ -35,8 +35,11 @@ def checks(settings: Settings, *, prove: bool = False) -> list[tuple[str, Check]
     return [
         ("database", lambda: _look_at_database(settings)),
         ("clock", lambda: look.clock(_rows(settings))),
-        ("broker", lambda: look.broker(publisher(settings), topology(settings.retry_delays).queues)),
-        ("broker time-out", lambda: look.patience(publisher(settings), settings.job_seconds)),
+        ("broker", lambda: look.broker(publisher(settings), topology(settings.retry_delays))),
+        (
+            "broker time-out",
+            lambda: look.patience(publisher(settings), settings.broker_timeout_seconds, settings.job_seconds),
+        ),
         *(() if settings.nas_root else (("nas", look.no_nas),)),
         *(_look_at_folder(settings, folder) for folder in folders),
         ("storage", lambda: look.storage(storages(settings), settings.storage_url)),

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from worker.adapters.nas import NasStorage
 from worker.adapters.web import WebSource
-from worker.core.errors import Misconfigured
+from worker.core.errors import Misconfigured, ToolMissing
 from worker.core.location import External, parse_location
 from worker.engine.storages import Storages
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from worker.core.ports import Observer, Storage
     from worker.engine.scratch import Scratch
@@ -68,11 +69,19 @@ def roots(settings: Settings) -> tuple[External, ...]:
     return tuple(dict.fromkeys(place for place in places if place.scheme != "nas"))
 
 
-def preflight(places: Storages, scratch: Scratch) -> Callable[[], Awaitable[None]]:
-    """Return what must hold before a job is taken."""
+def preflight(places: Storages, scratch: Scratch, programs: Mapping[str, str]) -> Callable[[], Awaitable[None]]:
+    """Return what must hold before a job is taken: room, the programs of this host's start, every storage."""
 
     async def check() -> None:
         await asyncio.to_thread(scratch.check)
+        await asyncio.to_thread(_check_programs, programs)
         await places.check()
 
     return check
+
+
+def _check_programs(programs: Mapping[str, str]) -> None:
+    """Return if each program is still there: an upgrade takes it away for a while, or for good."""
+    for name, path in programs.items():
+        if shutil.which(path) is None:
+            raise ToolMissing(f"{path} is gone since this worker started: install {name} again, or restart the worker")

@@ -18,7 +18,7 @@ from worker import __version__, logs
 from worker.adapters import host
 from worker.adapters.rabbitmq import Link, RabbitConsumer, RabbitEvents
 from worker.adapters.sql import SqlRepository
-from worker.adapters.threads import Abandoning
+from worker.adapters.threads import abandon_threads
 from worker.adapters.web import post_json
 from worker.app.parts import (
     broker_url,
@@ -172,6 +172,7 @@ def _bench(
         destination=settings.storage_url,
         stall_seconds=settings.stall_seconds,
         job_seconds=settings.job_seconds,
+        most_outputs=settings.job_outputs,
         on_progress=progressed,
         on_state=announcer.state,
         observer=observer,
@@ -194,7 +195,7 @@ def _worker(
         consumer,
         executor,
         Callbacks(bench.repository, post),
-        preflight=preflight(bench.storages, bench.scratch),
+        preflight=preflight(bench.storages, bench.scratch, bench.tools),
         chores=chores,
         grace_seconds=settings.grace_seconds,
         drain=drain,
@@ -239,7 +240,7 @@ async def run_worker(
 ) -> None:
     """Consume until SIGTERM, or with `drain` until the queues are empty."""
     logs.configure(settings.log_level, settings.log_format)
-    asyncio.get_running_loop().set_default_executor(Abandoning(max_workers=THREADS))
+    abandon_threads(THREADS)
     refuse_shared_sqlite(settings)
     if "storage_url" not in settings.model_fields_set:
         # Only our own default is made: a stated folder that is missing may be a mount that is away.

@@ -12,8 +12,9 @@ import typer
 from worker import app
 from worker.cli.letters import DeadMessage, Stories, find
 from worker.cli.letters import replay as replay_message
-from worker.cli.render import moment, say, say_facts, say_json, say_table, size, warn
+from worker.cli.render import moment, say, say_facts, say_json, size, warn
 from worker.cli.session import CommandRefused, database
+from worker.cli.tables import Column, say_table
 from worker.core.errors import InvalidJob
 from worker.core.routing import DEAD_QUEUE
 from worker.settings import load
@@ -27,6 +28,13 @@ Name = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 EXCERPT = 4000
+_COLUMNS = (
+    Column("DIED", rank=2),
+    Column("JOB"),
+    Column("SHA256", rank=1),
+    Column("ERROR", rank=3),
+    Column("REASON", 25),
+)
 
 
 def add_to(cli: typer.Typer) -> None:
@@ -77,7 +85,7 @@ def show_list(
         )
         for message in messages
     ]
-    say_table(("DIED", "JOB", "SHA256", "ERROR", "REASON"), rows, "no dead messages", cut_last=True)
+    say_table(_COLUMNS, rows, "no dead messages", cut_last=True)
     if count > len(rows):
         say(f"… and {count - len(rows)} older ones: --limit shows more")
 

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.text import Text
 
 from worker import app
-from worker.cli.render import STYLES, WIDTH, cut, on_terminal, printable, say, say_json
+from worker.cli.render import say, say_json
+from worker.cli.tables import STYLES, WIDTH, cut, on_terminal, printable
 from worker.core.errors import LeveretError, Misconfigured
 from worker.core.finding import Finding
 from worker.settings import load
@@ -50,11 +51,13 @@ def doctor(
 
 
 def say_finding(name: str, finding: Finding) -> None:
-    """Print what is, and below it what to do, within 100 columns; words stay whole, for people copy them."""
+    """Print what is, and below it what to do, within 100 columns or the terminal; words stay whole to be copied."""
     style = STYLES.get(finding.status, "") if on_terminal() else ""
     head = f"{finding.status:<{STATUS_WIDTH}}{cut(name, NAME_WIDTH - 2):<{NAME_WIDTH}}"
     indent = " " * len(head)
-    lines = [*_wrapped(finding.fact, indent), *_wrapped(f"to do: {finding.advice}" if finding.advice else "", indent)]
+    width = min(WIDTH, Console().width) if on_terminal() else WIDTH
+    advice = f"to do: {finding.advice}" if finding.advice else ""
+    lines = [*_wrapped(finding.fact, indent, width), *_wrapped(advice, indent, width)]
     for number, line in enumerate(lines):
         shown = Text(printable(line if number else head + line.lstrip()))
         shown.stylize(style, 0, len(finding.status) if number == 0 else 0)
@@ -64,9 +67,9 @@ def say_finding(name: str, finding: Finding) -> None:
             say(shown.plain)
 
 
-def _wrapped(text: str, indent: str) -> list[str]:
+def _wrapped(text: str, indent: str, width: int) -> list[str]:
     return textwrap.wrap(
-        text, WIDTH, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        text, width, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )
 
 

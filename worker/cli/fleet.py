@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Group
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from worker import app
-from worker.cli.render import STYLES, printable, span
-from worker.core.errors import LeveretError
+from worker.cli.render import SHORT_ID, brief_progress
+from worker.cli.tables import STYLES, cut_middle, one_line
 from worker.core.routing import DEAD_QUEUE, LANES, PRIORITIES, queue_of
 
 if TYPE_CHECKING:
@@ -23,73 +19,35 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from worker.core.dead_letter import Broker
     from worker.core.ports import Repository
     from worker.core.record import JobRecord, WorkerRecord
     from worker.settings import Settings
 
-POLL_SECONDS: Final = 1.0
 MOST: Final = 200
 SHOWN_STATES: Final = ("running", "publishing", "retrying", "queued", "dead", "completed", "cancelled")
 BAR_WIDTH: Final = 12
 STATE_WIDTH: Final = 10
 DETAIL_WIDTH: Final = 21
+NAME_WIDTH: Final = 20
+HINT: Final = "q ends; `leveret job ID` and the others take the first characters of an id"
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What is on the screen; `waiting` is by queue, empty while the broker is away."""
+    """What is on the screen; `waiting` is by queue, empty while the broker is away; `problems` are told first."""
 
     waiting: Mapping[str, int] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
     workers: Sequence[WorkerRecord] = ()
     jobs: Sequence[JobRecord] = ()
+    problems: Sequence[str] = ()
 
 
-async def watch_fleet(settings: Settings, repository: Repository) -> None:
-    """Show the fleet until Ctrl-C."""
-    console = Console()
-    with Queues(settings) as queues, Live(console=console, screen=True, auto_refresh=False) as live:
-        while True:
-            view = await seen(settings, repository, await asyncio.to_thread(queues.waiting))
-            live.update(picture(view, console.height), refresh=True)
-            await asyncio.sleep(POLL_SECONDS)
-
-
-async def seen(settings: Settings, repository: Repository, waiting: Mapping[str, int]) -> View:
-    """Return what there is to show now: those jobs first at which something happens."""
+async def seen(settings: Settings, repository: Repository) -> View:
+    """Return what the database shows now: those jobs first at which something happens."""
     jobs = [job for state in SHOWN_STATES for job in await repository.jobs(state, MOST)]
     workers = await repository.workers(settings.offline_seconds)
-    return View(waiting, await repository.counts(), workers, jobs)
-
-
-class Queues:
-    """The lengths of the queues, over one connection that is made anew when it is lost."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._stack = ExitStack()
-        self._broker: Broker | None = None
-
-    def __enter__(self) -> Self:
-        """Connect later."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Disconnect."""
-        self._stack.close()
-
-    def waiting(self) -> dict[str, int]:
-        """Return how many messages wait by queue, nothing while the broker is away; blocks for seconds at most."""
-        names = [queue_of(lane, priority) for lane in LANES for priority in PRIORITIES]
-        try:
-            if self._broker is None:
-                self._broker = self._stack.enter_context(app.publisher(self._settings))
-            return {name: self._broker.waiting(name) for name in (*names, DEAD_QUEUE)}
-        except LeveretError:
-            self._stack.close()
-            self._broker = None
-            return {}
+    return View(counts=await repository.counts(), workers=workers, jobs=jobs)
 
 
 def picture(view: View, height: int) -> RenderableType:
@@ -100,18 +58,23 @@ def picture(view: View, height: int) -> RenderableType:
     shown = lines[:room]
     rest = len(lines) - len(shown)
     more = ", ".join(filter(None, (f"{rest} more" * bool(rest), f"{gone} offline" * bool(gone))))
-    used = len(LANES) + 2 + len(shown) + 2 + bool(more) + 2
-    fitting = max(3, height - used - 1)
+    used = len(view.problems) + len(LANES) + 2 + len(shown) + 2 + bool(more) + 2
+    fitting = max(3, height - used - 2)
     jobs = view.jobs[:fitting]
     hidden = sum(view.counts.values()) - len(jobs)
     totals = ", ".join(f"{count} {state}" for state in SHOWN_STATES if (count := view.counts.get(state)))
-    parts: list[RenderableType] = [_queues(view), Text(), _workers(shown)]
+    parts: list[RenderableType] = [_told(one_line(problem), "bold red") for problem in view.problems]
+    parts += [_queues(view), Text(), _workers(shown)]
     if more:
-        parts.append(Text(more, style="dim"))
+        parts.append(_told(more))
     parts += [Text(), _jobs(jobs)]
     if hidden > 0:
-        parts.append(Text(f"… and {hidden} more jobs: {totals}", style="dim", no_wrap=True, overflow="ellipsis"))
-    return Group(*parts)
+        parts.append(_told(f"… and {hidden} more jobs: {totals}"))
+    return Group(*parts, _told(HINT))
+
+
+def _told(line: str, style: str = "dim") -> Text:
+    return Text(line, style=style, no_wrap=True, overflow="ellipsis")
 
 
 def _table(*columns: tuple[str, int | None]) -> Table:
@@ -134,26 +97,27 @@ def _queues(view: View) -> Table:
 
 
 def _workers(workers: Sequence[WorkerRecord]) -> Table:
-    table = _table(("WORKER", 20), ("STATUS", 11), ("CPU", 5), ("RAM", 5), ("JOB", None))
+    table = _table(("WORKER", NAME_WIDTH), ("STATUS", 11), ("CPU", 5), ("RAM", 5), ("JOB", None))
     for worker in workers:
         table.add_row(
-            Text(printable(worker.worker_id)),
+            Text(cut_middle(one_line(worker.worker_id), NAME_WIDTH)),
             Text(worker.status, style=STYLES.get(worker.status, "")),
             f"{worker.hardware.cpu_percent:.0f} %",
             f"{worker.hardware.ram_percent:.0f} %",
-            Text(_line(worker.job_title or worker.job_id or worker.problem or "")),
+            Text(one_line(worker.job_title or worker.job_id or worker.problem or "")),
         )
     return table
 
 
 def _jobs(jobs: Sequence[JobRecord]) -> Table:
-    table = _table(("JOB", None), ("STATE", STATE_WIDTH), ("", BAR_WIDTH), ("PROGRESS", DETAIL_WIDTH))
+    table = _table(("JOB", SHORT_ID), ("TITLE", None), ("STATE", STATE_WIDTH), ("", BAR_WIDTH), ("", DETAIL_WIDTH))
     for job in jobs:
         table.add_row(
-            Text(_line(job.title or job.job_id)),
+            Text(one_line(job.job_id)[:SHORT_ID]),
+            Text(one_line(job.title or job.job_id)),
             Text(job.state, style=STYLES.get(job.state, "")),
             _bar(job),
-            Text(_line(_detail(job))),
+            Text(one_line(_detail(job))),
         )
     return table
 
@@ -165,16 +129,5 @@ def _bar(job: JobRecord) -> RenderableType:
 
 
 def _detail(job: JobRecord) -> str:
-    """Return `41 % 60 fps 0:42`, or why it failed: what fits into a few columns."""
-    if job.state in {"dead", "retrying"}:
-        return job.error or ""
-    if job.is_terminal or job.state == "queued":
-        return ""
-    progress = job.progress
-    percent = "" if progress.percent is None else f"{progress.percent:.0f} %"
-    fps = f"{progress.fps:.0f} fps" if progress.fps else ""
-    return " ".join(filter(None, (percent, fps, span(progress.eta_seconds))))
-
-
-def _line(text: str) -> str:
-    return " ".join(printable(text).split())
+    """Return how far a job is or why it failed; nothing of one whose state says all."""
+    return "" if job.state in {"queued", "completed", "cancelled"} else brief_progress(job)

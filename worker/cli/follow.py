@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from rich.progress import BarColumn, Progress, TextColumn
 
-from worker.cli.render import on_terminal, printable, progress_of, say
+from worker.cli.render import progress_of, say
 from worker.cli.session import known_job
+from worker.cli.tables import on_terminal, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

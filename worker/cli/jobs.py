@@ -10,11 +10,12 @@ from typing import Annotated
 import typer
 
 from worker import app
-from worker.cli.fleet import watch_fleet
 from worker.cli.follow import follow, follow_all
 from worker.cli.letters import retry as retry_job
-from worker.cli.render import JOB_COLUMNS, job_document, job_row, on_terminal, say, say_job, say_json, say_table
+from worker.cli.live import watch_fleet
+from worker.cli.render import JOB_COLUMNS, JOB_LIST, job_document, job_line, job_row, say, say_job, say_json
 from worker.cli.session import EXIT_CODES, CommandRefused, database, known_job
+from worker.cli.tables import on_terminal, say_table
 from worker.core.attempt import StateChange
 from worker.core.errors import BrokerUnavailable, Misconfigured
 from worker.core.job import Lane  # noqa: TC001 - as below
@@ -36,7 +37,7 @@ def add_to(cli: typer.Typer) -> None:
     cli.command(
         "watch",
         help="Follow one job, or all. One is followed until it ends (exit 0 completed, 1 dead, 2 cancelled), all are "
-        "until Ctrl-C.",
+        "until q or Ctrl-C.",
         epilog="Example: leveret watch 9b0c",
     )(watch)
     cli.command(
@@ -71,6 +72,8 @@ def jobs(
             found = await repository.jobs(state, limit, lane=lane, worker=worker, since=age)
         if as_json:
             say_json([job_document(record) for record in found])
+        elif on_terminal():
+            say_table(JOB_LIST, [job_line(record) for record in found], "no jobs")
         else:
             say_table(JOB_COLUMNS, [job_row(record) for record in found], "no jobs", cut_last=True)
 
@@ -110,7 +113,8 @@ def watch(
             if job_id is None:
                 if on_terminal():
                     await watch_fleet(load(), repository)
-                await follow_all(repository, limit)
+                else:
+                    await follow_all(repository, limit)
                 return 0
             record = await follow(repository, (await known_job(repository, job_id)).job_id)
         if on_terminal():

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from worker.cli.render import moment, printable, say_json
+from worker.cli.render import moment, say_json
 from worker.cli.session import CommandRefused, database, known_job
+from worker.cli.tables import printable
 from worker.settings import load
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker import app
-from worker.cli.render import say, say_json, say_table
+from worker.cli.render import say, say_json
 from worker.cli.session import CommandRefused, database, read_file
+from worker.cli.tables import Column, say_table
 from worker.core.errors import InvalidJob, Problem
 from worker.core.job import TaskSpec
 from worker.core.record import OptionSet
@@ -58,7 +59,7 @@ def show_list(
         say_json([option_set.model_dump() for option_set in found])
         return
     rows = [(item.module, item.name, json.dumps(item.options, ensure_ascii=False)) for item in found]
-    say_table(("MODULE", "NAME", "OPTIONS"), rows, "no option sets")
+    say_table((Column("MODULE"), Column("NAME"), Column("OPTIONS", 20, folds=True)), rows, "no option sets")
 
 
 def get(module: Module, name: Name, as_json: Json = False) -> None:

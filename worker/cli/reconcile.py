@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker import app
-from worker.cli.render import say_json, say_table
+from worker.cli.render import say_json
 from worker.cli.session import database
+from worker.cli.tables import Column, say_table
 from worker.settings import load
 
 if TYPE_CHECKING:
     from worker.engine.reconcile import Disagreement
+
+_COLUMNS = (Column("WHAT"), Column("JOB"), Column("FACT", 20, folds=True), Column("DONE", 8, folds=True))
 
 
 def add_to(cli: typer.Typer) -> None:
@@ -49,5 +52,5 @@ def reconcile(
         say_json([asdict(item) for item in found])
     else:
         rows = [(item.kind, item.job_id, item.fact, item.done) for item in found]
-        say_table(("WHAT", "JOB", "FACT", "DONE"), rows, "database, broker and storage agree")
+        say_table(_COLUMNS, rows, "database, broker and storage agree")
     return 1 if any(not item.done for item in found) else 0

@@ -1,53 +1,28 @@
-"""How records look: one JSON document for programs, tables for people on a terminal, aligned text elsewhere."""
+"""How records look: one JSON document for programs, words and tables for people."""
 
 from __future__ import annotations
 
 import json
-import re
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from rich.cells import cell_len
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from worker.cli.tables import Column, aligned, printable, say_table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from datetime import datetime
 
     from worker.core.record import JobRecord, ProgressRecord, WorkerRecord
 
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-STYLES: Final = {
-    "completed": "green",
-    "ok": "green",
-    "running": "cyan",
-    "publishing": "cyan",
-    "in_progress": "cyan",
-    "retrying": "yellow",
-    "paused": "yellow",
-    "draining": "yellow",
-    "warning": "yellow",
-    "dead": "red",
-    "error": "red",
-    "offline": "red",
-    "cancelled": "dim",
-}
 _JOB_KEYS: Final = (
     "job_id", "title", "state", "round", "lane", "priority", "dialect", "attempts", "progress", "artifacts",
     "manifest_url", "thumbnail_url", "error", "error_type", "facts", "created_at", "started_at", "finished_at",
     "metrics",
 )  # fmt: skip
-WIDTH: Final = 100
-LEAST_CUT: Final = 12
+SHORT_ID: Final = 8
+"""So many first characters of an id mean one job, nearly always; every command takes them."""
 _KIB: Final = 1024
 _MINUTE: Final = 60
-
-
-def on_terminal() -> bool:
-    """Return whether a person looks at standard output."""
-    return sys.stdout.isatty()
 
 
 def say(line: str) -> None:
@@ -64,65 +39,6 @@ def warn(line: str) -> None:
 def say_json(document: Any) -> None:
     """Print the one document of a `--json` command."""
     sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, default=str) + "\n")
-
-
-def printable(text: str) -> str:
-    """Return `text` without what would steer a terminal: titles and errors come from foreign messages."""
-    return _CONTROL.sub(lambda match: repr(match.group())[1:-1], text)
-
-
-def say_table(columns: Sequence[str], rows: Sequence[Sequence[str]], nothing: str, *, cut_last: bool = False) -> None:
-    """Print rows under their columns, or `nothing` where there is none.
-
-    With `cut_last` the last cell ends with … at the terminal's edge, elsewhere after 100 characters.
-    """
-    if not rows:
-        say(nothing)
-    elif on_terminal():
-        console = Console()
-        room = room_for_last([columns, *rows], console.width) if cut_last else None
-        console.print(rich_table(columns, rows, room))
-    else:
-        shown = [(*row[:-1], cut(row[-1], WIDTH)) for row in rows] if cut_last else rows
-        for line in aligned([columns, *shown]):
-            sys.stdout.write(line + "\n")
-
-
-def room_for_last(rows: Sequence[Sequence[str]], width: int) -> int:
-    """Return how wide the last column may be where the others keep what they need, if they leave anything."""
-    needed = [max(cell_len(printable(row[column])) for row in rows) for column in range(len(rows[0]))]
-    left = width - sum(needed[:-1]) - 2 * (len(needed) - 1)
-    return min(needed[-1], max(LEAST_CUT, left))
-
-
-def cut(text: str, width: int) -> str:
-    """Return `text` on one line of at most `width` characters; … says that there was more."""
-    line = " ".join(text.split())
-    return line if len(line) <= width else line[: width - 1] + "…"
-
-
-def rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]], room: int | None = None) -> Table:
-    """Return a table for a terminal, the last column cut to `room` characters."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for position, column in enumerate(columns):
-        if room is not None and position == len(columns) - 1:
-            table.add_column(column, overflow="ellipsis", no_wrap=True, width=room)
-            continue
-        # The first cell is a name that people copy into the next command.
-        table.add_column(column, overflow="fold", no_wrap=position == 0)
-    for row in rows:
-        table.add_row(*(Text(printable(cell), style=STYLES.get(cell.partition(", then ")[0], "")) for cell in row))
-    return table
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return one line a row, its cells aligned; a cell is never cut and never spans lines."""
-    cells = [[" ".join(printable(cell).split()) or "-" for cell in row] for row in rows]
-    widths = [max(cell_len(row[column]) for row in cells) for column in range(len(cells[0]))]
-    return [
-        "  ".join(cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in cells
-    ]
 
 
 def say_facts(facts: Mapping[str, str]) -> None:
@@ -197,15 +113,57 @@ def worker_document(record: WorkerRecord) -> dict[str, Any]:
 
 
 JOB_COLUMNS: Final = ("JOB", "TITLE", "STATE", "PROGRESS", "LANE", "PRIORITY", "CREATED", "ERROR")
+JOB_LIST: Final = (
+    Column("JOB"),
+    Column("TITLE", 10),
+    Column("STATE"),
+    Column("LANE", rank=1),
+    Column("PRIORITY", rank=2),
+    Column("CREATED", rank=3),
+    Column("PROGRESS", 18),
+)
+"""What a terminal shows of `JOB_COLUMNS`: why a job failed stands where its progress was."""
+ATTEMPT_COLUMNS: Final = (
+    Column("ROUND", rank=1),
+    Column("ATTEMPT"),
+    Column("WORKER"),
+    Column("STARTED", rank=2),
+    Column("ENDED", rank=3),
+    Column("OUTCOME"),
+    Column("ERROR", 25, folds=True),
+)
 
 
 def job_row(record: JobRecord) -> tuple[str, ...]:
     """Return the cells of a job in a list."""
     error = " ".join((record.error or "").split()) if record.state in {"dead", "retrying"} else ""
-    title = record.title[:60] if record.title != record.job_id else ""
-    created = moment(record.created_at)
     where = (record.lane or "-", record.priority or "-")
-    return record.job_id, title, record.state, progress_of(record) or "-", *where, created, error
+    progress = progress_of(record) or "-"
+    return record.job_id, _title(record), record.state, progress, *where, moment(record.created_at), error
+
+
+def job_line(record: JobRecord) -> tuple[str, ...]:
+    """Return the cells of a job in a list on a terminal."""
+    where = (record.lane or "-", record.priority or "-")
+    return record.job_id, _title(record), record.state, *where, moment(record.created_at), brief_progress(record)
+
+
+def _title(record: JobRecord) -> str:
+    return record.title[:60] if record.title != record.job_id else ""
+
+
+def brief_progress(record: JobRecord) -> str:
+    """Return `41 % 60 fps 0:42`, or why it failed: what fits into a few cells."""
+    if record.state in {"dead", "retrying"}:
+        return record.error or ""
+    if record.state == "completed":
+        return "100 %"
+    progress = record.progress
+    percent = "" if progress.percent is None else f"{progress.percent:.0f} %"
+    if record.is_terminal or record.state == "queued":
+        return percent
+    fps = f"{progress.fps:.0f} fps" if progress.fps else ""
+    return " ".join(filter(None, (percent, fps, span(progress.eta_seconds))))
 
 
 def say_job(record: JobRecord) -> None:
@@ -243,8 +201,10 @@ def say_job(record: JobRecord) -> None:
             )
             for a in record.attempts
         ]
-        say_table(("ROUND", "ATTEMPT", "WORKER", "STARTED", "ENDED", "OUTCOME", "ERROR"), tries, "")
+        say_table(ATTEMPT_COLUMNS, tries, "")
     if record.artifacts:
         say("")
-        rows = [(a.role, a.uri, a.media_type, size(a.bytes), span(a.duration)) for a in record.artifacts]
-        say_table(("ARTIFACT", "WHERE", "TYPE", "SIZE", "DURATION"), rows, "")
+        rows = [(a.role, size(a.bytes), span(a.duration), a.media_type, a.uri) for a in record.artifacts]
+        # The terminal itself breaks what is too long: a URI that people copy is whole then.
+        for line in aligned([("ARTIFACT", "SIZE", "DURATION", "TYPE", "WHERE"), *rows]):
+            say(line)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.render import age, say, say_json, say_table, size, worker_document
+from worker.cli.render import SHORT_ID, age, say, say_json, size, worker_document
 from worker.cli.session import CommandRefused, database
+from worker.cli.tables import Column, say_table
 from worker.core.record import serving
 from worker.core.routing import LANES
 from worker.core.wire import nearest
@@ -24,8 +25,18 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and 
 WAITING_JOBS = 1000
 THEN = {("in_progress", "pause"): ", then paused", ("in_progress", "drain"): ", then gone"}
 LONGEST_ID = 20
-SHORT_ID = 8
-_COLUMNS = ("WORKER", "HOST", "STATUS", "JOB", "LANES", "CPU", "RAM", "DISK FREE", "SEEN", "VERSION")
+_COLUMNS = (
+    Column("WORKER"),
+    Column("HOST", rank=6),
+    Column("STATUS"),
+    Column("JOB", 16),
+    Column("LANES", 13),
+    Column("CPU", rank=2),
+    Column("RAM", rank=3),
+    Column("DISK FREE", rank=4),
+    Column("SEEN", rank=1),
+    Column("VERSION", rank=5),
+)
 
 
 def add_to(cli: typer.Typer) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from worker.core.attempt import StateChange
-    from worker.core.routing import Queue
+    from worker.core.routing import Exchange, Queue
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +134,10 @@ class Broker(Protocol):
 
     def waiting(self, queue: str) -> int:
         """Return how many messages wait in `queue`, those that somebody holds not counted."""
+        ...
+
+    def refusals(self, exchanges: tuple[Exchange, ...]) -> tuple[str, ...]:
+        """Return what this user may not do of publishing to `exchanges` and reading dead letters."""
         ...
 
     def differences(self, queues: tuple[Queue, ...]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints
 
 from worker.core.errors import Problem
+from worker.core.redaction import without_logins
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,7 +97,10 @@ class Job:
         return tuple(text for task in self.tasks for text in _secrets(task.data))
 
     def document(self) -> dict[str, Any]:
-        """Return the job as a canonical message, without its secrets: what the database keeps."""
+        """Return the job as a canonical message, without its secrets: what the database keeps.
+
+        Queries of URLs stay, for without them it could neither run again nor call back.
+        """
         envelope = {
             "job_id": self.job_id,
             "job_title": self.title,
@@ -108,7 +112,8 @@ class Job:
             "keep_log": self.keep_log or None,
         }
         tasks = [{"module": task.module, "data": _without_secrets(task.data)} for task in self.tasks]
-        return {key: value for key, value in envelope.items() if value is not None} | {"tasks": tasks}
+        told = {key: _without_secrets(value) for key, value in envelope.items() if value is not None}
+        return told | {"tasks": tasks}
 
 
 def _secrets(value: object) -> tuple[str, ...]:
@@ -128,6 +133,8 @@ def _without_secrets(value: Any) -> Any:
             return {key: _without_secrets(item) for key, item in value.items() if key not in SECRET_KEYS}
         case list():
             return [_without_secrets(item) for item in value]
+        case str():
+            return without_logins(value)
         case _:
             return value
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 HIDDEN: Final = "[hidden]"
 # Bounded repetitions: a tool's 64 KiB without a space would else cost seconds.
 _USERINFO: Final = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]{0,30}://)[^/\s'\"]*@")
+# The first folder of a NAS path may have an `@` in its name.
+_LOGIN: Final = re.compile(r"\b(?!nas://)([a-zA-Z][a-zA-Z0-9+.-]{0,30}://)[^/\s'\"]*@")
 _QUERY: Final = re.compile(
     r"(?i)([?&](?:[a-z0-9_.-]{0,50}(?:token|sig|secret|passw|pwd|credential|key|auth|hmac|jwt)[a-z0-9_.-]{0,50})=)[^&\s'\"]+"
 )
@@ -34,6 +36,11 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     text = _FIELD.sub(rf'\1"{HIDDEN}"', text)
     text = _QUERY.sub(rf"\1{HIDDEN}", text)
     return _AUTHORIZATION.sub(rf"\1{HIDDEN}", text)
+
+
+def without_logins(text: str) -> str:
+    """Return `text` without user names and passwords in its URLs; jobs with such URLs are always refused."""
+    return _LOGIN.sub(rf"\1{HIDDEN}@", text)
 
 
 def redacted(value: Any, secrets: Iterable[str] = ()) -> Any:

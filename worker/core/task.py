@@ -84,6 +84,10 @@ class TaskContext(Lookup, Protocol):
         """Return the name of the folder that this attempt's immutable many-file outputs live under."""
         ...
 
+    def seconds_left(self) -> float:
+        """Return for how long the job may still run; infinite where it has no bound."""
+        ...
+
     async def input(self, location: str) -> Path:
         """Return the local path of a file to read: staged by an earlier task, on the NAS, or fetched.
 

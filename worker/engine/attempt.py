@@ -31,7 +31,7 @@ from worker.engine.plan import Resolver, Step, requirements
 from worker.engine.progress import ProgressMeter
 from worker.engine.remains import clear, tidy
 from worker.engine.toollog import ToolLog
-from worker.engine.workspace import Workspace
+from worker.engine.workspace import MOST_OUTPUTS, Workspace
 from worker.media.capabilities import Capabilities
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ class Bench:
     destination: str
     stall_seconds: float
     job_seconds: float
+    most_outputs: int = MOST_OUTPUTS
     on_progress: Callable[[Attempt, Progress], Awaitable[None]]
     on_state: Callable[[StateChange], Awaitable[None]]
     on_step: OnStep = no_step
@@ -91,6 +92,7 @@ class AttemptRun:
         self._attempt = attempt
         self._lease = lease
         self._started = time.monotonic()
+        self._deadline = self._started
         self._revealing = False
 
     async def execute(self) -> None:
@@ -123,13 +125,14 @@ class AttemptRun:
         lookup = ToolLookup(bench.repository, bench.runner, bench.tools, bench.capabilities)
         resolver = Resolver(bench.registry, bench.storages, lookup)
         seconds = min(job.timeout or bench.job_seconds, bench.job_seconds)
+        self._deadline = time.monotonic() + seconds
         try:
             async with asyncio.timeout(seconds):
                 steps = await resolver.resolve(job, destination, lambda: bench.repository.planned(job.job_id))
                 if lacking := bench.capabilities.lacking(requirements(steps)):
                     raise CannotServe(f"this worker lacks {lacking}")
                 await bench.on_step("resolved")
-                workspace = Workspace(folder, destination, bench.storages)
+                workspace = Workspace(folder, destination, bench.storages, bench.most_outputs)
                 async with ToolLog(bench.repository, self._attempt) as tool_log:
                     contexts, task_seconds = await self._run(steps, workspace, tool_log)
                 if job.keep_log:
@@ -186,6 +189,7 @@ class AttemptRun:
             attempt_folder=attempt.publish_folder,
             label=str(workspace.folder),
             stall_seconds=bench.stall_seconds,
+            deadline=self._deadline,
             secrets=attempt.job.secrets,
             capabilities=bench.capabilities,
         )

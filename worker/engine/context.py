@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +90,7 @@ class EngineContext(ToolLookup):
         attempt_folder: str,
         label: str,
         stall_seconds: float,
+        deadline: float,
         secrets: tuple[str, ...],
         capabilities: Capabilities | None = None,
     ) -> None:
@@ -98,6 +100,7 @@ class EngineContext(ToolLookup):
         self._tool_log = tool_log
         self._label = label
         self._stall_seconds = stall_seconds
+        self._deadline = deadline
         self._secrets = secrets
         self.job_id = job_id
         self.attempt_folder = attempt_folder
@@ -125,14 +128,18 @@ class EngineContext(ToolLookup):
     ) -> tuple[Exit, ...]:
         """Return how every stage ended; a tool that we had to stop is an error."""
         self._tool_log.begin(pipeline)
-        exits = await self._runner.run(
-            pipeline,
-            on_line,
-            timeout=timeout,
-            stall=self._stall_seconds,
-            label=self._label,
-            on_error=self._tool_log.line,
-        )
+        try:
+            exits = await self._runner.run(
+                pipeline,
+                on_line,
+                timeout=timeout,
+                stall=self._stall_seconds,
+                label=self._label,
+                on_error=self._tool_log.line,
+            )
+        except asyncio.CancelledError:
+            self._tool_log.stop()
+            raise
         self._tool_log.end(exits)
         for one in exits:
             if one.reason is Reason.STALLED:
@@ -140,6 +147,10 @@ class EngineContext(ToolLookup):
             if one.reason is Reason.TIMED_OUT:
                 raise TimedOut(str(one))
         return exits
+
+    def seconds_left(self) -> float:
+        """Return for how long the job may still run."""
+        return max(0.0, self._deadline - time.monotonic())
 
     async def probe(self, path: Path) -> MediaInfo:
         """Return what a media file is; BadInput when it is none."""

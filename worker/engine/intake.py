@@ -11,6 +11,7 @@ from worker.core.errors import InvalidJob, LeveretError
 from worker.core.policy import failure_of
 from worker.core.ports import ClaimRequest
 from worker.core.record import RefusalRecord
+from worker.core.redaction import redact
 from worker.core.routing import (
     DEFAULT_PRIORITY,
     HEADER_ATTEMPT,
@@ -84,7 +85,7 @@ async def refusal(delivery: Delivery, digest: str, error: LeveretError, worker: 
         excerpt=await asyncio.to_thread(excerpt_of, delivery.body),
         error=failure.message,
         error_type=failure.error_type,
-        problems=problems[:MAX_PROBLEMS],
+        problems=[redact(problem) for problem in problems[:MAX_PROBLEMS]],
         worker=worker,
         refused_at=datetime.now(UTC),
     )

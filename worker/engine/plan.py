@@ -120,8 +120,15 @@ class _FileJudge:
 
     async def judge(self, step: Step) -> None:
         """Note what is wrong with one task's files, and what it makes for the next."""
-        files = step.task.files(step.params)
         path = step.spec.path
+        try:
+            files = step.task.files(step.params)
+        except InvalidJob as error:
+            self.problems += [_under(path, problem) for problem in error.problems]
+            return
+        except RefusedPath as error:
+            self.problems.append(Problem(path, str(error)))
+            return
         reads = set()
         for use in files.reads:
             location = await self._located(path, use, writing=False)

@@ -92,17 +92,25 @@ class Scratch:
             os.close(descriptor)
 
     def check(self) -> None:
-        """Return if there is room for a job; DiskFull or MountMissing otherwise."""
+        """Return if there is room for a job beside those under way on this host; DiskFull or MountMissing otherwise."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             free = shutil.disk_usage(self.root).free
+            reserved = self._reserved()
         except OSError as error:
             raise MountMissing(f"scratch {self.root} cannot be used: {error.strerror}") from error
-        if free < self._free_bytes:
+        if free - reserved < self._free_bytes:
+            beside = f" beside {reserved // 2**20} MiB for the jobs under way" if reserved else ""
             raise DiskFull(
-                f"scratch {self.root} has {free // 2**20} MiB free; a job needs {self._free_bytes // 2**20} MiB:"
-                " make room, or set WORKER_SCRATCH"
+                f"scratch {self.root} has {free // 2**20} MiB free; a job needs {self._free_bytes // 2**20} MiB"
+                f"{beside}: make room, or set WORKER_SCRATCH"
             )
+
+    def _reserved(self) -> int:
+        """Return what the attempts of this host's workers may still take of the space that each was promised."""
+        ours = [path for path in self.root.iterdir() if _OURS.fullmatch(path.name) and not path.is_symlink()]
+        held = [path for path in ours if not self._is_unheld(path) and path.is_dir()]
+        return sum(max(0, self._free_bytes - _bytes_under(path)) for path in held)
 
     @asynccontextmanager
     async def bounded(self, folder: Path) -> AsyncIterator[None]:

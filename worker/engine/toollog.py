@@ -113,6 +113,10 @@ class ToolLog:
                     self.line(one.command.program, line)
             self._add(f"[{time.monotonic() - self._started:.1f} s] {one}")
 
+    def stop(self) -> None:
+        """Note that the commands were ended from outside: nobody waits for their exits then."""
+        self._add(f"[{time.monotonic() - self._started:.1f} s] stopped from outside and killed")
+
     def _add(self, text: str) -> None:
         self._excerpt.add(redact(text, self._secrets))
 

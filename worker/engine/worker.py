@@ -131,6 +131,11 @@ class Worker:
         if not self._hours.include(now):
             await self._wait_for_change(self._hours.seconds_to_change(now))
             return
+        if self._resting:
+            # Before we look whether the host is fit: what only a job can see would else be forgotten at once.
+            self._resting = False
+            await self._wait_for_change(self._rest)
+            return
         if self._wanted == "pause" or not await self._is_fit():
             await self._wait_for_change(self._rest or None)
             return
@@ -186,10 +191,6 @@ class Worker:
 
     async def _next(self) -> Delivery | None:
         """Return the next delivery; None when something else must be looked at first."""
-        if self._resting:
-            self._resting = False
-            await self._wait_for_change(self._rest)
-            return None
         if self._drain_queues:
             delivery = await self._consumer.next(wait=False)
             self._exhausted = delivery is None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from worker.core.attempt import Artifact
 from worker.core.errors import InvalidJob, Problem, VerificationFailed
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from worker.core.location import Location
     from worker.engine.storages import Storages
 
+MOST_OUTPUTS: Final = 100_000
 _BLOCK = 1 << 20
 
 
@@ -40,11 +41,14 @@ class Staged:
 class Workspace:
     """The files of one attempt."""
 
-    def __init__(self, folder: Path, destination: External, storages: Storages) -> None:
-        """Work in `folder`; relative outputs go under `destination`, a folder."""
+    def __init__(
+        self, folder: Path, destination: External, storages: Storages, most_outputs: int = MOST_OUTPUTS
+    ) -> None:
+        """Work in `folder`; relative outputs go under `destination`, a folder. More than `most_outputs` are refused."""
         self.folder = folder
         self._destination = destination
         self._storages = storages
+        self._most = most_outputs
         self._staged: dict[External, Staged] = {}
         self._fetched: dict[External, Path] = {}
         self._deletions: dict[External, None] = {}
@@ -127,6 +131,8 @@ class Workspace:
         place = self._place(location)
         kind = media_type or media_type_of(place.name)
         self._staged.pop(place, None)
+        if len(self._staged) >= self._most:
+            raise InvalidJob([Problem("", f"the job makes more than {self._most} files (WORKER_JOB_OUTPUTS)")])
         self._staged[place] = Staged(path, place, role, kind, immutable, duration)
         self._deletions.pop(place, None)
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from worker.core.command import Command
 
 _LAST_LEVEL: Final = 7
+_FIRST_TO_GO: Final = 500
 STDERR_HEAD_BYTES: Final = 16 * 1024
 STDERR_TAIL_BYTES: Final = 48 * 1024
 # setpriv's own words (util-linux) when it cannot start what it was given
@@ -53,7 +54,13 @@ def locate(command: Command, environment: Mapping[str, str]) -> str:
 
 
 def _stand_back(pid: int, nice: int) -> None:
-    """Let other programs read and write first: the lowest best-effort level, for the idle class can starve."""
+    """Let other programs read and write first, and live on where memory ends.
+
+    The lowest best-effort level, for the idle class can starve. The kernel kills the tool before the worker, whose
+    attempt then fails with a reason, and before the host's other programs.
+    """
+    with suppress(OSError):  # no Linux, or gone already
+        Path(f"/proc/{pid}/oom_score_adj").write_text(f"{_FIRST_TO_GO}\n")
     with suppress(psutil.Error, OSError, AttributeError):  # not on this platform, or a sandbox forbids it
         if nice:
             psutil.Process(pid).ionice(psutil.IOPRIO_CLASS_BE, _LAST_LEVEL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 COUNTED: Final = 0.03
 DRAWN: Final = 0.93
+# of a job's time: what is left packages and publishes a film that may be kept
+DRAWING_SHARE: Final = 0.75
 
 
 def visualizer_tasks(
@@ -121,12 +124,13 @@ class VisualizerTask(Task[SceneParams]):
                 context.report(done, fps=meter.step.fps, speed=meter.step.speed)
 
         pipeline = film_pipeline(scene, plan, context.tool("ffmpeg"), folder, lasting=lasting)
+        limit = _limit(params, context)
         try:
-            exits = await context.run(pipeline, told, timeout=params.time_limit)
+            exits = await context.run(pipeline, told, timeout=limit)
         except TimedOut:
             if not lasting:
                 raise
-            return await _kept(plan, scene, params, folder, context)
+            return await _kept(plan, scene, limit, folder, context)
         _well(exits)
         self._visualizer.judge(scene, exits)
         frames = meter.step.frame
@@ -159,28 +163,37 @@ def _well(exits: Sequence[Exit]) -> None:
         raise BadInput(f"a source is damaged or cut short: {complaint}")
 
 
-async def _kept(plan: Plan, scene: Scene, params: SceneParams, folder: Path, context: TaskContext) -> Plan:
+def _limit(params: SceneParams, context: TaskContext) -> float | None:
+    """Return the seconds that drawing may take; what may be kept ends before the job's own time does."""
+    if params.on_timeout == "fail":
+        return params.time_limit
+    left = context.seconds_left() * DRAWING_SHARE
+    seconds = left if params.time_limit is None else min(params.time_limit, left)
+    return seconds if math.isfinite(seconds) else None
+
+
+async def _kept(plan: Plan, scene: Scene, limit: float | None, folder: Path, context: TaskContext) -> Plan:
     """Return the plan of the film as far as it came before its time was up. TimedOut where that is nothing."""
     if plan.picture is None:
         raise TimedOut("nothing was drawn in time")
     (rendition,) = plan.picture.renditions
     film, part = folder / f"{rendition.name}.mp4", folder / "cut.mp4"
-    subject = f"what was drawn in {params.time_limit:g} s" if params.time_limit else "the film"
+    subject = "what was drawn" if limit is None else f"what was drawn in {limit:.3g} s"
     try:
         await well_run(context, copy_command(context.tool("ffmpeg"), film, part), subject)
         info = await context.probe(part)
     except BadInput as error:
-        raise TimedOut(f"nothing was drawn in {params.time_limit} s") from error
+        raise TimedOut(f"nothing of {subject} can be kept") from error
     frames = info.video.frames if info.video else None
     if not frames:
-        raise TimedOut(f"nothing was drawn in {params.time_limit} s")
+        raise TimedOut(f"nothing of {subject} can be kept")
     await asyncio.to_thread(part.replace, film)
     short = shortened(plan, frames)
     if scene.sound is not None:
         sound = folder / f"{SOUND}.mp4"
         await well_run(context, copy_command(context.tool("ffmpeg"), sound, part, float(short.duration)), subject)
         await asyncio.to_thread(part.replace, sound)
-    context.warn(f"the film is cut short: {frames} of {scene.shown} frames were drawn in {params.time_limit:g} s")
+    context.warn(f"the film is cut short: {frames} of {scene.shown} frames are {subject}")
     context.note("truncated", {"frames": frames, "of": scene.shown})
     return short
 
@@ -227,7 +240,7 @@ class _Stage:
         self.encoder, self.encoders = context.encoder, context.encoders
         self.tool = context.tool
         self.run = context.run
-        self.input = context.input
+        self.input, self.listing = context.input, context.listing
         self.probe = context.probe
         self.scratch = context.scratch
         self.note = context.note

@@ -18,8 +18,10 @@ from worker.core.dialects import decode
 from worker.core.errors import BrokerUnavailable, DatabaseUnavailable, IdReused, Misconfigured
 
 from .faults import Fault, absent, deck
-from .invariant import Findings, examine, waiting
-from .jobs import PlannedJob, make_sources, plan
+from .invariant import KINDS, Findings, examine, waiting
+from .jobs import HAS_GOURCE, SECRETIVE, PlannedJob, make_sources, plan
+from .planted import found_in, of_jobs, of_services, unseen
+from .readable import everything, listen
 from .world import World
 
 if TYPE_CHECKING:
@@ -56,15 +58,19 @@ class Campaign:
             self.repository = SqlRepository(world.real["WORKER_DATABASE_URL"])
             await asyncio.to_thread(make_sources, world.nas)
             self._dice = random.Random(self.seed)
-            self.jobs = [plan(index, self.seed, self._dice, world.nas) for index in range(self.count)]
+            await asyncio.to_thread(listen, world.real["WORKER_BROKER_URL"])
+            kinds = [*SECRETIVE, *[""] * self.count][: self.count]
+            self.jobs = [plan(index, self.seed, self._dice, world.nas, kind) for index, kind in enumerate(kinds)]
             try:
                 await self._disturb(world)
                 await self._settle(world)
                 await self._measure(world)
+                metrics = await world.metrics()
                 stuck = await world.stop_workers()
                 await world.one_last_worker()
                 findings = await examine(world, self.jobs)
                 findings.leaked += [f"{name} did not end after SIGTERM" for name in stuck]
+                findings.told = await asyncio.to_thread(self._told, world, metrics)
             finally:
                 await self.repository.close()
             log = world.services.log("rabbitmq").read_text(errors="replace")
@@ -73,6 +79,12 @@ class Campaign:
                 self.faults["worker started with a wrong clock"] = starts
         self.took = time.monotonic() - started
         return findings
+
+    def _told(self, world: World, metrics: dict[str, bytes]) -> list[str]:
+        """Return where a secret stands that nobody may read."""
+        texts = list(everything(world, metrics))
+        carried = [secret for name, secret in of_jobs(self.seed).items() if HAS_GOURCE or not name.startswith("git")]
+        return found_in(texts, [*carried, *of_services(world.real)]) + unseen(texts, carried)
 
     async def _disturb(self, world: World) -> None:
         """Publish while faults go on; end when every job has ended, or the time is over."""
@@ -175,7 +187,7 @@ class Campaign:
             ("faults", str(sum(self.faults.values()))),
             *((f"· {name}", told) for name, told in sorted((self.absent | counted).items())),
             *((f"· died of {name}", str(count)) for name, count in sorted(findings.errors.items())),
-            *((kind, str(len(getattr(findings, kind)))) for kind in ("lost", "doubled", "torn", "leaked")),
+            *((kind, str(len(getattr(findings, kind)))) for kind in KINDS),
             ("whole outputs of jobs that died between showing and recording them", str(len(findings.shown))),
             ("seconds from SIGKILL to the next attempt", _spread(findings.recoveries)),
             ("· where nothing else was broken meanwhile", _spread(findings.undisturbed)),

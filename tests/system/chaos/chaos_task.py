@@ -17,6 +17,7 @@ class ChaosParams(Model):
     segments: int = 0
     name: str = "out.bin"
     size: int = 2000
+    token: str = ""
 
 
 class ChaosTask(Task[ChaosParams]):
@@ -35,8 +36,10 @@ class ChaosTask(Task[ChaosParams]):
             (done,) = await context.run(Pipeline.of("sleep", str(params.seconds)))
             if not done.ok:
                 raise ToolFailed(str(done))
+        if params.token:
+            await self._tell(params.token, context)
         if params.permanent:
-            raise BadInput("this job is not meant to pass")
+            raise BadInput(f"this job is not meant to pass {params.token}")
         epoch = int(context.attempt_folder.removeprefix("e").partition("-")[0])
         if epoch <= params.failing_epochs:
             raise ToolFailed("this attempt is not meant to pass")
@@ -46,6 +49,14 @@ class ChaosTask(Task[ChaosParams]):
             context.output(name, role="segment", immutable=True).write_bytes(_noise(seed + bytes([index]), params.size))
         role = "manifest" if params.segments else "file"
         context.output(params.name, role=role).write_bytes(_noise(seed, params.size))
+
+    @staticmethod
+    async def _tell(token: str, context: TaskContext) -> None:
+        """Say a secret wherever a task can say something, as a careless plug-in would."""
+        context.note("answer", {"token is": token})
+        context.warn(f"the server took {token}")
+        context.report(0.5)
+        await context.run(Pipeline.of("ls", f"/nowhere/{token}"))
 
 
 def _noise(seed: bytes, size: int) -> bytes:

@@ -17,6 +17,7 @@ from worker.adapters.sql import SqlRepository
 from worker.core import errors
 from worker.core.routing import DEAD_QUEUE, topology
 
+from .jobs import DYING
 from .world import DELAYS
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from .jobs import PlannedJob
     from .world import World
 
+KINDS = ("lost", "doubled", "torn", "leaked", "told")
 LEFT = re.compile(r".+\.\d+")
 OWN_FOLDER = re.compile(r"/e\d+(-[0-9a-f]+)?/")
 
@@ -37,6 +39,7 @@ class Findings:
     doubled: list[str] = field(default_factory=list)
     torn: list[str] = field(default_factory=list)
     leaked: list[str] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
     shown: list[str] = field(default_factory=list)
     states: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
@@ -45,8 +48,7 @@ class Findings:
 
     @property
     def breaches(self) -> list[str]:
-        kinds = ("lost", "doubled", "torn", "leaked")
-        return [f"{kind}: {text}" for kind in kinds for text in getattr(self, kind)]
+        return [f"{kind}: {text}" for kind in KINDS for text in getattr(self, kind)]
 
 
 def waiting(world: World) -> dict[str, int]:
@@ -131,7 +133,7 @@ def _judge(job: PlannedJob, record: JobRecord | None, stores: Stores, findings: 
         findings.doubled.append(f"{job.job_id} is {record.state} with {len(ends)} completed attempts")
     if any(attempt.ended_at is None for attempt in record.attempts):
         findings.doubled.append(f"{job.job_id} is {record.state} with an open attempt")
-    if record.state == "completed" and job.kind == "permanent":
+    if record.state == "completed" and job.kind in DYING:
         findings.doubled.append(f"{job.job_id} completed, which it never may")
     if job.source is not None and job.source.exists() == (record.state == "completed"):
         there = "still there" if job.source.exists() else "gone"

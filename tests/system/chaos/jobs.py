@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from .planted import of_jobs
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 KINDS = {
     "copy": 20, "move": 8, "encode": 12, "file": 12, "segments": 20, "permanent": 8, "transient": 10, "long": 4,
-    "cancelled": 6,
+    "cancelled": 6, "telling": 2, "userinfo": 2, "calling": 2, "git user": 1, "git query": 1,
 }  # fmt: skip
-"""How often each kind is drawn, of a hundred."""
+"""How often each kind is drawn, of about a hundred."""
+HAS_GOURCE = shutil.which("gource") is not None
+SECRETIVE = ("telling", "userinfo", "calling", "git user", "git query")
+"""The kinds that carry a secret; every campaign has each of them."""
+DYING = frozenset({"permanent", "telling", "userinfo", "git user", "git query"})
+"""The kinds that never may complete."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +56,12 @@ def plan(index: int, seed: int, dice: random.Random, nas: Path, kind: str = "") 
     if kind == "move":
         source = nas / "in" / f"{job_id}.bin"
         source.write_bytes(dice.randbytes(10_000))
-    tasks = [_task(kind, job_id, destination, dice)]
+    tasks = [_secretive(kind, seed) or _task(kind, job_id, destination, dice)]
     document = {"job_id": job_id, "job_title": f"{kind} {index}", "destination": destination, "tasks": tasks}
+    if kind == "calling":
+        document["callback_url"] = f"https://127.0.0.1:9/told?access_token={of_jobs(seed)['callback'].text}"
+    if kind.startswith("git"):
+        document["lane"] = "cpu"  # the campaign's workers serve no other
     return PlannedJob(
         job_id=job_id,
         kind=kind,
@@ -59,6 +71,27 @@ def plan(index: int, seed: int, dice: random.Random, nas: Path, kind: str = "") 
         cancel_after=dice.uniform(0, 6) if kind == "cancelled" else None,
         source=source,
     )
+
+
+def _secretive(kind: str, seed: int) -> dict[str, Any] | None:
+    """Return a task that carries a secret; no address of it is ever reached."""
+    planted = of_jobs(seed)
+    match kind:
+        case "telling":
+            return {"module": "chaos", "data": {"token": planted["field"].text, "permanent": True}}
+        case "userinfo":
+            url = f"https://reader:{planted['userinfo'].text}@127.0.0.1:9/film.bin"
+            return {"module": "cleanup", "data": {"copy": [{"source": url, "destination": "film.bin"}]}}
+        case "git user" | "git query" if HAS_GOURCE:
+            urls = {
+                "git user": f"https://x-access-token:{planted['git user'].text}@127.0.0.1:9/a.git",
+                "git query": f"https://127.0.0.1:9/a.git?private_token={planted['git query'].text}",
+            }
+            return {"module": "gource", "data": {"repo_url": urls[kind], "output": "mp4"}}
+        case "git user" | "git query":
+            return {"module": "chaos", "data": {"permanent": True}}
+        case _:
+            return None
 
 
 def _task(kind: str, job_id: str, destination: str, dice: random.Random) -> dict[str, Any]:

@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self
 from urllib.parse import urlsplit, urlunsplit
 
+import httpx
+
 from infra.local import LocalServices
+from infra.local.ports import free_port
 from infra.provision import provision
 from infra.settings import ProvisionSettings
 
@@ -47,6 +50,7 @@ class WorkerProcess:
     name: str
     grace: str
     trap: Path
+    metrics: str
     clock: str = ""
     process: Process | None = None
     starts: int = 0
@@ -113,7 +117,10 @@ class World:
         for index in range(self.count):
             name = f"chaos-{index + 1}"
             clock = FAKETIME if index == 1 and self.wrong_clock else ""
-            self.workers.append(WorkerProcess(name, GRACES[index % 3], self.folder / f"{name}.trap", clock))
+            ports = frozenset(int(worker.metrics.rpartition(":")[2]) for worker in self.workers)
+            metrics = f"127.0.0.1:{free_port(ports)}"
+            trap = self.folder / f"{name}.trap"
+            self.workers.append(WorkerProcess(name, GRACES[index % 3], trap, metrics, clock))
         self._supervisors = [asyncio.create_task(self._supervise(worker)) for worker in self.workers]
 
     async def _start_services(self) -> None:
@@ -175,6 +182,7 @@ class World:
                 "WORKER_GRACE_SECONDS": worker.grace,
                 "WORKER_LANES": "cpu",
                 "WORKER_ID": worker.name,
+                "WORKER_METRICS_ADDRESS": worker.metrics,
                 "WORKER_LOG_FORMAT": "json",
             }
         )
@@ -208,6 +216,18 @@ class World:
         for worker in self.workers:
             worker.trap.unlink(missing_ok=True)
             worker.send(signal.SIGCONT)
+
+    async def metrics(self) -> dict[str, bytes]:
+        """Return what each worker shows to Prometheus; a worker that is just starting shows it soon."""
+        found = {}
+        async with httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(60):
+            for worker in self.workers:
+                while f"the metrics of {worker.name}" not in found:
+                    with contextlib.suppress(httpx.TransportError):
+                        answer = await client.get(f"http://{worker.metrics}/metrics")
+                        found[f"the metrics of {worker.name}"] = answer.content
+                    await asyncio.sleep(0.1)
+        return found
 
     async def stop_workers(self, seconds: float = 90) -> list[str]:
         """End the workers in order; return the names of those that did not within the time, and were killed.

@@ -116,7 +116,7 @@ class SqlRepository:
         return await self._database.read(fleet.expired_kept, worker)
 
     async def kept_folders(self) -> list[str]:
-        """Return every kept folder, of all workers: cleaners leave them alone."""
+        """Return every kept folder that still serves a retry, of all workers: cleaners leave them alone."""
         return await self._database.read(fleet.kept_folders)
 
     async def drop_kept(self, job_id: str, worker: str | None = None) -> None:

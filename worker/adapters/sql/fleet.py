@@ -99,8 +99,9 @@ def expired_kept(connection: Connection, worker: str) -> list[Kept]:
 
 
 def kept_folders(connection: Connection) -> list[str]:
-    """Return every kept folder."""
-    return list(connection.execute(select(kept.c.folder).order_by(kept.c.folder)).scalars())
+    """Return every kept folder that still serves: a worker that never comes back gives none up by itself."""
+    found = select(kept.c.folder).join(jobs, jobs.c.job_id == kept.c.job_id).where(~_USELESS)
+    return list(connection.execute(found.order_by(kept.c.folder)).scalars())
 
 
 def drop_kept(connection: Connection, job_id: str, worker: str | None) -> None:

@@ -27,6 +27,7 @@ LISTED = tuple(
 
 def fresh_row(job: Job, digest: str, lane: str, priority: str) -> dict[str, Any]:
     """Return the values of a queued job of which the database knew nothing."""
+    document = job.document()
     return {
         "job_id": job.job_id,
         "title": job.title,
@@ -39,8 +40,8 @@ def fresh_row(job: Job, digest: str, lane: str, priority: str) -> dict[str, Any]
         "priority": priority,
         "dialect": job.dialect,
         "digest": digest,
-        "document": job.document(),
-        "callback_url": job.callback_url,
+        "document": document,
+        "callback_url": document.get("callback_url"),
         "facts": dict(job.facts),
         **blank(),
     }

@@ -97,7 +97,7 @@ class Repository(Protocol):
         ...
 
     async def kept_folders(self) -> list[str]:
-        """Return every kept folder, of all workers: cleaners leave them alone."""
+        """Return every kept folder that still serves a retry, of all workers: cleaners leave them alone."""
         ...
 
     async def drop_kept(self, job_id: str, worker: str | None = None) -> None:
