@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote, urlsplit
 import pika
 import pika.exceptions
 
+from worker.core.brokers import broker_urls
 from worker.core.errors import BrokerUnavailable, Misconfigured
 
 if TYPE_CHECKING:
@@ -32,12 +33,14 @@ _INEQUIVALENT: Final = re.compile(
 
 
 def declare(broker_url: str, topology: Topology, management_url: str | None = None) -> str:
-    """Return one line on what stands now. Declaring what stands already changes nothing.
+    """Return one line on what stands now, through the first node of `broker_url` that answers.
+
+    Declaring what stands already changes nothing.
 
     Raises Misconfigured with the difference where something stands with other arguments, and where the
     broker refuses the credentials; BrokerUnavailable where none answers.
     """
-    address = _address(broker_url)
+    address = ", ".join(_address(url) for url in broker_urls(broker_url))
     with _channel(broker_url, address) as channel:
         for exchange in topology.exchanges:
             with _told_apart(f"exchange {exchange.name}"):
@@ -74,11 +77,12 @@ def _address(broker_url: str) -> str:
 
 @contextlib.contextmanager
 def _channel(broker_url: str, address: str) -> Iterator[BlockingChannel]:
-    parameters = pika.URLParameters(broker_url)
-    parameters.socket_timeout = TIMEOUT_SECONDS
-    parameters.blocked_connection_timeout = TIMEOUT_SECONDS
+    nodes = tuple(pika.URLParameters(url) for url in broker_urls(broker_url))
+    for parameters in nodes:
+        parameters.socket_timeout = TIMEOUT_SECONDS
+        parameters.blocked_connection_timeout = TIMEOUT_SECONDS
     try:
-        with pika.BlockingConnection(parameters) as connection:
+        with pika.BlockingConnection(nodes) as connection:
             yield connection.channel()
     except pika.exceptions.ProbableAuthenticationError as error:
         raise Misconfigured(f"broker {address} refuses the user or the password of WORKER_BROKER_URL") from error
@@ -124,7 +128,7 @@ def _parsed(reply: str) -> str:
 
 def _asked(queue: Queue, broker_url: str, management_url: str) -> str:
     """Return the whole difference, from the management API; empty if it does not answer."""
-    virtual_host = unquote(urlsplit(broker_url).path[1:]) or "/"
+    virtual_host = unquote(urlsplit(broker_urls(broker_url)[0]).path[1:]) or "/"
     api = urlsplit(management_url)
     kind = http.client.HTTPSConnection if api.scheme == "https" else http.client.HTTPConnection
     client = kind(api.hostname or "", api.port, timeout=TIMEOUT_SECONDS)

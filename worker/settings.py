@@ -27,7 +27,8 @@ class Settings(BaseSettings):
     )
 
     broker_url: SecretStr = Field(
-        SecretStr("amqp://guest:guest@127.0.0.1:5672/"), description="The broker; amqps works."
+        SecretStr("amqp://guest:guest@127.0.0.1:5672/"),
+        description="The broker; amqps works. The nodes of a cluster, comma-separated, are tried in turn.",
     )
     database_url: SecretStr = Field(
         SecretStr("sqlite:///.local/leveret.db"), description="sqlite:///path (one host only) or postgresql://…"

@@ -55,7 +55,18 @@ class RabbitMq:
 
     def start(self, launch: Launch) -> None:
         """Starts epmd and the node; returns when AMQP and the management API answer."""
-        script, epmd = _server_script(), _epmd()
+        self.start_names(launch)
+        self.start_node(launch)
+
+    def start_names(self, launch: Launch) -> None:
+        """Starts an epmd of our own, where nodes find each other; returns when it answers."""
+        # Erlang would start a shared one on port 4369, which outlives every node.
+        environment = _environment(launch.folder, launch.record)
+        launch.spawn("epmd", (_epmd(), "-address", LOOPBACK), environment)
+        launch.wait("epmd", lambda: _listens(launch.record.ports["epmd"]), seconds=10)
+
+    def start_node(self, launch: Launch) -> None:
+        """Starts a node beside an epmd that runs; returns when AMQP and the management API answer."""
         record, folder = launch.record, launch.folder
         cookie = folder / ".erlang.cookie"
         if not cookie.exists():
@@ -64,10 +75,7 @@ class RabbitMq:
             cookie.chmod(0o400)
         _write_configuration(folder, record)
         environment = _environment(folder, record)
-        # An epmd of our own: Erlang would start a shared one on port 4369, which outlives every node.
-        launch.spawn("epmd", (epmd, "-address", LOOPBACK), environment)
-        launch.wait("epmd", lambda: _listens(record.ports["epmd"]), seconds=10)
-        launch.spawn("rabbitmq", (str(script),), environment)
+        launch.spawn("rabbitmq", (str(_server_script()),), environment)
         launch.wait("rabbitmq", lambda: _speaks_amqp(record.ports["amqp"]), START_SECONDS)
         launch.wait("rabbitmq", lambda: _management_answers(record), START_SECONDS)
 
@@ -140,11 +148,16 @@ def _write_configuration(folder: Path, record: Record) -> None:
     (folder / "conf.d").mkdir(exist_ok=True)
 
 
+def node_name(record: Record) -> str:
+    """What the node is called among Erlang's."""
+    return f"leveret-{record.secret('node', 4)}@localhost"
+
+
 def _environment(folder: Path, record: Record) -> dict[str, str]:
     return inherited(folder) | {
         "ERL_EPMD_PORT": str(record.ports["epmd"]),
         "ERL_EPMD_ADDRESS": LOOPBACK,
-        "RABBITMQ_NODENAME": f"leveret-{record.secret('node', 4)}@localhost",
+        "RABBITMQ_NODENAME": node_name(record),
         "RABBITMQ_DIST_PORT": str(record.ports["distribution"]),
         "RABBITMQ_CONF_ENV_FILE": str(folder / "no-rabbitmq-env.conf"),
         "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),

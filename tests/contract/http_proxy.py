@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import select
 import threading
 from collections import Counter
 from contextlib import contextmanager
@@ -23,7 +24,8 @@ class Faults:
     """What goes wrong: the first `count` requests of `method` whose target holds `target` meet `kind`.
 
     Kinds: `500`, `503` (SlowDown), `refuse` (the connection is closed unanswered), `cut` (half of the answer's body,
-    then the end), `lost` (the server does it, and its answer never arrives).
+    then the end), `lost` (the server does it, and its answer never arrives), `slow` (the server never hears of it, and
+    the connection stays open a second).
     """
 
     endpoint: str = ""
@@ -81,7 +83,10 @@ class Proxy(BaseHTTPRequestHandler):
             self.end_headers()
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         kind = self.faults.met(self.command, self.path)
-        if kind == "refuse":
+        if kind in {"refuse", "slow"}:
+            if kind == "slow":
+                # Until the client gives up.
+                select.select([self.connection], [], [], 1.0)
             self.close_connection = True
             return
         if kind.isdigit():

@@ -14,7 +14,7 @@ from storage_support import PART_BYTES, Confirmations, Maker, S3Bench, external,
 from worker.adapters.s3 import S3Storage
 from worker.adapters.s3_client import make_client
 from worker.adapters.s3_roots import is_left_over
-from worker.core.errors import Misconfigured, RefusedPath, StorageUnavailable
+from worker.core.errors import LeaseLost, Misconfigured, RefusedPath, StorageUnavailable
 
 FEW = 3
 
@@ -167,7 +167,7 @@ async def test_wrong_credentials_are_for_a_person_and_never_repeated_in_the_mess
             endpoint=s3_server.endpoint, access_key="AKIANOBODY", secret_key="planted-secret", region="us-east-1"
         ),
     ):
-        storage = S3Storage((root,), destination=root, connect=lambda client=client: client)
+        storage = S3Storage((root,), destination=root, connect=lambda client=client, **_: client)
         with pytest.raises(Misconfigured, match="refuses our credentials") as at_start:
             await storage.check()
         with pytest.raises(StorageUnavailable) as later:
@@ -235,3 +235,42 @@ def test_the_record_shows_the_public_url_else_the_uri():
     place = external("s3://media/lib/ü 1.m3u8")
     assert S3Storage((root,)).url(place) == "s3://media/lib/ü 1.m3u8"
     assert S3Storage((root,), public_url="https://cdn/x/").url(place) == "https://cdn/x/lib/%C3%BC%201.m3u8"
+
+
+class Lease:
+    """Ours for `times` confirmations; then a successor works, and puts its own object at the fixed key."""
+
+    def __init__(self, bench: S3Bench, times: int) -> None:
+        self.bench, self.times, self.asked = bench, times, 0
+
+    async def __call__(self) -> None:
+        self.asked += 1
+        if self.asked > self.times:
+            self.bench.put("movie.mkv", b"the successor's")
+            raise LeaseLost("another worker has the job")
+
+
+@pytest.mark.parametrize("size", [1000, 2 * PART_BYTES, 4 * PART_BYTES + 7])
+@pytest.mark.parametrize("kind", ["500", "refuse", "slow"])
+async def test_a_lease_that_is_lost_while_a_swap_fails_lets_nothing_of_ours_come_later(bench, faults, make, size, kind):
+    storage = bench.through(faults.endpoint, attempts=FEW, read_seconds=0.5 if kind == "slow" else 20.0)
+    artifacts = [make(bench.place("movie.mkv"), os.urandom(size))]
+    faults.plan("", "", 0)
+    await storage.stage(artifacts)
+    faults.plan(kind, "POST" if size > 4 * PART_BYTES else "PUT", 1, "uploadId" if size > 4 * PART_BYTES else "movie")
+    lease = Lease(bench, 1)
+    with pytest.raises(LeaseLost):
+        await storage.reveal(artifacts, lease)
+    assert (faults.count, lease.asked) == (0, 2)
+    assert bench.get("movie.mkv") == b"the successor's"
+    assert "Uploads" not in bench.client.list_multipart_uploads(Bucket=bench.bucket)
+
+
+async def test_a_multipart_swap_whose_answer_is_lost_is_known_to_be_done(bench, flaky, faults, make):
+    content = os.urandom(4 * PART_BYTES + 7)
+    artifacts = [make(bench.place("movie.mkv"), content)]
+    await flaky.stage(artifacts)
+    faults.plan("lost", "POST", 1, "uploadId")
+    await flaky.reveal(artifacts, lease := Lease(bench, 9))
+    assert (faults.count, lease.asked) == (0, 2)
+    assert bench.get("movie.mkv") == content

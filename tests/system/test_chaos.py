@@ -11,6 +11,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from chaos.campaign import Campaign
+from chaos.faults import absent
+from chaos.invariant import Findings
+from chaos.world import World
 
 pytestmark = [pytest.mark.xdist_group("chaos"), pytest.mark.timeout(280)]
 
@@ -23,3 +26,12 @@ async def test_under_faults_no_job_is_lost_doubled_torn_or_leaked(tmp_path):
     assert findings.breaches == []
     assert sum(findings.states.values()) == 26
     assert sum(campaign.faults.values()) >= 5
+
+
+def test_a_fault_that_this_machine_cannot_have_is_told_in_the_table(tmp_path):
+    campaign = Campaign(tmp_path / "world", 1, seed=1, seconds=1)
+    campaign.faults["SIGKILL of a worker"] = 3
+    campaign.absent = absent(World(tmp_path / "world"))
+    told = campaign.table(Findings())
+    assert "| · SIGKILL of a worker | 3 |" in told
+    assert "| · full scratch | none: no tmpfs can be mounted here" in told

@@ -97,6 +97,12 @@ def test_frame_rates_are_constant_standard_and_at_most_60(rate: str, made: str) 
     assert found == expected or (rate in {"144", "61"} and expected <= found <= 60)
 
 
+def test_a_header_that_promises_a_picture_in_two_days_is_no_rate_of_nothing():
+    found = timing(video(frame_rate=Fraction(7097, 1166648772)), 4109654.685, 2.0)
+    assert found.frame_rate > 0
+    assert found.duration > 0
+
+
 @given(
     st.sampled_from(["24000/1001", "25", "30000/1001", "50", "60", "12"]),
     st.floats(0.04, 20_000),

@@ -28,6 +28,7 @@ from pika.exceptions import (
     UnroutableError,
 )
 
+from worker.core.brokers import broker_urls
 from worker.core.dead_letter import DeadLetter
 from worker.core.errors import BrokerUnavailable, LeveretError, Misconfigured
 from worker.core.routing import (
@@ -61,7 +62,7 @@ PROVISION: Final = "run `python -m infra provision`"
 
 
 class Publisher:
-    """A `worker.core.dead_letter.Broker` at `url` (amqp or amqps)."""
+    """A `worker.core.dead_letter.Broker` at `url` (amqp or amqps); of several the first that answers."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -73,11 +74,11 @@ class Publisher:
         """Connect and switch confirms on."""
         # pika tells each refused connection at ERROR, which Python prints where nobody configured logging.
         logging.getLogger("pika").addHandler(logging.NullHandler())
-        parameters = self._parameters()
-        self._address = f"{parameters.host}:{parameters.port}"
-        self._user = getattr(parameters.credentials, "username", "")
+        nodes = tuple(self._parameters(url) for url in broker_urls(self._url))
+        self._address = ", ".join(f"{node.host}:{node.port}" for node in nodes)
+        self._user = getattr(nodes[0].credentials, "username", "")
         with self._errors():
-            self._connection = pika.BlockingConnection(parameters)
+            self._connection = pika.BlockingConnection(nodes)
             self._channel = self._open_channel()
         return self
 
@@ -231,12 +232,12 @@ class Publisher:
         channel.confirm_delivery()
         return channel
 
-    def _parameters(self) -> pika.URLParameters:
+    def _parameters(self, url: str) -> pika.URLParameters:
         told = "WORKER_BROKER_URL is no amqp:// or amqps:// address"
-        if not self._url.startswith(("amqp://", "amqps://")):
+        if not url.startswith(("amqp://", "amqps://")):
             raise Misconfigured(told)
         try:
-            parameters = pika.URLParameters(self._url)
+            parameters = pika.URLParameters(url)
         except (ValueError, IndexError, TypeError) as error:
             raise Misconfigured(told) from error
         parameters.socket_timeout = SOCKET_SECONDS

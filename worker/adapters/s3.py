@@ -13,9 +13,9 @@ from boto3.s3.transfer import TransferConfig, create_transfer_manager
 from botocore.exceptions import ClientError, NoCredentialsError, PartialCredentialsError
 
 from worker.adapters.s3_client import CREDENTIALS, MISSING, code_of, make_client, s3_errors
+from worker.adapters.s3_reveal import Pending, Reveal, is_same
 from worker.adapters.s3_roots import (
     HIDDEN,
-    SHA256_KEY,
     S3Roots,
     final_place,
     headers_of,
@@ -38,20 +38,25 @@ if TYPE_CHECKING:
     from s3transfer.manager import TransferManager
     from types_boto3_s3 import S3Client
 
+    from worker.adapters.s3_client import Connect
     from worker.core.attempt import Artifact
     from worker.core.ports import Confirm
 
 PART_BYTES: Final = 8 * 1024 * 1024
 # A server copies within itself: fewer, larger parts.
 _COPY_FACTOR: Final = 4
+SHOW_SECONDS: Final = 20.0
 
 
 class S3Storage:
-    """The scheme `s3`, inside `roots` (`s3://bucket/prefix`), through the client that `connect` makes.
+    """The scheme `s3`, inside `roots` (`s3://bucket/prefix`), through the clients that `connect` makes.
 
     An object appears whole or not at all, so an immutable one is uploaded under its own key. A large one with a
     fixed key waits under a hidden key beside it, and is copied by the server when it is revealed; a small one (less
     than a part, as playlists are) is put there at that moment. `destination` is where `check` writes.
+
+    `show_seconds` is how long an answer to the request that changes a fixed key is waited for: it must be over before
+    the lease is, which was renewed just before it.
     """
 
     schemes = frozenset({"s3"})
@@ -62,33 +67,38 @@ class S3Storage:
         *,
         destination: External | None = None,
         public_url: str | None = None,
-        connect: Callable[[], S3Client] = make_client,
+        connect: Connect = make_client,
+        show_seconds: float = SHOW_SECONDS,
         part_bytes: int = PART_BYTES,
         at_once: int = 4,
     ) -> None:
         self._connect = connect
         self._lock = threading.Lock()
-        self._connected: S3Client | None = None
+        self._connected: dict[str, S3Client] = {}
         self._roots = S3Roots(roots)
         self._destination = destination
         self._public_url = public_url
+        self._show_seconds = show_seconds
         self._part_bytes = part_bytes
+        self._at_once = at_once
         self._transfer = TransferConfig(
             multipart_threshold=part_bytes, multipart_chunksize=part_bytes, max_concurrency=at_once
-        )
-        self._copying = TransferConfig(
-            multipart_threshold=_COPY_FACTOR * part_bytes,
-            multipart_chunksize=_COPY_FACTOR * part_bytes,
-            max_concurrency=at_once,
         )
 
     @property
     def _client(self) -> S3Client:
+        return self._made("patient", self._connect)
+
+    @property
+    def _once(self) -> S3Client:
+        return self._made("once", partial(self._connect, attempts=1, read_seconds=self._show_seconds))
+
+    def _made(self, kind: str, connect: Callable[[], S3Client]) -> S3Client:
         # Late, for it takes 200 ms and a look at the environment that a worker without buckets need not bear.
         with self._lock:
-            if self._connected is None:
-                self._connected = self._connect()
-            return self._connected
+            if kind not in self._connected:
+                self._connected[kind] = connect()
+            return self._connected[kind]
 
     def admit(self, place: External, *, writing: bool) -> External:
         """Return `place`; RefusedPath outside the roots, for a key of ours, or a folder where an object is meant."""
@@ -168,7 +178,7 @@ class S3Storage:
         missing = [
             place
             for place, artifact in wanted.items()
-            if standing.get(place, -1) != artifact.bytes or not self._is_same(place, artifact)
+            if standing.get(place, -1) != artifact.bytes or not is_same(self._client, place, artifact)
         ]
         with create_transfer_manager(self._client, self._transfer) as manager:
             uploads = [(place, self._upload(manager, place, wanted[place], stop)) for place in missing]
@@ -216,48 +226,41 @@ class S3Storage:
                             found[place] = item["Size"]
         return found
 
-    def _is_same(self, place: External, artifact: Artifact) -> bool:
-        with s3_errors(place):
-            head = self._client.head_object(Bucket=place.host, Key=place.key)
-        return head.get("Metadata", {}).get(SHA256_KEY) == artifact.sha256 and head["ContentLength"] == artifact.bytes
-
     async def reveal(self, artifacts: Sequence[Artifact], confirm: Confirm) -> None:
-        """Put each object at its fixed key, in this order, right after `confirm`, and check its size there."""
+        """Put each object at its fixed key, in this order, and check its size there.
+
+        `confirm` is awaited before each try of the one request that readers see the effect of.
+        """
         for artifact in artifacts:
             if artifact.immutable:
                 place = final_place(artifact)
                 found = await self.stat(place)
                 require_size(place, found.bytes if found else None, artifact.bytes)
                 continue
-            await confirm()
-            await in_thread(partial(self._reveal, artifact))
+            pending = await in_thread(partial(self._pending, artifact))
+            if pending is not None:
+                await pending.shown(confirm)
+            await in_thread(partial(self._shown, artifact))
 
-    def _reveal(self, artifact: Artifact, stop: Stop) -> None:
+    def _pending(self, artifact: Artifact, stop: Stop) -> Pending | None:
+        """Return what is to be shown; None where an earlier try of this attempt has done so."""
         final, staged = final_place(artifact), self._staged(artifact)
-        config = self._transfer if staged is None else self._copying
-        with create_transfer_manager(self._client, config) as manager, s3_errors(final):
-            if staged is None:
-                self._upload(manager, final, artifact, stop).result()
-            else:
-                self._copy(manager, staged, final, artifact, stop)
+        if staged is not None and self._stat(staged) is None:
+            if self._stat(final) is not None and is_same(self._client, final, artifact):
+                return None
+            raise StorageUnavailable(f"{final}: what was staged for it is gone")
+        reveal = Reveal(self._client, self._once, _COPY_FACTOR * self._part_bytes, self._at_once)
+        return reveal.pending(artifact, staged, final, stop)
+
+    def _shown(self, artifact: Artifact, stop: Stop) -> None:
+        """Check what stands at the fixed key; what was staged for it goes."""
+        del stop
+        final, staged = final_place(artifact), self._staged(artifact)
         found = self._stat(final)
         require_size(final, found.bytes if found else None, artifact.bytes)
         if staged is not None:
             with s3_errors(staged):
                 self._client.delete_object(Bucket=staged.host, Key=staged.key)
-
-    def _copy(
-        self, manager: TransferManager, staged: External, final: External, artifact: Artifact, stop: Stop
-    ) -> None:
-        if self._stat(staged) is None:
-            if self._stat(final) is not None and self._is_same(final, artifact):
-                return
-            raise StorageUnavailable(f"{final}: what was staged for it is gone")
-        # A multipart copy does not take the headers along, and a plain one only when it is not told any.
-        headers = {**headers_of(artifact), "MetadataDirective": "REPLACE"}
-        future = manager.copy({"Bucket": staged.host, "Key": staged.key}, final.host, final.key, extra_args=headers)
-        stop.then(future.cancel)
-        future.result()
 
     async def discard(self, artifacts: Sequence[Artifact]) -> None:
         """Remove hidden and immutable objects."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import errno
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import boto3
 from botocore.config import Config
@@ -41,6 +41,13 @@ CREDENTIALS: Final = frozenset(
 _FORBIDDEN: Final = frozenset({"AccessDenied", "403", "Forbidden", "AllAccessDisabled", "AccountProblem"})
 _FULL: Final = frozenset({"QuotaExceeded", "XMinioStorageFull", "InsufficientStorage", "507"})
 _CHANGED: Final = frozenset({"PreconditionFailed", "412"})
+
+
+class Connect(Protocol):
+    """Makes a client."""
+
+    def __call__(self, *, attempts: int = ..., read_seconds: float = ...) -> S3Client:
+        """Return a client that sends a request so often, and waits so long for each answer."""
 
 
 def make_client(

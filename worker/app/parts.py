@@ -12,6 +12,7 @@ from worker.adapters import host
 from worker.adapters.git import GitRepositories
 from worker.adapters.sql import SqlRepository
 from worker.app.places import roots
+from worker.core.brokers import broker_urls
 from worker.core.errors import Misconfigured
 from worker.engine.capabilities import Prover
 from worker.media.capabilities import lanes_of
@@ -119,9 +120,10 @@ def refuse_missing_sqlite(settings: Settings) -> None:
 
 def refuse_shared_sqlite(settings: Settings) -> None:
     """Raise Misconfigured when workers of several hosts could meet a file that only one host can lock."""
-    name = URL(settings.broker_url.get_secret_value()).host or ""
-    if settings.database_url.get_secret_value().startswith("sqlite") and not name.startswith(LOOPBACK):
+    names = [URL(url).host or "" for url in broker_urls(broker_url(settings))]
+    away = [name for name in names if not name.startswith(LOOPBACK)]
+    if settings.database_url.get_secret_value().startswith("sqlite") and away:
         raise Misconfigured(
-            f"WORKER_DATABASE_URL is SQLite, which serves the workers of one host, but the broker is on {name}:"
+            f"WORKER_DATABASE_URL is SQLite, which serves the workers of one host, but the broker is on {away[0]}:"
             " use postgresql://… for a fleet"
         )

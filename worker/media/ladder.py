@@ -15,6 +15,7 @@ RUNGS: Final = (2160, 1440, 1080, 720, 480, 360, 240)
 """Short sides of a derived ladder, the greatest first."""
 
 FASTEST: Final = 60
+SLOWEST: Final = Fraction(1, 1001)
 STANDARD_RATES: Final = tuple(
     Fraction(rate) for rate in ("24000/1001", "24", "25", "30000/1001", "30", "48", "50", "60000/1001", "60")
 )
@@ -137,7 +138,8 @@ def output_rate(video: StreamInfo) -> Fraction:
     if abs(near - rate) * 1000 <= rate:
         return near
     if rate < STANDARD_RATES[0]:
-        return rate.limit_denominator(1001)
+        # A damaged header may promise a picture in weeks.
+        return max(rate.limit_denominator(SLOWEST.denominator), SLOWEST)
     return min((standard for standard in STANDARD_RATES if standard >= rate), default=STANDARD_RATES[-1])
 
 

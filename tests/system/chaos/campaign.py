@@ -17,7 +17,7 @@ from worker.adapters.sql import SqlRepository
 from worker.core.dialects import decode
 from worker.core.errors import BrokerUnavailable, DatabaseUnavailable, IdReused, Misconfigured
 
-from .faults import Fault, deck
+from .faults import Fault, absent, deck
 from .invariant import KINDS, Findings, examine, waiting
 from .jobs import HAS_GOURCE, SECRETIVE, PlannedJob, make_sources, plan
 from .planted import found_in, of_jobs, of_services, unseen
@@ -46,6 +46,7 @@ class Campaign:
     slow_faults: bool = True
     quiet_kills: int = 5
     faults: Counter[str] = field(default_factory=Counter)
+    absent: dict[str, str] = field(default_factory=dict)
     jobs: list[PlannedJob] = field(default_factory=list)
     took: float = 0.0
 
@@ -53,6 +54,7 @@ class Campaign:
         """Return what is wrong in the end."""
         started = time.monotonic()
         async with World(self.folder) as world:
+            self.absent = absent(world)
             self.repository = SqlRepository(world.real["WORKER_DATABASE_URL"])
             await asyncio.to_thread(make_sources, world.nas)
             self._dice = random.Random(self.seed)
@@ -73,7 +75,8 @@ class Campaign:
                 await self.repository.close()
             log = world.services.log("rabbitmq").read_text(errors="replace")
             self.faults["delivery time-out (5 s)"] = log.count(TIMED_OUT)
-            self.faults["worker started with a wrong clock"] = sum(w.starts for w in world.workers if w.clock)
+            if starts := sum(worker.starts for worker in world.workers if worker.clock):
+                self.faults["worker started with a wrong clock"] = starts
         self.took = time.monotonic() - started
         return findings
 
@@ -106,7 +109,7 @@ class Campaign:
         for number in range(self.quiet_kills):
             job = plan(len(self.jobs), self.seed, random.Random(f"{self.seed} {number}"), world.nas, "measured")
             self.jobs.append(job)
-            await asyncio.to_thread(_publish_one, world.real["WORKER_BROKER_URL"], job)
+            await asyncio.to_thread(publish_one, world.real["WORKER_BROKER_URL"], job)
             async with asyncio.timeout(60):
                 while (record := await self.repository.job(job.job_id)) is None or not record.attempts:
                     await asyncio.sleep(0.05)
@@ -148,21 +151,21 @@ class Campaign:
             digest = hashlib.sha256(job.body).hexdigest()
             if job.submitted:
                 with contextlib.suppress(IdReused):
-                    await _insist(lambda job=job, digest=digest: self.repository.submit(
+                    await insist(lambda job=job, digest=digest: self.repository.submit(
                         decode(job.body, job.job_id), digest, "cpu", "normal"
                     ))  # fmt: skip
-            await _insist(lambda job=job: asyncio.to_thread(_publish_one, world.real["WORKER_BROKER_URL"], job))
+            await insist(lambda job=job: asyncio.to_thread(publish_one, world.real["WORKER_BROKER_URL"], job))
             if job.cancel_after is not None:
                 cancels.add(asyncio.create_task(self._cancel(job, job.cancel_after)))
         await asyncio.gather(*cancels)
 
     async def _cancel(self, job: PlannedJob, seconds: float) -> None:
         await asyncio.sleep(seconds)
-        await _insist(lambda: self.repository.request_cancel(job.job_id))
+        await insist(lambda: self.repository.request_cancel(job.job_id))
 
     async def _open(self, published: int | None = None) -> int:
         """Return how many of the jobs published so far have not ended."""
-        counts = await _insist(self.repository.counts)
+        counts = await insist(self.repository.counts)
         ended = sum(counts.get(state, 0) for state in ("completed", "dead", "cancelled"))
         return (len(self.jobs) if published is None else published) - ended
 
@@ -176,12 +179,13 @@ class Campaign:
 
     def table(self, findings: Findings) -> str:
         """Return the campaign as a table in Markdown."""
+        counted = {name: str(count) for name, count in self.faults.items()}
         rows = [
             ("seed", str(self.seed)),
             ("jobs", f"{self.count} ({', '.join(f'{n} {state}' for state, n in sorted(findings.states.items()))})"),
             ("seconds", f"{self.took:.0f}"),
             ("faults", str(sum(self.faults.values()))),
-            *((f"· {name}", str(count)) for name, count in sorted(self.faults.items())),
+            *((f"· {name}", told) for name, told in sorted((self.absent | counted).items())),
             *((f"· died of {name}", str(count)) for name, count in sorted(findings.errors.items())),
             *((kind, str(len(getattr(findings, kind)))) for kind in KINDS),
             ("whole outputs of jobs that died between showing and recording them", str(len(findings.shown))),
@@ -197,12 +201,12 @@ def _spread(values: list[float]) -> str:
     return f"{values[0]:.1f} to {values[-1]:.1f}, median {values[len(values) // 2]:.1f} ({len(values)} measured)"
 
 
-def _publish_one(url: str, job: PlannedJob) -> None:
+def publish_one(url: str, job: PlannedJob) -> None:
     with Publisher(url) as publisher:
         publisher.publish_job(job.body, job.job_id, "cpu", "normal", dialect="canonical")
 
 
-async def _insist(action: Callable[[], Awaitable[T]]) -> T:
+async def insist(action: Callable[[], Awaitable[T]]) -> T:
     """Return what an action returns once the broker and the database are there."""
     while True:
         try:

@@ -7,7 +7,7 @@ import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .world import LEASE_SECONDS, World
+from .world import FAKETIME, LEASE_SECONDS, World
 
 if TYPE_CHECKING:
     import random
@@ -174,4 +174,14 @@ def deck(world: World) -> list[Fault]:
             Fault("full scratch", fill(lambda world: world.scratch.parent)),
             Fault("full destination", fill(lambda world: world.nas.parent)),
         ]
+    return found
+
+
+def absent(world: World) -> dict[str, str]:
+    """Return the kinds of fault that this machine cannot have, and why."""
+    found = {}
+    if not world.has_disks:
+        found |= dict.fromkeys(("full scratch", "full destination"), "none: no tmpfs can be mounted here (root only)")
+    if not FAKETIME:
+        found["worker started with a wrong clock"] = "none: libfaketime is not installed (`make chaos` installs it)"
     return found

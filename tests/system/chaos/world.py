@@ -34,8 +34,8 @@ DELAYS = "0.3,0.6,1.2"
 DISK_MIB = 48
 GRACES = ("20", "0.2", "2")
 """Seconds that each worker may go on after SIGTERM: enough for every job, for none, for some."""
-FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
-HAS_FAKETIME = Path(FAKETIME).exists()
+FAKETIME = next(map(str, Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), "")
+"""What lies to a program about the time; its folder is named after the architecture. Empty where it is missing."""
 ENTRY_POINTS = "[leveret.tasks]\nchaos = chaos_task:ChaosTask\n"
 # A delivery that is not settled within 5 s comes back: jobs and outages outlast that. How often the broker looks
 # has no name in rabbitmq.conf.
@@ -81,6 +81,7 @@ class World:
     kills: list[Kill] = field(default_factory=list)
     troubles: list[tuple[float, float]] = field(default_factory=list)
     has_disks: bool = False
+    wrong_clock: bool = True
     _closing: bool = False
     _supervisors: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -101,6 +102,29 @@ class World:
         await self._close()
 
     async def _open(self) -> None:
+        await self._start_services()
+        for name, variable in (
+            ("broker", "WORKER_BROKER_URL"),
+            ("database", "WORKER_DATABASE_URL"),
+            ("s3", "AWS_ENDPOINT_URL_S3"),
+        ):
+            port = urlsplit(self.services.environment().get(variable, "")).port
+            if port is not None:
+                self.proxies[name] = Proxy(port)
+                await self.proxies[name].start()
+        self._make_disks()
+        self._install_plugin()
+        for index in range(self.count):
+            name = f"chaos-{index + 1}"
+            clock = FAKETIME if index == 1 and self.wrong_clock else ""
+            ports = frozenset(int(worker.metrics.rpartition(":")[2]) for worker in self.workers)
+            metrics = f"127.0.0.1:{free_port(ports)}"
+            trap = self.folder / f"{name}.trap"
+            self.workers.append(WorkerProcess(name, GRACES[index % 3], trap, metrics, clock))
+        self._supervisors = [asyncio.create_task(self._supervise(worker)) for worker in self.workers]
+
+    async def _start_services(self) -> None:
+        """Start what the workers need; `real` leads to it."""
         node = self.folder / "services" / "rabbitmq"
         node.mkdir(parents=True)
         (node / "no-advanced.config").write_text(LOOKS_OFTEN)
@@ -108,25 +132,10 @@ class World:
         self.real = self.services.environment()
         told = self.real | {"WORKER_RETRY_DELAYS": DELAYS}
         await asyncio.to_thread(lambda: list(provision(ProvisionSettings.read(told))))
-        for name, variable in (
-            ("broker", "WORKER_BROKER_URL"),
-            ("database", "WORKER_DATABASE_URL"),
-            ("s3", "AWS_ENDPOINT_URL_S3"),
-        ):
-            port = urlsplit(self.real[variable]).port
-            assert port is not None
-            self.proxies[name] = Proxy(port)
-            await self.proxies[name].start()
-        self._make_disks()
-        self._install_plugin()
-        for index in range(self.count):
-            name = f"chaos-{index + 1}"
-            clock = FAKETIME if index == 1 and HAS_FAKETIME else ""
-            ports = frozenset(int(worker.metrics.rpartition(":")[2]) for worker in self.workers)
-            metrics = f"127.0.0.1:{free_port(ports)}"
-            trap = self.folder / f"{name}.trap"
-            self.workers.append(WorkerProcess(name, GRACES[index % 3], trap, metrics, clock))
-        self._supervisors = [asyncio.create_task(self._supervise(worker)) for worker in self.workers]
+
+    def broker_url(self, worker: WorkerProcess) -> str:
+        """Return what a worker is told of the broker."""
+        return _through(self.real["WORKER_BROKER_URL"], self.proxies["broker"].port)
 
     def _make_disks(self) -> None:
         for disk in (self.scratch.parent, self.nas.parent):
@@ -160,7 +169,7 @@ class World:
             | {
                 "PYTHONPATH": os.pathsep.join((str(self.folder / "plugins"), str(ROOT))),
                 "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{self.proxies['s3'].port}",
-                "WORKER_BROKER_URL": _through(self.real["WORKER_BROKER_URL"], self.proxies["broker"].port),
+                "WORKER_BROKER_URL": self.broker_url(worker),
                 "WORKER_DATABASE_URL": _through(self.real["WORKER_DATABASE_URL"], self.proxies["database"].port),
                 "WORKER_STORAGE_URL": "nas://out/",
                 "WORKER_NAS_ROOT": str(self.nas),

@@ -19,6 +19,7 @@ from aio_pika.exceptions import (
 from aiormq.exceptions import ConnectionNotAllowed
 from yarl import URL
 
+from worker.core.brokers import broker_urls
 from worker.core.errors import BrokerUnavailable, Misconfigured
 from worker.core.routing import Topology, topology
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 LINK_ERRORS: Final = (*CONNECTION_EXCEPTIONS, asyncio.TimeoutError)
 """What aio-pika raises when the broker, its connection or a channel is gone."""
+
+_REFUSALS: Final = (AuthenticationError, ProbableAuthenticationError, ConnectionNotAllowed)
 
 CONNECT_SECONDS: Final = 10.0
 HEARTBEAT_SECONDS: Final = 20
@@ -47,9 +50,11 @@ class Link:
     def __init__(self, url: str, name: str, *, confirms: bool, patience: float = 300.0) -> None:
         """Keep the broker's URL, the name that the management UI shows, and how long the first connect may take.
 
-        `confirms` opens a publisher channel whose unroutable messages raise.
+        Of several URLs, comma-separated, the first node that answers is used until it is gone. `confirms` opens a
+        publisher channel whose unroutable messages raise.
         """
-        self._url = URL(url).update_query(heartbeat=str(HEARTBEAT_SECONDS))
+        self._nodes = tuple(URL(node).update_query(heartbeat=str(HEARTBEAT_SECONDS)) for node in broker_urls(url))
+        self._node = 0
         self._name = name
         self._confirms = confirms
         self._patience = patience
@@ -60,11 +65,12 @@ class Link:
 
     @property
     def address(self) -> str:
-        """Return the broker's host and port, as messages show it."""
-        return f"{self._url.host}:{self._url.port or (5671 if self._url.scheme == 'amqps' else 5672)}"
+        """Return host and port of the broker's node that is used or was tried last, as messages show it."""
+        url = self._nodes[self._node]
+        return f"{url.host}:{url.port or (5671 if url.scheme == 'amqps' else 5672)}"
 
     async def channel(self) -> AbstractChannel:
-        """Return an open channel, connecting with growing pauses.
+        """Return an open channel, connecting with growing pauses, each once every node was tried.
 
         Raises Misconfigured for wrong credentials, BrokerUnavailable when the first connect took too long; after
         it once stood, it is waited for without end.
@@ -75,8 +81,8 @@ class Link:
             started, pause = time.monotonic(), 0.25
             while True:
                 try:
-                    return await self._open()
-                except (AuthenticationError, ProbableAuthenticationError, ConnectionNotAllowed) as error:
+                    return await self._open_one()
+                except _REFUSALS as error:
                     raise Misconfigured(
                         f"the broker at {self.address} refuses these credentials or this virtual host:"
                         " check WORKER_BROKER_URL"
@@ -94,11 +100,23 @@ class Link:
                 await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - spreads a fleet's reconnects
                 pause = min(pause * 2, LONGEST_PAUSE)
 
+    async def _open_one(self) -> AbstractChannel:
+        """Return a channel of the first node that answers, the one used last before the others; else the last error."""
+        for _ in self._nodes[1:]:
+            try:
+                return await self._open()
+            except _REFUSALS:
+                raise
+            except LINK_ERRORS as error:
+                log.warning("broker_node_unreachable", address=self.address, error=_word(error))
+                self._node = (self._node + 1) % len(self._nodes)
+        return await self._open()
+
     async def _open(self) -> AbstractChannel:
         if self._connection is None or self._connection.is_closed:
             await self._drop()
             self._connection = await aio_pika.connect(
-                self._url, timeout=CONNECT_SECONDS, client_properties={"connection_name": self._name}
+                self._nodes[self._node], timeout=CONNECT_SECONDS, client_properties={"connection_name": self._name}
             )
         channel = self._connection.channel(publisher_confirms=self._confirms, on_return_raises=self._confirms)
         try:
