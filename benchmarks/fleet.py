@@ -1,9 +1,10 @@
 """Leveret beside dramatiq, Celery and taskiq: the same no-op job, one worker each, on one private RabbitMQ.
 
-    python benchmarks/fleet.py [--jobs 1000] [--only leveret-sqlite,celery] [--fair]
+    python -m benchmarks fleet [--jobs 1000] [--flat 10000] [--only leveret-sqlite,celery]
 
 The peers are installed into an environment of their own, which is thrown away. They write no rows; Leveret writes
-all of its own. Each has one worker that does one job at a time and acknowledges it afterwards. Prints Markdown.
+all of its own. Each has one worker that does one job at a time and acknowledges it afterwards. Prints Markdown, and
+below the table, of Leveret alone: how flat its memory is, and how fair four workers share.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import uuid
 import venv
@@ -23,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import pika
 import psutil
 
@@ -38,6 +41,8 @@ HERE = Path(__file__).resolve().parent
 LATENCIES = 50
 PAUSE = 0.1
 PATIENCE = 120.0
+THOUSAND = 1000
+COUNT_MS = 250
 
 
 @dataclass(frozen=True)
@@ -194,8 +199,45 @@ def peer(name: str, broker_url: str, folder: Path, programs: Path) -> Candidate:
 # ---------------------------------------------------------------- fair dispatch
 
 
-def fair(candidate: Candidate, broker_url: str, folder: Path) -> str:
+class Unacknowledged(threading.Thread):
+    """Asks the management API, as often as the broker counts, how many messages each channel holds."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(daemon=True)
+        self._url = f"{url}api/channels?columns=messages_unacknowledged"
+        self._ended = threading.Event()
+        self.samples: list[list[int]] = []
+
+    def run(self) -> None:
+        """Sample until ended."""
+        while not self._ended.wait(COUNT_MS / 1000):
+            channels = httpx.get(self._url).json()
+            self.samples.append([channel.get("messages_unacknowledged", 0) for channel in channels])
+
+    def end(self) -> None:
+        """Take no more samples."""
+        self._ended.set()
+        self.join()
+
+
+def flat(candidate: Candidate, jobs: int) -> str:
+    """Return how a worker's memory grows between its first thousand jobs and its last."""
+    before = len(stamps_of(candidate.stamps))
+    process, _ = started(candidate)
+    sizes = []
+    try:
+        for done in range(0, jobs, THOUSAND):
+            candidate.publish(THOUSAND, 0)
+            wait_for(candidate.stamps, before + done + THOUSAND)
+            sizes.append(resident(process))
+    finally:
+        ended(process)
+    return f"{jobs} jobs through one worker: {sizes[0]:.1f} MB after the first 1000, {sizes[-1]:.1f} MB after the last."
+
+
+def fair(candidate: Candidate, broker_url: str, folder: Path, management_url: str) -> str:
     """Return what four workers make of one long job and forty short ones; AssertionError if one waits for the long."""
+    watch = Unacknowledged(management_url)
     processes = [
         started(
             Candidate(
@@ -213,6 +255,7 @@ def fair(candidate: Candidate, broker_url: str, folder: Path) -> str:
         send(broker_url, 4, 0)
         wait_for(candidate.stamps, before + 4)
         time.sleep(3)
+        watch.start()
         send(broker_url, 1, 0, seconds=8.0)
         begun = time.time()
         send(broker_url, 40, 0, seconds=0.1)
@@ -220,23 +263,32 @@ def fair(candidate: Candidate, broker_url: str, folder: Path) -> str:
         last = max(short) - begun
         wait_for(candidate.stamps, before + 45)
         assert last < 8, f"a short job waited {last:.1f} s, behind the long one"
+        watch.end()
+        most = max(max(sample, default=0) for sample in watch.samples)
+        busiest = max(sum(sample) for sample in watch.samples)
+        assert most == 1, f"a worker held {most} messages"
     finally:
         for process in processes:
             ended(process)
-    return f"4 workers, one job of 8 s and 40 of 0.1 s: the last short job began {last:.1f} s after the first was sent."
+    return (
+        f"4 workers, one job of 8 s and 40 of 0.1 s: the last short job began {last:.1f} s after the first was sent; at"
+        f" {len(watch.samples)} samples no worker held more than {most} unacknowledged message, and all together"
+        f" at most {busiest}."
+    )
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=1000)
     parser.add_argument("--only", default="leveret-sqlite,leveret-postgresql,dramatiq,celery,taskiq")
-    parser.add_argument("--fair", action="store_true", help="also the scenario of fair dispatch")
+    parser.add_argument("--flat", type=int, default=10_000, help="jobs between which Leveret's memory is compared")
     parser.add_argument("--peers", type=Path, help="the bin folder of an environment that has the peers already")
     options = parser.parse_args(arguments)
     names = options.only.split(",")
     with tempfile.TemporaryDirectory(prefix="leveret-bench-") as temporary:
         folder = Path(temporary)
-        services = LocalServices(folder / "services")
+        counting = (f"collect_statistics_interval = {COUNT_MS}",)
+        services = LocalServices(folder / "services", rabbitmq_config=counting)
         services.up(("rabbitmq", "postgres") if "leveret-postgresql" in names else ("rabbitmq",))
         try:
             run(folder, services, names, options)
@@ -264,9 +316,10 @@ def run(folder: Path, services: LocalServices, names: list[str], options: argpar
         got = measure(candidate, options.jobs)
         cells = (name, f"{got.start:.2f}", f"{got.rate:.0f}", f"{got.latency * 1000:.1f}")
         print(f"| {' | '.join(cells)} | {got.idle:.0f} | {got.after:.0f} |", flush=True)
-    if options.fair:
-        name = next(iter(databases))
-        print("\n" + fair(ours(name, url, databases[name], folder, modules), url, folder))
+    if "leveret-sqlite" in names:
+        candidate = ours("leveret-sqlite", url, databases["leveret-sqlite"], folder, modules)
+        print("\n" + flat(candidate, options.flat), flush=True)
+        print("\n" + fair(candidate, url, folder, services.environment()["RABBITMQ_MANAGEMENT_URL"]))
 
 
 if __name__ == "__main__":

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from worker.adapters.nas import NasStorage
-from worker.adapters.web import WebSource
 from worker.core.errors import Misconfigured, ToolMissing
 from worker.core.location import External, parse_location
 from worker.engine.storages import Storages
@@ -34,12 +34,19 @@ def storages(settings: Settings, observer: Observer | None = None) -> Storages:
             tuple(Path(place.path) for place in places if place.scheme == "file"),
             destination=folder,
             public_url=settings.public_url,
-        ),
-        WebSource(allow_private=settings.allow_private_addresses),
+        )
     ]
     if buckets := tuple(place for place in places if place.scheme == "s3"):
         found.append(_s3(settings, buckets))
-    return Storages.of(found, settings.path_map, observer)
+    web = partial(_web, settings)
+    return Storages.of(found, settings.path_map, observer, {"https": web, "http": web})
+
+
+def _web(settings: Settings) -> Storage:
+    # httpx takes 4 MB, with a command line of its own.
+    from worker.adapters.web import WebSource  # noqa: PLC0415
+
+    return WebSource(allow_private=settings.allow_private_addresses)
 
 
 def _s3(settings: Settings, roots: tuple[External, ...]) -> Storage:

@@ -19,7 +19,6 @@ from worker.adapters import host
 from worker.adapters.rabbitmq import Link, RabbitConsumer, RabbitEvents
 from worker.adapters.sql import SqlRepository
 from worker.adapters.threads import abandon_threads
-from worker.adapters.web import post_json
 from worker.app.parts import (
     broker_url,
     capabilities,
@@ -189,6 +188,9 @@ def _worker(
     drain: bool,
 ) -> Worker:
     async def post(url: str, document: str) -> None:
+        # httpx takes 4 MB: only who is asked to call back pays for it.
+        from worker.adapters.web import post_json  # noqa: PLC0415
+
         await post_json(url, document, allow_private=settings.allow_private_addresses)
 
     return Worker(

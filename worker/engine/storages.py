@@ -11,7 +11,7 @@ from worker.core.location import External, parse_location
 from worker.core.ports import Unobserved
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from worker.core.attempt import Artifact
@@ -20,11 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Storages:
-    """The storages of this host by scheme, and the translation of publishers' mount points."""
+    """The storages of this host by scheme, and the translation of publishers' mount points.
 
-    by_scheme: Mapping[str, Storage]
+    `makers` make those that most workers never need, at the first place of their scheme.
+    """
+
+    by_scheme: dict[str, Storage]
     path_map: Mapping[str, str]
     observer: Observer = field(default_factory=Unobserved)
+    makers: Mapping[str, Callable[[], Storage]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -32,14 +36,17 @@ class Storages:
         storages: Iterable[Storage],
         path_map: Mapping[str, str] | None = None,
         observer: Observer | None = None,
+        makers: Mapping[str, Callable[[], Storage]] | None = None,
     ) -> Storages:
         """Return the storages together."""
         by_scheme = {scheme: storage for storage in storages for scheme in storage.schemes}
-        return cls(by_scheme, path_map or {}, observer or Unobserved())
+        return cls(by_scheme, path_map or {}, observer or Unobserved(), makers or {})
 
     def serving(self, place: External) -> Storage:
         """Return the storage of a place; RefusedPath when this host has none for its scheme."""
         storage = self.by_scheme.get(place.scheme)
+        if storage is None and (make := self.makers.get(place.scheme)):
+            storage = self.by_scheme[place.scheme] = make()
         if storage is None:
             raise RefusedPath(f"{place}: {place.scheme}:// is not set up on this worker")
         return storage
