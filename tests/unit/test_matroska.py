@@ -154,3 +154,24 @@ def test_a_warning_of_a_broken_structure_is_told_from_others() -> None:
     broken = "film.mkv: Error in the Matroska file structure at position 133057. Resyncing to the next level 1 element."
     assert broken_structure([harmless]) is None
     assert broken_structure([harmless, broken]) == broken
+
+
+@pytest.mark.parametrize("name", ["corrupt-tapes/film.mkv", "it's damaged.mkv", "Resync failed: no valid Matroska.mkv"])
+def test_a_harmless_warning_about_a_file_whose_name_tells_of_damage_is_harmless(name: str) -> None:
+    assert broken_structure([f"'/srv/nas/{name}' track 1: The AAC track has no language."]) is None
+    assert broken_structure([f"'/srv/nas/{name}': A track with the ID 5 was requested but not found."]) is None
+    told = f"'/srv/nas/{name}': File contains fewer frames than expected or is corrupt after frame 7."
+    assert broken_structure([told]) == told
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Resync failed: no valid Matroska level 1 element found.",
+        "This usually indicates a damaged file structure.",
+        "Could not find the next Ogg page. This indicates a damaged Ogg/Ogm file. Will try to continue.",
+        "Error parsing a MPEG PS packet during the header reading phase. This stream seems to be badly damaged.",
+    ],
+)
+def test_the_sentences_of_mkvmerge_that_tell_of_damage_are_known(sentence: str) -> None:
+    assert broken_structure([sentence]) == sentence

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.redaction import redact, redacted
+from worker.core.redaction import redact, redacted, without_logins
 from worker.engine.excerpt import excerpt_of
 from worker.testing import make_job
 
@@ -19,6 +19,10 @@ from worker.testing import make_job
         ("https://s3/x?X-Amz-Signature=abc&y=1", "https://s3/x?X-Amz-Signature=[hidden]&y=1"),
         ("https://h/?access_token=abc", "https://h/?access_token=[hidden]"),
         ("https://bob:p@ss@example.org/x", "https://[hidden]@example.org/x"),
+        ("https://ada:it's-me@h/f.mp4", "https://[hidden]@h/f.mp4"),
+        ("read 'https://u:pa/ss@h/f'", "read 'https://[hidden]@h/f'"),
+        ("https://host:8080/path@x", "https://host:8080/path@x"),
+        ("http://[::1]:80/path@x", "http://[::1]:80/path@x"),
         ("https://h/blob?sv=1&sig=abc", "https://h/blob?sv=1&sig=[hidden]"),
         ("https://h/x?auth=abc&y=1", "https://h/x?auth=[hidden]&y=1"),
         ("Authorization: Bearer abc.def", "Authorization: [hidden]"),
@@ -73,3 +77,59 @@ def test_the_document_that_the_database_keeps_has_no_login_and_all_that_a_job_ne
     assert "planted" not in str(document)
     assert document["callback_url"] == "https://[hidden]@example.org/told?token=kept"
     assert document["tasks"][0]["data"]["sources"][1:] == data["sources"][1:]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "NAS://photos@home/x.mp4",
+        "https://hooks.example.com?mail=a@b.com",
+        "https://hooks.example.com#a@b.com",
+        "https://host:8080/path@x",
+        "https://host:8080?mail=a@b.com",
+        "s3://arn:aws:s3:eu:1:accesspoint/point/me@x",
+        "s3://bucket/me@x",
+        "comment=https://me@example.org",
+        "by https://me:you@example.org",
+        "a/b:c/d@e",
+    ],
+)
+def test_what_is_no_url_with_a_login_is_stored_as_it_is(text):
+    assert without_logins(text) == text
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://ada:planted@h/f.mp4",
+        "HTTPS://planted@h?x=1",
+        "https://ada:it's-planted@h/f.mp4",
+        'https://ada:it"s-planted@h/f.mp4',
+        "https://ada:pa/planted@h/f.mp4",
+        "https://ada:pa?planted@h/f.mp4",
+        "https://ada:p@planted@h/f.mp4",
+        " https://ada:planted@h/f.mp4",
+        "https://ada:two planted@h/f.mp4",
+        "s3://ada:planted@bucket/key",
+    ],
+)
+def test_a_login_is_stored_in_no_spelling(url):
+    assert "planted" not in without_logins(url)
+    assert "[hidden]@" in without_logins(url)
+
+
+def test_what_a_film_shows_is_stored_as_it_is_even_where_it_is_a_url():
+    shown = "https://me@example.org"
+    data = {
+        "--title": shown,
+        "outputs": [{"metadata": {"comment": shown, "token": "planted"}}, {"metadata": f"comment={shown}"}],
+        "tracks": [{"options": {"track-name": shown}}],
+        "source": shown,
+    }
+    document = make_job(("x", data), title=shown).document()
+    stored = document["tasks"][0]["data"]
+    assert document["job_title"] == shown
+    assert stored.pop("source") == "https://[hidden]@example.org"
+    assert "planted" not in str(stored)
+    del data["source"], data["outputs"][0]["metadata"]["token"]
+    assert stored == data

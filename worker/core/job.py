@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 ID_PATTERN: Final = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$"
 MAX_TASKS: Final = 100
 SECRET_KEYS: Final = frozenset({"token", "password", "secret"})
+WORDS: Final = frozenset({"job_title", "title", "track-title", "track-name", "name", "aname", "subname", "metadata"})
+"""Fields whose texts stand in a film or beside it, even one that is a URL; no module opens them."""
 
 JobId = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
 Priority = Literal["high", "normal", "low"]
@@ -112,8 +114,8 @@ class Job:
             "keep_log": self.keep_log or None,
         }
         tasks = [{"module": task.module, "data": _without_secrets(task.data)} for task in self.tasks]
-        told = {key: _without_secrets(value) for key, value in envelope.items() if value is not None}
-        return told | {"tasks": tasks}
+        told = _without_secrets({key: value for key, value in envelope.items() if value is not None})
+        return {**told, "tasks": tasks}
 
 
 def _secrets(value: object) -> tuple[str, ...]:
@@ -127,13 +129,17 @@ def _secrets(value: object) -> tuple[str, ...]:
             return ()
 
 
-def _without_secrets(value: Any) -> Any:
+def _without_secrets(value: Any, *, words: bool = False) -> Any:
     match value:
         case dict():
-            return {key: _without_secrets(item) for key, item in value.items() if key not in SECRET_KEYS}
+            return {
+                key: _without_secrets(item, words=words or key.lstrip("-") in WORDS)
+                for key, item in value.items()
+                if key not in SECRET_KEYS
+            }
         case list():
-            return [_without_secrets(item) for item in value]
-        case str():
+            return [_without_secrets(item, words=words) for item in value]
+        case str() if not words:
             return without_logins(value)
         case _:
             return value

@@ -11,9 +11,12 @@ if TYPE_CHECKING:
 
 HIDDEN: Final = "[hidden]"
 # Bounded repetitions: a tool's 64 KiB without a space would else cost seconds.
-_USERINFO: Final = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]{0,30}://)[^/\s'\"]*@")
-# The first folder of a NAS path may have an `@` in its name.
-_LOGIN: Final = re.compile(r"\b(?!nas://)([a-zA-Z][a-zA-Z0-9+.-]{0,30}://)[^/\s'\"]*@")
+_SCHEME: Final = r"[a-zA-Z][a-zA-Z0-9+.-]{0,30}://"
+# `https://u:pa/ss@host`: what stands before the slash is no host with a port, so it can only be a login.
+_SLASHED: Final = r"[^/?#\s:@\[\"]{0,1000}:(?!\d*(?:[/?#]|$))"
+_USERINFO: Final = re.compile(rf"({_SCHEME})(?:[^/\s\"]*|{_SLASHED}[^\s\"]{{0,1000}})@")
+# The first folder of a NAS path may have an `@` in its name, the name of an S3 access point has colons.
+_LOGIN: Final = re.compile(rf"\A(\s*(?!(?i:nas)://){_SCHEME})(?:[^/?#]*@|(?<!(?i:s3)://){_SLASHED}[^\s]{{0,1000}}@)")
 _QUERY: Final = re.compile(
     r"(?i)([?&](?:[a-z0-9_.-]{0,50}(?:token|sig|secret|passw|pwd|credential|key|auth|hmac|jwt)[a-z0-9_.-]{0,50})=)[^&\s'\"]+"
 )
@@ -39,7 +42,10 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
 
 
 def without_logins(text: str) -> str:
-    """Return `text` without user names and passwords in its URLs; jobs with such URLs are always refused."""
+    """Return a value without user name and password where it is a URL; text that only holds one stays as it is.
+
+    A job whose sources, outputs or callback are such URLs is always refused: one that runs is never rewritten.
+    """
     return _LOGIN.sub(rf"\1{HIDDEN}@", text)
 
 

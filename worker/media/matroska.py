@@ -34,7 +34,12 @@ KINDS: Final = {"video": "video", "audio": "audio", "subtitles": "subtitle"}
 _PROGRESS: Final = re.compile(r"^#GUI#progress (\d{1,3})%")
 _SAID: Final = re.compile(r"^(?:#GUI#(warning|error) |(Warning|Error): )(.*)$")
 _PLAYLISTS: Final = frozenset({"Blu-ray playlist", "MPEG playlist (MPLS)", "MPLS", "HDMV playlist"})
-_BROKEN: Final = re.compile(r"Error in the Matroska file structure|Resync failed|damaged|corrupt", re.IGNORECASE)
+# A file's name may hold any word, and quotes: only whole sentences tell of damage, and not those in a name.
+_SUBJECT: Final = re.compile(r"^'.*'(?: track \d+)?: ")
+_BROKEN: Final = re.compile(
+    r"Error in the Matroska file structure|Resync failed: no valid Matroska|indicates a damaged (?:file|Ogg)"
+    r"|stream seems to be badly damaged|File contains fewer frames than expected or is corrupt"
+)
 _OF_JOB: Final = re.compile(
     r"is not a valid|invalid|unknown (?:option|language)|not recognized|not a valid|is missing an argument",
     re.IGNORECASE,
@@ -231,7 +236,7 @@ def warnings_of(text: str) -> list[str]:
 
 def broken_structure(warnings: Sequence[str]) -> str | None:
     """Return the warning that tells of a damaged source, which the tools pass over at exit 1; None without one."""
-    return next((text for text in warnings if _BROKEN.search(text)), None)
+    return next((text for text in warnings if _BROKEN.search(_SUBJECT.sub("", text))), None)
 
 
 def matroska_failure(exit_: Exit, subject: str) -> LeveretError:
