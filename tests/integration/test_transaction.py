@@ -7,6 +7,7 @@ import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -286,9 +287,10 @@ async def test_a_timeout_of_the_job_ends_it(rig, broker):
     assert settlement.outcome.failure.error_type == "TimedOut"
 
 
-async def test_a_job_that_fills_scratch_itself_is_charged(rig, broker):
+async def test_a_job_that_fills_scratch_itself_is_charged(rig, broker, monkeypatch):
     async def on_run(context):
-        context.scratch("endless").write_bytes(b"x" * 65536)
+        context.scratch("endless").write_bytes(b"x" * (1 << 20))
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
         raise DiskFull("no space left")
 
     rig.task.on_run = on_run

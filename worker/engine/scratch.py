@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _LOOK_SECONDS: Final = 1.0
 # A job may use what was free when it was claimed, but for this part: below it everybody's next file may fail.
 _RESERVE_PART: Final = 8
+# Where nothing is promised, a disk with less than this is full all the same.
+_LEAST_BYTES: Final = 1 << 20
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _OURS = re.compile(r"^[A-Za-z0-9_-][A-Za-z0-9._-]*\.\d+$")
 
@@ -158,7 +160,7 @@ class Scratch:
             return None
         if below is not None and free >= below:
             return None
-        lacking = self._free_bytes - free
+        lacking = max(self._free_bytes, _LEAST_BYTES) - free
         # With room enough it was a neighbour, gone by now, or it is a quota or the inodes: none of the job's doing.
         if lacking <= 0 or (own := _bytes_under(folder)) <= lacking // 2:
             return None
