@@ -7,6 +7,7 @@ import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -180,6 +181,28 @@ async def test_after_a_failed_upload_the_retry_uploads_and_does_not_run_the_task
     assert list(rig.scratch.root.iterdir()) == []
 
 
+async def test_kept_files_are_locked_before_the_database_forgets_them(rig, broker, monkeypatch):
+    stage, drop, failures = rig.nas.stage, rig.repository.drop_kept, [StorageUnavailable("the NAS hangs")]
+    unclaimed = []
+
+    async def failing(artifacts):
+        if failures:
+            raise failures.pop()
+        await stage(artifacts)
+
+    async def dropping(*whose):
+        unclaimed.append(rig.scratch.left())
+        await drop(*whose)
+
+    monkeypatch.setattr(rig.nas, "stage", failing)
+    monkeypatch.setattr(rig.repository, "drop_kept", dropping)
+    job_id, _ = await run(rig, broker, write("a.txt"))
+    assert len(rig.scratch.left()) == 1
+    await rig.until(job_id, "completed")
+    assert unclaimed[0] == []
+    assert rig.task.runs == 1
+
+
 async def test_kept_files_that_are_gone_are_made_again(rig, broker, monkeypatch):
     stage, failures = rig.nas.stage, [StorageUnavailable("the NAS hangs")]
 
@@ -264,9 +287,10 @@ async def test_a_timeout_of_the_job_ends_it(rig, broker):
     assert settlement.outcome.failure.error_type == "TimedOut"
 
 
-async def test_a_job_that_fills_scratch_itself_is_charged(rig, broker):
+async def test_a_job_that_fills_scratch_itself_is_charged(rig, broker, monkeypatch):
     async def on_run(context):
-        context.scratch("endless").write_bytes(b"x" * 65536)
+        context.scratch("endless").write_bytes(b"x" * (1 << 20))
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
         raise DiskFull("no space left")
 
     rig.task.on_run = on_run

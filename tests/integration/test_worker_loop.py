@@ -24,6 +24,7 @@ from worker.engine.callbacks import Callbacks
 from worker.engine.heartbeat import Heartbeat
 from worker.engine.worker import Worker
 
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 pytestmark = pytest.mark.xdist_group("rabbitmq")
 
 
@@ -61,8 +62,7 @@ def worker_of(rig: Rig, posts: Posts | None = None, preflight: Preflight | None 
         rig.executor,
         Callbacks(rig.repository, posts or Posts()),
         preflight=preflight or Preflight(),
-        chores=no_chores,
-        **({"grace_seconds": 5.0} | options),
+        **({"grace_seconds": 5.0, "chores": no_chores} | options),
     )
 
 
@@ -249,6 +249,73 @@ async def test_a_callback_that_a_killed_worker_left_is_taken_up(rig, broker, mon
     assert len(posts.sent) == 1
     await Callbacks(rig.repository, posts).take_up()
     assert len(posts.sent) == 1
+
+
+async def test_a_callback_that_hangs_delays_neither_the_next_job_nor_the_end(rig, broker, monkeypatch):
+    called = asyncio.Event()
+
+    async def hanging(_url, _document):
+        called.set()
+        await asyncio.Event().wait()
+
+    await broker.publish(document(callback_url="https://example.org/done"))
+    await rig.one()
+    monkeypatch.setattr("worker.engine.callbacks.FORGOTTEN_AFTER", 0.0)
+    worker = worker_of(rig, hanging)
+    async with running(worker) as task:
+        async with asyncio.timeout(5):
+            await called.wait()
+        job = document()
+        await broker.publish(job)
+        await state_of(rig, job["job_id"], "completed", seconds=5)
+        worker.stop()
+        async with asyncio.timeout(2):
+            await task
+
+
+async def test_chores_make_room_on_a_host_that_is_full(rig, broker, monkeypatch):
+    monkeypatch.setattr("worker.engine.worker.CHORES_SECONDS", 0.05)
+    preflight = Preflight(*[DiskFull("scratch is full")] * 1000)
+
+    async def chores():
+        if preflight.asked:
+            preflight.failures.clear()
+
+    job = document()
+    await broker.publish(job)
+    async with running(worker_of(rig, preflight=preflight, chores=chores)):
+        await state_of(rig, job["job_id"], "completed", seconds=5)
+    assert preflight.asked > 1
+
+
+@pytest.mark.parametrize("options", [{}, {"hours": ActiveHours.parse("22:00-06:00"), "clock": lambda: NOON}])
+async def test_a_worker_that_is_paused_or_off_duty_does_its_chores(rig, broker, monkeypatch, options):
+    monkeypatch.setattr("worker.engine.worker.CHORES_SECONDS", 0.05)
+    done = asyncio.Semaphore(0)
+
+    async def chores():
+        done.release()
+
+    worker = worker_of(rig, chores=chores, **options)
+    worker.wanted("run" if options else "pause")
+    async with running(worker), asyncio.timeout(5):
+        for _ in range(3):
+            await done.acquire()
+        assert worker.status == "paused"
+
+
+async def test_a_stop_does_not_wait_for_chores(rig, broker):
+    begun = asyncio.Event()
+
+    async def chores():
+        begun.set()
+        await asyncio.Event().wait()
+
+    worker = worker_of(rig, chores=chores)
+    async with running(worker) as task, asyncio.timeout(5):
+        await begun.wait()
+        worker.stop()
+        await task
 
 
 async def test_states_and_heartbeats_are_events_that_anybody_may_hear(rig, broker):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import fcntl
 import shutil
 import subprocess
 import sys
@@ -53,6 +55,37 @@ def test_a_link_out_of_scratch_is_not_followed(tmp_path):
     (root / "job.1").symlink_to(outside)
     Scratch(root).sweep()
     assert (outside / "precious").read_text() == "x"
+
+
+def test_a_folder_is_locked_while_it_is_swept(tmp_path, monkeypatch):
+    scratch, rmtree, held = Scratch(tmp_path), shutil.rmtree, []
+
+    def removing(path, **options):
+        held.append(scratch.is_live(str(path)))
+        rmtree(path, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", removing)
+    (tmp_path / "job.1").mkdir()
+    assert scratch.sweep() == ["job.1"]
+    assert held == [True]
+    assert scratch.left() == []
+
+
+def test_a_folder_that_a_cleaner_took_before_it_was_locked_is_made_anew(tmp_path, monkeypatch):
+    flock, taken = fcntl.flock, []
+
+    def late(descriptor, operation):
+        if not taken:
+            taken.append((tmp_path / "job.1").rmdir())
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    scratch = Scratch(tmp_path)
+    with scratch.folder("job.1") as folder:
+        assert folder.is_dir()
+        assert scratch.is_live(str(folder))
+        assert scratch.sweep() == []
+    assert taken
 
 
 def test_processes_of_another_scratch_are_none_of_our_business(tmp_path):
@@ -107,6 +140,33 @@ async def test_a_full_disk_is_charged_only_to_whose_files_fill_it(tmp_path, monk
         with pytest.raises(ToolFailed):
             async with scratch.bounded(folder):
                 raise DiskFull("no space")
+
+
+async def test_a_disk_that_a_neighbour_filled_and_gave_back_is_charged_to_nobody(tmp_path, monkeypatch):
+    free_space(monkeypatch, free=60 << 30)
+    scratch = Scratch(tmp_path, 16 << 20)
+    with scratch.folder("job.1") as folder:
+        (folder / "modest").write_bytes(b"x" * (12 << 20))
+        with pytest.raises(DiskFull):
+            async with scratch.bounded(folder):
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EDQUOT, "Disk quota exceeded"), DiskFull("ffmpeg: film.mkv: Disk quota exceeded")]
+)
+async def test_a_quota_is_charged_only_to_who_took_more_than_it_was_promised(tmp_path, monkeypatch, error):
+    free_space(monkeypatch, free=60 << 30)
+    scratch = Scratch(tmp_path, 2 << 20)
+    with scratch.folder("job.1") as folder:
+        (folder / "modest").write_bytes(b"x" * (1 << 20))
+        with pytest.raises(DiskFull):
+            async with scratch.bounded(folder):
+                raise error
+        (folder / "endless").write_bytes(b"x" * (2 << 20))
+        with pytest.raises(ToolFailed, match="3 MiB are its own and a quota grants no more"):
+            async with scratch.bounded(folder):
+                raise error
 
 
 async def test_a_cancelled_job_is_cancelled_under_the_guard_too(tmp_path):

@@ -101,6 +101,9 @@ class AttemptRun:
         kept = await self._kept()
         name = Path(kept.folder).name if kept else attempt.scratch_name
         with bench.scratch.folder(name) as folder:
+            if kept is not None:
+                # Not before it is locked: a neighbour's sweep takes what neither the database nor a lock claims.
+                await bench.repository.drop_kept(attempt.job.job_id, attempt.worker)
             keep = False
             try:
                 result = self._reused(kept, folder)
@@ -299,14 +302,11 @@ class AttemptRun:
         return True
 
     async def _kept(self) -> Kept | None:
-        """Return what an earlier attempt of this worker left for us; the row is taken, the folder is ours."""
+        """Return what an earlier attempt of this worker left for us."""
         attempt = self._attempt
         if attempt.epoch == 1:
             return None
-        kept = await self._bench.repository.kept(attempt.job.job_id, attempt.worker)
-        if kept is not None:
-            await self._bench.repository.drop_kept(attempt.job.job_id, attempt.worker)
-        return kept
+        return await self._bench.repository.kept(attempt.job.job_id, attempt.worker)
 
     def _reused(self, kept: Kept | None, folder: Path) -> Result | None:
         """Return the result that `kept` tells of, if every file of it is still there in full."""

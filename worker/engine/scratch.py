@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _LOOK_SECONDS: Final = 1.0
 # A job may use what was free when it was claimed, but for this part: below it everybody's next file may fail.
 _RESERVE_PART: Final = 8
+# Where nothing is promised, a disk with less than this is full all the same.
+_LEAST_BYTES: Final = 1 << 20
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _OURS = re.compile(r"^[A-Za-z0-9_-][A-Za-z0-9._-]*\.\d+$")
 
@@ -37,12 +39,11 @@ class Scratch:
         """Yield a fresh folder under a lock that dies with this process; the caller removes or keeps it."""
         path = self.root / name
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+            while (descriptor := _locked(path)) is None:
+                continue
         except OSError as error:
             raise MountMissing(f"scratch {self.root} cannot be used: {error.strerror}") from error
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield path
         finally:
             os.close(descriptor)
@@ -55,10 +56,14 @@ class Scratch:
 
     def sweep(self, kept: Collection[str] = ()) -> list[str]:
         """Remove the folders of attempts that nobody holds and that are not `kept`; return their names."""
-        left = self.left(kept)
-        for name in left:
-            shutil.rmtree(self.root / name, ignore_errors=True)
-        return left
+        removed = []
+        for name in self.left(kept):
+            # Locked until it is gone: an attempt may come for the files that an earlier one kept there.
+            with _unheld(self.root / name) as unheld:
+                if unheld:
+                    shutil.rmtree(self.root / name, ignore_errors=True)
+                    removed.append(name)
+        return removed
 
     def left(self, kept: Collection[str] = ()) -> list[str]:
         """Return the names of the folders of attempts that nobody holds and that are not `kept`."""
@@ -78,18 +83,8 @@ class Scratch:
 
     @staticmethod
     def _is_unheld(path: Path) -> bool:
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        except OSError:
-            return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        else:
-            return True
-        finally:
-            os.close(descriptor)
+        with _unheld(path) as unheld:
+            return unheld
 
     def check(self) -> None:
         """Return if there is room for a job beside those under way on this host; DiskFull or MountMissing otherwise."""
@@ -149,7 +144,7 @@ class Scratch:
         """Return what an error stands for: the job's doing, this host's trouble, or nothing but itself."""
         if isinstance(error, OSError) and error.errno not in _FULL:
             return error
-        if charged := self._overrun(folder):
+        if charged := self._overrun(folder) or (self._over_quota(folder) if _tells_quota(error) else None):
             return charged
         # Tasks write by themselves under `folder`, so that any of them may be the first to meet a full disk.
         return error if isinstance(error, DiskFull) else DiskFull(f"scratch {self.root} is full")
@@ -165,13 +160,69 @@ class Scratch:
             return None
         if below is not None and free >= below:
             return None
-        own = _bytes_under(folder)
-        if own <= max(self._free_bytes - free, 0) // 2:
+        lacking = max(self._free_bytes, _LEAST_BYTES) - free
+        # With room enough it was a neighbour, gone by now, or it is a quota or the inodes: none of the job's doing.
+        if lacking <= 0 or (own := _bytes_under(folder)) <= lacking // 2:
             return None
-        return ToolFailed(
-            f"the job filled scratch: {own // 2**20} MiB are its own and {free // 2**20} MiB are left; if its output"
-            " does end, give it a larger WORKER_SCRATCH"
-        )
+        return _charged(own, f"{free // 2**20} MiB are left")
+
+    def _over_quota(self, folder: Path) -> ToolFailed | None:
+        """Return what a job is charged with that met a quota and took more than it was promised, else None."""
+        own = _bytes_under(folder)
+        return _charged(own, "a quota grants no more") if own > self._free_bytes else None
+
+
+def _charged(own: int, told: str) -> ToolFailed:
+    return ToolFailed(
+        f"the job filled scratch: {own // 2**20} MiB are its own and {told}; if its output does end, give it a larger"
+        " WORKER_SCRATCH"
+    )
+
+
+def _tells_quota(error: BaseException) -> bool:
+    """Return whether an error stands for a quota that is used up: there free space says nothing."""
+    numbers = {found.errno for found in (error, error.__cause__) if isinstance(found, OSError)}
+    return errno.EDQUOT in numbers or "quota exceeded" in str(error).lower()
+
+
+def _locked(path: Path) -> int | None:
+    """Return a descriptor that locks the folder `path`, made if need be; None when a cleaner took it meanwhile."""
+    path.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return None
+    held = False
+    try:
+        with suppress(FileNotFoundError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            held = os.path.samestat(os.fstat(descriptor), path.stat())
+    finally:
+        if not held:
+            os.close(descriptor)
+    return descriptor if held else None
+
+
+@contextmanager
+def _unheld(path: Path) -> Iterator[bool]:
+    """Yield whether nobody holds the folder `path`; when so, it is ours for the body."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        yield False
+        return
+    try:
+        yield _taken(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _taken(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _removed_empty(path: Path) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
@@ -37,7 +37,8 @@ class Worker:
     """The loop around the executor.
 
     `preflight` raises an Infrastructure or Transient error while this host cannot work: then nothing is taken and
-    nothing is charged, and the fleet's record says why. `chores` are done between jobs, now and then.
+    nothing is charged, and the fleet's record says why. `chores` are done between jobs, now and then, and also
+    while no job is taken: they may be what makes room again.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Worker:
         self._exhausted = False
         self._fit_until = self._chores_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._taking_up: asyncio.Task[None] | None = None
         self._started = False
         self._problem: str | None = None
 
@@ -124,9 +126,14 @@ class Worker:
         finally:
             if self._timer is not None:
                 self._timer.cancel()
+            if self._taking_up is not None:
+                await _ended(self._taking_up)
             await self._callbacks.close()
 
     async def _round(self) -> None:
+        if time.monotonic() >= self._chores_at:
+            await self._do_chores()
+            return
         now = self._clock()
         if not self._hours.include(now):
             await self._wait_for_change(self._hours.seconds_to_change(now))
@@ -183,11 +190,14 @@ class Worker:
         self._rest = min(max(1.0, self._rest * 2), LONGEST_REST)
 
     async def _wait_for_change(self, seconds: float | None) -> None:
+        """Wait so long, or until somebody wants something else, or chores are due."""
         self._changed.clear()
         if self._stopping.is_set():
             return
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), seconds)
+            await asyncio.wait_for(
+                self._changed.wait(), CHORES_SECONDS if seconds is None else min(seconds, CHORES_SECONDS)
+            )
 
     async def _next(self) -> Delivery | None:
         """Return the next delivery; None when something else must be looked at first."""
@@ -195,8 +205,6 @@ class Worker:
             delivery = await self._consumer.next(wait=False)
             self._exhausted = delivery is None
             return delivery
-        if time.monotonic() >= self._chores_at:
-            await self._do_chores()
         return await self._wait()
 
     async def _wait(self) -> Delivery | None:
@@ -218,11 +226,31 @@ class Worker:
         return None if waiting.cancelled() else waiting.result()
 
     async def _do_chores(self) -> None:
+        """Do what is due now and then; a stop does not wait for it, nor does a job wait for others' callbacks."""
         self._chores_at = time.monotonic() + CHORES_SECONDS
+        if self._taking_up is None or self._taking_up.done():
+            self._taking_up = asyncio.create_task(_told(self._callbacks.take_up), name="callbacks left by others")
+        chores = asyncio.create_task(_told(self._chores), name="chores")
+        stopping = asyncio.create_task(self._stopping.wait())
         try:
-            await self._callbacks.take_up()
-            await self._chores()
-        except DatabaseUnavailable as error:
-            log.warning("chores_wait", error=str(error))
-        except LeveretError as error:
-            log.warning("chores_failed", error=str(error))
+            await asyncio.wait({chores, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await _ended(chores, stopping)
+        if not chores.cancelled():
+            chores.result()
+
+
+async def _told(chore: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await chore()
+    except DatabaseUnavailable as error:
+        log.warning("chores_wait", error=str(error))
+    except LeveretError as error:
+        log.warning("chores_failed", error=str(error))
+
+
+async def _ended(*tasks: asyncio.Task[Any]) -> None:
+    """Return when `tasks` are over; those that were not are cancelled."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
