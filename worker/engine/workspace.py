@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from worker.core.attempt import Artifact
@@ -52,6 +53,7 @@ class Workspace:
         self._staged: dict[External, Staged] = {}
         self._fetched: dict[External, Path] = {}
         self._deletions: dict[External, None] = {}
+        self._numbers = count()
 
     def _locate(self, text: str, *, writing: bool) -> Location:
         location = parse_location(text, self._storages.path_map)
@@ -99,8 +101,9 @@ class Workspace:
     ) -> Path:
         """Return the local path for an output; what stands there at the end is published."""
         location = self._locate(text, writing=True)
-        known = self._staged.get(self._place(location))
-        path = known.path if known else self._fresh(location)
+        place = self._place(location)
+        known = self._staged.get(place)
+        path = known.path if known else self._fresh(place)
         self._stage(location, path, role, media_type, immutable=immutable, duration=duration)
         return path
 
@@ -136,12 +139,10 @@ class Workspace:
         self._staged[place] = Staged(path, place, role, kind, immutable, duration)
         self._deletions.pop(place, None)
 
-    def _fresh(self, location: Location) -> Path:
-        if isinstance(location, Relative):
-            path = self.folder / "files" / location.path
-        else:
-            path = self.folder / "outside" / str(len(self._staged)) / location.name
-        path.parent.mkdir(parents=True, exist_ok=True)
+    def _fresh(self, place: External) -> Path:
+        """Return a path that no output of this attempt had: bytes stay where they are when their file is moved."""
+        path = self.folder / "files" / str(next(self._numbers)) / place.name
+        path.parent.mkdir(parents=True)
         return path
 
     def scratch(self, name: str) -> Path:
