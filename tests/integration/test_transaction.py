@@ -117,6 +117,19 @@ async def test_a_name_that_a_moved_file_had_is_free_for_another(rig, broker):
     }
 
 
+async def test_a_task_never_writes_over_the_scratch_of_an_earlier_one(rig, broker):
+    async def on_run(context):
+        path = context.scratch("film/made.txt")
+        assert context.scratch("film/made.txt") == path
+        path.write_text(f"of run {rig.task.runs}")
+        context.adopt(path, f"made{rig.task.runs}.txt")
+
+    rig.task.on_run = on_run
+    job_id, _ = await run(rig, broker, write("a.txt"), write("b.txt"))
+    made = {f"{job_id}/made{number}.txt": f"of run {number}" for number in (1, 2)}
+    assert made.items() <= visible(rig).items()
+
+
 async def test_outputs_of_one_name_in_several_folders_never_share_their_bytes(rig, broker):
     one, two, three = (f"{rig.storage}/{folder}/a.txt" for folder in ("one", "two", "three"))
     await run(rig, broker, write(one, "1"), write(two, "2"), cleanup(delete=[one]), write(three, "3"))

@@ -18,6 +18,7 @@ from worker.core.location import External, Relative, parse_location
 from worker.core.media_types import media_type_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from worker.core.location import Location
@@ -145,11 +146,16 @@ class Workspace:
         path.parent.mkdir(parents=True)
         return path
 
-    def scratch(self, name: str) -> Path:
-        """Return a path that is never published."""
-        path = self.folder / "scratch" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path
+    def new_scratch(self) -> Callable[[str], Path]:
+        """Return what gives a task paths of its own, never published: an earlier one may have adopted from its own."""
+        folder = self.folder / "scratch" / str(next(self._numbers))
+
+        def scratch(name: str) -> Path:
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return path
+
+        return scratch
 
     def exists(self, text: str) -> bool:
         """Return whether `text` is staged."""
