@@ -13,6 +13,8 @@ import re
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import count
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel, ValidationError
@@ -31,7 +33,7 @@ from worker.core.errors import (
     ToolStalled,
 )
 from worker.core.job import Job, TaskSpec
-from worker.core.location import External, Location, Relative, parse_location
+from worker.core.location import External, Location, Relative, is_speakable, parse_location
 from worker.core.wire import nearest
 from worker.media.capabilities import Capabilities
 from worker.media.probe import media_info, probe_command
@@ -202,6 +204,7 @@ class TaskBench:
         self._capabilities = capabilities or Capabilities()
         self._tools, self._option_sets = tools, dict(option_sets or {})
         self._staged: dict[Location, str] = {}
+        self._numbers = count()
 
     async def run_task(self, task: Task[Any], data: Mapping[str, Any]) -> BenchResult:
         """Return what has been done once `task` ran with `data`; raises what it raises, as a job would."""
@@ -298,7 +301,8 @@ class TaskBench:
         path = self.root / place.path.removeprefix(f"{self.root}/")
         if not await asyncio.to_thread(path.is_dir):
             raise SourceMissing(f"{folder} does not exist")
-        names = sorted(entry.name for entry in await asyncio.to_thread(lambda: list(path.iterdir())) if entry.is_file())
+        entries = await asyncio.to_thread(lambda: list(path.iterdir()))
+        names = sorted(entry.name for entry in entries if is_speakable(entry.name) and entry.is_file())
         return tuple(f"{folder.rstrip('/')}/{name}" for name in names)
 
     async def available(self, location: str) -> bool:
@@ -323,10 +327,8 @@ class TaskBench:
         known = self._staged.get(place)
         if known is not None:
             path = self.result.outputs[known].path
-        elif isinstance(place, Relative):
-            path = self._folder / "files" / place.path
         else:
-            path = self._folder / "outside" / str(len(self._staged)) / place.name
+            path = self._folder / "files" / str(next(self._numbers)) / PurePosixPath(place.path).name
         path.parent.mkdir(parents=True, exist_ok=True)
         self.adopt(path, location, role=role, media_type=media_type, immutable=immutable, duration=duration)
         return path

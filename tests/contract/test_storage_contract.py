@@ -296,6 +296,13 @@ async def test_a_listing_names_the_files_of_a_folder_and_not_what_lies_deeper(be
     assert await bench.storage.listing(folder) == (folder.joined("a.otf"), folder.joined("b.ttf"))
 
 
+async def test_a_listing_passes_over_a_name_that_no_job_could_say(bench):
+    for name in ("fonts/a.otf", "fonts/b\n.otf"):
+        bench.put(name, b"font")
+    folder = bench.place("fonts")
+    assert await bench.storage.listing(folder) == (folder.joined("a.otf"),)
+
+
 async def test_a_listing_of_no_folder_is_a_missing_source(bench):
     with pytest.raises(SourceMissing):
         await bench.storage.listing(bench.place("no-such-folder"))

@@ -311,3 +311,10 @@ def test_the_record_shows_the_public_url_else_the_path_from_the_root(tmp_path, p
     names = {"root": tmp_path / "nas", "other": tmp_path / "other"}
     storage = NasStorage(names["root"], tuple(names.values()), public_url=public)
     assert storage.url(external(place.format(**names))) == shown.format(**names)
+
+
+async def test_a_listing_passes_over_a_name_in_another_encoding(bench):
+    for name in ("fonts/a.otf", os.fsdecode("fonts/gr\xf6\xdfe.otf".encode("latin-1"))):
+        bench.put(name, b"font")
+    folder = bench.place("fonts")
+    assert await bench.storage.listing(folder) == (folder.joined("a.otf"),)

@@ -14,7 +14,7 @@ from storage_support import PART_BYTES, Confirmations, Maker, S3Bench, external,
 from worker.adapters.s3 import S3Storage
 from worker.adapters.s3_client import make_client
 from worker.adapters.s3_roots import is_left_over
-from worker.core.errors import LeaseLost, Misconfigured, RefusedPath, StorageUnavailable
+from worker.core.errors import LeaseLost, Misconfigured, RefusedPath, StorageUnavailable, VerificationFailed
 
 FEW = 3
 
@@ -274,3 +274,12 @@ async def test_a_multipart_swap_whose_answer_is_lost_is_known_to_be_done(bench, 
     await flaky.reveal(artifacts, lease := Lease(bench, 9))
     assert (faults.count, lease.asked) == (0, 2)
     assert bench.get("movie.mkv") == content
+
+
+async def test_a_file_that_is_gone_before_its_object_is_shown_is_told(bench, make):
+    artifact = make(bench.place("movie.mkv"), b"film")
+    await bench.storage.stage([artifact])
+    artifact.path.unlink()
+    with pytest.raises(VerificationFailed, match="gone from scratch"):
+        await bench.storage.reveal([artifact], Confirmations(bench))
+    assert bench.names() == set()

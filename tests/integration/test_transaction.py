@@ -100,6 +100,43 @@ async def test_a_staged_file_that_is_moved_is_published_there_alone(rig, broker)
     assert visible(rig) == {"done/film.txt": "hello"}
 
 
+async def test_a_name_that_a_moved_file_had_is_free_for_another(rig, broker):
+    job_id, settlement = await run(
+        rig,
+        broker,
+        write("cut.txt", "first"),
+        cleanup(move=[{"source": "cut.txt", "destination": "film1.txt"}]),
+        write("cut.txt", "second"),
+        cleanup(move=[{"source": "cut.txt", "destination": "film2.txt"}]),
+        write("cut.txt/cover.txt", "cover"),
+    )
+    assert isinstance(settlement.outcome, Completed)
+    assert visible(rig) == {
+        f"{job_id}/film1.txt": "first",
+        f"{job_id}/film2.txt": "second",
+        f"{job_id}/cut.txt/cover.txt": "cover",
+    }
+
+
+async def test_a_task_never_writes_over_the_scratch_of_an_earlier_one(rig, broker):
+    async def on_run(context):
+        path = context.scratch("film/made.txt")
+        assert context.scratch("film/made.txt") == path
+        path.write_text(f"of run {rig.task.runs}")
+        context.adopt(path, f"made{rig.task.runs}.txt")
+
+    rig.task.on_run = on_run
+    job_id, _ = await run(rig, broker, write("a.txt"), write("b.txt"))
+    made = {f"{job_id}/made{number}.txt": f"of run {number}" for number in (1, 2)}
+    assert made.items() <= visible(rig).items()
+
+
+async def test_outputs_of_one_name_in_several_folders_never_share_their_bytes(rig, broker):
+    one, two, three = (f"{rig.storage}/{folder}/a.txt" for folder in ("one", "two", "three"))
+    await run(rig, broker, write(one, "1"), write(two, "2"), cleanup(delete=[one]), write(three, "3"))
+    assert visible(rig) == {"two/a.txt": "2", "three/a.txt": "3"}
+
+
 async def test_a_staged_file_that_is_deleted_is_never_published(rig, broker):
     job_id, _ = await run(rig, broker, write("a.txt"), write("b.txt"), cleanup(delete=["a.txt"]))
     assert visible(rig) == {f"{job_id}/b.txt": "hello"}

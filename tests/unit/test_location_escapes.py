@@ -267,3 +267,9 @@ def test_a_password_that_stands_where_a_port_would_is_in_no_error(url):
 def test_a_port_beyond_the_last_is_refused():
     with pytest.raises(RefusedPath, match="no such port"):
         checked_url("https://example.org:99999/", allow_private=False)
+
+
+@pytest.mark.parametrize("text", ["{}.mkv", "/in/{}.mkv", "nas://{}.mkv", "s3://media/{}", "https://example.com/{}"])
+def test_a_name_that_is_no_text_is_refused(text):
+    with pytest.raises(RefusedPath, match="UTF-8"):
+        parse_location(text.format("gr\udcf6\udcdfe"))

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from worker.core.errors import DiskFull, LeveretError, RefusedPath, StorageUnavailable, VerificationFailed
+from worker.core.location import is_speakable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -85,12 +86,13 @@ def status(folder: int, name: str) -> os.stat_result | None:
 
 
 def regular_names(folder: int) -> list[str]:
-    """Return the names of the regular files in an opened folder, without hidden ones."""
+    """Return the names of the regular files in an opened folder, without hidden ones and those no job could say."""
     # The descriptor only names the folder (O_PATH); reading it takes one of its own.
     reading = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder)
     try:
         with os.scandir(reading) as entries:
-            return sorted(e.name for e in entries if not e.name.startswith(".") and e.is_file(follow_symlinks=False))
+            named = [e for e in entries if not e.name.startswith(".") and is_speakable(e.name)]
+            return sorted(entry.name for entry in named if entry.is_file(follow_symlinks=False))
     finally:
         os.close(reading)
 

@@ -27,7 +27,7 @@ from worker.adapters.s3_roots import (
 from worker.adapters.threads import Stop, in_thread
 from worker.core.attempt import job_mark
 from worker.core.errors import Misconfigured, SourceMissing, StorageUnavailable
-from worker.core.location import External
+from worker.core.location import External, is_speakable
 from worker.core.ports import Stat
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class S3Storage:
             keys = [item["Key"] for page in pages for item in page.get("Contents", ()) if item["Key"] != folder.key]
         if not keys:
             raise SourceMissing(f"{folder} does not exist")
-        return tuple(External("s3", folder.host, f"/{key}") for key in sorted(keys))
+        return tuple(External("s3", folder.host, f"/{key}") for key in sorted(keys) if is_speakable(key))
 
     async def fetch(self, place: External, into: Path) -> Path:
         """Return `into`, a complete copy: parts in parallel, each repeated when it breaks, all of one version."""

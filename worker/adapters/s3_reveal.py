@@ -79,7 +79,8 @@ class Reveal:
     def pending(self, artifact: Artifact, staged: External | None, final: External, stop: Stop) -> Pending:
         """Return the object as it will be shown, from scratch or from where it was staged, its parts in place."""
         if staged is None:
-            require_whole(artifact, artifact.path.stat().st_size)
+            with s3_errors(final):
+                require_whole(artifact, artifact.path.stat().st_size)
             return Pending(partial(self._put, artifact, final))
         if artifact.bytes <= self.copy_bytes:
             return Pending(partial(self._copy, artifact, staged, final))

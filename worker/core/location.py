@@ -81,17 +81,32 @@ class External:
 Location: TypeAlias = Relative | External
 
 
+def is_speakable(name: str) -> bool:
+    """Return whether a job could name this file: a name in another encoding is read as surrogates."""
+    return not _CONTROL.search(name) and _encodes(name)
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def parse_location(text: str, path_map: Mapping[str, str] | None = None) -> Location:
     """Return what `text` names: a relative path, an absolute path, or a URI of one of `SCHEMES`.
 
     `path_map` translates a publisher's mount points to this host's (`/mnt/phoenix` → `/srv/nas`), the
     longest prefix first. Raises RefusedPath for control characters, over-long names, `..` that leaves its
-    root, userinfo in a URL, and every other scheme.
+    root, userinfo in a URL, what is no text in UTF-8, and every other scheme.
     """
     if not text or len(text) > MAX_LENGTH:
         raise RefusedPath(f"a path has 1 to {MAX_LENGTH} characters, not {len(text)}")
     if _CONTROL.search(text):
         raise RefusedPath(f"{text[:100]!r} holds control characters")
+    if not _encodes(text):
+        raise RefusedPath(f"{_shown(text)} holds what cannot be written in UTF-8")
     if text.startswith("/"):
         return External("file", "", _inside(_mapped(text, path_map or {}), text))
     match = _SCHEME.match(text)

@@ -118,7 +118,7 @@ class EngineContext(ToolLookup):
         self.listing = workspace.listing
         self.output = workspace.output
         self.adopt = workspace.adopt
-        self.scratch = workspace.scratch
+        self.scratch = workspace.new_scratch()
         self.exists = workspace.exists
         self.retarget = workspace.retarget
         self.withdraw = workspace.withdraw

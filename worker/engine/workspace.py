@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from worker.core.attempt import Artifact
@@ -17,6 +18,7 @@ from worker.core.location import External, Relative, parse_location
 from worker.core.media_types import media_type_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from worker.core.location import Location
@@ -52,6 +54,7 @@ class Workspace:
         self._staged: dict[External, Staged] = {}
         self._fetched: dict[External, Path] = {}
         self._deletions: dict[External, None] = {}
+        self._numbers = count()
 
     def _locate(self, text: str, *, writing: bool) -> Location:
         location = parse_location(text, self._storages.path_map)
@@ -99,8 +102,9 @@ class Workspace:
     ) -> Path:
         """Return the local path for an output; what stands there at the end is published."""
         location = self._locate(text, writing=True)
-        known = self._staged.get(self._place(location))
-        path = known.path if known else self._fresh(location)
+        place = self._place(location)
+        known = self._staged.get(place)
+        path = known.path if known else self._fresh(place)
         self._stage(location, path, role, media_type, immutable=immutable, duration=duration)
         return path
 
@@ -136,19 +140,22 @@ class Workspace:
         self._staged[place] = Staged(path, place, role, kind, immutable, duration)
         self._deletions.pop(place, None)
 
-    def _fresh(self, location: Location) -> Path:
-        if isinstance(location, Relative):
-            path = self.folder / "files" / location.path
-        else:
-            path = self.folder / "outside" / str(len(self._staged)) / location.name
-        path.parent.mkdir(parents=True, exist_ok=True)
+    def _fresh(self, place: External) -> Path:
+        """Return a path that no output of this attempt had: bytes stay where they are when their file is moved."""
+        path = self.folder / "files" / str(next(self._numbers)) / place.name
+        path.parent.mkdir(parents=True)
         return path
 
-    def scratch(self, name: str) -> Path:
-        """Return a path that is never published."""
-        path = self.folder / "scratch" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path
+    def new_scratch(self) -> Callable[[str], Path]:
+        """Return what gives a task paths of its own, never published: an earlier one may have adopted from its own."""
+        folder = self.folder / "scratch" / str(next(self._numbers))
+
+        def scratch(name: str) -> Path:
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return path
+
+        return scratch
 
     def exists(self, text: str) -> bool:
         """Return whether `text` is staged."""
