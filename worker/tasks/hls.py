@@ -102,7 +102,7 @@ def _best(codec: str, lookup: Lookup) -> str:
 
 
 def _own_folder(context: TaskContext) -> Path:
-    """Return a new folder: another hls task of this job keeps its files until they are published."""
+    """Return a new folder: files of another run with the same context stay until they are published."""
     folder = next(path for number in count() if not (path := context.scratch(f"hls-{number}")).exists())
     folder.mkdir(parents=True)
     return folder
