@@ -248,7 +248,7 @@ def test_a_service_that_ended_starts_where_it_was_with_what_it_held(services, en
 
 def put_soon(environment, key):
     """Store an object; a weed that has just begun again knows its buckets a moment later than it answers."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while "media" not in {bucket["Name"] for bucket in storage(environment).list_buckets()["Buckets"]}:
         assert time.monotonic() < deadline, "the bucket never came back"
         time.sleep(0.2)
