@@ -82,11 +82,13 @@ class World:
     troubles: list[tuple[float, float]] = field(default_factory=list)
     has_disks: bool = False
     wrong_clock: bool = True
+    impatient: bool = True
     _closing: bool = False
     _supervisors: list[asyncio.Task[None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.services = LocalServices(self.folder / "services", rabbitmq_config=IMPATIENT)
+        patience = IMPATIENT if self.impatient else ()
+        self.services = LocalServices(self.folder / "services", rabbitmq_config=patience)
         self.scratch = self.folder / "scratch-disk" / "scratch"
         self.nas = self.folder / "nas-disk" / "nas"
 
