@@ -607,3 +607,9 @@ def test_jobs_are_filtered(desk):
     assert json.loads(desk.type("jobs", "--lane", "qsv", "--json").out) == []
     assert "is no age" in one_line(desk.type("jobs", "--since", "yesterday"), 2)
     assert desk.type("jobs", "--lane", "bogus").code == 2
+
+
+def test_a_worker_loads_nothing_that_only_commands_use():
+    code = "import sys, worker.app.worker, worker.cli; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"pika", "httpx", "boto3", "prometheus_client", "worker.cli.tables"} & set(done.stdout.split())
