@@ -11,10 +11,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from rig import DEFER_SECONDS, Rig, WriteParams, WriteTask, broker_hands, document
+from rig import DEFER_SECONDS, Rig, WriteParams, WriteTask, document
 
-from infra.migrations import upgrade
-from worker.adapters.sql import SqlRepository
 from worker.core.attempt import Cancelled, Completed, Dead, Defer, Forward
 from worker.core.errors import CannotServe
 from worker.core.record import OptionSet, WorkerRecord
@@ -25,6 +23,7 @@ from worker.registry import Registry
 from worker.tasks.ffmpeg import FfmpegTask
 
 if TYPE_CHECKING:
+    from worker.adapters.sql import SqlRepository
     from worker.core.task import Lookup
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
@@ -46,21 +45,6 @@ class ShineTask(WriteTask):
         stored = await lookup.option_set("shine", "late")
         codec = stored["codec"]
         return params.model_copy(update={"text": f"encoder:{codec if '99' in codec else lookup.encoder(codec)}"})
-
-
-@pytest.fixture
-async def repository(tmp_path):
-    url = f"sqlite:///{tmp_path}/leveret.db"
-    upgrade(url)
-    rows = SqlRepository(url)
-    yield rows
-    await rows.close()
-
-
-@pytest.fixture
-async def broker(provisioned_broker, services):
-    async with broker_hands(provisioned_broker, services.environment()["RABBITMQ_MANAGEMENT_URL"]) as hands:
-        yield hands
 
 
 def a_rig(url, repository, folder, worker_id: str, capabilities: Capabilities, unserved: float) -> Rig:
