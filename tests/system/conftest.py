@@ -78,7 +78,8 @@ async def worker(fleet: Fleet) -> str:
 
 
 @pytest.fixture
-def alone(fleet: Fleet) -> Fleet:
-    """Return the fleet without any worker."""
+def alone(fleet: Fleet) -> Iterator[Fleet]:
+    """Return the fleet without any worker; those that the test starts end with it."""
     fleet.end()
-    return fleet
+    yield fleet
+    fleet.end()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import uuid
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from worker.adapters.sql import SqlRepository
 from worker.core.routing import JOBS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from worker.core.record import JobRecord, Wanted, WorkerRecord
 
@@ -109,12 +110,17 @@ class Fleet:
             timeout=60,
         )
 
-    def reading(self, *words: str) -> subprocess.Popen[str]:
-        """Return a command that goes on, and whose words can be read meanwhile."""
-        return subprocess.Popen(
+    @contextmanager
+    def reading(self, *words: str) -> Iterator[subprocess.Popen[str]]:
+        """Return a command that goes on, and whose words can be read meanwhile; it ends with the block."""
+        with subprocess.Popen(
             (sys.executable, "-m", "worker", *words),
             cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+        ) as process:  # fmt: skip
+            try:
+                yield process
+            finally:
+                process.kill()
 
     async def publish(self, *, priority: str = "normal", lane: str = "cpu", **data: Any) -> str:
         """Publish a job of the module ffmpeg; return its id."""

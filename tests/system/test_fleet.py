@@ -55,9 +55,9 @@ async def test_a_worker_proves_what_it_can_do_while_it_starts_and_serves_the_lan
     assert "no living worker serves nvenc" in shown.stdout
 
 
-async def test_a_killed_worker_is_offline_after_three_beats(fleet: Fleet):
-    if "prover" not in fleet.processes:
-        await fleet.start("prover")
+async def test_a_killed_worker_is_offline_after_three_beats(alone: Fleet):
+    fleet = alone
+    await fleet.start("prover")
     fleet.end()
     killed = time.monotonic()
     await fleet.worker("prover", "offline", seconds=5 * BEAT)

@@ -22,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from worker.adapters.metrics import metric_families
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
 pytestmark = pytest.mark.xdist_group("fleet")
 
@@ -136,18 +136,16 @@ async def test_all_workers_are_paused_resumed_and_drained_at_once(alone: Fleet):
     codes = await asyncio.gather(*(asyncio.to_thread(fleet.processes[name].wait, 60) for name in names))
     assert codes == [0, 0, 0]
     assert (await fleet.rows.job(long)).state == "completed"
-    fleet.end()
 
 
 @pytest.fixture
-async def counted(alone: Fleet) -> AsyncIterator[tuple[Fleet, str]]:
+async def counted(alone: Fleet) -> tuple[Fleet, str]:
     """Return a fleet of one worker, and the address of its figures."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     await alone.start("counted", WORKER_METRICS_ADDRESS=address)
-    yield alone, f"http://{address}/metrics"
-    alone.end()
+    return alone, f"http://{address}/metrics"
 
 
 async def test_the_figures_of_a_worker_tell_what_it_really_did(counted: tuple[Fleet, str]):
@@ -195,15 +193,15 @@ async def test_the_figures_of_a_worker_tell_what_it_really_did(counted: tuple[Fl
 async def test_a_log_is_followed_while_its_job_runs_and_the_worker_is_seen_with_it(fleet: Fleet, worker: str):
     job_id = await fleet.publish(**LONG)
     await fleet.job(job_id, "running")
-    following = fleet.reading("logs", job_id, "--follow")
-    first = await asyncio.to_thread(following.stdout.readline)
-    assert first.startswith(f"--- attempt 1 on {worker}, ")
-    assert "ffmpeg" in await asyncio.to_thread(following.stdout.readline)
-    assert following.poll() is None
-    await until(lambda: shown_with(fleet, worker, job_id), 5, "the worker with its job")
-    await cancelled(fleet, job_id)
-    said, errors = await asyncio.to_thread(following.communicate, timeout=20)
-    assert (following.returncode, errors) == (0, "")
+    with fleet.reading("logs", job_id, "--follow") as following:
+        first = await asyncio.to_thread(following.stdout.readline)
+        assert first.startswith(f"--- attempt 1 on {worker}, ")
+        assert "ffmpeg" in await asyncio.to_thread(following.stdout.readline)
+        assert following.poll() is None
+        await until(lambda: shown_with(fleet, worker, job_id), 5, "the worker with its job")
+        await cancelled(fleet, job_id)
+        said, errors = await asyncio.to_thread(following.communicate, timeout=20)
+        assert (following.returncode, errors) == (0, "")
     assert said.endswith("s] stopped from outside and killed\n")
 
 
