@@ -70,6 +70,9 @@ def proof_of(library: Path, log: Path, *, gource: str = "gource", framerate: int
         "mouse",
         "--max-files",
         "0",
+        # large enough for lights to be drawn cut, as in a large film
+        "--bloom-multiplier",
+        "3",
         "--key",
         "--title",
         "proof",
