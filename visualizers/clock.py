@@ -14,7 +14,7 @@ from worker.core.command import Command, Pipeline
 from worker.core.errors import LeveretError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from worker.core.task import Lookup
 
@@ -40,31 +40,31 @@ def built_library() -> Path:
     return SOURCE.with_name(library_name(SOURCE.read_bytes()))
 
 
-async def find_clock(lookup: Lookup, library: Path | None = None) -> Clock:
-    """Return the virtual clock if its frames are the real one's on this host, else the real one and why."""
+async def find_clock(lookup: Lookup, library: Path | None = None, cores: int = 1) -> Clock:
+    """Return the virtual clock if its frames, drawn on `cores`, are the real one's on this host; else the real one."""
     path = library if library is not None else await asyncio.to_thread(built_library)
     if not await asyncio.to_thread(path.is_file):
         return Clock(None, "the virtual clock is not built here: run `python -m infra clock`")
     try:
-        verdict = await _proved(lookup, path)
+        verdict = await _proved(lookup, path, cores)
     except (LeveretError, ValueError) as error:
         return Clock(None, str(error))
     return Clock(path if verdict.identical else None, verdict.reason)
 
 
-async def _proved(lookup: Lookup, library: Path) -> Verdict:
+async def _proved(lookup: Lookup, library: Path, cores: int) -> Verdict:
     folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="gource-clock-"))
     log = folder / "proof.log"
     try:
         await asyncio.to_thread(log.write_text, LOG, encoding="utf-8")
-        proof = proof_of(library, log, gource=lookup.tool("gource"))
+        proof = proof_of(library, log, gource=lookup.tool("gource"), cores=cores)
         virtual, told = await _frames(lookup, proof.command, proof.virtual)
         if virtual and read_report(told.encode()) is None:
             # The loader goes on without a library that it cannot take, and gource then draws on the real clock.
             return Verdict(identical=False, reason="the virtual clock's library did not come into play")
         verdict = Verdict(identical=False, reason="the real clock was not tried")
         for _attempt in range(ATTEMPTS):
-            real, _ = await _frames(lookup, proof.command, proof.real)
+            real, _ = await _frames(lookup, proof.command, (proof.real,))
             verdict = judge_frames(real, virtual)
             if verdict.identical or not virtual:
                 break
@@ -75,14 +75,15 @@ async def _proved(lookup: Lookup, library: Path) -> Verdict:
 
 
 async def _frames(
-    lookup: Lookup, command: tuple[str, ...], environment: Mapping[str, str]
+    lookup: Lookup, command: tuple[str, ...], environments: Sequence[Mapping[str, str]]
 ) -> tuple[tuple[str, ...], str]:
-    """Return the hash of each frame, by ffmpeg, none when either program failed; and what gource said."""
+    """Return the hash of each frame, by ffmpeg, none when any program failed; and what the first gource said."""
     hashing = (
         lookup.tool("ffmpeg"), "-hide_banner", "-v", "error", "-f", "image2pipe", "-c:v", "ppm", "-i", "pipe:0",
         "-f", "framemd5", "-",
     )  # fmt: skip
-    exits = await lookup.run(Pipeline((Command(command, environment), Command(hashing)), _HASH_BYTES, "clock proof"))
+    painters = (Command(command, environment) for environment in environments)
+    exits = await lookup.run(Pipeline((*painters, Command(hashing)), _HASH_BYTES, "clock proof"))
     if not all(exit_.ok for exit_ in exits):
         return (), exits[0].tail
     lines = exits[-1].output.splitlines()

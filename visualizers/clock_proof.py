@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from visualizers.virtual_clock import HEADLESS, WHOLE, render_environment
+from visualizers.virtual_clock import HEADLESS, shared_environments
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,11 +32,14 @@ ATTEMPTS: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """Two runs whose standard outputs must be equal, byte for byte; neither takes long, each writes a few MB."""
+    """Two runs whose standard outputs must be equal, byte for byte; neither takes long, each writes a few MB.
+
+    The virtual one is a pipe of one process for each environment.
+    """
 
     command: tuple[str, ...]
     real: dict[str, str]
-    virtual: dict[str, str]
+    virtual: tuple[dict[str, str], ...]
     framerate: int
 
 
@@ -48,7 +51,7 @@ class Verdict:
     reason: str
 
 
-def proof_of(library: Path, log: Path, *, gource: str = "gource", framerate: int = 30) -> Proof:
+def proof_of(library: Path, log: Path, *, gource: str = "gource", framerate: int = 30, cores: int = 1) -> Proof:
     """Return the runs for a host; `log` is a file that holds LOG, the environments are to be added to the usual."""
     width, height = SIZE
     command = (
@@ -81,7 +84,7 @@ def proof_of(library: Path, log: Path, *, gource: str = "gource", framerate: int
         "--path",
         str(log),
     )
-    return Proof(command, dict(HEADLESS), render_environment(library, framerate, WHOLE), framerate)
+    return Proof(command, dict(HEADLESS), shared_environments(library, framerate, cores), framerate)
 
 
 def frame_bytes(size: tuple[int, int] = SIZE) -> int:

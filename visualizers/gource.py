@@ -7,6 +7,7 @@ its options are values of ours. It draws on the virtual clock where that is prov
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from visualizers import LONGEST_SECONDS, Repository, Scene, Visualizer, frames_from_pipe
@@ -14,7 +15,15 @@ from visualizers.clock import Clock, find_clock
 from visualizers.gitlog import custom_log, cut_dates, cut_positions, log_command, read_log
 from visualizers.gource_params import GourceParams
 from visualizers.gource_pictures import picture_options
-from visualizers.virtual_clock import EXIT_REASONS, HEADLESS, count_environment, read_report, render_environment
+from visualizers.virtual_clock import (
+    EXIT_REASONS,
+    HEADLESS,
+    Share,
+    count_environment,
+    read_report,
+    render_environment,
+    shared_environments,
+)
 from worker.core.command import Command, Pipeline
 from worker.core.errors import BadInput, ToolFailed, VerificationFailed
 from worker.core.task import Files, FileUse
@@ -35,6 +44,8 @@ SLOWEST: Final = 0.000_01
 # the real clock may lose frames to a busy host; more than these were no such accident
 SLACK_FRAMES: Final = 3
 SLACK_SHARE: Final = 0.01
+# below it a second gource is hardly up when the first has drawn all
+SHARED_SECONDS: Final = 4
 _DRY_WIDTH: Final = 160
 
 
@@ -45,9 +56,13 @@ class GourceVisualizer(Visualizer[GourceParams]):
     params: ClassVar[type[GourceParams]] = GourceParams
     tools: ClassVar[frozenset[str]] = frozenset({"gource", "git"})
 
-    def __init__(self, library: Path | None = None) -> None:
-        """Draw on the clock in `library`, by default the one that set-up has built, if it is proved."""
+    def __init__(self, library: Path | None = None, *, cores: int | None = None) -> None:
+        """Draw on the clock in `library`, by default the one that set-up has built, if it is proved.
+
+        Up to four of the `cores`, by default those that this process may use, draw a film together.
+        """
         self._library = library
+        self._cores = cores if cores is not None else len(os.sched_getaffinity(0))
         self._clock: Clock | None = None
         self._proving = asyncio.Lock()
 
@@ -67,7 +82,7 @@ class GourceVisualizer(Visualizer[GourceParams]):
         """Return the clock to draw on; the first call proves it, in some seconds."""
         async with self._proving:
             if self._clock is None:
-                self._clock = await find_clock(lookup, self._library)
+                self._clock = await find_clock(lookup, self._library, self._cores)
             return self._clock
 
     async def scene(self, params: GourceParams, stage: Stage) -> Scene:
@@ -94,20 +109,24 @@ class GourceVisualizer(Visualizer[GourceParams]):
             frames=frames,
             inputs=frames_from_pipe(params.output_framerate),
             graph="[0:v:0]null[picture]",
-            painters=(Command(command, _environment(params, clock, frames)),),
+            painters=tuple(
+                Command(command, environment) for environment in _environments(params, clock, frames, self._cores)
+            ),
             sound=sound,
             painted=clock.library is not None,
             slack=0 if clock.library else max(SLACK_FRAMES, round(frames * SLACK_SHARE)),
         )
 
     def judge(self, scene: Scene, exits: Sequence[Exit]) -> None:
-        """Return if the clock told of all frames being written."""
+        """Return if each gource told of all its frames being written."""
         if not scene.painted:
             return
-        report = read_report(exits[0].tail.encode())
-        if report is None or report.written != scene.shown:
-            told = "nothing of its frames" if report is None else f"of {report.written} frames"
-            raise VerificationFailed(f"gource told {told} instead of {scene.shown}")
+        painters = len(scene.painters)
+        for index, exit_ in enumerate(exits[:painters]):
+            report, due = read_report(exit_.tail.encode()), Share(index, painters).written(scene.shown)
+            if report is None or report.written != due:
+                told = "nothing of its frames" if report is None else f"of {report.written} frames"
+                raise VerificationFailed(f"gource told {told} instead of {due}")
 
 
 def gource_command(
@@ -164,14 +183,17 @@ async def _sound(params: GourceParams, stage: Stage) -> Path | None:
     return path
 
 
-def _environment(params: GourceParams, clock: Clock, frames: int) -> Mapping[str, str]:
+def _environments(params: GourceParams, clock: Clock, frames: int, cores: int) -> Sequence[Mapping[str, str]]:
+    """Return what each gource's environment adds: a film that lasts is drawn by several, frame by frame in turns."""
     if clock.library is None:
-        return HEADLESS
+        return (HEADLESS,)
     wanted = params.frames
     if wanted.last is not None and wanted.last >= frames:
         # the end of the film is the end of every range that reaches it
         wanted = type(wanted)(wanted.first)
-    return render_environment(clock.library, params.output_framerate, wanted)
+    if wanted.frames(frames) < SHARED_SECONDS * params.output_framerate:
+        return (render_environment(clock.library, params.output_framerate, wanted),)
+    return shared_environments(clock.library, params.output_framerate, cores, wanted)
 
 
 async def _count(command: tuple[str, ...], params: GourceParams, stage: Stage, library: Path) -> int:

@@ -19,6 +19,9 @@
  *   VC_FIRST   the first exported frame that is written, from 0; default 0.
  *   VC_LAST    the exported frame before which writing ends; default: the end of the film. Gource is told to
  *              quit after the last frame of the range.
+ *   VC_SHARES  how many processes share the frames of the range, in turns; default 1.
+ *   VC_SHARE   which of them this one is, from 0. It writes the frames of all up to itself, in order: its own as
+ *              it draws them, those of the ones before as they come from standard input.
  *   VC_COUNT   1: write nothing, draw nothing, run to the end, tell the number of frames.
  * Gource must be given `--output-ppm-stream -`.
  *
@@ -31,6 +34,7 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -46,7 +50,8 @@ enum exit_code {
     EXIT_STRUCTURE = 92,   /* gource does not export as the clock expects: wrong VC_EVERY or another version */
     EXIT_OUTPUT = 93,      /* a frame could not be written */
     EXIT_INTERRUPTED = 94, /* a signal asked gource to quit before the range was written */
-    EXIT_INCOMPLETE = 95   /* the film ended before the range did */
+    EXIT_INCOMPLETE = 95,  /* the film ended before the range did */
+    EXIT_INPUT = 96        /* standard input does not hold the frames of the other processes, or more than those */
 };
 
 /* Values of the SDL 2 and OpenGL interfaces; both are frozen, so that no headers are needed to build. */
@@ -84,7 +89,7 @@ typedef int (*thread_body)(void *);
 REPLACED(DECLARE)
 
 /* What the environment asks for. */
-static uint64_t every = 1, first = 0, last = UINT64_MAX;
+static uint64_t every = 1, first = 0, last = UINT64_MAX, shares = 1, share = 0;
 static bool count_only = false;
 
 /* Owned by the render thread. */
@@ -111,7 +116,10 @@ static struct {
     uint8_t *slots[SLOTS]; /* as read: four bytes a pixel, the lowest row first */
     uint8_t *page;         /* as written: the header, then three bytes a pixel, the highest row first */
     size_t header_bytes, page_bytes;
-    uint64_t read, written; /* frames handed over, frames that the kernel has taken */
+    uint64_t known;         /* frames of the range that the film has had */
+    uint64_t passed;        /* those of them that are written, or another's to write */
+    uint64_t read, turned;  /* own frames handed over, own frames written */
+    uint64_t written;       /* frames that the kernel has taken */
     pthread_t thread;
 } film;
 static enum { NO_LOG, HELD, READING, READ } log_state = NO_LOG;
@@ -148,16 +156,36 @@ static void write_page(void) {
     }
 }
 
+/* A frame of another process, from pipe to pipe in the kernel. */
+static void relay_page(void) {
+    size_t done = 0;
+    while (done < film.page_bytes) {
+        ssize_t moved = splice(STDIN_FILENO, NULL, STDOUT_FILENO, NULL, film.page_bytes - done, SPLICE_F_MOVE);
+        if (moved == 0) give_up(EXIT_INPUT, "a frame is missing: ", "standard input has ended");
+        if (moved > 0) done += (size_t)moved;
+        else if (errno != EINTR) give_up(EXIT_OUTPUT, "a frame could not be passed on: ", strerror(errno));
+    }
+}
+
 static void *write_frames(void *unused) {
     for (;;) {
         pthread_mutex_lock(&guard);
-        while (film.read == film.written) pthread_cond_wait(&changed, &guard);
-        uint8_t *slot = film.slots[film.written % SLOTS];
+        while (film.known == film.passed) pthread_cond_wait(&changed, &guard);
+        uint64_t turn_of = film.passed % shares;
+        if (turn_of == share)
+            while (film.read == film.turned) pthread_cond_wait(&changed, &guard);
+        uint8_t *slot = film.slots[film.turned % SLOTS];
         pthread_mutex_unlock(&guard);
-        turn(slot, film.page + film.header_bytes, (size_t)film.width, (size_t)film.height);
-        write_page();
+        if (turn_of == share) {
+            turn(slot, film.page + film.header_bytes, (size_t)film.width, (size_t)film.height);
+            write_page();
+        } else if (turn_of < share) {
+            relay_page();
+        }
         pthread_mutex_lock(&guard);
-        film.written++;
+        if (turn_of == share) film.turned++;
+        if (turn_of <= share) film.written++;
+        film.passed++;
         pthread_cond_broadcast(&changed);
         pthread_mutex_unlock(&guard);
     }
@@ -179,23 +207,26 @@ static void prepare_film(int width, int height) {
     if (pthread_create(&film.thread, NULL, write_frames, NULL) != 0) give_up(EXIT_OUTPUT, "no thread", "");
 }
 
-static void read_frame(int width, int height) {
+static void take_frame(int width, int height) {
     if (film.page == NULL) prepare_film(width, height);
     if (film.width != width || film.height != height) give_up(EXIT_STRUCTURE, "the size of frames changed", "");
     pthread_mutex_lock(&guard);
-    while (film.read - film.written == SLOTS) pthread_cond_wait(&changed, &guard);
+    bool own = film.known % shares == share;
+    while (own && film.read - film.turned == SLOTS) pthread_cond_wait(&changed, &guard);
     pthread_mutex_unlock(&guard);
     /* How software drivers keep a frame: with an alpha channel (SDL_CreateWindow below) it is plainly copied. */
-    real_glReadPixels(0, 0, width, height, PIXELS_BGRA, PIXELS_BYTE, film.slots[film.read % SLOTS]);
+    if (own)
+        real_glReadPixels(0, 0, width, height, PIXELS_BGRA, PIXELS_BYTE, film.slots[film.read % SLOTS]);
     pthread_mutex_lock(&guard);
-    film.read++;
+    film.known++;
+    film.read += own;
     pthread_cond_broadcast(&changed);
     pthread_mutex_unlock(&guard);
 }
 
 static uint64_t finish_writing(void) {
     pthread_mutex_lock(&guard);
-    while (film.written < film.read) pthread_cond_wait(&changed, &guard);
+    while (film.passed < film.known) pthread_cond_wait(&changed, &guard);
     uint64_t written = film.written;
     pthread_mutex_unlock(&guard);
     return written;
@@ -204,6 +235,8 @@ static uint64_t finish_writing(void) {
 /* ---- begin and end -------------------------------------------------------------------------------------- */
 
 static bool wanted(uint64_t index) { return !count_only && index >= first && index < last; }
+
+static bool drawn_here(uint64_t index) { return wanted(index) && (index - first) % shares == share; }
 
 static uint64_t setting(const char *name, uint64_t otherwise) {
     const char *text = getenv(name);
@@ -223,6 +256,9 @@ static void tell_the_end(int status, void *unused) {
     if (status != 0) return;
     if (interrupted && !range_ended) _exit(EXIT_INTERRUPTED);
     if (!count_only && last != UINT64_MAX && !range_ended) _exit(EXIT_INCOMPLETE);
+    char more;
+    if (share > 0 && !count_only && read(STDIN_FILENO, &more, 1) != 0)
+        give_up(EXIT_INPUT, "a frame is too many: ", "standard input does not end with the film");
 }
 
 __attribute__((constructor)) static void begin(void) {
@@ -235,10 +271,13 @@ __attribute__((constructor)) static void begin(void) {
     first = setting("VC_FIRST", 0);
     last = setting("VC_LAST", UINT64_MAX);
     count_only = setting("VC_COUNT", 0) != 0;
+    shares = setting("VC_SHARES", 1);
+    share = setting("VC_SHARE", 0);
     if (every == 0) give_up(EXIT_SETTING, "must be 1 or more: ", "VC_EVERY");
+    if (share >= shares) give_up(EXIT_SETTING, "must be below VC_SHARES: ", "VC_SHARE");
     if (first >= last) give_up(EXIT_SETTING, "must be above VC_FIRST: ", "VC_LAST");
     /* Nothing is exported before frame 0, so its fate is known before its phase is. */
-    drawing = wanted(0);
+    drawing = drawn_here(0);
     /* A program that gource might start is not gource. */
     unsetenv("LD_PRELOAD");
     /* Registered before any other, so that it runs when all of gource's own endings have. */
@@ -337,7 +376,7 @@ void SDL_GL_SwapWindow(void *window) {
         let_log_be_read();
     if (!started) return;
     step++;
-    drawing = step % every == 0 && wanted(step / every);
+    drawing = step % every == 0 && drawn_here(step / every);
 }
 
 void glReadPixels(int x, int y, int w, int h, unsigned format, unsigned type, void *pixels) {
@@ -350,7 +389,7 @@ void glReadPixels(int x, int y, int w, int h, unsigned format, unsigned type, vo
         give_up(EXIT_STRUCTURE, "gource exports other renders than expected: ", "VC_EVERY is wrong");
     started = true;
     signal_is_ours = true;
-    if (wanted(exported)) read_frame(w, h);
+    if (wanted(exported)) take_frame(w, h);
     exported++;
     range_ended = !count_only && exported >= last;
 }

@@ -31,6 +31,7 @@ EXIT_REASONS: Final[Mapping[int, str]] = MappingProxyType(
         93: "a frame could not be written",
         94: "gource was told to quit before its frames were written",
         95: "the film ended before the range of frames did",
+        96: "the frames of another process that draws the film did not come, or too many did",
     },
 )
 
@@ -55,6 +56,28 @@ class FrameRange:
 
 
 WHOLE: Final = FrameRange()
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A process's part in a film that `of` processes draw in turns: it writes the frames of all up to `index`."""
+
+    index: int = 0
+    of: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.index < self.of:
+            raise ValueError(f"a share needs 0 <= index < of, not {self.index} and {self.of}")
+
+    def written(self, frames: int) -> int:
+        """Return how many of `frames` frames this process writes: its own, and those that come to it."""
+        return frames // self.of * (self.index + 1) + min(frames % self.of, self.index + 1)
+
+
+ALONE: Final = Share()
+
+# Each has a gource's memory, some 200 MB; what four cores do not draw in time, eight hardly do better.
+MOST_PAINTERS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +122,23 @@ def build_command(library: Path, *, source: Path = SOURCE, compiler: str = "cc")
     )
 
 
-def render_environment(library: Path, framerate: int, frames: FrameRange = WHOLE) -> dict[str, str]:
+def shared_environments(
+    library: Path, framerate: int, cores: int, frames: FrameRange = WHOLE
+) -> tuple[dict[str, str], ...]:
+    """Return the environments of the gources that share a film on so many cores, each to be piped into the next.
+
+    Each draws on its part of the cores. Mesa's own threads wait for one another in every frame: where there is a gource
+    for each core they cost more than they give.
+    """
+    painters = max(1, min(cores, MOST_PAINTERS))
+    threads = {"LP_NUM_THREADS": str(cores // painters if cores > painters else 0)} if painters > 1 else {}
+    shares = (Share(index, painters) for index in range(painters))
+    return tuple(render_environment(library, framerate, frames, share) | threads for share in shares)
+
+
+def render_environment(
+    library: Path, framerate: int, frames: FrameRange = WHOLE, share: Share = ALONE
+) -> dict[str, str]:
     """Return what gource's environment must hold to write exactly these frames to standard output.
 
     ValueError for a path that LD_PRELOAD cannot hold: it takes spaces and colons for separators.
@@ -108,6 +147,8 @@ def render_environment(library: Path, framerate: int, frames: FrameRange = WHOLE
     environment["VC_FIRST"] = str(frames.first)
     if frames.last is not None:
         environment["VC_LAST"] = str(frames.last)
+    if share.of > 1:
+        environment |= {"VC_SHARES": str(share.of), "VC_SHARE": str(share.index)}
     return environment
 
 

@@ -6,6 +6,7 @@ import itertools
 import os
 import signal
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,13 @@ from visualizers.virtual_clock import (
     SOURCE,
     ClockReport,
     FrameRange,
+    Share,
     build_command,
     count_environment,
     library_name,
     read_report,
     render_environment,
+    shared_environments,
 )
 
 LIMIT = 60.0
@@ -59,7 +62,7 @@ def picture(path: Path, width: int, height: int) -> Path:
 
 
 def assert_identical(proof: Proof) -> None:
-    virtual = run(proof.command, proof.virtual)
+    virtual = run(proof.command, proof.virtual[0])
     assert virtual.returncode == 0, virtual.stderr
     verdict = judge(b"", virtual.stdout)
     for _ in range(3 * ATTEMPTS):  # on a loaded host the real clock counts its renders late
@@ -96,7 +99,7 @@ def test_every_byte_is_as_on_the_real_clock_with_pictures_captions_and_effects(
 
 def test_a_dry_run_counts_the_frames_of_the_render_and_writes_none(library: Path, log: Path) -> None:
     proof = proof_of(library, log)
-    render = run(proof.command, proof.virtual)
+    render = run(proof.command, proof.virtual[0])
     dry = run(proof.command, count_environment(library, 30))
     frames = len(render.stdout) // frame_bytes()
     assert frames > 50
@@ -118,6 +121,56 @@ def test_ranges_join_to_the_whole_film_and_end_when_they_are_written(library: Pa
     assert parts == whole
 
 
+def piped(commands: list[tuple[str, ...]], environments: list[dict[str, str]]) -> tuple[bytes, list[tuple[int, bytes]]]:
+    """Return what the last of programs joined by pipes wrote, and the exit code and complaints of each."""
+    started: list[subprocess.Popen[bytes]] = []
+    with ExitStack() as stack:
+        for command, environment in zip(commands, environments, strict=True):
+            upstream = started[-1].stdout if started else subprocess.DEVNULL
+            process = subprocess.Popen(
+                command,
+                env={**os.environ, **environment},
+                stdin=upstream,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+            started.append(stack.enter_context(process))
+            if upstream is not subprocess.DEVNULL:
+                upstream.close()
+        output, errors = started[-1].communicate(timeout=LIMIT)
+        told = [process.stderr.read() for process in started[:-1] if process.stderr] + [errors]
+        return output, [(process.wait(LIMIT), words) for process, words in zip(started, told, strict=True)]
+
+
+@pytest.mark.parametrize("cores", [2, 3])
+@pytest.mark.parametrize("frames", [FrameRange(), FrameRange(7, 60), FrameRange(40, 41)])
+def test_a_film_that_several_draw_in_turns_is_the_film_that_one_draws(
+    library: Path, log: Path, cores: int, frames: FrameRange
+) -> None:
+    command = proof_of(library, log).command
+    whole = run(command, render_environment(library, 30, frames))
+    environments = shared_environments(library, 30, cores, frames)
+    shared, ends = piped([command] * cores, list(environments))
+    assert [code for code, _ in ends] == [0] * cores, ends
+    assert shared == whole.stdout
+    total = len(whole.stdout) // frame_bytes()
+    reports = [read_report(words) for _, words in ends]
+    assert [report.written for report in reports if report] == [Share(n, cores).written(total) for n in range(cores)]
+    assert reports[-1] == read_report(whole.stderr)
+
+
+@pytest.mark.parametrize(("others", "told"), [(9, b"a frame is missing"), (11, b"a frame is too many")])
+def test_frames_of_another_that_are_missing_or_too_many_are_found_out(
+    library: Path, log: Path, others: int, told: bytes
+) -> None:
+    command = proof_of(library, log).command
+    first = render_environment(library, 30, FrameRange(0, others))
+    second = render_environment(library, 30, FrameRange(0, 20), Share(1, 2))
+    _, ends = piped([command] * 2, [first, second])
+    assert ends[1][0] == 96
+    assert told in ends[1][1]
+
+
 def test_a_range_beyond_the_end_of_the_film_is_an_error_and_its_frames_are_written(library: Path, log: Path) -> None:
     ended = run(proof_of(library, log).command, render_environment(library, 30, FrameRange(90, 5000)))
     report = read_report(ended.stderr)
@@ -135,11 +188,11 @@ def test_a_wrong_belief_about_the_frame_rate_is_found_out(
     assert b"VC_EVERY" in ended.stderr
 
 
-@pytest.mark.parametrize("name", ["VC_EVERY", "VC_FIRST", "VC_LAST", "VC_COUNT"])
+@pytest.mark.parametrize("name", ["VC_EVERY", "VC_FIRST", "VC_LAST", "VC_COUNT", "VC_SHARES", "VC_SHARE"])
 @pytest.mark.parametrize("value", ["-1", "x", "1x", "99999999999999999999"])
 def test_a_setting_that_is_no_number_is_refused(library: Path, log: Path, name: str, value: str) -> None:
     proof = proof_of(library, log)
-    ended = run(proof.command, {**proof.virtual, name: value})
+    ended = run(proof.command, {**proof.virtual[0], name: value})
     assert ended.returncode == 90
     assert name.encode() in ended.stderr
 
@@ -149,7 +202,7 @@ def test_a_full_disk_ends_the_render(library: Path, log: Path) -> None:
     with Path("/dev/full").open("wb") as full:
         ended = subprocess.run(
             proof.command,
-            env={**os.environ, **proof.virtual},
+            env={**os.environ, **proof.virtual[0]},
             stdout=full,
             stderr=subprocess.PIPE,
             timeout=LIMIT,
@@ -164,7 +217,7 @@ def test_a_reader_that_goes_ends_the_render_at_once(library: Path, log: Path) ->
     # Python ignores SIGPIPE and its children inherit that: gource by itself would render on, to exit code 0.
     with subprocess.Popen(
         proof.command,
-        env={**os.environ, **proof.virtual},
+        env={**os.environ, **proof.virtual[0]},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         restore_signals=False,
@@ -178,7 +231,7 @@ def test_a_reader_that_goes_ends_the_render_at_once(library: Path, log: Path) ->
 def test_a_terminated_render_is_no_success(library: Path, log: Path) -> None:
     proof = proof_of(library, log)
     with subprocess.Popen(
-        proof.command, env={**os.environ, **proof.virtual}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        proof.command, env={**os.environ, **proof.virtual[0]}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as gource:
         assert gource.stdout is not None
         # SDL has its handlers when a frame is there; the pipe is far smaller than the film.
@@ -195,7 +248,7 @@ def test_gources_own_exit_code_stays(library: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty.log"
     empty.touch()
     proof = proof_of(library, empty)
-    assert run(proof.command, proof.virtual).returncode == run(proof.command, dict(HEADLESS)).returncode == 1
+    assert run(proof.command, proof.virtual[0]).returncode == run(proof.command, dict(HEADLESS)).returncode == 1
 
 
 def test_a_program_that_does_not_draw_is_left_alone(library: Path) -> None:

@@ -13,12 +13,14 @@ from visualizers.virtual_clock import (
     SOURCE,
     ClockReport,
     FrameRange,
+    Share,
     build_command,
     count_environment,
     library_name,
     read_report,
     render_environment,
     renders_per_frame,
+    shared_environments,
 )
 
 LIBRARY = Path("/srv/clock.so")
@@ -74,6 +76,30 @@ def test_a_range_knows_how_many_frames_of_a_film_it_holds(frames: FrameRange, to
     assert frames.frames(total) == count
 
 
+@pytest.mark.parametrize("frames", range(9))
+@pytest.mark.parametrize("of", [1, 2, 3, 4])
+def test_a_share_knows_the_frames_that_it_writes(frames: int, of: int) -> None:
+    for index in range(of):
+        assert Share(index, of).written(frames) == sum(1 for frame in range(frames) if frame % of <= index)
+
+
+@pytest.mark.parametrize(("index", "of"), [(-1, 2), (2, 2), (0, 0)])
+def test_a_share_of_no_film_is_refused(index: int, of: int) -> None:
+    with pytest.raises(ValueError, match="share"):
+        Share(index, of)
+
+
+@pytest.mark.parametrize(
+    ("cores", "painters", "threads"), [(1, 1, None), (2, 2, "0"), (4, 4, "0"), (7, 4, "1"), (64, 4, "16")]
+)
+def test_at_most_four_share_a_film_each_on_its_part_of_the_cores(
+    cores: int, painters: int, threads: str | None
+) -> None:
+    environments = shared_environments(LIBRARY, 30, cores)
+    assert [one.get("VC_SHARE", "0") for one in environments] == [str(index) for index in range(painters)]
+    assert {one.get("LP_NUM_THREADS") for one in environments} == {threads}
+
+
 @pytest.mark.parametrize("path", ["clock.so", "/a b/clock.so", "/a:b/clock.so", "/$LIB/clock.so"])
 def test_a_path_that_the_loader_would_take_apart_is_refused(path: str) -> None:
     with pytest.raises(ValueError, match="LD_PRELOAD"):
@@ -108,7 +134,8 @@ def test_the_two_runs_of_the_proof_differ_by_the_clock_alone() -> None:
     proof = proof_of(LIBRARY, Path("/srv/log"), gource="/opt/gource")
     assert proof.command[0] == "/opt/gource"
     assert proof.command[-1] == "/srv/log"
-    assert set(proof.virtual) - set(proof.real) == {"LD_PRELOAD", "VC_EVERY", "VC_FIRST"}
+    (virtual,) = proof.virtual
+    assert set(virtual) - set(proof.real) == {"LD_PRELOAD", "VC_EVERY", "VC_FIRST"}
     assert all(line.count("|") == 3 for line in LOG.splitlines())
 
 
