@@ -1,4 +1,4 @@
-"""Gource on the virtual clock against `gource … | ffmpeg …` in a shell under Xvfb, on the same log, in the same run.
+"""Gource as the worker draws it against `gource … | ffmpeg …` in a shell under Xvfb, on the same log, in the same run.
 
     python -m benchmarks gource [--repository PATH] [--commits 2000] [--film 30] [--repeats 1] [--case 1280x720@30 …]
 
@@ -35,6 +35,7 @@ from visualizers.virtual_clock import (
     library_name,
     read_report,
     render_environment,
+    shared_environments,
 )
 from worker.core.command import Command, Pipeline
 from worker.process.runner import ProcessRunner
@@ -134,15 +135,16 @@ def shell(case: Case, output: Path, display: str) -> Cost:
 
 
 def ours(case: Case, output: Path, library: Path) -> tuple[Cost, float]:
-    """Return the cost of the same film on the virtual clock under the worker's runner, and that of Python's own.
+    """Return the cost of the film on virtual clocks, one for each core, under the worker's runner, and Python's own.
 
     Python's seconds are those of this process while the film is made: reading the progress, watching for a stall.
     """
-    gource = Command(case.gource(), render_environment(library, case.framerate))
+    environments = shared_environments(library, case.framerate, len(os.sched_getaffinity(0)))
+    gources = (Command(case.gource(), environment) for environment in environments)
     ffmpeg = Command((*case.ffmpeg(output), "-progress", "pipe:1"))
     runner = ProcessRunner(dict(os.environ))
     begun, own = time.perf_counter(), time.process_time()
-    exits = asyncio.run(runner.run(Pipeline((gource, ffmpeg)), lambda _: None, stall=60.0))
+    exits = asyncio.run(runner.run(Pipeline((*gources, ffmpeg)), lambda _: None, stall=60.0))
     wall, own = time.perf_counter() - begun, time.process_time() - own
     if failed := [str(one) for one in exits if not one.ok]:
         raise SystemExit("; ".join(failed))
@@ -165,6 +167,14 @@ def stream(case: Case, environment: dict[str, str]) -> tuple[str, Cost]:
     return digest.hexdigest(), Cost(cpu=wait(process), wall=time.perf_counter() - begun)
 
 
+def together(case: Case, environments: Sequence[dict[str, str]]) -> str:
+    """Return the SHA-256 of every byte that comes out of gources that share a film."""
+    hashing = Command(("sha256sum",))
+    gources = (Command(case.gource(), environment) for environment in environments)
+    exits = asyncio.run(ProcessRunner(dict(os.environ)).run(Pipeline((*gources, hashing))))
+    return exits[-1].output.split()[0] if all(one.ok for one in exits) else ""
+
+
 def count(case: Case, library: Path) -> tuple[int, Cost]:
     """Return the number of frames by a dry run, and what that took."""
     begun = time.perf_counter()
@@ -184,8 +194,9 @@ def row(case: Case, library: Path, folder: Path, display: str, repeats: int) -> 
     fast, own = min(films, key=lambda film: film[0].wall)
     frames, dry = count(case, library)
     virtual, whole = stream(case, render_environment(library, case.framerate))
+    shared = together(case, shared_environments(library, case.framerate, len(os.sched_getaffinity(0))))
     # The real clock's frames hang on the moment at which its log is open; a busy host shifts them now and then.
-    same = any(stream(case, dict(HEADLESS))[0] == virtual for _ in range(ATTEMPTS))
+    same = shared == virtual and any(stream(case, dict(HEADLESS))[0] == virtual for _ in range(ATTEMPTS))
     halves = (FrameRange(0, frames // 2), FrameRange(frames // 2, frames))
     parts = [stream(case, render_environment(library, case.framerate, half))[1].cpu for half in halves]
     cells = (

@@ -120,7 +120,7 @@ async def test_a_range_of_frames_is_the_very_part_of_the_film(tmp_path, history)
         bench = bench_in(tmp_path / str(number))
         result = await bench.run_task(task_for(history), data(history, output="mp4", thumbnail=False, **window))
         run = next(run for run in result.pipelines if run.label == "film")
-        painter = run.stages[0]
+        painter, _ = run.stages  # what is short is drawn by one
         stream = subprocess.run(
             painter.argv, env=os.environ | dict(painter.environment), capture_output=True, check=True
         )
@@ -129,6 +129,20 @@ async def test_a_range_of_frames_is_the_very_part_of_the_film(tmp_path, history)
         hashes.append(frames)
         assert frames_of(result.outputs["video.mp4"].path) == len(frames)
     assert hashes[1] == hashes[0][30:50]
+
+
+async def test_a_film_that_two_gources_draw_together_is_the_film_that_one_draws(tmp_path, history):
+    films = {}
+    for cores in (1, 2):
+        bench = bench_in(tmp_path / str(cores))
+        task = gource_task(history.parent, GourceVisualizer(cores=cores))
+        wanted = data(history, output="mp4", thumbnail=False, **{"--time-scale": 2})
+        result = await bench.run_task(task, wanted)
+        (run,) = (run for run in result.pipelines if run.label == "film")
+        assert [command.program for command in run.stages] == ["gource"] * cores + ["ffmpeg"]
+        films[cores] = result.outputs["video.mp4"].path.read_bytes()
+        assert frames_of(result.outputs["video.mp4"].path) == result.facts["gource"]["frames"] > 100
+    assert films[1] == films[2]
 
 
 @pytest.mark.parametrize(

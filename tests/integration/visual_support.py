@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TOOLS = find_tools(dict.fromkeys(("ffmpeg", "ffprobe", "packager", "gource", "git")), bundled_tools())
-# one for all tests of a process: it proves its clock once, in some seconds
-VISUALIZER = GourceVisualizer()
+# one for all tests of a process: it proves its clock once, in some seconds; two draw what lasts, on any host
+VISUALIZER = GourceVisualizer(cores=2)
 # one commit at this pace is a film of some three seconds
 SHORT: dict[str, Any] = {"resolution": "256x144", "--time-scale": 4, "--output-framerate": 25, "length": 0.5}
 
