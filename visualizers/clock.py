@@ -16,6 +16,7 @@ from worker.core.errors import LeveretError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from worker.core.command import Exit
     from worker.core.task import Lookup
 
 # some hundred lines of one frame each
@@ -58,8 +59,8 @@ async def _proved(lookup: Lookup, library: Path, cores: int) -> Verdict:
     try:
         await asyncio.to_thread(log.write_text, LOG, encoding="utf-8")
         proof = proof_of(library, log, gource=lookup.tool("gource"), cores=cores)
-        virtual, told = await _frames(lookup, proof.command, proof.virtual)
-        if virtual and read_report(told.encode()) is None:
+        virtual, last = await _frames(lookup, proof.command, proof.virtual)
+        if last.ok and read_report(last.tail.encode()) is None:
             # The loader goes on without a library that it cannot take, and gource then draws on the real clock.
             return Verdict(identical=False, reason="the virtual clock's library did not come into play")
         verdict = Verdict(identical=False, reason="the real clock was not tried")
@@ -76,8 +77,8 @@ async def _proved(lookup: Lookup, library: Path, cores: int) -> Verdict:
 
 async def _frames(
     lookup: Lookup, command: tuple[str, ...], environments: Sequence[Mapping[str, str]]
-) -> tuple[tuple[str, ...], str]:
-    """Return the hash of each frame, by ffmpeg, none when any program failed; and what the first gource said."""
+) -> tuple[tuple[str, ...], Exit]:
+    """Return the hash of each frame, by ffmpeg, none when any program failed; and how the last gource ended."""
     hashing = (
         lookup.tool("ffmpeg"), "-hide_banner", "-v", "error", "-f", "image2pipe", "-c:v", "ppm", "-i", "pipe:0",
         "-f", "framemd5", "-",
@@ -85,6 +86,6 @@ async def _frames(
     painters = (Command(command, environment) for environment in environments)
     exits = await lookup.run(Pipeline((*painters, Command(hashing)), _HASH_BYTES, "clock proof"))
     if not all(exit_.ok for exit_ in exits):
-        return (), exits[0].tail
+        return (), exits[-2]
     lines = exits[-1].output.splitlines()
-    return tuple(line.rpartition(",")[2].strip() for line in lines if not line.startswith("#")), exits[0].tail
+    return tuple(line.rpartition(",")[2].strip() for line in lines if not line.startswith("#")), exits[-2]
