@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from visualizers.clock_proof import ATTEMPTS, LOG, Verdict, judge_frames, proof_of
-from visualizers.virtual_clock import SOURCE, library_name, read_report
+from visualizers.virtual_clock import LIGHTS, SOURCE, library_name, read_report
 from worker.core.command import Command, Pipeline
 from worker.core.errors import LeveretError
 
@@ -38,7 +38,7 @@ class Clock:
 
 def built_library() -> Path:
     """Return where set-up puts the library: beside its source."""
-    return SOURCE.with_name(library_name(SOURCE.read_bytes()))
+    return SOURCE.with_name(library_name(SOURCE.read_bytes() + LIGHTS.read_bytes()))
 
 
 async def find_clock(lookup: Lookup, library: Path | None = None, cores: int = 1) -> Clock:

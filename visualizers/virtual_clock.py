@@ -1,6 +1,7 @@
 """The virtual clock of gource, as values: how it is built, what a render is given, what it tells, how it is proved.
 
-The library itself is `virtual_clock.c` beside this module, which says what it does. Nothing here starts a program.
+The library itself is `virtual_clock.c` and `lights.c` beside this module, which say what it does. Nothing here starts
+a program.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SOURCE: Final = Path(__file__).with_name("virtual_clock.c")
+LIGHTS: Final = Path(__file__).with_name("lights.c")
 
 # No X server and no graphics card: SDL draws into memory, by Mesa's software driver.
 HEADLESS: Final[Mapping[str, str]] = MappingProxyType(
@@ -118,6 +120,7 @@ def build_command(library: Path, *, source: Path = SOURCE, compiler: str = "cc")
         "-o",
         str(library),
         str(source),
+        str(LIGHTS),
         "-ldl",
     )
 

@@ -14,6 +14,7 @@ import pytest
 from visualizers.clock_proof import ATTEMPTS, LOG, Proof, frame_bytes, judge, proof_of
 from visualizers.virtual_clock import (
     HEADLESS,
+    LIGHTS,
     SOURCE,
     ClockReport,
     FrameRange,
@@ -77,6 +78,20 @@ def assert_identical(proof: Proof) -> None:
 @pytest.mark.parametrize("framerate", [25, 30, 60])
 def test_every_byte_is_as_on_the_real_clock(library: Path, log: Path, framerate: int) -> None:
     assert_identical(proof_of(library, log, framerate=framerate))
+
+
+def test_the_proofs_film_has_lights_that_are_drawn_in_part(library: Path, log: Path, tmp_path: Path) -> None:
+    narrow = tmp_path / "lights.c"
+    text = LIGHTS.read_text()
+    narrow.write_text(text.replace("#define LIT_SHARE 0.75f", "#define LIT_SHARE 0.6f"))
+    assert narrow.read_text() != text
+    command = build_command(tmp_path / "narrow.so")
+    subprocess.run([str(narrow) if part == str(LIGHTS) else part for part in command], check=True, timeout=LIMIT)
+    whole, cut = (
+        run(proof.command, proof.virtual[0])
+        for proof in (proof_of(library, log), proof_of(tmp_path / "narrow.so", log))
+    )
+    assert not judge(whole.stdout, cut.stdout).identical
 
 
 def test_every_byte_is_as_on_the_real_clock_with_pictures_captions_and_effects(

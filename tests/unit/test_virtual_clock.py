@@ -10,6 +10,7 @@ import pytest
 from visualizers.clock_proof import LOG, frame_bytes, judge, judge_frames, proof_of
 from visualizers.virtual_clock import (
     EXIT_REASONS,
+    LIGHTS,
     SOURCE,
     ClockReport,
     FrameRange,
@@ -118,11 +119,11 @@ def test_the_name_of_the_library_changes_with_its_source() -> None:
     assert re.fullmatch(r"virtual_clock-[0-9a-f]{16}\.so", library_name(SOURCE.read_bytes()))
 
 
-def test_the_library_is_built_from_the_source_beside_the_module() -> None:
+def test_the_library_is_built_from_the_sources_beside_the_module() -> None:
     command = build_command(LIBRARY, compiler="gcc-12")
     assert command[0] == "gcc-12"
     assert command[command.index("-o") + 1] == "/srv/clock.so"
-    assert str(SOURCE) in command
+    assert {str(SOURCE), str(LIGHTS)} < set(command)
 
 
 def test_every_exit_code_of_the_source_has_its_reason() -> None:
