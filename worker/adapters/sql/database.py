@@ -8,6 +8,7 @@ import json
 import math
 from concurrent.futures import ThreadPoolExecutor
 from enum import Enum, auto
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
@@ -179,18 +180,30 @@ class _Sqlite:
 
 def upsert(connection: Connection, table: Table) -> Any:
     """Return an INSERT into `table` that knows ON CONFLICT, which both databases spell alike."""
-    return (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
+    return insert_of(connection.dialect.name, table)
 
 
-def store(connection: Connection, statement: Insert | Update, values: Mapping[str, Any]) -> CursorResult[Any]:
-    """Return what a statement does that sets `values`, constants and expressions.
+def insert_of(dialect: str, table: Table) -> Any:
+    """Return like `upsert`, for a statement that outlives its connection."""
+    return (sqlite if dialect == "sqlite" else postgresql).insert(table)
 
-    Constants are parameters of the execution: as a part of the statement each of them is wrapped and goes into the
-    key by which SQLAlchemy finds the compiled text, which took half the time of a claim.
+
+def store(
+    connection: Connection, statement: Insert | Update, values: Mapping[str, Any], **parameters: Any
+) -> CursorResult[Any]:
+    """Return what a statement with these `parameters` does that sets `values`, constants and expressions.
+
+    Building a statement, and the key by which SQLAlchemy finds its compiled text, takes longer than running it:
+    so constants are parameters of the execution, and a statement is built once for the same expressions.
     """
-    expressions = {name: value for name, value in values.items() if isinstance(value, ColumnElement)}
-    constants = {name: value for name, value in values.items() if name not in expressions}
-    return connection.execute(statement.values(expressions), constants)
+    expressions = tuple((name, value) for name, value in values.items() if isinstance(value, ColumnElement))
+    constants = {name: value for name, value in values.items() if not isinstance(value, ColumnElement)}
+    return connection.execute(_setting(statement, expressions), constants | parameters)
+
+
+@lru_cache(maxsize=256)
+def _setting(statement: Insert | Update, expressions: tuple[tuple[str, ColumnElement[Any]], ...]) -> Insert | Update:
+    return statement.values(dict(expressions))
 
 
 def _driver_url(url: str) -> URL:
