@@ -118,6 +118,24 @@ async def test_a_stopped_worker_finishes_its_job_within_the_grace_and_takes_no_o
     assert await rig.repository.job(second["job_id"]) is None
 
 
+async def test_a_pause_that_comes_while_the_host_is_looked_at_is_heard_before_a_job_is_taken(rig, broker):
+    looked = asyncio.Event()
+
+    async def looking() -> None:
+        worker.wanted("pause")
+        looked.set()
+
+    worker = worker_of(rig, preflight=looking)
+    await broker.publish(job := document())
+    async with running(worker):
+        await asyncio.wait_for(looked.wait(), 5)
+        await asyncio.sleep(0.2)
+        assert worker.status == "paused"
+        assert await rig.repository.job(job["job_id"]) is None
+        worker.wanted("run")
+        await state_of(rig, job["job_id"], "completed")
+
+
 @pytest.mark.parametrize("hands", ["grace", "twice"])
 async def test_the_end_of_the_grace_or_a_second_signal_gives_the_job_back(rig, broker, hands):
     started = asyncio.Event()

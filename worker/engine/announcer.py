@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Final
+
+from worker.core.attempt import StateChange
 
 if TYPE_CHECKING:
-    from worker.core.attempt import Attempt, Progress, StateChange
+    from worker.core.attempt import Attempt, Progress
     from worker.core.ports import Events
+
+_CHANGE: Final = tuple(field.name for field in fields(StateChange))
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +22,7 @@ class Announcer:
 
     async def state(self, change: StateChange) -> None:
         """Publish `job.<state>`."""
-        await self.events.publish(f"job.{change.state}", asdict(change))
+        await self.events.publish(f"job.{change.state}", {name: getattr(change, name) for name in _CHANGE})
 
     async def progress(self, attempt: Attempt, progress: Progress) -> None:
         """Publish `job.progress`."""

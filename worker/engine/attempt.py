@@ -31,6 +31,7 @@ from worker.engine.plan import Resolver, Step, requirements
 from worker.engine.progress import ProgressMeter
 from worker.engine.remains import clear, tidy
 from worker.engine.toollog import ToolLog
+from worker.engine.watch import Watch
 from worker.engine.workspace import MOST_OUTPUTS, Workspace
 from worker.media.capabilities import Capabilities
 
@@ -161,7 +162,8 @@ class AttemptRun:
         self, steps: tuple[Step, ...], workspace: Workspace, tool_log: ToolLog
     ) -> tuple[list[EngineContext], list[tuple[str, float]]]:
         meter = ProgressMeter([step.task.weight for step in steps])
-        reporter = asyncio.create_task(self._report(meter), name="progress")
+        # A job that is over sooner has nothing to report but its end.
+        reporter = Watch(FIRST_REPORT_SECONDS, lambda: self._report(meter), "progress")
         contexts: list[EngineContext] = []
         seconds: list[tuple[str, float]] = []
         try:
@@ -200,8 +202,6 @@ class AttemptRun:
     async def _report(self, meter: ProgressMeter) -> None:
         """Store and tell the progress when it changed, once a second."""
         told = None
-        # A job that is over sooner has nothing to report but its end.
-        await asyncio.sleep(FIRST_REPORT_SECONDS)
         while True:
             if meter.now != told:
                 told = meter.now
@@ -270,9 +270,7 @@ class AttemptRun:
         """Record the result, trying again while the database is away and the lease may still be ours."""
         while True:
             try:
-                return await self._lease.last(
-                    lambda: asyncio.shield(self._bench.repository.complete(self._attempt, result))
-                )
+                return await self._lease.last(lambda: self._bench.repository.complete(self._attempt, result))
             except DatabaseUnavailable as error:
                 if self._lease.ended is not None:
                     raise self._lease.ended from error

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import structlog
 
 from worker.core.errors import DatabaseUnavailable, JobCancelled, LeaseLost, LeveretError
+from worker.engine.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -33,19 +34,19 @@ class Lease:
         self._interval = min(2.0, attempt.lease_seconds / 10)
         self._patience = attempt.lease_seconds * 2 / 3
         self._renewed = time.monotonic()
-        self._task: asyncio.Task[None] | None = None
+        self._watch: Watch | None = None
         self._turn = asyncio.Lock()
         self.ended: LeveretError | None = None
 
     def start(self, on_end: Callable[[], object]) -> None:
         """Renew until stopped; `on_end` is called once, when `ended` says why the work must stop."""
-        self._task = asyncio.create_task(self._keep(on_end), name=f"lease {self._attempt.job.job_id}")
+        name = f"lease {self._attempt.job.job_id}"
+        self._watch = Watch(self._interval, lambda: self._keep(on_end), name)
 
     async def stop(self) -> None:
         """Stop renewing."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+        if self._watch is not None:
+            await self._watch.stop()
 
     async def last(self, statement: Callable[[], Awaitable[T]]) -> T:
         """Return what the statement returns that records the job's end; then nothing is renewed any more.
@@ -73,7 +74,6 @@ class Lease:
 
     async def _keep(self, on_end: Callable[[], object]) -> None:
         while self.ended is None:
-            await asyncio.sleep(self._interval)
             left = self._patience - (time.monotonic() - self._renewed)
             try:
                 async with asyncio.timeout(max(left, 0.01)), self._turn:
@@ -88,6 +88,8 @@ class Lease:
                 )
                 if time.monotonic() - self._renewed >= self._patience:
                     self.end(LeaseLost(f"the lease could not be renewed for {self._patience:.0f} s"))
+            if self.ended is None:
+                await asyncio.sleep(self._interval)
         on_end()
 
     async def _renew(self) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from worker.core.errors import DiskFull, MountMissing, ToolFailed
+from worker.engine.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterator
@@ -119,13 +120,13 @@ class Scratch:
 
         async def watch() -> None:
             while not overrun:
-                await asyncio.sleep(_LOOK_SECONDS)
                 if error := await asyncio.to_thread(self._overrun, folder, self._free_bytes // _RESERVE_PART):
                     overrun.append(error)
                     if body is not None:
                         body.cancel()
+                await asyncio.sleep(_LOOK_SECONDS)
 
-        watcher = asyncio.create_task(watch(), name="scratch guard")
+        watcher = Watch(_LOOK_SECONDS, watch, "scratch guard")
         try:
             yield
         except asyncio.CancelledError:

@@ -65,6 +65,7 @@ class Worker:
         self._clock = clock
         self._stopping = asyncio.Event()
         self._changed = asyncio.Event()
+        self._waiting: asyncio.Timeout | None = None
         self._wanted: Wanted = "run"
         self._busy = False
         self._rest = 0.0
@@ -99,7 +100,7 @@ class Worker:
             return
         log.info("worker_steered", wanted=wanted)
         self._wanted = wanted
-        self._changed.set()
+        self._wake()
 
     def stop(self) -> None:
         """End after the present job, or when the grace is over; a second call ends the job at once."""
@@ -108,9 +109,15 @@ class Worker:
             return
         log.info("worker_stopping", grace_seconds=self._grace_seconds if self._busy else 0)
         self._stopping.set()
-        self._changed.set()
+        self._wake()
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self._grace_seconds, self._interrupt, "the grace is over")
+
+    def _wake(self) -> None:
+        """End what is waited for: somebody wants something else."""
+        self._changed.set()
+        if self._waiting is not None and not self._waiting.expired():
+            self._waiting.reschedule(0.0)
 
     def _interrupt(self, why: str) -> None:
         self._executor.interrupt(ShuttingDown(f"the worker is going down: {why}"))
@@ -208,22 +215,20 @@ class Worker:
         return await self._wait()
 
     async def _wait(self) -> Delivery | None:
-        self._changed.clear()
-        if self._stopping.is_set():
+        if self._stopping.is_set() or self._wanted != "run":
             return None
-        waiting = asyncio.ensure_future(self._consumer.next())
-        changed = asyncio.ensure_future(self._changed.wait())
+        left = self._hours.seconds_to_change(self._clock())
+        patience = CHORES_SECONDS if left is None else min(CHORES_SECONDS, left)
         try:
-            left = self._hours.seconds_to_change(self._clock())
-            patience = CHORES_SECONDS if left is None else min(CHORES_SECONDS, left)
-            await asyncio.wait({waiting, changed}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+            async with asyncio.timeout(patience) as waiting:
+                self._waiting = waiting
+                return await self._consumer.next()
+        except TimeoutError:
+            if not waiting.expired():
+                raise
+            return None
         finally:
-            changed.cancel()
-        if waiting.done():
-            return waiting.result()
-        waiting.cancel()
-        await asyncio.wait({waiting})
-        return None if waiting.cancelled() else waiting.result()
+            self._waiting = None
 
     async def _do_chores(self) -> None:
         """Do what is due now and then; a stop does not wait for it, nor does a job wait for others' callbacks."""

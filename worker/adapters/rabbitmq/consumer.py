@@ -49,6 +49,7 @@ class RabbitConsumer:
         self._tag = tag
         self._max_attempts = max_attempts
         self._defer_seconds = defer_seconds
+        self._last = ""
 
     async def next(self, *, wait: bool = True) -> RabbitDelivery | None:
         """Return the next message in priority order; None when there is none and `wait` is False.
@@ -87,13 +88,15 @@ class RabbitConsumer:
         return None
 
     async def _sweep(self, channel: AbstractChannel) -> tuple[str, AbstractIncomingMessage] | None:
+        underlay = await channel.get_underlay_channel()
         for name in self._queues:
-            # A `basic.get` that finds nothing is an entry in the Raft log all the same: three times what it costs
-            # to ask for the count.
-            queue = await channel.declare_queue(name, passive=True)
-            if not queue.declaration_result.message_count:
+            # A `basic.get` that finds nothing is an entry in the Raft log all the same, three times what it costs to
+            # ask for the count: not asked is the queue that had a message just now.
+            if name != self._last and not (await underlay.queue_declare(name, passive=True)).message_count:
                 continue
+            queue = await channel.get_queue(name, ensure=False)
             message = await queue.get(fail=False, timeout=None)
+            self._last = name if message is not None else ""
             if message is not None:
                 return name, message
         return None

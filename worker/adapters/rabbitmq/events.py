@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import structlog
-from aio_pika import Message
+from aiormq import spec
 
 from worker.adapters.rabbitmq.link import LINK_ERRORS, Link
 from worker.core.routing import EVENTS
@@ -44,10 +44,9 @@ class RabbitEvents:
         while True:
             routing_key, body = await self._pending.get()
             try:
-                channel = await self._link.channel()
-                exchange = await channel.get_exchange(EVENTS, ensure=False)
-                message = Message(body, content_type="application/json", timestamp=datetime.now(UTC))
-                await exchange.publish(message, routing_key, mandatory=False)
+                channel = await (await self._link.channel()).get_underlay_channel()
+                properties = spec.Basic.Properties(content_type="application/json", timestamp=datetime.now(UTC))
+                await channel.basic_publish(body, exchange=EVENTS, routing_key=routing_key, properties=properties)
             except LINK_ERRORS as error:
                 log.warning("event_lost", event_key=routing_key, error=str(error)[:200])
                 await self._link.reset()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 - read at run time by the dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, insert, select, update
 
-from worker.adapters.sql.database import store, upsert
+from worker.adapters.sql.database import insert_of, store
 from worker.adapters.sql.fence import blame, close_attempt, ended, new_round, no_progress
 from worker.adapters.sql.rows import fresh_row
 from worker.adapters.sql.schema import LIVE, attempts, jobs, moment
@@ -49,6 +50,7 @@ _SEEN = (
 
 
 _ATTEMPT = tuple(attempts.c[name] for name in ("round", "number", "epoch", "started_at"))
+_OPENING = insert(attempts).returning(*_ATTEMPT)
 
 
 def claim_unknown(connection: Connection, request: ClaimRequest, policy: Policy) -> Granted | None:
@@ -61,10 +63,14 @@ def claim_unknown(connection: Connection, request: ClaimRequest, policy: Policy)
     granted = _running(request, policy, 0, first)
     values = fresh_row(request.job, request.digest, request.lane, request.priority)
     values |= granted | {"round": first.round, "started_at": moment()}
-    statement = upsert(connection, jobs).on_conflict_do_nothing().returning(jobs.c.job_id)
-    if store(connection, statement, values).one_or_none() is None:
+    if store(connection, _unless_known(connection.dialect.name), values).one_or_none() is None:
         return None
     return _opened(connection, request, first.round, granted)
+
+
+@cache
+def _unless_known(dialect: str) -> Any:
+    return insert_of(dialect, jobs).on_conflict_do_nothing().returning(jobs.c.job_id)
 
 
 def claim(connection: Connection, request: ClaimRequest, policy: Policy) -> Claim:
@@ -200,7 +206,7 @@ def _opened(connection: Connection, request: ClaimRequest, this_round: int, gran
     }
     values["token"] = request.token
     values |= {"started_at": moment(), "announced": []}
-    row = store(connection, insert(attempts).returning(*_ATTEMPT), values).one()
+    row = store(connection, _OPENING, values).one()
     return _as_granted(request, row)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import math
+import time
 from concurrent.futures import ThreadPoolExecutor
 from enum import Enum, auto
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
@@ -64,7 +65,7 @@ class Database:
     def __init__(self, url: str, patience: float = PATIENCE) -> None:
         self._url = _driver_url(url)
         self._patience = patience
-        self._running: set[asyncio.Task[Any]] = set()
+        self._running: set[asyncio.Future[Any]] = set()
         self._place = str(self._url.database) if _is_sqlite(self._url) else _address(self._url)
         self._backend: _Sqlite | _Postgresql = (_Sqlite if _is_sqlite(self._url) else _Postgresql)(self._url, patience)
 
@@ -96,28 +97,24 @@ class Database:
     async def _bounded(self, work: Callable[[Connection], T], patience: float, way: _Way) -> T:
         """Return what `work` returns, or raise in time.
 
-        The work has a task of its own: a caller that is cancelled leaves it to its end, so that no connection is
-        torn in the middle of a statement; and a driver that is stuck in its own clean-up (psycopg waits up to
-        ten seconds for a stopped server to confirm a cancellation) does not hold the caller.
+        A caller that is cancelled leaves the work to its end, so that no connection is torn in the middle of a
+        statement; and a driver that is stuck in its own clean-up (psycopg waits up to ten seconds for a stopped
+        server to confirm a cancellation) does not hold the caller.
         """
-        task = asyncio.create_task(self._run(work, patience, way))
-        self._running.add(task)
-        task.add_done_callback(self._ended)
+        running = self._backend.begin(work, way, patience)
+        self._running.add(running)
+        running.add_done_callback(self._ended)
         with database_errors(self._place, self._url.password, patience):
-            done, _ = await asyncio.wait({task}, timeout=patience + 0.5)
+            done, _ = await asyncio.wait({running}, timeout=patience + 0.5)
             if not done:
                 raise TimeoutError
-            return task.result()
+            return running.result()
 
-    async def _run(self, work: Callable[[Connection], T], patience: float, way: _Way) -> T:
-        async with asyncio.timeout(patience):
-            return await self._backend.run(work, way)
-
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._running.discard(task)
+    def _ended(self, running: asyncio.Future[Any]) -> None:
+        self._running.discard(running)
         # Looked at, so that asyncio does not complain of an error that a gone caller never saw.
-        if not task.cancelled():
-            task.exception()
+        if not running.cancelled():
+            running.exception()
 
 
 class _Postgresql:
@@ -134,10 +131,13 @@ class _Postgresql:
             **_ENGINE,
         )
 
-    async def run(self, work: Callable[[Connection], T], way: _Way) -> T:
-        """Return what `work` returns, in a transaction; readers and writers do not wait for each other here."""
+    def begin(self, work: Callable[[Connection], T], way: _Way, patience: float) -> asyncio.Future[T]:
+        """Begin `work` in a transaction; readers and writers do not wait for each other here."""
         del way
-        async with self._engine.begin() as connection:
+        return asyncio.create_task(self._run(work, patience))
+
+    async def _run(self, work: Callable[[Connection], T], patience: float) -> T:
+        async with asyncio.timeout(patience), self._engine.begin() as connection:
             return await connection.run_sync(work)
 
     async def close(self) -> None:
@@ -159,38 +159,55 @@ class _Sqlite:
         )
         event.listen(self._engine, "connect", _prepare_sqlite)
         event.listen(self._engine, "begin", _begin_sqlite)
-        self._threads = ThreadPoolExecutor(_ENGINE["pool_size"], "leveret-sqlite")
-        # SQLite has one writer, and those who wait for it sleep up to 100 ms between two looks: our own wait here.
-        self._writer = asyncio.Lock()
+        self._readers = ThreadPoolExecutor(_ENGINE["pool_size"] - 1, "leveret-sqlite")
+        # SQLite has one writer, and those who wait for it sleep up to 100 ms between two looks: ours queue instead.
+        self._writer = ThreadPoolExecutor(1, "leveret-sqlite-writer")
 
-    async def run(self, work: Callable[[Connection], T], way: _Way) -> T:
-        """Return what `work` returns, in a transaction; one of ours writes at a time."""
-        async with contextlib.nullcontext() if way is _Way.READ else self._writer:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, self._transact, work, way)
+    def begin(self, work: Callable[[Connection], T], way: _Way, patience: float) -> asyncio.Future[T]:
+        """Begin `work` in a transaction, as soon as a thread is free; one of ours writes at a time."""
+        threads = self._readers if way is _Way.READ else self._writer
+        deadline = time.monotonic() + patience
+        return asyncio.get_running_loop().run_in_executor(threads, self._transact, work, way, deadline)
 
-    def _transact(self, work: Callable[[Connection], T], way: _Way) -> T:
+    def _transact(self, work: Callable[[Connection], T], way: _Way, deadline: float) -> T:
+        if time.monotonic() > deadline:
+            # Its caller has given up, while others were before it.
+            raise TimeoutError
         with self._engine.connect().execution_options(**{_WAY: way}) as connection, connection.begin():
             return work(connection)
 
     async def close(self) -> None:
-        self._threads.shutdown(wait=False)
+        self._readers.shutdown(wait=False)
+        self._writer.shutdown(wait=False)
         self._engine.dispose()
 
 
 def upsert(connection: Connection, table: Table) -> Any:
     """Return an INSERT into `table` that knows ON CONFLICT, which both databases spell alike."""
-    return (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
+    return insert_of(connection.dialect.name, table)
 
 
-def store(connection: Connection, statement: Insert | Update, values: Mapping[str, Any]) -> CursorResult[Any]:
-    """Return what a statement does that sets `values`, constants and expressions.
+def insert_of(dialect: str, table: Table) -> Any:
+    """Return like `upsert`, for a statement that outlives its connection."""
+    return (sqlite if dialect == "sqlite" else postgresql).insert(table)
 
-    Constants are parameters of the execution: as a part of the statement each of them is wrapped and goes into the
-    key by which SQLAlchemy finds the compiled text, which took half the time of a claim.
+
+def store(
+    connection: Connection, statement: Insert | Update, values: Mapping[str, Any], **parameters: Any
+) -> CursorResult[Any]:
+    """Return what a statement with these `parameters` does that sets `values`, constants and expressions.
+
+    Building a statement, and the key by which SQLAlchemy finds its compiled text, takes longer than running it:
+    so constants are parameters of the execution, and a statement is built once for the same expressions.
     """
-    expressions = {name: value for name, value in values.items() if isinstance(value, ColumnElement)}
-    constants = {name: value for name, value in values.items() if name not in expressions}
-    return connection.execute(statement.values(expressions), constants)
+    expressions = tuple((name, value) for name, value in values.items() if isinstance(value, ColumnElement))
+    constants = {name: value for name, value in values.items() if not isinstance(value, ColumnElement)}
+    return connection.execute(_setting(statement, expressions), constants | parameters)
+
+
+@lru_cache(maxsize=256)
+def _setting(statement: Insert | Update, expressions: tuple[tuple[str, ColumnElement[Any]], ...]) -> Insert | Update:
+    return statement.values(dict(expressions))
 
 
 def _driver_url(url: str) -> URL:

@@ -4,35 +4,44 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import case, null, select, update
+from sqlalchemy import bindparam, case, null, select, update
 
 from worker.adapters.sql.database import store
 from worker.adapters.sql.schema import LIVE, attempts, jobs, moment
 from worker.core.errors import LeaseLost
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Connection, Row
+    from sqlalchemy import ColumnElement, Connection
 
     from worker.core.attempt import Attempt, Failure
 
 
-def owned(attempt: Attempt) -> ColumnElement[bool]:
-    """Return the condition under which the job is this attempt's.
+_JOB: Final = bindparam("this_job", type_=jobs.c.job_id.type)
+_EPOCH: Final = bindparam("this_epoch", type_=jobs.c.epoch.type)
 
-    A lease that ran out is still ours as long as nobody else has claimed the job: the claim raises the epoch.
-    """
-    return (jobs.c.job_id == attempt.job.job_id) & (jobs.c.epoch == attempt.epoch) & jobs.c.state.in_(LIVE)
+OWNED: Final = (jobs.c.job_id == _JOB) & (jobs.c.epoch == _EPOCH) & jobs.c.state.in_(LIVE)
+"""The condition under which the job is the attempt's that `names` gives.
+
+A lease that ran out is still ours as long as nobody else has claimed the job: the claim raises the epoch.
+"""
+
+_FENCED: Final = update(jobs).where(OWNED).returning(jobs.c.cancel_requested)
+_OPEN: Final = update(attempts).where(
+    (attempts.c.job_id == _JOB) & (attempts.c.epoch == _EPOCH) & attempts.c.ended_at.is_(None)
+)
 
 
-def fenced(
-    connection: Connection, attempt: Attempt, values: dict[str, Any], *returning: ColumnElement[Any]
-) -> Row[*tuple[Any, ...]]:
-    """Return `returning` of the attempt's job after setting `values`; LeaseLost when it is not ours."""
-    statement = update(jobs).where(owned(attempt)).returning(jobs.c.state, *returning)
-    row = store(connection, statement, values).one_or_none()
-    if row is None:
+def names(attempt: Attempt) -> dict[str, Any]:
+    """Return the parameters of `OWNED`."""
+    return {"this_job": attempt.job.job_id, "this_epoch": attempt.epoch}
+
+
+def fenced(connection: Connection, attempt: Attempt, values: dict[str, Any]) -> bool:
+    """Return whether somebody wants the attempt's job cancelled, after setting `values`; LeaseLost when not ours."""
+    wish: bool | None = store(connection, _FENCED, values, **names(attempt)).scalar_one_or_none()
+    if wish is None:
         raise LeaseLost(f"the job {attempt.job.job_id} is not ours any more (epoch {attempt.epoch})")
-    return row
+    return wish
 
 
 def finish(
@@ -85,9 +94,8 @@ def close_attempt(
     error_type: str | None = None,
 ) -> None:
     """Write how the open attempt under `epoch` ended."""
-    this = (attempts.c.job_id == job_id) & (attempts.c.epoch == epoch) & attempts.c.ended_at.is_(None)
     values = {"outcome": outcome, "error": error, "error_type": error_type, "ended_at": moment()}
-    store(connection, update(attempts).where(this), values)
+    store(connection, _OPEN, values, this_job=job_id, this_epoch=epoch)
 
 
 def blame(failure: Failure) -> dict[str, Any]:
@@ -105,6 +113,9 @@ def unblamed() -> dict[str, Any]:
     return {"error": None, "error_type": None, "error_worker": None, "error_attempt": None}
 
 
+_CALLBACK: Final = case((jobs.c.callback_url.is_not(None), "pending"), else_=null())
+
+
 def ended(state: str) -> dict[str, Any]:
     """Return the columns of a job that reaches the terminal `state` now; a callback becomes due."""
     return {
@@ -113,7 +124,7 @@ def ended(state: str) -> dict[str, Any]:
         "lease_until": None,
         "not_before": None,
         "cancel_requested": False,
-        "callback_state": case((jobs.c.callback_url.is_not(None), "pending"), else_=null()),
+        "callback_state": _CALLBACK,
     }
 
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import insert, select, update
 
-from worker.adapters.sql.database import upsert
+from worker.adapters.sql.database import store, upsert
 from worker.adapters.sql.fence import (
+    OWNED,
     blame,
     close_attempt,
     ended,
     ended_if_cancelled,
     fenced,
     finish,
-    owned,
+    names,
     unblamed,
 )
 from worker.adapters.sql.rows import fresh_row, tombstone
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
 
     from worker.core.attempt import Attempt, Failure, Progress, Result
     from worker.core.job import Job
+
+
+_OURS: Final = update(jobs).where(OWNED)
+_UNCANCELLED: Final = _OURS.where(~jobs.c.cancel_requested).returning(jobs.c.job_id)
 
 
 def submit(connection: Connection, job: Job, digest: str, lane: str, priority: str) -> None:
@@ -59,36 +65,19 @@ def adopt(connection: Connection, digest: str, proposed_id: str, *, redelivered:
 
 def renew(connection: Connection, attempt: Attempt) -> Renewal:
     """Extend the lease and read the cancel flag, in one statement."""
-    row = fenced(connection, attempt, {"lease_until": moment(attempt.lease_seconds)}, jobs.c.cancel_requested)
-    return Renewal(cancel=bool(row.cancel_requested))
+    return Renewal(cancel=fenced(connection, attempt, {"lease_until": moment(attempt.lease_seconds)}))
 
 
 def report(connection: Connection, attempt: Attempt, progress: Progress) -> None:
     """Store progress where the job is still this attempt's."""
-    connection.execute(
-        update(jobs)
-        .where(owned(attempt))
-        .values(
-            percent=progress.percent,
-            task=progress.task,
-            fps=progress.fps,
-            speed=progress.speed,
-            eta_seconds=progress.eta_seconds,
-        )
-    )
+    store(connection, _OURS, asdict(progress), **names(attempt))
 
 
 def announce(connection: Connection, attempt: Attempt, uris: Sequence[str]) -> None:
     """Set `publishing` and keep the planned URIs; JobCancelled when a cancel came first."""
-    won = connection.execute(
-        update(jobs)
-        .where(owned(attempt) & ~jobs.c.cancel_requested)
-        .values(state="publishing", lease_until=moment(attempt.lease_seconds))
-        .returning(jobs.c.job_id)
-    )
-    if won.one_or_none() is None:
-        wish = connection.execute(select(jobs.c.cancel_requested).where(owned(attempt)))
-        if wish.scalar_one_or_none():
+    values = {"state": "publishing", "lease_until": moment(attempt.lease_seconds)}
+    if store(connection, _UNCANCELLED, values, **names(attempt)).one_or_none() is None:
+        if connection.execute(select(jobs.c.cancel_requested).where(OWNED), names(attempt)).scalar_one_or_none():
             raise JobCancelled(f"the job {attempt.job.job_id} was cancelled before it was published")
         raise LeaseLost(f"the job {attempt.job.job_id} is not ours any more (epoch {attempt.epoch})")
     this = (attempts.c.job_id == attempt.job.job_id) & (attempts.c.epoch == attempt.epoch)

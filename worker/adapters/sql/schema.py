@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import (
@@ -30,7 +31,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
 if TYPE_CHECKING:
-    from sqlalchemy import Dialect
+    from sqlalchemy import ColumnElement, Dialect
     from sqlalchemy.sql.compiler import SQLCompiler
     from sqlalchemy.types import TypeEngine
 
@@ -84,8 +85,8 @@ class Words(TypeDecorator[str]):
         return None if value is None else _UNSTORABLE.sub("\ufffd", value)
 
 
-class moment(FunctionElement[datetime]):  # noqa: N801 - used as an SQL function
-    """The database's own clock, `seconds` from now.
+class _Clock(FunctionElement[datetime]):
+    """The database's own clock.
 
     PostgreSQL's `now()` is the start of the transaction, which may have waited for a row since; its
     `clock_timestamp()` is now. SQLite's julianday counts days from noon of 24 November 4714 BC, to the
@@ -99,14 +100,20 @@ class moment(FunctionElement[datetime]):  # noqa: N801 - used as an SQL function
         super().__init__(literal(seconds, Float()))
 
 
-@compiles(moment, "sqlite")
-def _sqlite_moment(element: moment, compiler: SQLCompiler, **options: Any) -> str:
+@lru_cache(maxsize=256)
+def moment(seconds: float = 0.0) -> ColumnElement[datetime]:
+    """Return the database's own clock, `seconds` from now; the same expression for the same seconds."""
+    return _Clock(seconds)
+
+
+@compiles(_Clock, "sqlite")
+def _sqlite_clock(element: _Clock, compiler: SQLCompiler, **options: Any) -> str:
     seconds = compiler.process(element.clauses, **options)
     return f"((julianday('now') - 2440587.5) * 86400.0 + ({seconds}))"
 
 
-@compiles(moment, "postgresql")
-def _postgresql_moment(element: moment, compiler: SQLCompiler, **options: Any) -> str:
+@compiles(_Clock, "postgresql")
+def _postgresql_clock(element: _Clock, compiler: SQLCompiler, **options: Any) -> str:
     seconds = compiler.process(element.clauses, **options)
     return f"(clock_timestamp() + ({seconds}) * interval '1 second')"
 
