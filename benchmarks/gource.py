@@ -193,12 +193,13 @@ def row(case: Case, library: Path, folder: Path, display: str, repeats: int) -> 
     films = (ours(case, folder / "ours.mp4", library) for _ in range(repeats))
     fast, own = min(films, key=lambda film: film[0].wall)
     frames, dry = count(case, library)
+    # The halves directly after the whole: a shared machine is not as fast in each minute.
     virtual, whole = stream(case, render_environment(library, case.framerate))
+    halves = (FrameRange(0, frames // 2), FrameRange(frames // 2, frames))
+    parts = [stream(case, render_environment(library, case.framerate, half))[1].cpu for half in halves]
     shared = together(case, shared_environments(library, case.framerate, len(os.sched_getaffinity(0))))
     # The real clock's frames hang on the moment at which its log is open; a busy host shifts them now and then.
     same = shared == virtual and any(stream(case, dict(HEADLESS))[0] == virtual for _ in range(ATTEMPTS))
-    halves = (FrameRange(0, frames // 2), FrameRange(frames // 2, frames))
-    parts = [stream(case, render_environment(library, case.framerate, half))[1].cpu for half in halves]
     cells = (
         f"{case.size} @ {case.framerate}",
         str(frames),

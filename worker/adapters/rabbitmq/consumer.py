@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -27,6 +28,15 @@ DELIVERY_TIMEOUT_MS: Final = 172_800_000
 """Two days: from 4.3 the consumer argument counts, before it the node's `consumer_timeout`."""
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass
+class _Idle:
+    """A wait at all queues: our consumers, what they brought, and what ends it."""
+
+    consumers: list[tuple[AbstractQueue, str]] = field(default_factory=list)
+    arrived: list[tuple[str, AbstractIncomingMessage]] = field(default_factory=list)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class RabbitConsumer:
@@ -50,6 +60,7 @@ class RabbitConsumer:
         self._max_attempts = max_attempts
         self._defer_seconds = defer_seconds
         self._last = ""
+        self._leaving: asyncio.Task[None] | None = None
 
     async def next(self, *, wait: bool = True) -> RabbitDelivery | None:
         """Return the next message in priority order; None when there is none and `wait` is False.
@@ -68,10 +79,12 @@ class RabbitConsumer:
                 await self._link.reset()
             elif not inner.cancelled() and inner.exception() is None and (delivery := inner.result()):
                 await delivery.give_back()
+                await self._left()
             raise
 
     async def _next(self, stop: asyncio.Event, *, wait: bool) -> RabbitDelivery | None:
         while not stop.is_set():
+            await self._left()
             channel = await self._link.channel()
             try:
                 message = await self._sweep(channel) or (await self._wait(channel, stop) if wait else None)
@@ -107,45 +120,57 @@ class RabbitConsumer:
         A consumer that the broker cancelled in silence would leave us deaf: hence the sweep, and a fresh
         channel when it told us.
         """
-        arrived: asyncio.Queue[tuple[str, AbstractIncomingMessage]] = asyncio.Queue()
-        wake = asyncio.Event()
+        idle = _Idle()
         await channel.set_qos(prefetch_count=1)
-        await self._link.watch_cancels(wake.set)
-        consumers = [await self._subscribe(channel, name, arrived) for name in self._queues]
-        first = asyncio.ensure_future(arrived.get())
-        others = [asyncio.ensure_future(item) for item in (wake.wait(), stop.wait(), _closed(channel))]
+        await self._link.watch_cancels(idle.wake.set)
+        for name in self._queues:
+            await self._subscribe(channel, name, idle)
+        waiters = [asyncio.ensure_future(item) for item in (idle.wake.wait(), stop.wait(), _closed(channel))]
         try:
-            await asyncio.wait({first, *others}, timeout=SWEEP_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waiters, timeout=SWEEP_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for waiter in (first, *others):
+            for waiter in waiters:
                 waiter.cancel()
-        for queue, tag in consumers:
-            await queue.cancel(tag)
-        messages = [first.result()] if first.done() and not first.cancelled() else []
-        while not arrived.empty():
-            messages.append(arrived.get_nowait())
-        messages.sort(key=lambda item: self._queues.index(item[0]))
-        for _, raced in messages[1:]:
-            await raced.nack(requeue=True)
-        if wake.is_set() and not messages:
+        if idle.arrived:
+            first = self._best(idle)
+            self._leaving = asyncio.create_task(_leave(idle), name="consumers leave")
+            return first
+        await _unsubscribe(idle)
+        raced = self._best(idle) if idle.arrived else None
+        await _give_back(idle)
+        if idle.wake.is_set() and raced is None:
             await self._link.reset()
-        return messages[0] if messages else None
+        return raced
 
-    async def _subscribe(
-        self,
-        channel: AbstractChannel,
-        name: str,
-        arrived: asyncio.Queue[tuple[str, AbstractIncomingMessage]],
-    ) -> tuple[AbstractQueue, str]:
+    def _best(self, idle: _Idle) -> tuple[str, AbstractIncomingMessage]:
+        """Return the message of the highest priority that has arrived; the others stay."""
+        best = min(idle.arrived, key=lambda item: self._queues.index(item[0]))
+        idle.arrived.remove(best)
+        return best
+
+    async def _subscribe(self, channel: AbstractChannel, name: str, idle: _Idle) -> None:
         async def hand_over(message: AbstractIncomingMessage) -> None:
             # Callbacks are cancelled with their channel: the job runs in a task of its own, elsewhere.
-            arrived.put_nowait((name, message))
+            idle.arrived.append((name, message))
+            idle.wake.set()
 
         queue = await channel.get_queue(name, ensure=False)
         tag = await queue.consume(
             hand_over, consumer_tag=f"{self._tag} {name}", arguments={"x-consumer-timeout": DELIVERY_TIMEOUT_MS}
         )
-        return queue, tag
+        idle.consumers.append((queue, tag))
+
+    async def _left(self) -> None:
+        """Return when our consumers of the last wait are gone."""
+        leaving, self._leaving = self._leaving, None
+        if leaving is None:
+            return
+        await asyncio.wait({leaving})
+        try:
+            leaving.result()
+        except (*LINK_ERRORS, asyncio.CancelledError) as error:
+            log.warning("broker_lost_while_leaving", error=str(error)[:200])
+            await self._link.reset()
 
     def _delivery(self, channel: AbstractChannel, queue: str, message: AbstractIncomingMessage) -> RabbitDelivery:
         return RabbitDelivery(
@@ -160,7 +185,24 @@ class RabbitConsumer:
     async def close(self) -> None:
         """Close both connections; what is unsettled goes back to its queue."""
         await self._link.close()
+        await self._left()
         await self._publisher.close()
+
+
+async def _leave(idle: _Idle) -> None:
+    """End our consumers beside the job that one of them brought, and give back what came to the others meanwhile."""
+    await _unsubscribe(idle)
+    await _give_back(idle)
+
+
+async def _unsubscribe(idle: _Idle) -> None:
+    for queue, tag in idle.consumers:
+        await queue.cancel(tag)
+
+
+async def _give_back(idle: _Idle) -> None:
+    for _, message in idle.arrived:
+        await message.nack(requeue=True)
 
 
 async def _closed(channel: AbstractChannel) -> None:
