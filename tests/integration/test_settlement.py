@@ -403,6 +403,19 @@ async def test_a_cancelled_wait_leaves_no_consumer_and_loses_no_message(rig, bro
     assert (await rig.one()).job_id == job["job_id"]
 
 
+async def test_what_comes_to_an_idle_worker_at_once_is_run_one_after_the_other(rig, broker):
+    first = asyncio.create_task(rig.one())
+    await broker.consumers(3)
+    jobs = [document(), document(), document()]
+    keys = ("cpu.low", "cpu.normal", "cpu.high")
+    await asyncio.gather(*(broker.publish(job, key=key) for job, key in zip(jobs, keys, strict=True)))
+    async with asyncio.timeout(10):
+        done = [await first, await rig.one(), await rig.one()]
+    assert {one.job_id for one in done} == {job["job_id"] for job in jobs}
+    assert rig.task.runs == 3
+    await broker.settled()
+
+
 async def test_a_lost_channel_settles_nothing_and_the_redelivery_finds_the_job_completed(rig, broker):
     async def on_run(_context):
         if rig.task.runs == 1:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 
 SWEEP_SECONDS: Final = 30.0
+LEAVE_SECONDS: Final = 5.0
 DELIVERY_TIMEOUT_MS: Final = 172_800_000
 """Two days: from 4.3 the consumer argument counts, before it the node's `consumer_timeout`."""
 
@@ -73,7 +74,7 @@ class RabbitConsumer:
             return await asyncio.shield(inner)
         except asyncio.CancelledError:
             stop.set()
-            done, _ = await asyncio.wait({inner}, timeout=5)
+            done, _ = await asyncio.wait({inner}, timeout=LEAVE_SECONDS)
             if not done:
                 inner.cancel()
                 await self._link.reset()
@@ -165,10 +166,14 @@ class RabbitConsumer:
         leaving, self._leaving = self._leaving, None
         if leaving is None:
             return
-        await asyncio.wait({leaving})
+        try:
+            await asyncio.wait({leaving}, timeout=LEAVE_SECONDS)
+        finally:
+            # On a connection that is stuck: nobody waits for its end.
+            leaving.cancel()
         try:
             leaving.result()
-        except (*LINK_ERRORS, asyncio.CancelledError) as error:
+        except (*LINK_ERRORS, asyncio.CancelledError, asyncio.InvalidStateError) as error:
             log.warning("broker_lost_while_leaving", error=str(error)[:200])
             await self._link.reset()
 
