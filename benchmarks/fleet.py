@@ -143,7 +143,7 @@ def plugin(folder: Path) -> Path:
 def send(url: str, count: int, pause: float, seconds: float = 0.0) -> None:
     with pika.BlockingConnection(pika.URLParameters(url)) as connection:
         channel = connection.channel()
-        # A busy quorum queue loses what a channel without confirms had on its way when it closed: up to 32 messages.
+        # A busy quorum queue may lose what a channel without confirms had on its way when it closed.
         channel.confirm_delivery()
         for _ in range(count):
             body = {
