@@ -366,6 +366,24 @@ async def test_states_and_heartbeats_are_events_that_anybody_may_hear(rig, broke
     await events.close()
 
 
+async def test_events_of_a_busy_worker_arrive_whole_and_in_order_the_last_of_them_too(rig, broker):
+    listener = await broker.channel.declare_queue("", exclusive=True)
+    await listener.bind(EVENTS, "#")
+    events = RabbitEvents(Link(rig.url, "events", confirms=False))
+    for number in range(300):
+        await events.publish("job.running", {"number": number})
+        if number % 70 == 0:
+            await asyncio.sleep(0.02)
+    await events.close()
+    heard = []
+    async with asyncio.timeout(5):
+        while len(heard) < 300:
+            message = await listener.get(no_ack=True, fail=False)
+            if message is not None:
+                heard.append(json.loads(message.body)["number"])
+    assert heard == list(range(300))
+
+
 async def test_a_worker_takes_jobs_from_the_minute_its_hours_begin_until_they_end(rig, broker):
     now = [datetime(2026, 11, 21, 21, 59, 59, 500_000, tzinfo=UTC)]
     worker = worker_of(rig, hours=ActiveHours.parse("22:00-06:00"), clock=lambda: now[0])

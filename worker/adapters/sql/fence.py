@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import bindparam, case, null, select, update
+from sqlalchemy import bindparam, case, null, or_, select, update
 
 from worker.adapters.sql.database import store
 from worker.adapters.sql.schema import LIVE, attempts, jobs, moment
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 _JOB: Final = bindparam("this_job", type_=jobs.c.job_id.type)
 _EPOCH: Final = bindparam("this_epoch", type_=jobs.c.epoch.type)
 
-OWNED: Final = (jobs.c.job_id == _JOB) & (jobs.c.epoch == _EPOCH) & jobs.c.state.in_(LIVE)
+_LIVE: Final = or_(*(jobs.c.state == state for state in LIVE))
+"""As alternatives, not as a list: a list is spelt out anew at every execution."""
+
+OWNED: Final = (jobs.c.job_id == _JOB) & (jobs.c.epoch == _EPOCH) & _LIVE
 """The condition under which the job is the attempt's that `names` gives.
 
 A lease that ran out is still ours as long as nobody else has claimed the job: the claim raises the epoch.
