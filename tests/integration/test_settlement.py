@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from mail import wait_for_dead
 from rig import DEFER_SECONDS, DELAYS, Rig, document
 
+from worker.adapters.rabbitmq.consumer import EMPTY_SECONDS
 from worker.adapters.sql.schema import jobs, moment
 from worker.core.attempt import Attempt, Cancelled, Completed, Dead, Defer, Forward, Requeue, Retry, is_publish_folder
 from worker.core.dialects import decode
@@ -379,6 +380,17 @@ async def test_an_idle_worker_takes_the_highest_priority_first(rig, broker):
         await broker.publish(job, key=f"cpu.{priority}")
     done = [(await rig.one()).job_id for _ in order]
     assert done == [job["job_id"] for job in reversed(jobs)]
+
+
+async def test_a_job_of_a_higher_priority_that_comes_later_is_the_next(rig, broker):
+    for _ in range(3):
+        await broker.publish(document(), key="cpu.normal")
+    await rig.one()
+    await rig.one()
+    urgent = document()
+    await broker.publish(urgent, key="cpu.high")
+    await asyncio.sleep(2 * EMPTY_SECONDS)
+    assert (await rig.one()).job_id == urgent["job_id"]
 
 
 async def test_a_consumer_exists_only_while_the_worker_is_idle(rig, broker):

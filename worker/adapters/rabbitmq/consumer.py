@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 SWEEP_SECONDS: Final = 30.0
 LEAVE_SECONDS: Final = 5.0
+EMPTY_SECONDS: Final = 0.02
+"""How long an empty queue counts as empty while another one has jobs."""
 DELIVERY_TIMEOUT_MS: Final = 172_800_000
 """Two days: from 4.3 the consumer argument counts, before it the node's `consumer_timeout`."""
 
@@ -61,6 +64,7 @@ class RabbitConsumer:
         self._max_attempts = max_attempts
         self._defer_seconds = defer_seconds
         self._last = ""
+        self._empty_until: dict[str, float] = {}
         self._leaving: asyncio.Task[None] | None = None
 
     async def next(self, *, wait: bool = True) -> RabbitDelivery | None:
@@ -102,11 +106,8 @@ class RabbitConsumer:
         return None
 
     async def _sweep(self, channel: AbstractChannel) -> tuple[str, AbstractIncomingMessage] | None:
-        underlay = await channel.get_underlay_channel()
         for name in self._queues:
-            # A `basic.get` that finds nothing is an entry in the Raft log all the same, three times what it costs to
-            # ask for the count: not asked is the queue that had a message just now.
-            if name != self._last and not (await underlay.queue_declare(name, passive=True)).message_count:
+            if name != self._last and await self._is_empty(channel, name):
                 continue
             queue = await channel.get_queue(name, ensure=False)
             message = await queue.get(fail=False, timeout=None)
@@ -114,6 +115,21 @@ class RabbitConsumer:
             if message is not None:
                 return name, message
         return None
+
+    async def _is_empty(self, channel: AbstractChannel, name: str) -> bool:
+        """Return whether a queue has no messages, or had none a moment ago while another one has jobs by the dozen.
+
+        A `basic.get` that finds nothing is an entry in the Raft log all the same, three times what it costs to ask
+        for the count: not asked at all is the queue that had a message just now.
+        """
+        now = time.monotonic()
+        if self._last and now < self._empty_until.get(name, 0.0):
+            return True
+        underlay = await channel.get_underlay_channel()
+        if (await underlay.queue_declare(name, passive=True)).message_count:
+            return False
+        self._empty_until[name] = now + EMPTY_SECONDS
+        return True
 
     async def _wait(self, channel: AbstractChannel, stop: asyncio.Event) -> tuple[str, AbstractIncomingMessage] | None:
         """Return the first message pushed by any queue; None after `SWEEP_SECONDS`, for one more sweep.
