@@ -462,6 +462,22 @@ async def test_the_acknowledgement_of_a_short_job_pushes_no_further_one_to_a_con
     await rig.close()
 
 
+async def test_a_wait_that_is_cancelled_twice_loses_no_message(rig, broker):
+    for number in range(16):
+        job = document()
+        await broker.publish(job)
+        waiting = asyncio.create_task(rig.consumer.next())
+        await asyncio.wait({waiting}, timeout=number * 0.0005)
+        waiting.cancel()
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait({waiting})
+        async with asyncio.timeout(5):
+            delivery = await rig.consumer.next() if waiting.cancelled() else waiting.result()
+        assert json.loads(delivery.body)["job_id"] == job["job_id"]
+        await delivery.settle(Completed())
+
+
 async def test_a_worker_that_waits_again_and_again_leaves_nothing_on_its_channel(rig, broker):
     for _ in range(3):
         waiting = asyncio.create_task(rig.consumer.next())

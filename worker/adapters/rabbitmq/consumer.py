@@ -78,14 +78,21 @@ class RabbitConsumer:
             return await asyncio.shield(inner)
         except asyncio.CancelledError:
             stop.set()
-            done, _ = await asyncio.wait({inner}, timeout=LEAVE_SECONDS)
-            if not done:
-                inner.cancel()
-                await self._link.reset()
-            elif not inner.cancelled() and inner.exception() is None and (delivery := inner.result()):
-                await delivery.give_back()
-                await self._left()
+            ended: set[asyncio.Future[RabbitDelivery | None]] = set()
+            try:
+                ended, _ = await asyncio.wait({inner}, timeout=LEAVE_SECONDS)
+            finally:
+                # It takes too long, or we are cancelled once more: what it holds goes back with the channel.
+                if not ended:
+                    inner.cancel()
+                    await self._link.reset()
+            if ended and not inner.cancelled() and inner.exception() is None and (delivery := inner.result()):
+                await asyncio.shield(self._give_back(delivery))
             raise
+
+    async def _give_back(self, delivery: RabbitDelivery) -> None:
+        await delivery.give_back()
+        await self._left()
 
     async def _next(self, stop: asyncio.Event, *, wait: bool) -> RabbitDelivery | None:
         while not stop.is_set():
