@@ -110,3 +110,12 @@ def message(job_id: str, text: str = "hello") -> bytes:
     """Return a canonical message."""
     task = f'{{"module": "echo", "data": {{"text": "{text}"}}}}'
     return f'{{"job_id": "{job_id}", "job_title": "Title of {job_id}", "tasks": [{task}]}}'.encode()
+
+
+def one_line(answer: Answer, code: int = 1) -> str:
+    """Return the one line that a command which failed with `code` has said."""
+    assert answer.code == code, answer
+    assert answer.out == ""
+    (line,) = answer.err.splitlines()
+    assert line.startswith("leveret: ")
+    return line

@@ -1,7 +1,7 @@
 """What is looked for after a disaster, the same on both databases."""
 
 import pytest
-from test_repository_life import FAILURE, granted, job, request
+from repository_support import FAILURE, granted, job, request
 
 from worker.adapters.sql.schema import moment
 from worker.core.attempt import Artifact, Result

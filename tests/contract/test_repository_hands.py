@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from test_repository_life import FAILURE, POLICY, granted, job, request
+from repository_support import FAILURE, POLICY, granted, job, request
 
 from worker.adapters.sql.schema import moment
 from worker.core.attempt import Result

@@ -2,8 +2,8 @@
 
 import zlib
 
+from repository_support import granted, job
 from sqlalchemy import update
-from test_repository_life import granted, job
 
 from worker.adapters.sql.logs import KEPT_ATTEMPTS
 from worker.adapters.sql.schema import job_logs, moment

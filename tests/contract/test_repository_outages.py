@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from repository_support import FAILURE, POLICY, granted, job, request
 from sqlalchemy import create_engine, text
-from test_repository_life import FAILURE, POLICY, granted, job, request
 
 from infra.migrations import head, upgrade
 from worker.adapters.sql import SqlRepository
@@ -235,7 +235,9 @@ async def test_sqlite_syncs_all_commits_but_signs_of_life_and_watches_foreign_ke
 async def test_what_was_committed_survives_a_kill_of_the_process(url):
     code = (
         "import asyncio, os, signal, sys; sys.path.insert(0, 'tests/contract')\n"
-        "from test_repository_life import *\n"
+        "from repository_support import granted\n"
+        "from worker.adapters.sql import SqlRepository\n"
+        "from worker.core.attempt import Result\n"
         "async def main():\n"
         "    repository = SqlRepository(sys.argv[1])\n"
         "    await repository.complete(await granted(repository), Result())\n"

@@ -6,7 +6,7 @@ import itertools
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
-from test_repository_life import ENDINGS, FAILURE, job, repeats, request
+from repository_support import ENDINGS, FAILURE, job, repeats, request
 
 from worker.adapters.sql import SqlRepository
 from worker.core.attempt import Progress

@@ -142,6 +142,15 @@ class Rig:
             assert time.monotonic() < deadline, f"{job_id} is {record and record.state}, not {states}"
             await self.one(deadline - time.monotonic())
 
+    def fail_with(self, error: Exception, times: int = 10**6) -> None:
+        """Let the task's first runs raise `error`."""
+
+        async def on_run(_context: TaskContext) -> None:
+            if self.task.runs <= times:
+                raise error
+
+        self.task.on_run = on_run
+
     async def close(self) -> None:
         await self.consumer.close()
 

@@ -1,43 +1,24 @@
-"""The settlement table of broker.md, row by row, against the real broker."""
+"""The settlement table of broker.md against the real broker: how an attempt ends, and where its message goes."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
-import hashlib
 import json
-import sys
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pika
 import pytest
-from sqlalchemy import update
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from mail import wait_for_dead
-from rig import DEFER_SECONDS, DELAYS, Rig, document
+from rig import DELAYS, document
 
-from worker.adapters.rabbitmq.consumer import EMPTY_SECONDS
-from worker.adapters.sql.schema import jobs, moment
-from worker.core.attempt import Attempt, Cancelled, Completed, Dead, Defer, Forward, Requeue, Retry, is_publish_folder
+from worker.core.attempt import Attempt, Cancelled, Completed, Dead, Defer, Requeue, Retry, is_publish_folder
 from worker.core.dialects import decode
 from worker.core.errors import BadInput, DatabaseUnavailable, DiskFull, ShuttingDown, SourceMissing
-from worker.core.ports import ClaimRequest, Granted
-from worker.core.record import TERMINAL
-from worker.core.routing import JOBS, defer_name, queue_of, retry_name
+from worker.core.routing import JOBS, queue_of, retry_name
 from worker.engine.remains import clear
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
-
-
-async def fail_with(rig: Rig, error: Exception, times: int = 10**6) -> None:
-    async def on_run(_context):
-        if rig.task.runs <= times:
-            raise error
-
-    rig.task.on_run = on_run
 
 
 async def test_a_job_is_acknowledged_after_its_output_stands_and_its_row_says_completed(rig, broker):
@@ -56,7 +37,7 @@ async def test_a_job_is_acknowledged_after_its_output_stands_and_its_row_says_co
 
 
 async def test_three_transient_failures_wait_in_the_delay_queues_and_the_fourth_is_dead(rig, broker):
-    await fail_with(rig, SourceMissing("the mount is away"))
+    rig.fail_with(SourceMissing("the mount is away"))
     job = document()
     await broker.publish(job)
     for number, delay in enumerate(DELAYS, 1):
@@ -82,7 +63,7 @@ async def test_three_transient_failures_wait_in_the_delay_queues_and_the_fourth_
 
 
 async def test_a_failure_that_passes_is_completed_by_its_retry(rig, broker):
-    await fail_with(rig, SourceMissing("not yet"), times=1)
+    rig.fail_with(SourceMissing("not yet"), times=1)
     job = document()
     await broker.publish(job)
     await rig.until(job["job_id"], "completed")
@@ -91,7 +72,7 @@ async def test_a_failure_that_passes_is_completed_by_its_retry(rig, broker):
 
 
 async def test_a_permanent_error_is_dead_at_once(rig, broker):
-    await fail_with(rig, BadInput("no media"))
+    rig.fail_with(BadInput("no media"))
     job = document()
     await broker.publish(job)
     settlement = await rig.one()
@@ -102,7 +83,7 @@ async def test_a_permanent_error_is_dead_at_once(rig, broker):
 
 
 async def test_a_fault_in_a_task_is_counted_and_does_not_end_the_worker(rig, broker):
-    await fail_with(rig, ZeroDivisionError("a bug"), times=1)
+    rig.fail_with(ZeroDivisionError("a bug"), times=1)
     job = document()
     await broker.publish(job)
     await rig.until(job["job_id"], "completed")
@@ -136,7 +117,7 @@ async def test_a_job_with_an_unknown_module_is_dead_and_its_row_names_the_neares
 
 @pytest.mark.parametrize("error", [DiskFull("no space left"), OSError(errno.ENOSPC, "No space left on device")])
 async def test_infrastructure_errors_defer_and_charge_nobody(rig, broker, error):
-    await fail_with(rig, error, times=2)
+    rig.fail_with(error, times=2)
     job = document()
     await broker.publish(job)
     settlement = await rig.one()
@@ -191,121 +172,14 @@ async def test_a_worker_that_must_go_while_the_database_is_away_gives_the_messag
     await rig.until(job["job_id"], "completed")
 
 
-async def test_a_redelivery_of_a_completed_job_is_acknowledged_without_running(rig, broker):
-    job = document()
-    await broker.publish(job)
-    await rig.one()
-    await broker.publish(job)
-    assert isinstance((await rig.one()).outcome, Completed)
-    assert rig.task.runs == 1
-    await broker.settled()
-
-
-async def test_a_live_lease_elsewhere_defers(rig, broker, repository, provisioned_broker, tmp_path):
-    other = Rig(provisioned_broker, repository, tmp_path, worker_id="tester-2")
-    started, release = asyncio.Event(), asyncio.Event()
-
-    async def on_run(_context):
-        started.set()
-        await release.wait()
-
-    other.task.on_run = on_run
-    job = document()
-    await broker.publish(job)
-    running = asyncio.create_task(other.one())
-    await started.wait()
-    await broker.publish(job)
-    settlement = await rig.one()
-    assert isinstance(settlement.outcome, Defer)
-    assert "tester-2" in settlement.outcome.reason
-    release.set()
-    assert isinstance((await running).outcome, Completed)
-    assert isinstance((await rig.one()).outcome, Completed)
-    assert rig.task.runs == 0
-    await broker.settled()
-    await other.close()
-
-
-async def test_an_expired_lease_is_a_crash_that_counts_and_after_the_third_the_job_is_dead(rig, broker, repository):
-    job = document()
-    await broker.publish(job)
-    for _ in range(3):
-        await die_after_the_claim(rig, await rig.consumer.next())
-    settlement = await rig.one()
-    assert isinstance(settlement.outcome, Dead)
-    record = await repository.job(job["job_id"])
-    assert (record.state, record.error_type) == ("dead", "CrashLoop")
-    assert [attempt.outcome for attempt in record.attempts] == ["crashed", "crashed", "crashed"]
-    assert rig.task.runs == 0
-
-
-async def die_after_the_claim(rig: Rig, delivery) -> None:
-    """Leave what a worker leaves that is killed right after its claim: a lease that runs out, a lost connection."""
-    digest = hashlib.sha256(delivery.body).hexdigest()
-    request = ClaimRequest(decode(delivery.body), digest, rig.worker_id, 5.0, "cpu", "normal")
-    assert isinstance(await rig.repository.claim(request, rig.policy), Granted)
-
-    def run_out(connection):
-        connection.execute(update(jobs).values(lease_until=moment(-1)))
-
-    await rig.repository._database.write(run_out)
-    await rig.link.reset()
-
-
 async def test_every_change_of_state_is_told_with_who_brought_it_about(rig, broker):
-    await fail_with(rig, BadInput("no media"))
+    rig.fail_with(BadInput("no media"))
     job = document(job_title="A film")
     await broker.publish(job)
     await rig.one()
     assert [change.state for change in rig.changes] == ["running", "dead"]
     dead = rig.changes[-1]
     assert (dead.title, dead.worker, dead.attempt, dead.error) == ("A film", "tester-1", 1, "no media")
-
-
-async def test_a_job_that_its_crashes_ended_is_told_of_too(rig, broker):
-    job = document()
-    await broker.publish(job)
-    for _ in range(3):
-        await die_after_the_claim(rig, await rig.consumer.next())
-    await rig.one()
-    assert [(change.state, change.error_type, change.attempt) for change in rig.changes] == [
-        ("dead", "CrashLoop", None)
-    ]
-
-
-async def test_a_message_without_an_id_is_adopted_and_its_twin_gets_another_id(rig, broker):
-    body = document()
-    del body["job_id"]
-    await broker.publish_bare(body)
-    await broker.publish_bare(body)
-    adopted = [await rig.one(), await rig.one()]
-    assert all(isinstance(settlement.outcome, Forward) for settlement in adopted)
-    first, second = (settlement.job_id for settlement in adopted)
-    assert first != second
-    for job_id in (first, second):
-        await rig.until(job_id, "completed")
-    await broker.settled()
-
-
-async def test_an_id_that_returns_with_another_body_is_refused(rig, broker):
-    job = document()
-    await broker.publish(job)
-    await rig.one()
-    await broker.publish(job | {"job_title": "another"})
-    assert isinstance((await rig.one()).outcome, Dead)
-    await broker.dead()
-    assert (await rig.repository.job(job["job_id"])).state == "completed"
-    (refusal,) = await rig.repository.refusals()
-    assert refusal.error_type == "IdReused"
-
-
-async def test_an_id_that_returns_with_other_bytes_of_the_same_job_is_acknowledged(rig, broker):
-    job = document()
-    await broker.publish(job)
-    await rig.one()
-    await broker.publish(json.dumps(job, indent=4).encode())
-    assert isinstance((await rig.one()).outcome, Completed)
-    assert await rig.repository.refusals() == []
 
 
 async def test_a_cancelled_waiting_job_is_acknowledged_without_running(rig, broker):
@@ -331,120 +205,8 @@ async def test_cancelling_a_running_job_ends_it_and_publishes_nothing(rig, broke
     await broker.settled()
 
 
-async def test_a_message_with_an_unknown_key_still_gets_in_and_is_led_to_its_lane(rig, broker):
-    job = document(lane="nvenc", priority="high")
-    await broker.publish(job, key="whatever")
-    settlement = await rig.one()
-    assert isinstance(settlement.outcome, Forward)
-    message = await broker.take(queue_of("nvenc", "high"))
-    assert message.message_id == job["job_id"]
-
-
-async def test_the_priority_of_the_routing_key_wins_over_the_body(rig, broker):
-    job = document(priority="high")
-    await broker.publish(job, key="cpu.low")
-    await rig.one()
-    assert (await rig.repository.job(job["job_id"])).priority == "low"
-
-
-async def test_a_replayed_dead_job_opens_a_new_round(rig, broker):
-    await fail_with(rig, BadInput("no media"))
-    job = document()
-    await broker.publish(job)
-    await rig.one()
-    dead = await broker.dead()
-    rig.task.on_run = None
-    await broker.publish(dead.body, headers=dead.headers, message_id=dead.message_id)
-    await rig.until(job["job_id"], "completed")
-    record = await rig.repository.job(job["job_id"])
-    assert record.round == 2
-    assert [(attempt.round, attempt.number) for attempt in record.attempts] == [(1, 1), (2, 1)]
-
-
-async def test_a_dead_job_whose_message_returns_unasked_goes_back_to_the_dead_letters(rig, broker):
-    await fail_with(rig, BadInput("no media"))
-    job = document()
-    await broker.publish(job)
-    await rig.one()
-    await broker.dead()
-    await broker.publish(job)
-    assert isinstance((await rig.one()).outcome, Dead)
-    assert rig.task.runs == 1
-    await broker.dead()
-
-
-async def test_an_idle_worker_takes_the_highest_priority_first(rig, broker):
-    order = ["low", "normal", "high"]
-    jobs = [document() for _ in order]
-    for job, priority in zip(jobs, order, strict=True):
-        await broker.publish(job, key=f"cpu.{priority}")
-    done = [(await rig.one()).job_id for _ in order]
-    assert done == [job["job_id"] for job in reversed(jobs)]
-
-
-async def test_a_job_of_a_higher_priority_that_comes_later_is_the_next(rig, broker):
-    for _ in range(3):
-        await broker.publish(document(), key="cpu.normal")
-    await rig.one()
-    await rig.one()
-    urgent = document()
-    await broker.publish(urgent, key="cpu.high")
-    await asyncio.sleep(2 * EMPTY_SECONDS)
-    assert (await rig.one()).job_id == urgent["job_id"]
-
-
-async def test_a_consumer_exists_only_while_the_worker_is_idle(rig, broker):
-    async def on_run(_context):
-        await broker.consumers(0)
-
-    rig.task.on_run = on_run
-    waiting = asyncio.create_task(rig.one())
-    await broker.consumers(3)
-    await broker.publish(document())
-    assert isinstance((await waiting).outcome, Completed)
-
-
-async def test_a_cancelled_wait_leaves_no_consumer_and_loses_no_message(rig, broker):
-    waiting = asyncio.create_task(rig.consumer.next())
-    await broker.consumers(3)
-    waiting.cancel()
-    await asyncio.wait({waiting})
-    await broker.consumers(0)
-    job = document()
-    await broker.publish(job)
-    assert (await rig.one()).job_id == job["job_id"]
-
-
-async def test_what_comes_to_an_idle_worker_at_once_is_run_one_after_the_other(rig, broker):
-    first = asyncio.create_task(rig.one())
-    await broker.consumers(3)
-    jobs = [document(), document(), document()]
-    keys = ("cpu.low", "cpu.normal", "cpu.high")
-    await asyncio.gather(*(broker.publish(job, key=key) for job, key in zip(jobs, keys, strict=True)))
-    async with asyncio.timeout(10):
-        done = [await first, await rig.one(), await rig.one()]
-    assert {one.job_id for one in done} == {job["job_id"] for job in jobs}
-    assert rig.task.runs == 3
-    await broker.settled()
-
-
-async def test_a_lost_channel_settles_nothing_and_the_redelivery_finds_the_job_completed(rig, broker):
-    async def on_run(_context):
-        if rig.task.runs == 1:
-            await rig.link.reset()
-
-    rig.task.on_run = on_run
-    job = document()
-    await broker.publish(job)
-    await rig.one()
-    assert (await rig.repository.job(job["job_id"])).state == "completed"
-    assert isinstance((await rig.one()).outcome, Completed)
-    assert rig.task.runs == 1
-    await broker.settled()
-
-
 async def test_every_copy_is_persistent_and_keeps_what_the_publisher_said(rig, broker):
-    await fail_with(rig, SourceMissing("away"))
+    rig.fail_with(SourceMissing("away"))
     job = document()
     await broker.publish(job, headers={"x-mine": "kept"}, type="encode", correlation_id="c1", app_id="shop")
     await rig.one()
@@ -455,31 +217,8 @@ async def test_every_copy_is_persistent_and_keeps_what_the_publisher_said(rig, b
     assert message.headers["x-first-queued-at"]
 
 
-async def test_two_engines_never_run_one_job_at_the_same_time(rig, broker, repository, provisioned_broker, tmp_path):
-    running, most = 0, 0
-
-    async def on_run(_context):
-        nonlocal running, most
-        running += 1
-        most = max(most, running)
-        await asyncio.sleep(0.2)
-        running -= 1
-
-    other = Rig(provisioned_broker, repository, tmp_path, worker_id="tester-2")
-    rig.task.on_run = other.task.on_run = on_run
-    job = document()
-    for _ in range(4):
-        await broker.publish(job)
-    await asyncio.gather(*(one.until(job["job_id"], *TERMINAL) for one in (rig, other)))
-    while await broker.waiting(queue_of("cpu", "normal")) or await broker.waiting(defer_name(DEFER_SECONDS)):
-        await rig.one()
-    assert most == 1
-    assert rig.task.runs + other.task.runs == 1
-    await other.close()
-
-
 async def test_the_scratch_of_every_ended_attempt_is_gone(rig, broker):
-    await fail_with(rig, SourceMissing("away"), times=1)
+    rig.fail_with(SourceMissing("away"), times=1)
     job = document()
     await broker.publish(job)
     await rig.until(job["job_id"], "completed")

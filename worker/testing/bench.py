@@ -1,28 +1,20 @@
-"""What a plug-in's tests need: `check_task`, the conformance test of every task, and `TaskBench`, which runs one.
+"""A bench that runs one task in a folder, without a broker or a database.
 
-The bench keeps the promises of `worker.TaskContext` in a folder: relative names are workspace files,
-`nas://` and absolute paths lie under the bench's root, nothing outside changes before `publish`.
+It keeps the promises of `worker.TaskContext`: relative names are workspace files, `nas://` and absolute paths lie
+under the bench's root, nothing outside changes before `publish`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import json
-import re
 import shutil
-from contextlib import suppress
-from dataclasses import dataclass, field
 from itertools import count
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
-from pydantic import BaseModel, ValidationError
-
-from visualizers import SceneParams
 from worker.core.command import Reason
 from worker.core.errors import (
-    BadInput,
     InvalidJob,
     LeveretError,
     Problem,
@@ -32,148 +24,24 @@ from worker.core.errors import (
     ToolMissing,
     ToolStalled,
 )
-from worker.core.job import Job, TaskSpec
+from worker.core.job import TaskSpec
 from worker.core.location import External, Location, Relative, is_speakable, parse_location
 from worker.core.wire import nearest
 from worker.media.capabilities import Capabilities
 from worker.media.probe import media_info, probe_command
 from worker.registry import Registry
-from worker.tasks.visualizer import VisualizerTask
+from worker.testing.result import BenchResult, Report, StagedFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from visualizers import Visualizer
     from worker.core.command import Exit, Pipeline
     from worker.core.media_info import MediaInfo
     from worker.core.ports import Runner
     from worker.core.task import Task
 
 STALL_SECONDS: Final = 60.0
-_MODULE: Final = re.compile(r"^[a-z][a-z0-9_-]{0,63}$")
-_CAPABILITY: Final = re.compile(r"^[a-z][a-z0-9_-]*:[^\s:]+$")
-_STEP: Final = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
-
-
-def make_job(*tasks: tuple[str, Mapping[str, Any]], job_id: str = "job-1", **fields: Any) -> Job:
-    """Return a job of `tasks`, each a module's name and its data."""
-    specs = tuple(TaskSpec(module, data, f"tasks[{index}].data") for index, (module, data) in enumerate(tasks))
-    return Job(job_id, fields.pop("title", "a job"), specs, fields.pop("dialect", "canonical"), **fields)
-
-
-def check_task(task: Task[Any], example: Mapping[str, Any]) -> None:
-    """Return when `task` keeps the plug-in API's rules with the data `example`; AssertionError tells what it breaks."""
-    kind = type(task)
-    _require(bool(_MODULE.match(getattr(task, "module", ""))), f"{kind.__name__}.module is no plain lower-case name")
-    _require(task.weight > 0, f"{task.module}: weight must be above 0")
-    for name in ("prepare", "run", "cleanup"):
-        _require(inspect.iscoroutinefunction(getattr(task, name)), f"{task.module}: {name} must be async")
-    _check_model(task, example)
-    try:
-        _, params = Registry({task.module: task}).parse(TaskSpec(task.module, example, ""))
-    except InvalidJob as error:
-        raise AssertionError(f"{task.module}: the example itself is refused: {error}") from error
-    document = params.model_dump(by_alias=True, mode="json")
-    files = task.files(params)
-    for use in (*files.reads, *files.writes, *files.removes):
-        _require(bool(use.location), f"{task.module}: files() names an empty location at {use.path}")
-        found = _at(document, use.path)
-        _require(found is not None, f"{task.module}: files() says {use.path}, and the data has no such place")
-    for name in task.requires(params):
-        _require(bool(_CAPABILITY.match(name)), f"{task.module}: requires() says {name!r}, not kind:name")
-
-
-def check_visualizer(visualizer: Visualizer[Any], example: Mapping[str, Any]) -> None:
-    """Return when `visualizer` keeps the rules with the options `example`; AssertionError tells what it breaks."""
-    name = getattr(visualizer, "module", type(visualizer).__name__)
-    model = visualizer.params
-    _require(issubclass(model, SceneParams), f"{name}: params must be a model of visualizers.SceneParams")
-    for field_name in SceneParams.model_fields:
-        same = model.model_fields[field_name].annotation == SceneParams.model_fields[field_name].annotation
-        _require(same, f"{name}: the option {field_name} is every visualizer's, and means the same in each")
-    for method in ("scene", "rehearse"):
-        _require(inspect.iscoroutinefunction(getattr(visualizer, method)), f"{name}: {method} must be async")
-    for tool in visualizer.tools:
-        _require(bool(_MODULE.match(tool)), f"{name}: tools says {tool!r}, which is no program's plain name")
-    _require(
-        not visualizer.files(model.model_validate(dict(example))).writes, f"{name}: the film is not its own to name"
-    )
-    check_task(VisualizerTask(visualizer, NoRepositories()), example)
-
-
-class NoRepositories:
-    """Repositories of which there is none."""
-
-    async def clone(self, url: str, into: Path, *, token: str | None = None, label: str = "") -> Path:
-        """Raise BadInput."""
-        del into, token, label
-        raise BadInput(f"{url}: there is no such repository")
-
-    async def log(self, repository: Path, arguments: Sequence[str], *, label: str = "") -> bytes:
-        """Raise BadInput."""
-        del arguments, label
-        raise BadInput(f"{repository} is no repository")
-
-
-def _check_model(task: Task[Any], example: Mapping[str, Any]) -> None:
-    model = task.params
-    _require(issubclass(model, BaseModel), f"{task.module}: params is no pydantic model")
-    _require(model.model_config.get("extra") == "forbid", f"{task.module}: params must forbid extra fields")
-    json.dumps(model.model_json_schema())
-    for key in example:
-        for odd in (None, True, -1, 1e300, "", "..", [], [None], {}, {"": None}):
-            with suppress(ValidationError):  # whatever a publisher writes is accepted or refused, never a crash
-                model.model_validate({**example, key: odd})
-
-
-def _require(condition: bool, message: str) -> None:  # noqa: FBT001 - as assert takes it
-    if not condition:
-        raise AssertionError(message)
-
-
-def _at(document: Any, path: str) -> Any:
-    """Return what stands at `sources[0].filename` in `document`; None for nothing."""
-    for name, index in _STEP.findall(path):
-        try:
-            document = document[int(index)] if index else document[name]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return document
-
-
-@dataclass(slots=True)
-class StagedFile:
-    """An output of a bench's tasks: its local path, and what the task said of it."""
-
-    path: Path
-    role: str = "file"
-    media_type: str | None = None
-    immutable: bool = False
-    duration: float | None = None
-
-
-@dataclass(slots=True)
-class Report:
-    """One report of progress."""
-
-    fraction: float | None
-    fps: float | None = None
-    speed: float | None = None
-
-
-@dataclass(slots=True)
-class BenchResult:
-    """What the tasks of a bench have done so far. `outputs` are by location as tasks wrote it."""
-
-    outputs: dict[str, StagedFile] = field(default_factory=dict)
-    facts: dict[str, object] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-    reports: list[Report] = field(default_factory=list)
-    deletions: list[str] = field(default_factory=list)
-    manifest: str | None = None
-    thumbnail: str | None = None
-    pipelines: list[Pipeline] = field(default_factory=list)
 
 
 class TaskBench:

@@ -1,0 +1,85 @@
+"""Which message a worker takes next, and that it is a consumer only while it is idle."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from rig import document
+
+from worker.adapters.rabbitmq.consumer import EMPTY_SECONDS
+from worker.core.attempt import Completed, Forward
+from worker.core.routing import queue_of
+
+pytestmark = pytest.mark.xdist_group("rabbitmq")
+
+
+async def test_a_message_with_an_unknown_key_still_gets_in_and_is_led_to_its_lane(rig, broker):
+    job = document(lane="nvenc", priority="high")
+    await broker.publish(job, key="whatever")
+    settlement = await rig.one()
+    assert isinstance(settlement.outcome, Forward)
+    message = await broker.take(queue_of("nvenc", "high"))
+    assert message.message_id == job["job_id"]
+
+
+async def test_the_priority_of_the_routing_key_wins_over_the_body(rig, broker):
+    job = document(priority="high")
+    await broker.publish(job, key="cpu.low")
+    await rig.one()
+    assert (await rig.repository.job(job["job_id"])).priority == "low"
+
+
+async def test_an_idle_worker_takes_the_highest_priority_first(rig, broker):
+    order = ["low", "normal", "high"]
+    jobs = [document() for _ in order]
+    for job, priority in zip(jobs, order, strict=True):
+        await broker.publish(job, key=f"cpu.{priority}")
+    done = [(await rig.one()).job_id for _ in order]
+    assert done == [job["job_id"] for job in reversed(jobs)]
+
+
+async def test_a_job_of_a_higher_priority_that_comes_later_is_the_next(rig, broker):
+    for _ in range(3):
+        await broker.publish(document(), key="cpu.normal")
+    await rig.one()
+    await rig.one()
+    urgent = document()
+    await broker.publish(urgent, key="cpu.high")
+    await asyncio.sleep(2 * EMPTY_SECONDS)
+    assert (await rig.one()).job_id == urgent["job_id"]
+
+
+async def test_a_consumer_exists_only_while_the_worker_is_idle(rig, broker):
+    async def on_run(_context):
+        await broker.consumers(0)
+
+    rig.task.on_run = on_run
+    waiting = asyncio.create_task(rig.one())
+    await broker.consumers(3)
+    await broker.publish(document())
+    assert isinstance((await waiting).outcome, Completed)
+
+
+async def test_a_cancelled_wait_leaves_no_consumer_and_loses_no_message(rig, broker):
+    waiting = asyncio.create_task(rig.consumer.next())
+    await broker.consumers(3)
+    waiting.cancel()
+    await asyncio.wait({waiting})
+    await broker.consumers(0)
+    job = document()
+    await broker.publish(job)
+    assert (await rig.one()).job_id == job["job_id"]
+
+
+async def test_what_comes_to_an_idle_worker_at_once_is_run_one_after_the_other(rig, broker):
+    first = asyncio.create_task(rig.one())
+    await broker.consumers(3)
+    jobs = [document(), document(), document()]
+    keys = ("cpu.low", "cpu.normal", "cpu.high")
+    await asyncio.gather(*(broker.publish(job, key=key) for job, key in zip(jobs, keys, strict=True)))
+    async with asyncio.timeout(10):
+        done = [await first, await rig.one(), await rig.one()]
+    assert {one.job_id for one in done} == {job["job_id"] for job in jobs}
+    assert rig.task.runs == 3
+    await broker.settled()

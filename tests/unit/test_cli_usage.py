@@ -1,0 +1,106 @@
+"""The command line as a whole: its help, wrong usage, a wrong setting or database, and a reader that has gone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from desk import one_line
+
+COMMANDS = (
+    "run", "submit", "jobs", "job", "logs", "watch", "cancel", "retry", "workers", "pause", "resume", "drain", "schema",
+    "validate", "doctor", "dead list", "dead show", "dead replay", "dead purge", "option-sets list",
+    "option-sets get", "option-sets put", "option-sets delete",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(desk, command):
+    answer = desk.type(*command.split(), "--help")
+    assert answer.code == 0
+    assert answer.out.startswith(f"Usage: leveret {command}")
+    assert answer.err == ""
+
+
+def test_help_lists_every_command_and_cuts_none_of_its_lines(desk):
+    answer = desk.type("--help")
+    assert answer.code == 0
+    assert {command.split()[0] for command in COMMANDS} <= set(answer.out.split())
+    assert "..." not in answer.out.partition("Commands:")[2]
+
+
+def test_the_version_is_told(desk):
+    assert desk.type("--version").out.startswith("leveret 0")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        ("bogus", "No such command 'bogus'"),
+        ("jobs --stat dead", "--state"),
+        ("jobs --state lost", "'lost' is not one of"),
+        ("jobs --limit 0", "--limit"),
+        ("job", "ID"),
+        ("dead", "Missing command"),
+        ("dead replay", "--all"),
+        ("dead replay x --all", "--all"),
+        ("dead purge", "--yes"),
+        ("pause", "--all"),
+        ("option-sets put echo name", "--options"),
+        ("--lanes moon", "'moon' is no lane"),
+        ("--drain jobs", "belong to `run`"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_2(desk, arguments, word):
+    assert word in one_line(desk.type(*arguments.split()), 2)
+
+
+def test_a_database_that_is_behind_names_the_command(desk, monkeypatch):
+    monkeypatch.setenv("WORKER_DATABASE_URL", f"sqlite:///{desk.folder}/new.db")
+    (desk.folder / "new.db").touch()
+    assert "behind on migrations" in one_line(desk.type("jobs"))
+
+
+@pytest.mark.parametrize("command", ["jobs", "job x", "workers", "cancel x --unseen", "option-sets list", "watch"])
+def test_who_looks_for_a_database_that_is_not_there_makes_none(desk, monkeypatch, command):
+    place = desk.folder / "typo" / "new.db"
+    monkeypatch.setenv("WORKER_DATABASE_URL", f"sqlite:///{place}")
+    line = one_line(desk.type(*command.split()))
+    assert f"there is no database at {place}: is WORKER_DATABASE_URL right?" in line
+    assert not place.parent.exists()
+
+
+def test_a_wrong_setting_is_named(desk, monkeypatch):
+    monkeypatch.setenv("WORKER_LEASE_SECONDS", "soon")
+    assert "WORKER_LEASE_SECONDS" in one_line(desk.type("jobs"))
+
+
+def test_a_fault_of_ours_is_one_line_too(desk):
+    code = 'import worker.cli as c; c.GROUPS = ("words",); c.main()'
+    done = subprocess.run(
+        [sys.executable, "-c", code, "jobs"], env=desk.environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "AttributeError" in line
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_is_gone_is_no_error_to_tell(desk, unbuffered):
+    for number in range(3):
+        desk.insert(f"job-{number}")
+    listing = subprocess.Popen(
+        [sys.executable, "-m", "worker", "jobs"],
+        env=desk.environment() | {"PYTHONUNBUFFERED": unbuffered}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    listing.stdout.close()
+    assert listing.stderr.read() == b""
+    listing.stderr.close()
+    listing.wait(timeout=20)
+
+
+def test_a_worker_loads_nothing_that_only_commands_use():
+    code = "import sys, worker.app.worker, worker.cli; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"pika", "httpx", "boto3", "prometheus_client", "worker.cli.tables"} & set(done.stdout.split())
