@@ -30,13 +30,14 @@ class Proxy:
     """One listening port on loopback that leads to `target`, a port on loopback.
 
     `delay` are seconds before each chunk; `answer` an HTTP status that every request gets; `short` ends every
-    answer half-way.
+    answer half-way; `swallow_at` is what a client says last: from there on, every present connection is half-open.
     """
 
     target: int
     delay: float = 0.0
     answer: int = 0
     short: bool = False
+    swallow_at: re.Pattern[bytes] | None = None
     port: int = 0
     pairs: set[Pair] = field(default_factory=set)
     _server: asyncio.Server | None = None
@@ -85,6 +86,9 @@ class Proxy:
                 asyncio.create_task(self._pump(from_server, writer, pair, upward=False)),
             ]
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+            if pair.dead:
+                # Nor does the end of one side reach the other.
+                await asyncio.wait(pumps)
             for pump in pumps:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
@@ -99,6 +103,9 @@ class Proxy:
             while chunk := await reader.read(CHUNK):
                 if self.delay:
                     await asyncio.sleep(self.delay)
+                if upward and self.swallow_at and self.swallow_at.search(chunk):
+                    self.swallow_at = None
+                    self.swallow()
                 if pair.dead:
                     continue
                 if upward and self.answer and REQUEST.match(chunk):

@@ -17,7 +17,7 @@ import structlog
 from aio_pika.exceptions import ChannelNotFoundEntity
 
 from worker.adapters.rabbitmq.delivery import RabbitDelivery
-from worker.adapters.rabbitmq.link import LINK_ERRORS, Link
+from worker.adapters.rabbitmq.link import LINK_ERRORS, Link, answered
 from worker.core.errors import Misconfigured
 from worker.core.routing import DEFER_SECONDS
 
@@ -99,7 +99,10 @@ class RabbitConsumer:
             await self._left()
             channel = await self._link.channel()
             try:
-                message = await self._sweep(channel) or (await self._wait(channel, stop) if wait else None)
+                async with answered():
+                    message = await self._sweep(channel)
+                if message is None and wait:
+                    message = await self._wait(channel, stop)
             except ChannelNotFoundEntity as error:
                 raise Misconfigured(f"{error}: run `python -m infra provision`") from error
             except LINK_ERRORS as error:
@@ -150,10 +153,11 @@ class RabbitConsumer:
         channel when it told us.
         """
         idle = _Idle()
-        await channel.set_qos(prefetch_count=1)
-        await self._link.watch_cancels(idle.wake.set)
-        for name in self._queues:
-            await self._subscribe(channel, name, idle)
+        async with answered():
+            await channel.set_qos(prefetch_count=1)
+            await self._link.watch_cancels(idle.wake.set)
+            for name in self._queues:
+                await self._subscribe(channel, name, idle)
         waiters = [asyncio.ensure_future(item) for item in (idle.wake.wait(), stop.wait(), _closed(channel))]
         try:
             await asyncio.wait(waiters, timeout=SWEEP_SECONDS, return_when=asyncio.FIRST_COMPLETED)
@@ -166,9 +170,10 @@ class RabbitConsumer:
             idle.consumers.sort(key=lambda item: item[0].name != first[0])
             self._leaving = asyncio.create_task(_leave(idle), name="consumers leave")
             return first
-        await _unsubscribe(idle)
-        raced = self._best(idle) if idle.arrived else None
-        await _give_back(idle)
+        async with answered():
+            await _unsubscribe(idle)
+            raced = self._best(idle) if idle.arrived else None
+            await _give_back(idle)
         if idle.wake.is_set() and raced is None:
             await self._link.reset()
         return raced

@@ -9,7 +9,7 @@ import structlog
 from aio_pika import DeliveryMode, Message
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
-from worker.adapters.rabbitmq.link import LINK_ERRORS, Link
+from worker.adapters.rabbitmq.link import LINK_ERRORS, Link, answered
 from worker.core.attempt import Cancelled, Completed, Dead, Defer, Forward, Outcome, Requeue, Retry
 from worker.core.errors import BrokerUnavailable
 from worker.core.policy import shortened
@@ -92,7 +92,8 @@ class RabbitDelivery:
             await self._publish(exchange, key, self._copy(outcome, job_id, lane))
         self._settled = True
         try:
-            await (self._message.ack() if forged else self._answer(outcome))
+            async with answered():
+                await (self._message.ack() if forged else self._answer(outcome))
         except LINK_ERRORS as error:
             log.warning("settle_lost", queue=self.queue, error=str(error)[:200])
             return False
@@ -191,7 +192,8 @@ class RabbitDelivery:
         channel = await self._publisher.channel()
         target = await channel.get_exchange(exchange, ensure=False)
         try:
-            await target.publish(message, key, mandatory=True, timeout=CONFIRM_SECONDS)
+            async with answered(CONFIRM_SECONDS):
+                await target.publish(message, key, mandatory=True)
         except LINK_ERRORS:
             # A publish without an answer leaves the channel's confirms in doubt.
             await self._publisher.reset()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, cast
 import structlog
 from aiormq import spec
 
-from worker.adapters.rabbitmq.link import LINK_ERRORS, Link
+from worker.adapters.rabbitmq.link import LINK_ERRORS, Link, answered
 from worker.core.routing import EVENTS
 
 if TYPE_CHECKING:
@@ -62,12 +62,13 @@ class RabbitEvents:
     async def _send(self, batch: list[tuple[str, bytes]]) -> None:
         channel = cast("Channel", await (await self._link.channel()).get_underlay_channel())
         now = datetime.now(UTC)
-        for number, (routing_key, body) in enumerate(batch, 1):
-            # For each its own: aiormq writes the message's id into them.
-            properties = spec.Basic.Properties(content_type="application/json", timestamp=now)
-            await channel.basic_publish(
-                body, exchange=EVENTS, routing_key=routing_key, properties=properties, wait=number == len(batch)
-            )
+        async with answered():
+            for number, (routing_key, body) in enumerate(batch, 1):
+                # For each its own: aiormq writes the message's id into them.
+                properties = spec.Basic.Properties(content_type="application/json", timestamp=now)
+                await channel.basic_publish(
+                    body, exchange=EVENTS, routing_key=routing_key, properties=properties, wait=number == len(batch)
+                )
 
     async def close(self) -> None:
         """Send what is pending, for two seconds at most, and stop."""

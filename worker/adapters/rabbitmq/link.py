@@ -24,7 +24,7 @@ from worker.core.errors import BrokerUnavailable, Misconfigured
 from worker.core.routing import Topology, topology
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from aio_pika.abc import AbstractChannel, AbstractConnection
 
@@ -38,6 +38,24 @@ HEARTBEAT_SECONDS: Final = 20
 LONGEST_PAUSE: Final = 15.0
 
 log = structlog.get_logger(__name__)
+
+
+@contextlib.asynccontextmanager
+async def answered(seconds: float | None = None) -> AsyncIterator[None]:
+    """Raise one of LINK_ERRORS when the broker leaves what runs inside without an answer, for a heartbeat by default.
+
+    aiormq gives up a connection on which nothing arrives any more only after three heartbeats and more, and ends
+    whatever waits on it with a CancelledError that nobody asked for: passed on, it would end the worker.
+    """
+    task = asyncio.current_task()
+    asked = task.cancelling() if task else 0
+    try:
+        async with asyncio.timeout(HEARTBEAT_SECONDS if seconds is None else seconds):
+            yield
+    except asyncio.CancelledError as error:
+        if task is None or task.cancelling() > asked:
+            raise
+        raise ConnectionError("the broker's heartbeats stay away") from error
 
 
 class Link:
@@ -115,16 +133,18 @@ class Link:
 
     async def _open(self) -> AbstractChannel:
         if self._connection is None or self._connection.is_closed:
-            await self._drop()
+            await self.reset()
             self._connection = await aio_pika.connect(
                 self._nodes[self._node], timeout=CONNECT_SECONDS, client_properties={"connection_name": self._name}
             )
         channel = self._connection.channel(publisher_confirms=self._confirms, on_return_raises=self._confirms)
         try:
-            await channel.initialize(timeout=CONNECT_SECONDS)
+            # aio-pika takes a timeout here and does not heed it.
+            async with answered(CONNECT_SECONDS):
+                await channel.initialize()
         except LINK_ERRORS:
             # A connection that the broker ended does not always count as closed: the next try needs a new one.
-            await self._drop()
+            await self.reset()
             raise
         self._channel = channel
         if self._was_connected:
@@ -156,20 +176,18 @@ class Link:
         for kind, name in names:
             channel = await self.channel()
             try:
-                await (channel.get_exchange(name) if kind == "exchange" else channel.get_queue(name))
+                async with answered():
+                    await (channel.get_exchange(name) if kind == "exchange" else channel.get_queue(name))
             except ChannelNotFoundEntity as error:
                 raise Misconfigured(f"the broker has no {kind} {name}: run `python -m infra provision`") from error
             except LINK_ERRORS as error:
                 raise BrokerUnavailable(f"the broker at {self.address} went away: {_word(error)}") from error
 
     async def reset(self) -> None:
-        """Close the channel, so that the next use opens a fresh one; what it held goes back to its queue."""
-        channel, self._channel = self._channel, None
-        if channel is not None and not channel.is_closed:
-            with contextlib.suppress(*LINK_ERRORS):
-                await channel.close()
+        """End the connection, so that the next use opens a fresh one; what it held goes back to its queue.
 
-    async def _drop(self) -> None:
+        A fresh channel alone is none on a connection that is stuck.
+        """
         connection, self._connection, self._channel = self._connection, None, None
         if connection is not None:
             with contextlib.suppress(*LINK_ERRORS):
@@ -177,7 +195,7 @@ class Link:
 
     async def close(self) -> None:
         """Close the connection."""
-        await self._drop()
+        await self.reset()
 
 
 def _word(error: BaseException) -> str:

@@ -1,0 +1,127 @@
+"""A connection on which nothing arrives any more costs seconds, and neither a message nor the worker."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import struct
+import sys
+from pathlib import Path
+
+import pytest
+from yarl import URL
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "system"))
+sys.path.insert(0, str(Path(__file__).parent))
+
+from chaos.proxy import Proxy
+from rig import Rig, document
+
+from worker.adapters.rabbitmq.consumer import LEAVE_SECONDS
+from worker.core.attempt import Completed, Forward
+
+pytestmark = pytest.mark.xdist_group("rabbitmq")
+
+HEARTBEAT_SECONDS = 2
+GIVEN_UP_SECONDS = 8.0
+"""With these heartbeats the broker gives such a connection up within six seconds, and aiormq after nine."""
+CLOSE_SECONDS = 2.0
+"""How long aiormq waits for the broker's answer to the end of a connection."""
+SLACK_SECONDS = 2.0
+METHODS = {"open": (20, 10), "declare": (50, 10), "consume": (60, 20), "cancel": (60, 30), "get": (60, 70)}
+
+
+def says(method: str) -> re.Pattern[bytes]:
+    """Return what the frame of an AMQP method begins with: its kind, channel and size, the class and the method."""
+    return re.compile(rb"\x01.{6}" + re.escape(struct.pack(">HH", *METHODS[method])), re.DOTALL)
+
+
+async def sticks(proxy: Proxy) -> None:
+    """Return when the proxy has heard what it swallows at."""
+    async with asyncio.timeout(5):
+        while proxy.swallow_at is not None:
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def proxy(provisioned_broker):
+    proxy = Proxy(URL(provisioned_broker).port)
+    await proxy.start()
+    yield proxy
+    await proxy.stop()
+
+
+@pytest.fixture
+async def rig(provisioned_broker, broker, proxy, repository, tmp_path, monkeypatch):
+    monkeypatch.setattr("worker.adapters.rabbitmq.link.HEARTBEAT_SECONDS", HEARTBEAT_SECONDS)
+    monkeypatch.setattr("worker.adapters.rabbitmq.link.CONNECT_SECONDS", HEARTBEAT_SECONDS)
+    rig = Rig(str(URL(provisioned_broker).with_host("127.0.0.1").with_port(proxy.port)), repository, tmp_path)
+    yield rig
+    await rig.close()
+
+
+async def test_a_connection_that_sticks_while_the_consumers_leave_costs_no_message_and_no_second_run(
+    rig, broker, proxy
+):
+    rig.task.on_run = lambda _: sticks(proxy)
+    waiting = asyncio.create_task(rig.consumer.next())
+    await broker.consumers(3)
+    proxy.swallow_at = says("cancel")
+    jobs = [document(), document()]
+    await broker.publish(jobs[0])
+    delivery = await asyncio.wait_for(waiting, 5)
+    assert isinstance((await rig.executor.execute(delivery)).outcome, Completed)
+    assert not rig.consumer._leaving.done()
+    await broker.publish(jobs[1])
+    # The acknowledgement went nowhere: the first job's message comes once more.
+    ended = [await rig.one(LEAVE_SECONDS + CLOSE_SECONDS + SLACK_SECONDS), await rig.one()]
+    assert {one.job_id for one in ended} == {job["job_id"] for job in jobs}
+    assert rig.task.runs == 2
+    for job in jobs:
+        record = await rig.repository.job(job["job_id"])
+        assert (record.state, [attempt.outcome for attempt in record.attempts]) == ("completed", ["completed"])
+    # Of the consumers that could not leave none is left on the broker.
+    await broker.consumers(0)
+    await rig.close()
+    await broker.settled()
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_an_answer_that_never_comes_is_waited_for_a_heartbeat_and_asked_for_elsewhere(
+    rig, broker, proxy, monkeypatch, method
+):
+    monkeypatch.setattr("worker.adapters.rabbitmq.consumer.SWEEP_SECONDS", 0.2)
+    proxy.swallow_at = says(method)
+    job = document()
+    if method == "get":
+        await broker.publish(job)
+    waiting = asyncio.create_task(rig.consumer.next())
+    await sticks(proxy)
+    if method != "get":
+        await broker.publish(job)
+    delivery = await asyncio.wait_for(waiting, GIVEN_UP_SECONDS)
+    assert isinstance((await rig.executor.execute(delivery)).outcome, Completed)
+    assert rig.task.runs == 1
+    await rig.close()
+    await broker.settled()
+
+
+async def test_a_worker_outlives_a_connection_that_aiormq_gives_up(rig, broker, proxy, monkeypatch):
+    job = document()
+    await broker.publish(job)
+    delivery = await asyncio.wait_for(rig.consumer.next(), 5)
+    await rig.publisher.channel()
+    # aiormq's patience is that of the connection, and ours is longer now: what waits is ended by aiormq.
+    monkeypatch.setattr("worker.adapters.rabbitmq.link.HEARTBEAT_SECONDS", 20)
+    proxy.swallow()
+    route = (job["job_id"], "cpu", "normal")
+    async with asyncio.timeout(15):
+        known, first = await asyncio.gather(delivery.settle(Forward(*route), *route), rig.consumer.next())
+        assert not known
+        # The original, whose acknowledgement went nowhere, and the copy.
+        await first.settle(Completed())
+        second = await rig.consumer.next()
+        await second.settle(Completed())
+    assert first.body == second.body == delivery.body
+    await rig.close()
+    await broker.settled()
