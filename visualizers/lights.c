@@ -12,6 +12,7 @@
  * All that this rests on is looked at first: the shader's text, the blending, how vertices lie in the buffer,
  * that each square is one, that the camera looks straight down. What is otherwise is drawn as gource asks. */
 #include <dlfcn.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -121,6 +122,7 @@ static bool look_down(float scale[2], float offset[2], int viewport[4]) {
         float half = (float)viewport[2 + axis] / 2;
         scale[axis] = whole[5 * axis] / whole[15] * half;
         offset[axis] = (whole[12 + axis] / whole[15] + 1) * half + (float)viewport[axis];
+        if (!isfinite(scale[axis]) || !isfinite(offset[axis])) return false;
     }
     return true;
 }
@@ -182,8 +184,9 @@ static void draw_cut(const struct corner *light, const float scale[2], const flo
         float lit = light->radius * LIT_SHARE * (scale[axis] < 0 ? -scale[axis] : scale[axis]) + 2;
         float least = (float)port[axis], most = (float)(port[axis] + port[2 + axis]);
         float begin = middle[axis] - lit, end = middle[axis] + lit;
-        low[axis] = (int)(begin < least ? least : begin > most ? most : begin);
-        high[axis] = (int)(end < least ? least : end > most ? most : end);
+        /* What is no number, as where two infinities meet, compares as false: it must become a bound too. */
+        low[axis] = (int)(begin > least ? (begin < most ? begin : most) : least);
+        high[axis] = (int)(end > least ? (end < most ? end : most) : least);
     }
     if (low[0] == high[0] || low[1] == high[1]) return;
     memcpy(batch, light, 4 * sizeof *batch);

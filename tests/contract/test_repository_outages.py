@@ -1,6 +1,7 @@
 """A database that is away, behind, hung or not ours: each is one clear error, in time."""
 
 import asyncio
+import resource
 import sqlite3
 import sys
 import time
@@ -211,6 +212,58 @@ async def test_an_sqlite_file_that_another_program_writes_is_waited_for_and_then
     other.execute("ROLLBACK")
     other.close()
     assert isinstance(await repository.claim(request(), POLICY), Granted)
+    await repository.close()
+
+
+async def test_an_sqlite_file_that_stays_locked_is_no_fault_of_ours_and_leaves_the_writer_usable(tmp_path, monkeypatch):
+    monkeypatch.setattr("worker.adapters.sql.database._BUSY_SECONDS", 0.2)
+    url = f"sqlite:///{tmp_path / 'x.db'}"
+    upgrade(url)
+    repository = SqlRepository(url)
+    attempt = await granted(repository)
+    other = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    for _ in range(2):
+        with pytest.raises(DatabaseUnavailable, match="locked"):
+            await repository.renew(attempt)
+    other.execute("ROLLBACK")
+    other.close()
+    await repository.renew(attempt)
+    await repository.close()
+
+
+def held_open(folder):
+    links = [link.readlink() for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    return [str(path) for path in links if path.is_relative_to(folder)]
+
+
+async def test_a_closed_sqlite_database_keeps_no_file_open(tmp_path):
+    url = f"sqlite:///{tmp_path / 'x.db'}"
+    upgrade(url)
+    repository = SqlRepository(url)
+    await repository.renew(await granted(repository))
+    await repository.close()
+    await repository.close()
+    assert held_open(tmp_path) == []
+
+
+async def test_a_disk_that_is_full_for_a_while_leaves_the_writer_usable(tmp_path):
+    url = f"sqlite:///{tmp_path / 'x.db'}"
+    upgrade(url)
+    repository = SqlRepository(url)
+    await repository.renew(attempt := await granted(repository))
+    large = job("j2", facts={"x": "x" * 100_000})
+    size = (tmp_path / "x.db-wal").stat().st_size
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100, before[1]))
+    try:
+        for _ in range(3):
+            with pytest.raises(DatabaseUnavailable):
+                await repository.submit(large, "e" * 64, "cpu", "normal")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    await repository.renew(attempt)
+    assert (await repository.job("j2")) is None
     await repository.close()
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
-from rig import document
+from rig import Rig, document
 
 from worker.adapters.rabbitmq.consumer import EMPTY_SECONDS
 from worker.core.attempt import Completed, Forward
-from worker.core.routing import queue_of
+from worker.core.routing import LANES, PRIORITIES, queue_of, routing_key
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
 
@@ -83,3 +84,63 @@ async def test_what_comes_to_an_idle_worker_at_once_is_run_one_after_the_other(r
     assert {one.job_id for one in done} == {job["job_id"] for job in jobs}
     assert rig.task.runs == 3
     await broker.settled()
+
+
+async def test_all_queues_are_asked_before_there_is_nothing(rig, broker, monkeypatch):
+    """A drain would else end while a job waits that the last one put into another queue."""
+    monkeypatch.setattr("worker.adapters.rabbitmq.consumer.EMPTY_SECONDS", 60.0)
+    await broker.publish(document(), key="cpu.low")
+    first = await rig.consumer.next(wait=False)
+    await first.settle(Completed())
+    await broker.publish(document(), key="cpu.high")
+    second = await rig.consumer.next(wait=False)
+    assert second is not None
+    assert second.queue == queue_of("cpu", "high")
+    await second.settle(Completed())
+    assert await rig.consumer.next(wait=False) is None
+
+
+async def test_the_acknowledgement_of_a_short_job_pushes_no_further_one_to_a_consumer_that_leaves(
+    broker, repository, provisioned_broker, tmp_path
+):
+    """What is pushed goes back as a redelivery, which a message without an id is adopted as the twin of another for."""
+    rig = Rig(provisioned_broker, repository, tmp_path, lanes=LANES)
+    last = routing_key(LANES[-1], PRIORITIES[-1])
+    waiting = asyncio.create_task(rig.consumer.next())
+    await broker.consumers(len(LANES) * len(PRIORITIES))
+    for _ in range(2):
+        await broker.publish(document(), key=last)
+    async with asyncio.timeout(10):
+        first = await waiting
+        await first.settle(Completed())
+        second = await rig.consumer.next()
+    assert not first.redelivered
+    assert not second.redelivered
+    await second.settle(Completed())
+    await rig.close()
+
+
+async def test_a_wait_that_is_cancelled_twice_loses_no_message(rig, broker):
+    for number in range(16):
+        job = document()
+        await broker.publish(job)
+        waiting = asyncio.create_task(rig.consumer.next())
+        await asyncio.wait({waiting}, timeout=number * 0.0005)
+        waiting.cancel()
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait({waiting})
+        async with asyncio.timeout(5):
+            delivery = await rig.consumer.next() if waiting.cancelled() else waiting.result()
+        assert json.loads(delivery.body)["job_id"] == job["job_id"]
+        await delivery.settle(Completed())
+
+
+async def test_a_worker_that_waits_again_and_again_leaves_nothing_on_its_channel(rig):
+    for _ in range(3):
+        waiting = asyncio.create_task(rig.consumer.next())
+        await asyncio.wait({waiting}, timeout=0.3)
+        waiting.cancel()
+        await asyncio.wait({waiting})
+    underlay = await (await rig.link.channel()).get_underlay_channel()
+    assert len(underlay.on_consumer_cancel_callbacks) <= 1

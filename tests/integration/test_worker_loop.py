@@ -376,12 +376,14 @@ async def test_events_of_a_busy_worker_arrive_whole_and_in_order_the_last_of_the
         if number % 70 == 0:
             await asyncio.sleep(0.02)
     await events.close()
-    heard, deadline = [], time.monotonic() + 5
+    heard, ids, deadline = [], set(), time.monotonic() + 5
     while len(heard) < 300 and time.monotonic() < deadline:
         message = await listener.get(no_ack=True, fail=False)
         if message is not None:
             heard.append(json.loads(message.body)["number"])
+            ids.add(message.message_id)
     assert heard == list(range(300))
+    assert len(ids) == 300, "a listener that knows a message by its id would take the others for repetitions"
 
 
 async def test_a_worker_takes_jobs_from_the_minute_its_hours_begin_until_they_end(rig, broker):

@@ -78,14 +78,21 @@ class RabbitConsumer:
             return await asyncio.shield(inner)
         except asyncio.CancelledError:
             stop.set()
-            done, _ = await asyncio.wait({inner}, timeout=LEAVE_SECONDS)
-            if not done:
-                inner.cancel()
-                await self._link.reset()
-            elif not inner.cancelled() and inner.exception() is None and (delivery := inner.result()):
-                await delivery.give_back()
-                await self._left()
+            ended: set[asyncio.Future[RabbitDelivery | None]] = set()
+            try:
+                ended, _ = await asyncio.wait({inner}, timeout=LEAVE_SECONDS)
+            finally:
+                # It takes too long, or we are cancelled once more: what it holds goes back with the channel.
+                if not ended:
+                    inner.cancel()
+                    await self._link.reset()
+            if ended and not inner.cancelled() and inner.exception() is None and (delivery := inner.result()):
+                await asyncio.shield(self._give_back(delivery))
             raise
+
+    async def _give_back(self, delivery: RabbitDelivery) -> None:
+        await delivery.give_back()
+        await self._left()
 
     async def _next(self, stop: asyncio.Event, *, wait: bool) -> RabbitDelivery | None:
         while not stop.is_set():
@@ -109,25 +116,30 @@ class RabbitConsumer:
         return None
 
     async def _sweep(self, channel: AbstractChannel) -> tuple[str, AbstractIncomingMessage] | None:
+        """Return the first message of the first queue that has one; None when each has just said that it has none."""
+        busy, self._last = self._last, ""
+        unasked = False
         for name in self._queues:
-            if name != self._last and await self._is_empty(channel, name):
+            if busy and name != busy and time.monotonic() < self._empty_until.get(name, 0.0):
+                unasked = True
+                continue
+            if name != busy and await self._is_empty(channel, name):
                 continue
             queue = await channel.get_queue(name, ensure=False)
             message = await queue.get(fail=False, timeout=None)
-            self._last = name if message is not None else ""
             if message is not None:
+                self._last = name
                 return name, message
-        return None
+        # The one that had jobs by the dozen has no more: what one of them put into another queue may wait there.
+        return await self._sweep(channel) if unasked else None
 
     async def _is_empty(self, channel: AbstractChannel, name: str) -> bool:
-        """Return whether a queue has no messages, or had none a moment ago while another one has jobs by the dozen.
+        """Return whether a queue has no messages.
 
         A `basic.get` that finds nothing is an entry in the Raft log all the same, three times what it costs to ask
         for the count: not asked at all is the queue that had a message just now.
         """
         now = time.monotonic()
-        if self._last and now < self._empty_until.get(name, 0.0):
-            return True
         underlay = await channel.get_underlay_channel()
         if (await underlay.queue_declare(name, passive=True)).message_count:
             return False
@@ -154,6 +166,8 @@ class RabbitConsumer:
                 waiter.cancel()
         if idle.arrived:
             first = self._best(idle)
+            # Before the job's acknowledgement can: that makes room for one more, which would only come to go back.
+            idle.consumers.sort(key=lambda item: item[0].name != first[0])
             self._leaving = asyncio.create_task(_leave(idle), name="consumers leave")
             return first
         async with answered():

@@ -61,9 +61,11 @@ class RabbitEvents:
 
     async def _send(self, batch: list[tuple[str, bytes]]) -> None:
         channel = cast("Channel", await (await self._link.channel()).get_underlay_channel())
-        properties = spec.Basic.Properties(content_type="application/json", timestamp=datetime.now(UTC))
+        now = datetime.now(UTC)
         async with answered():
             for number, (routing_key, body) in enumerate(batch, 1):
+                # For each its own: aiormq writes the message's id into them.
+                properties = spec.Basic.Properties(content_type="application/json", timestamp=now)
                 await channel.basic_publish(
                     body, exchange=EVENTS, routing_key=routing_key, properties=properties, wait=number == len(batch)
                 )

@@ -80,6 +80,7 @@ class Link:
         self._channel: AbstractChannel | None = None
         self._lock = asyncio.Lock()
         self._was_connected = False
+        self._on_cancel: Callable[[], None] | None = None
 
     @property
     def address(self) -> str:
@@ -152,10 +153,19 @@ class Link:
         return channel
 
     async def watch_cancels(self, callback: Callable[[], None]) -> None:
-        """Call `callback` when the broker cancels a consumer of the present channel (its queue was deleted)."""
+        """Call `callback` when the broker cancels a consumer of the present channel (its queue was deleted).
+
+        It takes the place of the one before.
+        """
         channel = await self.channel()
         underlay = await channel.get_underlay_channel()
-        underlay.on_consumer_cancel_callbacks.add(lambda *_: callback())
+        self._on_cancel = callback
+        # One entry a channel, however often it is added: none could be taken out while the channel goes through them.
+        underlay.on_consumer_cancel_callbacks.add(self._cancelled)
+
+    def _cancelled(self, _frame: object) -> None:
+        if self._on_cancel is not None:
+            self._on_cancel()
 
     async def check_topology(self, delays: tuple[float, ...], defer_seconds: float) -> None:
         """Return if everything that we use stands in the broker; Misconfigured names the first that does not."""

@@ -195,8 +195,18 @@ class _Sqlite:
 
     async def close(self) -> None:
         self._readers.shutdown(wait=False)
+        if self._writing is not None:
+            last = asyncio.get_running_loop().run_in_executor(self._writer, self._end_writing)
+            await asyncio.wait({last}, timeout=_BUSY_SECONDS)
         self._writer.shutdown(wait=False)
         self._engine.dispose()
+
+    def _end_writing(self) -> None:
+        if self._writing is not None:
+            # Not into the pool: where a write took too long, that is disposed of by now.
+            self._writing.detach()
+            self._writing.close()
+            self._writing = None
 
 
 def upsert(connection: Connection, table: Table) -> Any:

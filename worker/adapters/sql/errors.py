@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -52,11 +53,12 @@ def database_errors(place: str, password: str | None, patience: float) -> Iterat
         raise DatabaseUnavailable(f"the database at {place} cannot be reached: {error.strerror or error}") from error
     except PoolTimeout as error:
         raise DatabaseUnavailable(f"the database at {place} has no connection for us: all are busy") from error
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        # The driver's own come from where a transaction begins, which SQLAlchemy leaves to us.
         raise _translated(error, place, password) from error
 
 
-def _translated(error: SQLAlchemyError, place: str, password: str | None) -> LeveretError:
+def _translated(error: SQLAlchemyError | sqlite3.Error, place: str, password: str | None) -> LeveretError:
     # str() of SQLAlchemy's own error would carry the statement with all its values.
     cause = error.orig if isinstance(error, StatementError) and error.orig is not None else error
     # Nor may the detail of PostgreSQL's error be shown, which quotes the row.
@@ -68,7 +70,7 @@ def _translated(error: SQLAlchemyError, place: str, password: str | None) -> Lev
         return Misconfigured(f"the database at {place} refused us: {text}; see WORKER_DATABASE_URL")
     if code in _BEHIND_CODES or (connecting and any(part in text for part in _BEHIND_TEXTS)):
         return Misconfigured(f"the database at {place} is behind on migrations ({text}): {PROVISION}")
-    gone = isinstance(error, DBAPIError) and (error.connection_invalidated or _is_operational(cause))
+    gone = _is_operational(cause) or (isinstance(error, DBAPIError) and error.connection_invalidated)
     if gone or code in _AWAY_CODES:
         return DatabaseUnavailable(f"the database at {place} does not answer: {text}")
     return LeveretError(f"the database at {place} refused a statement: {type(cause).__name__}: {text}")
