@@ -180,7 +180,7 @@ class _Sqlite:
         return self._written(work, way)
 
     def _written(self, work: Callable[[Connection], T], way: _Way) -> T:
-        """Return what `work` returns over the writer's own connection: the pool would take a fifth of a claim."""
+        """Return what `work` returns over the writer's own connection: one from the pool costs more."""
         if self._writing is None:
             self._writing = self._engine.connect()
         try:
