@@ -8,6 +8,7 @@ import pika
 import psycopg
 from psycopg import sql
 
+from infra.broker import write_through
 from worker.adapters.publisher import Publisher
 from worker.core.routing import EVENTS
 
@@ -28,6 +29,7 @@ def listen(url: str) -> None:
         channel = connection.channel()
         channel.queue_declare(HEARD, durable=True, arguments={"x-queue-type": "quorum"})
         channel.queue_bind(HEARD, EVENTS, "#")
+        write_through(channel)
 
 
 def everything(world: World, metrics: dict[str, bytes]) -> Iterator[tuple[str, bytes]]:

@@ -156,8 +156,8 @@ class RabbitConsumer:
         async with answered():
             await channel.set_qos(prefetch_count=1)
             await self._link.watch_cancels(idle.wake.set)
-            for name in self._queues:
-                await self._subscribe(channel, name, idle)
+        for name in self._queues:
+            await self._subscribe(channel, name, idle)
         waiters = [asyncio.ensure_future(item) for item in (idle.wake.wait(), stop.wait(), _closed(channel))]
         try:
             await asyncio.wait(waiters, timeout=SWEEP_SECONDS, return_when=asyncio.FIRST_COMPLETED)
@@ -191,9 +191,15 @@ class RabbitConsumer:
             idle.wake.set()
 
         queue = await channel.get_queue(name, ensure=False)
-        tag = await queue.consume(
-            hand_over, consumer_tag=f"{self._tag} {name}", arguments={"x-consumer-timeout": DELIVERY_TIMEOUT_MS}
-        )
+        tag = f"{self._tag} {name}"
+        try:
+            async with answered():
+                await queue.consume(hand_over, consumer_tag=tag, arguments={"x-consumer-timeout": DELIVERY_TIMEOUT_MS})
+        except ChannelNotFoundEntity:
+            raise
+        except LINK_ERRORS as error:
+            # A quorum queue without a leader takes none: whoever reads the log needs its name.
+            raise ConnectionError(f"no consumer on {name}: {error}") from error
         idle.consumers.append((queue, tag))
 
     async def _left(self) -> None:

@@ -49,9 +49,12 @@ async def answered(seconds: float | None = None) -> AsyncIterator[None]:
     """
     task = asyncio.current_task()
     asked = task.cancelling() if task else 0
+    bound = HEARTBEAT_SECONDS if seconds is None else seconds
     try:
-        async with asyncio.timeout(HEARTBEAT_SECONDS if seconds is None else seconds):
+        async with asyncio.timeout(bound):
             yield
+    except TimeoutError as error:
+        raise ConnectionError(f"no answer from the broker within {bound:g} s") from error
     except asyncio.CancelledError as error:
         if task is None or task.cancelling() > asked:
             raise
