@@ -22,10 +22,11 @@ from .invariant import KINDS, Findings, examine, waiting
 from .jobs import HAS_GOURCE, SECRETIVE, PlannedJob, make_sources, plan
 from .planted import found_in, of_jobs, of_services, unseen
 from .readable import everything, listen
+from .sight import Sight
 from .world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
 T = TypeVar("T")
@@ -46,6 +47,7 @@ class Campaign:
     slow_faults: bool = True
     quiet_kills: int = 5
     faults: Counter[str] = field(default_factory=Counter)
+    missed: Counter[str] = field(default_factory=Counter)
     absent: dict[str, str] = field(default_factory=dict)
     jobs: list[PlannedJob] = field(default_factory=list)
     took: float = 0.0
@@ -56,19 +58,20 @@ class Campaign:
         async with World(self.folder) as world:
             self.absent = absent(world)
             self.repository = SqlRepository(world.real["WORKER_DATABASE_URL"])
-            await asyncio.to_thread(make_sources, world.nas)
+            await asyncio.to_thread(make_sources, world.nas, world.s3())
             self._dice = random.Random(self.seed)
             await asyncio.to_thread(listen, world.real["WORKER_BROKER_URL"])
             kinds = [*SECRETIVE, *[""] * self.count][: self.count]
             self.jobs = [plan(index, self.seed, self._dice, world.nas, kind) for index, kind in enumerate(kinds)]
             try:
-                await self._disturb(world)
-                await self._settle(world)
-                await self._measure(world)
+                async with Sight(world.nas / "out") as sight:
+                    await self._disturb(world)
+                    await self._settle(world)
+                    await self._measure(world)
                 metrics = await world.metrics()
                 stuck = await world.stop_workers()
                 await world.one_last_worker()
-                findings = await examine(world, self.jobs)
+                findings = await examine(world, self.jobs, sight.sizes)
                 findings.leaked += [f"{name} did not end after SIGTERM" for name in stuck]
                 findings.told = await asyncio.to_thread(self._told, world, metrics)
             finally:
@@ -89,20 +92,26 @@ class Campaign:
     async def _disturb(self, world: World) -> None:
         """Publish while faults go on; end when every job has ended, or the time is over."""
         publishing = asyncio.create_task(self._publish(world))
-        breaking = asyncio.create_task(self._break(world))
-        try:
-            async with asyncio.timeout(self.seconds):
-                await asyncio.shield(publishing)
-                while await self._open():
-                    await asyncio.sleep(0.5)
-        except TimeoutError:
-            pass
-        finally:
-            breaking.cancel()
-            await asyncio.gather(breaking, return_exceptions=True)
+        async with self.under_faults(world):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.seconds):
+                    await asyncio.shield(publishing)
+                    while await self._open():
+                        await asyncio.sleep(0.5)
         if not publishing.done():
             async with asyncio.timeout(self.calm_seconds):
                 await publishing
+
+    @contextlib.asynccontextmanager
+    async def under_faults(self, world: World) -> AsyncIterator[None]:
+        """Break things, one after the other, for as long as this is open; what cannot be injected is raised."""
+        breaking = asyncio.create_task(self._break(world))
+        try:
+            yield
+        finally:
+            breaking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await breaking
 
     async def _measure(self, world: World) -> None:
         """Kill workers in the middle of jobs while nothing else is broken: how soon do the jobs run again?"""
@@ -126,7 +135,6 @@ class Campaign:
             self._dice.shuffle(cards)
             for fault in cards:
                 await asyncio.sleep(self._dice.uniform(0.1, 1.5))
-                self.faults[fault.name] += 1
                 begun = time.time()
                 await self._inject(world, fault)
                 if not fault.name.startswith("SIGKILL"):
@@ -139,9 +147,8 @@ class Campaign:
         injection = asyncio.create_task(fault.inject(world, random.Random(self._dice.random())))
         try:
             await asyncio.shield(injection)
-        except asyncio.CancelledError:
-            await injection
-            raise
+        finally:
+            (self.faults if await injection else self.missed)[fault.name] += 1
 
     async def _publish(self, world: World) -> None:
         cancels: set[asyncio.Task[None]] = set()
@@ -185,6 +192,7 @@ class Campaign:
             ("jobs", f"{self.count} ({', '.join(f'{n} {state}' for state, n in sorted(findings.states.items()))})"),
             ("seconds", f"{self.took:.0f}"),
             ("faults", str(sum(self.faults.values()))),
+            ("injected, and met nothing: not counted", _listed(self.missed)),
             *((f"· {name}", told) for name, told in sorted((self.absent | counted).items())),
             *((f"· died of {name}", str(count)) for name, count in sorted(findings.errors.items())),
             *((kind, str(len(getattr(findings, kind)))) for kind in KINDS),
@@ -193,6 +201,11 @@ class Campaign:
             ("· where nothing else was broken meanwhile", _spread(findings.undisturbed)),
         ]
         return "\n".join(["| campaign | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
+
+
+def _listed(counts: Counter[str]) -> str:
+    names = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
+    return f"{counts.total()} ({names})" if names else "0"
 
 
 def _spread(values: list[float]) -> str:

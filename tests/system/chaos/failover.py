@@ -77,7 +77,7 @@ class Failover:
         async with ClusterWorld(self.folder) as world:
             self._note("seconds until the cluster stood", round(time.monotonic() - started, 1))
             self._repository = SqlRepository(world.real["WORKER_DATABASE_URL"])
-            await asyncio.to_thread(make_sources, world.nas)
+            await asyncio.to_thread(make_sources, world.nas, world.s3())
             try:
                 for _ in range(self.rounds):
                     await self._round(world)

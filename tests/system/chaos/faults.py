@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from .proxy import ANSWER, CONTENT, REQUEST, WRITING, Proxy
 from .world import FAKETIME, LEASE_SECONDS, World
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Coroutine
     from pathlib import Path
+
+    Inject = Callable[[World, random.Random], Coroutine[Any, Any, bool]]
 
 STEPS = (
     "claimed", "resolved", "task 0", "ran", "verified", "announced", "revealing", "published", "recorded", "settling",
@@ -20,110 +24,156 @@ STEPS = (
 )  # fmt: skip
 
 
+LAST_WORDS = {
+    "broker": re.compile(rb"\x01.{6}\x00\x3c\x00[\x28\x50]", re.DOTALL),  # basic.publish, basic.ack
+    "database": re.compile(rb"COMMIT"),
+    "s3": re.compile(rb"^(PUT|POST|GET) "),
+}
+"""What a client says when the loss of its answer leaves it in doubt, by service."""
+PATIENCE_SECONDS = 8.0
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A kind of fault, what does it, and whether a campaign has it once at most a round of the deck."""
+    """A kind of fault; `inject` returns whether it met anything. A campaign may leave the slow ones out."""
 
     name: str
-    inject: Callable[[World, random.Random], Awaitable[None]]
+    inject: Inject
     slow: bool = False
 
 
-async def kill(world: World, dice: random.Random) -> None:
-    dice.choice(world.workers).send(signal.SIGKILL)
+async def kill(world: World, dice: random.Random) -> bool:
+    return dice.choice(world.workers).send(signal.SIGKILL)
 
 
-def kill_at(step: str) -> Callable[[World, random.Random], Awaitable[None]]:
-    async def inject(world: World, dice: random.Random) -> None:
-        trap = dice.choice(world.workers).trap
-        trap.write_text(step)
-        for _ in range(80):
-            await asyncio.sleep(0.1)
-            if not trap.exists():
-                return
-        trap.unlink(missing_ok=True)
+def kill_at(step: str) -> Inject:
+    async def inject(world: World, dice: random.Random) -> bool:
+        del dice
+        world.trap.write_text(step)
+        try:
+            return await _until(lambda: not world.trap.exists())
+        finally:
+            world.trap.unlink(missing_ok=True)
 
     return inject
 
 
-async def stop_and_go(world: World, dice: random.Random) -> None:
+async def _until(reached: Callable[[], bool]) -> bool:
+    """Return whether it comes so far within `PATIENCE_SECONDS`."""
+    for _ in range(int(PATIENCE_SECONDS / 0.05)):
+        if reached():
+            return True
+        await asyncio.sleep(0.05)
+    return reached()
+
+
+async def stop_and_go(world: World, dice: random.Random) -> bool:
     worker = dice.choice(world.workers)
-    worker.send(signal.SIGSTOP)
+    stopped = worker.send(signal.SIGSTOP)
     await asyncio.sleep(LEASE_SECONDS + dice.uniform(1, 3))
     worker.send(signal.SIGCONT)
+    return stopped
 
 
-def terminate(index: int) -> Callable[[World, random.Random], Awaitable[None]]:
-    async def inject(world: World, dice: random.Random) -> None:
-        world.workers[index % len(world.workers)].send(signal.SIGTERM)
-
-    return inject
-
-
-def cut(which: str) -> Callable[[World, random.Random], Awaitable[None]]:
-    async def inject(world: World, dice: random.Random) -> None:
-        world.proxies[which].cut()
+def terminate(index: int) -> Inject:
+    async def inject(world: World, dice: random.Random) -> bool:
+        del dice
+        return world.workers[index % len(world.workers)].send(signal.SIGTERM)
 
     return inject
 
 
-def slow(which: str) -> Callable[[World, random.Random], Awaitable[None]]:
-    async def inject(world: World, dice: random.Random) -> None:
-        world.proxies[which].delay = dice.uniform(0.2, 1.5)
+def cut(which: str) -> Inject:
+    return _ended(which, Proxy.cut, "cut_at")
+
+
+def half_open(which: str) -> Inject:
+    return _ended(which, Proxy.swallow, "swallow_at")
+
+
+def _ended(which: str, act: Callable[[Proxy], None], armed: str) -> Inject:
+    """End every connection to a service at any moment, or right at its client's `LAST_WORDS`."""
+
+    async def inject(world: World, dice: random.Random) -> bool:
+        proxy = world.proxies[which]
+        if dice.random() < 0.5:
+            setattr(proxy, armed, LAST_WORDS[which])
+            said = await _until(lambda: getattr(proxy, armed) is None)
+            setattr(proxy, armed, None)
+            if said:
+                return True
+        met = bool(proxy.pairs)
+        act(proxy)
+        return met
+
+    return inject
+
+
+def slow(which: str) -> Inject:
+    async def inject(world: World, dice: random.Random) -> bool:
+        proxy = world.proxies[which]
+        before, proxy.delay = proxy.touched, dice.uniform(0.2, 1.5)
         await asyncio.sleep(dice.uniform(2, 5))
-        world.proxies[which].delay = 0.0
+        proxy.delay = 0.0
+        return proxy.touched > before
 
     return inject
 
 
-def half_open(which: str) -> Callable[[World, random.Random], Awaitable[None]]:
-    async def inject(world: World, dice: random.Random) -> None:
-        world.proxies[which].swallow()
+def refusing(status: int) -> Inject:
+    """Let S3 refuse every request, or only those that write: a job asks before it writes, and got no further."""
 
-    return inject
-
-
-def refusing(status: int) -> Callable[[World, random.Random], Awaitable[None]]:
-    async def inject(world: World, dice: random.Random) -> None:
-        world.proxies["s3"].answer = status
+    async def inject(world: World, dice: random.Random) -> bool:
+        proxy = world.proxies["s3"]
+        proxy.answered = dice.choice((REQUEST, WRITING))
+        before, proxy.answer = proxy.touched, status
         await asyncio.sleep(dice.uniform(1, 4))
-        world.proxies["s3"].answer = 0
+        proxy.answer = 0
+        return proxy.touched > before
 
     return inject
 
 
-async def short_reads(world: World, dice: random.Random) -> None:
-    world.proxies["s3"].short = True
-    await asyncio.sleep(dice.uniform(0.5, 2))
-    world.proxies["s3"].short = False
+async def short_reads(world: World, dice: random.Random) -> bool:
+    """Let S3 break off every answer for a while, or only the objects that are read, oftener than its client asks."""
+    proxy = world.proxies["s3"]
+    before, enough = proxy.touched, dice.choice((1, 7))
+    proxy.short = dice.choice((ANSWER, CONTENT, CONTENT))
+    await _until(lambda: proxy.touched >= before + enough)
+    proxy.short = None
+    return proxy.touched > before
 
 
-async def restart_broker(world: World, dice: random.Random) -> None:
-    end = dice.choice((world.services.stop, world.services.kill))
-    await asyncio.to_thread(end, "rabbitmq")
+async def restart_broker(world: World, dice: random.Random) -> bool:
+    ended = dice.choice((world.services.stop, world.services.kill))
+    await asyncio.to_thread(ended, "rabbitmq")
     await asyncio.to_thread(world.services.start, "rabbitmq")
+    return True
 
 
-async def restart_database(world: World, dice: random.Random) -> None:
-    end = dice.choice((world.services.stop, world.services.kill))
-    await asyncio.to_thread(end, "postgres")
+async def restart_database(world: World, dice: random.Random) -> bool:
+    ended = dice.choice((world.services.stop, world.services.kill))
+    await asyncio.to_thread(ended, "postgres")
     await asyncio.to_thread(world.services.start, "postgres")
+    return True
 
 
-async def pause_database(world: World, dice: random.Random) -> None:
+async def pause_database(world: World, dice: random.Random) -> bool:
     await asyncio.to_thread(world.services.pause, "postgres")
     try:
         await asyncio.sleep(LEASE_SECONDS + dice.uniform(1, 4))
     finally:
         await asyncio.to_thread(world.services.resume, "postgres")
+    return True
 
 
-def fill(disk: Callable[[World], Path]) -> Callable[[World, random.Random], Awaitable[None]]:
-    async def inject(world: World, dice: random.Random) -> None:
+def fill(disk: Callable[[World], Path]) -> Inject:
+    async def inject(world: World, dice: random.Random) -> bool:
         ballast = disk(world) / "ballast"
         await asyncio.to_thread(_fill, ballast)
         await asyncio.sleep(dice.uniform(1.5, 4))
         ballast.unlink()
+        return True
 
     return inject
 
@@ -138,13 +188,14 @@ def _fill(ballast: Path) -> None:
                 continue
 
 
-async def unmount(world: World, dice: random.Random) -> None:
+async def unmount(world: World, dice: random.Random) -> bool:
     away = world.nas.with_name("away")
     world.nas.rename(away)
     try:
         await asyncio.sleep(dice.uniform(1, 4))
     finally:
         away.rename(world.nas)
+    return True
 
 
 def deck(world: World) -> list[Fault]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import boto3
 
 from worker.adapters.publisher import Publisher
 from worker.adapters.sql import SqlRepository
@@ -18,6 +17,7 @@ from worker.core import errors
 from worker.core.routing import DEAD_QUEUE, topology
 
 from .jobs import DYING
+from .sight import Sight
 from .world import DELAYS
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .jobs import PlannedJob
     from .world import World
 
+Sizes = Mapping[str, set[int]]
 KINDS = ("lost", "doubled", "torn", "leaked", "told")
 LEFT = re.compile(r".+\.\d+")
 OWN_FOLDER = re.compile(r"/e\d+(-[0-9a-f]+)?/")
@@ -59,8 +60,8 @@ def waiting(world: World) -> dict[str, int]:
     return {name: count for name, count in found.items() if count}
 
 
-async def examine(world: World, jobs: list[PlannedJob]) -> Findings:
-    """Return what is wrong with a world whose workers have ended."""
+async def examine(world: World, jobs: list[PlannedJob], seen: Sizes | None = None) -> Findings:
+    """Return what is wrong with a world whose workers have ended; `seen` are the sizes that files once had."""
     findings = Findings()
     repository = SqlRepository(world.real["WORKER_DATABASE_URL"])
     try:
@@ -72,6 +73,7 @@ async def examine(world: World, jobs: list[PlannedJob]) -> Findings:
     for job in jobs:
         expected |= _judge(job, records[job.job_id], stores, findings)
     _judge_places(stores, expected, records, findings)
+    _judge_sizes(jobs, records, stores.sizes(), seen or {}, findings)
     _judge_messages(world, records, findings)
     _judge_host(world, findings)
     spans = sorted(_recoveries(world, records), key=lambda span: span[1] - span[0])
@@ -87,10 +89,7 @@ class Stores:
 
     def __init__(self, world: World) -> None:
         self._nas = world.nas
-        real = world.real
-        self._s3 = boto3.client("s3", endpoint_url=real["AWS_ENDPOINT_URL_S3"], region_name=real["AWS_REGION"],
-            aws_access_key_id=real["AWS_ACCESS_KEY_ID"], aws_secret_access_key=real["AWS_SECRET_ACCESS_KEY"],
-        )  # fmt: skip
+        self._s3 = world.s3()
 
     def read(self, uri: str) -> bytes | None:
         if uri.startswith("s3://"):
@@ -110,6 +109,14 @@ class Stores:
             found |= {f"s3://media/{item['Key']}" for item in page.get("Contents", ())}
         parts = self._s3.list_multipart_uploads(Bucket="media").get("Uploads", ())
         return found | {f"upload of s3://media/{item['Key']}" for item in parts}
+
+    def sizes(self) -> dict[str, set[int]]:
+        """Return how large everything below the destinations is."""
+        sight = Sight(self._nas / "out")
+        sight.look()
+        for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket="media", Prefix="chaos/"):
+            sight.sizes |= {f"s3://media/{item['Key']}": {item["Size"]} for item in page.get("Contents", ())}
+        return sight.sizes
 
     def uri(self, path: Path) -> str:
         return f"file://{path}"
@@ -170,6 +177,24 @@ def _judge_places(stores: Stores, expected: set[str], records: dict[str, JobReco
             findings.shown.append(told)
             continue
         (findings.leaked if ".leveret" in uri or OWN_FOLDER.search(uri) else findings.torn).append(told)
+
+
+def _judge_sizes(
+    jobs: list[PlannedJob], records: dict[str, JobRecord | None], sizes: Sizes, seen: Sizes, findings: Findings
+) -> None:
+    """Whatever had its name was whole: now, of jobs that died too, and whenever a reader looked."""
+    done = [record for record in records.values() if record is not None and record.state == "completed"]
+    recorded: defaultdict[str, set[int]] = defaultdict(set)
+    for record in done:
+        for artifact in record.artifacts:
+            recorded[artifact.uri.rpartition("/")[2]].add(artifact.bytes)
+    for uri in sorted(sizes.keys() | seen.keys()):
+        job = next((job for job in jobs if f"/{job.job_id}/" in uri), None)
+        if job is None or ".leveret" in uri:
+            continue
+        whole = recorded.get(uri.rpartition("/")[2]) if job.size is None else {job.size}
+        if whole and (other := (sizes.get(uri, set()) | seen.get(uri, set())) - whole):
+            findings.torn.append(f"{uri} was seen with {sorted(other)} bytes, and is whole with {sorted(whole)}")
 
 
 def _judge_messages(world: World, records: dict[str, JobRecord | None], findings: Findings) -> None:

@@ -14,11 +14,17 @@ from .planted import of_jobs
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from types_boto3_s3 import S3Client
+
 KINDS = {
-    "copy": 20, "move": 8, "encode": 12, "file": 12, "segments": 20, "permanent": 8, "transient": 10, "long": 4,
-    "cancelled": 6, "telling": 2, "userinfo": 2, "calling": 2, "git user": 1, "git query": 1,
+    "copy": 20, "move": 8, "large": 4, "encode": 12, "file": 12, "segments": 20, "permanent": 8, "transient": 10,
+    "long": 4, "cancelled": 6, "telling": 2, "userinfo": 2, "calling": 2, "git user": 1, "git query": 1,
 }  # fmt: skip
 """How often each kind is drawn, of about a hundred."""
+INPUTS = ("nas://in", "s3://media/sources")
+COPIED_BYTES, MOVED_BYTES, SMALL_BYTES = 300_000, 10_000, 2_000
+LARGE_BYTES = 9 << 20
+"""More than a part: S3 gets it in several, under a hidden key."""
 HAS_GOURCE = shutil.which("gource") is not None
 SECRETIVE = ("telling", "userinfo", "calling", "git user", "git query")
 """The kinds that carry a secret; every campaign has each of them."""
@@ -37,27 +43,32 @@ class PlannedJob:
     submitted: bool
     cancel_after: float | None = None
     source: Path | None = None
+    size: int | None = None
+    """Bytes of each file that it makes; None where only an encoder knows."""
 
 
-def make_sources(nas: Path) -> None:
-    """Put the files that jobs read onto the NAS."""
-    (nas / "in" / "source.bin").write_bytes(random.Random(5).randbytes(300_000))
+def make_sources(nas: Path, s3: S3Client) -> None:
+    """Put the files that jobs read onto the NAS and into the bucket."""
+    (nas / "in" / "source.bin").write_bytes(random.Random(5).randbytes(COPIED_BYTES))
     picture = ("-f", "lavfi", "-i", "testsrc2=s=160x90:r=25:d=1", "-c:v", "libx264", "-preset", "ultrafast")
     argv = ("ffmpeg", "-nostdin", "-v", "error", "-y", *picture, str(nas / "in" / "clip.mkv"))
     subprocess.run(argv, check=True, timeout=60)
+    for name in ("source.bin", "clip.mkv"):
+        s3.put_object(Bucket="media", Key=f"sources/{name}", Body=(nas / "in" / name).read_bytes())
 
 
 def plan(index: int, seed: int, dice: random.Random, nas: Path, kind: str = "") -> PlannedJob:
     """Return the job of this number."""
     job_id = f"chaos-{seed}-{index:04}"
     kind = kind or dice.choices(list(KINDS), list(KINDS.values()))[0]
-    destination = dice.choice((f"nas://out/{job_id}/", f"s3://media/chaos/{job_id}/"))
+    places = (f"nas://out/{job_id}/", f"s3://media/chaos/{job_id}/")
+    destination = places[1] if kind == "large" else dice.choice(places)
     source = None
     if kind == "move":
         source = nas / "in" / f"{job_id}.bin"
-        source.write_bytes(dice.randbytes(10_000))
-    tasks = [_secretive(kind, seed) or _task(kind, job_id, destination, dice)]
-    document = {"job_id": job_id, "job_title": f"{kind} {index}", "destination": destination, "tasks": tasks}
+        source.write_bytes(dice.randbytes(MOVED_BYTES))
+    task = _secretive(kind, seed) or _task(kind, job_id, destination, dice)
+    document = {"job_id": job_id, "job_title": f"{kind} {index}", "destination": destination, "tasks": [task]}
     if kind == "calling":
         document["callback_url"] = f"https://127.0.0.1:9/told?access_token={of_jobs(seed)['callback'].text}"
     if kind.startswith("git"):
@@ -70,6 +81,9 @@ def plan(index: int, seed: int, dice: random.Random, nas: Path, kind: str = "") 
         submitted=dice.random() < 0.5,
         cancel_after=dice.uniform(0, 6) if kind == "cancelled" else None,
         source=source,
+        size={"encode": None, "copy": COPIED_BYTES, "move": MOVED_BYTES}.get(
+            kind, task["data"].get("size", SMALL_BYTES)
+        ),
     )
 
 
@@ -97,7 +111,7 @@ def _secretive(kind: str, seed: int) -> dict[str, Any] | None:
 def _task(kind: str, job_id: str, destination: str, dice: random.Random) -> dict[str, Any]:
     match kind:
         case "copy":
-            transfer = {"source": "nas://in/source.bin", "destination": f"{destination}copy.bin"}
+            transfer = {"source": f"{dice.choice(INPUTS)}/source.bin", "destination": f"{destination}copy.bin"}
             return {"module": "cleanup", "data": {"copy": [transfer]}}
         case "move":
             transfer = {"source": f"nas://in/{job_id}.bin", "destination": f"{destination}moved.bin"}
@@ -107,24 +121,30 @@ def _task(kind: str, job_id: str, destination: str, dice: random.Random) -> dict
             return {
                 "module": "ffmpeg",
                 "data": {
-                    "sources": ["nas://in/clip.mkv"],
+                    "sources": [f"{dice.choice(INPUTS)}/clip.mkv"],
                     "source_maps": [{"source": 0, "specifier": "v", "stream": 0}],
                     "output_maps": [{"specifier": "v", "stream": 0, "options": options}],
                     "output_file": "encoded.mkv",
                 },
             }
+    return {"module": "chaos", "data": _data(kind, dice)}
+
+
+def _data(kind: str, dice: random.Random) -> dict[str, Any]:
+    match kind:
         case "permanent":
-            data: dict[str, Any] = {"permanent": True, "seconds": round(dice.uniform(0, 0.5), 2)}
+            return {"permanent": True, "seconds": round(dice.uniform(0, 0.5), 2)}
         case "transient":
-            data = {"failing_epochs": dice.randint(1, 2)}
+            return {"failing_epochs": dice.randint(1, 2)}
         case "measured":
-            data = {"seconds": 3.0}
+            return {"seconds": 3.0}
         case "long":
-            data = {"seconds": 6.5}
+            return {"seconds": 6.5}
         case "cancelled":
-            data = {"seconds": 4.0}
+            return {"seconds": 4.0}
+        case "large":
+            return {"size": LARGE_BYTES}
         case "segments":
-            data = {"segments": 4, "seconds": round(dice.uniform(0, 2), 2), "name": "main.bin"}
+            return {"segments": 4, "seconds": round(dice.uniform(0, 2), 2), "name": "main.bin"}
         case _:
-            data = {"size": dice.randint(1000, 200_000), "seconds": round(dice.uniform(0, 2), 2)}
-    return {"module": "chaos", "data": data}
+            return {"size": dice.randint(1000, 200_000), "seconds": round(dice.uniform(0, 2), 2)}

@@ -10,15 +10,22 @@ from dataclasses import dataclass, field
 CHUNK = 64 * 1024
 SLOW_DOWN = b"<?xml version='1.0'?><Error><Code>%s</Code><Message>the campaign says so</Message></Error>"
 REQUEST = re.compile(rb"^(GET|HEAD|PUT|POST|DELETE) \S+ HTTP/1\.[01]\r\n")
+WRITING = re.compile(rb"^(PUT|POST) \S+ HTTP/1\.[01]\r\n")
+ANSWER = re.compile(rb"")
+CONTENT = re.compile(rb"^HTTP/1\.[01] 20[06] .*?content-length: \d{4,}\r\n.*?\r\n\r\n.", re.DOTALL | re.IGNORECASE)
+"""Any part of an answer, and the beginning of one that brings an object."""
+TOLD_SECONDS = 0.05
+"""How long a server has to act upon the last words of a connection that is cut."""
 
 
 @dataclass(eq=False)
 class Pair:
-    """The two halves of one proxied connection; `dead` ones stay open and carry nothing any more."""
+    """The two halves of one proxied connection; `dead` ones stay open and carry nothing, `mute` ones no answer."""
 
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter
     dead: bool = False
+    mute: bool = False
 
     def abort(self) -> None:
         self.client.transport.abort()
@@ -29,15 +36,19 @@ class Pair:
 class Proxy:
     """One listening port on loopback that leads to `target`, a port on loopback.
 
-    `delay` are seconds before each chunk; `answer` an HTTP status that every request gets; `short` ends every
-    answer half-way; `swallow_at` is what a client says last: from there on, every present connection is half-open.
+    `delay` are seconds before each chunk; `answer` an HTTP status that every request which is `answered` gets; `short`
+    ends every such answer half-way; `swallow_at` is what a client says last: from there on, every present connection
+    is half-open; `cut_at` is what the server hears last: no answer comes back. `touched` counts what met a fault.
     """
 
     target: int
     delay: float = 0.0
     answer: int = 0
-    short: bool = False
+    answered: re.Pattern[bytes] = REQUEST
+    short: re.Pattern[bytes] | None = None
     swallow_at: re.Pattern[bytes] | None = None
+    cut_at: re.Pattern[bytes] | None = None
+    touched: int = 0
     port: int = 0
     pairs: set[Pair] = field(default_factory=set)
     _server: asyncio.Server | None = None
@@ -102,21 +113,37 @@ class Proxy:
         with contextlib.suppress(OSError):
             while chunk := await reader.read(CHUNK):
                 if self.delay:
+                    self.touched += 1
                     await asyncio.sleep(self.delay)
                 if upward and self.swallow_at and self.swallow_at.search(chunk):
                     self.swallow_at = None
                     self.swallow()
-                if pair.dead:
+                if pair.dead or (pair.mute and not upward):
                     continue
-                if upward and self.answer and REQUEST.match(chunk):
+                if upward and self.cut_at and self.cut_at.search(chunk):
+                    await self._hear_out(writer, chunk)
+                    return
+                if upward and self.answer and self.answered.match(chunk):
+                    self.touched += 1
                     await self._refuse(pair)
                     return
-                if not upward and self.short and len(chunk) > 1:
+                if not upward and self.short and len(chunk) > 1 and self.short.match(chunk):
+                    self.touched += 1
                     writer.write(chunk[: len(chunk) // 2])
                     await writer.drain()
                     return
                 writer.write(chunk)
                 await writer.drain()
+
+    async def _hear_out(self, writer: asyncio.StreamWriter, chunk: bytes) -> None:
+        """Let the server act upon a chunk, and end every connection before it can answer."""
+        self.cut_at = None
+        for pair in self.pairs:
+            pair.mute = True
+        writer.write(chunk)
+        await writer.drain()
+        await asyncio.sleep(TOLD_SECONDS)
+        self.cut()
 
     async def _refuse(self, pair: Pair) -> None:
         code = b"SlowDown" if self.answer == 503 else b"InternalError"

@@ -1,4 +1,4 @@
-"""A worker that dies where it is told: `worker_main.py TRAP`; the file TRAP names the step that is its last."""
+"""A worker that dies where it is told: `worker_main.py TRAP`; the first to reach the step that TRAP names is gone."""
 
 from __future__ import annotations
 
@@ -15,10 +15,14 @@ from worker.settings import load
 
 
 def die_if_trapped(trap: Path, step: str) -> None:
-    """Kill this process if the trap names the step."""
-    if trap.is_file() and trap.read_text() == step:
+    """Kill this process if the trap names the step, and no other worker was there before."""
+    try:
+        if trap.read_text() != step:
+            return
         trap.unlink()
-        os.kill(os.getpid(), signal.SIGKILL)
+    except FileNotFoundError:
+        return
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def show_tasks() -> None:

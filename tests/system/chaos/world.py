@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self
 from urllib.parse import urlsplit, urlunsplit
 
+import boto3
 import httpx
 
 from infra.local import LocalServices
@@ -26,6 +27,8 @@ from .proxy import Proxy
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
+
+    from types_boto3_s3 import S3Client
 
 ROOT = Path(__file__).resolve().parents[3]
 HERE = Path(__file__).resolve().parent
@@ -49,16 +52,18 @@ class WorkerProcess:
 
     name: str
     grace: str
-    trap: Path
     metrics: str
     clock: str = ""
     process: Process | None = None
     starts: int = 0
 
-    def send(self, number: signal.Signals) -> None:
-        if self.process is not None and self.process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
+    def send(self, number: signal.Signals) -> bool:
+        """Send a signal; return whether somebody was there to get it."""
+        with contextlib.suppress(ProcessLookupError):
+            if self.process is not None and self.process.returncode is None:
                 self.process.send_signal(number)
+                return True
+        return False
 
 
 @dataclass
@@ -91,6 +96,7 @@ class World:
         self.services = LocalServices(self.folder / "services", rabbitmq_config=patience)
         self.scratch = self.folder / "scratch-disk" / "scratch"
         self.nas = self.folder / "nas-disk" / "nas"
+        self.trap = self.folder / "trap"
 
     async def __aenter__(self) -> Self:
         try:
@@ -118,11 +124,10 @@ class World:
         self._install_plugin()
         for index in range(self.count):
             name = f"chaos-{index + 1}"
-            clock = FAKETIME if index == 1 and self.wrong_clock else ""
+            clock = FAKETIME if index == 2 and self.wrong_clock else ""
             ports = frozenset(int(worker.metrics.rpartition(":")[2]) for worker in self.workers)
             metrics = f"127.0.0.1:{free_port(ports)}"
-            trap = self.folder / f"{name}.trap"
-            self.workers.append(WorkerProcess(name, GRACES[index % 3], trap, metrics, clock))
+            self.workers.append(WorkerProcess(name, GRACES[index % 3], metrics, clock))
         self._supervisors = [asyncio.create_task(self._supervise(worker)) for worker in self.workers]
 
     async def _start_services(self) -> None:
@@ -134,6 +139,12 @@ class World:
         self.real = self.services.environment()
         told = self.real | {"WORKER_RETRY_DELAYS": DELAYS}
         await asyncio.to_thread(lambda: list(provision(ProvisionSettings.read(told))))
+
+    def s3(self) -> S3Client:
+        """Return a client that leads past the proxy."""
+        real = self.real
+        login = {name: real[name.upper()] for name in ("aws_access_key_id", "aws_secret_access_key")}
+        return boto3.client("s3", endpoint_url=real["AWS_ENDPOINT_URL_S3"], region_name=real["AWS_REGION"], **login)
 
     def broker_url(self, worker: WorkerProcess) -> str:
         """Return what a worker is told of the broker."""
@@ -175,7 +186,7 @@ class World:
                 "WORKER_DATABASE_URL": _through(self.real["WORKER_DATABASE_URL"], self.proxies["database"].port),
                 "WORKER_STORAGE_URL": "nas://out/",
                 "WORKER_NAS_ROOT": str(self.nas),
-                "WORKER_ROOTS": "s3://media/chaos",
+                "WORKER_ROOTS": "s3://media/chaos,s3://media/sources",
                 "WORKER_SCRATCH": str(self.scratch),
                 "WORKER_SCRATCH_FREE_BYTES": str(4 << 20),
                 "WORKER_RETRY_DELAYS": DELAYS,
@@ -203,7 +214,7 @@ class World:
             worker.starts += 1
             with self._log(worker) as log:
                 worker.process = await asyncio.create_subprocess_exec(
-                    *(sys.executable, str(HERE / "worker_main.py"), str(worker.trap)),
+                    *(sys.executable, str(HERE / "worker_main.py"), str(self.trap)),
                     env=self.environment(worker), cwd=self.folder, stdout=log, stderr=log, start_new_session=True,
                 )  # fmt: skip
             code = await worker.process.wait()
@@ -214,9 +225,9 @@ class World:
     async def calm(self) -> None:
         """Make everything whole, so that what is left must end by itself."""
         for proxy in self.proxies.values():
-            proxy.delay, proxy.answer, proxy.short = 0.0, 0, False
+            proxy.delay, proxy.answer, proxy.short, proxy.cut_at, proxy.swallow_at = 0.0, 0, None, None, None
+        self.trap.unlink(missing_ok=True)
         for worker in self.workers:
-            worker.trap.unlink(missing_ok=True)
             worker.send(signal.SIGCONT)
 
     async def metrics(self) -> dict[str, bytes]:
