@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from chaos import campaign
 from chaos.campaign import Campaign
 from chaos.faults import LAST_WORDS, Fault, cut, half_open, kill_at, refusing, short_reads, slow
 from chaos.proxy import ANSWER, CONTENT, WRITING, Proxy
-from chaos.world import World
+from chaos.world import FAKETIME, ROOT, World
 
 OBJECT = b"HTTP/1.1 200 OK\r\nContent-Length: 2000\r\nServer: x\r\n\r\n"
 HEAD = b"HEAD /media/a HTTP/1.1\r\n\r\n"
@@ -138,11 +140,23 @@ print("lives", flush=True)
     words = []
     for _ in range(2):
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", source), cwd=Path(__file__).parents[2], stdout=asyncio.subprocess.PIPE
+            *(sys.executable, "-c", source), cwd=ROOT, stdout=asyncio.subprocess.PIPE
         )
         words.append((await process.communicate())[0].split())
     assert words == [[b"claimed", b"recorded"], [b"claimed", b"recorded", b"lives"]]
     assert await injected
+
+
+async def test_a_worker_with_a_wrong_clock_can_still_pause():
+    """Where nothing lies about the time it pauses anyway."""
+    off = 14 * 60 if FAKETIME else 0
+    told = {"LD_PRELOAD": FAKETIME, "FAKETIME": "-14m", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    source = "from tests.system.chaos.worker_main import *; time.sleep(0.2); print(time.time())"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", source), cwd=ROOT, env=os.environ | told, stdout=asyncio.subprocess.PIPE
+    )
+    answer, _ = await process.communicate()
+    assert abs(time.time() - float(answer) - off) < 30
 
 
 async def test_an_object_that_is_read_comes_short_and_what_is_told_of_it_whole(world):
