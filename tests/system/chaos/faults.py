@@ -113,6 +113,7 @@ def slow(which: str) -> Inject:
     async def inject(world: World, dice: random.Random) -> bool:
         proxy = world.proxies[which]
         before, proxy.delay = proxy.touched, dice.uniform(0.2, 1.5)
+        await _until(lambda: proxy.touched > before)
         await asyncio.sleep(dice.uniform(2, 5))
         proxy.delay = 0.0
         return proxy.touched > before
@@ -127,7 +128,8 @@ def refusing(status: int) -> Inject:
         proxy = world.proxies["s3"]
         proxy.answered = dice.choice((REQUEST, WRITING))
         before, proxy.answer = proxy.touched, status
-        await asyncio.sleep(dice.uniform(1, 4))
+        await _until(lambda: proxy.touched > before)
+        await asyncio.sleep(dice.uniform(0.5, 4))
         proxy.answer = 0
         return proxy.touched > before
 
