@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import random
+import re
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +42,8 @@ ODD_HEADERS: tuple[dict[str, Any], ...] = (
     {"x-lane": "nvenc"}, {"x-refused-by": [1]}, {"CC": ["nvenc.low"]}, {"ü" * 60: bytearray(b"\xff\xfe")},
 )  # fmt: skip
 KEYS = ("cpu.normal", "cpu.high", "cpu.low", "", "nonsense", "cpu", "#", "visualize.normal", "nvenc.low")
+JOB_ID = re.compile(rb'"job_id": *"')
+BITS_AS_SPACE = bytes.maketrans(b"01", b" \t")
 RSS_BYTES = 200 << 20
 
 
@@ -62,8 +65,9 @@ def corpus() -> list[bytes]:
 
 
 def case(dice: random.Random, seeds: list[bytes], number: int) -> Case:
-    """Return the case of this number; its body is unlike any other's."""
-    body = dice.choice(seeds).replace(b"fuzz-", f"fuzz-{number}-".encode())
+    """Return the case of this number; before it is mutated, its body and the id in it are unlike any other's."""
+    body = JOB_ID.sub(rb"\g<0>%d-" % number, dice.choice(seeds))
+    body += f"{number:b}".encode().translate(BITS_AS_SPACE)
     for _ in range(dice.choice((0, 1, 1, 2, 5))):
         body = dice.choice(MUTATIONS)(body, dice)
     properties: dict[str, Any] = {"delivery_mode": dice.choice(list(DeliveryMode))}
@@ -78,8 +82,6 @@ def case(dice: random.Random, seeds: list[bytes], number: int) -> Case:
     ):
         if dice.random() < 0.4:
             properties[name] = dice.choice(values)
-    if (properties.get("message_id") or "").endswith("to-nobody"):
-        properties.pop("message_id")
     return Case(body, dice.choice(KEYS) if dice.random() < 0.3 else "cpu.normal", properties)
 
 
