@@ -86,6 +86,15 @@ async def test_a_connection_that_sticks_while_the_consumers_leave_costs_no_messa
     await broker.settled()
 
 
+async def test_a_worker_goes_in_peace_whatever_its_consumers_meet_while_they_leave(rig):
+    async def ends_as_aiormq_does() -> None:
+        raise Exception  # noqa: TRY002 - what a pending `basic.cancel` gets when its connection is closed in order
+
+    await rig.consumer.next(wait=False)
+    rig.consumer._leaving = asyncio.create_task(ends_as_aiormq_does())
+    await rig.consumer.close()
+
+
 @pytest.mark.parametrize("method", METHODS)
 async def test_an_answer_that_never_comes_is_waited_for_a_heartbeat_and_asked_for_elsewhere(
     rig, broker, proxy, monkeypatch, method

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.xdist_group("infra")
 
 HEARTBEAT_SECONDS = 2
 LEADERLESS = "media.cpu.low"
+LOST = "broker_lost_while_waiting"
 TOPOLOGY = topology()
 
 
@@ -51,7 +52,9 @@ def test_every_queue_has_a_leader_when_the_broker_is_killed_right_after_provisio
             assert connection.channel().basic_get(queue.name)[0] is None
 
 
-async def test_a_queue_without_a_leader_is_named_and_keeps_no_job_from_the_others(services, url, monkeypatch):
+async def test_a_queue_without_a_leader_is_named_and_keeps_no_job_of_the_others_from_idle_workers(
+    services, url, monkeypatch
+):
     monkeypatch.setattr("worker.adapters.rabbitmq.link.HEARTBEAT_SECONDS", HEARTBEAT_SECONDS)
     declare(url, TOPOLOGY)
     arguments = next(queue.arguments for queue in TOPOLOGY.queues if queue.name == LEADERLESS)
@@ -59,18 +62,28 @@ async def test_a_queue_without_a_leader_is_named_and_keeps_no_job_from_the_other
         connection.channel().queue_delete(LEADERLESS)
         connection.channel().queue_declare(LEADERLESS, durable=True, arguments=dict(arguments))
     kill(services)
-    queues = ("media.cpu.high", "media.cpu.normal", LEADERLESS)
-    consumer = RabbitConsumer(
-        Link(url, "jobs", confirms=False), Link(url, "copies", confirms=True), queues, tag="killed"
-    )
+    consumers = [worker(url, f"killed {number}") for number in range(2)]
     with capture_logs() as logs:
-        waiting = asyncio.create_task(consumer.next())
-        async with asyncio.timeout(10 * HEARTBEAT_SECONDS):
-            while not logs:
+        waiting = [asyncio.create_task(consumer.next()) for consumer in consumers]
+        async with asyncio.timeout(20 * HEARTBEAT_SECONDS):
+            while len(refusals := [log["error"] for log in logs if log["event"] == LOST]) < 4:
                 await asyncio.sleep(0.05)
+        # The queue is let alone now: neither does the fleet ask it without a pause, nor does a job come and go.
+        ended, _ = await asyncio.wait(waiting, timeout=2 * HEARTBEAT_SECONDS)
+        assert not ended
         with Publisher(url) as publisher:
             publisher.publish_job(b"{}", "1", "cpu", "normal", dialect="canonical")
-        delivery = await asyncio.wait_for(waiting, 10 * HEARTBEAT_SECONDS)
-        await delivery.settle(Completed())
-        await consumer.close()
-    assert logs[0]["error"].startswith(f"no consumer on {LEADERLESS}: ")
+        (done,), _ = await asyncio.wait(waiting, timeout=HEARTBEAT_SECONDS / 2, return_when=asyncio.FIRST_COMPLETED)
+        await done.result().settle(Completed())
+        for wait, consumer in zip(waiting, consumers, strict=True):
+            wait.cancel()
+            await asyncio.wait({wait})
+            await consumer.close()
+    assert len([log for log in logs if log["event"] == LOST]) == len(refusals) == 4
+    assert all(error.startswith(f"no consumer on {LEADERLESS}: ") for error in refusals)
+    assert "x-delivery-count" not in done.result().headers
+
+
+def worker(url, tag):
+    links = Link(url, "jobs", confirms=False), Link(url, "copies", confirms=True)
+    return RabbitConsumer(*links, ("media.cpu.high", "media.cpu.normal", LEADERLESS), tag=tag)

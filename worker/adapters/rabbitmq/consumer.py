@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 SWEEP_SECONDS: Final = 30.0
 LEAVE_SECONDS: Final = 5.0
+REFUSED_SECONDS: Final = 120.0
+"""How long a queue that took no consumer twice in a row is only swept: one without a leader would end every wait."""
+PAUSE_SECONDS: Final = 1.0
 EMPTY_SECONDS: Final = 0.02
 """How long an empty queue counts as empty while another one has jobs."""
 DELIVERY_TIMEOUT_MS: Final = 172_800_000
@@ -65,6 +68,9 @@ class RabbitConsumer:
         self._defer_seconds = defer_seconds
         self._last = ""
         self._empty_until: dict[str, float] = {}
+        self._refused: set[str] = set()
+        self._only_swept_until: dict[str, float] = {}
+        self._lost_at = 0.0
         self._leaving: asyncio.Task[None] | None = None
 
     async def next(self, *, wait: bool = True) -> RabbitDelivery | None:
@@ -106,14 +112,22 @@ class RabbitConsumer:
             except ChannelNotFoundEntity as error:
                 raise Misconfigured(f"{error}: run `python -m infra provision`") from error
             except LINK_ERRORS as error:
-                log.warning("broker_lost_while_waiting", error=str(error)[:200])
-                await self._link.reset()
+                await self._lost(error, stop)
                 continue
             if message is not None:
                 return self._delivery(channel, *message)
             if not wait:
                 return None
         return None
+
+    async def _lost(self, error: BaseException, stop: asyncio.Event) -> None:
+        """Drop the connection; what fails again at once is not asked a hundred times a second."""
+        log.warning("broker_lost_while_waiting", error=str(error)[:200])
+        await self._link.reset()
+        before, self._lost_at = self._lost_at, time.monotonic()
+        if self._lost_at - before < PAUSE_SECONDS:
+            await asyncio.wait({waiter := asyncio.ensure_future(stop.wait())}, timeout=PAUSE_SECONDS)
+            waiter.cancel()
 
     async def _sweep(self, channel: AbstractChannel) -> tuple[str, AbstractIncomingMessage] | None:
         """Return the first message of the first queue that has one; None when each has just said that it has none."""
@@ -157,7 +171,8 @@ class RabbitConsumer:
             await channel.set_qos(prefetch_count=1)
             await self._link.watch_cancels(idle.wake.set)
         for name in self._queues:
-            await self._subscribe(channel, name, idle)
+            if time.monotonic() >= self._only_swept_until.get(name, 0.0):
+                await self._subscribe(channel, name, idle)
         waiters = [asyncio.ensure_future(item) for item in (idle.wake.wait(), stop.wait(), _closed(channel))]
         try:
             await asyncio.wait(waiters, timeout=SWEEP_SECONDS, return_when=asyncio.FIRST_COMPLETED)
@@ -199,7 +214,11 @@ class RabbitConsumer:
             raise
         except LINK_ERRORS as error:
             # A quorum queue without a leader takes none: whoever reads the log needs its name.
+            if name in self._refused:
+                self._only_swept_until[name] = time.monotonic() + REFUSED_SECONDS
+            self._refused.add(name)
             raise ConnectionError(f"no consumer on {name}: {error}") from error
+        self._refused.discard(name)
         idle.consumers.append((queue, tag))
 
     async def _left(self) -> None:
@@ -230,8 +249,14 @@ class RabbitConsumer:
 
     async def close(self) -> None:
         """Close both connections; what is unsettled goes back to its queue."""
+        leaving, self._leaving = self._leaving, None
         await self._link.close()
-        await self._left()
+        if leaving is not None:
+            leaving.cancel()
+            await asyncio.wait({leaving}, timeout=LEAVE_SECONDS)
+            # aiormq ends what waits on a connection that we close with a bare Exception: nobody is to stumble over it.
+            if leaving.done() and not leaving.cancelled():
+                leaving.exception()
         await self._publisher.close()
 
 
