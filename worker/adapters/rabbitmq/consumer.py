@@ -126,8 +126,8 @@ class RabbitConsumer:
         await self._link.reset()
         before, self._lost_at = self._lost_at, time.monotonic()
         if self._lost_at - before < PAUSE_SECONDS:
-            await asyncio.wait({waiter := asyncio.ensure_future(stop.wait())}, timeout=PAUSE_SECONDS)
-            waiter.cancel()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), PAUSE_SECONDS)
 
     async def _sweep(self, channel: AbstractChannel) -> tuple[str, AbstractIncomingMessage] | None:
         """Return the first message of the first queue that has one; None when each has just said that it has none."""
