@@ -74,7 +74,7 @@ def test_who_looks_for_a_database_that_is_not_there_makes_none(desk, monkeypatch
 def test_a_database_that_was_never_named_is_told_so(desk, monkeypatch):
     monkeypatch.delenv("WORKER_DATABASE_URL")
     monkeypatch.chdir(desk.folder)
-    assert "leveret.db: WORKER_DATABASE_URL is not set; `python -m infra" in one_line(desk.type("jobs"))
+    assert "leveret.db: WORKER_DATABASE_URL is not set; set it, or `python -m infra" in one_line(desk.type("jobs"))
 
 
 def test_a_worker_without_a_command_says_on_a_terminal_how_it_ends(desk, monkeypatch):
