@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import pytest
 
 from worker.adapters import checks
-from worker.core.errors import Misconfigured
 from worker.core.ports import DatabaseFacts
 from worker.core.routing import topology
 
@@ -110,15 +109,6 @@ async def test_a_broker_before_provision_is_one_short_line():
     refused = await checks.broker(Unprovisioned(0), topology())
     assert (refused.status, "set_permissions" in refused.advice) == ("error", True)
     assert refused.fact == "the user of WORKER_BROKER_URL may not publish to media.dlx, publish to media.unrouted"
-
-
-async def test_a_storage_that_is_misconfigured_is_told_in_its_own_words():
-    class Locked:
-        async def check(self):
-            raise Misconfigured("there are no S3 credentials")
-
-    found = await checks.storage(Locked(), "s3://b/media/")
-    assert (found.status, found.fact, found.advice) == ("error", "there are no S3 credentials", "")
 
 
 @pytest.mark.parametrize(
