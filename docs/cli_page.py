@@ -44,16 +44,22 @@ def commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
 
 def usage(name: str, command: Any) -> str:
     """Return how a command is typed."""
-    words = [option.metavar or option.name.upper() for option in command.params if not option.opts[0].startswith("-")]
+    words = [argument(option) for option in command.params if not option.opts[0].startswith("-")]
     options = ["[OPTIONS]"] if any(option.opts[0].startswith("-") for option in command.params) else []
     return " ".join([name, *words, *options])
+
+
+def argument(option: Any) -> str:
+    """Return how an argument is typed, in brackets when it may be left away."""
+    name = option.metavar or option.name.upper()
+    return name if option.required else f"[{name}]"
 
 
 def option_row(option: Any) -> tuple[str, str, str]:
     """Return a parameter's row: how it is typed, its default, what it means."""
     if not option.opts[0].startswith("-"):
         return (
-            f"`{option.metavar or option.name.upper()}`",
+            f"`{argument(option)}`",
             "required" if option.required else "none",
             option.help or "",
         )

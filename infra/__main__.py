@@ -80,7 +80,7 @@ def _names(text: str) -> tuple[str, ...]:
 def _port(text: str) -> tuple[str, int]:
     name, _, number = text.partition("=")
     if not number.isdecimal() or not 0 < int(number) < 65536:  # noqa: PLR2004
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=NUMBER")
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=NUMBER with a port from 1 to 65535")
     return name, int(number)
 
 

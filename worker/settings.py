@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, NoDecode, SettingsConfigDict
 
 from worker.core.errors import Misconfigured
 from worker.core.hours import ActiveHours
 from worker.core.routing import DEFAULT_DELAYS, LANES
+from worker.core.wire import nearest
 
 Words = Annotated[tuple[str, ...], NoDecode]
 Seconds = Annotated[tuple[float, ...], NoDecode]
@@ -179,6 +180,14 @@ def load(**overrides: Any) -> Settings:
             name = f"WORKER_{str(item['loc'][0]).upper()} " if item["loc"] else ""
             lines.append(f"{name}{item['msg'].removeprefix('Value error, ')}")
         raise Misconfigured("; ".join(lines)) from error
+
+
+def unknown_variables() -> tuple[str, ...]:
+    """Return what is said of each WORKER_ variable, set here or in `.env`, that is no setting: nothing reads it."""
+    known = {f"WORKER_{name.upper()}" for name in Settings.model_fields}
+    given = {name.upper() for name in (*os.environ, *DotEnvSettingsSource(Settings).env_vars)}
+    strange = sorted(name for name in given - known if name.startswith("WORKER_"))
+    return tuple(f"{name} is no setting{nearest(name, known)}" for name in strange)
 
 
 def environment() -> dict[str, str]:

@@ -200,7 +200,7 @@ async def test_a_mount_that_lost_its_sentinel_is_missing_until_it_is_back(tmp_pa
 
 async def test_a_root_that_comes_later_is_taken(tmp_path, make):
     storage = NasStorage(tmp_path / "late", (tmp_path / "late",))
-    with pytest.raises(MountMissing):
+    with pytest.raises(MountMissing, match="WORKER_NAS_ROOT"):
         await storage.check()
     (tmp_path / "late").mkdir()
     await storage.check()

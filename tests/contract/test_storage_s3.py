@@ -198,7 +198,7 @@ async def test_the_sdks_own_environment_is_enough(bench, s3_server, monkeypatch)
 async def test_a_missing_bucket_is_told_with_its_name(s3_server, make):
     root = external("s3://no-such-bucket-here/")
     storage = S3Storage((root,), destination=root, connect=s3_server.client)
-    with pytest.raises(Misconfigured, match="bucket no-such-bucket-here does not exist"):
+    with pytest.raises(Misconfigured, match="no-such-bucket-here does not exist: run `python -m infra provision`"):
         await storage.check()
     with pytest.raises(StorageUnavailable, match="no such bucket"):
         await publish(storage, [make(external("s3://no-such-bucket-here/a.m3u8"), b"a")])

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import logging
 import socket
+import warnings
 
 import pytest
+import structlog
+from structlog.testing import LogCapture
 
 from infra.broker import declare
 from worker.adapters.publisher import Publisher
 from worker.adapters.rabbitmq import Link
+from worker.core.errors import BrokerUnavailable
 from worker.core.routing import DEAD_QUEUE, topology
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
@@ -25,6 +31,42 @@ async def test_a_connection_whose_end_aio_pika_never_heard_of_is_replaced(provis
         channel = await link.channel()
         await channel.get_exchange("media.jobs")
     await link.close()
+
+
+async def test_a_connection_that_never_came_about_is_collected_by_any_thread_in_silence(caplog):
+    # As `logs.configure` has it: a record of the failure would hold the frames as well.
+    caplog.set_level(logging.CRITICAL, logger="aiormq")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        link = Link(f"amqp://guest:guest@127.0.0.1:{taken.getsockname()[1]}/", "a test", confirms=False, patience=0)
+        gc.disable()
+        try:
+            kept = []
+            try:
+                await link.channel()
+            except BrokerUnavailable as error:
+                # It holds the frames, and they the connection: the thread is the last to have it.
+                kept.append(error)
+            assert kept
+            with warnings.catch_warnings(record=True) as told:
+                warnings.simplefilter("always")
+                await asyncio.to_thread(lambda: (kept.clear(), gc.collect()))
+        finally:
+            gc.enable()
+    assert [str(warning.message) for warning in told] == []
+
+
+async def test_a_connection_that_went_away_is_told_in_words(provisioned_broker, monkeypatch):
+    told = LogCapture()
+    monkeypatch.setattr("worker.adapters.rabbitmq.link.log", structlog.wrap_logger(None, [told], structlog.BoundLogger))
+    link = Link(provisioned_broker, "the link of a test", confirms=False, patience=10)
+    await link.channel()
+    await link._connection.transport.connection.close()
+    await link.channel()
+    await link.close()
+    assert [entry["error"] for entry in told.entries if entry["event"] == "broker_unreachable"] == [
+        "the connection is closed"
+    ]
 
 
 async def test_of_several_nodes_the_first_that_answers_is_used_by_all_that_speak_with_the_broker(provisioned_broker):

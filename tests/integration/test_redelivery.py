@@ -7,8 +7,10 @@ import hashlib
 import json
 
 import pytest
+import structlog
 from rig import DEFER_SECONDS, Rig, document
 from sqlalchemy import update
+from structlog.testing import LogCapture
 
 from worker.adapters.sql.schema import jobs, moment
 from worker.core.attempt import Completed, Dead, Defer, Forward
@@ -31,7 +33,9 @@ async def test_a_redelivery_of_a_completed_job_is_acknowledged_without_running(r
     await broker.settled()
 
 
-async def test_a_live_lease_elsewhere_defers(rig, broker, repository, provisioned_broker, tmp_path):
+async def test_a_live_lease_elsewhere_defers(rig, broker, repository, provisioned_broker, tmp_path, monkeypatch):
+    told = LogCapture()
+    monkeypatch.setattr("worker.engine.executor.log", structlog.wrap_logger(None, [told], structlog.BoundLogger))
     other = Rig(provisioned_broker, repository, tmp_path, worker_id="tester-2")
     started, release = asyncio.Event(), asyncio.Event()
 
@@ -48,6 +52,7 @@ async def test_a_live_lease_elsewhere_defers(rig, broker, repository, provisione
     settlement = await rig.one()
     assert isinstance(settlement.outcome, Defer)
     assert "tester-2" in settlement.outcome.reason
+    assert told.entries[-1]["reason"] == settlement.outcome.reason
     release.set()
     assert isinstance((await running).outcome, Completed)
     assert isinstance((await rig.one()).outcome, Completed)

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import pytest
 
 from worker.adapters import checks
-from worker.core.errors import Misconfigured
 from worker.core.ports import DatabaseFacts
 from worker.core.routing import topology
 
@@ -110,16 +109,6 @@ async def test_a_broker_before_provision_is_one_short_line():
     refused = await checks.broker(Unprovisioned(0), topology())
     assert (refused.status, "set_permissions" in refused.advice) == ("error", True)
     assert refused.fact == "the user of WORKER_BROKER_URL may not publish to media.dlx, publish to media.unrouted"
-
-
-async def test_a_bucket_that_is_not_there_is_told_with_the_command_that_makes_it():
-    class Missing:
-        async def check(self):
-            raise Misconfigured("the bucket b does not exist")
-
-    found = await checks.storage(Missing(), "s3://b/media/")
-    assert (found.status, found.fact) == ("error", "the bucket b does not exist")
-    assert "python -m infra provision" in found.advice
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,13 @@ def test_the_doctor_tells_a_wrong_setting_as_a_finding(desk, monkeypatch):
     assert "WORKER_RETRY_DELAYS" in document["checks"][0]["fact"]
 
 
+def test_the_doctor_warns_of_a_variable_that_nothing_reads(desk, monkeypatch):
+    monkeypatch.setenv("WORKER_LANE", "cpu")
+    settings = json.loads(desk.type("doctor", "--json").out)["checks"][0]
+    assert settings["status"] == "warning"
+    assert "WORKER_LANE is no setting; did you mean 'WORKER_LANES'?" in settings["fact"]
+
+
 def test_the_doctor_keeps_within_100_columns_and_says_what_to_do_below(capsys):
     command = "python -m infra " + "provision" * 12
     say_finding("root /srv/" + "x" * 80, Finding(status="error", fact="word " * 60, advice=f"run {command} soon"))

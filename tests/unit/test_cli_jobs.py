@@ -70,6 +70,14 @@ def test_an_ended_job_tells_how_far_it_came_and_how_long_it_took_but_no_speed(de
     assert f"  {progress}  " in desk.type("jobs").out
 
 
+def test_a_job_that_waits_tells_no_speed_and_no_time_left(desk):
+    attempt = desk.claimed("a-job", desk.insert("a-job"))
+    desk.ask(lambda rows: rows.report(attempt, Progress(41.5, "echo", 60.0, 0.00013, 42.0)))
+    assert "41.5 % echo, 60 fps, 0:42 left\n" in desk.type("job", "a-job").out
+    desk.ask(lambda rows: rows.release(attempt, "interrupted", "the worker is going down"))
+    assert "progress   41.5 % echo\n" in desk.type("job", "a-job").out
+
+
 def test_started_is_of_the_last_round_and_attempts_tell_their_round(desk):
     body = desk.died("a-job")
     desk.ask(lambda rows: rows.reopen("a-job"))
@@ -123,7 +131,7 @@ def test_the_beginning_of_an_id_is_enough_where_it_means_one_job(desk):
     assert "2 jobs" in line
     assert "3f2a9c01-one" in line
     assert "3f2a9c02-two" in line
-    assert "there is no job '3f2'" in one_line(desk.type("job", "3f2"))
+    assert "there is no job '3f2'; of an id give at least 4 characters" in one_line(desk.type("job", "3f2"))
 
 
 def test_jobs_are_filtered(desk):

@@ -71,6 +71,19 @@ def test_who_looks_for_a_database_that_is_not_there_makes_none(desk, monkeypatch
     assert not place.parent.exists()
 
 
+def test_a_database_that_was_never_named_is_told_so(desk, monkeypatch):
+    monkeypatch.delenv("WORKER_DATABASE_URL")
+    monkeypatch.chdir(desk.folder)
+    assert "leveret.db: WORKER_DATABASE_URL is not set; set it, or `python -m infra" in one_line(desk.type("jobs"))
+
+
+def test_a_worker_without_a_command_says_on_a_terminal_how_it_ends(desk, monkeypatch):
+    monkeypatch.setenv("WORKER_LEASE_SECONDS", "soon")
+    assert "this is a worker now" not in desk.type().err
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert "this is a worker now: Ctrl-C ends it, and `leveret --help` lists" in desk.type().err
+
+
 def test_a_wrong_setting_is_named(desk, monkeypatch):
     monkeypatch.setenv("WORKER_LEASE_SECONDS", "soon")
     assert "WORKER_LEASE_SECONDS" in one_line(desk.type("jobs"))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
+from worker import app
 from worker.cli import command_line
 from worker.core.dialects import decode
 from worker.settings import Settings
@@ -16,9 +17,11 @@ from worker.settings import Settings
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
 EXAMPLES = ROOT / "docs/how-to/examples"
+REGISTRY = app.registry()
 ROOT_COMMAND = get_command(command_line())
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+HEREDOC = re.compile(r"<<END\n(\{.*?\n)END$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 COMMAND = re.compile(r"(?:^|[\s(]|bin/)(?:leveret|python -m worker)((?: +(?:-{0,2}[\w-]+))*)")
@@ -103,10 +106,16 @@ def test_every_make_target_that_a_page_names_exists(page):
 
 @every_page
 def test_every_job_that_a_page_shows_is_one(page):
-    for language, text in FENCE.findall(page.read_text()):
-        document = json.loads(text) if language == "json" else None
+    fences = FENCE.findall(page.read_text())
+    typed = [text for language, shell in fences if language == "sh" for text in HEREDOC.findall(shell)]
+    for text in [text for language, text in fences if language == "json"] + typed:
+        document = json.loads(re.sub(r"\$\w+", "1", text))
         if isinstance(document, dict) and "tasks" in document:
-            assert decode(text.encode(), "some-id").tasks
+            job = decode(json.dumps(document).encode(), "some-id")
+            assert job.tasks
+            for spec in job.tasks:
+                if not (EXAMPLES / f"leveret-{spec.module}").is_dir():
+                    REGISTRY.parse(spec)
 
 
 @every_page

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from worker.core.errors import Misconfigured
-from worker.settings import load
+from worker.settings import load, unknown_variables
 
 
 @pytest.fixture(autouse=True)
@@ -55,3 +55,13 @@ def test_no_secret_is_shown(monkeypatch):
     monkeypatch.setenv("WORKER_BROKER_URL", "amqp://bob:hunter-two@h/")
     monkeypatch.setenv("WORKER_DATABASE_URL", "postgresql://bob:hunter-two@h/db")
     assert "hunter-two" not in repr(load())
+
+
+def test_a_variable_that_is_no_setting_is_told_with_the_nearest_one(monkeypatch, tmp_path):
+    assert unknown_variables() == ()
+    monkeypatch.setenv("WORKER_HEARTBEAT_SECOND", "3")
+    (tmp_path / ".env").write_text("WORKER_LANE=cpu\nWORKER_NICE=5\nPOSTGRES_PASSWORD=x\n")
+    assert unknown_variables() == (
+        "WORKER_HEARTBEAT_SECOND is no setting; did you mean 'WORKER_HEARTBEAT_SECONDS'?",
+        "WORKER_LANE is no setting; did you mean 'WORKER_LANES'?",
+    )

@@ -112,7 +112,8 @@ class NasRoots:
             if root is not None and _resolved(one) != root:
                 continue
             if not one.is_dir():
-                raise MountMissing(f"{one} is not there; mount it, or mend WORKER_ROOTS")
+                variable = "WORKER_NAS_ROOT" if one == self._root else "WORKER_ROOTS"
+                raise MountMissing(f"{one} is not there; mount it, or mend {variable}")
             if one in self._marked and not (one / SENTINEL).exists():
                 raise MountMissing(f"{one} has lost its sentinel file {SENTINEL}: the mount seems to be gone")
             if one in self._mounted and not os.path.ismount(one):

@@ -273,7 +273,9 @@ class Publisher:
                 return BrokerUnavailable(f"{at} takes nothing: it is short of memory or disk")
             case _:
                 word = _word(error)
-                return BrokerUnavailable(f"{at} does not answer{word}: is it up, and is WORKER_BROKER_URL right?")
+                return BrokerUnavailable(
+                    f"{at} does not answer{word}: is it up, and is WORKER_BROKER_URL set and right?"
+                )
 
 
 def _unbind(channel: BlockingChannel, exchange: str) -> None:

@@ -314,7 +314,7 @@ class S3Storage:
                 except ClientError as error:
                     if code_of(error) == "NoSuchBucket":
                         raise Misconfigured(
-                            f"the bucket {bucket} does not exist; create it, or name another"
+                            f"the bucket {bucket} does not exist: run `python -m infra provision`, or name another"
                         ) from error
                     if code_of(error) in CREDENTIALS:
                         raise Misconfigured(

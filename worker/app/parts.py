@@ -112,10 +112,9 @@ def refuse_missing_sqlite(settings: Settings) -> None:
     scheme, _, name = settings.database_url.get_secret_value().partition(":///")
     path = Path(name.partition("?")[0])
     if scheme == "sqlite" and name and name != ":memory:" and not path.exists():
-        raise Misconfigured(
-            f"there is no database at {path.absolute()}: is WORKER_DATABASE_URL right?"
-            " `python -m infra provision` makes one"
-        )
+        default = "database_url" not in settings.model_fields_set
+        doubt = "WORKER_DATABASE_URL is not set; set it, or" if default else "is WORKER_DATABASE_URL right?"
+        raise Misconfigured(f"there is no database at {path.absolute()}: {doubt} `python -m infra provision` makes one")
 
 
 def refuse_shared_sqlite(settings: Settings) -> None:

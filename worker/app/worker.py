@@ -43,6 +43,7 @@ from worker.engine.front import Front
 from worker.engine.heartbeat import Heartbeat
 from worker.engine.scratch import Scratch
 from worker.engine.worker import Worker
+from worker.settings import unknown_variables
 from worker.tasks.visualizer import VisualizerTask
 
 if TYPE_CHECKING:
@@ -243,6 +244,8 @@ async def run_worker(
     """Consume until SIGTERM, or with `drain` until the queues are empty."""
     logs.configure(settings.log_level, settings.log_format)
     abandon_threads(THREADS)
+    for told in unknown_variables():
+        log.warning("setting_unknown", told=told)
     refuse_shared_sqlite(settings)
     if "storage_url" not in settings.model_fields_set:
         # Only our own default is made: a stated folder that is missing may be a mount that is away.

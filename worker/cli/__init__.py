@@ -103,6 +103,8 @@ def root(
         say(f"{PROGRAM} {__version__}")
         raise typer.Exit
     if context.invoked_subcommand is None:
+        if sys.stderr.isatty():
+            warn(f"this is a worker now: Ctrl-C ends it, and `{PROGRAM} --help` lists the commands")
         return run.run(drain, lanes)
     if drain or lanes is not None:
         raise typer.BadParameter(f"--drain and --lanes belong to `run`, not to `{context.invoked_subcommand}`")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Name = Annotated[
     str | None,
-    typer.Argument(metavar="[ID]", help="A job's id, a message's id, or the first digits of a body's sha256."),
+    typer.Argument(metavar="ID", help="A job's id, a message's id, or the first digits of a body's sha256."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 EXCERPT = 4000

@@ -16,7 +16,7 @@ from worker.cli.tables import STYLES, WIDTH, cut, on_terminal
 from worker.cli.words import printable, say
 from worker.core.errors import LeveretError, Misconfigured
 from worker.core.finding import Finding
-from worker.settings import load
+from worker.settings import load, unknown_variables
 
 if TYPE_CHECKING:
     from worker.core.finding import Check
@@ -81,8 +81,14 @@ async def _findings(*, prove: bool) -> list[tuple[str, Finding]]:
         checks = app.checks(settings, prove=prove)
     except Misconfigured as error:
         return [("settings", Finding(status="error", fact=str(error), advice="correct it in the environment or .env"))]
-    found = [("settings", Finding(status="ok", fact="every variable that is set can be read"))]
+    found = [("settings", _settings())]
     return found + [(name, await outcome(check)) for name, check in checks]
+
+
+def _settings() -> Finding:
+    if strange := unknown_variables():
+        return Finding(status="warning", fact="; ".join(strange), advice="correct it in the environment or .env")
+    return Finding(status="ok", fact="every variable that is set can be read")
 
 
 async def outcome(check: Check) -> Finding:

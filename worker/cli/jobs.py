@@ -104,7 +104,7 @@ def job(job_id: JobId, as_json: Json = False) -> None:
 
 
 def watch(
-    job_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="The job's id; without it, all jobs.")] = None,
+    job_id: Annotated[str | None, typer.Argument(metavar="ID", help="The job's id; without it, all jobs.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Without an ID and a terminal: how many jobs.")] = 20,
 ) -> int:
     """Return the exit code that says how the job ended."""

@@ -46,7 +46,7 @@ def add_to(cli: typer.Typer) -> None:
 
 
 def show_list(
-    module: Annotated[str | None, typer.Argument(metavar="[MODULE]", help="Only those of this module.")] = None,
+    module: Annotated[str | None, typer.Argument(metavar="MODULE", help="Only those of this module.")] = None,
     as_json: Json = False,
 ) -> None:
     """Print the option sets."""
@@ -83,7 +83,7 @@ def put(
     name: Name,
     file: Annotated[
         str | None,
-        typer.Argument(metavar="[FILE|-]", help='Options as a JSON object, or {"name": …, "options": {…}}.'),
+        typer.Argument(metavar="FILE|-", help='Options as a JSON object, or {"name": …, "options": {…}}.'),
     ] = None,
     options: Annotated[str | None, typer.Option(metavar="JSON", help="The options themselves.")] = None,
     as_json: Json = False,

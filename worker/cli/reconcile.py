@@ -12,6 +12,7 @@ from worker import app
 from worker.cli.render import say_json
 from worker.cli.session import database
 from worker.cli.tables import Column, say_table
+from worker.cli.words import say
 from worker.settings import load
 
 if TYPE_CHECKING:
@@ -53,4 +54,6 @@ def reconcile(
     else:
         rows = [(item.kind, item.job_id, item.fact, item.done) for item in found]
         say_table(_COLUMNS, rows, "database, broker and storage agree")
+        if found and not mend:
+            say("`leveret reconcile --mend` puts right what can be put right")
     return 1 if any(not item.done for item in found) else 0

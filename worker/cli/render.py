@@ -23,6 +23,8 @@ _JOB_KEYS: Final = (
 SHORT_ID: Final = 8
 """So many first characters of an id mean one job, nearly always; every command takes them."""
 _KIB: Final = 1024
+_SLOWEST: Final = 0.01
+"""Below it a speed is that of a tool that has hardly begun."""
 _MINUTE: Final = 60
 
 
@@ -76,17 +78,17 @@ def progress_text(progress: ProgressRecord) -> str:
     parts = [
         f"{progress.percent:.1f} %" if progress.percent is not None else "",
         f"{progress.fps:.0f} fps" if progress.fps else "",
-        f"{progress.speed:.2g}x" if progress.speed else "",
+        f"{progress.speed:.2g}x" if progress.speed and progress.speed >= _SLOWEST else "",
         f"{span(progress.eta_seconds)} left" if progress.eta_seconds is not None else "",
     ]
     return ", ".join(part for part in (" ".join(filter(None, (parts[0], progress.task))), *parts[1:]) if part)
 
 
 def progress_of(record: JobRecord) -> str:
-    """Return how far the job is; of one that has ended, how far it came, without what it did at the end."""
+    """Return how far the job is; of one that nobody works on, how far it came, without speed and time left."""
     if record.state == "completed":
         return "100 %"
-    if record.is_terminal:
+    if record.state not in {"running", "publishing"}:
         return progress_text(record.progress.model_copy(update={"fps": None, "speed": None, "eta_seconds": None}))
     return progress_text(record.progress)
 

@@ -33,7 +33,7 @@ def add_to(cli: typer.Typer) -> None:
 
 
 def schema(
-    module: Annotated[str | None, typer.Argument(metavar="[MODULE]", help="A module's name.")] = None,
+    module: Annotated[str | None, typer.Argument(metavar="MODULE", help="A module's name.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="It is JSON either way.")] = False,
 ) -> None:
     """Print a JSON Schema."""

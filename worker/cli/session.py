@@ -71,6 +71,8 @@ async def known_job(repository: Repository, name: str, hint: str = "") -> JobRec
     if meant and (record := await repository.job(meant[0])) is not None:
         return record
     near = nearest(name, recent[:NEAR_JOBS])
+    if not near and not hint and any(job_id.startswith(name) for job_id in recent):
+        hint = f"of an id give at least {SHORTEST_NAME} characters"
     raise CommandRefused(f"there is no job {name!r}{near}" + (f"{'' if near else ';'} {hint}" if hint else ""))
 
 

@@ -20,7 +20,7 @@ from worker.settings import load
 if TYPE_CHECKING:
     from worker.core.record import Wanted, WorkerRecord
 
-Name = Annotated[str | None, typer.Argument(metavar="[WORKER]", help="A worker's id.")]
+Name = Annotated[str | None, typer.Argument(metavar="WORKER", help="A worker's id.")]
 Everyone = Annotated[bool, typer.Option("--all", help="All workers.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 WAITING_JOBS = 1000

@@ -123,7 +123,9 @@ class Executor:
                 ended=settlement.ended,
             )
         )
-        log.info("settled", job_id=settlement.job_id, outcome=type(settlement.outcome).__name__, acknowledged=known)
+        outcome = settlement.outcome
+        why = {"reason": outcome.reason} if isinstance(outcome, Defer) else {}
+        log.info("settled", job_id=settlement.job_id, outcome=type(outcome).__name__, acknowledged=known, **why)
         return settlement
 
     def interrupt(self, error: LeveretError) -> None:

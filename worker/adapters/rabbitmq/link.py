@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import re
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -26,7 +27,7 @@ from worker.core.routing import Topology, topology
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from aio_pika.abc import AbstractChannel, AbstractConnection
+    from aio_pika.abc import AbstractChannel, AbstractConnection, TimeoutType
 
 LINK_ERRORS: Final = (*CONNECTION_EXCEPTIONS, asyncio.TimeoutError)
 """What aio-pika raises when the broker, its connection or a channel is gone."""
@@ -36,6 +37,8 @@ _REFUSALS: Final = (AuthenticationError, ProbableAuthenticationError, Connection
 CONNECT_SECONDS: Final = 10.0
 HEARTBEAT_SECONDS: Final = 20
 LONGEST_PAUSE: Final = 15.0
+
+_REPR: Final = re.compile(r"<\w+: .* at 0x[0-9a-f]+>")
 
 log = structlog.get_logger(__name__)
 
@@ -59,6 +62,21 @@ async def answered(seconds: float | None = None) -> AsyncIterator[None]:
         if task is None or task.cancelling() > asked:
             raise
         raise ConnectionError("the broker's heartbeats stay away") from error
+
+
+class _Connection(aio_pika.Connection):
+    """A connection that counts as closed where none came about.
+
+    aio-pika 10.2 closes an open one when it is collected; collected by another thread, which has no loop, that warns
+    of a coroutine that nobody awaited.
+    """
+
+    async def connect(self, timeout: TimeoutType = None) -> None:
+        try:
+            await super().connect(timeout)
+        finally:
+            if self.transport is None:
+                await self.close()
 
 
 class Link:
@@ -138,7 +156,10 @@ class Link:
         if self._connection is None or self._connection.is_closed:
             await self.reset()
             self._connection = await aio_pika.connect(
-                self._nodes[self._node], timeout=CONNECT_SECONDS, client_properties={"connection_name": self._name}
+                self._nodes[self._node],
+                timeout=CONNECT_SECONDS,
+                client_properties={"connection_name": self._name},
+                connection_class=_Connection,
             )
         channel = self._connection.channel(publisher_confirms=self._confirms, on_return_raises=self._confirms)
         try:
@@ -202,5 +223,6 @@ class Link:
 
 
 def _word(error: BaseException) -> str:
-    """Return an error in one line that holds no URL."""
-    return (str(error).splitlines() or [""])[0].rpartition("@")[2][:200] or type(error).__name__
+    """Return an error in one line that holds no URL: aiormq names a connection by its repr, which has one."""
+    line = _REPR.sub("the connection is", (str(error).splitlines() or [""])[0])
+    return line.rpartition("@")[2][:200] or type(error).__name__
