@@ -22,6 +22,8 @@ from worker.core.routing import topology
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+    from desk import Desk
+
 
 @pytest.fixture(scope="session")
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServices]:
@@ -70,3 +72,10 @@ def broker_url(provisioned_broker: str) -> str:
         for queue in topology().queues:
             channel.queue_purge(queue.name)
     return provisioned_broker
+
+
+@pytest.fixture
+def office(desk: Desk, broker_url: str, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """A desk whose broker answers."""
+    monkeypatch.setenv("WORKER_BROKER_URL", broker_url)
+    return desk
