@@ -76,8 +76,8 @@ class Campaign:
                 findings.told = await asyncio.to_thread(self._told, world, metrics)
             finally:
                 await self.repository.close()
-            log = world.services.log("rabbitmq").read_text(errors="replace")
-            self.faults["delivery time-out (5 s)"] = log.count(TIMED_OUT)
+            world.hear_broker()
+            self.faults["delivery time-out (5 s)"] = world.told_by_broker.count(TIMED_OUT)
             if starts := sum(worker.starts for worker in world.workers if worker.clock):
                 self.faults["worker started with a wrong clock"] = starts
         self.took = time.monotonic() - started

@@ -149,6 +149,7 @@ async def short_reads(world: World, dice: random.Random) -> bool:
 async def restart_broker(world: World, dice: random.Random) -> bool:
     ended = dice.choice((world.services.stop, world.services.kill))
     await asyncio.to_thread(ended, "rabbitmq")
+    world.hear_broker()
     await asyncio.to_thread(world.services.start, "rabbitmq")
     return True
 

@@ -85,6 +85,7 @@ class World:
     proxies: dict[str, Proxy] = field(default_factory=dict)
     kills: list[Kill] = field(default_factory=list)
     troubles: list[tuple[float, float]] = field(default_factory=list)
+    told_by_broker: str = ""
     has_disks: bool = False
     wrong_clock: bool = True
     impatient: bool = True
@@ -145,6 +146,10 @@ class World:
         real = self.real
         login = {name: real[name.upper()] for name in ("aws_access_key_id", "aws_secret_access_key")}
         return boto3.client("s3", endpoint_url=real["AWS_ENDPOINT_URL_S3"], region_name=real["AWS_REGION"], **login)
+
+    def hear_broker(self) -> None:
+        """Keep what the broker has logged: its next start begins the log anew."""
+        self.told_by_broker += self.services.log("rabbitmq").read_text(errors="replace")
 
     def broker_url(self, worker: WorkerProcess) -> str:
         """Return what a worker is told of the broker."""
