@@ -36,7 +36,7 @@ test: ## every test, against the real services, which it starts itself
 
 chaos: ## faults injected into a fleet at work, and counted (N=300 jobs, SEED=…)
 	@infra/setup test
-	$(python) -m tests.system.chaos N=$(or $(N),300) SEED=$(SEED)
+	$(python) -m tests.chaos N=$(or $(N),300) SEED=$(SEED)
 
 bench: ## the tables of the README
 	@infra/setup test

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.measure import Cost, cost, host, made, shape
-from worker.media.encode import Encoding, encode_command
-from worker.media.hls_params import HlsParams
-from worker.media.hls_plan import Host, plan_of
+from worker.media.hls.encode import Encoding, encode_command
+from worker.media.hls.params import HlsParams
+from worker.media.hls.plan import Host, plan_of
 from worker.process.runner import ProcessRunner
 from worker.testing import TaskBench
 

@@ -17,10 +17,11 @@ from pydantic import SecretStr
 
 from visualizers import GROUP as VISUALIZERS
 from worker.adapters.metrics import metric_families
-from worker.core import dialects, job, record, routing
+from worker.core import job, record, routing
 from worker.core.attempt import Progress, StateChange
-from worker.core.wire import MAX_BODY_BYTES, MAX_DEPTH
-from worker.engine.announcer import Announcer
+from worker.core.message import dialects
+from worker.core.message.wire import MAX_BODY_BYTES, MAX_DEPTH
+from worker.engine.host.announcer import Announcer
 from worker.registry import GROUP, Registry
 from worker.settings import Settings
 from worker.tasks.visualizer import visualizer_tasks

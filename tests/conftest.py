@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from desk import Desk
-
 from infra.migrations import upgrade
+from tests.support.command_line import CommandLine
 
 ENTRY_POINTS = "[leveret.tasks]\necho = echo_plugin:EchoTask\nshine = echo_plugin:ShineTask\n"
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Desk:
-    """Return a desk whose database is provisioned and whose broker is away."""
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    """Return a command line whose database is provisioned and whose broker is away."""
     plugins = tmp_path / "plugins"
     information = plugins / "echo_plugin-1.0.dist-info"
     information.mkdir(parents=True)
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: echo-plugin\nVersion: 1.0\n")
     (information / "entry_points.txt").write_text(ENTRY_POINTS)
-    shutil.copy(Path(__file__).parent / "echo_plugin.py", plugins)
+    shutil.copy(Path(__file__).parent / "support" / "echo_plugin.py", plugins)
     monkeypatch.syspath_prepend(plugins)
     url = f"sqlite:///{tmp_path / 'jobs.db'}"
     upgrade(url)
@@ -33,4 +29,4 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     monkeypatch.setenv("WORKER_DATABASE_URL", url)
     monkeypatch.setenv("WORKER_BROKER_URL", "amqp://guest:guest@127.0.0.1:1/")
     monkeypatch.setenv("WORKER_SCRATCH", str(tmp_path / "scratch"))
-    return Desk(tmp_path, url, plugins, capsys)
+    return CommandLine(tmp_path, url, plugins, capsys)

@@ -7,11 +7,11 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
 from worker.core.command import Command, Pipeline
-from worker.media.encode import SAMPLE_RATE, AudioRendition, Picture
-from worker.media.encoders import video_options
-from worker.media.formats import GUARDS
-from worker.media.hls_plan import Plan
-from worker.media.ladder import Rendition, Size, Timing, usual_peak
+from worker.media.ffmpeg.encoders import video_options
+from worker.media.ffmpeg.formats import GUARDS
+from worker.media.hls.encode import SAMPLE_RATE, AudioRendition, Picture
+from worker.media.hls.ladder import Rendition, Size, Timing, usual_peak
+from worker.media.hls.plan import Plan
 
 if TYPE_CHECKING:
     from pathlib import Path

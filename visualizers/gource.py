@@ -27,7 +27,7 @@ from visualizers.virtual_clock import (
 from worker.core.command import Command, Pipeline
 from worker.core.errors import BadInput, ToolFailed, VerificationFailed
 from worker.core.task import Files, FileUse
-from worker.media.progress import Meter
+from worker.media.ffmpeg.progress import Meter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

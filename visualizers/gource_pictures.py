@@ -12,7 +12,7 @@ from visualizers.gitlog import EARLIEST, LATEST, clean, parse_date
 from visualizers.gource_params import MOST_AVATARS, plain
 from worker.core.command import Command, Pipeline
 from worker.core.errors import BadInput, ToolFailed
-from worker.media.formats import GUARDS
+from worker.media.ffmpeg.formats import GUARDS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from visualizers.gource_params import Colour, Resolution, size_of
 from worker.core.errors import BadInput
 from worker.core.job import Place  # noqa: TC001  # pydantic reads it at run time
 from worker.core.task import Files, FileUse
-from worker.media.formats import GUARDS
+from worker.media.ffmpeg.formats import GUARDS
 
 Look = Literal["line", "bars", "spectrum", "tones", "frequencies", "scope"]
 

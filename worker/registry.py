@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from worker.core.errors import InvalidJob, Misconfigured, Problem
 from worker.core.faults import FIELDS_ALONE
+from worker.core.message.wire import nearest, problems_of
 from worker.core.task import Task
-from worker.core.wire import nearest, problems_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -4,8 +4,8 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from repository_support import FAILURE, POLICY, granted, job, request
 
+from tests.support.repositories import FAILURE, POLICY, granted, job, request
 from worker.adapters.sql import SqlRepository
 from worker.core.attempt import Failure, Result
 from worker.core.errors import IdReused, LeaseLost

@@ -1,8 +1,8 @@
 """What is looked for after a disaster, the same on both databases."""
 
 import pytest
-from repository_support import FAILURE, granted, job, request
 
+from tests.support.repositories import FAILURE, granted, job, request
 from worker.adapters.sql.schema import moment
 from worker.core.attempt import Artifact, Result
 from worker.core.errors import LeaseLost

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from repository_support import FAILURE, POLICY, granted, job, request
 
+from tests.support.repositories import FAILURE, POLICY, granted, job, request
 from worker.adapters.sql.schema import moment
 from worker.core.attempt import Result
 from worker.core.ports import Buried, Finished

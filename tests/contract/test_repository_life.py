@@ -5,8 +5,8 @@ import contextlib
 from pathlib import Path
 
 import pytest
-from repository_support import ENDINGS, FAILURE, POLICY, artifact, granted, job, repeats, request
 
+from tests.support.repositories import ENDINGS, FAILURE, POLICY, artifact, granted, job, repeats, request
 from worker.core.attempt import Progress, Result
 from worker.core.errors import JobCancelled, LeaseLost
 from worker.core.ports import Finished, Renewal, Waiting

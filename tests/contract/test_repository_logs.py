@@ -2,9 +2,9 @@
 
 import zlib
 
-from repository_support import granted, job
 from sqlalchemy import update
 
+from tests.support.repositories import granted, job
 from worker.adapters.sql.logs import KEPT_ATTEMPTS
 from worker.adapters.sql.schema import job_logs, moment
 from worker.core.attempt import Result

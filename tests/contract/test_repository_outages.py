@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from repository_support import FAILURE, POLICY, granted, job, request
 from sqlalchemy import create_engine, text
 
 from infra.migrations import head, upgrade
+from tests.support.repositories import FAILURE, POLICY, granted, job, request
 from worker.adapters.sql import SqlRepository
 from worker.adapters.sql.schema import REVISION, metadata
 from worker.core.errors import DatabaseUnavailable, Infrastructure, LeveretError, Misconfigured
@@ -287,8 +287,8 @@ async def test_sqlite_syncs_all_commits_but_signs_of_life_and_watches_foreign_ke
 
 async def test_what_was_committed_survives_a_kill_of_the_process(url):
     code = (
-        "import asyncio, os, signal, sys; sys.path.insert(0, 'tests/contract')\n"
-        "from repository_support import granted\n"
+        "import asyncio, os, signal, sys; sys.path.insert(0, '.')\n"
+        "from tests.support.repositories import granted\n"
         "from worker.adapters.sql import SqlRepository\n"
         "from worker.core.attempt import Result\n"
         "async def main():\n"

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 import pytest
-from repository_support import FAILURE, POLICY, granted, job, request
 
+from tests.support.repositories import FAILURE, POLICY, granted, job, request
 from worker.core.attempt import Result
 from worker.core.errors import InvalidJob
 from worker.core.ports import Buried, Finished

@@ -6,8 +6,8 @@ import itertools
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
-from repository_support import ENDINGS, FAILURE, job, repeats, request
 
+from tests.support.repositories import ENDINGS, FAILURE, job, repeats, request
 from worker.adapters.sql import SqlRepository
 from worker.core.attempt import Progress
 from worker.core.errors import InvalidJob, JobCancelled, LeaseLost

@@ -7,8 +7,8 @@ import os
 from dataclasses import replace
 
 import pytest
-from storage_support import PART_BYTES, Confirmations, Maker, NasBench, S3Bench, publish, s3_running
 
+from tests.support.storages import PART_BYTES, Confirmations, Maker, NasBench, S3Bench, publish, s3_running
 from worker.core.errors import LeaseLost, LeveretError, RefusedPath, SourceMissing, VerificationFailed
 
 ODD_NAMES = [

@@ -7,10 +7,10 @@ import os
 import socket
 
 import pytest
-from storage_support import Maker, NasBench, external, publish
 
-from worker.adapters import nas_files
-from worker.adapters.nas import NasStorage
+from tests.support.storages import Maker, NasBench, external, publish
+from worker.adapters.storage.nas import NasStorage
+from worker.adapters.storage.nas import files as nas_files
 from worker.adapters.threads import Stop
 from worker.core.errors import DiskFull, MountMissing, RefusedPath, StorageUnavailable
 

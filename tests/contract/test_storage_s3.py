@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from http_proxy import proxied
-from storage_support import PART_BYTES, Confirmations, Maker, S3Bench, external, publish, s3_running
 
-from worker.adapters.s3 import S3Storage
-from worker.adapters.s3_client import make_client
-from worker.adapters.s3_roots import is_left_over
+from tests.support.http_proxy import proxied
+from tests.support.storages import PART_BYTES, Confirmations, Maker, S3Bench, external, publish, s3_running
+from worker.adapters.storage.s3 import S3Storage
+from worker.adapters.storage.s3.client import make_client
+from worker.adapters.storage.s3.roots import is_left_over
 from worker.core.errors import LeaseLost, Misconfigured, RefusedPath, StorageUnavailable, VerificationFailed
 
 FEW = 3

@@ -8,10 +8,10 @@ import socket
 from contextlib import ExitStack
 
 import pytest
-from http_files import Site, certificates, serving
-from storage_support import Maker, external
 
-from worker.adapters.web import WebSource, post_json
+from tests.support.http_files import Site, certificates, serving
+from tests.support.storages import Maker, external
+from worker.adapters.storage.web import WebSource, post_json
 from worker.core.errors import BadInput, RefusedPath, SourceMissing, StorageUnavailable, TimedOut
 
 CONTENT = os.urandom(300_000)

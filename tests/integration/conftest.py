@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pika
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from rig import Broker, Rig, broker_hands
-
 from infra.broker import declare
 from infra.local import LocalServices
 from infra.migrations import upgrade
+from tests.support.engine import Broker, Harness, broker_access
 from worker.adapters.sql import SqlRepository
 from worker.core.routing import topology
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
 
-    from desk import Desk
+    from tests.support.command_line import CommandLine
 
 
 @pytest.fixture(scope="session")
@@ -53,16 +49,18 @@ async def repository(tmp_path: Path) -> AsyncIterator[SqlRepository]:
 @pytest.fixture
 async def broker(provisioned_broker: str, services: LocalServices) -> AsyncIterator[Broker]:
     """The test's own hands on the broker, whose queues are empty."""
-    async with broker_hands(provisioned_broker, services.environment()["RABBITMQ_MANAGEMENT_URL"]) as hands:
+    async with broker_access(provisioned_broker, services.environment()["RABBITMQ_MANAGEMENT_URL"]) as hands:
         yield hands
 
 
 @pytest.fixture
-async def rig(provisioned_broker: str, broker: Broker, repository: SqlRepository, tmp_path: Path) -> AsyncIterator[Rig]:
+async def harness(
+    provisioned_broker: str, broker: Broker, repository: SqlRepository, tmp_path: Path
+) -> AsyncIterator[Harness]:
     """One worker's engine in this process."""
-    rig = Rig(provisioned_broker, repository, tmp_path)
-    yield rig
-    await rig.close()
+    harness = Harness(provisioned_broker, repository, tmp_path)
+    yield harness
+    await harness.close()
 
 
 @pytest.fixture
@@ -75,7 +73,7 @@ def broker_url(provisioned_broker: str) -> str:
 
 
 @pytest.fixture
-def office(desk: Desk, broker_url: str, monkeypatch: pytest.MonkeyPatch) -> Desk:
-    """A desk whose broker answers."""
+def cli_with_broker(cli: CommandLine, broker_url: str, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+    """A command line whose broker answers."""
     monkeypatch.setenv("WORKER_BROKER_URL", broker_url)
-    return desk
+    return cli

@@ -8,19 +8,18 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from media_support import NAMES, clip
-from rig import Rig
 
+from tests.support.engine import Harness
+from tests.support.media import NAMES, clip
 from worker.adapters.host import bundled_tools, find_tools
-from worker.app.parts import registry
+from worker.app.components import registry
 from worker.core.attempt import Dead
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from rig import Broker
-
+    from tests.support.engine import Broker
     from worker.adapters.sql import SqlRepository
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
@@ -77,11 +76,15 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-async def rig(provisioned_broker: str, broker: Broker, repository: SqlRepository, tmp_path: Path) -> AsyncIterator[Rig]:
+async def harness(
+    provisioned_broker: str, broker: Broker, repository: SqlRepository, tmp_path: Path
+) -> AsyncIterator[Harness]:
     tools = find_tools(dict.fromkeys(NAMES), bundled_tools())
-    rig = Rig(provisioned_broker, repository, tmp_path, more_tasks=tuple(registry().tasks.values()), tools=tools)
-    yield rig
-    await rig.close()
+    harness = Harness(
+        provisioned_broker, repository, tmp_path, more_tasks=tuple(registry().tasks.values()), tools=tools
+    )
+    yield harness
+    await harness.close()
 
 
 def placed(sources: Path, storage: Path) -> list[str]:
@@ -92,18 +95,18 @@ def placed(sources: Path, storage: Path) -> list[str]:
 
 @pytest.mark.parametrize("case", DATA)
 async def test_a_broken_source_is_dead_as_bad_input_and_publishes_nothing(
-    case: str, rig: Rig, broker: Broker, sources: Path
+    case: str, harness: Harness, broker: Broker, sources: Path
 ) -> None:
-    names = placed(sources, rig.storage)
+    names = placed(sources, harness.storage)
     for name in names:
         data = json.loads(json.dumps(DATA[case]).replace("SOURCE", f"nas://{name}.mp4"))
         await broker.publish({"job_id": name, "tasks": [{"module": case.split(maxsplit=1)[0], "data": data}]})
     outcomes = {}
     for _ in names:
-        settlement = await rig.one(60)
+        settlement = await harness.one(60)
         outcomes[settlement.job_id] = settlement.outcome
-    records = {name: await rig.repository.job(name) for name in names}
+    records = {name: await harness.repository.job(name) for name in names}
     found = {name: record.error_type if record else "no record" for name, record in records.items()}
     assert found == dict.fromkeys(names, "BadInput"), [record and record.error for record in records.values()]
     assert all(isinstance(outcome, Dead) for outcome in outcomes.values()), outcomes
-    assert placed(sources, rig.storage) == names
+    assert placed(sources, harness.storage) == names

@@ -6,21 +6,20 @@ import json
 import subprocess
 import sys
 
-from desk import message
-from mail import bury, wait_for_dead
-from office import GARBAGE, arrived, buried, refuse, sha, waiting
-
+from tests.support.command_line import message
+from tests.support.dead_letters import GARBAGE, arrived, buried, refuse, sha, waiting
+from tests.support.queues import bury, wait_for_dead
 from worker.core.routing import DEAD_QUEUE
 
 
-def test_the_dead_are_listed_with_their_reasons(office, broker_url):
-    assert office.type("dead", "list").out == "no dead messages\n"
-    assert json.loads(office.type("dead", "list", "--json").out) == []
-    buried(office, broker_url, "mine")
+def test_the_dead_are_listed_with_their_reasons(cli_with_broker, broker_url):
+    assert cli_with_broker.type("dead", "list").out == "no dead messages\n"
+    assert json.loads(cli_with_broker.type("dead", "list", "--json").out) == []
+    buried(cli_with_broker, broker_url, "mine")
     bury(broker_url, [GARBAGE])
-    refuse(office, GARBAGE, "not JSON: at line 1", "and more")
+    refuse(cli_with_broker, GARBAGE, "not JSON: at line 1", "and more")
     for _ in range(2):
-        listed = json.loads(office.type("dead", "list", "--json").out)
+        listed = json.loads(cli_with_broker.type("dead", "list", "--json").out)
         wait_for_dead(broker_url, 2)
     by_kind = {entry["kind"]: entry for entry in listed}
     assert set(by_kind) == {"job", "refusal"}
@@ -28,104 +27,104 @@ def test_the_dead_are_listed_with_their_reasons(office, broker_url):
     assert (by_kind["job"]["job_id"], by_kind["job"]["error_type"]) == ("mine", "ToolFailed")
     assert by_kind["refusal"]["reasons"] == ["not JSON: at line 1", "and more"]
     assert by_kind["refusal"]["sha256"] == sha(GARBAGE)
-    table = office.type("dead", "list", "--limit", "1").out
+    table = cli_with_broker.type("dead", "list", "--limit", "1").out
     assert "… and 1 older ones" in table
 
 
-def test_a_body_that_was_refused_once_and_died_as_a_job_later_is_that_job(office, broker_url):
-    refuse(office, message("mine"), "unknown module 'echo'", message_id="mine")
-    buried(office, broker_url, "mine")
-    (entry,) = json.loads(office.type("dead", "list", "--json").out)
+def test_a_body_that_was_refused_once_and_died_as_a_job_later_is_that_job(cli_with_broker, broker_url):
+    refuse(cli_with_broker, message("mine"), "unknown module 'echo'", message_id="mine")
+    buried(cli_with_broker, broker_url, "mine")
+    (entry,) = json.loads(cli_with_broker.type("dead", "list", "--json").out)
     assert (entry["kind"], entry["reasons"]) == ("job", ["ffmpeg exited 1 after 3 s"])
 
 
-def test_the_newest_dead_message_is_shown_with_every_reason(office, broker_url):
+def test_the_newest_dead_message_is_shown_with_every_reason(cli_with_broker, broker_url):
     bury(broker_url, [GARBAGE])
-    refuse(office, GARBAGE, "not JSON: at line 1", "and more")
-    said = office.type("dead", "show").out
+    refuse(cli_with_broker, GARBAGE, "not JSON: at line 1", "and more")
+    said = cli_with_broker.type("dead", "show").out
     assert "reason: not JSON: at line 1" in said
     assert "reason: and more" in said
     assert GARBAGE.decode() in said
     for name in (sha(GARBAGE)[:8], "by-message"):
-        assert json.loads(office.type("dead", "show", name, "--json").out)["body"] == GARBAGE.decode()
+        assert json.loads(cli_with_broker.type("dead", "show", name, "--json").out)["body"] == GARBAGE.decode()
     wait_for_dead(broker_url, 1)
-    assert "no dead message is called 'elsewhere'" in office.type("dead", "show", "elsewhere").err
+    assert "no dead message is called 'elsewhere'" in cli_with_broker.type("dead", "show", "elsewhere").err
 
 
-def test_showing_when_nothing_is_dead_is_told(office):
-    answer = office.type("dead", "show")
+def test_showing_when_nothing_is_dead_is_told(cli_with_broker):
+    answer = cli_with_broker.type("dead", "show")
     assert (answer.code, answer.out) == (1, "")
 
 
-def test_bytes_that_are_no_text_can_be_shown(office, broker_url):
+def test_bytes_that_are_no_text_can_be_shown(cli_with_broker, broker_url):
     bury(broker_url, [b"\xff\x1b[31m\x00"])
-    said = office.type("dead", "show")
+    said = cli_with_broker.type("dead", "show")
     assert said.code == 0
     assert "\x1b" not in said.out
     assert "\\xff" in said.out
 
 
-def test_a_dead_message_shows_no_secret(office, broker_url):
+def test_a_dead_message_shows_no_secret(cli_with_broker, broker_url):
     valid = b'{"renderType": "GOURCE", "repoURL": "https://u:pw@h/r", "videoId": "v", "token": "hush\\u0021"}'
     broken = b'{"renderType": "GOURCE", "token": "hush"'
     bury(broker_url, [valid, broken])
     for name in (sha(valid)[:10], sha(broken)[:10]):
-        shown = office.type("dead", "show", name, "--json").out
+        shown = cli_with_broker.type("dead", "show", name, "--json").out
         assert json.loads(shown)["sha256"].startswith(name)
         assert "hush" not in shown
         assert "pw@" not in shown
 
 
-def test_dead_messages_with_one_id_are_told_apart_by_digest(office, broker_url):
+def test_dead_messages_with_one_id_are_told_apart_by_digest(cli_with_broker, broker_url):
     first, second = message("twin", "a"), message("twin", "b")
     bury(broker_url, [first, second], message_id=None)
-    answer = office.type("dead", "show", "twin")
+    answer = cli_with_broker.type("dead", "show", "twin")
     assert answer.code == 1
     assert sha(first)[:12] in answer.err
-    assert office.type("dead", "show", sha(second)[:12]).code == 0
+    assert cli_with_broker.type("dead", "show", sha(second)[:12]).code == 0
 
 
-def test_a_replayed_refusal_goes_out_as_it_came(office, broker_url):
+def test_a_replayed_refusal_goes_out_as_it_came(cli_with_broker, broker_url):
     bury(broker_url, [GARBAGE])
-    refuse(office, GARBAGE, "not JSON")
-    assert office.type("dead", "replay", sha(GARBAGE)[:12]).code == 0
+    refuse(cli_with_broker, GARBAGE, "not JSON")
+    assert cli_with_broker.type("dead", "replay", sha(GARBAGE)[:12]).code == 0
     properties, body = arrived(broker_url, "media.cpu.low")
     assert (body, properties.message_id) == (GARBAGE, "by-message")
     wait_for_dead(broker_url, 0)
 
 
-def test_all_are_replayed_but_for_a_job_that_is_done(office, broker_url):
-    body = office.completed("done")
+def test_all_are_replayed_but_for_a_job_that_is_done(cli_with_broker, broker_url):
+    body = cli_with_broker.completed("done")
     bury(broker_url, [body], message_id="done")
-    buried(office, broker_url, "mine")
+    buried(cli_with_broker, broker_url, "mine")
     bury(broker_url, [GARBAGE])
-    answer = office.type("dead", "replay", "--all", "--json")
+    answer = cli_with_broker.type("dead", "replay", "--all", "--json")
     assert answer.code == 1
     assert json.loads(answer.out)["replayed"] == 2
     assert "done is completed" in answer.err
     wait_for_dead(broker_url, 1)
     assert waiting(broker_url, "media.cpu.low") == 2
-    assert office.record("mine").state == "queued"
+    assert cli_with_broker.record("mine").state == "queued"
 
 
-def test_purging_deletes_what_was_named_and_no_more(office, broker_url):
+def test_purging_deletes_what_was_named_and_no_more(cli_with_broker, broker_url):
     bury(broker_url, [GARBAGE, b"more"])
-    refuse(office, GARBAGE, "not JSON")
-    assert office.type("dead", "purge", sha(GARBAGE)[:12], "--yes").out == "1 dead message deleted\n"
+    refuse(cli_with_broker, GARBAGE, "not JSON")
+    assert cli_with_broker.type("dead", "purge", sha(GARBAGE)[:12], "--yes").out == "1 dead message deleted\n"
     wait_for_dead(broker_url, 1)
-    assert office.ask(lambda rows: rows.refusals()) == []
-    assert json.loads(office.type("dead", "purge", "-y", "--json").out) == {"purged": 1}
+    assert cli_with_broker.ask(lambda rows: rows.refusals()) == []
+    assert json.loads(cli_with_broker.type("dead", "purge", "-y", "--json").out) == {"purged": 1}
     wait_for_dead(broker_url, 0)
 
 
-def test_a_killed_looker_loses_no_dead_message(office, broker_url):
+def test_a_killed_looker_loses_no_dead_message(cli_with_broker, broker_url):
     bury(broker_url, [GARBAGE])
     code = (
-        "import time; from worker.adapters.publisher import Publisher; import os\n"
+        "import time; from worker.adapters.rabbitmq.publisher import Publisher; import os\n"
         "broker = Publisher(os.environ['WORKER_BROKER_URL']).__enter__()\n"
         "print(len(list(broker.dead_letters())), flush=True); time.sleep(60)"
     )
-    looker = subprocess.Popen([sys.executable, "-c", code], env=office.environment(), stdout=subprocess.PIPE)
+    looker = subprocess.Popen([sys.executable, "-c", code], env=cli_with_broker.environment(), stdout=subprocess.PIPE)
     assert looker.stdout.readline() == b"1\n"
     assert waiting(broker_url, DEAD_QUEUE) == 0
     looker.kill()

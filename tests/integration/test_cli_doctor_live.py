@@ -13,8 +13,8 @@ import httpx
 from worker import app
 
 
-def test_the_doctor_finds_what_is_well_and_what_is_not(office, broker_url, monkeypatch):
-    document = json.loads(office.type("doctor", "--json").out)
+def test_the_doctor_finds_what_is_well_and_what_is_not(cli_with_broker, broker_url, monkeypatch):
+    document = json.loads(cli_with_broker.type("doctor", "--json").out)
     found = {check["name"]: check for check in document["checks"]}
     assert {"settings", "database", "broker", "storage", "scratch", "ffmpeg", "ffprobe", "gource"} <= set(found)
     assert {found[name]["status"] for name in ("settings", "database", "clock", "broker", "scratch")} == {"ok"}
@@ -27,9 +27,9 @@ def test_the_doctor_finds_what_is_well_and_what_is_not(office, broker_url, monke
     monkeypatch.setenv("WORKER_BROKER_TIMEOUT_SECONDS", "172800")
     assert found["ffmpeg"]["fact"].startswith(shutil.which("ffmpeg") + ": ffmpeg ")
     monkeypatch.setenv("WORKER_RETRY_DELAYS", "7,8")
-    monkeypatch.setenv("WORKER_FFMPEG", str(office.folder / "none"))
+    monkeypatch.setenv("WORKER_FFMPEG", str(cli_with_broker.folder / "none"))
     monkeypatch.setenv("WORKER_SCRATCH_FREE_BYTES", str(1 << 60))
-    answer = office.type("doctor", "--json")
+    answer = cli_with_broker.type("doctor", "--json")
     assert (answer.code, answer.err) == (1, "")
     found = {check["name"]: check for check in json.loads(answer.out)["checks"]}
     assert "media.retry.7s is missing" in found["broker"]["fact"]
@@ -38,7 +38,7 @@ def test_the_doctor_finds_what_is_well_and_what_is_not(office, broker_url, monke
     assert {found[name]["status"] for name in ("broker", "ffmpeg", "scratch")} == {"error"}
 
 
-def test_the_doctor_names_what_broker_and_database_do_not_permit(office, broker_url, services, monkeypatch):
+def test_the_doctor_names_what_broker_and_database_do_not_permit(cli_with_broker, broker_url, services, monkeypatch):
     management = services.environment()["RABBITMQ_MANAGEMENT_URL"]
     secret = uuid.uuid4().hex
     with httpx.Client(base_url=management) as client:
@@ -47,10 +47,10 @@ def test_the_doctor_names_what_broker_and_database_do_not_permit(office, broker_
         client.put("api/permissions/%2F/looker", json=rights).raise_for_status()
     address = urlsplit(broker_url)
     monkeypatch.setenv("WORKER_BROKER_URL", f"amqp://looker:{secret}@{address.hostname}:{address.port}/")
-    database = str(office.folder / "jobs.db")
+    database = str(cli_with_broker.folder / "jobs.db")
     monkeypatch.setenv("WORKER_DATABASE_URL", f"sqlite:///file:{database}?mode=ro&uri=true")
     monkeypatch.setattr(app.doctor, "refuse_missing_sqlite", lambda _settings: None)
-    found = {check["name"]: check for check in json.loads(office.type("doctor", "--json").out)["checks"]}
+    found = {check["name"]: check for check in json.loads(cli_with_broker.type("doctor", "--json").out)["checks"]}
     told = found["broker"]
     assert told["status"] == "error"
     assert "may not publish to media.unrouted, publish to media.jobs" in told["fact"]
@@ -63,9 +63,9 @@ def test_the_doctor_names_what_broker_and_database_do_not_permit(office, broker_
     assert "readonly" in found["database"]["fact"] or "read-only" in found["database"]["fact"]
 
 
-def test_the_doctor_ends_soon_where_nothing_answers(desk):
+def test_the_doctor_ends_soon_where_nothing_answers(cli):
     started = time.monotonic()
-    answer = desk.type("doctor")
+    answer = cli.type("doctor")
     assert answer.code == 1
     assert "Connection refused" in answer.out
     assert time.monotonic() - started < 30

@@ -7,23 +7,23 @@ import subprocess
 import sys
 
 import pytest
-from desk import message
-from mail import channel_of, taken
-from office import arrived, waiting
 
+from tests.support.command_line import message
+from tests.support.dead_letters import arrived, waiting
+from tests.support.queues import channel_of, taken
 from worker.core.attempt import Failure, Result
 from worker.core.record import WorkerRecord
 from worker.core.routing import EVENTS, JOBS, UNROUTED, topology
 
 
-def test_what_a_command_brings_about_is_an_event(office, broker_url):
+def test_what_a_command_brings_about_is_an_event(cli_with_broker, broker_url):
     with channel_of(broker_url) as channel:
         ear = channel.queue_declare("", exclusive=True).method.queue
         channel.queue_bind(ear, EVENTS, "job.#")
-        office.write("job.json", message("j1"))
-        assert office.type("submit", "job.json").code == 0
-        assert office.type("cancel", "j1").code == 0
-        assert office.type("retry", "j1").code == 0
+        cli_with_broker.write("job.json", message("j1"))
+        assert cli_with_broker.type("submit", "job.json").code == 0
+        assert cli_with_broker.type("cancel", "j1").code == 0
+        assert cli_with_broker.type("retry", "j1").code == 0
         heard = [json.loads(taken(channel, ear)[2]) for _ in range(3)]
     assert [(event["state"], event["job_id"]) for event in heard] == [
         ("queued", "j1"),
@@ -33,19 +33,19 @@ def test_what_a_command_brings_about_is_an_event(office, broker_url):
     assert heard[0]["title"] == "Title of j1"
 
 
-def test_submit_publishes_the_very_bytes_and_records_the_job(office, broker_url):
+def test_submit_publishes_the_very_bytes_and_records_the_job(cli_with_broker, broker_url):
     body = b'\n{"echo":   {"text": "\xc3\xa4"}, "job_title": "As typed"}\n'
     worker = WorkerRecord(worker_id="w", hostname="h", pid=1, version="1", status="in_progress", lanes=["cpu"])
-    office.ask(lambda rows: rows.beat(worker))
-    answer = office.type("submit", office.write("job.json", body))
+    cli_with_broker.ask(lambda rows: rows.beat(worker))
+    answer = cli_with_broker.type("submit", cli_with_broker.write("job.json", body))
     assert (answer.code, answer.err) == (0, "")
     job_id = answer.out.strip()
     properties, published = arrived(broker_url, "media.cpu.normal")
     assert published == body
     assert (properties.message_id, properties.type, properties.delivery_mode) == (job_id, "flat", 2)
-    record = office.record(job_id)
+    record = cli_with_broker.record(job_id)
     assert (record.title, record.state, record.lane, record.priority) == ("As typed", "queued", "cpu", "normal")
-    assert office.claimed(job_id, published).number == 1
+    assert cli_with_broker.claimed(job_id, published).number == 1
 
 
 @pytest.mark.parametrize(
@@ -57,9 +57,11 @@ def test_submit_publishes_the_very_bytes_and_records_the_job(office, broker_url)
         ({"lane": "cpu"}, ("--lane", "qsv"), "media.qsv.normal"),
     ],
 )
-def test_a_job_goes_where_the_flags_then_the_message_then_its_tasks_say(office, broker_url, fields, flags, queue):
+def test_a_job_goes_where_the_flags_then_the_message_then_its_tasks_say(
+    cli_with_broker, broker_url, fields, flags, queue
+):
     text = json.dumps(fields | {"tasks": [{"module": "shine", "data": {"text": "a"}}]})
-    document = json.loads(office.type("submit", office.write("job.json", text), *flags, "--json").out)
+    document = json.loads(cli_with_broker.type("submit", cli_with_broker.write("job.json", text), *flags, "--json").out)
     properties, _ = arrived(broker_url, queue)
     assert properties.message_id == document["job_id"]
     assert f"media.{document['lane']}.{document['priority']}" == queue
@@ -67,9 +69,9 @@ def test_a_job_goes_where_the_flags_then_the_message_then_its_tasks_say(office, 
 
 
 @pytest.mark.parametrize(("make", "helps"), [("insert", False), ("completed", False), ("died", True)])
-def test_an_id_that_exists_is_refused_and_names_retry_where_it_helps(office, broker_url, make, helps):
-    getattr(office, make)("mine")
-    again = office.type("submit", office.write("job.json", message("mine")))
+def test_an_id_that_exists_is_refused_and_names_retry_where_it_helps(cli_with_broker, broker_url, make, helps):
+    getattr(cli_with_broker, make)("mine")
+    again = cli_with_broker.type("submit", cli_with_broker.write("job.json", message("mine")))
     assert again.code == 1
     assert "choose another id" in again.err
     assert ("`leveret retry mine`" in again.err) is helps
@@ -77,22 +79,22 @@ def test_an_id_that_exists_is_refused_and_names_retry_where_it_helps(office, bro
 
 
 @pytest.mark.parametrize(("end", "code"), [("complete", 0), ("bury", 1), ("cancel", 2)])
-def test_submit_that_waits_ends_as_the_job_ends(office, broker_url, end, code):
+def test_submit_that_waits_ends_as_the_job_ends(cli_with_broker, broker_url, end, code):
     process = subprocess.Popen(
         [sys.executable, "-m", "worker", "submit", "-", "--wait", "--json"],
-        env=office.environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=cli_with_broker.environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     process.stdin.write(message("mine"))
     process.stdin.close()
     _, body = arrived(broker_url, "media.cpu.normal")
-    attempt = office.claimed("mine", body)
+    attempt = cli_with_broker.claimed("mine", body)
     match end:
         case "complete":
-            office.ask(lambda rows: rows.complete(attempt, Result()))
+            cli_with_broker.ask(lambda rows: rows.complete(attempt, Result()))
         case "bury":
-            office.ask(lambda rows: rows.bury(attempt, Failure("broken", "ToolFailed", "a-worker", 1)))
+            cli_with_broker.ask(lambda rows: rows.bury(attempt, Failure("broken", "ToolFailed", "a-worker", 1)))
         case _:
-            office.ask(lambda rows: rows.confirm_cancel(attempt))
+            cli_with_broker.ask(lambda rows: rows.confirm_cancel(attempt))
     out, errors = process.stdout.read(), process.stderr.read()
     process.stdout.close()
     process.stderr.close()
@@ -103,18 +105,19 @@ def test_submit_that_waits_ends_as_the_job_ends(office, broker_url, end, code):
     assert json.loads(out)["job_id"] == "mine"
 
 
-def test_on_a_terminal_submit_shows_a_progress_bar(office, broker_url):
-    office.write("job.json", message("mine"))
+def test_on_a_terminal_submit_shows_a_progress_bar(cli_with_broker, broker_url):
+    cli_with_broker.write("job.json", message("mine"))
     # A terminal without a pseudo-terminal: a container may have none. Rich is told by the environment.
     program = "import sys\nfrom worker.cli import main, follow\nfollow.on_terminal = lambda: True\nmain()"
     process = subprocess.Popen(
         [sys.executable, "-c", program, "submit", "job.json", "--watch"],
-        env=office.environment() | {"TERM": "xterm", "COLUMNS": "120", "FORCE_COLOR": "1", "TTY_INTERACTIVE": "1"},
+        env=cli_with_broker.environment()
+        | {"TERM": "xterm", "COLUMNS": "120", "FORCE_COLOR": "1", "TTY_INTERACTIVE": "1"},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     _, body = arrived(broker_url, "media.cpu.normal")
-    attempt = office.claimed("mine", body)
-    office.ask(lambda rows: rows.complete(attempt, Result()))
+    attempt = cli_with_broker.claimed("mine", body)
+    cli_with_broker.ask(lambda rows: rows.complete(attempt, Result()))
     shown, _ = process.communicate(timeout=30)
     assert process.returncode == 0
     assert "mine" in shown
@@ -123,11 +126,11 @@ def test_on_a_terminal_submit_shows_a_progress_bar(office, broker_url):
     assert "Traceback" not in shown
 
 
-def test_a_message_that_could_not_be_published_waits_for_retry(office, broker_url):
+def test_a_message_that_could_not_be_published_waits_for_retry(cli_with_broker, broker_url):
     with channel_of(broker_url) as channel:
         channel.exchange_delete(JOBS)
     try:
-        answer = office.type("submit", office.write("job.json", message("mine")))
+        answer = cli_with_broker.type("submit", cli_with_broker.write("job.json", message("mine")))
     finally:
         with channel_of(broker_url) as channel:
             channel.exchange_declare(JOBS, "topic", durable=True, arguments={"alternate-exchange": UNROUTED})
@@ -136,8 +139,8 @@ def test_a_message_that_could_not_be_published_waits_for_retry(office, broker_ur
     assert answer.code == 1
     assert "media.jobs" in answer.err
     assert "`leveret retry mine` publishes it" in answer.err
-    assert office.record("mine").state == "cancelled"
-    assert office.type("retry", "mine").code == 0
+    assert cli_with_broker.record("mine").state == "cancelled"
+    assert cli_with_broker.type("retry", "mine").code == 0
     properties, body = arrived(broker_url, "media.cpu.normal")
     assert properties.message_id == "mine"
-    assert office.claimed("mine", body).round == 2
+    assert cli_with_broker.claimed("mine", body).round == 2

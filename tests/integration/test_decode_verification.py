@@ -6,9 +6,9 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from media_support import bench_in, clip
 
-from worker.app.parts import registry
+from tests.support.media import bench_in, clip
+from worker.app.components import registry
 from worker.core.errors import BadInput, LeveretError, VerificationFailed
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from media_support import bench_in, ffmpeg
 
+from tests.support.media import bench_in, ffmpeg
 from worker.core.errors import InvalidJob
 from worker.tasks.ffmpeg import FfmpegTask
 from worker.testing import refusal

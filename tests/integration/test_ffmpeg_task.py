@@ -19,7 +19,7 @@ from worker.core.errors import (
     ToolStalled,
     VerificationFailed,
 )
-from worker.media.ffmpeg_filters import AUDIO_FILTERS, VIDEO_FILTERS
+from worker.media.ffmpeg.filters import AUDIO_FILTERS, VIDEO_FILTERS
 from worker.process.runner import ProcessRunner
 from worker.process.watch import marked
 from worker.tasks.ffmpeg import FfmpegTask

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 from aio_pika import DeliveryMode
-from rig import document
 
+from tests.support.engine import document
 from worker.core.attempt import Completed, Dead, Forward
-from worker.core.wire import MAX_BODY_BYTES
+from worker.core.message.wire import MAX_BODY_BYTES
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
 
@@ -87,57 +87,57 @@ REFUSED: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("name", TAKEN)
-async def test_a_job_is_done_whatever_its_publisher_says_around_it(rig, broker, name):
+async def test_a_job_is_done_whatever_its_publisher_says_around_it(harness, broker, name):
     body, properties = TAKEN[name]
     await broker.publish(body, **properties)
-    settlement = await rig.one()
+    settlement = await harness.one()
     assert isinstance(settlement.outcome, Completed)
-    record = await rig.repository.job("foreign")
+    record = await harness.repository.job("foreign")
     assert (record.state, len(record.attempts)) == ("completed", 1)
     await broker.settled()
 
 
 @pytest.mark.parametrize("name", REFUSED)
-async def test_what_cannot_be_a_job_is_dead_with_a_reason_and_the_next_one_runs(rig, broker, name):
+async def test_what_cannot_be_a_job_is_dead_with_a_reason_and_the_next_one_runs(harness, broker, name):
     body, word = REFUSED[name]
     await broker.publish(body, message_id="foreign")
-    assert isinstance((await rig.one()).outcome, Dead)
-    (refusal,) = await rig.repository.refusals()
+    assert isinstance((await harness.one()).outcome, Dead)
+    (refusal,) = await harness.repository.refusals()
     assert any(found in "; ".join(refusal.problems) for found in word.split("|")), refusal.problems
     assert len(refusal.excerpt) <= 2000
     letter = await broker.dead()
     assert (letter.body, letter.message_id) == (body, "foreign")
     await broker.publish(PLAIN)
-    assert isinstance((await rig.one()).outcome, Completed)
+    assert isinstance((await harness.one()).outcome, Completed)
     await broker.settled()
 
 
-async def test_a_transient_message_without_ids_or_type_is_persistent_once_it_is_ours(rig, broker):
+async def test_a_transient_message_without_ids_or_type_is_persistent_once_it_is_ours(harness, broker):
     await broker.publish_bare({"tasks": [{"module": "write", "data": {}}]})
-    adopted = (await rig.one()).outcome
+    adopted = (await harness.one()).outcome
     assert isinstance(adopted, Forward)
-    assert isinstance((await rig.one()).outcome, Completed)
-    (job,) = await rig.repository.jobs("completed", 10)
+    assert isinstance((await harness.one()).outcome, Completed)
+    (job,) = await harness.repository.jobs("completed", 10)
     assert job.job_id
 
 
-async def test_hostile_messages_take_no_memory_that_stays(rig, broker):
+async def test_hostile_messages_take_no_memory_that_stays(harness, broker):
     bodies = [REFUSED[name][0] for name in REFUSED if len(REFUSED[name][0]) > DEPTH]
     for body in bodies:
         await broker.publish(body)
-        await rig.one()
+        await harness.one()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for number in range(10):
         await asyncio.gather(*(broker.publish(body + b" " * number) for body in bodies))
         for _ in bodies:
-            await rig.one()
+            await harness.one()
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024
 
 
-async def test_what_is_recorded_of_a_refused_message_holds_no_password(rig, broker):
+async def test_what_is_recorded_of_a_refused_message_holds_no_password(harness, broker):
     url = "https://bob:planted@example.org/a"
     await broker.publish({"job_id": "foreign", "tasks": [{"module": "write", "data": {}, url: 1}], "callback_url": url})
-    await rig.one()
-    (refusal,) = await rig.repository.refusals()
+    await harness.one()
+    (refusal,) = await harness.repository.refusals()
     assert "planted" not in refusal.model_dump_json()
     assert "[hidden]@example.org" in "".join(refusal.problems)

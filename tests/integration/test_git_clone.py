@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from git_server import ENCODED, TOKEN, served
-from visual_support import made_repository
 
+from tests.support.git_server import ENCODED, TOKEN, served
+from tests.support.visualizers import made_repository
 from visualizers.gitlog import custom_log, log_command, read_log
 from worker.adapters.git import GitRepositories
 from worker.core.errors import BadInput, LeveretError, RefusedPath, StorageUnavailable, TimedOut

@@ -11,9 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
-from rig import document
-from visual_support import TOOLS, frames_of, gource_rig, gource_task, left_of, made_repository, message, published
 
+from tests.support.engine import document
+from tests.support.visualizers import (
+    TOOLS,
+    frames_of,
+    gource_harness,
+    gource_task,
+    left_of,
+    made_repository,
+    message,
+    published,
+)
 from worker.core.attempt import Cancelled, Completed, Retry
 from worker.process.runner import ProcessRunner
 from worker.testing import TaskBench
@@ -22,8 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from rig import Broker, Rig
-
+    from tests.support.engine import Broker, Harness
     from worker import TaskContext
     from worker.engine.executor import Settlement
 
@@ -52,23 +60,23 @@ def running(name: str) -> list[psutil.Process]:
 
 
 @asynccontextmanager
-async def half_drawn(rig: Rig, broker: Broker, sent: dict[str, Any]) -> AsyncIterator[asyncio.Task[Settlement]]:
+async def half_drawn(harness: Harness, broker: Broker, sent: dict[str, Any]) -> AsyncIterator[asyncio.Task[Settlement]]:
     """Yield the attempt of a message once a good part of its film is drawn."""
     await broker.publish(sent, "visualize.normal")
-    attempt = asyncio.create_task(rig.one(SECONDS))
+    attempt = asyncio.create_task(harness.one(SECONDS))
     deadline = time.monotonic() + SECONDS
-    while not await drawn(rig, sent["videoId"]):
+    while not await drawn(harness, sent["videoId"]):
         assert not attempt.done(), await attempt
         assert time.monotonic() < deadline, "nothing was drawn"
         await asyncio.sleep(0.02)
     assert (len(running("gource")), len(running("ffmpeg"))) == (2, 1)
     yield attempt
-    assert left_of(rig.folder) == []
+    assert left_of(harness.folder) == []
 
 
-async def drawn(rig: Rig, job_id: str) -> bool:
+async def drawn(harness: Harness, job_id: str) -> bool:
     """Return whether the record tells that more than a tenth of the job is done."""
-    record = await rig.repository.job(job_id)
+    record = await harness.repository.job(job_id)
     return record is not None and record.state == "running" and (record.progress.percent or 0) > 10
 
 
@@ -77,8 +85,8 @@ async def test_when_one_program_of_the_pipe_is_killed_the_others_are_gone_and_th
     provisioned_broker: str, broker: Broker, history: Path, tmp_path: Path, victim: str, place: int
 ) -> None:
     sent = message(history, **LONG)
-    async with gource_rig(provisioned_broker, tmp_path, history.parent) as rig:
-        async with half_drawn(rig, broker, sent) as attempt:
+    async with gource_harness(provisioned_broker, tmp_path, history.parent) as harness:
+        async with half_drawn(harness, broker, sent) as attempt:
             sorted(running(victim), key=lambda one: one.pid)[place].send_signal(signal.SIGKILL)
             killed = time.monotonic()
             while running("gource") or running("ffmpeg"):
@@ -86,69 +94,69 @@ async def test_when_one_program_of_the_pipe_is_killed_the_others_are_gone_and_th
                 await asyncio.sleep(0.01)
             settlement = await attempt
         assert isinstance(settlement.outcome, Retry)
-        assert "killed by SIGKILL" in (await rig.repository.job(sent["videoId"])).attempts[-1].error
-        assert published(rig) == []
-        await rig.until(sent["videoId"], "completed", "dead", seconds=SECONDS)
-        assert (await rig.repository.job(sent["videoId"])).state == "completed"
+        assert "killed by SIGKILL" in (await harness.repository.job(sent["videoId"])).attempts[-1].error
+        assert published(harness) == []
+        await harness.until(sent["videoId"], "completed", "dead", seconds=SECONDS)
+        assert (await harness.repository.job(sent["videoId"])).state == "completed"
 
 
 async def test_a_gource_that_stands_still_is_ended_as_a_stall_with_the_others(
     provisioned_broker: str, broker: Broker, history: Path, tmp_path: Path
 ) -> None:
     sent = message(history, **LONG)
-    async with gource_rig(provisioned_broker, tmp_path, history.parent, stall_seconds=2.0) as rig:
-        async with half_drawn(rig, broker, sent) as attempt:
+    async with gource_harness(provisioned_broker, tmp_path, history.parent, stall_seconds=2.0) as harness:
+        async with half_drawn(harness, broker, sent) as attempt:
             running("gource")[0].send_signal(signal.SIGSTOP)
             settlement = await attempt
         assert isinstance(settlement.outcome, Retry)
-        record = await rig.repository.job(sent["videoId"])
+        record = await harness.repository.job(sent["videoId"])
         assert (record.state, record.attempts[-1].error_type) == ("retrying", "ToolStalled")
-        assert published(rig) == []
+        assert published(harness) == []
 
 
 async def test_a_cancelled_render_ends_all_programs_and_publishes_nothing(
     provisioned_broker: str, broker: Broker, history: Path, tmp_path: Path
 ) -> None:
     sent = message(history, **LONG)
-    async with gource_rig(provisioned_broker, tmp_path, history.parent) as rig:
-        async with half_drawn(rig, broker, sent) as attempt:
-            await rig.repository.request_cancel(sent["videoId"])
+    async with gource_harness(provisioned_broker, tmp_path, history.parent) as harness:
+        async with half_drawn(harness, broker, sent) as attempt:
+            await harness.repository.request_cancel(sent["videoId"])
             settlement = await attempt
         assert isinstance(settlement.outcome, Cancelled)
-        assert (await rig.repository.job(sent["videoId"])).state == "cancelled"
-        ran = str(await rig.repository.log(sent["videoId"]))
+        assert (await harness.repository.job(sent["videoId"])).state == "cancelled"
+        ran = str(await harness.repository.log(sent["videoId"]))
         assert "gource" in ran
         assert "packager" not in ran
-        assert published(rig) == []
+        assert published(harness) == []
 
 
 async def test_a_render_that_reaches_its_time_limit_ends_all_programs_and_fails(
     provisioned_broker: str, broker: Broker, history: Path, tmp_path: Path
 ) -> None:
     sent = message(history, **LONG | {"--time-scale": 0.5, "length": 20}, time_limit=2)
-    async with gource_rig(provisioned_broker, tmp_path, history.parent) as rig:
+    async with gource_harness(provisioned_broker, tmp_path, history.parent) as harness:
         await broker.publish(sent, "visualize.normal")
-        settlement = await rig.one(SECONDS)
+        settlement = await harness.one(SECONDS)
         assert isinstance(settlement.outcome, Retry)
         assert left_of(tmp_path) == []
-        record = await rig.repository.job(sent["videoId"])
+        record = await harness.repository.job(sent["videoId"])
         assert (record.state, record.attempts[-1].error_type) == ("retrying", "TimedOut")
-        assert published(rig) == []
+        assert published(harness) == []
 
 
 async def test_a_render_that_may_be_kept_is_published_as_far_as_it_came_and_says_so(
     provisioned_broker: str, broker: Broker, history: Path, tmp_path: Path
 ) -> None:
     sent = message(history, **LONG | {"--time-scale": 0.5, "length": 20}, time_limit=3, on_timeout="keep")
-    async with gource_rig(provisioned_broker, tmp_path, history.parent) as rig:
+    async with gource_harness(provisioned_broker, tmp_path, history.parent) as harness:
         await broker.publish(sent, "visualize.normal")
-        settlement = await rig.one(SECONDS)
+        settlement = await harness.one(SECONDS)
         assert isinstance(settlement.outcome, Completed)
         assert left_of(tmp_path) == []
-        record = await rig.repository.job(sent["videoId"])
+        record = await harness.repository.job(sent["videoId"])
         told = record.facts["truncated"]
         assert 0 < told["frames"] < told["of"] == record.facts["gource"]["frames"]
-        assert frames_of(rig.storage / sent["videoId"] / "master.m3u8") == told["frames"]
+        assert frames_of(harness.storage / sent["videoId"] / "master.m3u8") == told["frames"]
         assert f"cut short: {told['frames']} of {told['of']} frames" in record.facts["warnings"][0]
 
 
@@ -168,13 +176,13 @@ async def test_a_film_that_may_be_kept_is_ended_before_its_job_is(history: Path,
     assert "drawn in 3 s" in result.warnings[-1]
 
 
-async def test_a_task_knows_how_long_its_job_may_still_run(rig: Rig, broker: Broker) -> None:
+async def test_a_task_knows_how_long_its_job_may_still_run(harness: Harness, broker: Broker) -> None:
     left: list[float] = []
 
     async def looked(context: TaskContext) -> None:
         left.append(context.seconds_left())
 
-    rig.task.on_run = looked
+    harness.task.on_run = looked
     await broker.publish(document(timeout=30))
-    assert isinstance((await rig.one(SECONDS)).outcome, Completed)
+    assert isinstance((await harness.one(SECONDS)).outcome, Completed)
     assert 0 < left[0] < 30

@@ -8,19 +8,18 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from git_server import ENCODED, TOKEN, served
-from players import browser
-from visual_support import frames_of, gource_rig, left_of, made_repository, message, published
 
 from infra import demo
+from tests.support.git_server import ENCODED, TOKEN, served
+from tests.support.players import browser
+from tests.support.visualizers import frames_of, gource_harness, left_of, made_repository, message, published
 from worker.core.attempt import Dead
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from rig import Broker, Rig
-
+    from tests.support.engine import Broker, Harness
     from worker.core.attempt import Attempt, Progress
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
@@ -34,9 +33,9 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-async def rig(provisioned_broker: str, broker: Broker, history: Path, tmp_path: Path) -> AsyncIterator[Rig]:
-    async with gource_rig(provisioned_broker, tmp_path, history.parent) as rig:
-        yield rig
+async def harness(provisioned_broker: str, broker: Broker, history: Path, tmp_path: Path) -> AsyncIterator[Harness]:
+    async with gource_harness(provisioned_broker, tmp_path, history.parent) as harness:
+        yield harness
 
 
 def render(history: Path, **options: Any) -> dict[str, Any]:
@@ -46,9 +45,11 @@ def render(history: Path, **options: Any) -> dict[str, Any]:
 
 
 async def test_both_dialects_and_a_sound_become_films_that_hls_js_plays_to_their_end(
-    rig: Rig, broker: Broker, history: Path
+    harness: Harness, broker: Broker, history: Path
 ) -> None:
-    subprocess.run(("ffmpeg", "-v", "error", "-f", "lavfi", "-i", "sine=d=3.5", rig.storage / "tone.flac"), check=True)
+    subprocess.run(
+        ("ffmpeg", "-v", "error", "-f", "lavfi", "-i", "sine=d=3.5", harness.storage / "tone.flac"), check=True
+    )
     wave = {"source": "nas://tone.flac", "look": "bars", "resolution": "320x180"}
     sound = {"job_id": "wave", "tasks": [{"module": "waveform", "data": wave}]}
     first = message(history, **{"--title": "A project", "--start-date": "'2020-01-01 00:00:00 +0"})
@@ -57,19 +58,19 @@ async def test_both_dialects_and_a_sound_become_films_that_hls_js_plays_to_their
     for sent in (first, second, sound):
         job_id = sent.get("videoId") or sent["job_id"]
         await broker.publish(sent, "cpu.normal" if sent is sound else "visualize.normal")
-        await rig.until(job_id, "completed", "dead", seconds=SECONDS)
-        record = await rig.repository.job(job_id)
+        await harness.until(job_id, "completed", "dead", seconds=SECONDS)
+        record = await harness.repository.job(job_id)
         assert record.state == "completed", record.error
         assert record.manifest_url == f"/{job_id}/master.m3u8"
         assert record.thumbnail_url.endswith("/poster.jpg")
         assert "hush-hush" not in str(record)
-        frames = frames_of(rig.storage / job_id / "master.m3u8")
+        frames = frames_of(harness.storage / job_id / "master.m3u8")
         plays.append(("hls.js", f"{job_id}/master.m3u8"))
         lengths.append(frames / (30 if sent is not first else 25))
         if sent is not sound:
             assert frames == record.facts["gource"]["frames"]
     with browser() as chromium:
-        told = await asyncio.to_thread(chromium.played, rig.storage, plays, rate=4)
+        told = await asyncio.to_thread(chromium.played, harness.storage, plays, rate=4)
     assert [one["state"] for one in told] == ["ended"] * 3, told
     assert [one["duration"] for one in told] == pytest.approx(lengths, abs=0.1)
     assert set(told[0]["errors"] + told[1]["errors"] + told[2]["errors"]) <= {"bufferStalledError"}
@@ -101,13 +102,13 @@ async def test_two_thousand_commits_become_a_film_of_every_frame_that_was_counte
 
     options = {"resolution": "640x360", "--time-scale": 4, "length": 8, "output": "mp4"}
     sent = message(origin, **options)
-    async with gource_rig(provisioned_broker, tmp_path, tmp_path, on_progress=noted) as rig:
+    async with gource_harness(provisioned_broker, tmp_path, tmp_path, on_progress=noted) as harness:
         await broker.publish(sent, "visualize.normal")
-        await rig.until(sent["videoId"], "completed", "dead", seconds=SECONDS)
-        record = await rig.repository.job(sent["videoId"])
+        await harness.until(sent["videoId"], "completed", "dead", seconds=SECONDS)
+        record = await harness.repository.job(sent["videoId"])
         assert record.state == "completed", record.error
         assert record.facts["gource"]["commits"] == 2000
-        assert frames_of(rig.storage / sent["videoId"] / "video.mp4") == record.facts["gource"]["frames"] > 100
+        assert frames_of(harness.storage / sent["videoId"] / "video.mp4") == record.facts["gource"]["frames"] > 100
     percents = [one.percent for one in told]
     assert percents == sorted(percents)
     assert any(3 < percent < 100 for percent in percents)
@@ -136,26 +137,26 @@ HOSTILE: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 async def test_a_hostile_message_is_dead_with_one_classified_error_and_nothing_is_published(
-    rig: Rig, broker: Broker, history: Path, name: str
+    harness: Harness, broker: Broker, history: Path, name: str
 ) -> None:
     sent = message(history) | HOSTILE[name]
     await broker.publish(sent, "visualize.normal", message_id="hostile")
-    settlement = await rig.one(SECONDS)
+    settlement = await harness.one(SECONDS)
     assert isinstance(settlement.outcome, Dead), settlement
     failure = settlement.outcome.failure
     assert failure.error_type in {"InvalidJob", "RefusedPath"}, failure
     assert "hunter2" not in failure.message
     assert len(failure.message) <= 1024
-    assert published(rig) == []
-    assert left_of(rig.folder) == []
+    assert published(harness) == []
+    assert left_of(harness.folder) == []
     assert (await broker.dead()).message_id in {"hostile", sent["videoId"]}
 
 
-async def test_an_empty_repository_is_dead_and_says_so(rig: Rig, broker: Broker, history: Path) -> None:
+async def test_an_empty_repository_is_dead_and_says_so(harness: Harness, broker: Broker, history: Path) -> None:
     sent = message(made_repository(history.parent / f"empty-{uuid.uuid4()}"))
     await broker.publish(sent, "visualize.normal")
-    await rig.until(sent["videoId"], "completed", "dead")
-    record = await rig.repository.job(sent["videoId"])
+    await harness.until(sent["videoId"], "completed", "dead")
+    record = await harness.repository.job(sent["videoId"])
     assert (record.state, record.error_type) == ("dead", "BadInput")
     assert "is empty: it has no commit" in record.error
 
@@ -164,17 +165,17 @@ TITLES = ("--save-config=x", "-h", "été — 王 😀 \"quotes\" 'and' \\", "$(
 
 
 async def test_any_title_is_one_argument_and_stands_in_the_record_as_typed(
-    rig: Rig, broker: Broker, history: Path
+    harness: Harness, broker: Broker, history: Path
 ) -> None:
     sent = [message(history, **{"--title": title, "last_frame": 3, "output": "mp4"}) for title in TITLES]
     for one in sent:
         await broker.publish(one, "visualize.normal")
     for one, title in zip(sent, TITLES, strict=True):
-        await rig.until(one["videoId"], "completed", "dead", seconds=SECONDS)
-        record = await rig.repository.job(one["videoId"])
+        await harness.until(one["videoId"], "completed", "dead", seconds=SECONDS)
+        record = await harness.repository.job(one["videoId"])
         assert (record.state, record.title) == ("completed", title), record.error
-        assert frames_of(rig.storage / one["videoId"] / "video.mp4") == 3
-    assert {path.name for path in published(rig)} == {"video.mp4", "poster.jpg"}
+        assert frames_of(harness.storage / one["videoId"] / "video.mp4") == 3
+    assert {path.name for path in published(harness)} == {"video.mp4", "poster.jpg"}
 
 
 def written(folder: Path, pattern: str) -> list[str]:
@@ -193,30 +194,30 @@ async def test_a_token_opens_a_private_repository_and_is_written_nowhere(
         own = {"videoId": ids[0], "token": TOKEN, "repoURL": f"{url}/origin/.git", "renderType": "GOURCE"}
         gone = {"videoId": ids[1], "gource": {"token": TOKEN}, "repoURL": f"{url}/gone/.git", "type": "gource"}
         git_options = {"allow_private": True, "authority": certificate}
-        async with gource_rig(provisioned_broker, tmp_path, tmp_path, git_options=git_options) as rig:
+        async with gource_harness(provisioned_broker, tmp_path, tmp_path, git_options=git_options) as harness:
             for sent, state in ((own, "completed"), (gone, "dead")):
                 await broker.publish(sent, "visualize.normal")
-                await rig.until(sent["videoId"], "completed", "dead", seconds=SECONDS)
-                record = await rig.repository.job(sent["videoId"])
+                await harness.until(sent["videoId"], "completed", "dead", seconds=SECONDS)
+                record = await harness.repository.job(sent["videoId"])
                 assert record.state == state, record.error
-                texts += [str(record), str(await rig.repository.log(sent["videoId"]))]
-    texts += [*capfd.readouterr(), *written(tmp_path, "jobs.db*"), *written(rig.storage, "**/*")]
+                texts += [str(record), str(await harness.repository.log(sent["videoId"]))]
+    texts += [*capfd.readouterr(), *written(tmp_path, "jobs.db*"), *written(harness.storage, "**/*")]
     assert [id_ for id_ in ids if not any(id_ in text for text in texts)] == []
     assert [text for text in texts if TOKEN in text or ENCODED in text] == []
 
 
 async def test_the_demos_film_of_a_checkout_completes(
-    rig: Rig, broker: Broker, history: Path, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, broker: Broker, history: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(demo, "STATE", history / ".local")
     assert demo.mirror(history.parent / "demo.git")
     sent = demo.film_message(history.parent / "demo.git")
     sent["gource"] = sent["gource"] | {"resolution": "-320x180"}
     await broker.publish(sent, "visualize.normal")
-    await rig.until(sent["videoId"], "completed", "dead", seconds=SECONDS)
-    record = await rig.repository.job(sent["videoId"])
+    await harness.until(sent["videoId"], "completed", "dead", seconds=SECONDS)
+    record = await harness.repository.job(sent["videoId"])
     assert (record.state, record.title) == ("completed", "Leveret"), record.error
     assert record.facts["gource"]["commits"] == 2
-    assert frames_of(rig.storage / sent["videoId"] / "master.m3u8") == record.facts["gource"]["frames"]
-    monkeypatch.setattr(demo, "STATE", rig.storage / ".local")
+    assert frames_of(harness.storage / sent["videoId"] / "master.m3u8") == record.facts["gource"]["frames"]
+    monkeypatch.setattr(demo, "STATE", harness.storage / ".local")
     assert not demo.mirror(history.parent / "none.git")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from visual_support import SHORT, bench_in, frames_of, gource_task, made_repository
 
 from infra.clock import build_clock
+from tests.support.visualizers import SHORT, bench_in, frames_of, gource_task, made_repository
 from visualizers.gource import GourceVisualizer
 from visualizers.virtual_clock import SOURCE, build_command
 from worker.core.errors import ToolMissing

@@ -7,9 +7,9 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hls_support import argvs, keyframes, make, probe
-from media_support import clip, ffmpeg
 
+from tests.support.hls import argvs, keyframes, make, probe
+from tests.support.media import clip, ffmpeg
 from worker.adapters.host import bundled_tools
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import m3u8
 import pytest
-from hls_support import make, probe
-from media_support import clip
+
+from tests.support.hls import make, probe
+from tests.support.media import clip
 
 if TYPE_CHECKING:
     from pathlib import Path

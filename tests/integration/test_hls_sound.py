@@ -7,9 +7,9 @@ from pathlib import Path
 
 import m3u8
 import pytest
-from hls_support import QUIET, SRT, Made, heard_loudness, make
-from media_support import bench_in, clip, ffmpeg
 
+from tests.support.hls import QUIET, SRT, Made, heard_loudness, make
+from tests.support.media import bench_in, clip, ffmpeg
 from worker.core.errors import BadInput
 from worker.tasks.hls import HlsTask
 

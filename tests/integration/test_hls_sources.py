@@ -6,9 +6,9 @@ import random
 from typing import TYPE_CHECKING
 
 import pytest
-from hls_support import QUIET, argvs, make
-from media_support import bench_in, clip, ffmpeg
 
+from tests.support.hls import QUIET, argvs, make
+from tests.support.media import bench_in, clip, ffmpeg
 from worker.core.errors import BadInput, InvalidJob, LeveretError
 from worker.tasks.hls import HlsTask
 

@@ -13,8 +13,8 @@ import structlog
 from structlog.testing import LogCapture
 
 from infra.broker import declare
-from worker.adapters.publisher import Publisher
 from worker.adapters.rabbitmq import Link
+from worker.adapters.rabbitmq.publisher import Publisher
 from worker.core.errors import BrokerUnavailable
 from worker.core.routing import DEAD_QUEUE, topology
 

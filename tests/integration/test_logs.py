@@ -11,10 +11,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from rig import document
-
+from tests.support.engine import document
 from worker.adapters.metrics import Metrics
 from worker.core.command import Command, Pipeline
 from worker.engine.executor import Executor
@@ -29,7 +26,7 @@ def says(*lines: str, script: str = "") -> Pipeline:
     return Pipeline((Command((sys.executable, "-c", code), secrets=("hunter2",)),))
 
 
-async def test_what_tools_say_is_read_while_they_still_run(rig, broker, repository, tmp_path):
+async def test_what_tools_say_is_read_while_they_still_run(harness, broker, repository, tmp_path):
     go_on = tmp_path / "go on"
 
     async def on_run(context):
@@ -37,10 +34,10 @@ async def test_what_tools_say_is_read_while_they_still_run(rig, broker, reposito
         (end,) = await context.run(says("it begins", "the password is hunter2", script=waits))
         assert end.ok
 
-    rig.task.on_run = on_run
+    harness.task.on_run = on_run
     job = document()
     await broker.publish(job)
-    running = asyncio.create_task(rig.one(20))
+    running = asyncio.create_task(harness.one(20))
     deadline = time.monotonic() + 10
     while (found := await repository.log(job["job_id"])) is None or "hidden" not in found.text:
         assert time.monotonic() < deadline
@@ -58,64 +55,64 @@ async def test_what_tools_say_is_read_while_they_still_run(rig, broker, reposito
     assert "hunter2" not in found.text
 
 
-async def test_the_log_of_a_failed_attempt_tells_what_its_tools_said(rig, broker, repository):
+async def test_the_log_of_a_failed_attempt_tells_what_its_tools_said(harness, broker, repository):
     async def on_run(context):
         await context.run(says("cannot open the file", script="sys.exit(3)\n"))
         raise ValueError("the tool failed")
 
-    rig.task.on_run = on_run
+    harness.task.on_run = on_run
     job = document()
     await broker.publish(job)
-    await rig.one()
+    await harness.one()
     found = await repository.log(job["job_id"], 1)
     assert found.ended
     assert "cannot open the file\n" in found.text
     assert "exited 3" in found.text
 
 
-async def test_a_job_without_tools_leaves_no_log(rig, broker, repository):
+async def test_a_job_without_tools_leaves_no_log(harness, broker, repository):
     job = document()
     await broker.publish(job)
-    await rig.one()
+    await harness.one()
     assert await repository.log(job["job_id"]) is None
 
 
-async def test_a_job_that_asks_for_its_log_gets_it_beside_its_artifacts(rig, broker, repository):
+async def test_a_job_that_asks_for_its_log_gets_it_beside_its_artifacts(harness, broker, repository):
     async def on_run(context):
         await context.run(says("all is well"))
 
-    rig.task.on_run = on_run
+    harness.task.on_run = on_run
     job = document(keep_log=True)
     await broker.publish(job)
-    await rig.one()
+    await harness.one()
     record = await repository.job(job["job_id"])
     (log,) = [artifact for artifact in record.artifacts if artifact.role == "log"]
     assert log.uri.endswith(f"/{job['job_id']}/leveret.log")
-    assert "all is well\n" in (rig.storage / job["job_id"] / "leveret.log").read_text()
+    assert "all is well\n" in (harness.storage / job["job_id"] / "leveret.log").read_text()
     # The one file that was asked for is still the job's result.
     assert record.manifest_url.endswith("/out.txt")
 
 
-async def test_what_happens_to_jobs_is_counted(rig, broker):
+async def test_what_happens_to_jobs_is_counted(harness, broker):
     metrics = Metrics(("write",), (Path(sys.executable).name,))
     bench = replace(
-        rig.bench,
+        harness.bench,
         observer=metrics,
-        storages=Storages.of((rig.nas,), {}, metrics),
+        storages=Storages.of((harness.nas,), {}, metrics),
         runner=ProcessRunner({}, on_exit=metrics.tool_ended),
     )
-    rig.executor = Executor(bench, rig.policy, worker_id="tester-1", lanes=("cpu",), lease_seconds=5)
+    harness.executor = Executor(bench, harness.policy, worker_id="tester-1", lanes=("cpu",), lease_seconds=5)
 
     async def on_run(context):
         await context.run(says("well"))
-        if rig.task.runs == 1:
+        if harness.task.runs == 1:
             raise OSError("the first time fails")
 
-    rig.task.on_run = on_run
+    harness.task.on_run = on_run
     queued = datetime.now(UTC) - timedelta(seconds=30)
     job = document()
     await broker.publish(job, headers={"x-first-queued-at": queued.isoformat()})
-    await rig.until(job["job_id"], "completed")
+    await harness.until(job["job_id"], "completed")
 
     def value(name, **labels):
         return metrics.registry.get_sample_value(name, labels)

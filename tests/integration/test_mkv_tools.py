@@ -7,8 +7,8 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from media_support import bench_in, clip, ffmpeg
 
+from tests.support.media import bench_in, clip, ffmpeg
 from worker.core.errors import BadInput, InvalidJob
 from worker.tasks.mkvextract import MkvextractTask
 from worker.tasks.mkvmerge import MkvmergeTask

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import m3u8
 import pytest
-from media_support import bench_in, clip, ffmpeg
-from players import Browser, browser
 
 from benchmarks.measure import real_clip
+from tests.support.media import bench_in, clip, ffmpeg
+from tests.support.players import Browser, browser
 from worker.tasks.hls import HlsTask
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import pytest
-from mail import bury, channel_of, taken, wait_for_dead
 
-from worker.adapters.publisher import Publisher
+from tests.support.queues import bury, channel_of, taken, wait_for_dead
+from worker.adapters.rabbitmq.publisher import Publisher
 from worker.core.errors import BrokerUnavailable, Misconfigured
 from worker.core.routing import DEAD_QUEUE, JOBS, topology
 

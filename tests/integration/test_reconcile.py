@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from desk import message
-from mail import channel_of, depth, taken
 
+from tests.support.command_line import message
+from tests.support.queues import channel_of, depth, taken
 from worker.core.attempt import Artifact, Result
 
 if TYPE_CHECKING:
@@ -20,16 +20,16 @@ pytestmark = pytest.mark.xdist_group("rabbitmq")
 
 
 @pytest.fixture
-def office(desk, broker_url, monkeypatch):
-    """A desk whose broker answers, with a storage."""
+def cli_with_broker(cli, broker_url, monkeypatch):
+    """A command line whose broker answers, with a storage."""
     monkeypatch.setenv("WORKER_BROKER_URL", broker_url)
-    (desk.folder / "storage").mkdir()
-    monkeypatch.setenv("WORKER_STORAGE_URL", f"file://{desk.folder}/storage")
-    return desk
+    (cli.folder / "storage").mkdir()
+    monkeypatch.setenv("WORKER_STORAGE_URL", f"file://{cli.folder}/storage")
+    return cli
 
 
-def told(office, *words: str) -> tuple[int, list[dict]]:
-    answer = office.type("reconcile", "--json", "--overdue", "0", *words)
+def told(cli_with_broker, *words: str) -> tuple[int, list[dict]]:
+    answer = cli_with_broker.type("reconcile", "--json", "--overdue", "0", *words)
     assert answer.err == ""
     return answer.code, json.loads(answer.out)
 
@@ -42,75 +42,77 @@ def message_in(url: str, queue: str) -> Iterator[tuple[object, bytes]]:
         channel.basic_ack(method.delivery_tag)
 
 
-def test_where_all_agrees_nothing_is_told(office):
-    office.completed("done")
-    assert told(office) == (0, [])
-    answer = office.type("reconcile")
+def test_where_all_agrees_nothing_is_told(cli_with_broker):
+    cli_with_broker.completed("done")
+    assert told(cli_with_broker) == (0, [])
+    answer = cli_with_broker.type("reconcile")
     assert (answer.code, answer.out) == (0, "database, broker and storage agree\n")
 
 
-def test_a_row_whose_message_is_lost_is_shown_and_on_request_published_again(office, broker_url):
-    office.insert("lost")
-    code, found = told(office)
+def test_a_row_whose_message_is_lost_is_shown_and_on_request_published_again(cli_with_broker, broker_url):
+    cli_with_broker.insert("lost")
+    code, found = told(cli_with_broker)
     assert (code, [(item["kind"], item["job_id"], item["done"]) for item in found]) == (
         1,
         [("job without a message", "lost", "")],
     )
     with channel_of(broker_url) as channel:
         assert depth(channel, "media.cpu.low") == 0
-    code, found = told(office, "--mend")
+    code, found = told(cli_with_broker, "--mend")
     assert (code, found[0]["done"]) == (0, "published again, from the database")
     with message_in(broker_url, "media.cpu.low") as (properties, body):
         assert (properties.message_id, properties.delivery_mode) == ("lost", 2)
         # The database knows the very body that was published: a worker may claim it.
-        office.claimed("lost", body)
-    assert office.record("lost").state == "running"
+        cli_with_broker.claimed("lost", body)
+    assert cli_with_broker.record("lost").state == "running"
 
 
-def test_a_job_whose_message_waits_is_left_alone(office, broker_url):
-    office.type("submit", office.write("job.json", message("waits")), "--priority", "low")
-    assert office.record("waits").state == "queued"
-    assert told(office, "--mend") == (0, [])
+def test_a_job_whose_message_waits_is_left_alone(cli_with_broker, broker_url):
+    cli_with_broker.type("submit", cli_with_broker.write("job.json", message("waits")), "--priority", "low")
+    assert cli_with_broker.record("waits").state == "queued"
+    assert told(cli_with_broker, "--mend") == (0, [])
 
 
-def test_more_overdue_rows_than_messages_are_told_and_not_guessed_at(office, broker_url):
-    office.type("submit", office.write("job.json", message("waits")), "--priority", "low")
-    office.insert("lost")
-    code, found = told(office, "--mend")
+def test_more_overdue_rows_than_messages_are_told_and_not_guessed_at(cli_with_broker, broker_url):
+    cli_with_broker.type("submit", cli_with_broker.write("job.json", message("waits")), "--priority", "low")
+    cli_with_broker.insert("lost")
+    code, found = told(cli_with_broker, "--mend")
     assert code == 1
     assert found[0]["fact"].startswith("at least 1: 2 jobs of media.cpu.low are overdue, and 1 messages wait")
 
 
-def test_an_expired_lease_without_a_message_is_mended(office, broker_url):
-    body = office.insert("left")
-    attempt = office.claimed("left", body)
-    office.ask(lambda rows: rows.renew(replace(attempt, lease_seconds=-5.0)))
-    code, found = told(office, "--mend")
+def test_an_expired_lease_without_a_message_is_mended(cli_with_broker, broker_url):
+    body = cli_with_broker.insert("left")
+    attempt = cli_with_broker.claimed("left", body)
+    cli_with_broker.ask(lambda rows: rows.renew(replace(attempt, lease_seconds=-5.0)))
+    code, found = told(cli_with_broker, "--mend")
     assert (code, found[0]["fact"].split(";")[0]) == (0, "running")
-    record = office.record("left")
+    record = cli_with_broker.record("left")
     assert (record.state, record.attempts[0].outcome) == ("queued", "crashed")
 
 
-def test_orphaned_uploads_pending_deletions_and_left_scratch_are_shown_and_mended(office):
-    storage, scratch = office.folder / "storage", office.folder / "scratch"
-    body = office.insert("made")
-    attempt = office.claimed("made", body)
+def test_orphaned_uploads_pending_deletions_and_left_scratch_are_shown_and_mended(cli_with_broker):
+    storage, scratch = cli_with_broker.folder / "storage", cli_with_broker.folder / "scratch"
+    body = cli_with_broker.insert("made")
+    attempt = cli_with_broker.claimed("made", body)
     orphan, main, source = storage / "made/e1-0123456789ab/segment", storage / "made/main", storage / "source"
     orphan.parent.mkdir(parents=True)
     for path in (orphan, main, source):
         path.write_text("x")
     artifact = Artifact("file", main, f"file://{main}", "text/plain", 1, "f" * 64)
-    office.ask(lambda rows: rows.announce(attempt, [f"file://{orphan}", f"file://{main}"]))
-    office.ask(lambda rows: rows.complete(attempt, Result(artifacts=(artifact,), deletions=(f"file://{source}",))))
+    cli_with_broker.ask(lambda rows: rows.announce(attempt, [f"file://{orphan}", f"file://{main}"]))
+    cli_with_broker.ask(
+        lambda rows: rows.complete(attempt, Result(artifacts=(artifact,), deletions=(f"file://{source}",)))
+    )
     (scratch / "made.7").mkdir(parents=True)
-    code, found = told(office)
+    code, found = told(cli_with_broker)
     kinds = [(item["kind"], item["job_id"], item["done"]) for item in found]
     assert (code, kinds) == (
         1,
         [("deletion that is due", "made", ""), ("orphaned upload", "made", ""), ("left scratch", "made", "")],
     )
     assert orphan.exists()
-    code, found = told(office, "--mend")
+    code, found = told(cli_with_broker, "--mend")
     assert (code, [item["done"] for item in found]) == (0, ["deleted", "deleted", "removed"])
     assert [path.exists() for path in (orphan, main, source, scratch / "made.7")] == [False, True, False, False]
-    assert told(office) == (0, [])
+    assert told(cli_with_broker) == (0, [])

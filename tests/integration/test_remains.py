@@ -5,19 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import sys
-from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from rig import DELAYS, Rig, WriteParams, document
-
+from tests.support.engine import DELAYS, Harness, WriteParams, document
 from worker import Files, FileUse, Task, TaskContext
-from worker.core.dialects import decode
 from worker.core.errors import BadInput
+from worker.core.message.dialects import decode
 from worker.core.policy import Policy
 from worker.core.ports import ClaimRequest, Granted
 
@@ -42,27 +37,27 @@ class ManyTask(Task[WriteParams]):
 
 
 @pytest.fixture
-async def rig(provisioned_broker, broker, repository, tmp_path):
-    rig = Rig(provisioned_broker, repository, tmp_path, more_tasks=(ManyTask(),))
-    yield rig
-    await rig.close()
+async def harness(provisioned_broker, broker, repository, tmp_path):
+    harness = Harness(provisioned_broker, repository, tmp_path, more_tasks=(ManyTask(),))
+    yield harness
+    await harness.close()
 
 
 def many(**data: object) -> dict:
     return document(tasks=[{"module": "many", "data": {"name": "main.bin"} | data}])
 
 
-async def killed_in_publish(rig: Rig, job: dict, *, shown: bool = False) -> None:
+async def killed_in_publish(harness: Harness, job: dict, *, shown: bool = False) -> None:
     """Leave what a worker leaves that was killed after it staged (and `shown`: revealed) its files."""
     body = json.dumps(job).encode()
     request = ClaimRequest(
         decode(body, None), hashlib.sha256(body).hexdigest(), "gone-1", lease_seconds=0.1, lane="cpu", priority="normal"
     )
-    claim = await rig.repository.claim(request, Policy(DELAYS))
+    claim = await harness.repository.claim(request, Policy(DELAYS))
     assert isinstance(claim, Granted)
-    folder = rig.storage / job["job_id"]
+    folder = harness.storage / job["job_id"]
     own = f"file://{folder}/{claim.attempt.publish_folder}/segment.bin"
-    await rig.repository.announce(claim.attempt, [own, f"file://{folder}/main.bin"])
+    await harness.repository.announce(claim.attempt, [own, f"file://{folder}/main.bin"])
     mark = hashlib.sha256(job["job_id"].encode()).hexdigest()[:12]
     (folder / claim.attempt.publish_folder).mkdir(parents=True)
     (folder / claim.attempt.publish_folder / "segment.bin").write_text("segment")
@@ -71,54 +66,54 @@ async def killed_in_publish(rig: Rig, job: dict, *, shown: bool = False) -> None
     await asyncio.sleep(0.15)
 
 
-def standing(rig: Rig, job: dict) -> set[str]:
+def standing(harness: Harness, job: dict) -> set[str]:
     """Return what stands; the job's part of an attempt's folder (`e1-<job>`) is left out."""
-    folder, own = rig.storage / job["job_id"], hashlib.sha256(job["job_id"].encode()).hexdigest()[:12]
+    folder, own = harness.storage / job["job_id"], hashlib.sha256(job["job_id"].encode()).hexdigest()[:12]
     found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     return {name.replace(f"-{own}/", "/") for name in found}
 
 
-async def test_a_completed_job_shows_its_last_attempt_alone(rig, broker):
+async def test_a_completed_job_shows_its_last_attempt_alone(harness, broker):
     job = many()
-    await killed_in_publish(rig, job)
+    await killed_in_publish(harness, job)
     await broker.publish(job)
-    await rig.until(job["job_id"], "completed")
-    assert standing(rig, job) == {"e2/segment.bin", "main.bin"}
+    await harness.until(job["job_id"], "completed")
+    assert standing(harness, job) == {"e2/segment.bin", "main.bin"}
 
 
-async def test_a_worker_killed_between_the_record_and_the_cleaning_leaves_it_to_the_redelivery(rig, broker):
+async def test_a_worker_killed_between_the_record_and_the_cleaning_leaves_it_to_the_redelivery(harness, broker):
     job = many()
-    await killed_in_publish(rig, job)
+    await killed_in_publish(harness, job)
     await broker.publish(job)
-    await rig.until(job["job_id"], "completed")
-    folder = rig.storage / job["job_id"] / f"e1-{hashlib.sha256(job['job_id'].encode()).hexdigest()[:12]}"
+    await harness.until(job["job_id"], "completed")
+    folder = harness.storage / job["job_id"] / f"e1-{hashlib.sha256(job['job_id'].encode()).hexdigest()[:12]}"
     folder.mkdir()
     (folder / "segment.bin").write_text("segment")
     await broker.publish(job)
-    await rig.one()
-    assert standing(rig, job) == {"e2/segment.bin", "main.bin"}
+    await harness.one()
+    assert standing(harness, job) == {"e2/segment.bin", "main.bin"}
 
 
-async def test_a_job_that_crashed_too_often_leaves_nothing_that_nobody_can_see(rig, broker):
+async def test_a_job_that_crashed_too_often_leaves_nothing_that_nobody_can_see(harness, broker):
     job = many()
     for _ in range(3):
-        await killed_in_publish(rig, job)
+        await killed_in_publish(harness, job)
     await broker.publish(job)
-    await rig.until(job["job_id"], "dead")
-    assert standing(rig, job) == set()
+    await harness.until(job["job_id"], "dead")
+    assert standing(harness, job) == set()
 
 
-async def test_a_job_that_fails_at_last_leaves_nothing_of_the_attempts_before(rig, broker):
+async def test_a_job_that_fails_at_last_leaves_nothing_of_the_attempts_before(harness, broker):
     job = many(text="bad")
-    await killed_in_publish(rig, job)
+    await killed_in_publish(harness, job)
     await broker.publish(job)
-    await rig.until(job["job_id"], "dead")
-    assert standing(rig, job) == set()
+    await harness.until(job["job_id"], "dead")
+    assert standing(harness, job) == set()
 
 
-async def test_what_a_shown_manifest_points_at_stays_when_the_job_dies(rig, broker):
+async def test_what_a_shown_manifest_points_at_stays_when_the_job_dies(harness, broker):
     job = many(text="bad")
-    await killed_in_publish(rig, job, shown=True)
+    await killed_in_publish(harness, job, shown=True)
     await broker.publish(job)
-    await rig.until(job["job_id"], "dead")
-    assert standing(rig, job) == {"e1/segment.bin", "main.bin"}
+    await harness.until(job["job_id"], "dead")
+    assert standing(harness, job) == {"e1/segment.bin", "main.bin"}

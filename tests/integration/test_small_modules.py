@@ -6,8 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from media_support import bench_in, clip, ffmpeg
 
+from tests.support.media import bench_in, clip, ffmpeg
 from worker.core.errors import BadInput, InvalidJob
 from worker.tasks.handbrake import HandbrakeTask
 from worker.tasks.probe import ProbeTask

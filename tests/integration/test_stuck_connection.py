@@ -5,18 +5,12 @@ from __future__ import annotations
 import asyncio
 import re
 import struct
-import sys
-from pathlib import Path
 
 import pytest
 from yarl import URL
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "system"))
-sys.path.insert(0, str(Path(__file__).parent))
-
-from chaos.proxy import Proxy
-from rig import Rig, document
-
+from tests.chaos.proxy import Proxy
+from tests.support.engine import Harness, document
 from worker.adapters.rabbitmq.consumer import LEAVE_SECONDS
 from worker.core.attempt import Completed, Forward
 
@@ -52,85 +46,85 @@ async def proxy(provisioned_broker):
 
 
 @pytest.fixture
-async def rig(provisioned_broker, broker, proxy, repository, tmp_path, monkeypatch):
+async def harness(provisioned_broker, broker, proxy, repository, tmp_path, monkeypatch):
     monkeypatch.setattr("worker.adapters.rabbitmq.link.HEARTBEAT_SECONDS", HEARTBEAT_SECONDS)
     monkeypatch.setattr("worker.adapters.rabbitmq.link.CONNECT_SECONDS", HEARTBEAT_SECONDS)
-    rig = Rig(str(URL(provisioned_broker).with_host("127.0.0.1").with_port(proxy.port)), repository, tmp_path)
-    yield rig
-    await rig.close()
+    harness = Harness(str(URL(provisioned_broker).with_host("127.0.0.1").with_port(proxy.port)), repository, tmp_path)
+    yield harness
+    await harness.close()
 
 
 async def test_a_connection_that_sticks_while_the_consumers_leave_costs_no_message_and_no_second_run(
-    rig, broker, proxy
+    harness, broker, proxy
 ):
-    rig.task.on_run = lambda _: sticks(proxy)
-    waiting = asyncio.create_task(rig.consumer.next())
+    harness.task.on_run = lambda _: sticks(proxy)
+    waiting = asyncio.create_task(harness.consumer.next())
     await broker.consumers(3)
     proxy.swallow_at = says("cancel")
     jobs = [document(), document()]
     await broker.publish(jobs[0])
     delivery = await asyncio.wait_for(waiting, 5)
-    assert isinstance((await rig.executor.execute(delivery)).outcome, Completed)
-    assert not rig.consumer._leaving.done()
+    assert isinstance((await harness.executor.execute(delivery)).outcome, Completed)
+    assert not harness.consumer._leaving.done()
     await broker.publish(jobs[1])
     # The acknowledgement went nowhere: the first job's message comes once more.
-    ended = [await rig.one(LEAVE_SECONDS + CLOSE_SECONDS + SLACK_SECONDS), await rig.one()]
+    ended = [await harness.one(LEAVE_SECONDS + CLOSE_SECONDS + SLACK_SECONDS), await harness.one()]
     assert {one.job_id for one in ended} == {job["job_id"] for job in jobs}
-    assert rig.task.runs == 2
+    assert harness.task.runs == 2
     for job in jobs:
-        record = await rig.repository.job(job["job_id"])
+        record = await harness.repository.job(job["job_id"])
         assert (record.state, [attempt.outcome for attempt in record.attempts]) == ("completed", ["completed"])
     # Of the consumers that could not leave none is left on the broker.
     await broker.consumers(0)
-    await rig.close()
+    await harness.close()
     await broker.settled()
 
 
-async def test_a_worker_goes_in_peace_whatever_its_consumers_meet_while_they_leave(rig):
+async def test_a_worker_goes_in_peace_whatever_its_consumers_meet_while_they_leave(harness):
     async def ends_as_aiormq_does() -> None:
         raise Exception  # noqa: TRY002 - what a pending `basic.cancel` gets when its connection is closed in order
 
-    await rig.consumer.next(wait=False)
-    rig.consumer._leaving = asyncio.create_task(ends_as_aiormq_does())
-    await rig.consumer.close()
+    await harness.consumer.next(wait=False)
+    harness.consumer._leaving = asyncio.create_task(ends_as_aiormq_does())
+    await harness.consumer.close()
 
 
 @pytest.mark.parametrize("method", METHODS)
 async def test_an_answer_that_never_comes_is_waited_for_a_heartbeat_and_asked_for_elsewhere(
-    rig, broker, proxy, monkeypatch, method
+    harness, broker, proxy, monkeypatch, method
 ):
     monkeypatch.setattr("worker.adapters.rabbitmq.consumer.SWEEP_SECONDS", 0.2)
     proxy.swallow_at = says(method)
     job = document()
     if method == "get":
         await broker.publish(job)
-    waiting = asyncio.create_task(rig.consumer.next())
+    waiting = asyncio.create_task(harness.consumer.next())
     await sticks(proxy)
     if method != "get":
         await broker.publish(job)
     delivery = await asyncio.wait_for(waiting, GIVEN_UP_SECONDS)
-    assert isinstance((await rig.executor.execute(delivery)).outcome, Completed)
-    assert rig.task.runs == 1
-    await rig.close()
+    assert isinstance((await harness.executor.execute(delivery)).outcome, Completed)
+    assert harness.task.runs == 1
+    await harness.close()
     await broker.settled()
 
 
-async def test_a_worker_outlives_a_connection_that_aiormq_gives_up(rig, broker, proxy, monkeypatch):
+async def test_a_worker_outlives_a_connection_that_aiormq_gives_up(harness, broker, proxy, monkeypatch):
     job = document()
     await broker.publish(job)
-    delivery = await asyncio.wait_for(rig.consumer.next(), 5)
-    await rig.publisher.channel()
+    delivery = await asyncio.wait_for(harness.consumer.next(), 5)
+    await harness.publisher.channel()
     # aiormq's patience is that of the connection, and ours is longer now: what waits is ended by aiormq.
     monkeypatch.setattr("worker.adapters.rabbitmq.link.HEARTBEAT_SECONDS", 20)
     proxy.swallow()
     route = (job["job_id"], "cpu", "normal")
     async with asyncio.timeout(15):
-        known, first = await asyncio.gather(delivery.settle(Forward(*route), *route), rig.consumer.next())
+        known, first = await asyncio.gather(delivery.settle(Forward(*route), *route), harness.consumer.next())
         assert not known
         # The original, whose acknowledgement went nowhere, and the copy.
         await first.settle(Completed())
-        second = await rig.consumer.next()
+        second = await harness.consumer.next()
         await second.settle(Completed())
     assert first.body == second.body == delivery.body
-    await rig.close()
+    await harness.close()
     await broker.settled()

@@ -20,11 +20,11 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from desk import message
 from rich.cells import cell_len
 
+from tests.support.command_line import message
 from worker.core.attempt import Failure, Progress
-from worker.core.dialects import decode
+from worker.core.message.dialects import decode
 from worker.core.policy import Policy
 from worker.core.ports import ClaimRequest, Granted
 from worker.core.record import WorkerRecord
@@ -32,8 +32,7 @@ from worker.core.record import WorkerRecord
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from desk import Desk
-
+    from tests.support.command_line import CommandLine
     from worker.adapters.sql import SqlRepository
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
@@ -64,12 +63,12 @@ def pseudo_terminal() -> tuple[int, int] | None:
 class Terminal:
     """A command on a pseudo-terminal: what it wrote, and hands to type and to pull at the window."""
 
-    def __init__(self, desk: Desk, *words: str, columns: int = 80, lines: int = 24) -> None:
+    def __init__(self, cli: CommandLine, *words: str, columns: int = 80, lines: int = 24) -> None:
         pair = pseudo_terminal()
         self.is_real = pair is not None
         self._ours, self._its = pair or os.pipe()
         hidden = {"COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TERM"}
-        environment = {name: value for name, value in desk.environment().items() if name not in hidden}
+        environment = {name: value for name, value in cli.environment().items() if name not in hidden}
         environment["TERM"] = "xterm-256color"
         program: tuple[str, ...] = ("-m", "worker")
         # Whoever runs the tests may ignore Ctrl-C, and setsid makes this terminal the one that sends it.
@@ -162,13 +161,13 @@ async def fill(rows: SqlRepository) -> None:
 
 
 @pytest.fixture
-def busy(desk: Desk) -> Desk:
-    desk.ask(fill)
-    return desk
+def busy(cli: CommandLine) -> CommandLine:
+    cli.ask(fill)
+    return cli
 
 
 @pytest.fixture
-def open_terminal(busy: Desk) -> Iterator[Callable[..., Terminal]]:
+def open_terminal(busy: CommandLine) -> Iterator[Callable[..., Terminal]]:
     opened: list[Terminal] = []
 
     def begin(*words: str, **size: int) -> Terminal:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from rig import DEFER_SECONDS, Rig, WriteParams, WriteTask, document
-
+from tests.support.engine import DEFER_SECONDS, Harness, WriteParams, WriteTask, document
 from worker.core.attempt import Cancelled, Completed, Dead, Defer, Forward
 from worker.core.errors import CannotServe
 from worker.core.record import OptionSet, WorkerRecord
@@ -47,27 +42,27 @@ class ShineTask(WriteTask):
         return params.model_copy(update={"text": f"encoder:{codec if '99' in codec else lookup.encoder(codec)}"})
 
 
-def a_rig(url, repository, folder, worker_id: str, capabilities: Capabilities, unserved: float) -> Rig:
-    rig = Rig(url, repository, folder, worker_id=worker_id)
-    registry = Registry({"write": rig.task, "shine": ShineTask(), "ffmpeg": FfmpegTask()})
-    rig.bench = replace(rig.bench, capabilities=capabilities, registry=registry)
-    rig.executor = Executor(
-        rig.bench,
-        rig.policy,
+def a_harness(url, repository, folder, worker_id: str, capabilities: Capabilities, unserved: float) -> Harness:
+    harness = Harness(url, repository, folder, worker_id=worker_id)
+    registry = Registry({"write": harness.task, "shine": ShineTask(), "ffmpeg": FfmpegTask()})
+    harness.bench = replace(harness.bench, capabilities=capabilities, registry=registry)
+    harness.executor = Executor(
+        harness.bench,
+        harness.policy,
         worker_id=worker_id,
-        lanes=rig.lanes,
-        lease_seconds=rig.lease_seconds,
+        lanes=harness.lanes,
+        lease_seconds=harness.lease_seconds,
         unserved_seconds=unserved,
     )
-    return rig
+    return harness
 
 
 @pytest.fixture
-async def rig(provisioned_broker, broker, repository, tmp_path):
-    rig = a_rig(provisioned_broker, repository, tmp_path, "tester-1", X264_ONLY, 0.5)
+async def harness(provisioned_broker, broker, repository, tmp_path):
+    harness = a_harness(provisioned_broker, repository, tmp_path, "tester-1", X264_ONLY, 0.5)
     await beat(repository, "tester-1")
-    yield rig
-    await rig.close()
+    yield harness
+    await harness.close()
 
 
 async def beat(repository: SqlRepository, worker_id: str, status: str = "idle", lane: str = "cpu") -> None:
@@ -80,50 +75,50 @@ def shining(text: str = "encoder:libx999", **data: str) -> dict[str, object]:
     return document(tasks=[{"module": "shine", "data": {"text": text} | data}])
 
 
-async def test_a_job_that_needs_another_lane_goes_there_uncharged(rig, broker):
+async def test_a_job_that_needs_another_lane_goes_there_uncharged(harness, broker):
     job = shining("encoder:h264_nvenc")
     await broker.publish(job)
-    settlement = await rig.one()
+    settlement = await harness.one()
     assert settlement.outcome == Forward(job["job_id"], "nvenc", "normal")
     message = await broker.take("media.nvenc.normal")
     assert message.message_id == job["job_id"]
-    assert await rig.repository.job(job["job_id"]) is None
+    assert await harness.repository.job(job["job_id"]) is None
 
 
-async def test_a_job_of_our_own_lane_that_we_cannot_do_waits_for_another_worker(rig, broker):
-    await beat(rig.repository, "tester-2")
+async def test_a_job_of_our_own_lane_that_we_cannot_do_waits_for_another_worker(harness, broker):
+    await beat(harness.repository, "tester-2")
     job = shining()
     await broker.publish(job)
-    settlement = await rig.one()
+    settlement = await harness.one()
     assert settlement.outcome == Defer(
         "tester-1 cannot do it: encoder:libx999 (not in this ffmpeg)", refused_by="tester-1"
     )
-    record = await rig.repository.job(job["job_id"])
+    record = await harness.repository.job(job["job_id"])
     assert (record.state, record.attempts) == ("queued", [])
     message = await broker.take(defer_name(DEFER_SECONDS))
     assert message.headers[HEADER_REFUSED_BY] == "tester-1"
 
 
-async def test_a_worker_that_can_do_it_takes_what_another_one_declined(rig, broker, provisioned_broker, tmp_path):
+async def test_a_worker_that_can_do_it_takes_what_another_one_declined(harness, broker, provisioned_broker, tmp_path):
     able = X264_ONLY.model_copy(update={"encoders": {"libx264": True, "libx999": True}})
-    other = a_rig(provisioned_broker, rig.repository, tmp_path, "tester-2", able, 0.5)
+    other = a_harness(provisioned_broker, harness.repository, tmp_path, "tester-2", able, 0.5)
     job = shining()
     await broker.publish(job)
-    assert isinstance((await rig.one()).outcome, Defer)
+    assert isinstance((await harness.one()).outcome, Defer)
     assert isinstance((await other.one()).outcome, Completed)
     await other.close()
-    record = await rig.repository.job(job["job_id"])
+    record = await harness.repository.job(job["job_id"])
     assert [attempt.worker for attempt in record.attempts] == ["tester-2"]
     await broker.settled()
 
 
-async def test_a_job_that_every_living_worker_refuses_for_too_long_is_dead_and_says_why(rig, broker):
-    await beat(rig.repository, "gone", "offline")
-    await beat(rig.repository, "elsewhere", lane="visualize")
+async def test_a_job_that_every_living_worker_refuses_for_too_long_is_dead_and_says_why(harness, broker):
+    await beat(harness.repository, "gone", "offline")
+    await beat(harness.repository, "elsewhere", lane="visualize")
     job = shining()
     await broker.publish(job)
-    await rig.until(job["job_id"], "dead")
-    record = await rig.repository.job(job["job_id"])
+    await harness.until(job["job_id"], "dead")
+    record = await harness.repository.job(job["job_id"])
     assert record.error_type == "Unserved"
     assert record.error.startswith("the only living worker of lane cpu refused it for ")
     assert record.error.endswith("on tester-1: encoder:libx999 (not in this ffmpeg)")
@@ -132,50 +127,50 @@ async def test_a_job_that_every_living_worker_refuses_for_too_long_is_dead_and_s
     await broker.settled()
 
 
-async def test_a_living_worker_that_has_not_been_asked_keeps_the_job_alive(rig, broker):
-    await beat(rig.repository, "tester-2", "in_progress")
+async def test_a_living_worker_that_has_not_been_asked_keeps_the_job_alive(harness, broker):
+    await beat(harness.repository, "tester-2", "in_progress")
     job = shining()
     await broker.publish(job)
     for _ in range(4):
-        assert isinstance((await rig.one()).outcome, Defer)
-    await beat(rig.repository, "tester-2", "draining")
-    assert isinstance((await rig.one()).outcome, Dead)
+        assert isinstance((await harness.one()).outcome, Defer)
+    await beat(harness.repository, "tester-2", "draining")
+    assert isinstance((await harness.one()).outcome, Dead)
 
 
-async def test_a_cancelled_job_that_nobody_can_do_is_settled(rig, broker):
-    await beat(rig.repository, "tester-2")
+async def test_a_cancelled_job_that_nobody_can_do_is_settled(harness, broker):
+    await beat(harness.repository, "tester-2")
     job = shining()
     await broker.publish(job)
-    assert isinstance((await rig.one()).outcome, Defer)
-    assert await rig.repository.request_cancel(job["job_id"]) == "cancelled"
-    assert isinstance((await rig.one()).outcome, Cancelled)
+    assert isinstance((await harness.one()).outcome, Defer)
+    assert await harness.repository.request_cancel(job["job_id"]) == "cancelled"
+    assert isinstance((await harness.one()).outcome, Cancelled)
     await broker.settled()
 
 
 @pytest.mark.parametrize(("codec", "reason"), [("hevc", "no encoder of hevc works"), ("libx999", "not in this ffmpeg")])
 async def test_what_only_an_option_set_requires_is_declined_after_one_attempt_that_is_not_charged(
-    rig, broker, codec, reason
+    harness, broker, codec, reason
 ):
-    await rig.repository.put_option_set(OptionSet(module="shine", name="late", options={"codec": codec}))
+    await harness.repository.put_option_set(OptionSet(module="shine", name="late", options={"codec": codec}))
     job = shining("", name="late.txt")
     await broker.publish(job)
-    first = await rig.one()
+    first = await harness.one()
     assert isinstance(first.outcome, Defer)
     assert first.outcome.refused_by == "tester-1"
     assert not isinstance(first.error, CannotServe)  # the host is well: its worker does not rest
-    await rig.until(job["job_id"], "dead")
-    record = await rig.repository.job(job["job_id"])
+    await harness.until(job["job_id"], "dead")
+    record = await harness.repository.job(job["job_id"])
     assert record.error_type == "Unserved"
     assert f"encoder:{codec} ({reason})" in record.error
     assert [(attempt.outcome, attempt.number) for attempt in record.attempts] == [("deferred", 1)]
 
 
-async def test_a_mended_option_set_lets_a_declined_job_run(rig, broker):
-    await beat(rig.repository, "tester-2")
-    await rig.repository.put_option_set(OptionSet(module="shine", name="late", options={"codec": "hevc"}))
+async def test_a_mended_option_set_lets_a_declined_job_run(harness, broker):
+    await beat(harness.repository, "tester-2")
+    await harness.repository.put_option_set(OptionSet(module="shine", name="late", options={"codec": "hevc"}))
     job = shining("", name="late.txt")
     await broker.publish(job)
-    assert isinstance((await rig.one()).outcome, Defer)
-    await rig.repository.put_option_set(OptionSet(module="shine", name="late", options={"codec": "h264"}))
-    await rig.until(job["job_id"], "completed")
-    assert (rig.storage / job["job_id"] / "late.txt").read_text() == "encoder:libx264"
+    assert isinstance((await harness.one()).outcome, Defer)
+    await harness.repository.put_option_set(OptionSet(module="shine", name="late", options={"codec": "h264"}))
+    await harness.until(job["job_id"], "completed")
+    assert (harness.storage / job["job_id"] / "late.txt").read_text() == "encoder:libx264"

@@ -7,8 +7,8 @@ import subprocess
 from dataclasses import replace
 
 import pytest
-from visual_support import SHORT, VISUALIZER, bench_in, frames_of, git, gource_task, made_repository
 
+from tests.support.visualizers import SHORT, VISUALIZER, bench_in, frames_of, git, gource_task, made_repository
 from visualizers.gource import GourceVisualizer
 from visualizers.waveform import WaveformVisualizer
 from worker.adapters.git import GitRepositories

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from media_support import clip, ffmpeg
-from rig import Rig
-
 from infra.migrations import upgrade
+from tests.support.engine import Harness
+from tests.support.media import clip, ffmpeg
 from worker.adapters.host import bundled_tools, find_tools
 from worker.adapters.sql import SqlRepository
 from worker.core.attempt import Completed, Dead
 from worker.core.record import OptionSet
 from worker.registry import Registry
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
 
@@ -47,8 +46,8 @@ async def repository(tmp_path):
 
 
 @pytest.fixture
-async def rig(provisioned_broker, broker, repository, tmp_path):
-    rig = Rig(
+async def harness(provisioned_broker, broker, repository, tmp_path):
+    harness = Harness(
         provisioned_broker,
         repository,
         tmp_path,
@@ -56,8 +55,8 @@ async def rig(provisioned_broker, broker, repository, tmp_path):
         tools=find_tools(dict.fromkeys(NAMES), bundled_tools()),
         path_map={MOUNT: str(tmp_path / "storage")},
     )
-    yield rig
-    await rig.close()
+    yield harness
+    await harness.close()
 
 
 def probed(path: Path) -> list[dict]:
@@ -65,12 +64,12 @@ def probed(path: Path) -> list[dict]:
     return json.loads(subprocess.run(argv, check=True, capture_output=True).stdout)["streams"]
 
 
-def source(rig: Rig) -> None:
+def source(harness: Harness) -> None:
     """Put a film with two languages and subtitles where the jobs expect it."""
-    text = rig.storage / "text.srt"
+    text = harness.storage / "text.srt"
     text.write_text("1\n00:00:00,000 --> 00:00:01,500\nHello\n\n")
-    film = clip(rig.storage / "plain.mkv", sounds=2, seconds=2)
-    arguments = ("-map", "0", "-map", "1", "-c", "copy", "-c:s", "srt", str(rig.storage / "film.mkv"))
+    film = clip(harness.storage / "plain.mkv", sounds=2, seconds=2)
+    arguments = ("-map", "0", "-map", "1", "-c", "copy", "-c:s", "srt", str(harness.storage / "film.mkv"))
     ffmpeg("-i", str(film), "-i", str(text), *arguments)
 
 
@@ -130,24 +129,24 @@ def flat() -> dict:
 
 
 @pytest.mark.parametrize("dialect", [canonical, task_map, flat])
-async def test_an_encode_merge_and_tidy_up_job_ends_in_the_file_it_asked_for(rig, broker, dialect):
-    source(rig)
+async def test_an_encode_merge_and_tidy_up_job_ends_in_the_file_it_asked_for(harness, broker, dialect):
+    source(harness)
     await broker.publish(dialect(), message_id="the-job")
-    settlement = await rig.one(60)
+    settlement = await harness.one(60)
     assert isinstance(settlement.outcome, Completed), settlement
-    final = rig.storage / "Done" / "final.mkv"
+    final = harness.storage / "Done" / "final.mkv"
     streams = probed(final)
     assert [stream["codec_name"] for stream in streams] == ["h264", "opus", "opus", "subrip"]
     told = [(s["tags"].get("language", "und"), s["disposition"]["default"], s["tags"].get("title")) for s in streams]
     assert told == [(language, int(default == "yes"), title) for language, default, title in TRACKS]
-    record = await rig.repository.job("the-job")
+    record = await harness.repository.job("the-job")
     assert record.manifest_url == "/Done/final.mkv"
-    names = {path.name for path in rig.storage.rglob("*") if path.is_file()}
+    names = {path.name for path in harness.storage.rglob("*") if path.is_file()}
     assert names == {"film.mkv", "plain.mkv", "text.srt", "final.mkv"}
 
 
-async def test_a_transcode_message_ends_in_a_presentation_where_it_asked(rig, broker):
-    clip(rig.storage / "film.mkv", seconds=3)
+async def test_a_transcode_message_ends_in_a_presentation_where_it_asked(harness, broker):
+    clip(harness.storage / "film.mkv", seconds=3)
     message = {
         "job_id": "job-1",
         "movie_id": "movie-1",
@@ -156,16 +155,16 @@ async def test_a_transcode_message_ends_in_a_presentation_where_it_asked(rig, br
         "hls_settings": {"master_playlist_name": "index.m3u8", "segment_time": 2},
     }
     await broker.publish({"ack": True, "assigned_job": message})
-    settlement = await rig.one(60)
+    settlement = await harness.one(60)
     assert isinstance(settlement.outcome, Completed), settlement
-    record = await rig.repository.job("job-1")
+    record = await harness.repository.job("job-1")
     assert record.manifest_url == "/processed/film/144p/index.m3u8"
     assert record.facts["movie_id"] == "movie-1"
-    assert (rig.storage / "processed/film/144p/index.m3u8").read_text().startswith("#EXTM3U")
+    assert (harness.storage / "processed/film/144p/index.m3u8").read_text().startswith("#EXTM3U")
 
 
-async def test_one_failed_rendition_of_a_transcode_message_publishes_nothing(rig, broker):
-    clip(rig.storage / "film.mkv", seconds=2)
+async def test_one_failed_rendition_of_a_transcode_message_publishes_nothing(harness, broker):
+    clip(harness.storage / "film.mkv", seconds=2)
     outputs = [
         {"resolution": "144p", "bitrate": "200k", "codec": "libx264", "dest_path": "processed/film/144p/"},
         # SVT-AV1 encodes nothing below 64 lines
@@ -173,38 +172,38 @@ async def test_one_failed_rendition_of_a_transcode_message_publishes_nothing(rig
     ]
     message = {"job_id": "job-1", "input": {"source_url": "film.mkv"}, "outputs": outputs}
     await broker.publish(message)
-    settlement = await rig.one(60)
+    settlement = await harness.one(60)
     assert isinstance(settlement.outcome, Dead), settlement
-    record = await rig.repository.job("job-1")
+    record = await harness.repository.job("job-1")
     assert record.state == "dead"
     assert "ffmpeg exited" in record.error
-    assert [path.name for path in rig.storage.rglob("*")] == ["film.mkv"]
+    assert [path.name for path in harness.storage.rglob("*")] == ["film.mkv"]
     assert record.manifest_url is None
 
 
-async def test_what_follows_from_a_refused_task_is_no_fault_of_the_tasks_after_it(rig, broker):
-    source(rig)
+async def test_what_follows_from_a_refused_task_is_no_fault_of_the_tasks_after_it(harness, broker):
+    source(harness)
     message = task_map()
     message["tasks"][0]["ffmpeg"]["no_such_option"] = 1
     await broker.publish(message, message_id="the-job")
-    assert isinstance((await rig.one(60)).outcome, Dead)
-    error = (await rig.repository.job("the-job")).error
+    assert isinstance((await harness.one(60)).outcome, Dead)
+    error = (await harness.repository.job("the-job")).error
     assert error == "tasks[0].ffmpeg.no_such_option: unknown field; did you mean 'input_options'?"
 
 
-async def test_a_track_that_its_sources_do_not_have_is_refused_with_all_else_before_anything_runs(rig, broker):
-    source(rig)
+async def test_a_track_that_its_sources_do_not_have_is_refused_with_all_else_before_anything_runs(harness, broker):
+    source(harness)
     message = task_map()
     message["tasks"][1]["mkvmerge"]["tracks"][3]["source"] = 1
     message["tasks"][1]["mkvmerge"]["sources"] = [{"filename": f"{MOUNT}/no-such-file.mkv"}]
     await broker.publish(message, message_id="the-job")
-    settlement = await rig.one(60)
+    settlement = await harness.one(60)
     assert isinstance(settlement.outcome, Dead)
-    error = (await rig.repository.job("the-job")).error
+    error = (await harness.repository.job("the-job")).error
     assert "tasks[1].mkvmerge.tracks[3].source: is 1, but there is 1 source" in error
     assert f"tasks[1].mkvmerge.sources[0].filename: {MOUNT}/no-such-file.mkv does not exist" in error
     assert "final.mkv" not in error
-    assert {path.name for path in rig.storage.rglob("*") if path.is_file()} == {"film.mkv", "plain.mkv", "text.srt"}
+    assert {path.name for path in harness.storage.rglob("*") if path.is_file()} == {"film.mkv", "plain.mkv", "text.srt"}
 
 
 def disguised(kind: str, folder: Path) -> Path:
@@ -226,16 +225,16 @@ def disguised(kind: str, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["empty", "playlist", "concat", "noise", "truncated"])
-async def test_a_source_that_is_no_media_is_dead_with_its_class_and_publishes_nothing(rig, broker, kind):
-    disguised(kind, rig.storage)
-    before = {path.name for path in rig.storage.rglob("*")}
+async def test_a_source_that_is_no_media_is_dead_with_its_class_and_publishes_nothing(harness, broker, kind):
+    disguised(kind, harness.storage)
+    before = {path.name for path in harness.storage.rglob("*")}
     message = ENCODE | NEW_MAPS | {"sources": [f"{MOUNT}/film.mp4"]}
     message |= {"source_maps": [{"source": 0, "specifier": "v", "stream": 0}]}
     message |= {"output_maps": [{"specifier": "v", "stream": 0, "option_set": "dark"}]}
     await broker.publish({"job_id": "j1", "tasks": [{"module": "ffmpeg", "data": message}]})
-    settlement = await rig.one(60)
+    settlement = await harness.one(60)
     assert isinstance(settlement.outcome, Dead), settlement
-    record = await rig.repository.job("j1")
+    record = await harness.repository.job("j1")
     assert record.error_type == "BadInput"
     assert "film.mp4" in record.error
-    assert {path.name for path in rig.storage.rglob("*")} == before
+    assert {path.name for path in harness.storage.rglob("*")} == before

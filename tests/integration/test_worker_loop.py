@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from loop_support import Preflight, running, state_of, worker_of
-from rig import document
-
+from tests.support.engine import document
+from tests.support.worker_loop import Preflight, running, state_of, worker_of
 from worker.core.errors import DiskFull, MountMissing, StorageUnavailable, ToolMissing
 from worker.core.hours import ActiveHours
 
@@ -21,28 +16,28 @@ NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 pytestmark = pytest.mark.xdist_group("rabbitmq")
 
 
-async def test_a_draining_worker_runs_all_that_waits_and_ends(rig, broker):
+async def test_a_draining_worker_runs_all_that_waits_and_ends(harness, broker):
     jobs = [document() for _ in range(3)]
     for job in jobs:
         await broker.publish(job)
     async with asyncio.timeout(10):
-        await worker_of(rig, drain=True).run()
-    assert {record.state for record in await rig.repository.jobs()} == {"completed"}
-    assert rig.task.runs == 3
+        await worker_of(harness, drain=True).run()
+    assert {record.state for record in await harness.repository.jobs()} == {"completed"}
+    assert harness.task.runs == 3
 
 
-async def test_a_stopped_worker_finishes_its_job_within_the_grace_and_takes_no_other(rig, broker):
+async def test_a_stopped_worker_finishes_its_job_within_the_grace_and_takes_no_other(harness, broker):
     started, release = asyncio.Event(), asyncio.Event()
 
     async def on_run(_context):
         started.set()
         await release.wait()
 
-    rig.task.on_run = on_run
+    harness.task.on_run = on_run
     first, second = document(), document()
     await broker.publish(first)
     await broker.publish(second)
-    worker = worker_of(rig)
+    worker = worker_of(harness)
     async with running(worker) as task:
         await started.wait()
         worker.stop()
@@ -50,40 +45,40 @@ async def test_a_stopped_worker_finishes_its_job_within_the_grace_and_takes_no_o
         release.set()
         async with asyncio.timeout(5):
             await task
-    assert (await rig.repository.job(first["job_id"])).state == "completed"
-    assert await rig.repository.job(second["job_id"]) is None
+    assert (await harness.repository.job(first["job_id"])).state == "completed"
+    assert await harness.repository.job(second["job_id"]) is None
 
 
-async def test_a_pause_that_comes_while_the_host_is_looked_at_is_heard_before_a_job_is_taken(rig, broker):
+async def test_a_pause_that_comes_while_the_host_is_looked_at_is_heard_before_a_job_is_taken(harness, broker):
     looked = asyncio.Event()
 
     async def looking() -> None:
         worker.wanted("pause")
         looked.set()
 
-    worker = worker_of(rig, preflight=looking)
+    worker = worker_of(harness, preflight=looking)
     await broker.publish(job := document())
     async with running(worker):
         await asyncio.wait_for(looked.wait(), 5)
         await asyncio.sleep(0.2)
         assert worker.status == "paused"
-        assert await rig.repository.job(job["job_id"]) is None
+        assert await harness.repository.job(job["job_id"]) is None
         worker.wanted("run")
-        await state_of(rig, job["job_id"], "completed")
+        await state_of(harness, job["job_id"], "completed")
 
 
 @pytest.mark.parametrize("hands", ["grace", "twice"])
-async def test_the_end_of_the_grace_or_a_second_signal_gives_the_job_back(rig, broker, hands):
+async def test_the_end_of_the_grace_or_a_second_signal_gives_the_job_back(harness, broker, hands):
     started = asyncio.Event()
 
     async def on_run(_context):
         started.set()
         await asyncio.sleep(60)
 
-    rig.task.on_run = on_run
+    harness.task.on_run = on_run
     job = document()
     await broker.publish(job)
-    worker = worker_of(rig, grace_seconds=0.2 if hands == "grace" else 60)
+    worker = worker_of(harness, grace_seconds=0.2 if hands == "grace" else 60)
     async with running(worker) as task:
         await started.wait()
         worker.stop()
@@ -91,15 +86,15 @@ async def test_the_end_of_the_grace_or_a_second_signal_gives_the_job_back(rig, b
             worker.stop()
         async with asyncio.timeout(5):
             await task
-    record = await rig.repository.job(job["job_id"])
+    record = await harness.repository.job(job["job_id"])
     assert record.state == "queued"
     assert [attempt.outcome for attempt in record.attempts] == ["interrupted"]
-    rig.task.on_run = None
-    await rig.until(job["job_id"], "completed")
+    harness.task.on_run = None
+    await harness.until(job["job_id"], "completed")
 
 
-async def test_a_paused_worker_has_no_consumer_and_a_resumed_one_works(rig, broker):
-    worker = worker_of(rig)
+async def test_a_paused_worker_has_no_consumer_and_a_resumed_one_works(harness, broker):
+    worker = worker_of(harness)
     async with running(worker):
         await broker.consumers(3)
         worker.wanted("pause")
@@ -108,11 +103,11 @@ async def test_a_paused_worker_has_no_consumer_and_a_resumed_one_works(rig, brok
         job = document()
         await broker.publish(job)
         worker.wanted("run")
-        await state_of(rig, job["job_id"], "completed")
+        await state_of(harness, job["job_id"], "completed")
 
 
-async def test_a_worker_told_to_drain_ends_by_itself(rig, broker):
-    worker = worker_of(rig)
+async def test_a_worker_told_to_drain_ends_by_itself(harness, broker):
+    worker = worker_of(harness)
     async with running(worker) as task:
         await broker.consumers(3)
         worker.wanted("drain")
@@ -121,9 +116,9 @@ async def test_a_worker_told_to_drain_ends_by_itself(rig, broker):
 
 
 @pytest.mark.parametrize("kind", [DiskFull, StorageUnavailable, MountMissing, ToolMissing])
-async def test_a_sick_host_takes_nothing_and_says_why_until_it_is_well(rig, broker, kind):
+async def test_a_sick_host_takes_nothing_and_says_why_until_it_is_well(harness, broker, kind):
     preflight = Preflight(*[kind("scratch is full")] * 2)
-    worker = worker_of(rig, preflight=preflight)
+    worker = worker_of(harness, preflight=preflight)
     job = document()
     await broker.publish(job)
     async with running(worker):
@@ -132,21 +127,21 @@ async def test_a_sick_host_takes_nothing_and_says_why_until_it_is_well(rig, brok
                 await asyncio.sleep(0.01)
         assert worker.problem == "scratch is full"
         assert worker.status == "paused"
-        await state_of(rig, job["job_id"], "completed")
+        await state_of(harness, job["job_id"], "completed")
     assert preflight.asked == 3
     assert worker.problem is None
 
 
-async def test_a_host_whose_jobs_fail_by_its_own_fault_rests_says_why_and_charges_nobody(rig, broker):
+async def test_a_host_whose_jobs_fail_by_its_own_fault_rests_says_why_and_charges_nobody(harness, broker):
     problems = []
 
     async def broken(_context):
-        if rig.task.runs <= 2:
+        if harness.task.runs <= 2:
             raise ToolMissing("ffmpeg is not installed")
         problems.append(worker.problem)
 
-    rig.task.on_run = broken
-    worker = worker_of(rig)
+    harness.task.on_run = broken
+    worker = worker_of(harness)
     jobs = [document() for _ in range(3)]
     for job in jobs:
         await broker.publish(job)
@@ -154,20 +149,20 @@ async def test_a_host_whose_jobs_fail_by_its_own_fault_rests_says_why_and_charge
         async with asyncio.timeout(5):
             while worker.problem is None:
                 await asyncio.sleep(0.01)
-        assert (worker.problem, worker.status, rig.task.runs) == ("ffmpeg is not installed", "paused", 1)
+        assert (worker.problem, worker.status, harness.task.runs) == ("ffmpeg is not installed", "paused", 1)
         for job in jobs:
-            await state_of(rig, job["job_id"], "completed", seconds=15)
+            await state_of(harness, job["job_id"], "completed", seconds=15)
     # Two rests, and not a sweep through the queue; well again, it says so.
-    assert rig.task.runs == 5
+    assert harness.task.runs == 5
     assert problems == [None] * 3
     for job in jobs:
-        numbers = {attempt.number for attempt in (await rig.repository.job(job["job_id"])).attempts}
+        numbers = {attempt.number for attempt in (await harness.repository.job(job["job_id"])).attempts}
         assert numbers == {1}
     await broker.settled()
 
 
-async def test_chores_make_room_on_a_host_that_is_full(rig, broker, monkeypatch):
-    monkeypatch.setattr("worker.engine.worker.CHORES_SECONDS", 0.05)
+async def test_chores_make_room_on_a_host_that_is_full(harness, broker, monkeypatch):
+    monkeypatch.setattr("worker.engine.host.worker.CHORES_SECONDS", 0.05)
     preflight = Preflight(*[DiskFull("scratch is full")] * 1000)
 
     async def chores():
@@ -176,20 +171,20 @@ async def test_chores_make_room_on_a_host_that_is_full(rig, broker, monkeypatch)
 
     job = document()
     await broker.publish(job)
-    async with running(worker_of(rig, preflight=preflight, chores=chores)):
-        await state_of(rig, job["job_id"], "completed", seconds=5)
+    async with running(worker_of(harness, preflight=preflight, chores=chores)):
+        await state_of(harness, job["job_id"], "completed", seconds=5)
     assert preflight.asked > 1
 
 
 @pytest.mark.parametrize("options", [{}, {"hours": ActiveHours.parse("22:00-06:00"), "clock": lambda: NOON}])
-async def test_a_worker_that_is_paused_or_off_duty_does_its_chores(rig, broker, monkeypatch, options):
-    monkeypatch.setattr("worker.engine.worker.CHORES_SECONDS", 0.05)
+async def test_a_worker_that_is_paused_or_off_duty_does_its_chores(harness, broker, monkeypatch, options):
+    monkeypatch.setattr("worker.engine.host.worker.CHORES_SECONDS", 0.05)
     done = asyncio.Semaphore(0)
 
     async def chores():
         done.release()
 
-    worker = worker_of(rig, chores=chores, **options)
+    worker = worker_of(harness, chores=chores, **options)
     worker.wanted("run" if options else "pause")
     async with running(worker), asyncio.timeout(5):
         for _ in range(3):
@@ -197,23 +192,23 @@ async def test_a_worker_that_is_paused_or_off_duty_does_its_chores(rig, broker, 
         assert worker.status == "paused"
 
 
-async def test_a_stop_does_not_wait_for_chores(rig, broker):
+async def test_a_stop_does_not_wait_for_chores(harness, broker):
     begun = asyncio.Event()
 
     async def chores():
         begun.set()
         await asyncio.Event().wait()
 
-    worker = worker_of(rig, chores=chores)
+    worker = worker_of(harness, chores=chores)
     async with running(worker) as task, asyncio.timeout(5):
         await begun.wait()
         worker.stop()
         await task
 
 
-async def test_a_worker_takes_jobs_from_the_minute_its_hours_begin_until_they_end(rig, broker):
+async def test_a_worker_takes_jobs_from_the_minute_its_hours_begin_until_they_end(harness, broker):
     now = [datetime(2026, 11, 21, 21, 59, 59, 500_000, tzinfo=UTC)]
-    worker = worker_of(rig, hours=ActiveHours.parse("22:00-06:00"), clock=lambda: now[0])
+    worker = worker_of(harness, hours=ActiveHours.parse("22:00-06:00"), clock=lambda: now[0])
     job = document()
     await broker.publish(job)
     async with running(worker):
@@ -221,7 +216,7 @@ async def test_a_worker_takes_jobs_from_the_minute_its_hours_begin_until_they_en
         assert (worker.status, worker.problem) == ("paused", "outside its active hours 22:00-06:00")
         assert await broker.waiting("media.cpu.normal") == 1
         now[0] = datetime(2026, 11, 21, 22, 0, tzinfo=UTC)
-        await state_of(rig, job["job_id"], "completed")
+        await state_of(harness, job["job_id"], "completed")
         await broker.consumers(3)
         assert worker.status == "idle"
         worker.wanted("pause")

@@ -4,67 +4,62 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from loop_support import Posts, running, state_of, worker_of
-from rig import document
-
+from tests.support.engine import document
+from tests.support.worker_loop import Posts, running, state_of, worker_of
 from worker.adapters.rabbitmq import Link, RabbitEvents
 from worker.core.errors import StorageUnavailable
 from worker.core.record import WorkerRecord
 from worker.core.routing import EVENTS
-from worker.engine.callbacks import Callbacks
-from worker.engine.heartbeat import Heartbeat
+from worker.engine.host.callbacks import Callbacks
+from worker.engine.host.heartbeat import Heartbeat
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
 
 
-async def test_the_final_record_is_posted_where_the_job_asked(rig, broker):
+async def test_the_final_record_is_posted_where_the_job_asked(harness, broker):
     posts = Posts()
     job = document(callback_url="https://example.org/done")
     await broker.publish(job)
-    await worker_of(rig, posts, drain=True).run()
+    await worker_of(harness, posts, drain=True).run()
     ((url, record),) = posts.sent
     assert url == "https://example.org/done"
     assert (record["job_id"], record["state"]) == (job["job_id"], "completed")
     assert record["artifacts"][0]["bytes"] == 5
 
 
-async def test_a_callback_that_fails_never_fails_the_job(rig, broker):
+async def test_a_callback_that_fails_never_fails_the_job(harness, broker):
     job = document(callback_url="https://example.org/done")
     await broker.publish(job)
-    await worker_of(rig, Posts(StorageUnavailable("refused")), drain=True).run()
-    assert (await rig.repository.job(job["job_id"])).state == "completed"
+    await worker_of(harness, Posts(StorageUnavailable("refused")), drain=True).run()
+    assert (await harness.repository.job(job["job_id"])).state == "completed"
 
 
-async def test_a_dead_job_posts_its_error(rig, broker):
+async def test_a_dead_job_posts_its_error(harness, broker):
     posts = Posts()
     await broker.publish(document(callback_url="https://example.org/done", tasks=[{"module": "no-such"}]))
-    await worker_of(rig, posts, drain=True).run()
+    await worker_of(harness, posts, drain=True).run()
     ((_, record),) = posts.sent
     assert record["state"] == "dead"
     assert "no-such" in record["error"]
 
 
-async def test_a_callback_that_a_killed_worker_left_is_taken_up(rig, broker, monkeypatch):
+async def test_a_callback_that_a_killed_worker_left_is_taken_up(harness, broker, monkeypatch):
     posts = Posts()
     job = document(callback_url="https://example.org/done")
     await broker.publish(job)
-    await rig.one()
-    monkeypatch.setattr("worker.engine.callbacks.FORGOTTEN_AFTER", 0.0)
-    await Callbacks(rig.repository, posts).take_up()
+    await harness.one()
+    monkeypatch.setattr("worker.engine.host.callbacks.FORGOTTEN_AFTER", 0.0)
+    await Callbacks(harness.repository, posts).take_up()
     assert len(posts.sent) == 1
-    await Callbacks(rig.repository, posts).take_up()
+    await Callbacks(harness.repository, posts).take_up()
     assert len(posts.sent) == 1
 
 
-async def test_a_callback_that_hangs_delays_neither_the_next_job_nor_the_end(rig, broker, monkeypatch):
+async def test_a_callback_that_hangs_delays_neither_the_next_job_nor_the_end(harness, broker, monkeypatch):
     called = asyncio.Event()
 
     async def hanging(_url, _document):
@@ -72,30 +67,30 @@ async def test_a_callback_that_hangs_delays_neither_the_next_job_nor_the_end(rig
         await asyncio.Event().wait()
 
     await broker.publish(document(callback_url="https://example.org/done"))
-    await rig.one()
-    monkeypatch.setattr("worker.engine.callbacks.FORGOTTEN_AFTER", 0.0)
-    worker = worker_of(rig, hanging)
+    await harness.one()
+    monkeypatch.setattr("worker.engine.host.callbacks.FORGOTTEN_AFTER", 0.0)
+    worker = worker_of(harness, hanging)
     async with running(worker) as task:
         async with asyncio.timeout(5):
             await called.wait()
         job = document()
         await broker.publish(job)
-        await state_of(rig, job["job_id"], "completed", seconds=5)
+        await state_of(harness, job["job_id"], "completed", seconds=5)
         worker.stop()
         async with asyncio.timeout(2):
             await task
 
 
-async def test_states_and_heartbeats_are_events_that_anybody_may_hear(rig, broker):
+async def test_states_and_heartbeats_are_events_that_anybody_may_hear(harness, broker):
     listener = await broker.channel.declare_queue("", exclusive=True)
     await listener.bind(EVENTS, "#")
-    events = RabbitEvents(Link(rig.url, "events", confirms=False))
+    events = RabbitEvents(Link(harness.url, "events", confirms=False))
     wanted = []
 
     async def describe() -> WorkerRecord:
         return WorkerRecord(worker_id="w1", hostname="h", pid=1, version="0", status="idle")
 
-    heartbeat = Heartbeat(rig.repository, events, describe, wanted.append, 0.05)
+    heartbeat = Heartbeat(harness.repository, events, describe, wanted.append, 0.05)
     await events.publish("job.running", {"job_id": "j1"})
     await heartbeat.start()
     heard = {}
@@ -110,16 +105,16 @@ async def test_states_and_heartbeats_are_events_that_anybody_may_hear(rig, broke
     assert heard["worker.heartbeat"]["worker_id"] == "w1"
     assert wanted
     assert set(wanted) == {"run"}
-    (row,) = await rig.repository.workers(15)
+    (row,) = await harness.repository.workers(15)
     assert row.status == "idle"
     await heartbeat.stop()
     await events.close()
 
 
-async def test_events_of_a_busy_worker_arrive_whole_and_in_order_the_last_of_them_too(rig, broker):
+async def test_events_of_a_busy_worker_arrive_whole_and_in_order_the_last_of_them_too(harness, broker):
     listener = await broker.channel.declare_queue("", exclusive=True)
     await listener.bind(EVENTS, "#")
-    events = RabbitEvents(Link(rig.url, "events", confirms=False))
+    events = RabbitEvents(Link(harness.url, "events", confirms=False))
     for number in range(300):
         await events.publish("job.running", {"number": number})
         if number % 70 == 0:

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import aio_pika
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from fleet import RETRY, Fleet
-
 from infra.broker import declare
 from infra.local import LocalServices
 from infra.migrations import upgrade
+from tests.support.fleet import RETRY, Fleet
 from worker.adapters.sql import SqlRepository
 from worker.core.routing import topology
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(scope="session")

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from chaos.media import BrokenMedia
-from chaos.mutations import KINDS, MEGABYTE
+from tests.chaos.media import BrokenMedia
+from tests.chaos.mutations import KINDS, MEGABYTE
 
 pytestmark = [pytest.mark.xdist_group("chaos"), pytest.mark.timeout(200)]
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from chaos.campaign import Campaign
-from chaos.faults import absent
-from chaos.invariant import Findings
-from chaos.world import World
+from tests.chaos.campaign import Campaign
+from tests.chaos.faults import absent
+from tests.chaos.invariant import Findings
+from tests.chaos.world import World
 
 pytestmark = [pytest.mark.xdist_group("chaos"), pytest.mark.timeout(280)]
 

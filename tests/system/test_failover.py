@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from chaos.failover import Failover
+from tests.chaos.failover import Failover
 
 pytestmark = [pytest.mark.xdist_group("chaos"), pytest.mark.timeout(280)]
 

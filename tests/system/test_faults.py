@@ -7,17 +7,14 @@ import os
 import random
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from chaos import campaign
-from chaos.campaign import Campaign
-from chaos.faults import LAST_WORDS, Fault, cut, half_open, kill_at, refusing, short_reads, slow
-from chaos.proxy import ANSWER, CONTENT, WRITING, Proxy
-from chaos.world import FAKETIME, ROOT, World
+from tests.chaos import campaign
+from tests.chaos.campaign import Campaign
+from tests.chaos.faults import LAST_WORDS, Fault, cut, half_open, kill_at, refusing, short_reads, slow
+from tests.chaos.proxy import ANSWER, CONTENT, WRITING, Proxy
+from tests.chaos.world import FAKETIME, ROOT, World
 
 OBJECT = b"HTTP/1.1 200 OK\r\nContent-Length: 2000\r\nServer: x\r\n\r\n"
 HEAD = b"HEAD /media/a HTTP/1.1\r\n\r\n"
@@ -50,7 +47,7 @@ async def server():
 
 @pytest.fixture
 async def world(server, tmp_path, monkeypatch):
-    monkeypatch.setattr("chaos.faults.PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr("tests.chaos.faults.PATIENCE_SECONDS", 1.0)
     world = World(tmp_path / "world")
     world.folder.mkdir()
     proxy = Proxy(server.port)
@@ -127,11 +124,11 @@ async def test_a_trap_that_nobody_reaches_is_not_counted_and_taken_away(world):
 
 
 async def test_a_trap_ends_the_first_worker_that_reaches_its_step_and_no_other(world, monkeypatch):
-    monkeypatch.setattr("chaos.faults.PATIENCE_SECONDS", 30.0)
+    monkeypatch.setattr("tests.chaos.faults.PATIENCE_SECONDS", 30.0)
     injected = asyncio.create_task(kill_at("recorded")(world, Dice()))
     await asyncio.sleep(0)
     source = f"""
-from tests.system.chaos.worker_main import *
+from tests.chaos.worker_main import *
 for step in ("claimed", "recorded"):
     print(step, flush=True)
     die_if_trapped(Path({str(world.trap)!r}), step)
@@ -151,7 +148,7 @@ async def test_a_worker_with_a_wrong_clock_can_still_pause():
     """Where nothing lies about the time it pauses anyway."""
     off = 14 * 60 if FAKETIME else 0
     told = {"LD_PRELOAD": FAKETIME, "FAKETIME": "-14m", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
-    source = "from tests.system.chaos.worker_main import *; time.sleep(0.2); print(time.time())"
+    source = "from tests.chaos.worker_main import *; time.sleep(0.2); print(time.time())"
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", source), cwd=ROOT, env=os.environ | told, stdout=asyncio.subprocess.PIPE
     )

@@ -13,8 +13,8 @@ from itertools import pairwise
 import aio_pika
 import psutil
 import pytest
-from fleet import BEAT, CANCEL_SECONDS, LONG, RETRY, SHORT, Fleet, cancelled, is_count, until, value_of
 
+from tests.support.fleet import BEAT, CANCEL_SECONDS, LONG, RETRY, SHORT, Fleet, cancelled, is_count, until, value_of
 from worker.core.routing import EVENTS
 
 PROOF_SECONDS = 5.0

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from fleet import BEAT, LONG, SHORT, Fleet, cancelled, is_count, until, value_of
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support.fleet import BEAT, LONG, SHORT, Fleet, cancelled, is_count, until, value_of
 from worker.adapters.metrics import metric_families
 
 if TYPE_CHECKING:

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from chaos.fuzz import Fuzz
+from tests.chaos.fuzz import Fuzz
 
 pytestmark = [pytest.mark.xdist_group("chaos"), pytest.mark.timeout(280)]
 

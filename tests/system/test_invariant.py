@@ -7,20 +7,16 @@ import dataclasses
 import json
 import random
 import signal
-import sys
 from pathlib import Path
 
 import psycopg
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from chaos.campaign import publish_one
-from chaos.invariant import Findings, Stores, examine
-from chaos.jobs import LARGE_BYTES, make_sources, plan
-from chaos.world import World
-
-from worker.adapters.publisher import Publisher
+from tests.chaos.campaign import publish_one
+from tests.chaos.invariant import Findings, Stores, examine
+from tests.chaos.jobs import LARGE_BYTES, make_sources, plan
+from tests.chaos.world import World
+from worker.adapters.rabbitmq.publisher import Publisher
 from worker.adapters.sql import SqlRepository
 
 pytestmark = [pytest.mark.xdist_group("chaos"), pytest.mark.timeout(200)]

@@ -11,9 +11,9 @@ from structlog.testing import LogCapture
 
 from infra.broker import declare
 from infra.local import LocalServices
-from worker.adapters.publisher import Publisher
 from worker.adapters.rabbitmq.consumer import RabbitConsumer
 from worker.adapters.rabbitmq.link import Link
+from worker.adapters.rabbitmq.publisher import Publisher
 from worker.core.attempt import Completed
 from worker.core.routing import topology
 

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import base64
-import sys
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from chaos.planted import KINDS, TO_RUN_AGAIN, content_of, found_in, of_jobs, unseen
-
-from worker.engine.toollog import packed
+from tests.chaos.planted import KINDS, TO_RUN_AGAIN, content_of, found_in, of_jobs, unseen
+from worker.engine.attempt.tool_log import packed
 
 SECRETS = of_jobs(7)
 

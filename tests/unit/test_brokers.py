@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.app.parts import refuse_shared_sqlite
+from worker.app.components import refuse_shared_sqlite
 from worker.core.brokers import broker_urls
 from worker.core.errors import Misconfigured
 from worker.settings import Settings

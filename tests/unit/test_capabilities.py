@@ -8,7 +8,7 @@ import pytest
 
 from worker.core.command import Exit, Pipeline, Reason
 from worker.core.errors import CannotServe, ToolMissing
-from worker.engine.capabilities import Prover
+from worker.engine.host.capabilities import Prover
 from worker.media.capabilities import (
     Capabilities,
     best_encoder,

@@ -11,18 +11,18 @@ from worker.core.errors import MountMissing
 from worker.core.finding import Finding
 
 
-def test_the_doctor_tells_a_wrong_setting_as_a_finding(desk, monkeypatch):
+def test_the_doctor_tells_a_wrong_setting_as_a_finding(cli, monkeypatch):
     monkeypatch.setenv("WORKER_RETRY_DELAYS", "never")
-    answer = desk.type("doctor", "--json")
+    answer = cli.type("doctor", "--json")
     assert (answer.code, answer.err) == (1, "")
     document = json.loads(answer.out)
     assert document["ok"] is False
     assert "WORKER_RETRY_DELAYS" in document["checks"][0]["fact"]
 
 
-def test_the_doctor_warns_of_a_variable_that_nothing_reads(desk, monkeypatch):
+def test_the_doctor_warns_of_a_variable_that_nothing_reads(cli, monkeypatch):
     monkeypatch.setenv("WORKER_LANE", "cpu")
-    settings = json.loads(desk.type("doctor", "--json").out)["checks"][0]
+    settings = json.loads(cli.type("doctor", "--json").out)["checks"][0]
     assert settings["status"] == "warning"
     assert "WORKER_LANE is no setting; did you mean 'WORKER_LANES'?" in settings["fact"]
 
@@ -38,17 +38,17 @@ def test_the_doctor_keeps_within_100_columns_and_says_what_to_do_below(capsys):
     assert [line.strip() for line in lines if len(line) > 100] == ["provision" * 12]
 
 
-def test_the_doctor_names_the_variable_of_a_folder_that_is_missing_and_makes_no_database(desk, monkeypatch):
-    monkeypatch.setenv("WORKER_NAS_ROOT", str(desk.folder / "nas"))
-    monkeypatch.setenv("WORKER_ROOTS", str(desk.folder / "more"))
-    monkeypatch.setenv("WORKER_DATABASE_URL", f"sqlite:///{desk.folder}/typo/new.db")
-    found = {check["name"]: check for check in json.loads(desk.type("doctor", "--json").out)["checks"]}
-    assert found[f"nas {desk.folder}/nas"]["advice"].endswith("correct WORKER_NAS_ROOT")
-    assert found[f"root {desk.folder}/more"]["advice"].endswith("correct WORKER_ROOTS")
+def test_the_doctor_names_the_variable_of_a_folder_that_is_missing_and_makes_no_database(cli, monkeypatch):
+    monkeypatch.setenv("WORKER_NAS_ROOT", str(cli.folder / "nas"))
+    monkeypatch.setenv("WORKER_ROOTS", str(cli.folder / "more"))
+    monkeypatch.setenv("WORKER_DATABASE_URL", f"sqlite:///{cli.folder}/typo/new.db")
+    found = {check["name"]: check for check in json.loads(cli.type("doctor", "--json").out)["checks"]}
+    assert found[f"nas {cli.folder}/nas"]["advice"].endswith("correct WORKER_NAS_ROOT")
+    assert found[f"root {cli.folder}/more"]["advice"].endswith("correct WORKER_ROOTS")
     assert "is WORKER_DATABASE_URL right?" in found["database"]["fact"]
-    assert not (desk.folder / "typo").exists()
+    assert not (cli.folder / "typo").exists()
     monkeypatch.delenv("WORKER_NAS_ROOT")
-    found = {check["name"]: check for check in json.loads(desk.type("doctor", "--json").out)["checks"]}
+    found = {check["name"]: check for check in json.loads(cli.type("doctor", "--json").out)["checks"]}
     assert found["nas"]["status"] == "ok"
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 
 import pytest
-from desk import one_line
 
+from tests.support.command_line import one_line
 from worker.core.attempt import Artifact, Progress, Result
 
 
-def test_a_job_as_json_has_exactly_the_public_shape(desk):
-    body = desk.insert("a-job")
-    attempt = desk.claimed("a-job", body)
-    desk.ask(lambda rows: rows.report(attempt, Progress(41.5, "echo", 60.0, 2.0, 42.0)))
-    answer = desk.type("job", "a-job", "--json")
+def test_a_job_as_json_has_exactly_the_public_shape(cli):
+    body = cli.insert("a-job")
+    attempt = cli.claimed("a-job", body)
+    cli.ask(lambda rows: rows.report(attempt, Progress(41.5, "echo", 60.0, 2.0, 42.0)))
+    answer = cli.type("job", "a-job", "--json")
     assert answer.code == 0
     assert answer.err == ""
     document = json.loads(answer.out)
@@ -32,14 +32,14 @@ def test_a_job_as_json_has_exactly_the_public_shape(desk):
     assert keys <= set(attempt_document)
 
 
-def test_jobs_can_be_listed_by_state_newest_first(desk):
-    desk.completed("one")
-    desk.died("two")
-    listed = json.loads(desk.type("jobs", "--json").out)
+def test_jobs_can_be_listed_by_state_newest_first(cli):
+    cli.completed("one")
+    cli.died("two")
+    listed = json.loads(cli.type("jobs", "--json").out)
     assert {job["job_id"] for job in listed} == {"one", "two"}
-    assert [job["job_id"] for job in json.loads(desk.type("jobs", "--state", "dead", "--json").out)] == ["two"]
-    assert len(json.loads(desk.type("jobs", "--limit", "1", "--json").out)) == 1
-    table = desk.type("jobs").out
+    assert [job["job_id"] for job in json.loads(cli.type("jobs", "--state", "dead", "--json").out)] == ["two"]
+    assert len(json.loads(cli.type("jobs", "--limit", "1", "--json").out)) == 1
+    table = cli.type("jobs").out
     assert table.splitlines()[0].split() == [
         "JOB", "TITLE", "STATE", "PROGRESS", "LANE", "PRIORITY", "CREATED", "ERROR",
     ]  # fmt: skip
@@ -48,97 +48,97 @@ def test_jobs_can_be_listed_by_state_newest_first(desk):
     assert "  completed  100 %  " in lines["one"]
 
 
-def test_a_long_error_is_cut_in_the_list_and_whole_with_the_job(desk):
+def test_a_long_error_is_cut_in_the_list_and_whole_with_the_job(cli):
     why = "ffmpeg exited 1: " + "x" * 200
-    desk.died("two", why)
-    line = desk.type("jobs").out.splitlines()[1]
+    cli.died("two", why)
+    line = cli.type("jobs").out.splitlines()[1]
     assert line.endswith("x…")
     assert len(line.partition("ffmpeg")[2]) == 100 - len("ffmpeg")
-    assert why in desk.type("job", "two").out
+    assert why in cli.type("job", "two").out
 
 
 @pytest.mark.parametrize(("end", "progress"), [("complete", "100 %"), ("confirm_cancel", "41.5 % echo")])
-def test_an_ended_job_tells_how_far_it_came_and_how_long_it_took_but_no_speed(desk, end, progress):
-    attempt = desk.claimed("a-job", desk.insert("a-job"))
-    desk.ask(lambda rows: rows.report(attempt, Progress(41.5, "echo", 60.0, 2.0, 42.0)))
-    assert "41.5 % echo, 60 fps, 2x, 0:42 left" in desk.type("job", "a-job").out
+def test_an_ended_job_tells_how_far_it_came_and_how_long_it_took_but_no_speed(cli, end, progress):
+    attempt = cli.claimed("a-job", cli.insert("a-job"))
+    cli.ask(lambda rows: rows.report(attempt, Progress(41.5, "echo", 60.0, 2.0, 42.0)))
+    assert "41.5 % echo, 60 fps, 2x, 0:42 left" in cli.type("job", "a-job").out
     rest = (Result(),) if end == "complete" else ()
-    desk.ask(lambda rows: getattr(rows, end)(attempt, *rest))
-    said = desk.type("job", "a-job").out
+    cli.ask(lambda rows: getattr(rows, end)(attempt, *rest))
+    said = cli.type("job", "a-job").out
     facts = dict(line.split(maxsplit=1) for line in said.partition("\n\n")[0].splitlines())
     assert (facts["progress"], facts["took"]) == (progress, "0:00")
-    assert f"  {progress}  " in desk.type("jobs").out
+    assert f"  {progress}  " in cli.type("jobs").out
 
 
-def test_a_job_that_waits_tells_no_speed_and_no_time_left(desk):
-    attempt = desk.claimed("a-job", desk.insert("a-job"))
-    desk.ask(lambda rows: rows.report(attempt, Progress(41.5, "echo", 60.0, 0.00013, 42.0)))
-    assert "41.5 % echo, 60 fps, 0:42 left\n" in desk.type("job", "a-job").out
-    desk.ask(lambda rows: rows.release(attempt, "interrupted", "the worker is going down"))
-    assert "progress   41.5 % echo\n" in desk.type("job", "a-job").out
+def test_a_job_that_waits_tells_no_speed_and_no_time_left(cli):
+    attempt = cli.claimed("a-job", cli.insert("a-job"))
+    cli.ask(lambda rows: rows.report(attempt, Progress(41.5, "echo", 60.0, 0.00013, 42.0)))
+    assert "41.5 % echo, 60 fps, 0:42 left\n" in cli.type("job", "a-job").out
+    cli.ask(lambda rows: rows.release(attempt, "interrupted", "the worker is going down"))
+    assert "progress   41.5 % echo\n" in cli.type("job", "a-job").out
 
 
-def test_started_is_of_the_last_round_and_attempts_tell_their_round(desk):
-    body = desk.died("a-job")
-    desk.ask(lambda rows: rows.reopen("a-job"))
-    facts = [line.split()[0] for line in desk.type("job", "a-job").out.partition("\n\n")[0].splitlines()]
+def test_started_is_of_the_last_round_and_attempts_tell_their_round(cli):
+    body = cli.died("a-job")
+    cli.ask(lambda rows: rows.reopen("a-job"))
+    facts = [line.split()[0] for line in cli.type("job", "a-job").out.partition("\n\n")[0].splitlines()]
     assert "started" not in facts
     assert "took" not in facts
-    desk.claimed("a-job", body)
-    table = desk.type("job", "a-job").out.partition("\n\n")[2].splitlines()
+    cli.claimed("a-job", body)
+    table = cli.type("job", "a-job").out.partition("\n\n")[2].splitlines()
     assert table[0].split()[:3] == ["ROUND", "ATTEMPT", "WORKER"]
     assert [line.split()[:2] for line in table[1:]] == [["1", "1"], ["2", "1"]]
 
 
-def test_no_jobs_is_said(desk):
-    assert desk.type("jobs").out == "no jobs\n"
+def test_no_jobs_is_said(cli):
+    assert cli.type("jobs").out == "no jobs\n"
 
 
-def test_a_foreign_title_steers_no_terminal(desk):
+def test_a_foreign_title_steers_no_terminal(cli):
     body = b'{"job_id": "evil", "job_title": "a\\u001b[31mb\\nc", "tasks": [{"module": "echo", "data": {"text": "x"}}]}'
-    desk.insert("evil", body)
+    cli.insert("evil", body)
     for command in (("jobs",), ("job", "evil")):
-        said = desk.type(*command).out
+        said = cli.type(*command).out
         assert "\x1b" not in said
         assert "a\\x1b[31mb" in said
 
 
-def test_an_unknown_job_is_told_with_the_nearest_one(desk):
-    desk.insert("holiday-film")
-    assert "did you mean 'holiday-film'?" in one_line(desk.type("job", "holiday-flim"))
-    assert one_line(desk.type("watch", "holiday-flim"))
+def test_an_unknown_job_is_told_with_the_nearest_one(cli):
+    cli.insert("holiday-film")
+    assert "did you mean 'holiday-film'?" in one_line(cli.type("job", "holiday-flim"))
+    assert one_line(cli.type("watch", "holiday-flim"))
 
 
-def test_an_artifact_is_shown_with_its_size(desk, tmp_path):
-    body = desk.insert("a-job")
-    attempt = desk.claimed("a-job", body)
+def test_an_artifact_is_shown_with_its_size(cli, tmp_path):
+    body = cli.insert("a-job")
+    attempt = cli.claimed("a-job", body)
     made = Artifact("file", tmp_path / "a", "nas://a.mkv", "video/x-matroska", bytes=3 << 20, sha256="", duration=61)
-    desk.ask(lambda rows: rows.complete(attempt, Result(artifacts=(made,))))
-    (artifact,) = json.loads(desk.type("job", "a-job", "--json").out)["artifacts"]
+    cli.ask(lambda rows: rows.complete(attempt, Result(artifacts=(made,))))
+    (artifact,) = json.loads(cli.type("job", "a-job", "--json").out)["artifacts"]
     assert artifact["role"] == "file"
     assert (artifact["uri"], artifact["bytes"], artifact["duration"]) == ("nas://a.mkv", 3 << 20, 61.0)
-    assert "3.0 MiB" in desk.type("job", "a-job").out
+    assert "3.0 MiB" in cli.type("job", "a-job").out
 
 
-def test_the_beginning_of_an_id_is_enough_where_it_means_one_job(desk):
-    desk.completed("3f2a9c01-one")
-    desk.insert("3f2a9c02-two")
+def test_the_beginning_of_an_id_is_enough_where_it_means_one_job(cli):
+    cli.completed("3f2a9c01-one")
+    cli.insert("3f2a9c02-two")
     for command in ("job", "watch"):
-        assert "3f2a9c01-one" in desk.type(command, "3f2a9c01").out
-    assert "no tool of the job 3f2a9c01-one" in one_line(desk.type("logs", "3f2a9c01"))
-    assert desk.type("cancel", "3f2a9c02").out == "3f2a9c02-two is cancelled\n"
-    line = one_line(desk.type("job", "3f2a"))
+        assert "3f2a9c01-one" in cli.type(command, "3f2a9c01").out
+    assert "no tool of the job 3f2a9c01-one" in one_line(cli.type("logs", "3f2a9c01"))
+    assert cli.type("cancel", "3f2a9c02").out == "3f2a9c02-two is cancelled\n"
+    line = one_line(cli.type("job", "3f2a"))
     assert "2 jobs" in line
     assert "3f2a9c01-one" in line
     assert "3f2a9c02-two" in line
-    assert "there is no job '3f2'; of an id give at least 4 characters" in one_line(desk.type("job", "3f2"))
+    assert "there is no job '3f2'; of an id give at least 4 characters" in one_line(cli.type("job", "3f2"))
 
 
-def test_jobs_are_filtered(desk):
-    desk.claimed("j1", desk.insert("j1"))
-    desk.insert("j2")
-    assert [job["job_id"] for job in json.loads(desk.type("jobs", "--worker", "a-worker", "--json").out)] == ["j1"]
-    assert len(json.loads(desk.type("jobs", "--lane", "cpu", "--since", "5m", "--json").out)) == 2
-    assert json.loads(desk.type("jobs", "--lane", "qsv", "--json").out) == []
-    assert "is no age" in one_line(desk.type("jobs", "--since", "yesterday"), 2)
-    assert desk.type("jobs", "--lane", "bogus").code == 2
+def test_jobs_are_filtered(cli):
+    cli.claimed("j1", cli.insert("j1"))
+    cli.insert("j2")
+    assert [job["job_id"] for job in json.loads(cli.type("jobs", "--worker", "a-worker", "--json").out)] == ["j1"]
+    assert len(json.loads(cli.type("jobs", "--lane", "cpu", "--since", "5m", "--json").out)) == 2
+    assert json.loads(cli.type("jobs", "--lane", "qsv", "--json").out) == []
+    assert "is no age" in one_line(cli.type("jobs", "--since", "yesterday"), 2)
+    assert cli.type("jobs", "--lane", "bogus").code == 2

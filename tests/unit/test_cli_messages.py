@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from desk import message, one_line
+
+from tests.support.command_line import message, one_line
 
 
-def test_submit_without_a_database_names_provision(desk, monkeypatch):
-    monkeypatch.setenv("WORKER_DATABASE_URL", f"sqlite:///{desk.folder}/new.db")
-    assert "python -m infra provision" in one_line(desk.type("submit", desk.write("job.json", message("mine"))))
+def test_submit_without_a_database_names_provision(cli, monkeypatch):
+    monkeypatch.setenv("WORKER_DATABASE_URL", f"sqlite:///{cli.folder}/new.db")
+    assert "python -m infra provision" in one_line(cli.type("submit", cli.write("job.json", message("mine"))))
 
 
 @pytest.mark.parametrize(
@@ -23,42 +24,42 @@ def test_submit_without_a_database_names_provision(desk, monkeypatch):
         ('{"job_id": "../x", "tasks": [{"module": "echo", "data": {"text": "a"}}]}', "job_id"),
     ],
 )
-def test_a_bad_message_is_told_before_anything_happens(desk, body, word):
-    assert word in one_line(desk.type("submit", desk.write("job.json", body)))
-    assert desk.type("jobs", "--json").out == "[]\n"
+def test_a_bad_message_is_told_before_anything_happens(cli, body, word):
+    assert word in one_line(cli.type("submit", cli.write("job.json", body)))
+    assert cli.type("jobs", "--json").out == "[]\n"
 
 
-def test_every_problem_of_a_message_has_its_line(desk):
+def test_every_problem_of_a_message_has_its_line(cli):
     tasks = [{"module": "echo", "data": {"times": 99}}, {"module": "nothing", "data": {}}]
-    answer = desk.type("submit", desk.write("job.json", json.dumps({"tasks": tasks})))
+    answer = cli.type("submit", cli.write("job.json", json.dumps({"tasks": tasks})))
     assert answer.code == 1
     paths = [line.split(": ")[1] for line in answer.err.splitlines()]
     assert paths == ["tasks[0].data.text", "tasks[0].data.times", "tasks[1]"]
 
 
-def test_a_missing_file_is_told(desk):
-    assert "cannot read nowhere.json: No such file" in one_line(desk.type("submit", "nowhere.json"))
+def test_a_missing_file_is_told(cli):
+    assert "cannot read nowhere.json: No such file" in one_line(cli.type("submit", "nowhere.json"))
 
 
-def test_a_broker_that_is_away_leaves_no_row_behind(desk):
+def test_a_broker_that_is_away_leaves_no_row_behind(cli):
     body = '{"tasks": [{"module": "echo", "data": {"text": "a"}}]}'
-    line = one_line(desk.type("submit", desk.write("job.json", body)))
+    line = one_line(cli.type("submit", cli.write("job.json", body)))
     assert "127.0.0.1:1 does not answer (Connection refused)" in line
     assert "guest:guest" not in line
-    assert desk.type("jobs", "--json").out == "[]\n"
+    assert cli.type("jobs", "--json").out == "[]\n"
 
 
-def test_the_schema_of_a_message_names_its_fields_and_the_modules_here(desk):
-    document = json.loads(desk.type("schema").out)
+def test_the_schema_of_a_message_names_its_fields_and_the_modules_here(cli):
+    document = json.loads(cli.type("schema").out)
     assert {"job_id", "priority", "tasks"} <= set(document["properties"])
     assert "echo" in document["$defs"]["TaskMessage"]["properties"]["module"]["examples"]
-    assert json.loads(desk.type("schema", "echo", "--json").out)["required"] == ["text"]
-    assert "did you mean 'echo'?" in one_line(desk.type("schema", "ecco"))
+    assert json.loads(cli.type("schema", "echo", "--json").out)["required"] == ["text"]
+    assert "did you mean 'echo'?" in one_line(cli.type("schema", "ecco"))
 
 
-def test_a_valid_message_is_told_with_its_lane(desk):
-    name = desk.write("job.json", '{"shine": {"text": "a"}, "job_title": "x"}')
-    answer = desk.type("validate", name)
+def test_a_valid_message_is_told_with_its_lane(cli):
+    name = cli.write("job.json", '{"shine": {"text": "a"}, "job_title": "x"}')
+    answer = cli.type("validate", name)
     assert (answer.code, answer.err) == (0, "")
     told = dict(line.split(maxsplit=1) for line in answer.out.splitlines())
     assert told == {
@@ -66,13 +67,13 @@ def test_a_valid_message_is_told_with_its_lane(desk):
     }  # fmt: skip
 
 
-def test_an_invalid_message_is_told_as_one_document(desk):
-    name = desk.write("job.json", '{"tasks": [{"echo": {}}, {"nothing": {}}]}')
-    answer = desk.type("validate", name, "--json")
+def test_an_invalid_message_is_told_as_one_document(cli):
+    name = cli.write("job.json", '{"tasks": [{"echo": {}}, {"nothing": {}}]}')
+    answer = cli.type("validate", name, "--json")
     assert (answer.code, answer.err) == (1, "")
     document = json.loads(answer.out)
     assert (document["valid"], document["dialect"], document["modules"]) == (False, "task map", ["echo", "nothing"])
     assert [problem["path"] for problem in document["problems"]] == ["tasks[0].echo.text", "tasks[1].nothing"]
-    garbage = desk.type("validate", desk.write("garbage", b"\xff"))
+    garbage = cli.type("validate", cli.write("garbage", b"\xff"))
     assert garbage.code == 1
     assert "not UTF-8" in garbage.err

@@ -5,27 +5,27 @@ from __future__ import annotations
 import json
 
 import pytest
-from desk import one_line
 
+from tests.support.command_line import one_line
 from worker.cli.options import check_options
 from worker.core.errors import InvalidJob
 from worker.registry import Registry
 from worker.tasks.ffmpeg import FfmpegTask
 
 
-def test_option_sets_are_stored_shown_and_deleted(desk):
-    assert desk.type("option-sets", "put", "echo", "loud", "--options", '{"times": 9}').code == 0
-    predecessors = desk.write("set.json", '{"name": "soft", "options": {"times": 1}}')
-    assert desk.type("option-sets", "put", "echo", "soft", predecessors).code == 0
-    listed = json.loads(desk.type("option-sets", "list", "--json").out)
+def test_option_sets_are_stored_shown_and_deleted(cli):
+    assert cli.type("option-sets", "put", "echo", "loud", "--options", '{"times": 9}').code == 0
+    predecessors = cli.write("set.json", '{"name": "soft", "options": {"times": 1}}')
+    assert cli.type("option-sets", "put", "echo", "soft", predecessors).code == 0
+    listed = json.loads(cli.type("option-sets", "list", "--json").out)
     assert [(item["name"], item["options"]) for item in listed] == [("loud", {"times": 9}), ("soft", {"times": 1})]
-    shown = desk.type("option-sets", "get", "echo", "soft").out
+    shown = cli.type("option-sets", "get", "echo", "soft").out
     assert json.loads(shown) == {"module": "echo", "name": "soft", "options": {"times": 1}}
-    assert desk.type("option-sets", "put", "echo", "soft", desk.write("again.json", shown)).code == 0
-    assert "soft" in desk.type("option-sets", "list", "echo").out
-    assert desk.type("option-sets", "delete", "echo", "loud").code == 0
-    assert "no option set 'loud'" in one_line(desk.type("option-sets", "delete", "echo", "loud"))
-    assert "did you mean 'soft'?" in one_line(desk.type("option-sets", "get", "echo", "sofd"))
+    assert cli.type("option-sets", "put", "echo", "soft", cli.write("again.json", shown)).code == 0
+    assert "soft" in cli.type("option-sets", "list", "echo").out
+    assert cli.type("option-sets", "delete", "echo", "loud").code == 0
+    assert "no option set 'loud'" in one_line(cli.type("option-sets", "delete", "echo", "loud"))
+    assert "did you mean 'soft'?" in one_line(cli.type("option-sets", "get", "echo", "sofd"))
 
 
 @pytest.mark.parametrize(
@@ -37,9 +37,9 @@ def test_option_sets_are_stored_shown_and_deleted(desk):
         ("echo", '{"name": "other", "options": {}}', "'other'"),
     ],
 )
-def test_a_wrong_option_set_is_refused(desk, module, options, word):
-    assert word in one_line(desk.type("option-sets", "put", module, "mine", "--options", options))
-    assert json.loads(desk.type("option-sets", "list", "--json").out) == []
+def test_a_wrong_option_set_is_refused(cli, module, options, word):
+    assert word in one_line(cli.type("option-sets", "put", module, "mine", "--options", options))
+    assert json.loads(cli.type("option-sets", "list", "--json").out) == []
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import subprocess
 import sys
 
 import pytest
-from desk import one_line
+
+from tests.support.command_line import one_line
 
 COMMANDS = (
     "run", "submit", "jobs", "job", "logs", "watch", "cancel", "retry", "workers", "pause", "resume", "drain", "schema",
@@ -16,22 +17,22 @@ COMMANDS = (
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself(desk, command):
-    answer = desk.type(*command.split(), "--help")
+def test_every_command_explains_itself(cli, command):
+    answer = cli.type(*command.split(), "--help")
     assert answer.code == 0
     assert answer.out.startswith(f"Usage: leveret {command}")
     assert answer.err == ""
 
 
-def test_help_lists_every_command_and_cuts_none_of_its_lines(desk):
-    answer = desk.type("--help")
+def test_help_lists_every_command_and_cuts_none_of_its_lines(cli):
+    answer = cli.type("--help")
     assert answer.code == 0
     assert {command.split()[0] for command in COMMANDS} <= set(answer.out.split())
     assert "..." not in answer.out.partition("Commands:")[2]
 
 
-def test_the_version_is_told(desk):
-    assert desk.type("--version").out.startswith("leveret 0")
+def test_the_version_is_told(cli):
+    assert cli.type("--version").out.startswith("leveret 0")
 
 
 @pytest.mark.parametrize(
@@ -52,47 +53,51 @@ def test_the_version_is_told(desk):
         ("--drain jobs", "belong to `run`"),
     ],
 )
-def test_wrong_usage_is_one_line_and_exit_2(desk, arguments, word):
-    assert word in one_line(desk.type(*arguments.split()), 2)
+def test_wrong_usage_is_one_line_and_exit_2(cli, arguments, word):
+    assert word in one_line(cli.type(*arguments.split()), 2)
 
 
-def test_a_database_that_is_behind_names_the_command(desk, monkeypatch):
-    monkeypatch.setenv("WORKER_DATABASE_URL", f"sqlite:///{desk.folder}/new.db")
-    (desk.folder / "new.db").touch()
-    assert "behind on migrations" in one_line(desk.type("jobs"))
+def test_a_database_that_is_behind_names_the_command(cli, monkeypatch):
+    monkeypatch.setenv("WORKER_DATABASE_URL", f"sqlite:///{cli.folder}/new.db")
+    (cli.folder / "new.db").touch()
+    assert "behind on migrations" in one_line(cli.type("jobs"))
 
 
 @pytest.mark.parametrize("command", ["jobs", "job x", "workers", "cancel x --unseen", "option-sets list", "watch"])
-def test_who_looks_for_a_database_that_is_not_there_makes_none(desk, monkeypatch, command):
-    place = desk.folder / "typo" / "new.db"
+def test_who_looks_for_a_database_that_is_not_there_makes_none(cli, monkeypatch, command):
+    place = cli.folder / "typo" / "new.db"
     monkeypatch.setenv("WORKER_DATABASE_URL", f"sqlite:///{place}")
-    line = one_line(desk.type(*command.split()))
+    line = one_line(cli.type(*command.split()))
     assert f"there is no database at {place}: is WORKER_DATABASE_URL right?" in line
     assert not place.parent.exists()
 
 
-def test_a_database_that_was_never_named_is_told_so(desk, monkeypatch):
+def test_a_database_that_was_never_named_is_told_so(cli, monkeypatch):
     monkeypatch.delenv("WORKER_DATABASE_URL")
-    monkeypatch.chdir(desk.folder)
-    assert "leveret.db: WORKER_DATABASE_URL is not set; set it, or `python -m infra" in one_line(desk.type("jobs"))
+    monkeypatch.chdir(cli.folder)
+    assert "leveret.db: WORKER_DATABASE_URL is not set; set it, or `python -m infra" in one_line(cli.type("jobs"))
 
 
-def test_a_worker_without_a_command_says_on_a_terminal_how_it_ends(desk, monkeypatch):
+def test_a_worker_without_a_command_says_on_a_terminal_how_it_ends(cli, monkeypatch):
     monkeypatch.setenv("WORKER_LEASE_SECONDS", "soon")
-    assert "this is a worker now" not in desk.type().err
+    assert "this is a worker now" not in cli.type().err
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    assert "this is a worker now: Ctrl-C ends it, and `leveret --help` lists" in desk.type().err
+    assert "this is a worker now: Ctrl-C ends it, and `leveret --help` lists" in cli.type().err
 
 
-def test_a_wrong_setting_is_named(desk, monkeypatch):
+def test_a_wrong_setting_is_named(cli, monkeypatch):
     monkeypatch.setenv("WORKER_LEASE_SECONDS", "soon")
-    assert "WORKER_LEASE_SECONDS" in one_line(desk.type("jobs"))
+    assert "WORKER_LEASE_SECONDS" in one_line(cli.type("jobs"))
 
 
-def test_a_fault_of_ours_is_one_line_too(desk):
+def test_a_fault_of_ours_is_one_line_too(cli):
     code = 'import worker.cli as c; c.GROUPS = ("words",); c.main()'
     done = subprocess.run(
-        [sys.executable, "-c", code, "jobs"], env=desk.environment(), capture_output=True, text=True, check=False
+        [sys.executable, "-c", code, "jobs"],
+        env=cli.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
@@ -100,12 +105,12 @@ def test_a_fault_of_ours_is_one_line_too(desk):
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_reader_that_is_gone_is_no_error_to_tell(desk, unbuffered):
+def test_a_reader_that_is_gone_is_no_error_to_tell(cli, unbuffered):
     for number in range(3):
-        desk.insert(f"job-{number}")
+        cli.insert(f"job-{number}")
     listing = subprocess.Popen(
         [sys.executable, "-m", "worker", "jobs"],
-        env=desk.environment() | {"PYTHONUNBUFFERED": unbuffered}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=cli.environment() | {"PYTHONUNBUFFERED": unbuffered}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     listing.stdout.close()
     assert listing.stderr.read() == b""

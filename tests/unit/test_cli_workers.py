@@ -5,61 +5,61 @@ from __future__ import annotations
 import json
 
 import pytest
-from desk import one_line
 
+from tests.support.command_line import one_line
 from worker.cli.render import age
 from worker.core.record import WorkerRecord
 
 
-def beat(desk, worker_id="render-1"):
+def beat(cli, worker_id="render-1"):
     record = WorkerRecord(
         worker_id=worker_id, hostname="render", pid=1, version="1", status="idle", lanes=["cpu", "visualize"]
     )
-    return desk.ask(lambda rows: rows.beat(record))
+    return cli.ask(lambda rows: rows.beat(record))
 
 
-def test_workers_are_listed_in_the_public_shape(desk):
-    assert desk.type("workers").out == "no worker has ever told of itself here\n"
-    beat(desk)
-    (worker,) = json.loads(desk.type("workers", "--json").out)
+def test_workers_are_listed_in_the_public_shape(cli):
+    assert cli.type("workers").out == "no worker has ever told of itself here\n"
+    beat(cli)
+    (worker,) = json.loads(cli.type("workers", "--json").out)
     assert {
         "worker_id", "hostname", "version", "status", "job_id", "job_title", "lanes", "capabilities", "hardware",
         "seen_at",
     } <= set(worker)  # fmt: skip
     assert {"cpu_percent", "ram_percent", "disk_free_bytes", "cores"} <= set(worker["hardware"])
-    assert "cpu,visualize" in desk.type("workers").out
+    assert "cpu,visualize" in cli.type("workers").out
 
 
-def test_a_worker_is_shown_with_its_jobs_id_and_how_long_ago_it_was_seen(desk):
+def test_a_worker_is_shown_with_its_jobs_id_and_how_long_ago_it_was_seen(cli):
     record = WorkerRecord(
         worker_id="w", hostname="h", pid=1, version="1", status="in_progress", lanes=["cpu"],
         job_id="3f2a9c01-0000-4000-8000-000000000000", job_title="Holiday",
     )  # fmt: skip
-    desk.ask(lambda rows: rows.beat(record))
-    line = desk.type("workers").out.splitlines()[1]
+    cli.ask(lambda rows: rows.beat(record))
+    line = cli.type("workers").out.splitlines()[1]
     assert "  3f2a9c01 Holiday  " in line
     assert " s ago  " in line
     assert "  in_progress  " in line
-    desk.type("pause", "w")
-    desk.ask(lambda rows: rows.beat(record))
-    assert "  in_progress, then paused  " in desk.type("workers").out
-    desk.type("resume", "w")
-    assert "then" not in desk.type("workers").out
+    cli.type("pause", "w")
+    cli.ask(lambda rows: rows.beat(record))
+    assert "  in_progress, then paused  " in cli.type("workers").out
+    cli.type("resume", "w")
+    assert "then" not in cli.type("workers").out
     assert [age(0.9), age(59), age(61), age(7300), age(90000), age(-3)] == ["0 s", "59 s", "1 min", "2 h", "1 d", "0 s"]
 
 
 @pytest.mark.parametrize(("command", "wanted"), [("pause", "pause"), ("drain", "drain"), ("resume", "run")])
-def test_a_worker_hears_what_people_want_of_it(desk, command, wanted):
-    beat(desk)
-    beat(desk, "render-2")
-    assert desk.type(command, "render-1").out == f"render-1 is asked to {wanted}\n"
-    assert beat(desk) == wanted
-    assert beat(desk, "render-2") == "run"
-    everyone = json.loads(desk.type(command, "--all", "--json").out)
+def test_a_worker_hears_what_people_want_of_it(cli, command, wanted):
+    beat(cli)
+    beat(cli, "render-2")
+    assert cli.type(command, "render-1").out == f"render-1 is asked to {wanted}\n"
+    assert beat(cli) == wanted
+    assert beat(cli, "render-2") == "run"
+    everyone = json.loads(cli.type(command, "--all", "--json").out)
     assert everyone == {"wanted": wanted, "workers": ["render-1", "render-2"]}
-    assert beat(desk, "render-2") == wanted
+    assert beat(cli, "render-2") == wanted
 
 
-def test_an_unknown_worker_is_told_with_the_nearest_one(desk):
-    beat(desk)
-    assert "did you mean 'render-1'?" in one_line(desk.type("pause", "rendr-1"))
+def test_an_unknown_worker_is_told_with_the_nearest_one(cli):
+    beat(cli)
+    assert "did you mean 'render-1'?" in one_line(cli.type("pause", "rendr-1"))

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.dialects import decode
 from worker.core.errors import InvalidJob
 from worker.core.job import ID_PATTERN, Job
-from worker.core.wire import MAX_BODY_BYTES
+from worker.core.message.dialects import decode
+from worker.core.message.wire import MAX_BODY_BYTES
 
 DOCUMENTS = Path(__file__).parent / "documents"
 

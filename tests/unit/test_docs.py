@@ -11,7 +11,7 @@ from typer.main import get_command
 
 from worker import app
 from worker.cli import command_line
-from worker.core.dialects import decode
+from worker.core.message.dialects import decode
 from worker.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from worker.adapters.git import GitRepositories
-from worker.adapters.nas import NasStorage
-from worker.adapters.s3 import S3Storage
-from worker.adapters.web import WebSource, post_json
-from worker.app.parts import registry
+from worker.adapters.storage.nas import NasStorage
+from worker.adapters.storage.s3 import S3Storage
+from worker.adapters.storage.web import WebSource, post_json
+from worker.app.components import registry
 from worker.core.command import Exit
-from worker.core.dialects import decode
 from worker.core.errors import InvalidJob, Problem, RefusedPath
 from worker.core.location import External
-from worker.engine.plan import Resolver
+from worker.core.message.dialects import decode
+from worker.engine.attempt.plan import Resolver
+from worker.engine.attempt.workspace import Workspace
 from worker.engine.storages import Storages
-from worker.engine.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.media.ffmpeg_filters import AUDIO_FILTERS, VIDEO_FILTERS, filter_names, filter_problem
-from worker.media.ffmpeg_options import (
+from worker.media.ffmpeg.filters import AUDIO_FILTERS, VIDEO_FILTERS, filter_names, filter_problem
+from worker.media.ffmpeg.options import (
     Encoder,
     arguments,
     input_problems,

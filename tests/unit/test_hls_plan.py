@@ -10,18 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.dialects import decode
 from worker.core.errors import BadInput, InvalidJob
 from worker.core.job import TaskSpec
 from worker.core.media_info import MediaInfo, StreamInfo
-from worker.media.encode import encode_command
-from worker.media.encoders import video_options
-from worker.media.hls_params import HlsParams
-from worker.media.hls_plan import Host, plan_of
+from worker.core.message.dialects import decode
+from worker.media.ffmpeg.encoders import video_options
+from worker.media.hls.encode import encode_command
+from worker.media.hls.layout import common_folder, layout_of, relative_uri, under
+from worker.media.hls.packager import Input, packager_command
+from worker.media.hls.params import HlsParams
+from worker.media.hls.plan import Host, plan_of
 from worker.media.languages import bcp47, is_tag, name_of
-from worker.media.layout import common_folder, layout_of, relative_uri, under
 from worker.media.loudness import Loudness, gain_for, needs_limiter, parse_loudness
-from worker.media.packager import Input, packager_command
 from worker.media.webvtt import Cue, CueError, parse_cues, render_cues, segment_cues
 from worker.registry import Registry
 from worker.tasks.hls import HlsTask

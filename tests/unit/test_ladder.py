@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.media_info import MediaInfo, StreamInfo
-from worker.media.encoders import bits_per_second, encoder_named
-from worker.media.ladder import (
+from worker.media.ffmpeg.encoders import bits_per_second, encoder_named
+from worker.media.hls.ladder import (
     LEAST_SEGMENT,
     Size,
     boxed,

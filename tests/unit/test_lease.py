@@ -10,7 +10,7 @@ from test_policy import attempt
 
 from worker.core.errors import DatabaseUnavailable, JobCancelled, LeaseLost, ShuttingDown
 from worker.core.ports import Renewal
-from worker.engine.lease import Lease
+from worker.engine.attempt.lease import Lease
 
 SHORT = replace(attempt(), lease_seconds=0.3)
 

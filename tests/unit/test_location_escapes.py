@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.adapters.nas import NasStorage
-from worker.adapters.s3 import S3Storage
-from worker.adapters.web import WebSource
-from worker.adapters.web_client import checked_url
+from worker.adapters.storage.nas import NasStorage
+from worker.adapters.storage.s3 import S3Storage
+from worker.adapters.storage.web import WebSource
+from worker.adapters.storage.web.client import checked_url
 from worker.core.errors import RefusedPath
 from worker.core.location import External, Relative, parse_location
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from worker.core.command import Command, Exit
 from worker.core.errors import BadInput, DiskFull, InvalidJob, ToolFailed
 from worker.core.job import TaskSpec
-from worker.media.matroska import broken_structure, matroska_failure, parse_identified, progress_of, warnings_of
-from worker.media.matroska_size import declared_bytes
+from worker.media.matroska.merge import broken_structure, matroska_failure, parse_identified, progress_of, warnings_of
+from worker.media.matroska.size import declared_bytes
 from worker.registry import Registry
 from worker.tasks.mkvextract import MkvextractTask
 from worker.tasks.mkvmerge import MkvmergeTask

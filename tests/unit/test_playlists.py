@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.media.measure import measure
-from worker.media.playlist_check import Published, Violation, judge
-from worker.media.playlists import (
+from worker.media.hls.playlist_check import Published, Violation, judge
+from worker.media.hls.playlists import (
     MediaPlaylist,
     PlaylistError,
     Segment,
@@ -19,6 +18,7 @@ from worker.media.playlists import (
     render_multivariant,
     target_of,
 )
+from worker.media.measure import measure
 
 # a playlist's lines are as long as they are
 MASTER = """#EXTM3U

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from worker.adapters.nas import NasStorage
+from worker.adapters.storage.nas import NasStorage
 from worker.app.places import preflight
 from worker.core.errors import DiskFull, MountMissing, ToolMissing
-from worker.engine.scratch import Scratch
+from worker.engine.host.scratch import Scratch
 from worker.engine.storages import Storages
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from worker.core.command import Command, Exit, Reason
 from worker.core.errors import BadInput, DiskFull, InvalidJob, SourceMissing, StorageUnavailable, ToolFailed
 from worker.media.failure import classify, damage, failed
-from worker.media.formats import ACCEPTED_FORMATS
+from worker.media.ffmpeg.formats import ACCEPTED_FORMATS
 from worker.media.probe import classify_probe, media_info, parse_probe, probe_command
 
 VIDEO = {

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.media.progress import Meter
+from worker.media.ffmpeg.progress import Meter
 
 BLOCK = """frame={frame}
 fps=29.97

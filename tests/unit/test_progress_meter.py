@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.engine.progress import ProgressMeter
+from worker.engine.attempt.progress import ProgressMeter
 
 
 def test_tasks_count_by_their_weight():

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.redaction import redact, redacted, without_logins
-from worker.engine.excerpt import excerpt_of
+from worker.engine.attempt.excerpt import excerpt_of
 from worker.testing import make_job
 
 

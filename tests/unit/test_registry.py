@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from importlib.metadata import EntryPoint
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
-
-from rig import WriteTask
-
+from tests.support.engine import WriteTask
 from worker.core.errors import InvalidJob, Misconfigured
 from worker.core.job import TaskSpec
-from worker.core.wire import nearest
+from worker.core.message.wire import nearest
 from worker.registry import GROUP, Registry
 from worker.tasks.ffmpeg import FfmpegTask
 
@@ -24,7 +19,7 @@ def point(name: str, value: str) -> EntryPoint:
 
 
 def test_the_installed_modules_load():
-    loaded = Registry.load([point("ffmpeg", "worker.tasks.ffmpeg:FfmpegTask"), point("write", "rig:WriteTask")])
+    loaded = Registry.load([point("ffmpeg", "worker.tasks.ffmpeg:FfmpegTask"), point("write", "tests.support.engine:WriteTask")])
     assert set(loaded.tasks) == {"ffmpeg", "write"}
 
 
@@ -32,10 +27,10 @@ def test_the_installed_modules_load():
     ("points", "word"),
     [
         ([point("x", "no.such.module:Task")], "does not load"),
-        ([point("x", "rig:NoSuchTask")], "does not load"),
-        ([point("x", "rig:Rig")], "no subclass"),
-        ([point("wrong", "rig:WriteTask")], "calls its module 'write'"),
-        ([point("write", "rig:WriteTask"), point("write", "rig:WriteTask")], "two plug-ins"),
+        ([point("x", "tests.support.engine:NoSuchTask")], "does not load"),
+        ([point("x", "tests.support.engine:Harness")], "no subclass"),
+        ([point("wrong", "tests.support.engine:WriteTask")], "calls its module 'write'"),
+        ([point("write", "tests.support.engine:WriteTask"), point("write", "tests.support.engine:WriteTask")], "two plug-ins"),
     ],
 )
 def test_a_plug_in_that_cannot_serve_stops_the_start(points, word):

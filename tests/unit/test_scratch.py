@@ -13,12 +13,12 @@ from types import SimpleNamespace
 import pytest
 
 from worker.core.errors import DiskFull, MountMissing, ToolFailed
-from worker.engine.scratch import Scratch
+from worker.engine.host.scratch import Scratch
 
 HOLD = """
 import sys
 from pathlib import Path
-from worker.engine.scratch import Scratch
+from worker.engine.host.scratch import Scratch
 with Scratch(Path(sys.argv[1])).folder("job.1"):
     print("held", flush=True)
     sys.stdin.read()

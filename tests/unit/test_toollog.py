@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from worker.cli.logs import news
 from worker.core.attempt import Attempt
 from worker.core.command import Command, Exit, Pipeline
-from worker.core.dialects import decode
-from worker.engine.toollog import LINE_CHARACTERS, STORED_BYTES, Excerpt, ToolLog, packed
+from worker.core.message.dialects import decode
+from worker.engine.attempt.tool_log import LINE_CHARACTERS, STORED_BYTES, Excerpt, ToolLog, packed
 
 
 def test_the_first_and_the_last_lines_stay_and_the_gap_is_counted():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from worker.engine.watch import Watch
+from worker.engine.attempt.watch import Watch
 
 
 async def test_a_watch_that_is_cancelled_in_time_never_begins():

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from worker.core.dead_letter import Broker
+    from worker.core.message.dead_letter import Broker
     from worker.core.ports import Repository, Runner
     from worker.core.routing import Topology
     from worker.media.capabilities import Capabilities

@@ -1,8 +1,8 @@
 """The composition root: Settings become a running worker. The only package that names concrete classes."""
 
 from worker.adapters.threads import abandon_threads, leave
+from worker.app.components import capabilities, publisher, refuse_missing_sqlite, registry, repository
 from worker.app.doctor import checks, reconciler
-from worker.app.parts import capabilities, publisher, refuse_missing_sqlite, registry, repository
 from worker.app.worker import assembled, run_worker
 
 __all__ = [

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from worker.adapters import checks as look
 from worker.adapters import host
-from worker.app.parts import (
+from worker.app.components import (
     TOOLS,
     capabilities,
     publisher,
@@ -19,8 +19,8 @@ from worker.app.parts import (
 )
 from worker.app.places import roots, storages
 from worker.core.routing import topology
+from worker.engine.host.scratch import Scratch
 from worker.engine.reconcile import Reconciler
-from worker.engine.scratch import Scratch
 
 if TYPE_CHECKING:
     from worker.core.finding import Check, Finding

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from worker.adapters.nas import NasStorage
+from worker.adapters.storage.nas import NasStorage
 from worker.core.errors import Misconfigured, ToolMissing
 from worker.core.location import External, parse_location
 from worker.engine.storages import Storages
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from worker.core.ports import Observer, Storage
-    from worker.engine.scratch import Scratch
+    from worker.engine.host.scratch import Scratch
     from worker.settings import Settings
 
 
@@ -44,14 +44,14 @@ def storages(settings: Settings, observer: Observer | None = None) -> Storages:
 
 def _web(settings: Settings) -> Storage:
     # httpx takes 4 MB, with a command line of its own.
-    from worker.adapters.web import WebSource  # noqa: PLC0415
+    from worker.adapters.storage.web import WebSource  # noqa: PLC0415
 
     return WebSource(allow_private=settings.allow_private_addresses)
 
 
 def _s3(settings: Settings, roots: tuple[External, ...]) -> Storage:
     # boto3 takes 30 MB of memory and a third of a second to import: only who uses S3 pays for it.
-    from worker.adapters.s3 import S3Storage  # noqa: PLC0415
+    from worker.adapters.storage.s3 import S3Storage  # noqa: PLC0415
 
     destination = parse_location(settings.storage_url)
     inside = destination if isinstance(destination, External) and destination.scheme == "s3" else None

@@ -19,7 +19,7 @@ from worker.adapters import host
 from worker.adapters.rabbitmq import Link, RabbitConsumer, RabbitEvents
 from worker.adapters.sql import SqlRepository
 from worker.adapters.threads import abandon_threads
-from worker.app.parts import (
+from worker.app.components import (
     broker_url,
     capabilities,
     refuse_shared_sqlite,
@@ -34,15 +34,15 @@ from worker.core.hours import ActiveHours
 from worker.core.policy import Policy
 from worker.core.ports import Unobserved
 from worker.core.routing import DEFER_SECONDS, queues_of
-from worker.engine.announcer import Announcer
-from worker.engine.attempt import Bench, OnStep, no_step
-from worker.engine.callbacks import Callbacks
-from worker.engine.context import ToolLookup
+from worker.engine.attempt.context import ToolLookup
+from worker.engine.attempt.run import Bench, OnStep, no_step
 from worker.engine.executor import Executor
-from worker.engine.front import Front
-from worker.engine.heartbeat import Heartbeat
-from worker.engine.scratch import Scratch
-from worker.engine.worker import Worker
+from worker.engine.host.announcer import Announcer
+from worker.engine.host.callbacks import Callbacks
+from worker.engine.host.heartbeat import Heartbeat
+from worker.engine.host.presence import Front
+from worker.engine.host.scratch import Scratch
+from worker.engine.host.worker import Worker
 from worker.settings import unknown_variables
 from worker.tasks.visualizer import VisualizerTask
 
@@ -190,7 +190,7 @@ def _worker(
 ) -> Worker:
     async def post(url: str, document: str) -> None:
         # httpx takes 4 MB: only who is asked to call back pays for it.
-        from worker.adapters.web import post_json  # noqa: PLC0415
+        from worker.adapters.storage.web import post_json  # noqa: PLC0415
 
         await post_json(url, document, allow_private=settings.allow_private_addresses)
 

@@ -21,7 +21,7 @@ from worker.core.routing import DEAD_QUEUE
 from worker.settings import load
 
 if TYPE_CHECKING:
-    from worker.core.dead_letter import DeadLetter
+    from worker.core.message.dead_letter import DeadLetter
 
 Name = Annotated[
     str | None,

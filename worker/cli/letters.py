@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from worker.cli.session import CommandRefused
 from worker.core.attempt import StateChange
-from worker.core.dialects import decode
 from worker.core.errors import InvalidJob
+from worker.core.message.dialects import decode
 from worker.core.redaction import HIDDEN, redact
 from worker.core.routing import DEFAULT_LANE, DEFAULT_PRIORITY, HEADER_ERROR_TYPE, HEADER_LAST_ERROR, queue_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from worker.core.dead_letter import Broker, DeadLetter
+    from worker.core.message.dead_letter import Broker, DeadLetter
     from worker.core.ports import Repository
     from worker.core.record import JobRecord, RefusalRecord
 

@@ -24,7 +24,7 @@ from worker.core.routing import DEAD_QUEUE, LANES, PRIORITIES, queue_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from worker.core.dead_letter import Broker
+    from worker.core.message.dead_letter import Broker
     from worker.core.ports import Repository
     from worker.settings import Settings
 

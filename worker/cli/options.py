@@ -15,9 +15,9 @@ from worker.cli.tables import Column, say_table
 from worker.cli.words import say
 from worker.core.errors import InvalidJob, Problem
 from worker.core.job import TaskSpec
+from worker.core.message.wire import nearest, parse
 from worker.core.record import OptionSet
-from worker.core.wire import nearest, parse
-from worker.media.ffmpeg_options import Encoder, output_problems
+from worker.media.ffmpeg.options import Encoder, output_problems
 from worker.settings import load
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from worker import app
 from worker.cli.render import say_facts, say_json
 from worker.cli.session import CommandRefused, judge, read_file
 from worker.cli.words import warn
-from worker.core.dialects import decode
 from worker.core.errors import InvalidJob, Problem
 from worker.core.job import JobMessage
-from worker.core.wire import nearest
+from worker.core.message.dialects import decode
+from worker.core.message.wire import nearest
 
 PLACEHOLDER_ID = "unnamed"
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from worker import app
 from worker.core.errors import InvalidJob, LeveretError, Problem
+from worker.core.message.wire import MAX_BODY_BYTES, nearest
 from worker.core.record import TERMINAL
 from worker.core.routing import DEFAULT_PRIORITY, lane_of
-from worker.core.wire import MAX_BODY_BYTES, nearest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

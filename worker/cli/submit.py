@@ -15,9 +15,9 @@ from worker.cli.render import job_document, say_json
 from worker.cli.session import EXIT_CODES, CommandRefused, database, judge, known_job, read_file
 from worker.cli.words import say, warn
 from worker.core.attempt import StateChange
-from worker.core.dialects import decode
 from worker.core.errors import BrokerUnavailable, InvalidJob, Misconfigured
 from worker.core.job import Lane, Priority  # noqa: TC001 - Typer reads them at run time
+from worker.core.message.dialects import decode
 from worker.core.record import serving
 from worker.settings import load
 

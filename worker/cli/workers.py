@@ -12,9 +12,9 @@ from worker.cli.render import SHORT_ID, age, say_json, size, worker_document
 from worker.cli.session import CommandRefused, database
 from worker.cli.tables import Column, say_table
 from worker.cli.words import say
+from worker.core.message.wire import nearest
 from worker.core.record import serving
 from worker.core.routing import LANES
-from worker.core.wire import nearest
 from worker.settings import load
 
 if TYPE_CHECKING:

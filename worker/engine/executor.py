@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final, TypeVar, assert_never
 import structlog
 
 from worker.core.attempt import Cancelled, Completed, Dead, Defer, Forward, Requeue, Retry, StateChange
-from worker.core.dialects import decode
 from worker.core.errors import (
     BrokerUnavailable,
     CannotServe,
@@ -24,16 +23,17 @@ from worker.core.errors import (
     LeveretError,
     ShuttingDown,
 )
+from worker.core.message.dialects import decode
 from worker.core.policy import failure_of
 from worker.core.ports import Buried, ClaimRequest, Finished, Granted, Settled, Waiting
 from worker.core.redaction import redact
 from worker.core.routing import (
     DEFAULT_PRIORITY,
 )
-from worker.engine.attempt import AttemptRun
+from worker.engine.attempt.lease import Lease
+from worker.engine.attempt.leftovers import clear, tidy
+from worker.engine.attempt.run import AttemptRun
 from worker.engine.intake import claim_request, real_route, refusal, waited
-from worker.engine.lease import Lease
-from worker.engine.remains import clear, tidy
 from worker.engine.unserved import Unservable
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from worker.core.job import Job
     from worker.core.policy import Policy
     from worker.core.ports import Delivery
-    from worker.engine.attempt import Bench
+    from worker.engine.attempt.run import Bench
 
 UNSERVED_SECONDS: Final = 3600.0
 OFFLINE_SECONDS: Final = 15.0

@@ -22,8 +22,8 @@ from worker.core.routing import (
     lane_of,
     route_of,
 )
-from worker.engine.excerpt import excerpt_of
-from worker.engine.plan import parse, requirements
+from worker.engine.attempt.excerpt import excerpt_of
+from worker.engine.attempt.plan import parse, requirements
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Final
 
 from worker.core.errors import LeveretError
 from worker.core.routing import DEAD_QUEUE, JOBS, queue_of
-from worker.engine.remains import clear, is_of_an_attempt, tidy
+from worker.engine.attempt.leftovers import clear, is_of_an_attempt, tidy
 
 if TYPE_CHECKING:
-    from worker.core.dead_letter import Broker
+    from worker.core.message.dead_letter import Broker
     from worker.core.ports import Announced, Overdue, Repository
     from worker.core.routing import Topology
-    from worker.engine.scratch import Scratch
+    from worker.engine.host.scratch import Scratch
     from worker.engine.storages import Storages
 
 LOST: Final = "job without a message"

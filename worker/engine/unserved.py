@@ -11,12 +11,12 @@ from worker.core.attempt import Dead, Defer
 from worker.core.errors import CannotServe, LeveretError, Unserved
 from worker.core.policy import failure_of
 from worker.core.record import serving
-from worker.engine.context import ToolLookup
-from worker.engine.plan import prepared, requirements
+from worker.engine.attempt.context import ToolLookup
+from worker.engine.attempt.plan import prepared, requirements
 
 if TYPE_CHECKING:
     from worker.core.job import Job
-    from worker.engine.attempt import Bench
+    from worker.engine.attempt.run import Bench
 
 REMEMBERED: Final = 1000
 

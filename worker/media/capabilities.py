@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from worker.core.command import Command, Pipeline
 from worker.core.errors import CannotServe
-from worker.media.vaapi import USUAL_NODE, device, takes_uploads, upload
+from worker.media.ffmpeg.vaapi import USUAL_NODE, device, takes_uploads, upload
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

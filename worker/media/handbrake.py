@@ -10,8 +10,8 @@ from pydantic import Field, StringConstraints, model_validator
 from worker.core.command import Command
 from worker.core.faults import faults
 from worker.core.job import Model, Place
-from worker.core.wire import nearest
-from worker.media.ffmpeg_options import parameters_problem
+from worker.core.message.wire import nearest
+from worker.media.ffmpeg.options import parameters_problem
 from worker.media.verify import Verify  # noqa: TC001  # pydantic reads it at run time
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from worker.core.command import Command, Pipeline
 from worker.core.errors import BadInput, LeveretError, SourceMissing, ToolFailed
 from worker.core.media_info import MediaInfo, StreamInfo
 from worker.media.failure import classify, passing
-from worker.media.formats import ACCEPTED_FORMATS, GUARDS
+from worker.media.ffmpeg.formats import ACCEPTED_FORMATS, GUARDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,8 +10,8 @@ from pydantic import AfterValidator, Field
 
 from worker.core.command import Command
 from worker.core.job import Model, Place
-from worker.media.formats import GUARDS
-from worker.media.ladder import Size, even
+from worker.media.ffmpeg.formats import GUARDS
+from worker.media.hls.ladder import Size, even
 
 ENCODERS: Final = {".jpg": "mjpeg", ".jpeg": "mjpeg", ".png": "png", ".webp": "libwebp"}
 LOOKED_AT: Final = 100

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from worker.core.command import Command, Pipeline
 from worker.core.errors import VerificationFailed
 from worker.media.failure import damage
-from worker.media.formats import GUARDS
+from worker.media.ffmpeg.formats import GUARDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

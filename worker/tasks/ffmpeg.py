@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from worker.core.command import Pipeline
 from worker.core.errors import BadInput, InvalidJob, Problem, SourceMissing, ToolFailed, ToolMissing, VerificationFailed
+from worker.core.message.wire import nearest
 from worker.core.task import Files, FileUse, Lookup, Task, TaskContext
-from worker.core.wire import nearest
 from worker.media.capabilities import coding_of, family_of, format_of
 from worker.media.failure import classify, damage, failed, ignored
-from worker.media.ffmpeg import FfmpegParams, OutputMap, ffmpeg_command, merged
-from worker.media.ffmpeg_options import (
+from worker.media.ffmpeg.command import FfmpegParams, OutputMap, ffmpeg_command, merged
+from worker.media.ffmpeg.options import (
     Encoder,
     input_problems,
     output_problems,
     parse_encoder_options,
     parse_encoders,
 )
-from worker.media.ffmpeg_promise import Promise, promise
-from worker.media.progress import Meter
+from worker.media.ffmpeg.progress import Meter
+from worker.media.ffmpeg.promise import Promise, promise
 from worker.media.verify import check
-from worker.tasks.decoding import decoded
-from worker.tasks.ffmpeg_sound import levelled, loudness_problems, proved_levels
+from worker.tasks.shared.decoding import decoded
+from worker.tasks.shared.loudness_pass import levelled, loudness_problems, proved_levels
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

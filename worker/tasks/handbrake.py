@@ -10,9 +10,9 @@ from worker.core.errors import BadInput, InvalidJob, Problem, ToolFailed
 from worker.core.task import Files, FileUse, Lookup, Task, TaskContext
 from worker.media.failure import classify, damage, failed
 from worker.media.handbrake import HandbrakeMeter, HandbrakeParams, handbrake_command, option_name
-from worker.media.ladder import film_seconds
+from worker.media.hls.ladder import film_seconds
 from worker.media.verify import Expected, check
-from worker.tasks.decoding import decoded
+from worker.tasks.shared.decoding import decoded
 
 if TYPE_CHECKING:
     from worker.core.command import Exit

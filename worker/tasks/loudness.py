@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from worker.core.command import Command, Pipeline
 from worker.core.errors import ToolFailed
-from worker.media.formats import GUARDS
+from worker.media.ffmpeg.formats import GUARDS
 from worker.media.loudness import (
     CLOSE_ENOUGH,
     ROUNDS,
@@ -19,7 +19,7 @@ from worker.media.loudness import (
     needs_limiter,
     parse_loudness,
 )
-from worker.tasks.running import well_run
+from worker.tasks.shared.running import well_run
 
 if TYPE_CHECKING:
     from pathlib import Path

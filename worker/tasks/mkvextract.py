@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from worker.core.errors import BadInput, VerificationFailed
 from worker.core.task import Files, FileUse, Lookup, Task, TaskContext
-from worker.media.matroska import option_file_command
-from worker.media.matroska_extract import Wanted, extract_arguments, wanted
-from worker.media.matroska_params import ExtractParams
-from worker.media.matroska_size import HEAD_BYTES, declared_bytes
+from worker.media.matroska.extract import Wanted, extract_arguments, wanted
+from worker.media.matroska.merge import option_file_command
+from worker.media.matroska.params import ExtractParams
+from worker.media.matroska.size import HEAD_BYTES, declared_bytes
 from worker.tasks.mkvmerge import identified, run_told
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from worker.core.media_types import DEFAULT, media_type_of
 from worker.core.task import Files, FileUse, Lookup, Task, TaskContext
 from worker.media.failure import failed
 from worker.media.languages import bcp47
-from worker.media.matroska import (
+from worker.media.matroska.merge import (
     KINDS,
     Identified,
     MergeFiles,
@@ -27,9 +27,9 @@ from worker.media.matroska import (
     progress_of,
     warnings_of,
 )
-from worker.media.matroska_params import MergeParams, MergeTrack
+from worker.media.matroska.params import MergeParams, MergeTrack
 from worker.media.verify import Expected, check
-from worker.tasks.decoding import decoded
+from worker.tasks.shared.decoding import decoded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

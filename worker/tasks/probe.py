@@ -13,7 +13,7 @@ from worker.core.job import Model, Place
 from worker.core.task import Files, FileUse, Task, TaskContext
 from worker.media.facts import facts_of
 from worker.media.verify import Verify  # noqa: TC001  # pydantic reads it at run time
-from worker.tasks.decoding import decoded
+from worker.tasks.shared.decoding import decoded
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, ClassVar
 from worker.core.command import Pipeline
 from worker.core.errors import BadInput, InvalidJob, Problem, VerificationFailed
 from worker.core.task import Files, FileUse, Lookup, Task, TaskContext
-from worker.media.ladder import film_seconds, shown_size
+from worker.media.hls.ladder import film_seconds, shown_size
 from worker.media.thumbnail import ThumbnailParams, thumbnail_command, thumbnail_size
-from worker.tasks.running import well_run
+from worker.tasks.shared.running import well_run
 
 if TYPE_CHECKING:
     from worker.core.media_info import MediaInfo

@@ -20,15 +20,15 @@ from visualizers.film import (
 from worker.core.errors import BadInput, InvalidJob, Problem, TimedOut, ToolFailed, VerificationFailed
 from worker.core.task import Files, FileUse, Task
 from worker.media.failure import classify, damage, failed
-from worker.media.hls_params import HlsParams
-from worker.media.presentation_files import PlannedFile
-from worker.media.progress import Meter
+from worker.media.ffmpeg.progress import Meter
+from worker.media.hls.files import PlannedFile
+from worker.media.hls.params import HlsParams
 from worker.media.verify import Expected, ExpectedStream, check
 from worker.registry import plugins
-from worker.tasks.decoding import undamaged_source
-from worker.tasks.hls_finish import finished, hand_over, package
-from worker.tasks.hls_proof import proved_mp4s
-from worker.tasks.running import well_run
+from worker.tasks.hls.finish import finished, hand_over, package
+from worker.tasks.hls.proof import proved_mp4s
+from worker.tasks.shared.decoding import undamaged_source
+from worker.tasks.shared.running import well_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from worker.core.command import Exit
     from worker.core.ports import Repositories
     from worker.core.task import Lookup, TaskContext
-    from worker.media.hls_plan import Plan
+    from worker.media.hls.plan import Plan
 
 COUNTED: Final = 0.03
 DRAWN: Final = 0.93

@@ -26,7 +26,7 @@ from worker.core.errors import (
 )
 from worker.core.job import TaskSpec
 from worker.core.location import External, Location, Relative, is_speakable, parse_location
-from worker.core.wire import nearest
+from worker.core.message.wire import nearest
 from worker.media.capabilities import Capabilities
 from worker.media.probe import media_info, probe_command
 from worker.registry import Registry

@@ -1,0 +1,83 @@
+"""`python -m tests.chaos N=300 SEED=7 FAILOVER=3 MEDIA=300 FUZZ=10000`: the campaigns, their tables.
+
+0 leaves one out. The exit code is 1 when something broke.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .campaign import Campaign
+from .failover import Failover
+from .fuzz import Fuzz
+from .media import BrokenMedia
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def main() -> int:
+    """Return 0 when nothing was lost, doubled, torn or leaked, and every hostile input ended with a reason."""
+    told = dict(word.split("=", 1) for word in sys.argv[1:])
+    seed = int(told.get("SEED") or random.SystemRandom().randrange(10**6))
+    folder = Path(told.get("FOLDER") or tempfile.mkdtemp(prefix="leveret-chaos-"))
+    _say(f"seed {seed}, logs in {folder}")
+    breaches: list[str] = []
+    for name, (usual, part) in PARTS.items():
+        if count := int(told.get(name) or usual):
+            found = part(folder, count, seed)
+            for breach in found:
+                _say(breach[:500])
+            breaches += found
+    return 1 if breaches else 0
+
+
+def _campaign(folder: Path, count: int, seed: int) -> list[str]:
+    campaign = Campaign(folder / "campaign", count, seed, seconds=60.0 + 2.5 * count)
+    findings = asyncio.run(campaign.run())
+    _say(campaign.table(findings))
+    return findings.breaches
+
+
+def _failover(folder: Path, rounds: int, seed: int) -> list[str]:
+    failover = Failover(folder / "failover", 16, seed, rounds)
+    findings = asyncio.run(failover.run())
+    _say(failover.table(findings))
+    return findings.breaches
+
+
+def _media(folder: Path, count: int, seed: int) -> list[str]:
+    media = BrokenMedia(folder / "media", count, seed)
+    breaches = asyncio.run(media.run())
+    _say(media.table())
+    return breaches
+
+
+def _fuzz(folder: Path, count: int, seed: int) -> list[str]:
+    fuzz = Fuzz(folder / "fuzz", count, seed, seconds=1200.0)
+    breaches = asyncio.run(fuzz.run())
+    _say(f"hostile messages: {fuzz.count}, {fuzz.facts}, breaches: {len(breaches)}")
+    return breaches
+
+
+PARTS: dict[str, tuple[int, Callable[[Path, int, int], list[str]]]] = {
+    "N": (300, _campaign),
+    "FAILOVER": (3, _failover),
+    "MEDIA": (300, _media),
+    "FUZZ": (10_000, _fuzz),
+}
+"""Every campaign by the word that says how large it is, with its usual size."""
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

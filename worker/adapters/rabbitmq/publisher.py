@@ -1,0 +1,305 @@
+"""The broker in people's hands, over pika's BlockingConnection: a connection lasts one command.
+
+Hence the short limits: a broker that is frozen, blocked by an alarm or gone must cost a person seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import platform
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import pika
+from pika.exceptions import (
+    AMQPError,
+    AuthenticationError,
+    ChannelClosedByBroker,
+    ChannelError,
+    ConnectionBlockedTimeout,
+    NackError,
+    ProbableAccessDeniedError,
+    ProbableAuthenticationError,
+    UnroutableError,
+)
+
+from worker.core.brokers import broker_urls
+from worker.core.errors import BrokerUnavailable, LeveretError, Misconfigured
+from worker.core.message.dead_letter import DeadLetter
+from worker.core.routing import (
+    COUNT_HEADERS,
+    DEAD_QUEUE,
+    DEATH_HEADERS,
+    EVENTS,
+    HEADER_FIRST_QUEUED_AT,
+    HEADER_LANE,
+    JOBS,
+    routing_key,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from types import TracebackType
+
+    from pika.adapters.blocking_connection import BlockingChannel
+
+    from worker.core.attempt import StateChange
+    from worker.core.routing import Exchange, Queue
+
+SOCKET_SECONDS: Final = 5.0
+OPEN_SECONDS: Final = 10.0
+BLOCKED_SECONDS: Final = 10.0
+HEARTBEAT_SECONDS: Final = 10
+ACCESS_REFUSED: Final = 403
+NOT_FOUND: Final = 404
+PRECONDITION_FAILED: Final = 406
+PROVISION: Final = "run `python -m infra provision`"
+
+
+class Publisher:
+    """A `worker.core.message.dead_letter.Broker` at `url` (amqp or amqps); of several the first that answers."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._connection: pika.BlockingConnection | None = None
+        self._channel: BlockingChannel | None = None
+        self._holds = False
+
+    def __enter__(self) -> Self:
+        """Connect and switch confirms on."""
+        # pika tells each refused connection at ERROR, which Python prints where nobody configured logging.
+        logging.getLogger("pika").addHandler(logging.NullHandler())
+        nodes = tuple(self._parameters(url) for url in broker_urls(self._url))
+        self._address = ", ".join(f"{node.host}:{node.port}" for node in nodes)
+        self._user = getattr(nodes[0].credentials, "username", "")
+        with self._errors():
+            self._connection = pika.BlockingConnection(nodes)
+            self._channel = self._open_channel()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give every held message back and disconnect; a connection that is gone has done so by itself."""
+        connection, channel = self._connection, self._channel
+        self._connection = self._channel = None
+        with contextlib.suppress(AMQPError, ChannelError, OSError):
+            if connection is not None and connection.is_open:
+                if channel is not None and channel.is_open and self._holds:
+                    # Tag 0 means all of them. From 4.3 a nack is not counted as a delivery, a lost connection is.
+                    channel.basic_nack(0, multiple=True, requeue=True)
+                connection.close()
+
+    def publish_job(
+        self,
+        body: bytes,
+        job_id: str | None,
+        lane: str,
+        priority: str,
+        headers: Mapping[str, Any] | None = None,
+        *,
+        dialect: str = "",
+    ) -> None:
+        """Publish to `media.jobs`, persistent; return once the broker has it safely in a queue."""
+        now = datetime.now(UTC)
+        told = {HEADER_FIRST_QUEUED_AT: now.isoformat(timespec="milliseconds")} | dict(headers or {})
+        properties = pika.BasicProperties(  # type: ignore[no-untyped-call]  # pika leaves it without annotations
+            content_type="application/json",
+            delivery_mode=pika.DeliveryMode.Persistent.value,
+            message_id=job_id,
+            type=dialect or None,
+            timestamp=int(time.time()),
+            headers=told | {HEADER_LANE: lane},
+        )
+        with self._errors():
+            self._open.basic_publish(JOBS, routing_key(lane, priority), body, properties, mandatory=True)
+
+    def tell(self, change: StateChange) -> None:
+        """Publish `job.<state>` on `media.events`, for whoever listens: what a person's command brought about."""
+        event = {"at": datetime.now(UTC).isoformat(timespec="milliseconds")} | asdict(change)
+        properties = pika.BasicProperties(content_type="application/json")  # type: ignore[no-untyped-call]  # as above
+        with self._errors():
+            self._open.basic_publish(EVENTS, f"job.{change.state}", json.dumps(event).encode(), properties)
+
+    def dead_letters(self) -> Iterator[DeadLetter]:
+        """Yield the messages of `media.dlq`, oldest first, each held until it is replayed, discarded or given back.
+
+        It ends after as many as there were at first: a message that dies again while we look is for the next look.
+        """
+        for _ in range(self.waiting(DEAD_QUEUE)):
+            with self._errors():
+                method, properties, body = self._open.basic_get(DEAD_QUEUE, auto_ack=False)
+            if method is None or properties is None:
+                return
+            self._holds = True
+            yield DeadLetter(
+                handle=method.delivery_tag,
+                body=body or b"",
+                headers=dict(properties.headers or {}),
+                message_id=_text(properties.message_id),
+                routing_key=_text(method.routing_key) or "",
+                type=_text(properties.type),
+            )
+
+    def replay(self, letter: DeadLetter, job_id: str | None, lane: str, priority: str) -> None:
+        """Publish a held message again, without what earlier rounds wrote on it; then ack the dead one."""
+        dropped = {*DEATH_HEADERS, *COUNT_HEADERS}
+        kept = {name: value for name, value in letter.headers.items() if name not in dropped}
+        self.publish_job(letter.body, job_id, lane, priority, kept, dialect=letter.type or "")
+        self.discard(letter)
+
+    def discard(self, letter: DeadLetter) -> None:
+        """Delete a held message for good."""
+        with self._errors():
+            self._open.basic_ack(letter.handle)
+
+    def waiting(self, queue: str) -> int:
+        """Return how many messages wait in `queue`, those that somebody holds not counted."""
+        with self._errors():
+            return int(self._open.queue_declare(queue, passive=True).method.message_count)
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        """Return the broker's version as it told when we connected, empty where it told none."""
+        assert self._connection is not None  # noqa: S101 - only asked once connected
+        # pika shows what the broker said of itself nowhere else.
+        told = self._connection._impl.server_properties or {}  # noqa: SLF001
+        numbers = str(told.get("version", "")).split(".")[:3]
+        return tuple(int(number) for number in numbers) if all(number.isdigit() for number in numbers) else ()
+
+    def differences(self, queues: tuple[Queue, ...]) -> tuple[str, ...]:
+        """Return one line for each of `queues` that is missing or has other arguments than these.
+
+        Asked passively first: the real declaration, which compares the arguments, would make a missing one.
+        A refusal closes its channel, so each queue has one of its own.
+        """
+        return tuple(line for queue in queues if (line := self._difference(queue)))
+
+    def refusals(self, exchanges: tuple[Exchange, ...]) -> tuple[str, ...]:
+        """Return what this user may not do: publish to one of `exchanges`, read dead letters.
+
+        Asked without changing anything: to take away a binding that there is not needs the right to write to one
+        exchange and to read from the other. Job queues are not read from, for on 3.x each look counts against the
+        delivery limit of a message.
+        """
+        asked: dict[str, Callable[[BlockingChannel], object]] = {
+            f"publish to {one.name}": partial(_unbind, exchange=one.name) for one in exchanges
+        }
+        asked[f"read {DEAD_QUEUE}"] = _look
+        return tuple(deed for deed, attempt in asked.items() if self._refused(attempt))
+
+    def _refused(self, attempt: Callable[[BlockingChannel], object]) -> bool:
+        with self._errors():
+            channel = self._open_channel()
+            try:
+                attempt(channel)
+            except ChannelClosedByBroker as error:
+                if error.reply_code == ACCESS_REFUSED:
+                    return True
+                raise
+            channel.close()
+        return False
+
+    def _difference(self, queue: Queue) -> str:
+        with self._errors():
+            channel = self._open_channel()
+            try:
+                channel.queue_declare(queue.name, passive=True)
+                channel.queue_declare(queue.name, durable=True, arguments=dict(queue.arguments))
+            except ChannelClosedByBroker as error:
+                if error.reply_code == NOT_FOUND:
+                    return f"the queue {queue.name} is missing"
+                if error.reply_code == PRECONDITION_FAILED:
+                    return f"the queue {queue.name} has other arguments: {error.reply_text}"
+                raise
+            channel.close()
+        return ""
+
+    @property
+    def _open(self) -> BlockingChannel:
+        if self._channel is None:
+            raise BrokerUnavailable("the connection to the broker is closed")
+        return self._channel
+
+    def _open_channel(self) -> BlockingChannel:
+        assert self._connection is not None  # noqa: S101 - only called once connected
+        channel = self._connection.channel()
+        channel.confirm_delivery()
+        return channel
+
+    def _parameters(self, url: str) -> pika.URLParameters:
+        told = "WORKER_BROKER_URL is no amqp:// or amqps:// address"
+        if not url.startswith(("amqp://", "amqps://")):
+            raise Misconfigured(told)
+        try:
+            parameters = pika.URLParameters(url)
+        except (ValueError, IndexError, TypeError) as error:
+            raise Misconfigured(told) from error
+        parameters.socket_timeout = SOCKET_SECONDS
+        parameters.stack_timeout = OPEN_SECONDS
+        parameters.blocked_connection_timeout = BLOCKED_SECONDS
+        parameters.heartbeat = HEARTBEAT_SECONDS
+        parameters.connection_attempts = 1
+        parameters.client_properties = {"connection_name": f"leveret command on {platform.node()}"}
+        return parameters
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Turn pika's errors into ours."""
+        try:
+            yield
+        except (AMQPError, ChannelError, OSError) as error:
+            raise self._translated(error) from error
+
+    def _translated(self, error: Exception) -> LeveretError:
+        at = f"the broker at {self._address}"
+        match error:
+            case AuthenticationError() | ProbableAuthenticationError():
+                return Misconfigured(f"{at} refuses the user {self._user!r}: check WORKER_BROKER_URL")
+            case ProbableAccessDeniedError():
+                return Misconfigured(f"{at} refuses the user {self._user!r} its virtual host: check WORKER_BROKER_URL")
+            case ChannelClosedByBroker(reply_code=404, reply_text=text):
+                return Misconfigured(f"{at} says {text}: {PROVISION}")
+            case UnroutableError():
+                return Misconfigured(f"no queue of {at} takes the message: {PROVISION}")
+            case NackError():
+                return BrokerUnavailable(f"{at} refused the message; look at its queues' lengths and alarms")
+            case ConnectionBlockedTimeout():
+                return BrokerUnavailable(f"{at} takes nothing: it is short of memory or disk")
+            case _:
+                word = _word(error)
+                return BrokerUnavailable(
+                    f"{at} does not answer{word}: is it up, and is WORKER_BROKER_URL set and right?"
+                )
+
+
+def _unbind(channel: BlockingChannel, exchange: str) -> None:
+    channel.exchange_unbind(exchange, EVENTS, "doctor")
+
+
+def _look(channel: BlockingChannel) -> None:
+    method, _, _ = channel.basic_get(DEAD_QUEUE, auto_ack=False)
+    if method is not None:
+        channel.basic_nack(method.delivery_tag, requeue=True)
+
+
+def _word(error: BaseException) -> str:
+    """Return ` (Connection refused)`: the innermost reason, which pika wraps several times."""
+    seen: BaseException = error
+    while True:
+        inner = getattr(seen, "exception", None) or (seen.args[0] if seen.args else None)
+        if not isinstance(inner, BaseException):
+            break
+        seen = inner
+    text = getattr(seen, "strerror", None) or str(seen) or type(seen).__name__
+    return f" ({' '.join(text.split())[:200]})"
+
+
+def _text(value: str | bytes | None) -> str | None:
+    """Return a short string of a message; pika leaves it as bytes where it is not UTF-8."""
+    return (value.decode(errors="replace") if isinstance(value, bytes) else value) or None

@@ -1,0 +1,1 @@
+"""The message: its bytes, its dialects, and what is kept of one that died."""

@@ -1,0 +1,326 @@
+"""One attempt from claim to record: resolve, run, verify, publish, record. It returns or raises; nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import structlog
+
+from worker.core.attempt import Artifact, Result, StateChange
+from worker.core.errors import (
+    BadInput,
+    CannotServe,
+    DatabaseUnavailable,
+    DiskFull,
+    LeveretError,
+    MountMissing,
+    StorageUnavailable,
+    TimedOut,
+)
+from worker.core.location import External, parse_location
+from worker.core.ports import Unobserved
+from worker.core.redaction import redacted
+from worker.engine.attempt.context import EngineContext, ToolLookup, seconds_since
+from worker.engine.attempt.leftovers import clear, tidy
+from worker.engine.attempt.plan import Resolver, Step, requirements
+from worker.engine.attempt.progress import ProgressMeter
+from worker.engine.attempt.tool_log import ToolLog
+from worker.engine.attempt.watch import Watch
+from worker.engine.attempt.workspace import MOST_OUTPUTS, Workspace
+from worker.media.capabilities import Capabilities
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from worker.core.attempt import Attempt, Progress
+    from worker.core.ports import Kept, Observer, Repository, Runner
+    from worker.engine.attempt.lease import Lease
+    from worker.engine.host.scratch import Scratch
+    from worker.engine.storages import Storages
+    from worker.registry import Registry
+
+FIRST_REPORT_SECONDS: Final = 0.2
+REPORT_SECONDS: Final = 1.0
+KEEPING: Final = (StorageUnavailable, DiskFull, MountMissing)
+"""What a publish may fail with and leave the encoded files worth keeping."""
+KEEP_SECONDS: Final = 6 * 3600.0
+LOG_NAME: Final = "leveret.log"
+
+log = structlog.get_logger(__name__)
+
+
+OnStep: TypeAlias = "Callable[[str], Awaitable[None]]"
+"""Awaited at each step of a job's life."""
+
+
+async def no_step(step: str) -> None:
+    """Do nothing: only fault tests have something to do at a step."""
+    del step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """All that attempts work with; one for the life of a worker."""
+
+    repository: Repository
+    storages: Storages
+    registry: Registry
+    runner: Runner
+    scratch: Scratch
+    tools: Mapping[str, str]
+    capabilities: Capabilities = field(default_factory=Capabilities)
+    destination: str
+    stall_seconds: float
+    job_seconds: float
+    most_outputs: int = MOST_OUTPUTS
+    on_progress: Callable[[Attempt, Progress], Awaitable[None]]
+    on_state: Callable[[StateChange], Awaitable[None]]
+    on_step: OnStep = no_step
+    observer: Observer = field(default_factory=Unobserved)
+
+
+class AttemptRun:
+    """The steps of one attempt over one workspace."""
+
+    def __init__(self, bench: Bench, attempt: Attempt, lease: Lease) -> None:
+        self._bench = bench
+        self._attempt = attempt
+        self._lease = lease
+        self._started = time.monotonic()
+        self._deadline = self._started
+        self._revealing = False
+
+    async def execute(self) -> None:
+        """Bring the job from claimed to recorded. Raises whatever ended it; scratch is gone or kept when it does."""
+        bench, attempt = self._bench, self._attempt
+        kept = await self._kept()
+        name = Path(kept.folder).name if kept else attempt.scratch_name
+        with bench.scratch.folder(name) as folder:
+            if kept is not None:
+                # Not before it is locked: a neighbour's sweep takes what neither the database nor a lock claims.
+                await bench.repository.drop_kept(attempt.job.job_id, attempt.worker)
+            keep = False
+            try:
+                result = self._reused(kept, folder)
+                if result is None:
+                    async with bench.scratch.bounded(folder):
+                        result = await self._produce(folder)
+                try:
+                    await self._publish_and_record(result)
+                except KEEPING:
+                    keep = await self._keep(folder, result)
+                    raise
+            finally:
+                if not keep:
+                    await bench.scratch.remove(folder)
+
+    # ------------------------------------------------------------------ resolve, run, verify
+
+    async def _produce(self, folder: Path) -> Result:
+        """Return the verified result of all tasks; nothing outside `folder` has changed."""
+        bench, job = self._bench, self._attempt.job
+        destination = await self._destination()
+        lookup = ToolLookup(bench.repository, bench.runner, bench.tools, bench.capabilities)
+        resolver = Resolver(bench.registry, bench.storages, lookup)
+        seconds = min(job.timeout or bench.job_seconds, bench.job_seconds)
+        self._deadline = time.monotonic() + seconds
+        try:
+            async with asyncio.timeout(seconds):
+                steps = await resolver.resolve(job, destination, lambda: bench.repository.planned(job.job_id))
+                if lacking := bench.capabilities.lacking(requirements(steps)):
+                    raise CannotServe(f"this worker lacks {lacking}")
+                await bench.on_step("resolved")
+                workspace = Workspace(folder, destination, bench.storages, bench.most_outputs)
+                async with ToolLog(bench.repository, self._attempt) as tool_log:
+                    contexts, task_seconds = await self._run(steps, workspace, tool_log)
+                if job.keep_log:
+                    text = tool_log.text or "no tool ran\n"
+                    path = workspace.output(LOG_NAME, role="log", media_type="text/plain")
+                    await asyncio.to_thread(path.write_text, text)
+        except TimeoutError as error:
+            raise TimedOut(f"the job took longer than its {seconds:.0f} s") from error
+        await bench.on_step("ran")
+        artifacts = await workspace.artifacts()
+        await bench.on_step("verified")
+        return self._result(workspace, contexts, artifacts, task_seconds)
+
+    async def _destination(self) -> External:
+        job = self._attempt.job
+        text = job.destination or f"{self._bench.destination}{job.job_id}/"
+        place = parse_location(text if text.endswith("/") else text + "/", self._bench.storages.path_map)
+        if not isinstance(place, External):
+            raise BadInput(f"destination: {text!r} is no folder; say nas://…/, s3://…/ or an absolute path")
+        return await asyncio.to_thread(self._bench.storages.admit, place, writing=True)
+
+    async def _run(
+        self, steps: tuple[Step, ...], workspace: Workspace, tool_log: ToolLog
+    ) -> tuple[list[EngineContext], list[tuple[str, float]]]:
+        meter = ProgressMeter([step.task.weight for step in steps])
+        # A job that is over sooner has nothing to report but its end.
+        reporter = Watch(FIRST_REPORT_SECONDS, lambda: self._report(meter), "progress")
+        contexts: list[EngineContext] = []
+        seconds: list[tuple[str, float]] = []
+        try:
+            for index, step in enumerate(steps):
+                context = self._context(workspace, meter, tool_log)
+                contexts.append(context)
+                meter.begin(index, step.spec.module)
+                started = time.monotonic()
+                await step.task.run(step.params, context)
+                seconds.append((step.spec.module, seconds_since(started)))
+                await self._bench.on_step(f"task {index}")
+        finally:
+            reporter.cancel()
+            for step, context in zip(steps, contexts, strict=False):
+                await step.task.cleanup(step.params, context)
+        return contexts, seconds
+
+    def _context(self, workspace: Workspace, meter: ProgressMeter, tool_log: ToolLog) -> EngineContext:
+        bench, attempt = self._bench, self._attempt
+        return EngineContext(
+            repository=bench.repository,
+            runner=bench.runner,
+            tools=bench.tools,
+            workspace=workspace,
+            meter=meter,
+            tool_log=tool_log,
+            job_id=attempt.job.job_id,
+            attempt_folder=attempt.publish_folder,
+            label=str(workspace.folder),
+            stall_seconds=bench.stall_seconds,
+            deadline=self._deadline,
+            secrets=attempt.job.secrets,
+            capabilities=bench.capabilities,
+        )
+
+    async def _report(self, meter: ProgressMeter) -> None:
+        """Store and tell the progress when it changed, once a second."""
+        told = None
+        while True:
+            if meter.now != told:
+                told = meter.now
+                with contextlib.suppress(DatabaseUnavailable):
+                    await self._bench.repository.report(self._attempt, told)
+                await self._bench.on_progress(self._attempt, told)
+            await asyncio.sleep(REPORT_SECONDS)
+
+    def _result(
+        self,
+        workspace: Workspace,
+        contexts: list[EngineContext],
+        artifacts: tuple[Artifact, ...],
+        task_seconds: list[tuple[str, float]],
+    ) -> Result:
+        job, storages = self._attempt.job, self._bench.storages
+        facts: dict[str, object] = dict(job.facts)
+        for context in contexts:
+            facts |= context.facts
+        if warnings := [warning for context in contexts for warning in context.warnings]:
+            facts["warnings"] = warnings
+        manifest = next((c.manifest for c in reversed(contexts) if c.manifest), None)
+        thumbnail = next((c.thumbnail for c in reversed(contexts) if c.thumbnail), None)
+        made = [artifact for artifact in artifacts if artifact.role != "log"]
+        if manifest is None and len(made) == 1:
+            manifest = made[0].uri
+        return Result(
+            artifacts=artifacts,
+            manifest_url=storages.url(manifest) if manifest else None,
+            thumbnail_url=storages.url(thumbnail) if thumbnail else None,
+            deletions=workspace.deletions,
+            facts=redacted(json.loads(json.dumps(facts, default=str)), job.secrets),
+            total_seconds=seconds_since(self._started),
+            task_seconds=tuple(task_seconds),
+        )
+
+    # ------------------------------------------------------------------ publish, record
+
+    async def _publish_and_record(self, result: Result) -> None:
+        bench, attempt = self._bench, self._attempt
+        if result.artifacts:
+            await bench.repository.announce(attempt, [artifact.uri for artifact in result.artifacts])
+            await bench.on_state(StateChange.by(attempt, "publishing"))
+            await bench.on_step("announced")
+            try:
+                await bench.storages.publish(result.artifacts, self._confirm)
+            except BaseException as error:
+                await self._discard(result, error)
+                raise
+            await bench.on_step("published")
+        orphans = await self._record(result)
+        await bench.on_step("recorded")
+        await bench.on_state(StateChange.by(attempt, "completed"))
+        job_id = attempt.job.job_id
+        await tidy(bench.repository, bench.storages, job_id, result.deletions)
+        if attempt.epoch > 1:
+            ours = {artifact.uri for artifact in result.artifacts}
+            await clear(bench.storages, job_id, [*orphans, *ours], ours)
+
+    async def _confirm(self) -> None:
+        await self._lease.confirm()
+        self._revealing = True
+        await self._bench.on_step("revealing")
+
+    async def _record(self, result: Result) -> tuple[str, ...]:
+        """Record the result, trying again while the database is away and the lease may still be ours."""
+        while True:
+            try:
+                return await self._lease.last(lambda: self._bench.repository.complete(self._attempt, result))
+            except DatabaseUnavailable as error:
+                if self._lease.ended is not None:
+                    raise self._lease.ended from error
+                log.warning("record_waits_for_database", job_id=self._attempt.job.job_id, error=str(error))
+            await asyncio.sleep(0.5)
+
+    async def _discard(self, result: Result, error: BaseException) -> None:
+        """Remove what was staged and no reader can see; a kill, or a storage that is away, leaves it to others.
+
+        The attempt's own folder stays when a manifest may point into it already, and when the next attempt
+        here goes on with the same files; whoever ends the job removes what is not part of its result.
+        """
+        stays = self._revealing or isinstance(error, KEEPING)
+        staged = [artifact for artifact in result.artifacts if not (stays and artifact.immutable)]
+        with contextlib.suppress(LeveretError):
+            await asyncio.shield(self._bench.storages.discard(staged))
+
+    # ------------------------------------------------------------------ files kept for an upload retry
+
+    async def _keep(self, folder: Path, result: Result) -> bool:
+        """Keep the encoded files, so that the next attempt here only uploads; return whether they are kept."""
+        document = json.loads(json.dumps(asdict(result), default=str))
+        try:
+            await self._bench.repository.keep(self._attempt, str(folder), [document], KEEP_SECONDS)
+        except LeveretError:
+            return False
+        return True
+
+    async def _kept(self) -> Kept | None:
+        """Return what an earlier attempt of this worker left for us."""
+        attempt = self._attempt
+        if attempt.epoch == 1:
+            return None
+        return await self._bench.repository.kept(attempt.job.job_id, attempt.worker)
+
+    def _reused(self, kept: Kept | None, folder: Path) -> Result | None:
+        """Return the result that `kept` tells of, if every file of it is still there in full."""
+        if kept is None:
+            return None
+        result = _result_of(dict(kept.artifacts[0]))
+        for artifact in result.artifacts:
+            if not artifact.path.is_file() or artifact.path.stat().st_size != artifact.bytes:
+                return None
+        log.info("kept_files_used", job_id=self._attempt.job.job_id, folder=str(folder))
+        return result
+
+
+def _result_of(document: dict[str, Any]) -> Result:
+    artifacts = tuple(Artifact(**(item | {"path": Path(item["path"])})) for item in document.pop("artifacts"))
+    pairs = tuple((name, seconds) for name, seconds in document.pop("task_seconds"))
+    return Result(
+        **(document | {"artifacts": artifacts, "task_seconds": pairs, "deletions": tuple(document["deletions"])})
+    )

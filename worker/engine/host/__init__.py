@@ -1,0 +1,1 @@
+"""The worker around the executor: its loop, its presence, its host."""

@@ -1,0 +1,72 @@
+"""What the fleet sees of this worker, from its first beat to its last."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from worker.core.record import WorkerRecord
+from worker.media.capabilities import Capabilities
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from worker.core.record import Hardware, Wanted
+    from worker.engine.executor import Executor
+    from worker.engine.host.worker import Worker
+
+
+class Front:
+    """The worker's record, and the ear for what people want of it.
+
+    It stands before the worker does: a host that is still proving what it can do is in `startup`, and what people
+    want of it meanwhile holds as soon as it begins.
+    """
+
+    def __init__(self, worker_id: str, hostname: str, version: str, measure: Callable[[], Hardware]) -> None:
+        self._worker_id = worker_id
+        self._hostname = hostname
+        self._version = version
+        self._measure = measure
+        # A thread of its own: uploads and downloads may fill the common ones for minutes, and a beat waits for none.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="measure")
+        self._worker: Worker | None = None
+        self._executor: Executor | None = None
+        self._wanted: Wanted = "run"
+        self.lanes: tuple[str, ...] = ()
+        self.capabilities = Capabilities()
+
+    def open(self, worker: Worker, executor: Executor) -> None:
+        """Show this worker from now on, and tell it what people want."""
+        self._worker, self._executor = worker, executor
+        worker.wanted(self._wanted)
+
+    def wanted(self, wanted: Wanted) -> None:
+        """Hear what people want of the worker."""
+        self._wanted = wanted
+        if self._worker is not None:
+            self._worker.wanted(wanted)
+
+    async def describe(self) -> WorkerRecord:
+        """Return the record as of now; `seen_at` is the database's."""
+        worker, job = self._worker, self._executor.job if self._executor else None
+        hardware = await asyncio.get_running_loop().run_in_executor(self._thread, self._measure)
+        return WorkerRecord(
+            worker_id=self._worker_id,
+            hostname=self._hostname,
+            pid=os.getpid(),
+            version=self._version,
+            status=worker.status if worker else "startup",
+            job_id=job.job_id if job else None,
+            job_title=job.title if job else None,
+            lanes=list(self.lanes),
+            capabilities=self.capabilities.document() if self.capabilities.proved else {},
+            hardware=hardware,
+            problem=worker.problem if worker else None,
+        )
+
+    def close(self) -> None:
+        """Let the thread go; nothing is described any more."""
+        self._thread.shutdown(wait=False, cancel_futures=True)

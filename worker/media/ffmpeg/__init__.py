@@ -1,0 +1,1 @@
+"""ffmpeg: what is allowed, the command, what it promises, how it reports."""

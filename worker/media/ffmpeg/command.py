@@ -1,0 +1,266 @@
+"""The data of an ffmpeg task, the command that it becomes, and what it promises about the output."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
+
+from pydantic import (
+    AliasChoices,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from worker.core.command import Command, Pipeline
+from worker.core.errors import RefusedPath
+from worker.core.faults import fields_alone
+from worker.core.job import Model, Place
+from worker.core.location import Location, parse_location
+from worker.core.message.wire import nearest
+from worker.media.ffmpeg.formats import GUARDS
+from worker.media.ffmpeg.options import arguments
+from worker.media.ffmpeg.progress import OPTIONS as PROGRESS
+from worker.media.ffmpeg.vaapi import USUAL_NODE, device, takes_uploads, with_upload
+from worker.media.loudness import LoudnessParams  # noqa: TC001  # pydantic reads it at run time
+from worker.media.verify import Verify  # noqa: TC001  # pydantic reads it at run time
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from worker.core.media_info import MediaInfo, StreamInfo
+
+MUXERS: Final = {
+    ".mkv": "matroska", ".mka": "matroska", ".mks": "matroska", ".webm": "webm", ".mp4": "mp4", ".m4v": "ipod",
+    ".m4a": "ipod", ".mov": "mov", ".3gp": "3gp", ".ts": "mpegts", ".m2ts": "mpegts", ".mts": "mpegts",
+    ".mpg": "mpeg", ".mpeg": "mpeg", ".vob": "vob", ".avi": "avi", ".flv": "flv", ".wmv": "asf", ".wma": "asf",
+    ".mxf": "mxf", ".nut": "nut", ".y4m": "yuv4mpegpipe", ".ogg": "ogg", ".ogv": "ogv", ".oga": "oga",
+    ".opus": "opus", ".mp3": "mp3", ".flac": "flac", ".wav": "wav", ".w64": "w64", ".aiff": "aiff", ".aac": "adts",
+    ".ac3": "ac3", ".eac3": "eac3", ".dts": "dts", ".h264": "h264", ".hevc": "hevc", ".ivf": "ivf", ".gif": "gif",
+    ".srt": "srt", ".ass": "ass", ".vtt": "webvtt", ".sup": "sup", ".jpg": "image2", ".jpeg": "image2",
+    ".png": "image2", ".webp": "webp",
+}  # fmt: skip
+"""The containers that this module writes, by the output's suffix. Playlists are the module hls's."""
+
+# One picture: without it image2 takes % in a name for a pattern, and webp makes a film that no probe reads.
+_STILLS: Final = {"image2": ("-frames:v", "1", "-update", "1"), "webp": ("-frames:v", "1")}
+# The index stands before the media, so that a player may begin before it has the whole file.
+_FAST_START: Final = ("-movflags", "+faststart")
+_MUXER_OPTIONS: Final = _STILLS | dict.fromkeys(("mp4", "ipod", "mov", "3gp"), _FAST_START)
+_KIND_NAMES: Final = {"v": "video", "a": "audio", "s": "subtitle", "d": "data", "t": "attachment"}
+
+_Name = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+_Scalar = StrictBool | StrictInt | StrictFloat | Annotated[str, StringConstraints(max_length=2000)] | None
+
+
+def _one_complaint(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    """Return the value; a union would else complain once for each of its members."""
+    try:
+        return validate(value)
+    except ValidationError:
+        raise ValueError(
+            "is a string of up to 2000 characters, a number, true, false, null, or a map of these"
+        ) from None
+
+
+OptionValue = Annotated[_Scalar | dict[_Name, _Scalar], WrapValidator(_one_complaint)]
+Options = dict[_Name, OptionValue]
+Kind = Literal["v", "V", "a", "s", "d", "t"]
+
+
+class SourceMap(Model):
+    """A stream, or several, of a source to take: `-map 0:a:2?`."""
+
+    source: int = Field(0, ge=0, le=99, description="The source's index in `sources`.")
+    specifier: Kind | None = Field(
+        None,
+        validation_alias=AliasChoices("specifier", "stream_type"),
+        description="v, V (no cover art), a, s, d or t; without it `stream` counts all streams.",
+    )
+    stream: int | None = Field(None, ge=0, le=9999, description="The n-th such stream; without it all of them.")
+    optional: bool = Field(False, description="Whether it is no error when there is no such stream.")
+
+    def __str__(self) -> str:
+        """Return `0:a:2?` as ffmpeg's -map takes it."""
+        parts = (self.source, self.specifier, self.stream)
+        return ":".join(str(part) for part in parts if part is not None) + ("?" if self.optional else "")
+
+
+class OutputMap(Model):
+    """How one stream of the output is made."""
+
+    specifier: Kind | None = Field(
+        None,
+        validation_alias=AliasChoices("specifier", "stream_type"),
+        description="v, a, s, d or t; without it `stream` counts all streams.",
+    )
+    stream: int = Field(0, ge=0, le=9999, description="The n-th such stream of the output.")
+    options: Options = Field(
+        default_factory=dict,
+        max_length=100,
+        description="ffmpeg's options for it; a map is joined with = and :."
+        " A VAAPI encoder gets its device, and frames in its memory, without being asked for.",
+    )
+    option_set: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(
+        None,
+        validation_alias=AliasChoices("option_set", "profile"),
+        description="A stored set of options; those given here win over it.",
+    )
+    loudness: LoudnessParams | None = Field(
+        None, description="How loud the sound shall be (EBU R128); silence is left alone."
+    )
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.options and self.option_set is None and self.loudness is None:
+            raise ValueError("needs options, an option_set, loudness, or several of them")
+        if self.loudness is not None and self.specifier not in {"a", None}:
+            raise ValueError(f"asks for a loudness of a {self.specifier!r} stream, which is no sound")
+        return self
+
+    @property
+    def stream_specifier(self) -> str:
+        """Return `:v:0` as it stands behind an option."""
+        return f":{self.specifier}:{self.stream}" if self.specifier else f":{self.stream}"
+
+    @property
+    def codec(self) -> str | None:
+        """Return the codec or encoder that its options name."""
+        name = self.options.get("codec", self.options.get("c"))
+        return name if isinstance(name, str) else None
+
+
+class FfmpegParams(Model):
+    """The data of an ffmpeg task."""
+
+    sources: list[Place] = Field(min_length=1, max_length=100, description="The files to read.")
+    input_options: Options = Field(
+        default_factory=dict, max_length=50, description="Options before every input: ss, to, t, stream_loop, …."
+    )
+    source_maps: list[SourceMap] = Field(
+        default_factory=list,
+        max_length=1000,
+        validation_alias=AliasChoices("source_maps", "source_map"),
+        description="The streams of the output, in order; without it ffmpeg takes the best of each kind.",
+    )
+    output_maps: list[OutputMap] = Field(
+        default_factory=list,
+        max_length=1000,
+        validation_alias=AliasChoices("output_maps", "output_map"),
+        description="How the streams are made; ffmpeg's defaults for those not named.",
+    )
+    output_file: Place = Field(
+        description="The file to make; its suffix says the container. MP4 and MOV are written for a fast start."
+    )
+    overwrite: bool = Field(False, description="Whether a file that stands there may be replaced.")
+    hw_fallback: bool = Field(
+        False, description="Whether a software encoder may stand in for a hardware encoder that a worker lacks."
+    )
+    verify: Verify = Field(
+        "probe", description="How the output is proved: by its streams and duration, or by decoding all of it too."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self, info: ValidationInfo) -> Self:
+        count = len(self.sources)
+        there = "is 1 source" if count == 1 else f"are {count} sources"
+        faults: list[tuple[tuple[str | int, ...], str]] = [
+            (("source_maps", index, "source"), f"is {item.source}, but there {there}, counted from 0")
+            for index, item in enumerate(self.source_maps)
+            if item.source >= count
+        ]
+        suffix = PurePosixPath(self.output_file).suffix.lower()
+        if not self.source_maps:
+            faults += [
+                (("output_maps", index, "loudness"), "needs source_maps, which say whose loudness is meant")
+                for index, item in enumerate(self.output_maps)
+                if item.loudness is not None
+            ]
+        if suffix not in MUXERS:
+            known = nearest(suffix, MUXERS)
+            faults.append(
+                (("output_file",), f"has {suffix or 'no suffix'}, no container that this module writes{known}")
+            )
+        output = _place(self.output_file)
+        if output and any(_place(source) == output for source in self.sources):
+            faults.append((("output_file",), f"{self.output_file!r} is also a source"))
+        if faults and not fields_alone(info):
+            raise ValidationError.from_exception_data("ffmpeg", [_fault(place, text) for place, text in faults])
+        return self
+
+
+def _fault(place: tuple[str | int, ...], text: str) -> InitErrorDetails:
+    return InitErrorDetails(type=PydanticCustomError("inconsistent", "{text}", {"text": text}), loc=place, input=None)
+
+
+def _place(text: str) -> Location | None:
+    """Return where `text` is, None where that is refused, which is told where all paths of a job are judged."""
+    try:
+        return parse_location(text)
+    except RefusedPath:
+        return None
+
+
+def ffmpeg_command(
+    params: FfmpegParams, ffmpeg: str, sources: Sequence[Path], output: Path, *, render_node: str = USUAL_NODE
+) -> Pipeline:
+    """Return the run of one task: local `sources` in the order of `params.sources`, into the local `output`.
+
+    `render_node` is the device of VAAPI encoders.
+    """
+    encoders = [item.codec for item in params.output_maps]
+    argv = [ffmpeg, "-nostdin", "-hide_banner", "-v", "warning", *PROGRESS, "-y", *device(encoders, render_node)]
+    for source in sources:
+        argv += [*GUARDS, *arguments(params.input_options), "-i", f"file:{source}"]
+    for source_map in params.source_maps:
+        argv += ["-map", str(source_map)]
+    for output_map in params.output_maps:
+        options: Mapping[str, Any] = output_map.options
+        if takes_uploads(output_map.codec):
+            options = with_upload(options, decoded_there=params.input_options.get("hwaccel_output_format") == "vaapi")
+        argv += arguments(options, output_map.stream_specifier)
+    muxer = MUXERS[PurePosixPath(params.output_file).suffix.lower()]
+    argv += [*_MUXER_OPTIONS.get(muxer, ()), "-f", muxer, f"file:{output}"]
+    # SVT-AV1 writes its settings to standard error past ffmpeg's level; 1 is errors only
+    return Pipeline((Command(tuple(argv), {"SVT_LOG": "1"}, folder=output.parent),))
+
+
+def merged(stored: dict[str, Any], inline: dict[str, Any]) -> dict[str, Any]:
+    """Return an option set under the inline options, which win; `c` is `codec`, and a null codec is ffmpeg's choice."""
+    both = {("codec" if key == "c" else key): value for key, value in stored.items()}
+    both |= {("codec" if key == "c" else key): value for key, value in inline.items()}
+    return {key: value for key, value in both.items() if key != "codec" or value is not None}
+
+
+def mapped_streams(source_map: SourceMap, info: MediaInfo) -> tuple[StreamInfo, ...]:
+    """Return the streams of its source that `source_map` takes, in their order."""
+    streams = info.streams
+    if source_map.specifier is not None:
+        kind = _KIND_NAMES[source_map.specifier.lower()]
+        bare = source_map.specifier == "V"
+        streams = tuple(s for s in streams if s.kind == kind and not (bare and s.attached_picture))
+    if source_map.stream is None:
+        return streams
+    return streams[source_map.stream : source_map.stream + 1]
+
+
+def described(info: MediaInfo) -> str:
+    """Return what a source has, as a refusal tells it: `0 v:0 h264, 1 a:0 aac (jpn)`."""
+    counts: dict[str, int] = {}
+    parts = []
+    for stream in info.streams:
+        number = counts.setdefault(stream.kind, 0)
+        counts[stream.kind] += 1
+        letter = next((key for key, value in _KIND_NAMES.items() if value == stream.kind), "?")
+        language = f" ({stream.language})" if stream.language else ""
+        parts.append(f"{stream.index} {letter}:{number} {stream.codec}{language}")
+    return ", ".join(parts)

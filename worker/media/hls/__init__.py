@@ -1,0 +1,1 @@
+"""HLS and DASH: the ladder, the one encode, the packaging, the playlists and their check."""

@@ -1,0 +1,209 @@
+"""From what a job asks and what its source is, to all that will be made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import TYPE_CHECKING, Final
+
+from worker.core.errors import BadInput
+from worker.media.ffmpeg.encoders import Encoder, bits_per_second, encoder_named, fallback_of
+from worker.media.ffmpeg.vaapi import USUAL_NODE
+from worker.media.hls.encode import HDR_TRANSFERS, AudioRendition, Encoding, Picture
+from worker.media.hls.ladder import (
+    Rendition,
+    Size,
+    Timing,
+    boxed,
+    derived_sizes,
+    even_segments,
+    film_seconds,
+    scaled,
+    shown_size,
+    stream_end,
+    timing,
+    usual_peak,
+)
+from worker.media.hls.sound import SoundChoice, planned_sounds
+from worker.media.hls.text import TextRendition, planned_texts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from worker.core.media_info import MediaInfo, StreamInfo
+    from worker.media.hls.params import HlsParams, RenditionParams
+
+_THRIFT: Final = {"h264": 1.0, "hevc": 0.7, "vp9": 0.7, "av1": 0.55}
+_INTERLACED: Final = frozenset({"tt", "bb", "tb", "bt"})
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What this host has proved that it can do: hardware encoders by name, VAAPI's device, and tone mapping."""
+
+    encoders: frozenset[str] = frozenset()
+    tone_mapping: bool = False
+    render_node: str = USUAL_NODE
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that will be made, and what people should know about it.
+
+    `groups` tells which group of sounds is heard with which rendition, `own_folders` where renditions go that have
+    a destination of their own.
+    """
+
+    picture: Picture | None
+    sounds: tuple[AudioRendition, ...]
+    choices: tuple[SoundChoice, ...]
+    texts: tuple[TextRendition, ...]
+    duration: Fraction
+    segment_seconds: Fraction
+    fragment_seconds: Fraction
+    groups: Mapping[str, str | None]
+    own_folders: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
+    reorder: bool = True
+    render_node: str = USUAL_NODE
+
+    @property
+    def timing(self) -> Timing | None:
+        """Return the picture's timing."""
+        return self.picture.timing if self.picture else None
+
+    @property
+    def hardware(self) -> frozenset[str]:
+        """Return the hardware encoders that it uses."""
+        names = [rendition.encoder for rendition in self.picture.renditions] if self.picture else []
+        return frozenset(name for name in names if encoder_named(name).family)
+
+    def encoding(self, source: Path) -> Encoding:
+        """Return the one ffmpeg run that makes it from `source`."""
+        streams = tuple(text.stream for text in self.texts if text.stream is not None)
+        return Encoding(source, self.duration, self.picture, self.sounds, streams, self.reorder, self.render_node)
+
+    def in_software(self) -> Plan:
+        """Return the same plan without hardware encoders."""
+        if self.picture is None:
+            return self
+        renditions = tuple(
+            replace(rendition, encoder=fallback_of(encoder_named(rendition.encoder)).name)
+            for rendition in self.picture.renditions
+        )
+        return replace(self, picture=replace(self.picture, renditions=renditions))
+
+
+def hardware_named(params: HlsParams) -> frozenset[str]:
+    """Return the hardware encoders that the renditions name."""
+    encoders = [encoder_named(rendition.codec) for rendition in params.renditions]
+    return frozenset(encoder.name for encoder in encoders if encoder.family)
+
+
+def is_hdr(info: MediaInfo) -> bool:
+    """Return whether the picture is HDR (PQ or HLG)."""
+    return info.video is not None and info.video.color_transfer in HDR_TRANSFERS
+
+
+def plan_of(params: HlsParams, info: MediaInfo, host: Host) -> Plan:
+    """Return the plan for `params` on a source like `info`.
+
+    Raises BadInput for a source without picture and sound or of unknown length, InvalidJob for streams that the
+    source does not have.
+    """
+    warnings: list[str] = []
+    seconds = film_seconds(info)
+    if info.video is None and not info.audio:
+        raise BadInput("the source has neither picture nor sound")
+    if not seconds or seconds <= 0:
+        raise BadInput("nothing in the source tells how long it is")
+    named = _renditions(params, info.video, seconds, host, warnings) if info.video else ()
+    picture = _picture(params, info, named, seconds, host, warnings) if info.video else None
+    duration = picture.timing.duration if picture else Fraction(seconds).limit_denominator(1000)
+    choices, sounds, groups = planned_sounds(params, info, [item.name for item, _ in named], duration, warnings)
+    gops = picture.timing if picture else None
+    return Plan(
+        picture=picture,
+        sounds=sounds,
+        choices=choices,
+        texts=planned_texts(params, info, warnings),
+        duration=duration,
+        segment_seconds=gops.segment_seconds if gops else even_segments(duration, params.segment_time),
+        fragment_seconds=gops.gop_seconds if gops else even_segments(duration, params.segment_time),
+        groups=groups,
+        own_folders={item.name: wish.dest_path for item, wish in named if wish and wish.dest_path},
+        warnings=tuple(warnings),
+        reorder=params.segment_format != "ts",
+        render_node=host.render_node,
+    )
+
+
+def _renditions(
+    params: HlsParams, video: StreamInfo, seconds: float, host: Host, warnings: list[str]
+) -> tuple[tuple[Rendition, RenditionParams | None], ...]:
+    source = shown_size(video)
+    rate = timing(video, seconds, params.segment_time).frame_rate
+    if not params.renditions:
+        sizes = derived_sizes(source)
+        peaks = [usual_peak(size, rate) for size in sizes]
+        return tuple(
+            (Rendition(f"{size.short}p", size, "libx264", peak), None) for size, peak in zip(sizes, peaks, strict=True)
+        )
+    named: list[tuple[Rendition, RenditionParams | None]] = []
+    for wish in params.renditions:
+        encoder = _encoder(wish, params, host, warnings)
+        size = _size(wish, source, warnings)
+        name = f"{size.short}p"
+        count = sum(item.name.split("-")[0] == name for item, _ in named)
+        bitrate = bits_per_second(wish.bitrate) if wish.bitrate is not None else None
+        # a quarter above the mean keeps peaks within what Apple's 1.30 allows
+        peak = round(bitrate * 1.25) if bitrate else round(usual_peak(size, rate) * _THRIFT[encoder.coding])
+        rendition = Rendition(f"{name}-{count + 1}" if count else name, size, encoder.name, peak, bitrate, wish.quality)
+        named.append((rendition, wish))
+    return tuple(named)
+
+
+def _encoder(wish: RenditionParams, params: HlsParams, host: Host, warnings: list[str]) -> Encoder:
+    encoder = encoder_named(wish.codec)
+    if encoder.family and params.hw_fallback and encoder.name not in host.encoders:
+        fallback = fallback_of(encoder)
+        warnings.append(f"{encoder.name} does not work on this host; {fallback.name} was used instead")
+        return fallback
+    return encoder
+
+
+def _size(wish: RenditionParams, source: Size, warnings: list[str]) -> Size:
+    wanted = wish.size
+    size = boxed(source, wanted) if isinstance(wanted, Size) else scaled(source, wanted)
+    asked = wanted.short if isinstance(wanted, Size) else wanted
+    if asked > source.short:
+        warnings.append(f"a rendition of {wish.resolution or asked} was asked for; the source has {source}, so has it")
+    return size
+
+
+def _picture(
+    params: HlsParams,
+    info: MediaInfo,
+    named: tuple[tuple[Rendition, RenditionParams | None], ...],
+    seconds: float,
+    host: Host,
+    warnings: list[str],
+) -> Picture | None:
+    video = info.video
+    if video is None:
+        return None
+    clock = timing(video, seconds, params.segment_time)
+    video_range = HDR_TRANSFERS.get(video.color_transfer or "", "SDR")
+    tone_map = video_range != "SDR" and params.hdr == "sdr" and host.tone_mapping
+    if video_range != "SDR" and params.hdr == "sdr" and not tone_map:
+        warnings.append(f"this host's ffmpeg cannot map tones (zscale is missing); {video_range} was kept")
+    end = stream_end(video, info)
+    return Picture(
+        renditions=tuple(rendition for rendition, _ in named),
+        timing=clock,
+        deinterlace=video.field_order in _INTERLACED,
+        tone_map=video.color_transfer if tone_map else None,
+        video_range="SDR" if tone_map else video_range,
+        pad=max(0.0, float(clock.duration) - end) if end is not None else 1.0,
+    )

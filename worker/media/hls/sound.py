@@ -1,0 +1,160 @@
+"""Which sounds are made: languages, and groups of them that belong to renditions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from worker.core.errors import InvalidJob, Problem
+from worker.media.ffmpeg.encoders import AUDIO_ENCODERS, bits_per_second
+from worker.media.hls.encode import AudioRendition
+from worker.media.hls.ladder import stream_end
+from worker.media.languages import bcp47, name_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from fractions import Fraction
+
+    from worker.core.media_info import MediaInfo, StreamInfo
+    from worker.media.hls.params import AudioParams, HlsParams, RenditionParams
+    from worker.media.loudness import LoudnessParams
+
+_PER_CHANNEL: Final = {"aac": 64_000, "ac3": 75_000, "eac3": 64_000, "libopus": 56_000}
+PAD_SLACK: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class SoundChoice:
+    """One sound that is heard: a stream of the source under its language and title, as loud as `loudness` says."""
+
+    rendition: AudioRendition
+    loudness: LoudnessParams | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """A chosen stream of the source."""
+
+    number: int
+    stream: StreamInfo
+    language: str
+    title: str
+    default: bool
+    wish: AudioParams | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Override:
+    """What a rendition says of its sounds; equal ones share a group."""
+
+    codec: str | None = None
+    bitrate_bps: int | None = None
+    channels: int | None = None
+    loudness: LoudnessParams | None = None
+
+
+def planned_sounds(
+    params: HlsParams, info: MediaInfo, renditions: Sequence[str], duration: Fraction, warnings: list[str]
+) -> tuple[tuple[SoundChoice, ...], tuple[AudioRendition, ...], dict[str, str | None]]:
+    """Return the sounds, the encodings alone, and which group is heard with which rendition.
+
+    `renditions` are their names, in the order of the job's. InvalidJob for a stream or language that is not there.
+    """
+    heard = _titled(_heard(params, info, warnings))
+    overrides = [_override(wish) for wish in params.renditions] if renditions and params.renditions else [_Override()]
+    distinct = list(dict.fromkeys(overrides))
+    choices = tuple(
+        _choice(item, override, index, params, info, duration)
+        for index, override in enumerate(distinct)
+        for item in heard
+    )
+    groups: dict[str, str | None] = {}
+    for index, name in enumerate(renditions):
+        override = overrides[index] if params.renditions else overrides[0]
+        groups[name] = _group(distinct.index(override)) if heard else None
+    return choices, tuple(choice.rendition for choice in choices), groups
+
+
+def _override(wish: RenditionParams) -> _Override:
+    bitrate = bits_per_second(wish.audio_bitrate) if wish.audio_bitrate is not None else None
+    return _Override(wish.audio_codec, bitrate, wish.audio_channels, wish.loudness)
+
+
+def _group(index: int) -> str:
+    return f"sound-{index + 1}"
+
+
+def _heard(params: HlsParams, info: MediaInfo, warnings: list[str]) -> list[_Heard]:
+    streams = info.audio
+    if params.audio is None:
+        usable = [(number, stream) for number, stream in enumerate(streams) if stream.channels]
+        if len(usable) < len(streams):
+            warnings.append("an audio stream without channels was left out")
+        first = next((n for n, stream in usable if "default" in stream.dispositions), usable[0][0] if usable else 0)
+        return [
+            _Heard(n, s, bcp47(s.language), s.title or name_of(bcp47(s.language)), n == first, None) for n, s in usable
+        ]
+    chosen: list[_Heard] = []
+    problems: list[Problem] = []
+    some_default = any(wish.default for wish in params.audio)
+    for index, wish in enumerate(params.audio):
+        number = _number(wish, streams)
+        if number is None:
+            known = ", ".join(bcp47(stream.language) for stream in streams)
+            message = f"the source has {len(streams)} audio streams ({known}), and not this one"
+            problems.append(Problem(f"audio[{index}]", message))
+            continue
+        language = bcp47(wish.language or streams[number].language)
+        default = wish.default if wish.default is not None else not some_default and not chosen
+        title = wish.name or streams[number].title or name_of(language)
+        chosen.append(_Heard(number, streams[number], language, title, default, wish))
+    if problems:
+        raise InvalidJob(problems)
+    return chosen
+
+
+def _number(wish: AudioParams, streams: Sequence[StreamInfo]) -> int | None:
+    if wish.stream is not None:
+        return wish.stream if wish.stream < len(streams) else None
+    wanted = bcp47(wish.language)
+    return next((number for number, stream in enumerate(streams) if bcp47(stream.language) == wanted), None)
+
+
+def _titled(heard: list[_Heard]) -> list[_Heard]:
+    """Return the sounds under titles that differ and with at most one default, as a group wants it."""
+    seen: dict[str, int] = {}
+    result: list[_Heard] = []
+    defaulted = False
+    for item in heard:
+        seen[item.title] = seen.get(item.title, 0) + 1
+        title = item.title if seen[item.title] == 1 else f"{item.title} {seen[item.title]}"
+        default = item.default and not defaulted
+        defaulted = defaulted or default
+        result.append(_Heard(item.number, item.stream, item.language, title, default, item.wish))
+    return result
+
+
+def _choice(
+    item: _Heard, override: _Override, index: int, params: HlsParams, info: MediaInfo, duration: Fraction
+) -> SoundChoice:
+    wish = item.wish
+    encoder = AUDIO_ENCODERS[override.codec or (wish.codec if wish else "aac")]
+    usual = min(item.stream.channels or 2, 2)
+    channels = override.channels or (wish.channels if wish else None) or usual
+    own = bits_per_second(wish.bitrate) if wish and wish.bitrate is not None else None
+    derived = _PER_CHANNEL[encoder] * channels if encoder in _PER_CHANNEL else None
+    end = stream_end(item.stream, info)
+    suffix = f"-{index + 1}" if index else ""
+    rendition = AudioRendition(
+        name=f"audio{item.number}-{item.language}{suffix}",
+        stream=item.number,
+        language=item.language,
+        title=item.title,
+        group=_group(index),
+        encoder=encoder,
+        bitrate_bps=override.bitrate_bps or own or derived,
+        channels=channels,
+        default=item.default,
+        pad=None if end is None else max(0.0, float(duration) - end) + PAD_SLACK,
+    )
+    return SoundChoice(rendition, override.loudness or (wish.loudness if wish else None) or params.loudness)

@@ -1,0 +1,97 @@
+"""Which subtitles are made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from worker.core.command import Command
+from worker.core.errors import InvalidJob, Problem
+from worker.media.ffmpeg.formats import GUARDS
+from worker.media.languages import bcp47, name_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from worker.core.media_info import MediaInfo, StreamInfo
+    from worker.media.hls.params import HlsParams, SubtitleParams
+
+TEXT_CODECS: Final = frozenset({"subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text"})
+"""Subtitles that are text; the others are pictures, and WebVTT cannot hold them."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextRendition:
+    """One subtitle: `stream` counts the source's subtitle streams from 0, or `source` is a file of its own."""
+
+    name: str
+    language: str
+    title: str
+    default: bool
+    forced: bool
+    stream: int | None = None
+    source: str | None = None
+
+
+def planned_texts(params: HlsParams, info: MediaInfo, warnings: list[str]) -> tuple[TextRendition, ...]:
+    """Return the subtitles; InvalidJob for a stream that is not there or is no text."""
+    if params.subtitles is None:
+        pictures = sum(stream.codec not in TEXT_CODECS for stream in info.subtitles)
+        if pictures:
+            warnings.append(f"{pictures} subtitles that are pictures were left out; WebVTT holds text only")
+        texts = [_of_stream(n, s) for n, s in enumerate(info.subtitles) if s.codec in TEXT_CODECS]
+    else:
+        texts = _wished(params.subtitles, info)
+    return tuple(_titled(texts))
+
+
+def _of_stream(number: int, stream: StreamInfo) -> TextRendition:
+    language = bcp47(stream.language)
+    title = stream.title or name_of(language)
+    forced = "forced" in stream.dispositions
+    return TextRendition(f"text{number}-{language}", language, title, forced, forced, number)
+
+
+def _wished(wishes: list[SubtitleParams], info: MediaInfo) -> list[TextRendition]:
+    texts: list[TextRendition] = []
+    problems: list[Problem] = []
+    for index, wish in enumerate(wishes):
+        stream: StreamInfo | None = None
+        if wish.stream is not None:
+            if wish.stream >= len(info.subtitles):
+                message = f"is {wish.stream}, but the source has {len(info.subtitles)} subtitles"
+                problems.append(Problem(f"subtitles[{index}].stream", message))
+                continue
+            stream = info.subtitles[wish.stream]
+            if stream.codec not in TEXT_CODECS:
+                problems.append(Problem(f"subtitles[{index}].stream", f"is {stream.codec}, which is no text"))
+                continue
+        language = bcp47(wish.language or (stream.language if stream else None))
+        title = wish.name or (stream.title if stream else None) or name_of(language)
+        name = f"text{wish.stream if wish.stream is not None else f'file{index}'}-{language}"
+        texts.append(TextRendition(name, language, title, wish.default, wish.forced, wish.stream, wish.source))
+    if problems:
+        raise InvalidJob(problems)
+    return texts
+
+
+def _titled(texts: list[TextRendition]) -> list[TextRendition]:
+    """Return the subtitles under titles that differ and with at most one default, as a group wants it."""
+    seen: dict[str, int] = {}
+    result: list[TextRendition] = []
+    for text in texts:
+        seen[text.title] = seen.get(text.title, 0) + 1
+        title = text.title if seen[text.title] == 1 else f"{text.title} {seen[text.title]}"
+        default = text.default and not any(other.default for other in result)
+        result.append(TextRendition(text.name, text.language, title, default, text.forced, text.stream, text.source))
+    return result
+
+
+def text_command(ffmpeg: str, source: Path, target: Path) -> Command:
+    """Return the command that makes WebVTT of a subtitle file."""
+    return Command(
+        (
+            ffmpeg, "-nostdin", "-hide_banner", "-v", "warning", "-xerror", "-y", *GUARDS,
+            "-i", f"file:{source}", "-map", "0:s:0", "-c:s", "webvtt", "-f", "webvtt", f"file:{target}",
+        )
+    )  # fmt: skip

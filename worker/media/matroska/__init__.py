@@ -1,0 +1,1 @@
+"""mkvmerge and mkvextract: parameters, commands, sizes."""

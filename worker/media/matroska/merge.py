@@ -1,0 +1,251 @@
+"""mkvmerge and mkvextract: commands from data, and what the tools say as values."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from worker.core.command import Command
+from worker.core.errors import BadInput, InvalidJob, LeveretError, Problem, ToolFailed
+from worker.media.failure import classify
+from worker.media.languages import bcp47
+from worker.media.matroska.params import (
+    COPIES,
+    SOURCE_FLAGS,
+    TRACK_FLAGS,
+    MergeParams,
+    MergeSource,
+    OptionValue,
+    TrackExtract,
+    option_text,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from worker.core.command import Exit
+
+WARNED: Final = 1
+"""mkvmerge and mkvextract exit 1 when they finished with warnings."""
+KINDS: Final = {"video": "video", "audio": "audio", "subtitles": "subtitle"}
+_PROGRESS: Final = re.compile(r"^#GUI#progress (\d{1,3})%")
+_SAID: Final = re.compile(r"^(?:#GUI#(warning|error) |(Warning|Error): )(.*)$")
+_PLAYLISTS: Final = frozenset({"Blu-ray playlist", "MPEG playlist (MPLS)", "MPLS", "HDMV playlist"})
+# A file's name may hold any word, and quotes: only whole sentences tell of damage, and not those in a name.
+_SUBJECT: Final = re.compile(r"^'.*'(?: track \d+)?: ")
+_BROKEN: Final = re.compile(
+    r"Error in the Matroska file structure|Resync failed: no valid Matroska|indicates a damaged (?:file|Ogg)"
+    r"|stream seems to be badly damaged|File contains fewer frames than expected or is corrupt"
+)
+_OF_JOB: Final = re.compile(
+    r"is not a valid|invalid|unknown (?:option|language)|not recognized|not a valid|is missing an argument",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """A track as mkvmerge numbers it; `kind` is video, audio, subtitles or buttons, `language` a BCP 47 tag."""
+
+    number: int
+    kind: str
+    codec: str
+    language: str
+    name: str
+    default: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file that a Matroska file carries."""
+
+    number: int
+    name: str
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """What mkvmerge finds in a file; `chapters` and `tags` count entries, `seconds` is None when unknown."""
+
+    container: str
+    tracks: tuple[Track, ...]
+    attachments: tuple[Attachment, ...]
+    chapters: int
+    tags: int
+    title: str
+    seconds: float | None
+
+    def like(self, wish: TrackExtract) -> Track | None:
+        """Return the track that a wish means: its number, or the n-th of its type and language."""
+        if wish.track_type is None and wish.language is None:
+            return next((track for track in self.tracks if track.number == wish.id), None)
+        matching = [
+            track
+            for track in self.tracks
+            if wish.track_type in {None, track.kind} and (not wish.language or track.language == bcp47(wish.language))
+        ]
+        return matching[wish.id] if wish.id < len(matching) else None
+
+
+def identify_command(mkvmerge: str, path: Path) -> Command:
+    """Return the question; `parse_identified` reads its answer."""
+    return Command((mkvmerge, "-J", str(path)), success=frozenset({0, WARNED}))
+
+
+def parse_identified(text: str, name: str) -> Identified:
+    """Return mkvmerge's JSON as a value. BadInput when the file is none that it reads, or lists other files."""
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise ToolFailed(f"mkvmerge's answer about {name} is no JSON") from error
+    container = document.get("container", {})
+    kind = str(container.get("type", ""))
+    if not container.get("recognized") or not container.get("supported"):
+        raise BadInput(f"{name} is no file that mkvmerge reads")
+    if kind in _PLAYLISTS or container.get("properties", {}).get("playlist"):
+        raise BadInput(f"{name} is a playlist, which names other files")
+    properties = container.get("properties", {})
+    duration = properties.get("duration")
+    return Identified(
+        container=kind,
+        tracks=tuple(_track(item) for item in document.get("tracks", [])),
+        attachments=tuple(
+            Attachment(int(item["id"]), str(item.get("file_name", "")), str(item.get("content_type", "")))
+            for item in document.get("attachments", [])
+        ),
+        chapters=sum(int(item.get("num_entries", 0)) for item in document.get("chapters", [])),
+        tags=sum(
+            int(item.get("num_entries", 0)) for key in ("global_tags", "track_tags") for item in document.get(key, [])
+        ),
+        title=str(properties.get("title", "")),
+        seconds=duration / 1e9 if isinstance(duration, int) else None,
+    )
+
+
+def _track(item: Mapping[str, Any]) -> Track:
+    properties = item.get("properties", {})
+    return Track(
+        number=int(item["id"]),
+        kind=str(item.get("type", "")),
+        codec=str(item.get("codec", "")),
+        language=bcp47(str(properties.get("language_ietf") or properties.get("language") or "")),
+        name=str(properties.get("track_name", "")),
+        default=bool(properties.get("default_track", False)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class MergeFiles:
+    """Where the files of a merge are here: sources in order, attachments with name and type, the output."""
+
+    sources: tuple[Path, ...]
+    attachments: tuple[tuple[Path, str | None, str | None], ...]
+    output: Path
+    chapters: Path | None = None
+
+
+def merge_arguments(params: MergeParams, found: Sequence[Identified], files: MergeFiles) -> list[str]:
+    """Return mkvmerge's arguments, for an option file.
+
+    InvalidJob with every track that its source does not have.
+    """
+    if problems := _missing_tracks(params, found):
+        raise InvalidJob(problems)
+    arguments = ["--gui-mode", "--output", str(files.output)]
+    for name, value in params.options.items():
+        if name not in SOURCE_FLAGS:
+            arguments += _option(name, value)
+    if files.chapters:
+        arguments += ["--chapters", str(files.chapters)]
+    for index, source in enumerate(params.sources):
+        arguments += _source_arguments(params, index, source, found[index])
+        # "=" keeps mkvmerge from appending files whose names count on from this one's
+        arguments += [f"={files.sources[index]}"]
+    for path, title, media_type in files.attachments:
+        arguments += ["--attachment-name", title or path.name]
+        arguments += ["--attachment-mime-type", media_type] if media_type else []
+        arguments += ["--attach-file", str(path)]
+    order = [f"{track.source}:{track.track}" for track in params.tracks]
+    return [*arguments, *(["--track-order", ",".join(order)] if order else [])]
+
+
+def _missing_tracks(params: MergeParams, found: Sequence[Identified]) -> list[Problem]:
+    problems: list[Problem] = []
+    for index, track in enumerate(params.tracks):
+        numbers = [item.number for item in found[track.source].tracks]
+        if track.track not in numbers:
+            there = f"{params.sources[track.source].filename} has the tracks {', '.join(map(str, numbers)) or 'none'}"
+            problems.append(Problem(f"tracks[{index}].track", f"is {track.track}, but {there}"))
+    return problems
+
+
+def _source_arguments(params: MergeParams, index: int, source: MergeSource, found: Identified) -> list[str]:
+    arguments: list[str] = []
+    listed = [track for track in params.tracks if track.source == index]
+    for kind, switch in (("video", "video"), ("audio", "audio"), ("subtitles", "subtitle"), ("buttons", "button")):
+        numbers = [track.track for track in listed if _kind(found, track.track) == kind]
+        if source.copies(kind):
+            continue
+        arguments += [f"--{switch}-tracks", ",".join(map(str, numbers))] if numbers else [f"--no-{kind}"]
+    for name, value in params.options.items():
+        if name in SOURCE_FLAGS:
+            arguments += _option(name, value)
+    for name, value in source.options.items():
+        if name not in COPIES:
+            arguments += _option(name, value)
+    for track in listed:
+        for name, value in track.options.items():
+            if name in TRACK_FLAGS:
+                arguments += [f"--{name}", str(track.track)] if value is not False else []
+            else:
+                arguments += [f"--{name}", f"{track.track}:{option_text(value)}"]
+    return arguments
+
+
+def _kind(found: Identified, number: int) -> str:
+    return next(track.kind for track in found.tracks if track.number == number)
+
+
+def _option(name: str, value: OptionValue) -> list[str]:
+    if value is None or value is True:
+        return [f"--{name}"]
+    return [] if value is False else [f"--{name}", option_text(value)]
+
+
+def option_file_command(program: str, option_file: Path) -> Command:
+    """Return the command whose arguments stand in a JSON file: no length limit, and nothing to escape."""
+    return Command((program, f"@{option_file}"), success=frozenset({0, WARNED}))
+
+
+def progress_of(line: str) -> float | None:
+    """Return the fraction that a line of `--gui-mode` tells, or None for another line."""
+    match = _PROGRESS.match(line)
+    return min(1.0, int(match[1]) / 100) if match else None
+
+
+def warnings_of(text: str) -> list[str]:
+    """Return the warnings that a tool wrote."""
+    return [
+        match[3] for line in text.splitlines() if (match := _SAID.match(line)) and "arning" in (match[1] or match[2])
+    ]
+
+
+def broken_structure(warnings: Sequence[str]) -> str | None:
+    """Return the warning that tells of a damaged source, which the tools pass over at exit 1; None without one."""
+    return next((text for text in warnings if _BROKEN.search(_SUBJECT.sub("", text))), None)
+
+
+def matroska_failure(exit_: Exit, subject: str) -> LeveretError:
+    """Return what a failed mkvmerge or mkvextract means; it tells its errors on standard output."""
+    said = [match for line in exit_.output.splitlines() if (match := _SAID.match(line))]
+    errors = [match[3] for match in said if "rror" in (match[1] or match[2])]
+    # a full disk or a lost mount is told among the errors
+    general = classify(replace(exit_, tail=f"{exit_.output}\n{exit_.tail}"), subject)
+    if not errors or not isinstance(general, ToolFailed):
+        return general
+    message = f"{subject}: {exit_.command.program} exited {exit_.code}: {errors[-1]}"
+    return InvalidJob([Problem("", message)]) if _OF_JOB.search(errors[-1]) else ToolFailed(message)

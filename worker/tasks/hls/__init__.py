@@ -1,0 +1,152 @@
+"""The `hls` module: one decode, a ladder of renditions, HLS and DASH from the same segments, judged before they go."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import count
+from typing import TYPE_CHECKING, ClassVar
+
+from worker.core.command import Pipeline
+from worker.core.errors import LeveretError, ToolFailed
+from worker.core.task import Files, FileUse, Task
+from worker.media.capabilities import format_of
+from worker.media.ffmpeg.encoders import SOFTWARE, encoder_named
+from worker.media.ffmpeg.progress import Meter
+from worker.media.hls.encode import encode_command
+from worker.media.hls.params import HlsParams
+from worker.media.hls.plan import Plan, plan_of
+from worker.tasks.hls.finish import finished, hand_over, layout_for, package
+from worker.tasks.hls.proof import proved_host, proved_mp4s, with_length
+from worker.tasks.hls.sound import levelled
+from worker.tasks.shared.decoding import undamaged_source
+from worker.tasks.shared.running import well_run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from worker.core.task import Lookup, TaskContext
+
+ENCODED = 0.9
+PACKAGED = 0.95
+
+
+class HlsTask(Task[HlsParams]):
+    """Makes adaptive streaming of a source."""
+
+    module: ClassVar[str] = "hls"
+    params: ClassVar[type[HlsParams]] = HlsParams
+    weight: ClassVar[float] = 10.0
+
+    def files(self, params: HlsParams) -> Files:
+        """Return the source and subtitle files, and the files of fixed names: manifests and outputs' playlists."""
+        texts = [(index, text.source) for index, text in enumerate(params.subtitles or []) if text.source]
+        names = [f"renditions[{index}]" for index in range(len(params.renditions))]
+        places = [rendition.dest_path for rendition in params.renditions]
+        layout = layout_for(params, "e0", dict(zip(names, places, strict=True)))
+        manifests = [layout.multivariant, *([layout.mpd] if params.segment_format == "fmp4" else [])]
+        fixed = [("master_playlist_name", place) for place in manifests]
+        fixed += [(f"{name}.dest_path", layout.playlists[name]) for name in names if name in layout.fixed]
+        return Files(
+            reads=(
+                FileUse("source", params.source),
+                *(FileUse(f"subtitles[{index}].source", place) for index, place in texts),
+            ),
+            writes=tuple(FileUse(path, place, params.overwrite) for path, place in fixed),
+        )
+
+    def requires(self, params: HlsParams) -> frozenset[str]:
+        """Return the tools, the formats, and the encoders for which nothing else may stand in."""
+        codecs = {rendition.codec for rendition in params.renditions} or {"libx264"}
+        if params.hw_fallback:
+            codecs = {codec for codec in codecs if format_of(codec) or encoder_named(codec).family is None}
+        needed = {f"encoder:{format_of(codec) or encoder_named(codec).name}" for codec in codecs}
+        return frozenset({"tool:ffmpeg", "tool:ffprobe", "tool:packager", *needed})
+
+    async def prepare(self, params: HlsParams, lookup: Lookup) -> HlsParams:
+        """Return `params` with the best encoder of this host for each format; ToolMissing where a tool is missing.
+
+        Whoever names a format leaves the choice to us: should the hardware that we chose fail, software takes over.
+        """
+        for name in ("ffmpeg", "ffprobe", "packager"):
+            lookup.tool(name)
+        asked = any(encoder_named(wish.codec).family for wish in params.renditions)
+        renditions = [wish.model_copy(update={"codec": _best(wish.codec, lookup)}) for wish in params.renditions]
+        return params.model_copy(update={"renditions": renditions, "hw_fallback": params.hw_fallback or not asked})
+
+    async def run(self, params: HlsParams, context: TaskContext) -> None:
+        """Encode, package, judge, and hand over every file; nothing is handed over unless the judge is content."""
+        source = await context.input(params.source)
+        info = await with_length(await context.probe(source), source, context)
+        plan = plan_of(params, info, await proved_host(params, info, context))
+        for warning in plan.warnings:
+            context.warn(warning)
+        folder = await asyncio.to_thread(_own_folder, context)
+        plan = await levelled(plan, source, context)
+        plan = await _encode(plan, params, source, folder, context)
+        await proved_mp4s(plan, params, folder, context)
+        await package(plan, params, folder, context)
+        context.report(PACKAGED)
+        files = await finished(plan, params, folder, context)
+        await asyncio.to_thread(hand_over, files, folder / "out", context)
+        context.note("hls", _facts(plan))
+        context.report(1.0)
+
+
+def _best(codec: str, lookup: Lookup) -> str:
+    """Return the best encoder of this host whose options the plan knows, for a format; an encoder is itself."""
+    if format_of(codec) is None:
+        return codec
+    known = (*SOFTWARE.values(), f"{format_of(codec)}_nvenc", f"{format_of(codec)}_qsv")
+    return next((name for name in lookup.encoders(codec) if name in known), codec)
+
+
+def _own_folder(context: TaskContext) -> Path:
+    """Return a new folder: files of another run with the same context stay until they are published."""
+    folder = next(path for number in count() if not (path := context.scratch(f"hls-{number}")).exists())
+    folder.mkdir(parents=True)
+    return folder
+
+
+async def _encode(plan: Plan, params: HlsParams, source: Path, folder: Path, context: TaskContext) -> Plan:
+    """Return the plan that was encoded: in software where hardware failed and may be replaced."""
+    try:
+        await _encode_once(plan, params, source, folder, context)
+    except LeveretError as error:
+        if not (plan.hardware and params.hw_fallback and isinstance(error, ToolFailed)):
+            raise
+        context.warn(f"{', '.join(sorted(plan.hardware))} failed, so software did it: {error}")
+        plan = plan.in_software()
+        await _encode_once(plan, params, source, folder, context)
+    return plan
+
+
+async def _encode_once(plan: Plan, params: HlsParams, source: Path, folder: Path, context: TaskContext) -> None:
+    command = encode_command(plan.encoding(source), context.tool("ffmpeg"), folder)
+    frames = plan.timing.frames if plan.timing else None
+    on_line = _reporter(context, frames, float(plan.duration))
+    try:
+        await well_run(context, Pipeline((command,), label="encode"), params.source, on_line, reads_source=True)
+    except ToolFailed:
+        await undamaged_source(source, params.source, context)
+        raise
+
+
+def _reporter(context: TaskContext, frames: int | None, seconds: float) -> Callable[[str], None]:
+    meter = Meter(frames, seconds)
+
+    def on_line(line: str) -> None:
+        if meter.line(line) and meter.fraction is not None:
+            context.report(meter.fraction * ENCODED, fps=meter.step.fps, speed=meter.step.speed)
+
+    return on_line
+
+
+def _facts(plan: Plan) -> dict[str, object]:
+    renditions = plan.picture.renditions if plan.picture else ()
+    return {
+        "duration": float(plan.duration),
+        "renditions": [{"name": r.name, "size": str(r.size), "encoder": r.encoder} for r in renditions],
+        "audio": [{"name": s.name, "language": s.language, "channels": s.channels} for s in plan.sounds],
+        "subtitles": [{"name": t.name, "language": t.language} for t in plan.texts],
+    }

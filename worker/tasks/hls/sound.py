@@ -1,0 +1,34 @@
+"""Loudness: measured for each sound that asks for it, and made a filter of its encoding."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from worker.media.hls.encode import SAMPLE_RATE, layout
+from worker.tasks.loudness import Sound, level_filter
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from worker.core.task import TaskContext
+    from worker.media.hls.encode import AudioRendition
+    from worker.media.hls.plan import Plan
+
+
+async def levelled(plan: Plan, source: Path, context: TaskContext) -> Plan:
+    """Return the plan with the filters that bring every sound to the loudness it asks for."""
+    sounds: list[AudioRendition] = []
+    for choice in plan.choices:
+        sound = choice.rendition
+        if choice.loudness:
+            chain = f"aresample={SAMPLE_RATE},aformat=channel_layouts={layout(sound.channels)}"
+            filters, measured = await level_filter(
+                Sound(source, f"0:a:{sound.stream}"), chain, SAMPLE_RATE, choice.loudness, context
+            )
+            context.note(f"loudness.{sound.name}", {"source": measured.integrated, "filter": filters})
+            if measured.is_silent:
+                context.warn(f"{sound.title} is silent, so its loudness was left alone")
+            sound = replace(sound, filters=filters)
+        sounds.append(sound)
+    return replace(plan, sounds=tuple(sounds))
