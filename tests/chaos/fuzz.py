@@ -30,7 +30,7 @@ from .world import World
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-DOCUMENTS = Path(__file__).resolve().parents[2] / "unit" / "documents"
+DOCUMENTS = Path(__file__).resolve().parents[1] / "unit" / "documents"
 ODD_VALUES: tuple[Any, ...] = (
     None, True, -1, 0, 10**400, 1e308, float("nan"), "", "\x00", "\ud800", "é" * 5000, "../../etc/passwd", "-rf",
     [], {}, [[]], {"": {}}, "s3://", "file:///", "nas://", "data:,x", "$(id)", "a" * 70_000,

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from types_boto3_s3 import S3Client
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 LEASE_SECONDS = 4.0
 DELAYS = "0.3,0.6,1.2"

@@ -19,7 +19,9 @@ def point(name: str, value: str) -> EntryPoint:
 
 
 def test_the_installed_modules_load():
-    loaded = Registry.load([point("ffmpeg", "worker.tasks.ffmpeg:FfmpegTask"), point("write", "tests.support.engine:WriteTask")])
+    loaded = Registry.load(
+        [point("ffmpeg", "worker.tasks.ffmpeg:FfmpegTask"), point("write", "tests.support.engine:WriteTask")]
+    )
     assert set(loaded.tasks) == {"ffmpeg", "write"}
 
 
@@ -30,7 +32,10 @@ def test_the_installed_modules_load():
         ([point("x", "tests.support.engine:NoSuchTask")], "does not load"),
         ([point("x", "tests.support.engine:Harness")], "no subclass"),
         ([point("wrong", "tests.support.engine:WriteTask")], "calls its module 'write'"),
-        ([point("write", "tests.support.engine:WriteTask"), point("write", "tests.support.engine:WriteTask")], "two plug-ins"),
+        (
+            [point("write", "tests.support.engine:WriteTask"), point("write", "tests.support.engine:WriteTask")],
+            "two plug-ins",
+        ),
     ],
 )
 def test_a_plug_in_that_cannot_serve_stops_the_start(points, word):
