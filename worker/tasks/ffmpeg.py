@@ -25,6 +25,7 @@ from worker.media.ffmpeg.progress import Meter
 from worker.media.ffmpeg.promise import Promise, promise
 from worker.media.verify import check
 from worker.tasks.shared.decoding import decoded
+from worker.tasks.shared.measuring import blamed, probed_source
 from worker.tasks.shared.loudness_pass import levelled, loudness_problems, proved_levels
 
 if TYPE_CHECKING:
@@ -164,7 +165,12 @@ class FfmpegTask(Task[FfmpegParams]):
         frames = await _encode(params, context, sources, output, promised)
         info = await _probed(output, params.output_file, context)
         name = PurePosixPath(params.output_file).name
-        check(info, replace(promised.expected, frames=frames), name)
+        try:
+            check(info, replace(promised.expected, frames=frames), name)
+        except VerificationFailed as error:
+            claims = list(zip(infos, sources, params.sources, strict=True))
+            promised = promise(params, await blamed(error, claims, context), encoders)
+            check(info, replace(promised.expected, frames=frames), name)
         if params.verify == "decode":
             await decoded(output, name, context, seconds=info.duration, share=_DECODE_SHARE)
         await proved_levels(params, output, info, context)
@@ -189,7 +195,7 @@ async def _sources(locations: Sequence[str], context: TaskContext) -> tuple[list
     for location in locations:
         path = await context.input(location)
         paths.append(path)
-        infos.append(await context.probe(path))
+        infos.append(await probed_source(path, location, context))
     return paths, infos
 
 

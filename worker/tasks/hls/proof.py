@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from worker.core.command import Command, Pipeline
 from worker.core.errors import VerificationFailed
 from worker.media.capabilities import hardware_trial
-from worker.media.ffmpeg.formats import GUARDS
-from worker.media.ffmpeg.progress import Meter
 from worker.media.hls.encode import tone_mapping
-from worker.media.hls.ladder import film_seconds
 from worker.media.hls.plan import Host, hardware_named, is_hdr
 from worker.tasks.shared.decoding import decoded
-from worker.tasks.shared.running import well_run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,25 +37,6 @@ async def proved_host(params: HlsParams, info: MediaInfo, context: TaskContext) 
         question = Command((*head, "-vf", graph, "-frames:v", "1", "-f", "null", "-"))
         mapping = await _works(context, Pipeline((question,), label="trial"))
     return Host(frozenset(encoders), mapping, node)
-
-
-async def with_length(info: MediaInfo, source: Path, context: TaskContext) -> MediaInfo:
-    """Return `info` with a duration: a live recording (a browser's WebM) tells none, so its packets are read once."""
-    if film_seconds(info) is not None:
-        return info
-    meter = Meter()
-    argv = (
-        context.tool("ffmpeg"), "-nostdin", "-hide_banner", "-v", "warning", "-progress", "pipe:1", *GUARDS,
-        "-i", f"file:{source}", "-map", "0:V?", "-map", "0:a?", "-c", "copy", "-f", "null", "-",
-    )  # fmt: skip
-    pipeline = Pipeline((Command(argv),), label="length")
-    await well_run(context, pipeline, source.name, lambda line: _take(meter, line), reads_source=True)
-    seconds = meter.step.seconds
-    return replace(info, duration=seconds + max(0.0, info.start)) if seconds else info
-
-
-def _take(meter: Meter, line: str) -> None:
-    meter.line(line)
 
 
 async def _works(context: TaskContext, trial: Pipeline) -> bool:
