@@ -39,6 +39,7 @@ _SILENT: Final = _CLOCKS | {
 }  # fmt: skip
 _GUESSED: Final = "Estimating duration from bitrate"
 _FIELDS: Final = 5
+_UNKNOWN_BYTES: Final = 0x7FFF_0000
 _WRAP: Final = 2**33 / 90_000
 
 
@@ -127,6 +128,18 @@ def packets_command(ffprobe: str, path: Path, *, pictures_only: bool = False) ->
     return Pipeline((Command((*head, *chosen, *shown, "-i", f"file:{path}")),), label="length")
 
 
+def stated_bytes(head: bytes) -> int | None:
+    """Return how many bytes a RIFF or IFF file (WAV, AVI, AIFF) says that it has, by its first twelve; else None.
+
+    A recorder that could not go back to its header leaves 0 or a size beyond 2 GiB.
+    """
+    order = {b"RIFF": "little", b"RIFX": "big", b"FORM": "big"}.get(head[:4])
+    if order is None or head[8:12] not in {b"WAVE", b"AVI ", b"AIFF", b"AIFC"}:
+        return None
+    size = int.from_bytes(head[4:8], "little" if order == "little" else "big")
+    return size + 8 if 0 < size < _UNKNOWN_BYTES else None
+
+
 def is_uncertain(info: MediaInfo) -> bool:
     """Return whether the length that a file tells must be measured: it may be a guess, or sound, which costs little."""
     return info.video is None or bool(_UNCERTAIN & _names(info)) or film_seconds(info) is None
@@ -141,10 +154,11 @@ def settled(info: MediaInfo, timeline: Timeline, said: str, name: str) -> MediaI
     if not found or found <= 0:
         raise BadInput(f"{name} is cut short: it holds no packet of picture or sound")
     claim = film_seconds(info)
-    if claim is not None and not _SILENT & _names(info) and _GUESSED not in said and shorter(found, claim):
+    guessed = _GUESSED in said
+    if claim is not None and not _SILENT & _names(info) and not guessed and shorter(found, claim):
         raise BadInput(f"{name} is cut short: it states {claim:.2f} s and holds {found:.2f} s")
     trimmed = claim is not None and "ogg" in _names(info) and claim <= found  # Ogg's last page may trim its packets
-    if claim is not None and not timeline.jumps and (trimmed or abs(claim - found) <= AGREES_SECONDS):
+    if claim is not None and not timeline.jumps and not guessed and (trimmed or abs(claim - found) <= AGREES_SECONDS):
         # Matroska and MP4 count a file's length from zero, measured ones from the first packet
         return replace(info, measured=not {"matroska", "mp4"} & _names(info))
     return _measured(info, timeline, found)

@@ -26,8 +26,8 @@ from worker.media.ffmpeg.promise import Promise, promise
 from worker.media.ffmpeg.streams import became
 from worker.media.verify import check
 from worker.tasks.shared.decoding import decoded
-from worker.tasks.shared.measuring import blamed, probed_source
 from worker.tasks.shared.loudness_pass import levelled, loudness_problems, proved_levels
+from worker.tasks.shared.measuring import blamed, probed_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

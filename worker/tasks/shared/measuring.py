@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from worker.core.errors import BadInput
 from worker.media.failure import classify
-from worker.media.timeline import Timeline, is_uncertain, packets_command, settled
+from worker.media.timeline import Timeline, is_uncertain, packets_command, settled, stated_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +22,15 @@ async def probed_source(path: Path, name: str, context: TaskContext) -> MediaInf
     BadInput for one that is cut short. A clock that jumps becomes a warning: the pieces are joined.
     """
     info = await context.probe(path)
+    stated = stated_bytes(await asyncio.to_thread(_head, path))
+    if stated is not None and stated > info.bytes:
+        raise BadInput(f"{name} is cut short: it states {stated} bytes and holds {info.bytes}")
     return await measured(info, path, name, context) if is_uncertain(info) else info
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(12)
 
 
 async def measured(info: MediaInfo, path: Path, name: str, context: TaskContext) -> MediaInfo:
@@ -38,9 +47,7 @@ async def measured(info: MediaInfo, path: Path, name: str, context: TaskContext)
     return settled(info, timeline, exit_.tail, name)
 
 
-async def blamed(
-    error: Exception, sources: list[tuple[MediaInfo, Path, str]], context: TaskContext
-) -> list[MediaInfo]:
+async def blamed(error: Exception, sources: list[tuple[MediaInfo, Path, str]], context: TaskContext) -> list[MediaInfo]:
     """Return the sources measured, after an output had not the length that they told.
 
     BadInput, with `error` as its cause, for a source that is cut short; `error` itself where all of them were
