@@ -109,7 +109,7 @@ class Timeline:
     @property
     def jumps(self) -> tuple[Jump, ...]:
         """Return the jumps of the stream that has most of them."""
-        return tuple(max((track.jumps for track in self._tracks.values()), key=len, default=[]))
+        return max((tuple(track.jumps) for track in self._tracks.values()), key=lambda found: len(found), default=())
 
     def lengths(self) -> Mapping[int, tuple[float, float]]:
         """Return begin and end of each stream that has packets, by its index."""
