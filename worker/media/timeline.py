@@ -109,7 +109,8 @@ class Timeline:
     @property
     def jumps(self) -> tuple[Jump, ...]:
         """Return the jumps of the stream that has most of them."""
-        return max((tuple(track.jumps) for track in self._tracks.values()), key=lambda found: len(found), default=())
+        every = [tuple(track.jumps) for track in self._tracks.values()]
+        return max(every, key=len, default=())
 
     def lengths(self) -> Mapping[int, tuple[float, float]]:
         """Return begin and end of each stream that has packets, by its index."""

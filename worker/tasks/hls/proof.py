@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from worker.core.command import Command, Pipeline
 from worker.core.errors import VerificationFailed
 from worker.media.capabilities import hardware_trial
-from worker.media.hls.encode import tone_mapping
 from worker.media.hls.plan import Host, hardware_named, is_hdr
 from worker.tasks.shared.decoding import decoded
+from worker.tasks.shared.pictures import maps_tones
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from worker.core.command import Pipeline
     from worker.core.media_info import MediaInfo
     from worker.core.task import TaskContext
     from worker.media.hls.params import HlsParams
@@ -31,11 +31,7 @@ async def proved_host(params: HlsParams, info: MediaInfo, context: TaskContext) 
     encoders = [name for name in named if await _works(context, hardware_trial(ffmpeg, name, node))]
     mapping = False
     if is_hdr(info) and params.hdr == "sdr":
-        picture = "color=black:s=64x64:r=1:d=1,format=yuv420p10le"
-        graph = f"setparams=range=tv,{tone_mapping('smpte2084')}"
-        head = (ffmpeg, "-nostdin", "-hide_banner", "-v", "error", "-f", "lavfi", "-i", picture)
-        question = Command((*head, "-vf", graph, "-frames:v", "1", "-f", "null", "-"))
-        mapping = await _works(context, Pipeline((question,), label="trial"))
+        mapping = await maps_tones(context)
     return Host(frozenset(encoders), mapping, node)
 
 
