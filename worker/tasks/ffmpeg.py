@@ -23,6 +23,7 @@ from worker.media.ffmpeg.options import (
 )
 from worker.media.ffmpeg.progress import Meter
 from worker.media.ffmpeg.promise import Promise, promise
+from worker.media.ffmpeg.streams import became
 from worker.media.verify import check
 from worker.tasks.shared.decoding import decoded
 from worker.tasks.shared.loudness_pass import levelled, loudness_problems, proved_levels
@@ -65,7 +66,7 @@ class FfmpegTask(Task[FfmpegParams]):
 
         A hardware encoder for which software may stand in is no requirement: its format is.
         """
-        named = {item.codec for item in params.output_maps if item.codec}
+        named = {item.encoder for item in params.output_maps if item.encoder}
         names = {name for name in named if format_of(name) or _ELSEWHERE.match(name)}
         if params.hw_fallback:
             names = {(coding_of(name) or name) if family_of(name) else name for name in names}
@@ -88,7 +89,7 @@ class FfmpegTask(Task[FfmpegParams]):
                 continue
             if encoder is not None:
                 resolved = resolved.model_copy(update={"options": resolved.options | {"codec": encoder.name}})
-            if encoder is not None or not _elsewhere(resolved.codec):
+            if encoder is not None or not _elsewhere(resolved.encoder):
                 problems += _option_problems(resolved, encoder, path)
             problems += loudness_problems(resolved, path)
             maps.append(resolved)
@@ -156,15 +157,20 @@ class FfmpegTask(Task[FfmpegParams]):
         """Probe the sources, run ffmpeg, prove the output."""
         sources, infos = await _sources(params.sources, context)
         encoders = await self._listed(context)
-        if lacking := [item.codec for item in params.output_maps if item.codec not in {*encoders, *NO_ENCODER, None}]:
+        if lacking := [
+            item.encoder for item in params.output_maps if item.encoder not in {*encoders, *NO_ENCODER, None}
+        ]:
             raise ToolMissing(f"this worker's ffmpeg has no encoder {lacking[0]}")
         promised = promise(params, infos, encoders)
-        output = context.output(params.output_file)
+        for warning in promised.arrangement.warnings:
+            context.warn(warning)
+        params, output = promised.arrangement.params, context.output(params.output_file)
         params = await levelled(params, sources, infos, context)
         frames = await _encode(params, context, sources, output, promised)
         info = await _probed(output, params.output_file, context)
         name = PurePosixPath(params.output_file).name
         check(info, replace(promised.expected, frames=frames), name)
+        context.note(f"streams.{name}", became(promised.arrangement, info))
         if params.verify == "decode":
             await decoded(output, name, context, seconds=info.duration, share=_DECODE_SHARE)
         await proved_levels(params, output, info, context)
