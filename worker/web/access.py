@@ -22,7 +22,7 @@ Role: TypeAlias = Literal["viewer", "operator", "admin"]
 COOKIE: Final = "leveret_token"
 """A browser's cookie holds the token itself: whoever reads the stored hashes can make none."""
 SESSION_SECONDS: Final = 30 * 86400
-TOKEN_PREFIX: Final = "lvt_"
+TOKEN_PREFIX: Final = "lvt_"  # noqa: S105 - what every token begins with
 MAX_TOKEN: Final = 512
 
 

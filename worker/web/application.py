@@ -14,6 +14,7 @@ from worker.core.errors import LeveretError
 from worker.web import api, assets, pages, problems
 from worker.web.access import Tokens
 from worker.web.guard import Buckets, Failures, Guard, Rules
+from worker.web.pages.drawing import refusal
 from worker.web.problems import Refused
 from worker.web.services import Services, started
 
@@ -51,11 +52,12 @@ def create(settings: Settings, services: Services | None = None, tokens: Tokens 
         openapi_url="/api/v1/openapi.json",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         root_path=settings.serve_root_path,
         lifespan=lifespan,
     )
     application.state.services = services
-    problems.add_to(application)
+    problems.add_to(application, refusal)
     api.add_to(application)
     pages.add_to(application)
     _add_plain(application)
@@ -86,7 +88,9 @@ def _add_plain(application: FastAPI) -> None:
         found = await readiness(request.app.state.services)
         ready = not found["database"]
         status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
-        return JSONResponse({"ready": ready} | {name: "ok" if not told else "away" for name, told in found.items()}, status)
+        return JSONResponse(
+            {"ready": ready} | {name: "ok" if not told else "away" for name, told in found.items()}, status
+        )
 
 
 async def readiness(services: Services) -> dict[str, str]:

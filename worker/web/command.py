@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated
+import sys
+from typing import Annotated
 
 import typer
 
 from worker.settings import load
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 Address = Annotated[
     str | None, typer.Option(metavar="HOST:PORT", help="Goes before WORKER_SERVE_ADDRESS.", show_default=False)
 ]
 
 
-def add_to(cli: typer.Typer, say: Callable[[str], None]) -> None:
+def add_to(cli: typer.Typer) -> None:
     """Add the commands."""
 
     def serve(address: Address = None) -> None:
@@ -40,8 +38,7 @@ def add_to(cli: typer.Typer, say: Callable[[str], None]) -> None:
             parse_token(line, "this")
         except ValueError as error:
             raise typer.BadParameter(str(error)) from error
-        say(f"token  {made}")
-        say(f"line   {line}")
+        sys.stdout.write(f"token  {made}\nline   {line}\n")
 
     cli.command(
         "serve",

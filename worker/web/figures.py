@@ -56,3 +56,9 @@ def ago(time: datetime | None, now: datetime | None = None) -> str:
 def between(start: datetime | None, end: datetime | None) -> str:
     """Return how long something took; nothing while it goes on."""
     return span((end - start).total_seconds()) if start and end else ""
+
+
+def sentence(text: object) -> str:
+    """Return a text with an end: another sentence may follow."""
+    told = str(text).strip()
+    return told if told.endswith((".", "?", "!")) else f"{told}."

@@ -10,18 +10,22 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
+from worker import control
 from worker.core import errors
 from worker.core.redaction import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from fastapi import FastAPI, Request
+    from starlette.responses import Response
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_SECONDS: Final = 5
 
 STATUSES: Final[tuple[tuple[type[errors.LeveretError], HTTPStatus], ...]] = (
+    (control.NotFound, HTTPStatus.NOT_FOUND),
+    (control.Refused, HTTPStatus.CONFLICT),
     (errors.IdReused, HTTPStatus.CONFLICT),
     (errors.InvalidJob, HTTPStatus.UNPROCESSABLE_ENTITY),
     (errors.RefusedPath, HTTPStatus.FORBIDDEN),
@@ -31,8 +35,8 @@ STATUSES: Final[tuple[tuple[type[errors.LeveretError], HTTPStatus], ...]] = (
     (errors.Transient, HTTPStatus.SERVICE_UNAVAILABLE),
     (errors.Infrastructure, HTTPStatus.SERVICE_UNAVAILABLE),
     (errors.Misconfigured, HTTPStatus.SERVICE_UNAVAILABLE),
-    # What the person asked for cannot be done as things are.
-    (errors.LeveretError, HTTPStatus.CONFLICT),
+    # A database that refuses a statement, for one: nothing that the asker can mend.
+    (errors.LeveretError, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 """Each class of error and its HTTP status; the first that fits."""
 
@@ -113,30 +117,41 @@ def of_http(error: HTTPException) -> Refused:
     return Refused(HTTPStatus(error.status_code), str(error.detail), error.headers)
 
 
-def add_to(application: FastAPI) -> None:
-    """Let every error of the API leave as a problem."""
+def add_to(application: FastAPI, page: Callable[[Request, errors.LeveretError], Response]) -> None:
+    """Let every error of the API leave as a problem, and every one of the page as `page` draws it."""
 
-    async def ours(_: Request, error: Exception) -> JSONResponse:
+    def answer(request: Request, error: errors.LeveretError) -> Response:
+        path = request.url.path.removeprefix(request.scope.get("root_path", "").rstrip("/"))
+        return problem_response(error) if path.startswith(("/api/", "/static/")) else page(request, error)
+
+    async def ours(request: Request, error: Exception) -> Response:
         assert isinstance(error, errors.LeveretError)  # noqa: S101 - registered for it alone
-        return problem_response(error)
+        return answer(request, error)
 
-    async def invalid(_: Request, error: Exception) -> JSONResponse:
+    async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - as above
-        return problem_response(of_validation(error))
+        return answer(request, of_validation(error))
 
-    async def framework(_: Request, error: Exception) -> JSONResponse:
+    async def framework(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - as above
-        return problem_response(of_http(error))
+        return answer(request, of_http(error))
+
+    async def unexpected(request: Request, error: Exception) -> Response:
+        del error  # uvicorn logs it; the browser need not know what a fault of ours looks like
+        told = "this is a fault of leveret, please report it"
+        return answer(request, Refused(HTTPStatus.INTERNAL_SERVER_ERROR, told))
 
     application.add_exception_handler(errors.LeveretError, ours)
     application.add_exception_handler(RequestValidationError, invalid)
     application.add_exception_handler(HTTPException, framework)
+    application.add_exception_handler(Exception, unexpected)
 
 
-def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return what OpenAPI says of the answers that tell a problem."""
+def responses(*statuses: int, **more: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
+    """Return what OpenAPI says of the answers that tell a problem, and of others: `_200={…}`."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}}
-    return {
+    told: dict[int | str, dict[str, Any]] = {int(name.lstrip("_")): document for name, document in more.items()}
+    return told | {
         status: {"model": ProblemDocument, "description": HTTPStatus(status).phrase, "content": content}
         for status in statuses
     }

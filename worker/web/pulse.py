@@ -43,6 +43,7 @@ class Pulse:
         self._turn = asyncio.Condition()
         self._round = 0
         self._changes: Changes | None = None
+        self._looked: frozenset[str] = frozenset()
         self._problem = ""
         self._closed = False
 
@@ -63,10 +64,12 @@ class Pulse:
         """
         number, self._next = self._next, self._next + 1
         self._watched[number] = jobs
-        told, round_ = seen, -1
-        problem = ""
+        told, problem = seen, ""
         try:
             self._begin()
+            # What others have been told already is this one's first news; else it waits for the first look.
+            known = self._changes is not None and jobs <= self._looked
+            round_ = -1 if known or self._problem else self._round
             while not self._closed:
                 round_ = await self._after(round_, beat)
                 if self._closed:
@@ -104,6 +107,8 @@ class Pulse:
 
     def _begin(self) -> None:
         if self._looking is None or self._looking.done():
+            # Nobody has watched for a while: what was seen then is old.
+            self._changes, self._problem = None, ""
             self._looking = asyncio.create_task(self._watch_database(), name="pulse")
 
     async def _watch_database(self) -> None:
@@ -112,6 +117,7 @@ class Pulse:
             before = (self._changes, self._problem)
             try:
                 self._changes, self._problem = await self._look(wanted), ""
+                self._looked = wanted
             except LeveretError as error:
                 self._problem = str(error)
             if (self._changes, self._problem) != before:

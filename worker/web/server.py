@@ -6,12 +6,14 @@ import asyncio
 import ipaddress
 import signal
 import socket
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 import uvicorn
 
-from worker import __version__, app, logs
+from worker import __version__, logs
+from worker.adapters.threads import abandon_threads
 from worker.core.errors import Misconfigured
 from worker.web.access import Tokens
 from worker.web.application import create
@@ -69,7 +71,7 @@ def listening(settings: Settings) -> socket.socket:
 async def serve(settings: Settings) -> None:
     """Answer until SIGTERM; then end the streams, let requests end for seconds, and close everything."""
     logs.configure(settings.log_level, settings.log_format)
-    app.abandon_threads(32)
+    abandon_threads(32)
     tokens = Tokens.of(settings)
     require_tokens(settings, tokens)
     with listening(settings) as door:
@@ -116,6 +118,4 @@ class _Server(uvicorn.Server):
 
     def capture_signals(self) -> Any:
         """Return a block that captures none."""
-        from contextlib import nullcontext  # noqa: PLC0415
-
         return nullcontext()

@@ -6,20 +6,22 @@ import asyncio
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from worker import app
-from worker.core.errors import LeveretError, RefusedPath
+from worker.app import serving
+from worker.app.control import broker, modules, refuse_missing_sqlite, repository
+from worker.control import Control
+from worker.control.fleet import queue_depths
+from worker.core.errors import DatabaseUnavailable, LeveretError, RefusedPath
 from worker.core.location import External, parse_location
 from worker.web.pulse import Pulse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
-    from worker.control import Control
     from worker.core.finding import Check
     from worker.core.ports.files import FileReader, MultipartStore, UploadStore
     from worker.core.ports.views import Views
@@ -31,8 +33,52 @@ log = structlog.get_logger(__name__)
 SAMPLE_SECONDS: Final = 30.0
 SAMPLES_KEPT_SECONDS: Final = 86400.0
 SWEEP_SECONDS: Final = 3600.0
-DEPTHS_SECONDS: Final = 2.0
-DEPTHS_PATIENCE: Final = 3.0
+DEPTHS_SECONDS: Final = 5.0
+DEPTHS_OLD_SECONDS: Final = 60.0
+DEPTHS_PATIENCE: Final = 2.0
+
+
+class Depths:
+    """How many messages wait in each queue, asked of the broker now and then while somebody looks.
+
+    Nobody waits for a slow broker: what was known a moment ago is shown, and a broker that has not answered for long
+    is said to be away.
+    """
+
+    def __init__(self, ask: Callable[[], Awaitable[dict[str, int]]]) -> None:
+        self._ask = ask
+        self._asking: asyncio.Task[dict[str, int]] | None = None
+        self._known: dict[str, int] = {}
+        self._problem = ""
+        self._at = float("-inf")
+
+    async def now(self) -> tuple[dict[str, int], str]:
+        """Return the depths by queue and no problem, or nothing and why."""
+        if time.monotonic() - self._at > DEPTHS_SECONDS and self._asking is None:
+            self._asking = asyncio.create_task(self._asked(), name="depths")
+            self._asking.add_done_callback(self._answered)
+        if time.monotonic() - self._at > DEPTHS_OLD_SECONDS and self._asking is not None:
+            await asyncio.wait({self._asking}, timeout=DEPTHS_PATIENCE)
+        if time.monotonic() - self._at > DEPTHS_OLD_SECONDS:
+            return {}, "the broker has not answered yet"
+        return self._known, self._problem
+
+    async def _asked(self) -> dict[str, int]:
+        return await self._ask()
+
+    def _answered(self, task: asyncio.Task[dict[str, int]]) -> None:
+        self._asking = None
+        if task.cancelled():
+            return
+        error = task.exception()
+        self._at = time.monotonic()
+        self._known, self._problem = ({}, str(error)) if error else (task.result(), "")
+
+    async def close(self) -> None:
+        """Ask nothing any more."""
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.gather(self._asking, return_exceptions=True)
 
 
 @dataclass
@@ -47,6 +93,16 @@ class Services:
     uploads: UploadStore | None = None
     multipart: MultipartStore | None = None
     checks: Callable[[], Sequence[tuple[str, Check]]] = field(default=lambda: ())
+
+    @cached_property
+    def depths(self) -> Depths:
+        """Return what knows the queues' lengths."""
+
+        async def ask() -> dict[str, int]:
+            async with self.control.broker() as broker:
+                return await queue_depths(broker)
+
+        return Depths(ask)
 
     @cached_property
     def registry(self) -> Registry:
@@ -72,22 +128,31 @@ class Services:
 async def started(settings: Settings) -> AsyncIterator[Services]:
     """Yield the services, with the chores that go on beside them; all of it is closed afterwards."""
     async with AsyncExitStack() as stack:
-        control = await stack.enter_async_context(app.control(settings))
-        views = app.views(settings)
+        refuse_missing_sqlite(settings)
+        stores = repository(settings)
+        stack.push_async_callback(stores.close)
+        try:
+            await stores.check()
+        except DatabaseUnavailable as error:
+            # The page says so, and comes back by itself.
+            log.warning("database_away", error=str(error))
+        control = Control(stores, partial(broker, settings), modules, settings.offline_seconds, settings.retry_delays)
+        views = serving.views(settings)
         stack.push_async_callback(views.close)
         pulse = Pulse(views.changes)
         stack.push_async_callback(pulse.close)
-        uploads, multipart = app.uploads(settings)
+        uploads, multipart = serving.uploads(settings)
         services = Services(
             settings,
             control,
             views,
             pulse,
-            {scheme: reader for reader in app.readers(settings) for scheme in reader.schemes},
+            {scheme: reader for reader in serving.readers(settings) for scheme in reader.schemes},
             uploads,
             multipart,
-            lambda: app.checks(settings),
+            partial(_checks, settings),
         )
+        stack.push_async_callback(services.depths.close)
         chores = [
             asyncio.create_task(_repeat(SAMPLE_SECONDS, lambda: views.sample(SAMPLES_KEPT_SECONDS)), name="samples"),
             asyncio.create_task(_repeat(SWEEP_SECONDS, lambda: _sweep(services)), name="sweep"),
@@ -98,6 +163,13 @@ async def started(settings: Settings) -> AsyncIterator[Services]:
             for chore in chores:
                 chore.cancel()
             await asyncio.gather(*chores, return_exceptions=True)
+
+
+def _checks(settings: Settings) -> Sequence[tuple[str, Check]]:
+    # It looks at every tool and every storage: what the page needs of it seldom is not imported before.
+    from worker.app.doctor import checks  # noqa: PLC0415
+
+    return checks(settings)
 
 
 async def _repeat(seconds: float, work: Callable[[], Awaitable[object]]) -> None:
@@ -117,42 +189,3 @@ async def _sweep(services: Services) -> None:
     removed += await services.multipart.sweep(seconds) if services.multipart else 0
     if removed:
         log.info("uploads_swept", removed=removed)
-
-
-class Depths:
-    """How many messages wait in each queue, asked of the broker at most once in two seconds, whoever looks."""
-
-    def __init__(self, ask: Callable[[], Awaitable[dict[str, int]]]) -> None:
-        self._ask = ask
-        self._asking: asyncio.Task[dict[str, int]] | None = None
-        self._known: dict[str, int] = {}
-        self._problem = "the broker has not been asked yet"
-        self._at = float("-inf")
-
-    async def now(self) -> tuple[dict[str, int], str]:
-        """Return the depths by queue and no problem, or nothing and why; waits for the broker for seconds at most."""
-        if time.monotonic() - self._at > DEPTHS_SECONDS:
-            if self._asking is None:
-                self._asking = asyncio.create_task(self._asked(), name="depths")
-                self._asking.add_done_callback(self._answered)
-            await asyncio.wait({self._asking}, timeout=DEPTHS_PATIENCE)
-        if time.monotonic() - self._at > DEPTHS_SECONDS + DEPTHS_PATIENCE:
-            return {}, self._problem if self._at > 0 else "the broker does not answer"
-        return self._known, self._problem
-
-    async def _asked(self) -> dict[str, int]:
-        return await self._ask()
-
-    def _answered(self, task: asyncio.Task[dict[str, int]]) -> None:
-        self._asking = None
-        if task.cancelled():
-            return
-        error = task.exception()
-        self._at = time.monotonic()
-        self._known, self._problem = ({}, str(error)) if error else (task.result(), "")
-
-    async def close(self) -> None:
-        """Ask nothing any more."""
-        if self._asking is not None:
-            self._asking.cancel()
-            await asyncio.gather(self._asking, return_exceptions=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import case, delete, func, insert, literal, select, union_all
 
-from worker.adapters.sql.database import PATIENCE, Database
+from worker.adapters.sql.database import ANSWER_SECONDS, Database
 from worker.adapters.sql.rows import LISTED, job_record
 from worker.adapters.sql.schema import artifacts, audit, jobs, moment, samples, workers
 from worker.core.record import ArtifactRecord
@@ -32,8 +32,8 @@ MOST_AUDIT: Final = 100_000
 class SqlViews:
     """`worker.core.ports.views.Views`, each method one transaction over connections of its own."""
 
-    def __init__(self, url: str, patience: float = PATIENCE) -> None:
-        self._database = Database(url, patience)
+    def __init__(self, url: str, seconds: float = ANSWER_SECONDS) -> None:
+        self._database = Database(url, seconds)
 
     async def changes(self, watched: Iterable[str]) -> Changes:
         """Return what tells whether the fleet, or one of the `watched` jobs, changed."""
@@ -68,7 +68,7 @@ class SqlViews:
 
     async def sample(self, keep_seconds: float) -> None:
         """Store what each worker measured last, and forget what is older than `keep_seconds`."""
-        await self._database.touch(sample, keep_seconds)
+        await self._database.write_relaxed(sample, keep_seconds)
 
     async def samples(self, worker_id: str, limit: int) -> list[Sample]:
         """Return a worker's newest samples, oldest first."""

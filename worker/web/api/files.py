@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
@@ -78,16 +78,16 @@ def _above(here: Here, place: External) -> str | None:
     return str(External(place.scheme, place.host, place.path.rstrip("/").rpartition("/")[0] + "/"))
 
 
-BINARY = {200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}}
+BINARY: dict[str, Any] = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
 
 
 @router.get(
     "/files/{scheme}/{path:path}",
     summary="Get a file, or a part of it",
     response_class=Response,
-    responses=BINARY
-    | {206: {"description": "A part"}, 307: {"description": "The bucket sends it"}}
-    | responses(404, 416),
+    responses=responses(
+        404, 416, _200=BINARY, _206=BINARY | {"description": "A part"}, _307={"description": "The bucket sends it"}
+    ),
 )
 @router.head("/files/{scheme}/{path:path}", include_in_schema=False)
 async def get_file(request: Request, here: Here, _: Viewer, scheme: str, path: str) -> Response:
@@ -99,7 +99,7 @@ async def get_file(request: Request, here: Here, _: Viewer, scheme: str, path: s
     "/through/{scheme}/{path:path}",
     summary="Get a file through this server",
     response_class=Response,
-    responses=BINARY | {206: {"description": "A part"}} | responses(404, 416),
+    responses=responses(404, 416, _200=BINARY, _206=BINARY | {"description": "A part"}),
 )
 @router.head("/through/{scheme}/{path:path}", include_in_schema=False)
 async def get_through(request: Request, here: Here, _: Viewer, scheme: str, path: str) -> Response:

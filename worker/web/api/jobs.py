@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import AsyncIterator  # noqa: TC003 - FastAPI reads it at run time
+from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
@@ -17,7 +17,7 @@ from worker.control.jobs import cancel_job, retry_job
 from worker.control.query import find_job, job_log, list_jobs, matching_jobs
 from worker.control.submit import submit
 from worker.core.errors import IdReused, InvalidJob, LeveretError, Problem
-from worker.core.job import Lane, Priority  # noqa: TC001 - FastAPI reads them at run time
+from worker.core.job import Lane, Priority
 from worker.core.listing import JobFilter
 from worker.core.message.dialects import decode
 from worker.core.record import JobRecord, LogRecord, State
@@ -153,7 +153,7 @@ async def get_jobs(
     chosen: Annotated[FilterDocument, Query()],
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     cursor: Annotated[str | None, Query(max_length=1000)] = None,
-    details: Annotated[bool, Query(description="With attempts and artifacts.")] = False,  # noqa: FBT002 - a query
+    details: Annotated[bool, Query(description="With attempts and artifacts.")] = False,
 ) -> JobPage:
     """Return a page of jobs."""
     page = await list_jobs(here.control, chosen.chosen(), limit=limit, cursor=cursor, details=details)
@@ -242,7 +242,7 @@ async def act_on(here: Here, action: str, ids: list[str]) -> tuple[int, list[str
     "/jobs/{job_id}",
     summary="Look at a job",
     response_model=JobDocument,
-    responses={304: {"description": "Not changed"}} | responses(404),
+    responses=responses(404, _304={"description": "Not changed"}),
 )
 async def get_job(
     here: Here,
@@ -271,7 +271,7 @@ async def post_cancel(
     here: Here,
     _: Operator,
     job_id: Name,
-    unseen: Annotated[bool, Query(description="Cancel a message that no worker has seen yet.")] = False,  # noqa: FBT002
+    unseen: Annotated[bool, Query(description="Cancel a message that no worker has seen yet.")] = False,
     if_match: Annotated[str | None, Header(max_length=200)] = None,
 ) -> CancelAnswer:
     """Return the state after the request."""
@@ -307,7 +307,7 @@ async def _require_match(here: Here, job_id: str, if_match: str | None) -> None:
     "/jobs/{job_id}/log",
     summary="What the tools of a job wrote",
     response_model=LogRecord,
-    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}} | responses(404),
+    responses=responses(404, _200={"content": {"text/plain": {"schema": {"type": "string"}}}}),
 )
 async def get_log(
     request: Request,
@@ -327,7 +327,7 @@ async def get_log(
     "/jobs/{job_id}/log/stream",
     summary="Follow what the tools of a job write (SSE)",
     response_class=StreamingResponse,
-    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}} | responses(404),
+    responses=responses(404, _200={"content": {"text/event-stream": {"schema": {"type": "string"}}}}),
 )
 async def stream_log(here: Here, _: Viewer, job_id: Name) -> StreamingResponse:
     """Send what is written until the job has ended."""

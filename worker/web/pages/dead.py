@@ -5,8 +5,8 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Request  # noqa: TC002 - FastAPI reads it at run time
-from starlette.responses import Response  # noqa: TC002 - as above
+from fastapi import APIRouter, Form, Request
+from starlette.responses import Response
 
 from worker.control.dead_letters import list_dead, purge_all, purge_dead, replay_all, replay_dead
 from worker.core.errors import LeveretError

@@ -105,9 +105,17 @@ def entered(role: Role, request: Request) -> RedirectResponse | None:
     return None
 
 
-async def act(
-    request: Request, role: Role, work: Callable[[], Awaitable[tuple[str, str]]], *, back: str
-) -> Response:
+def refusal(request: Request, error: LeveretError) -> Response:
+    """Return the screen that says why something was not shown or done."""
+    faults = getattr(error, "problems", ())
+    back = "/" if request.method in {"GET", "HEAD"} else request.url.path
+    found = draw(request, "refused.html", status_of(error), problem=str(error), faults=faults, back=back)
+    if isinstance(error, Refused):
+        found.headers.update(error.headers)
+    return found
+
+
+async def act(request: Request, role: Role, work: Callable[[], Awaitable[tuple[str, str]]], *, back: str) -> Response:
     """Do what a form asked for; go to the screen that `work` names with what was done, or say why it was not."""
     if away := entered(role, request):
         return away
@@ -116,7 +124,12 @@ async def act(
         path, told = await work()
     except LeveretError as error:
         return draw(
-            request, "refused.html", status_of(error), problem=str(error), faults=getattr(error, "problems", ()), back=back
+            request,
+            "refused.html",
+            status_of(error),
+            problem=str(error),
+            faults=getattr(error, "problems", ()),
+            back=back,
         )
     query = f"{'&' if '?' in path else '?'}{urlencode({'done': told})}" if told else ""
     return RedirectResponse(f"{root}{path}{query}", HTTPStatus.SEE_OTHER)

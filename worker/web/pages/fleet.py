@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Request  # noqa: TC002 - FastAPI reads it at run time
-from starlette.responses import Response  # noqa: TC002 - as above
+from fastapi import APIRouter, Form, Request
+from starlette.responses import Response
 
 from worker.control.query import list_jobs
 from worker.control.steer import forget_worker, list_workers, steer_fleet, steer_worker

@@ -7,8 +7,8 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from fastapi import APIRouter, Request  # noqa: TC002 - FastAPI reads it at run time
-from starlette.responses import Response  # noqa: TC002 - as above
+from fastapi import APIRouter, Request
+from starlette.responses import Response
 
 from worker.control.errors import NotFound
 from worker.control.jobs import cancel_job, retry_job
@@ -57,8 +57,12 @@ async def get_job(request: Request, job_id: str) -> Response:
         audit = await here.views.audit(20, target=record.job_id) if _is_admin(request) else []
         why = await _why(here, record)
     except LeveretError as error:
-        return draw(request, "refused.html", status_of(error), problem=str(error), faults=(), back="/jobs", here="/jobs")
-    return draw(request, "job.html", here="/jobs", job=record, log=log, audit=audit, why=why, **_parts(here, record, log))
+        return draw(
+            request, "refused.html", status_of(error), problem=str(error), faults=(), back="/jobs", here="/jobs"
+        )
+    return draw(
+        request, "job.html", here="/jobs", job=record, log=log, audit=audit, why=why, **_parts(here, record, log)
+    )
 
 
 def _is_admin(request: Request) -> bool:
@@ -109,9 +113,11 @@ def plays_of(artifacts: list[ArtifactRecord]) -> list[Play]:
             found.append(Play("HLS", "hls", one.uri, one.media_type))
         elif one.role == "manifest" and one.media_type == DASH:
             found.append(Play("DASH", "dash", one.uri, one.media_type))
-    for one in artifacts:
-        if one.role in {"file", "video"} and one.media_type.startswith((*PLAYABLE, "video/matroska")):
-            found.append(Play(one.uri.rpartition("/")[2], "file", one.uri, one.media_type))
+    found += [
+        Play(one.uri.rpartition("/")[2], "file", one.uri, one.media_type)
+        for one in artifacts
+        if one.role in {"file", "video"} and one.media_type.startswith((*PLAYABLE, "video/matroska"))
+    ]
     return found
 
 

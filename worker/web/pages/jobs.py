@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Form, Query, Request  # noqa: TC002 - FastAPI reads it at run time
+from fastapi import APIRouter, Form, Query, Request
 from pydantic import ValidationError
-from starlette.responses import Response  # noqa: TC002 - as above
+from starlette.responses import Response
 
 from worker.control.query import list_jobs, matching_jobs
 from worker.control.steer import list_workers
@@ -40,16 +40,15 @@ async def get_jobs(request: Request, cursor: Annotated[str | None, Query(max_len
     here = services_of(request)
     chosen = filter_of(request.query_params)
     told = chosen.model_dump(exclude_none=True)
-    values: dict[str, Any] = {"here": "/jobs", "chosen": told, "first": cursor is None}
+    values: dict[str, Any] = {"here": "/jobs", "asked": dict.fromkeys(FIELDS, "") | told, "chosen": told}
+    values["first"] = cursor is None
     try:
         page = await list_jobs(here.control, chosen.chosen(), limit=PAGE, cursor=cursor)
         workers = [worker.worker_id for worker in await list_workers(here.control)]
     except LeveretError as error:
         return draw(request, "jobs.html", problems=[str(error)], jobs=(), next=None, workers=(), modules=(), **values)
     modules = sorted(here.registry.tasks)
-    return draw(
-        request, "jobs.html", jobs=page.jobs, next=page.next_cursor, workers=workers, modules=modules, **values
-    )
+    return draw(request, "jobs.html", jobs=page.jobs, next=page.next_cursor, workers=workers, modules=modules, **values)
 
 
 @router.post("/jobs/bulk")
@@ -81,5 +80,3 @@ async def post_bulk(
         noted["done"] = done
     answer = BulkAnswer(matching=len(ids), done=done, refused=refused)
     return draw(request, "bulk_done.html", here="/jobs", action=action, answer=answer, chosen=kept)
-
-

@@ -5,9 +5,9 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Query, Request  # noqa: TC002 - FastAPI reads it at run time
+from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import RedirectResponse
-from starlette.responses import Response  # noqa: TC002 - as above
+from starlette.responses import Response
 
 from worker.web.access import COOKIE, SESSION_SECONDS, Tokens
 from worker.web.guard import Failures

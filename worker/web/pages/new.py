@@ -7,9 +7,9 @@ from http import HTTPStatus
 from typing import Annotated, Any
 from urllib.parse import quote, urlencode
 
-from fastapi import APIRouter, Form, Query, Request  # noqa: TC002 - FastAPI reads it at run time
+from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import RedirectResponse
-from starlette.responses import Response  # noqa: TC002 - as above
+from starlette.responses import Response
 
 from worker.control.query import find_job
 from worker.control.submit import submit
@@ -99,7 +99,9 @@ async def post_new(
         return _drawn(request, text, module, problems=faults, status=status_of(error))
     root = request.scope.get("root_path", "").rstrip("/")
     told = " ".join(found.warnings) or "The job is submitted."
-    return RedirectResponse(f"{root}/jobs/{quote(found.record.job_id)}?{urlencode({'done': told})}", HTTPStatus.SEE_OTHER)
+    return RedirectResponse(
+        f"{root}/jobs/{quote(found.record.job_id)}?{urlencode({'done': told})}", HTTPStatus.SEE_OTHER
+    )
 
 
 @router.get("/new/browse")
@@ -111,5 +113,13 @@ async def get_browse(request: Request, folder: Annotated[str, Query(max_length=4
     try:
         found = await browse(here, folder) if folder else None
     except LeveretError as error:
-        return draw(request, "browse.html", status_of(error), here="/new", folder=None, roots=roots_of(here), problems=[str(error)])
+        return draw(
+            request,
+            "browse.html",
+            status_of(error),
+            here="/new",
+            folder=None,
+            roots=roots_of(here),
+            problems=[str(error)],
+        )
     return draw(request, "browse.html", here="/new", folder=found, roots=roots_of(here))

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter, Request  # noqa: TC002 - FastAPI reads it at run time
-from starlette.responses import Response  # noqa: TC002 - as above
+from fastapi import APIRouter, Request
+from starlette.responses import Response
 
 from worker.control.steer import list_workers
 from worker.core.errors import LeveretError
 from worker.core.listing import JobFilter
 from worker.core.routing import DEAD_QUEUE, LANES, PRIORITIES
 from worker.web.asking import services_of
+from worker.web.figures import sentence
 from worker.web.pages.drawing import draw, entered
 from worker.web.waits import why_it_waits
 
@@ -40,15 +41,15 @@ async def get_now(request: Request) -> Response:
         seen = await _look(here)
         problems: list[str] = []
     except LeveretError as error:
-        seen, problems = _nothing(), [f"{error}. Jobs that run go on; what you see here comes back by itself."]
+        seen, problems = _nothing(), [f"{sentence(error)} Jobs that run go on; what you see here comes back by itself."]
     depths, trouble = await here.depths.now()
     if trouble:
-        problems.append(f"{trouble}. What the database knows is shown; nothing can be submitted meanwhile.")
+        problems.append(f"{sentence(trouble)} What the database knows is shown; nothing can be submitted meanwhile.")
     return draw(request, "now.html", here="/", dead=depths.get(DEAD_QUEUE), problems=problems, **seen)
 
 
 def _nothing() -> dict[str, Any]:
-    return {"fleet": [], "running": {}, "waiting": [], "more": 0, "results": [], "counts": {}, "depths": {}, "gone": []}
+    return {"fleet": [], "lost": [], "running": {}, "waiting": [], "more": 0, "results": [], "counts": {}, "depths": {}, "gone": []}
 
 
 async def _look(here: Services) -> dict[str, Any]:
@@ -60,9 +61,12 @@ async def _look(here: Services) -> dict[str, Any]:
         here.views.results(MOST_RESULTS),
         _running(here),
     )
+    alive = [worker for worker in fleet if worker.status != "offline"]
+    busy = {worker.job_id for worker in alive}
     waits = [(one, why) for one, why in zip(waiting, reasons(waiting, fleet), strict=True)]
     return {
-        "fleet": [worker for worker in fleet if worker.status != "offline"],
+        "fleet": alive,
+        "lost": [job for job in running if job.job_id not in busy][:20],
         "gone": [worker for worker in fleet if worker.status == "offline"],
         "running": {job.job_id: job for job in running},
         "waiting": waits,

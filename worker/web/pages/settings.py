@@ -5,8 +5,8 @@ from __future__ import annotations
 import platform
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter, Form, Query, Request  # noqa: TC002 - FastAPI reads it at run time
-from starlette.responses import Response  # noqa: TC002 - as above
+from fastapi import APIRouter, Form, Query, Request
+from starlette.responses import Response
 
 from worker.control.option_sets import delete_option_set, list_option_sets, put_option_set
 from worker.control.steer import list_workers
@@ -28,7 +28,7 @@ ENTRIES = 50
 @router.get("/settings")
 async def get_settings(
     request: Request,
-    doctor: Annotated[bool, Query()] = False,  # noqa: FBT002 - a query
+    doctor: Annotated[bool, Query()] = False,
     before: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
 ) -> Response:
     """Draw the settings; with `doctor` look at everything first, which takes seconds."""

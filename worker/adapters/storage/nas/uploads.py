@@ -162,8 +162,8 @@ class NasUploads:
     def _sweep(self) -> int:
         removed = 0
         with (
-            suppress(FileNotFoundError),
             nas_errors(self._root),
+            suppress(FileNotFoundError),
             files.opened_folder(self._root.resolve(), self._parts) as folder,
         ):
             for upload_id in _open_ids(folder):
