@@ -18,7 +18,8 @@ from worker.core.ports.claims import (
 )
 from worker.core.ports.fleet import FleetStore
 from worker.core.ports.jobs import JobStore
-from worker.core.ports.observer import Observer, Settled, Unobserved
+from worker.core.ports.observer import Observer, Unobserved
+from worker.core.ports.production import HeldLease, Produced, Production
 from worker.core.ports.programs import Repositories, Runner
 from worker.core.ports.reconcile import ReconcileStore
 from worker.core.ports.repository import Repository
@@ -40,16 +41,18 @@ __all__ = [
     "Finished",
     "FleetStore",
     "Granted",
+    "HeldLease",
     "JobStore",
     "Kept",
     "Observer",
     "Overdue",
+    "Produced",
+    "Production",
     "ReconcileStore",
     "Renewal",
     "Repositories",
     "Repository",
     "Runner",
-    "Settled",
     "Stat",
     "Storage",
     "Unobserved",

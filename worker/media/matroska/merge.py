@@ -216,9 +216,9 @@ def _option(name: str, value: OptionValue) -> list[str]:
     return [] if value is False else [f"--{name}", option_text(value)]
 
 
-def option_file_command(program: str, option_file: Path) -> Command:
-    """Return the command whose arguments stand in a JSON file: no length limit, and nothing to escape."""
-    return Command((program, f"@{option_file}"), success=frozenset({0, WARNED}))
+def option_file_command(program: str, option_file: Path, arguments: Sequence[str] = ()) -> Command:
+    """Return the command whose `arguments` are in a JSON file: no length limit, and nothing to escape."""
+    return Command((program, f"@{option_file}"), success=frozenset({0, WARNED}), names=tuple(arguments))
 
 
 def progress_of(line: str) -> float | None:
@@ -248,4 +248,5 @@ def matroska_failure(exit_: Exit, subject: str) -> LeveretError:
     if not errors or not isinstance(general, ToolFailed):
         return general
     message = f"{subject}: {exit_.command.program} exited {exit_.code}: {errors[-1]}"
-    return InvalidJob([Problem("", message)]) if _OF_JOB.search(errors[-1]) else ToolFailed(message)
+    words = exit_.command.without_names(errors[-1])
+    return InvalidJob([Problem("", message)]) if _OF_JOB.search(words) else ToolFailed(message)
