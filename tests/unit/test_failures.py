@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from worker.adapters.git import clone_failure
+from worker.adapters.git import meaning
 from worker.core.command import Command, Exit
 from worker.core.errors import Permanent, ToolFailed
 from worker.media.failure import classify
@@ -42,14 +42,16 @@ class Failure:
 
     def error(self) -> Exception:
         told = self.words if self.program.startswith("mkv") else ""
-        exit_ = Exit(Command((self.program,)), self.code, None, 1.0, "" if told else self.words, told)
+        exit_ = Exit(
+            Command((self.program, "film.mkv", "out.mkv")), self.code, None, 1.0, "" if told else self.words, told
+        )
         meanings: dict[str, Callable[[Exit], Exception]] = {
             "mkvmerge": lambda exit_: matroska_failure(exit_, "film.mkv"),
             "mkvextract": lambda exit_: matroska_failure(exit_, "film.mkv"),
             "HandBrakeCLI": lambda exit_: handbrake_failure(
                 exit_, HandbrakeParams(source="film.mkv", output_file="b.mkv")
             ),
-            "git": lambda exit_: clone_failure(exit_, "https://example.org/a.git", ()),
+            "git": lambda exit_: meaning(exit_, "https://example.org/a.git", ()),
         }
         return meanings.get(self.program, classify)(exit_)
 

@@ -126,3 +126,18 @@ def test_a_long_message_keeps_the_reason_for_which_it_was_not_tried_again():
 )
 def test_other_words_and_what_may_pass_are_tried_again(error, before):
     assert isinstance(Policy().verdict(error, before), Retry)
+
+
+@pytest.mark.parametrize("kind", [errors.DiskFull, errors.MountMissing, errors.ToolMissing, errors.ShuttingDown])
+def test_a_round_gives_back_a_bounded_number_of_attempts_uncharged(kind):
+    policy = Policy(max_returns=3)
+    returned = replace(attempt(), returns=2)
+    assert isinstance(policy.verdict(kind("sick"), returned), Defer | Requeue)
+    assert isinstance(policy.verdict(kind("sick"), replace(returned, returns=3)), Retry)
+    assert isinstance(policy.verdict(kind("sick"), replace(returned, returns=3, number=4)), Dead)
+
+
+def test_a_job_that_another_worker_may_do_or_has_is_given_back_without_a_limit_here():
+    policy = Policy(max_returns=3)
+    assert isinstance(policy.verdict(errors.CannotServe("no gource"), replace(attempt(), returns=9)), Defer)
+    assert isinstance(policy.verdict(errors.LeaseLost("gone"), replace(attempt(), returns=9)), Defer)

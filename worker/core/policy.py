@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from worker.core.attempt import Cancelled, Dead, Defer, Failure, Requeue, Retry
 from worker.core.errors import (
+    CannotServe,
     Infrastructure,
     Interrupted,
     JobCancelled,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 MAX_MESSAGE_BYTES = 1024
 _TWICE = " (twice in a row, so it was not tried again)"
 _VARIABLE = re.compile(r" after \d+ s\b|\b0x[0-9a-f]+|(?<=\.)\d+(?=/)")
+MAX_RETURNS = 50
 
 Verdict: TypeAlias = Retry | Dead | Defer | Requeue | Cancelled
 
@@ -35,11 +37,13 @@ class Policy:
     """How often and how late a job is tried again.
 
     `delays` are seconds, one per charged failure that is forgiven; with three of them the fourth failure is
-    the last. `max_crashes` attempts may end without a word before the job is dead.
+    the last. `max_crashes` attempts may end without a word before the job is dead. `max_returns` attempts of a round
+    may be given back without a charge; every further one is charged, whatever it ended with.
     """
 
     delays: tuple[float, ...] = DEFAULT_DELAYS
     max_crashes: int = 3
+    max_returns: int = MAX_RETURNS
 
     @property
     def max_attempts(self) -> int:
@@ -59,9 +63,12 @@ class Policy:
                 return Cancelled()
             case LeaseLost():
                 return Defer(failure.message)
-            case Interrupted():
+            # a lost lease is charged by whoever claims next, a lane that cannot serve has a limit of its own
+            case CannotServe():
+                return Defer(failure.message)
+            case Interrupted() if attempt.returns < self.max_returns:
                 return Requeue()
-            case Infrastructure():
+            case Infrastructure() if attempt.returns < self.max_returns:
                 return Defer(failure.message)
             case Permanent():
                 return Dead(failure)

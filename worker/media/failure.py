@@ -73,21 +73,20 @@ _DAMAGE: Final = re.compile(
 
 def classify(exit_: Exit, subject: str = "") -> LeveretError:
     """Return what a failed run of ffmpeg or ffprobe means for its job; `subject` names the source or the output."""
-    text = exit_.tail
-    shown = _shown(exit_, subject)
+    text, shown = exit_.complaint, _shown(exit_, subject)
     if _FULL.search(text):
-        return DiskFull(_with_cause(shown, text, _FULL))
+        return DiskFull(_with_cause(shown, exit_, _FULL))
     if exit_.signal is not None:
         hint = " (a file outgrew WORKER_TOOL_FILE_BYTES)" if exit_.signal == signal.SIGXFSZ else ""
         return ToolFailed(shown + hint, passing=True)
     if passing(text):
-        return ToolFailed(_with_cause(shown, text, _PASSING), passing=True)
+        return ToolFailed(_with_cause(shown, exit_, _PASSING), passing=True)
     if _STORAGE.search(text):
-        return StorageUnavailable(_with_cause(shown, text, _STORAGE))
+        return StorageUnavailable(_with_cause(shown, exit_, _STORAGE))
     if _JOB.search(text):
-        return InvalidJob([Problem("", _with_cause(shown, text, _JOB))])
+        return InvalidJob([Problem("", _with_cause(shown, exit_, _JOB))])
     if _SOURCE.search(text):
-        return BadInput(_with_cause(shown, text, _SOURCE))
+        return BadInput(_with_cause(shown, exit_, _SOURCE))
     if exit_.command.program.startswith("ffmpeg") and _REFUSED.search(cause(text) or ""):
         return InvalidJob([Problem("", shown)])
     return ToolFailed(shown)
@@ -127,10 +126,11 @@ def _shown(exit_: Exit, subject: str) -> str:
     return _without_addresses(f"{subject}: {told}" if subject else told)
 
 
-def _with_cause(shown: str, text: str, pattern: re.Pattern[str]) -> str:
+def _with_cause(shown: str, exit_: Exit, pattern: re.Pattern[str]) -> str:
     """Return the message with the line that decided, where another one says why."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    found = _plain(next((line for line in lines if pattern.search(line)), ""))
+    lines = [line.strip() for line in exit_.tail.splitlines() if line.strip()]
+    decided = (line for line in lines if pattern.search(exit_.command.without_names(line)))
+    found = _plain(next(decided, ""))
     return shown if not found or found in shown or is_echo(found) else f"{shown} ({found})"
 
 

@@ -73,7 +73,7 @@ class HandbrakeTask(Task[HandbrakeParams]):
             raise handbrake_failure(bad, params)
         if not await asyncio.to_thread(output.exists):
             raise handbrake_failure(exits[-1], params)
-        _undamaged(exits[-1].tail, info, params)
+        _undamaged(exits[-1].complaint, info, params)
         made = await context.probe(output)
         _prove(params, info, made)
         if params.verify == "decode":
@@ -85,7 +85,7 @@ class HandbrakeTask(Task[HandbrakeParams]):
 def handbrake_failure(exit_: Exit, params: HandbrakeParams) -> Exception:
     """Return what HandBrake's end means; it exits 0 too when it refuses an option."""
     exit_ = replace(exit_, tail=own_words(exit_.tail))
-    lines = [line.strip() for line in exit_.tail.splitlines() if line.strip()]
+    lines = [line.strip() for line in exit_.complaint.splitlines() if line.strip()]
     said = next((line for line in lines if line.startswith(_WORDS)), "")
     if said:
         return InvalidJob([Problem("", f"HandBrake refuses its options: {said}")])

@@ -188,7 +188,17 @@ def _grant(
         )
     )
     opened = _opened(connection, request, charges.round, granted)
-    return Granted(replace(opened.attempt, previous=previous))
+    attempt = replace(opened.attempt, previous=previous)
+    if epoch < policy.max_returns:
+        return Granted(attempt)
+    return Granted(replace(attempt, returns=_returns(connection, request.job.job_id, charges.round)))
+
+
+def _returns(connection: Connection, job_id: str, this_round: int) -> int:
+    """Return how many attempts of a round were given back and charged to nobody."""
+    mine = (attempts.c.job_id == job_id) & (attempts.c.round == this_round)
+    given_back = attempts.c.outcome.in_(("deferred", "interrupted"))
+    return int(connection.execute(select(func.count()).where(mine & given_back)).scalar_one())
 
 
 def _running(request: ClaimRequest, policy: Policy, epoch: int, charges: _Charges) -> dict[str, Any]:

@@ -220,9 +220,9 @@ def _option(name: str, value: OptionValue) -> list[str]:
     return [] if value is False else [f"--{name}", option_text(value)]
 
 
-def option_file_command(program: str, option_file: Path) -> Command:
-    """Return the command whose arguments stand in a JSON file: no length limit, and nothing to escape."""
-    return Command((program, f"@{option_file}"), success=frozenset({0, WARNED}))
+def option_file_command(program: str, option_file: Path, arguments: Sequence[str] = ()) -> Command:
+    """Return the command whose `arguments` are in a JSON file: no length limit, and nothing to escape."""
+    return Command((program, f"@{option_file}"), success=frozenset({0, WARNED}), names=tuple(arguments))
 
 
 def progress_of(line: str) -> float | None:
@@ -252,10 +252,9 @@ def matroska_failure(exit_: Exit, subject: str) -> LeveretError:
     if not errors or not isinstance(general, ToolFailed):
         return general
     message = f"{subject}: {exit_.command.program} exited {exit_.code}: {errors[-1]}"
-    if _OF_SOURCE.search(errors[-1]):
+    words = exit_.command.without_names(errors[-1])
+    if _OF_SOURCE.search(words):
         return BadInput(message)
-    return (
-        InvalidJob([Problem("", message)])
-        if _OF_JOB.search(errors[-1])
-        else ToolFailed(message, passing="could not be opened" in message)
-    )
+    if _OF_JOB.search(words):
+        return InvalidJob([Problem("", message)])
+    return ToolFailed(message, passing="could not be opened" in words)
