@@ -11,7 +11,7 @@ import tempfile
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
@@ -50,7 +50,7 @@ class Broker:
     dead: list[DeadLetter] = field(default_factory=list)
     away: bool = False
 
-    async def __aenter__(self) -> Broker:
+    async def __aenter__(self) -> Self:
         if self.away:
             raise BrokerUnavailable("the broker at 127.0.0.1:1 does not answer (Connection refused)")
         return self
@@ -72,7 +72,9 @@ class Broker:
         for letter in ():
             yield letter
 
-    async def replay(self, letter: DeadLetter, job_id: str | None, lane: str, priority: str, body: bytes | None = None) -> None:
+    async def replay(
+        self, letter: DeadLetter, job_id: str | None, lane: str, priority: str, body: bytes | None = None
+    ) -> None:
         self.published.append((body or letter.body, job_id, lane, priority))
         self.dead.remove(letter)
 
@@ -100,10 +102,16 @@ class Site:
         transport = httpx.ASGITransport(self.application, raise_app_exceptions=False)
         return httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080", headers=headers, **options)
 
-    async def submit(self, job_id: str, title: str = "", lane: str = "cpu", priority: str = "normal", module: str = "probe") -> tuple[Any, str]:
+    async def submit(
+        self, job_id: str, title: str = "", lane: str = "cpu", priority: str = "normal", module: str = "probe"
+    ) -> tuple[Any, str]:
         """Make a queued row."""
         data = {"source": "nas://film.mkv"}
-        message = {"job_id": job_id, "job_title": title or f"Title of {job_id}", "tasks": [{"module": module, "data": data}]}
+        message = {
+            "job_id": job_id,
+            "job_title": title or f"Title of {job_id}",
+            "tasks": [{"module": module, "data": data}],
+        }
         body = json.dumps(message).encode()
         job, digest = decode(body, job_id), hashlib.sha256(body).hexdigest()
         await self.repository.submit(job, digest, lane, priority)
@@ -131,13 +139,21 @@ class Site:
         """Make a completed row with these artifacts."""
         attempt = await self.claim(job_id, title)
         made = tuple(
-            Artifact("file", file, f"file://{file}", "video/mp4", bytes=file.stat().st_size, sha256="0" * 64) for file in files
+            Artifact("file", file, f"file://{file}", "video/mp4", bytes=file.stat().st_size, sha256="0" * 64)
+            for file in files
         )
         await self.repository.complete(attempt, Result(artifacts=made, total_seconds=12.5))
 
     async def beat(self, worker_id: str = "render-1", **values: Any) -> None:
         """Let a worker tell of itself."""
-        told = {"hostname": "host", "pid": 1, "version": "0.1.0", "status": "idle", "lanes": ["cpu"], "hardware": Hardware(cores=2)}
+        told = {
+            "hostname": "host",
+            "pid": 1,
+            "version": "0.1.0",
+            "status": "idle",
+            "lanes": ["cpu"],
+            "hardware": Hardware(cores=2),
+        }
         await self.repository.beat(WorkerRecord(worker_id=worker_id, **(told | values)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from starlette.datastructures import Headers
 
 from tests.support.web import TOKENS, site
 from worker.core.errors import Misconfigured
@@ -17,21 +18,10 @@ ROLES = ("viewer", "operator", "admin")
 OPEN = {"/api/v1/uploads": "OPTIONS"}
 
 
-def needed(route) -> str | None:
-    """Return the role that an endpoint asks for."""
-    for dependency in route.dependant.dependencies:
-        role = getattr(dependency.call, "role", None)
-        if role:
-            return role
-    return None
-
-
 def endpoints(application):
-    found = []
-    for method_path, item in application._application.openapi()["paths"].items():
-        for method in item:
-            found.append((method.upper(), method_path))
-    return found
+    """Return method and path of every endpoint of the API."""
+    paths = application._application.openapi()["paths"]
+    return [(method.upper(), path) for path, item in paths.items() for method in item]
 
 
 async def test_every_endpoint_asks_for_a_role_and_each_role_gets_what_it_may(tmp_path):
@@ -108,7 +98,9 @@ async def test_each_failed_login_waits_longer_than_the_one_before():
     assert waits == [0.5, 1.0, 2.0, 4.0, 8.0, 8.0]
 
 
-@pytest.mark.parametrize("told", [{"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}, {"Origin": "null"}])
+@pytest.mark.parametrize(
+    "told", [{"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}, {"Origin": "null"}]
+)
 async def test_a_foreign_page_can_make_a_browser_send_nothing(tmp_path, told):
     async with site(tmp_path) as here:
         await here.submit("a-job")
@@ -130,7 +122,7 @@ async def test_a_name_that_was_rebound_to_loopback_is_not_answered(tmp_path):
 
 
 def test_an_open_address_without_tokens_is_refused(tmp_path):
-    for address in ("0.0.0.0:8080", "[::]:8080", "192.0.2.1:80"):  # noqa: S104
+    for address in ("0.0.0.0:8080", "[::]:8080", "192.0.2.1:80"):
         settings = load(serve_address=address)
         with pytest.raises(Misconfigured, match="leveret token admin"):
             require_tokens(settings, Tokens.of(settings))
@@ -181,13 +173,13 @@ async def test_too_many_requests_are_told_when_to_come_back(tmp_path):
         assert int(answer.headers["retry-after"]) >= 1
 
 
-@pytest.mark.parametrize(("peer", "client", "scheme"), [("10.1.2.3", "203.0.113.9", "https"), ("203.0.113.1", "203.0.113.1", "http")])
+@pytest.mark.parametrize(
+    ("peer", "client", "scheme"), [("10.1.2.3", "203.0.113.9", "https"), ("203.0.113.1", "203.0.113.1", "http")]
+)
 async def test_only_a_named_proxy_is_believed(tmp_path, peer, client, scheme):
     async with site(tmp_path, tokens=True, serve_trusted_proxies=("10.0.0.0/8",)) as here:
         guard = here.application
         scope = {"client": (peer, 1), "scheme": "http", "headers": []}
-        from starlette.datastructures import Headers
-
         headers = Headers({"x-forwarded-for": "1.1.1.1, 203.0.113.9", "x-forwarded-proto": "https"})
         assert guard._origin_of(scope, headers) == (client, scheme)
 

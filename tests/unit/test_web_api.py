@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import zlib
 
 from tests.support.web import site
+from worker.core.errors import DatabaseUnavailable
 from worker.core.message.dead_letter import DeadLetter
+from worker.core.views import Changes
+from worker.web.pulse import Pulse
 
 MESSAGE = {"job_title": "A film", "tasks": [{"module": "probe", "data": {"source": "nas://film.mkv"}}]}
 
@@ -90,7 +94,9 @@ async def test_jobs_are_listed_by_filter_and_cursor(tmp_path):
             await here.submit(f"job-{number}", lane="nvenc" if number % 2 else "cpu")
         await here.die("job-dead")
         first = (await client.get("/api/v1/jobs", params={"limit": 2, "lane": "cpu"})).json()
-        rest = (await client.get("/api/v1/jobs", params={"limit": 9, "lane": "cpu", "cursor": first["next_cursor"]})).json()
+        rest = (
+            await client.get("/api/v1/jobs", params={"limit": 9, "lane": "cpu", "cursor": first["next_cursor"]})
+        ).json()
         ids = [job["job_id"] for job in first["jobs"] + rest["jobs"]]
         assert ids == ["job-dead", "job-4", "job-2", "job-0"]
         assert rest["next_cursor"] is None
@@ -130,7 +136,12 @@ async def test_many_jobs_are_counted_before_anything_is_done(tmp_path):
         assert done.json() == {"matching": 3, "done": 3, "refused": [], "more": False}
         assert (await here.repository.counts()) == {"queued": 1, "cancelled": 3}
         (entry,) = (await client.get("/api/v1/audit")).json()["entries"]
-        assert (entry["actor"], entry["action"], entry["outcome"], entry["detail"]["done"]) == ("local", "jobs.cancel", "done", 3)
+        assert (entry["actor"], entry["action"], entry["outcome"], entry["detail"]["done"]) == (
+            "local",
+            "jobs.cancel",
+            "done",
+            3,
+        )
 
 
 async def test_what_would_become_of_a_message_is_told_without_running_it(tmp_path):
@@ -172,7 +183,10 @@ async def test_dead_letters_are_shown_replayed_and_purged(tmp_path):
 async def test_workers_are_steered_and_forgotten(tmp_path):
     async with site(tmp_path) as here, here.client() as client:
         await here.beat("render-1")
-        assert (await client.post("/api/v1/workers/render-1/pause")).json() == {"wanted": "pause", "workers": ["render-1"]}
+        assert (await client.post("/api/v1/workers/render-1/pause")).json() == {
+            "wanted": "pause",
+            "workers": ["render-1"],
+        }
         assert (await client.get("/api/v1/workers/render-1")).json()["wanted"] == "pause"
         assert (await client.post("/api/v1/workers/resume")).json()["workers"] == ["render-1"]
         missing = await client.post("/api/v1/workers/render-2/pause")
@@ -193,7 +207,9 @@ async def test_option_sets_are_stored_and_checked(tmp_path):
         assert (await client.put(address, json={"codec": "libx264", "passlogfile": "/etc/x"})).status_code == 422
         assert (await client.delete(address)).status_code == 204
         assert (await client.get(address)).status_code == 404
-        page = await client.post("/settings/option-sets", data={"module": "ffmpeg", "name": "b", "options": '{"crf": 20}'})
+        page = await client.post(
+            "/settings/option-sets", data={"module": "ffmpeg", "name": "b", "options": '{"crf": 20}'}
+        )
         assert page.status_code == 303
 
 
@@ -223,9 +239,6 @@ async def test_a_stream_says_look_again_and_goes_on_from_what_was_seen(tmp_path)
 
 
 async def test_a_database_that_goes_away_is_told_to_who_watches_and_comes_back(tmp_path):
-    from worker.core.errors import DatabaseUnavailable
-    from worker.core.views import Changes
-    from worker.web.pulse import Pulse
 
     answers = [Changes(fleet="a"), DatabaseUnavailable("the database does not answer"), Changes(fleet="a")]
 
@@ -247,8 +260,6 @@ async def test_a_database_that_goes_away_is_told_to_who_watches_and_comes_back(t
 
 
 async def test_a_log_is_followed_to_its_end(tmp_path):
-    import zlib
-
     async with site(tmp_path) as here, here.client() as client:
         attempt = await here.run("a-job")
         await here.repository.store_log(attempt, zlib.compress(b"[0.0 s] $ ffmpeg -i a\nline one\n"))

@@ -49,7 +49,17 @@ async def get_now(request: Request) -> Response:
 
 
 def _nothing() -> dict[str, Any]:
-    return {"fleet": [], "lost": [], "running": {}, "waiting": [], "more": 0, "results": [], "counts": {}, "depths": {}, "gone": []}
+    return {
+        "fleet": [],
+        "lost": [],
+        "running": {},
+        "waiting": [],
+        "more": 0,
+        "results": [],
+        "counts": {},
+        "depths": {},
+        "gone": [],
+    }
 
 
 async def _look(here: Services) -> dict[str, Any]:
