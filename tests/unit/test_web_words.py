@@ -85,6 +85,7 @@ PAYLOADS = [
     "{{ 7*191 }}", "{% raw %}", "${7*7}", "<!--", "-->", "]]>", "&lt;script&gt;", "%3Cscript%3E",
     "\u202egnp.exe", "\u2066x", "a\nb", "a\rb", "\x1b[31m", "`", "\\", "\\u003cscript\\u003e", "<base href=//evil>",
     "<meta http-equiv=refresh content=0;url=//evil>", "<iframe src=//evil>", "<style>*{display:none}</style>",
+
     "<form action=//evil><input name=token>", "' or 1=1 --",
 ]  # fmt: skip
 MARKS = (
@@ -98,7 +99,8 @@ async def test_texts_of_strangers_are_texts_on_every_screen(tmp_path):
         for index, payload in enumerate(PAYLOADS):
             await here.die(f"job-{index}", payload, payload)
             await here.beat(
-                f"w{index}{payload}"[:100], hostname=payload, job_title=payload, job_id="x", problem=payload, version=payload,
+                f"w{index}{payload}"[:100], hostname=payload, job_title=payload, job_id="x", problem=payload,
+                version=payload,
                 capabilities={"proved": True, "encoders": {payload: payload}},
             )  # fmt: skip
             (tmp_path / "nas" / f"{index}{payload.replace('/', '_')}".replace("\x00", "")).write_text("x")
