@@ -37,8 +37,8 @@ def ffmpeg_page() -> list[str]:
     lines += ["## Filters of a picture", "", f"{_listed(VIDEO_FILTERS)}.", ""]
     lines += ["## Filters of a sound", "", f"{_listed(AUDIO_FILTERS)}.", "", "## Filters that are refused", ""]
     lines += [
-        f"A chain holds up to {MAX_FILTERS} filters, one behind the other, without labels. A filter that opens a",
-        "file by its name, loads a plug-in or a model, opens a socket or needs several inputs is not taken, and of those",
+        f"A chain holds up to {MAX_FILTERS} filters, one behind the other, without labels. A filter that opens a file",
+        "by its name, loads a plug-in or a model, opens a socket or needs several inputs is not taken, and of those",
         "that are, no option that names a file. Instead of:",
         "",
     ]
