@@ -55,7 +55,7 @@ MUXERS: Final = {
 _STILLS: Final = {"image2": ("-frames:v", "1", "-update", "1"), "webp": ("-frames:v", "1")}
 # The index stands before the media, so that a player may begin before it has the whole file.
 _FAST_START: Final = ("-movflags", "+faststart")
-_MUXER_OPTIONS: Final = _STILLS | dict.fromkeys(("mp4", "ipod", "mov", "3gp"), _FAST_START)
+MUXER_OPTIONS: Final = _STILLS | dict.fromkeys(("mp4", "ipod", "mov", "3gp"), _FAST_START)
 _KIND_NAMES: Final = {"v": "video", "a": "audio", "s": "subtitle", "d": "data", "t": "attachment"}
 
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=64)]
@@ -229,7 +229,7 @@ def ffmpeg_command(
             options = with_upload(options, decoded_there=params.input_options.get("hwaccel_output_format") == "vaapi")
         argv += arguments(options, output_map.stream_specifier)
     muxer = MUXERS[PurePosixPath(params.output_file).suffix.lower()]
-    argv += [*_MUXER_OPTIONS.get(muxer, ()), "-f", muxer, f"file:{output}"]
+    argv += [*MUXER_OPTIONS.get(muxer, ()), "-f", muxer, f"file:{output}"]
     # SVT-AV1 writes its settings to standard error past ffmpeg's level; 1 is errors only
     return Pipeline((Command(tuple(argv), {"SVT_LOG": "1"}, folder=output.parent),))
 
