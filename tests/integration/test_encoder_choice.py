@@ -34,7 +34,7 @@ async def chosen(folder: Path, options: dict[str, Any], *, hw_fallback: bool = F
     task = FfmpegTask()
     _, params = Registry({"ffmpeg": task}).parse(TaskSpec("ffmpeg", data, ""))
     prepared = await task.prepare(params, bench(folder, proved))
-    return str(prepared.output_maps[0].codec)
+    return str(prepared.output_maps[0].encoder)
 
 
 async def test_a_format_is_the_best_encoder_that_takes_the_options(tmp_path: Path):

@@ -235,7 +235,7 @@ async def test_a_codec_s_name_means_its_first_encoder(bench):
         FfmpegTask.params.model_validate(data(output_maps=[{"specifier": "v", "options": {"c": "h264", "crf": 30}}])),
         bench,
     )
-    assert prepared.output_maps[0].codec == "libx264"
+    assert prepared.output_maps[0].encoder == "libx264"
     assert FfmpegTask().requires(prepared) == {"tool:ffmpeg", "encoder:libx264"}
 
 
@@ -278,6 +278,7 @@ async def test_parameters_that_ffmpeg_refuses_are_no_transient_failure(tmp_path,
 async def test_an_option_that_ffmpeg_passed_over_is_a_warning(tmp_path, clips, tools):
     bench = bench_of(tmp_path, clips, tools)
     maps = [{"specifier": "v", "options": {**X264, "x264-params": {"nope": 1}}}]
+    maps.append({"specifier": "a", "options": {"codec": "copy"}})
     made = await bench.run_task(FfmpegTask(), data(output_maps=maps))
     assert len(made.warnings) == 1
     assert "nope" in made.warnings[0]
@@ -295,7 +296,8 @@ async def test_a_job_that_wants_more_memory_than_a_tool_may_have_fails_and_a_mod
     runner = ProcessRunner({"PATH": os.environ["PATH"]}, nice=0, memory_bytes=1 << 30)
     bench = TaskBench(tmp_path, runner, tools=SYSTEM, option_sets={})
     (bench.root / "in.mkv").symlink_to(clips / "in.mkv")
-    backwards = data(source_maps=[], output_maps=[{"specifier": "v", "options": {**X264, "vf": "reverse"}}])
+    maps = [{"specifier": "v", "options": {**X264, "vf": "reverse"}}]
+    backwards = data(source_maps=[], output_maps=maps, unnamed="encode")
     await bench.run_task(FfmpegTask(), backwards)
     large = "color=s=1920x1080:d=20:r=25"
     make("-f", "lavfi", "-i", large, "-c:v", "libx264", "-preset", "ultrafast", str(bench.root / "large.mkv"))

@@ -26,11 +26,13 @@ from worker.core.faults import fields_alone
 from worker.core.job import Model, Place
 from worker.core.location import Location, parse_location
 from worker.core.message.wire import nearest
+from worker.core.parts import Division  # noqa: TC001  # pydantic reads it at run time
 from worker.media.ffmpeg.formats import GUARDS
 from worker.media.ffmpeg.options import arguments
 from worker.media.ffmpeg.progress import OPTIONS as PROGRESS
 from worker.media.ffmpeg.vaapi import USUAL_NODE, device, takes_uploads, with_upload
 from worker.media.loudness import LoudnessParams  # noqa: TC001  # pydantic reads it at run time
+from worker.media.selection import Selection
 from worker.media.verify import Verify  # noqa: TC001  # pydantic reads it at run time
 
 if TYPE_CHECKING:
@@ -56,7 +58,9 @@ _STILLS: Final = {"image2": ("-frames:v", "1", "-update", "1"), "webp": ("-frame
 # The index stands before the media, so that a player may begin before it has the whole file.
 _FAST_START: Final = ("-movflags", "+faststart")
 MUXER_OPTIONS: Final = _STILLS | dict.fromkeys(("mp4", "ipod", "mov", "3gp"), _FAST_START)
-_KIND_NAMES: Final = {"v": "video", "a": "audio", "s": "subtitle", "d": "data", "t": "attachment"}
+Kind = Literal["v", "V", "a", "s", "d", "t"]
+KIND_NAMES: Final[dict[str, str]] = {"v": "video", "a": "audio", "s": "subtitle", "d": "data", "t": "attachment"}
+"""ffmpeg's letters for kinds of streams, and ffprobe's names."""
 
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 _Scalar = StrictBool | StrictInt | StrictFloat | Annotated[str, StringConstraints(max_length=2000)] | None
@@ -74,10 +78,9 @@ def _one_complaint(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
 
 OptionValue = Annotated[_Scalar | dict[_Name, _Scalar], WrapValidator(_one_complaint)]
 Options = dict[_Name, OptionValue]
-Kind = Literal["v", "V", "a", "s", "d", "t"]
 
 
-class SourceMap(Model):
+class SourceMap(Selection):
     """A stream, or several, of a source to take: `-map 0:a:2?`."""
 
     source: int = Field(0, ge=0, le=99, description="The source's index in `sources`.")
@@ -86,7 +89,7 @@ class SourceMap(Model):
         validation_alias=AliasChoices("specifier", "stream_type"),
         description="v, V (no cover art), a, s, d or t; without it `stream` counts all streams.",
     )
-    stream: int | None = Field(None, ge=0, le=9999, description="The n-th such stream; without it all of them.")
+    stream: int | None = Field(None, ge=0, le=9999, description="The n-th such stream, from 0; without it all of them.")
     optional: bool = Field(False, description="Whether it is no error when there is no such stream.")
 
     def __str__(self) -> str:
@@ -95,15 +98,17 @@ class SourceMap(Model):
         return ":".join(str(part) for part in parts if part is not None) + ("?" if self.optional else "")
 
 
-class OutputMap(Model):
-    """How one stream of the output is made."""
+class OutputMap(Selection):
+    """How a stream of the output is made, or several."""
 
     specifier: Kind | None = Field(
         None,
         validation_alias=AliasChoices("specifier", "stream_type"),
-        description="v, a, s, d or t; without it `stream` counts all streams.",
+        description="v, V (no cover art), a, s, d or t; without it those of the encoder's kind, or all.",
     )
-    stream: int = Field(0, ge=0, le=9999, description="The n-th such stream of the output.")
+    stream: int | None = Field(
+        None, ge=0, le=9999, description="The n-th such stream of the output, from 0; without it, or null, all of them."
+    )
     options: Options = Field(
         default_factory=dict,
         max_length=100,
@@ -129,11 +134,11 @@ class OutputMap(Model):
 
     @property
     def stream_specifier(self) -> str:
-        """Return `:v:0` as it stands behind an option."""
-        return f":{self.specifier}:{self.stream}" if self.specifier else f":{self.stream}"
+        """Return `:v:0` as it stands behind an option, `:v` for all of a kind."""
+        return "".join(f":{part}" for part in (self.specifier, self.stream) if part is not None)
 
     @property
-    def codec(self) -> str | None:
+    def encoder(self) -> str | None:
         """Return the codec or encoder that its options name."""
         name = self.options.get("codec", self.options.get("c"))
         return name if isinstance(name, str) else None
@@ -150,13 +155,20 @@ class FfmpegParams(Model):
         default_factory=list,
         max_length=1000,
         validation_alias=AliasChoices("source_maps", "source_map"),
-        description="The streams of the output, in order; without it ffmpeg takes the best of each kind.",
+        description="The streams of the output, in order; without it the best of each kind that the container takes.",
     )
     output_maps: list[OutputMap] = Field(
         default_factory=list,
         max_length=1000,
         validation_alias=AliasChoices("output_maps", "output_map"),
-        description="How the streams are made; ffmpeg's defaults for those not named.",
+        description="How the streams are made; of an option that two maps give to a stream, the later one counts."
+        " Without any, each is encoded as the container has it by default.",
+    )
+    unnamed: Literal["copy", "encode", "drop"] | None = Field(
+        None,
+        description="What becomes of streams that no output map names: copied, encoded as the container has it by"
+        " default, or left out. Without it such a stream is refused; one that a source map takes by its number is"
+        " encoded, with a warning. Covers, attachments and data are copied.",
     )
     output_file: Place = Field(
         description="The file to make; its suffix says the container. MP4 and MOV are written for a fast start."
@@ -164,6 +176,9 @@ class FfmpegParams(Model):
     overwrite: bool = Field(False, description="Whether a file that stands there may be replaced.")
     hw_fallback: bool = Field(
         False, description="Whether a software encoder may stand in for a hardware encoder that a worker lacks."
+    )
+    parts: Division = Field(
+        "auto", description="Whether several workers make it together: when it pays, never, or in parts so long."
     )
     verify: Verify = Field(
         "probe", description="How the output is proved: by its streams and duration, or by decoding all of it too."
@@ -217,7 +232,7 @@ def ffmpeg_command(
 
     `render_node` is the device of VAAPI encoders.
     """
-    encoders = [item.codec for item in params.output_maps]
+    encoders = [item.encoder for item in params.output_maps]
     argv = [ffmpeg, "-nostdin", "-hide_banner", "-v", "warning", *PROGRESS, "-y", *device(encoders, render_node)]
     for source in sources:
         argv += [*GUARDS, *arguments(params.input_options), "-i", f"file:{source}"]
@@ -225,7 +240,7 @@ def ffmpeg_command(
         argv += ["-map", str(source_map)]
     for output_map in params.output_maps:
         options: Mapping[str, Any] = output_map.options
-        if takes_uploads(output_map.codec):
+        if takes_uploads(output_map.encoder):
             options = with_upload(options, decoded_there=params.input_options.get("hwaccel_output_format") == "vaapi")
         argv += arguments(options, output_map.stream_specifier)
     muxer = MUXERS[PurePosixPath(params.output_file).suffix.lower()]
@@ -245,9 +260,10 @@ def mapped_streams(source_map: SourceMap, info: MediaInfo) -> tuple[StreamInfo, 
     """Return the streams of its source that `source_map` takes, in their order."""
     streams = info.streams
     if source_map.specifier is not None:
-        kind = _KIND_NAMES[source_map.specifier.lower()]
+        kind = KIND_NAMES[source_map.specifier.lower()]
         bare = source_map.specifier == "V"
         streams = tuple(s for s in streams if s.kind == kind and not (bare and s.attached_picture))
+    streams = tuple(stream for stream in streams if source_map.picks(stream))
     if source_map.stream is None:
         return streams
     return streams[source_map.stream : source_map.stream + 1]
@@ -260,7 +276,7 @@ def described(info: MediaInfo) -> str:
     for stream in info.streams:
         number = counts.setdefault(stream.kind, 0)
         counts[stream.kind] += 1
-        letter = next((key for key, value in _KIND_NAMES.items() if value == stream.kind), "?")
+        letter = next((key for key, value in KIND_NAMES.items() if value == stream.kind), "?")
         language = f" ({stream.language})" if stream.language else ""
         parts.append(f"{stream.index} {letter}:{number} {stream.codec}{language}")
     return ", ".join(parts)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
-from worker.core.errors import InvalidJob, Problem
-from worker.media.ffmpeg.command import MUXERS, FfmpegParams, OutputMap, described, mapped_streams
+from worker.media.ffmpeg.command import KIND_NAMES, MUXERS, FfmpegParams, OutputMap
 from worker.media.ffmpeg.filters import RETIMING, filter_names
 from worker.media.ffmpeg.options import seconds_of
+from worker.media.ffmpeg.streams import Arrangement, arrange
 from worker.media.verify import Expected, ExpectedStream
 
 if TYPE_CHECKING:
@@ -29,61 +29,33 @@ _TIMELESS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """What is expected, and the figures that progress is measured by.
+    """Which streams it has and how they are made, what is expected, and the figures that progress is measured by.
 
     `frames` and `seconds` are of the whole run, None where they cannot be known.
     """
 
+    arrangement: Arrangement
     expected: Expected
     frames: int | None
     seconds: float | None
 
 
 def promise(params: FfmpegParams, infos: Sequence[MediaInfo], encoders: Mapping[str, Encoder]) -> Promise:
-    """Return what the output will be. InvalidJob when a map asks for a stream that is not there."""
-    problems: list[Problem] = []
-    streams: list[tuple[int, StreamInfo]] = []
-    for index, item in enumerate(params.source_maps):
-        found = mapped_streams(item, infos[item.source])
-        if not found and not item.optional:
-            has = described(infos[item.source])
-            problems.append(
-                Problem(f"source_maps[{index}]", f"{item} is not there: {_name(params, item.source)} has {has}")
-            )
-        streams += [(item.source, stream) for stream in found]
-    problems += _output_problems(params, [stream for _, stream in streams])
-    if problems:
-        raise InvalidJob(problems)
+    """Return what the output will be; InvalidJob where `arrange` refuses the maps."""
+    arrangement = arrange(params, infos, encoders)
+    params, streams = arrangement.params, [(one.source, one.stream) for one in arrangement.streams]
     seconds = _duration(params, infos, streams)
-    promised = _streams(params, [stream for _, stream in streams], encoders) if params.source_maps else None
+    promised = _streams(params, [stream for _, stream in streams], encoders)
     expected = Expected(promised, at_least=seconds, at_most=_at_most(params, infos, streams, seconds))
-    return Promise(expected, _frames(params, [stream for _, stream in streams], seconds), seconds)
-
-
-def _name(params: FfmpegParams, index: int) -> str:
-    return PurePosixPath(params.sources[index]).name
+    return Promise(arrangement, expected, _frames(params, [stream for _, stream in streams], seconds), seconds)
 
 
 def output_position(output_map: OutputMap, streams: Sequence[StreamInfo]) -> int | None:
     """Return the index in the output of the stream that `output_map` means; None when there is no such stream."""
-    kinds = {"v": "video", "a": "audio", "s": "subtitle", "d": "data", "t": "attachment"}
-    wanted = kinds[output_map.specifier.lower()] if output_map.specifier else None
+    wanted = KIND_NAMES[output_map.specifier.lower()] if output_map.specifier else None
     found = [index for index, stream in enumerate(streams) if wanted in {None, stream.kind}]
-    return found[output_map.stream] if output_map.stream < len(found) else None
-
-
-def _output_problems(params: FfmpegParams, streams: Sequence[StreamInfo]) -> list[Problem]:
-    """Return the output maps that mean no stream. Optional maps excuse them, as nobody can know beforehand."""
-    if not params.source_maps or any(item.optional for item in params.source_maps):
-        return []
-    given = ", ".join(f"{stream.kind} {stream.codec}" for stream in streams) or "no stream"
-    return [
-        Problem(
-            f"output_maps[{index}]", f"{item.stream_specifier.lstrip(':')} is not there: the source maps give {given}"
-        )
-        for index, item in enumerate(params.output_maps)
-        if output_position(item, streams) is None
-    ]
+    number = output_map.stream or 0
+    return found[number] if number < len(found) else None
 
 
 def _streams(
@@ -92,10 +64,10 @@ def _streams(
     codecs: dict[int, str | None] = {}
     for item in params.output_maps:
         place = output_position(item, streams)
-        if place is None or item.codec is None:
+        if place is None or item.encoder is None:
             continue
-        encoder = encoders.get(item.codec)
-        codecs[place] = streams[place].codec if item.codec == "copy" else encoder.codec if encoder else None
+        encoder = encoders.get(item.encoder)
+        codecs[place] = streams[place].codec if item.encoder == "copy" else encoder.codec if encoder else None
     return tuple(ExpectedStream(stream.kind, codecs.get(index)) for index, stream in enumerate(streams))
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import hashlib
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
-from worker.core.errors import BadInput, PlanBroken, VerificationFailed
+from worker.core.errors import BadInput, CannotServe, PlanBroken, VerificationFailed
 from worker.core.parts import FRAMES, Part, Plan, Whole, bounds, identity_of, part_key, part_seconds
 from worker.media.failure import classify, damage, failed, ignored
 from worker.media.ffmpeg.command import MUXERS
@@ -48,6 +49,12 @@ SOUND: Final = "sound"
 _JOIN_SHARE: Final = 0.7
 
 
+def build_of(version: str) -> str:
+    """Return which ffmpeg `ffmpeg -version` tells of, short, and different where anything in it differs."""
+    first = version.partition(" Copyright")[0].replace("version ", "")
+    return f"{first[:60]} ({hashlib.sha256(version.encode()).hexdigest()[:8]})"
+
+
 def muxer_of(params: FfmpegParams) -> str:
     """Return the container of the output."""
     return MUXERS[PurePosixPath(params.output_file).suffix.lower()]
@@ -72,7 +79,8 @@ async def plan_film(
         return Whole("one worker makes it as soon")
     if not fleet.shared_storage:
         return Whole("only one host sees the storage")
-    if reason := side_data_refusal(await _lines(side_data_command(context.tool("ffprobe"), path, picture.stream.index), context)):
+    side_data = side_data_command(context.tool("ffprobe"), path, picture.stream.index)
+    if reason := side_data_refusal(await _lines(side_data, context)):
         return Whole(reason)
     reader = PacketReader()
     await _read(packets_command(context.tool("ffprobe"), path, picture.stream.index), reader, context)
@@ -104,7 +112,7 @@ def _plan(
             last,
             details=part_details(timeline.before(first), timeline.before(last), timeline.seek(first)),
         )
-        for index, (first, last) in enumerate(zip(cuts, cuts[1:], strict=False))
+        for index, (first, last) in enumerate(pairwise(cuts))
     ]
     sounds = [output for output in outputs if output.is_encoded_sound]
     if sounds:
@@ -135,30 +143,37 @@ def film_of(plan: Plan, params: FfmpegParams, outputs: Sequence[Output]) -> Film
     return Film(rate, offset, starts, tuple(outputs), dict(params.input_options))
 
 
+async def prove_plan(
+    params: FfmpegParams, plan: Plan, outputs: Sequence[Output], build: str, context: TaskContext
+) -> None:
+    """Return when the sources, the options and the program are those that were planned; PlanBroken otherwise."""
+    if build != plan.build:
+        raise CannotServe(f"this worker has {build}, and the parts are made by {plan.build}")
+    if await _identity(params, outputs, build, context) != plan.identity:
+        raise PlanBroken("the sources are not those that were planned")
+
+
 async def make_part(
     params: FfmpegParams,
     plan: Plan,
     part: Part,
     outputs: Sequence[Output],
     sources: Sequence[Path],
-    build: str,
     context: TaskContext,
 ) -> None:
     """Encode one part, or the sound, and prove it."""
-    if await _identity(params, outputs, build, context) != plan.identity:
-        raise PlanBroken("the sources are not those that were planned")
     film = film_of(plan, params, outputs)
     output = context.output(part.file, role="part")
+    ffmpeg = context.tool("ffmpeg")
     if part.name == SOUND:
-        seconds = float(plan.frames / film.rate)
-        muxer = sound_muxer(film.sounds)
-        await _encode(sound_command(context.tool("ffmpeg"), film, sources, output, muxer), Meter(seconds=seconds), context)
+        command = sound_command(ffmpeg, film, sources, output, sound_muxer(film.sounds))
+        await _encode(command, Meter(seconds=float(plan.frames / film.rate)), context)
         info = await _made(output, context)
         if len(info.of_kind("audio")) != len(film.sounds):
             raise VerificationFailed(f"the sound has {len(info.of_kind('audio'))} tracks instead of {len(film.sounds)}")
         return
-    source = sources[film.picture.source]
-    await _encode(part_command(context.tool("ffmpeg"), film, part, source, output), Meter(part.frames), context)
+    command = part_command(ffmpeg, film, part, sources[film.picture.source], output)
+    await _encode(command, Meter(part.frames), context)
     check_part(await _facts(output, film.rate, context), part)
 
 
@@ -230,10 +245,3 @@ async def _lines(pipeline: Pipeline, context: TaskContext) -> list[str]:
     if bad := failed(exits):
         raise classify(bad)
     return lines
-
-
-def outputs_of(params: FfmpegParams, infos: Sequence[MediaInfo]) -> list[Output]:
-    raise NotImplementedError
-
-
-__all__ = ["film_of", "join_film", "make_part", "plan_film", "replace"]

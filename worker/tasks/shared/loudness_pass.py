@@ -32,7 +32,7 @@ def loudness_problems(item: OutputMap, path: str) -> Iterator[Problem]:
     """Yield why the loudness that an output map asks for cannot be made; its option set is resolved."""
     if item.loudness is None:
         return
-    if item.codec == "copy":
+    if item.encoder == "copy":
         yield Problem(f"{path}.loudness", "needs an encoder: a sound that is copied keeps its loudness")
     if {"af", "filter"} <= item.options.keys():
         yield Problem(f"{path}.options.filter", "stands beside af, and loudness follows one chain of filters")

@@ -80,7 +80,8 @@ class NasStorage:
                 found = files.status(folder, spot.name)
                 if found is not None:
                     files.require_regular(found, place)
-                    return Stat(found.st_size, media_type_of(spot.name))
+                    version = f"{found.st_size}-{found.st_mtime_ns}"
+                    return Stat(found.st_size, media_type_of(spot.name), version)
         return None
 
     async def listing(self, folder: External) -> tuple[External, ...]:
