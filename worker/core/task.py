@@ -134,7 +134,7 @@ class TaskContext(Lookup, Protocol):
         ...
 
     async def version(self, location: str) -> str:
-        """Return what changes when an external file does: its size with its time, or its tag. SourceMissing for none."""
+        """Return what changes when an external file does: its size and time, or its tag. SourceMissing for none."""
         ...
 
     async def available(self, location: str) -> bool:

@@ -251,9 +251,7 @@ def _outputs(params: FfmpegParams, promised: Promise) -> list[Output]:
     return outputs
 
 
-async def _prove(
-    params: FfmpegParams, read: _Read, info: MediaInfo, frames: int | None, context: TaskContext
-) -> None:
+async def _prove(params: FfmpegParams, read: _Read, info: MediaInfo, frames: int | None, context: TaskContext) -> None:
     """Prove the output, and note what it is."""
     name, output = PurePosixPath(params.output_file).name, context.output(params.output_file)
     check(info, replace(read.promised.expected, frames=frames), name)

@@ -76,7 +76,7 @@ async def plan_film(
     path, info = files[picture.source]
     length = part_seconds(picture.stream.duration or info.duration or 0.0, fleet, params.parts)
     if length is None:
-        return Whole("one worker makes it as soon")
+        return Whole("the job says never" if params.parts == "never" else "one worker makes it as soon")
     if not fleet.shared_storage:
         return Whole("only one host sees the storage")
     side_data = side_data_command(context.tool("ffprobe"), path, picture.stream.index)
