@@ -14,6 +14,7 @@ import pytest
 from tests.support.engine import document
 from worker.adapters.metrics import Metrics
 from worker.core.command import Command, Pipeline
+from worker.engine.attempt.run import LocalProduction
 from worker.engine.executor import Executor
 from worker.engine.storages import Storages
 from worker.process.runner import ProcessRunner
@@ -95,13 +96,15 @@ async def test_a_job_that_asks_for_its_log_gets_it_beside_its_artifacts(harness,
 
 async def test_what_happens_to_jobs_is_counted(harness, broker):
     metrics = Metrics(("write",), (Path(sys.executable).name,))
-    bench = replace(
-        harness.bench,
+    resources = replace(
+        harness.resources,
         observer=metrics,
         storages=Storages.of((harness.nas,), {}, metrics),
         runner=ProcessRunner({}, on_exit=metrics.tool_ended),
     )
-    harness.executor = Executor(bench, harness.policy, worker_id="tester-1", lanes=("cpu",), lease_seconds=5)
+    harness.executor = Executor(
+        resources, harness.policy, LocalProduction(resources), worker_id="tester-1", lanes=("cpu",), lease_seconds=5
+    )
 
     async def on_run(context):
         await context.run(says("well"))

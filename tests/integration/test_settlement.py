@@ -16,7 +16,7 @@ from worker.core.attempt import Attempt, Cancelled, Completed, Dead, Defer, Requ
 from worker.core.errors import BadInput, DatabaseUnavailable, DiskFull, ShuttingDown, SourceMissing
 from worker.core.message.dialects import decode
 from worker.core.routing import JOBS, queue_of, retry_name
-from worker.engine.attempt.leftovers import clear
+from worker.engine.attempt.leftovers import remove_leftovers
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
 
@@ -168,7 +168,7 @@ async def test_a_worker_that_must_go_while_the_database_is_away_gives_the_messag
         await asked.wait()
         harness.executor.interrupt(ShuttingDown("the worker is going down"))
         assert isinstance((await running).outcome, Requeue)
-    harness.executor._interrupted = None
+    harness.executor._persistence.interrupted = None
     await harness.until(job["job_id"], "completed")
 
 
@@ -247,7 +247,7 @@ async def test_a_job_that_dies_deletes_no_file_of_another_in_a_folder_that_is_ca
     await broker.publish(first)
     await harness.until(first["job_id"], "completed")
     second = document(destination=episode)
-    await clear(harness.executor._bench.storages, second["job_id"], [f"{episode}out.txt"])
+    await remove_leftovers(harness.executor._resources.storages, second["job_id"], [f"{episode}out.txt"])
     assert (harness.storage / "s01/e07/out.txt").read_text() == "hello"
     assert _attempt(first).publish_folder != _attempt(second).publish_folder
     assert is_publish_folder(_attempt(first).publish_folder)

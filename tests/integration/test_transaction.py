@@ -12,6 +12,7 @@ import pytest
 from tests.support.engine import Harness, document
 from worker.core.attempt import Completed, Dead, Defer, Retry
 from worker.core.errors import DiskFull, SourceMissing, StorageUnavailable
+from worker.engine.attempt.run import LocalProduction
 from worker.engine.executor import Executor
 from worker.tasks.cleanup import CleanupTask
 
@@ -338,9 +339,14 @@ async def test_a_job_that_fills_scratch_itself_is_charged(harness, broker, monke
 
 
 async def test_a_job_of_too_many_files_is_refused_and_shows_none(harness, broker):
-    bench = replace(harness.bench, most_outputs=2)
+    resources = replace(harness.resources, most_outputs=2)
     harness.executor = Executor(
-        bench, harness.policy, worker_id=harness.worker_id, lanes=harness.lanes, lease_seconds=harness.lease_seconds
+        resources,
+        harness.policy,
+        LocalProduction(resources),
+        worker_id=harness.worker_id,
+        lanes=harness.lanes,
+        lease_seconds=harness.lease_seconds,
     )
     job_id, settlement = await run(harness, broker, write("a.txt"), write("b.txt"), write("c.txt"))
     assert isinstance(settlement.outcome, Dead)

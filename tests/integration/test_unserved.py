@@ -12,6 +12,7 @@ from worker.core.attempt import Cancelled, Completed, Dead, Defer, Forward
 from worker.core.errors import CannotServe
 from worker.core.record import OptionSet, WorkerRecord
 from worker.core.routing import HEADER_REFUSED_BY, defer_name
+from worker.engine.attempt.run import LocalProduction
 from worker.engine.executor import Executor
 from worker.media.capabilities import Capabilities
 from worker.registry import Registry
@@ -45,10 +46,11 @@ class ShineTask(WriteTask):
 def a_harness(url, repository, folder, worker_id: str, capabilities: Capabilities, unserved: float) -> Harness:
     harness = Harness(url, repository, folder, worker_id=worker_id)
     registry = Registry({"write": harness.task, "shine": ShineTask(), "ffmpeg": FfmpegTask()})
-    harness.bench = replace(harness.bench, capabilities=capabilities, registry=registry)
+    harness.resources = replace(harness.resources, capabilities=capabilities, registry=registry)
     harness.executor = Executor(
-        harness.bench,
+        harness.resources,
         harness.policy,
+        LocalProduction(harness.resources),
         worker_id=worker_id,
         lanes=harness.lanes,
         lease_seconds=harness.lease_seconds,

@@ -53,7 +53,7 @@ async def test_a_pause_that_comes_while_the_host_is_looked_at_is_heard_before_a_
     looked = asyncio.Event()
 
     async def looking() -> None:
-        worker.wanted("pause")
+        worker.apply_command("pause")
         looked.set()
 
     worker = worker_of(harness, preflight=looking)
@@ -63,7 +63,7 @@ async def test_a_pause_that_comes_while_the_host_is_looked_at_is_heard_before_a_
         await asyncio.sleep(0.2)
         assert worker.status == "paused"
         assert await harness.repository.job(job["job_id"]) is None
-        worker.wanted("run")
+        worker.apply_command("run")
         await state_of(harness, job["job_id"], "completed")
 
 
@@ -97,12 +97,12 @@ async def test_a_paused_worker_has_no_consumer_and_a_resumed_one_works(harness, 
     worker = worker_of(harness)
     async with running(worker):
         await broker.consumers(3)
-        worker.wanted("pause")
+        worker.apply_command("pause")
         await broker.consumers(0)
         assert worker.status == "paused"
         job = document()
         await broker.publish(job)
-        worker.wanted("run")
+        worker.apply_command("run")
         await state_of(harness, job["job_id"], "completed")
 
 
@@ -110,7 +110,7 @@ async def test_a_worker_told_to_drain_ends_by_itself(harness, broker):
     worker = worker_of(harness)
     async with running(worker) as task:
         await broker.consumers(3)
-        worker.wanted("drain")
+        worker.apply_command("drain")
         async with asyncio.timeout(5):
             await task
 
@@ -185,7 +185,7 @@ async def test_a_worker_that_is_paused_or_off_duty_does_its_chores(harness, brok
         done.release()
 
     worker = worker_of(harness, chores=chores, **options)
-    worker.wanted("run" if options else "pause")
+    worker.apply_command("run" if options else "pause")
     async with running(worker), asyncio.timeout(5):
         for _ in range(3):
             await done.acquire()
@@ -219,10 +219,10 @@ async def test_a_worker_takes_jobs_from_the_minute_its_hours_begin_until_they_en
         await state_of(harness, job["job_id"], "completed")
         await broker.consumers(3)
         assert worker.status == "idle"
-        worker.wanted("pause")
+        worker.apply_command("pause")
         await broker.consumers(0)
         now[0] = datetime(2026, 11, 22, 5, 59, 59, 0, tzinfo=UTC)
-        worker.wanted("run")
+        worker.apply_command("run")
         await broker.consumers(3)
         now[0] = datetime(2026, 11, 22, 6, 0, tzinfo=UTC)
         await broker.consumers(0)

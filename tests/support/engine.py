@@ -21,9 +21,10 @@ from worker.adapters.rabbitmq import Link, RabbitConsumer
 from worker.adapters.storage.nas import NasStorage
 from worker.core.policy import Policy
 from worker.core.routing import DEAD_QUEUE, JOBS, queues_of, topology
-from worker.engine.attempt.run import Bench
+from worker.engine.attempt.run import LocalProduction
 from worker.engine.executor import Executor
 from worker.engine.host.scratch import Scratch
+from worker.engine.resources import Resources
 from worker.engine.storages import Storages
 from worker.process.runner import ProcessRunner
 from worker.registry import Registry
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from worker.adapters.sql import SqlRepository
     from worker.core.attempt import StateChange
-    from worker.engine.executor import Settlement
+    from worker.core.settlement import Settlement
 
 DELAYS = (0.2, 0.3, 0.4)
 DEFER_SECONDS = 0.3
@@ -95,7 +96,7 @@ class Harness:
         self.consumer = RabbitConsumer(
             self.link, self.publisher, queues_of(self.lanes), tag=self.worker_id, defer_seconds=DEFER_SECONDS
         )
-        self.bench = Bench(
+        self.resources = Resources(
             repository=self.repository,
             storages=Storages.of((self.nas,), self.path_map),
             registry=Registry({task.module: task for task in (self.task, *self.more_tasks)}),
@@ -110,7 +111,12 @@ class Harness:
             on_step=self._step,
         )
         self.executor = Executor(
-            self.bench, self.policy, worker_id=self.worker_id, lanes=self.lanes, lease_seconds=self.lease_seconds
+            self.resources,
+            self.policy,
+            LocalProduction(self.resources),
+            worker_id=self.worker_id,
+            lanes=self.lanes,
+            lease_seconds=self.lease_seconds,
         )
 
     async def _progress(self, _attempt: Any, _progress: Any) -> None:

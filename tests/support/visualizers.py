@@ -18,6 +18,7 @@ from worker.adapters.git import GitRepositories
 from worker.adapters.host import bundled_tools, find_tools
 from worker.adapters.sql import SqlRepository
 from worker.engine.attempt.context import ToolLookup
+from worker.engine.attempt.run import LocalProduction
 from worker.engine.executor import Executor
 from worker.process.runner import ProcessRunner
 from worker.process.watch import ATTEMPT, marked
@@ -76,30 +77,31 @@ def gource_task(root: Path, visualizer: GourceVisualizer | None = None, **option
 
 
 def bench_in(folder: Path) -> TaskBench:
-    """Return a bench with this host's tools."""
-    return TaskBench(folder / "bench", ProcessRunner(dict(os.environ)), tools=TOOLS)
+    """Return a resources with this host's tools."""
+    return TaskBench(folder / "resources", ProcessRunner(dict(os.environ)), tools=TOOLS)
 
 
 @asynccontextmanager
 async def gource_harness(
     url: str, folder: Path, root: Path, *, git_options: dict[str, Any] | None = None, **changes: Any
 ) -> AsyncIterator[Harness]:
-    """Yield a worker's engine whose visualizers may clone what lies under `root`; `changes` are of its bench."""
+    """Yield a worker's engine whose visualizers may clone what lies under `root`; `changes` are of its resources."""
     database = f"sqlite:///{folder / 'jobs.db'}"
     upgrade(database)
     repository = SqlRepository(database)
     tasks = (gource_task(root, **git_options or {}), VisualizerTask(WaveformVisualizer(), NoRepositories()))
     harness = Harness(url, repository, folder, lanes=("visualize", "cpu"), tools=TOOLS, more_tasks=tasks)
-    harness.bench = replace(harness.bench, **changes)
+    harness.resources = replace(harness.resources, **changes)
     harness.executor = Executor(
-        harness.bench,
+        harness.resources,
         harness.policy,
+        LocalProduction(harness.resources),
         worker_id=harness.worker_id,
         lanes=harness.lanes,
         lease_seconds=harness.lease_seconds,
     )
     # as a worker does at its start
-    lookup = ToolLookup(harness.repository, harness.bench.runner, harness.bench.tools)
+    lookup = ToolLookup(harness.repository, harness.resources.runner, harness.resources.tools)
     await tasks[0].rehearse(lookup)
     try:
         yield harness

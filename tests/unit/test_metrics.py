@@ -16,8 +16,8 @@ from worker.adapters.metrics import Metrics, metric_families, shown
 from worker.core.attempt import Completed, Dead, Failure, Progress, Retry
 from worker.core.command import Command, Exit, Reason
 from worker.core.errors import LeaseLost, Misconfigured
-from worker.core.ports import Settled
 from worker.core.record import Hardware, WorkerRecord
+from worker.core.settlement import Settlement
 
 ROOT = Path(__file__).parents[2]
 FAILURE = Failure("ffmpeg exited 1", "ToolFailed", "w1", 1)
@@ -44,18 +44,17 @@ def scraped(metrics: Metrics) -> Figures:
 
 
 def settled(outcome, **values):
-    facts = {"lane": "cpu", "priority": "high", "modules": ("ffmpeg",), "seconds": 2.0, "waited": None}
-    return Settled(outcome=outcome, **(facts | {"error": None, "ended": False} | values))
+    return Settlement(outcome, **({"lane": "cpu", "priority": "high", "modules": ("ffmpeg",)} | values))
 
 
 def test_settled_deliveries_are_counted_by_outcome_lane_and_module(metrics):
-    metrics.settled(settled(Completed(), ended=True, waited=0.5))
-    metrics.settled(settled(Completed()))
-    metrics.settled(settled(Completed(), ended=True, modules=("ffmpeg", "hls")))
-    metrics.settled(settled(Completed(), ended=True, modules=("x" * 40,)))
-    metrics.settled(settled(Retry(30.0, FAILURE, 1)))
-    metrics.settled(settled(Dead(FAILURE), ended=True, modules=()))
-    metrics.settled(settled(Completed(), error=LeaseLost("gone")))
+    metrics.settled(settled(Completed(), ended=True, waited=0.5), 2.0)
+    metrics.settled(settled(Completed()), 2.0)
+    metrics.settled(settled(Completed(), ended=True, modules=("ffmpeg", "hls")), 2.0)
+    metrics.settled(settled(Completed(), ended=True, modules=("x" * 40,)), 2.0)
+    metrics.settled(settled(Retry(30.0, FAILURE, 1)), 2.0)
+    metrics.settled(settled(Dead(FAILURE), ended=True, modules=()), 2.0)
+    metrics.settled(settled(Completed(), error=LeaseLost("gone")), 2.0)
     found = scraped(metrics)
     assert found["leveret_jobs_total", "completed", "cpu", "ffmpeg"] == 1
     assert found["leveret_jobs_total", "repeated", "cpu", "ffmpeg"] == 2
@@ -75,7 +74,7 @@ async def test_progress_shows_while_the_job_runs_and_not_after(metrics):
     found = scraped(metrics)
     assert (found[("leveret_job_percent",)], found[("leveret_encoder_fps",)]) == (41.5, 60)
     assert found[("leveret_encoder_speed",)] == 2.5
-    metrics.settled(settled(Completed(), ended=True))
+    metrics.settled(settled(Completed(), ended=True), 2.0)
     assert scraped(metrics)[("leveret_encoder_fps",)] == 0
 
 

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from worker.core.attempt import Attempt, Progress
     from worker.core.command import Exit
-    from worker.core.ports import Settled
     from worker.core.record import WorkerRecord
+    from worker.core.settlement import Settlement
 
 DURATIONS: Final = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 12 * 3600)
 WAITS: Final = (0.01, 0.1, 1, 10, 60, 300, 1800, 3600, 6 * 3600, 24 * 3600)
@@ -96,22 +96,22 @@ class Metrics:
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
 
-    def settled(self, seen: Settled) -> None:
-        """Count a settled delivery."""
-        lane, module = seen.lane or OTHER, self._module(seen.modules)
-        repeated = isinstance(seen.outcome, Completed) and not seen.ended
-        outcome = "repeated" if repeated else type(seen.outcome).__name__.lower()
+    def settled(self, settlement: Settlement, seconds: float) -> None:
+        """Count a delivery that was settled after `seconds`."""
+        lane, module = settlement.lane or OTHER, self._module(settlement.modules)
+        repeated = isinstance(settlement.outcome, Completed) and not settlement.ended
+        outcome = "repeated" if repeated else type(settlement.outcome).__name__.lower()
         self._jobs.labels(outcome, lane, module).inc()
-        match seen.outcome:
-            case Completed() if seen.ended:
-                self._seconds.labels(lane, module).observe(seen.seconds)
+        match settlement.outcome:
+            case Completed() if settlement.ended:
+                self._seconds.labels(lane, module).observe(seconds)
             case Retry(_, failure):
                 self._retries.labels(lane, failure.error_type).inc()
             case Dead(failure):
                 self._dead.labels(lane, failure.error_type).inc()
-        if seen.waited is not None:
-            self._waits.labels(lane, seen.priority).observe(seen.waited)
-        if isinstance(seen.error, LeaseLost):
+        if settlement.waited is not None:
+            self._waits.labels(lane, settlement.priority).observe(settlement.waited)
+        if isinstance(settlement.error, LeaseLost):
             self._losses.inc()
         for gauge in (self._percent, self._fps, self._speed):
             gauge.set(0)

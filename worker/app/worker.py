@@ -35,14 +35,15 @@ from worker.core.policy import Policy
 from worker.core.ports import Unobserved
 from worker.core.routing import DEFER_SECONDS, queues_of
 from worker.engine.attempt.context import ToolLookup
-from worker.engine.attempt.run import Bench, OnStep, no_step
+from worker.engine.attempt.run import LocalProduction
 from worker.engine.executor import Executor
 from worker.engine.host.announcer import Announcer
 from worker.engine.host.callbacks import Callbacks
 from worker.engine.host.heartbeat import Heartbeat
-from worker.engine.host.presence import Front
+from worker.engine.host.presence import WorkerPresence
 from worker.engine.host.scratch import Scratch
 from worker.engine.host.worker import Worker
+from worker.engine.resources import OnStep, Resources, no_step
 from worker.settings import unknown_variables
 from worker.tasks.visualizer import VisualizerTask
 
@@ -80,54 +81,59 @@ async def assembled(
             Link(broker_url(settings), f"leveret {slot.worker_id} pid {os.getpid()} events", confirms=False)
         )
         stack.push_async_callback(events.close)
-        front = Front(slot.worker_id, settings.hostname, __version__, partial(host.measure, settings.scratch))
-        stack.callback(front.close)
+        presence = WorkerPresence(
+            slot.worker_id, settings.hostname, __version__, partial(host.measure, settings.scratch)
+        )
+        stack.callback(presence.close)
         metrics = _metrics(settings, stack)
 
         async def describe() -> WorkerRecord:
-            record = await front.describe()
+            record = await presence.describe()
             if metrics is not None:
                 metrics.beat(record)
             return record
 
-        heartbeat = Heartbeat(rows, events, describe, front.wanted, settings.heartbeat_seconds)
+        heartbeat = Heartbeat(rows, events, describe, presence.apply_command, settings.heartbeat_seconds)
         stack.push_async_callback(heartbeat.stop)
         await heartbeat.start()
-        front.capabilities = await capabilities(settings, again=settings.prove)
-        log.info("host_proved", formats=front.capabilities.formats, hardware=list(front.capabilities.hardware))
-        front.lanes = served_lanes(settings, front.capabilities, only)
+        presence.capabilities = await capabilities(settings, again=settings.prove)
+        log.info("host_proved", formats=presence.capabilities.formats, hardware=list(presence.capabilities.hardware))
+        presence.lanes = served_lanes(settings, presence.capabilities, only)
         policy = Policy(settings.retry_delays)
-        consumer = await _consumer(settings, stack, slot.worker_id, front.lanes, policy)
-        bench = replace(_bench(settings, rows, Announcer(events), front.capabilities, metrics), on_step=on_step)
+        consumer = await _consumer(settings, stack, slot.worker_id, presence.lanes, policy)
+        resources = replace(
+            _resources(settings, rows, Announcer(events), presence.capabilities, metrics), on_step=on_step
+        )
         executor = Executor(
-            bench,
+            resources,
             policy,
+            LocalProduction(resources),
             worker_id=slot.worker_id,
-            lanes=front.lanes,
+            lanes=presence.lanes,
             lease_seconds=settings.lease_seconds,
             unserved_seconds=settings.unserved_seconds,
             offline_seconds=settings.offline_seconds,
         )
-        chores = _chores(bench, slot.worker_id, settings.log_days * 86400)
-        worker = _worker(settings, consumer, executor, bench, chores, drain=drain)
-        await bench.runner.sweep(bench.scratch.is_live)
+        chores = _chores(resources, slot.worker_id, settings.log_days * 86400)
+        worker = _worker(settings, consumer, executor, resources, chores, drain=drain)
+        await resources.runner.sweep(resources.scratch.is_live)
         await chores()
-        front.open(worker, executor)
+        presence.open(worker, executor)
         await heartbeat.beat()
         # What stands now lives to the end: the collector need not look through it again and again.
         gc.collect()
         gc.freeze()
-        if "visualize" in front.lanes:
-            stack.push_async_callback(_rehearsed(bench))
+        if "visualize" in presence.lanes:
+            stack.push_async_callback(_rehearsed(resources))
         yield worker
 
 
-def _rehearsed(bench: Bench) -> Callable[[], Awaitable[None]]:
+def _rehearsed(resources: Resources) -> Callable[[], Awaitable[None]]:
     """Let the visualizers try this host while the worker begins; return what ends that."""
 
     async def rehearse() -> None:
-        lookup = ToolLookup(bench.repository, bench.runner, bench.tools)
-        for task in bench.registry.tasks.values():
+        lookup = ToolLookup(resources.repository, resources.runner, resources.tools)
+        for task in resources.registry.tasks.values():
             if isinstance(task, VisualizerTask):
                 log.info("visualizer_rehearsed", module=task.module, found=await task.rehearse(lookup))
 
@@ -152,16 +158,16 @@ def _metrics(settings: Settings, stack: AsyncExitStack) -> Metrics | None:
     return metrics
 
 
-def _bench(
+def _resources(
     settings: Settings, rows: Repository, announcer: Announcer, proved: Capabilities, metrics: Metrics | None
-) -> Bench:
+) -> Resources:
     async def progressed(attempt: Attempt, progress: Progress) -> None:
         if metrics is not None:
             await metrics.progressed(attempt, progress)
         await announcer.progress(attempt, progress)
 
     observer = metrics or Unobserved()
-    return Bench(
+    return Resources(
         repository=rows,
         storages=storages(settings, observer),
         registry=registry(repositories(settings)),
@@ -183,7 +189,7 @@ def _worker(
     settings: Settings,
     consumer: RabbitConsumer,
     executor: Executor,
-    bench: Bench,
+    resources: Resources,
     chores: Callable[[], Awaitable[None]],
     *,
     drain: bool,
@@ -197,8 +203,8 @@ def _worker(
     return Worker(
         consumer,
         executor,
-        Callbacks(bench.repository, post),
-        preflight=preflight(bench.storages, bench.scratch, bench.tools),
+        Callbacks(resources.repository, post),
+        preflight=preflight(resources.storages, resources.scratch, resources.tools),
         chores=chores,
         grace_seconds=settings.grace_seconds,
         drain=drain,
@@ -223,15 +229,15 @@ async def _consumer(
     return consumer
 
 
-def _chores(bench: Bench, worker_id: str, log_seconds: float) -> Callable[[], Awaitable[None]]:
+def _chores(resources: Resources, worker_id: str, log_seconds: float) -> Callable[[], Awaitable[None]]:
     """Return what is done now and then between jobs: left-over scratch of killed workers goes, and old logs."""
 
     async def sweep() -> None:
-        for useless in await bench.repository.expired_kept(worker_id):
-            await bench.repository.drop_kept(useless.job_id, worker_id)
-        kept = {Path(folder).name for folder in await bench.repository.kept_folders()}
-        await bench.repository.forget_logs(log_seconds)
-        removed = await asyncio.to_thread(bench.scratch.sweep, kept)
+        for useless in await resources.repository.expired_kept(worker_id):
+            await resources.repository.drop_kept(useless.job_id, worker_id)
+        kept = {Path(folder).name for folder in await resources.repository.kept_folders()}
+        await resources.repository.forget_logs(log_seconds)
+        removed = await asyncio.to_thread(resources.scratch.sweep, kept)
         if removed:
             log.info("scratch_swept", folders=removed)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from worker.core.errors import LeveretError
 from worker.core.routing import DEAD_QUEUE, JOBS, queue_of
-from worker.engine.attempt.leftovers import clear, is_of_an_attempt, tidy
+from worker.engine.attempt.leftovers import delete_requested, is_of_an_attempt, remove_leftovers
 
 if TYPE_CHECKING:
     from worker.core.message.dead_letter import Broker
@@ -117,7 +117,7 @@ class Reconciler:
     async def _deletions(self) -> None:
         for job_id, uris in (await self.repository.pending_deletions()).items():
             if self.mend:
-                await tidy(self.repository, self.storages, job_id, uris)
+                await delete_requested(self.repository, self.storages, job_id, uris)
             left = (await self.repository.pending_deletions()).get(job_id, ()) if self.mend else uris
             self._note(DELETIONS, job_id, ", ".join(uris), "deleted" if self.mend and not left else "")
 
@@ -125,7 +125,7 @@ class Reconciler:
         for item in await self.repository.announced():
             standing = await self._standing(item)
             if self.mend:
-                removed = await clear(self.storages, item.job_id, sorted(item.uris), item.result)
+                removed = await remove_leftovers(self.storages, item.job_id, sorted(item.uris), item.result)
                 for uri in standing:
                     self._note(ORPHANS, item.job_id, uri, "deleted" if uri in removed else "kept: its manifest stands")
             else:

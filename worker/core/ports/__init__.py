@@ -15,7 +15,8 @@ from worker.core.ports.claims import (
     Renewal,
     Waiting,
 )
-from worker.core.ports.observer import Observer, Settled, Unobserved
+from worker.core.ports.observer import Observer, Unobserved
+from worker.core.ports.production import HeldLease, Produced, Production
 from worker.core.ports.programs import Repositories, Runner
 from worker.core.ports.repository import Repository
 from worker.core.ports.storage import Confirm, Stat, Storage
@@ -33,14 +34,16 @@ __all__ = [
     "Events",
     "Finished",
     "Granted",
+    "HeldLease",
     "Kept",
     "Observer",
     "Overdue",
+    "Produced",
+    "Production",
     "Renewal",
     "Repositories",
     "Repository",
     "Runner",
-    "Settled",
     "Stat",
     "Storage",
     "Unobserved",

@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from worker.core.attempt import Outcome
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """A settled delivery.
-
-    `seconds` it was held; `waited` before its first attempt, where the publisher told when it queued the job;
-    `ended` says that it brought its job to its end, `error` what a failed attempt ended with.
-    """
-
-    outcome: Outcome
-    lane: str
-    priority: str
-    modules: tuple[str, ...]
-    seconds: float
-    waited: float | None
-    error: BaseException | None
-    ended: bool
+    from worker.core.settlement import Settlement
 
 
 class Observer(Protocol):
     """Whoever counts what happens: it neither waits nor raises."""
 
-    def settled(self, seen: Settled) -> None:
-        """Hear of a settled delivery."""
+    def settled(self, settlement: Settlement, seconds: float) -> None:
+        """Count a delivery that was settled after `seconds`."""
         ...
 
     def moved(self, direction: str, scheme: str, count: int) -> None:
@@ -42,7 +23,7 @@ class Observer(Protocol):
 class Unobserved:
     """Counts nothing."""
 
-    def settled(self, seen: Settled) -> None:
+    def settled(self, settlement: Settlement, seconds: float) -> None:
         """Ignore it."""
 
     def moved(self, direction: str, scheme: str, count: int) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 
-async def tidy(repository: Repository, storages: Storages, job_id: str, deletions: tuple[str, ...]) -> None:
+async def delete_requested(repository: Repository, storages: Storages, job_id: str, deletions: tuple[str, ...]) -> None:
     """Delete the external files that a completed job asked to delete, and note that it is done.
 
     What fails stays noted in the database: a redelivery, or `reconcile`, tries again.
@@ -45,7 +45,7 @@ async def _deletion_error(storages: Storages, uri: str) -> LeveretError | None:
     return None
 
 
-async def clear(
+async def remove_leftovers(
     storages: Storages, job_id: str, announced: Collection[str], result: Collection[str] | None = None
 ) -> list[str]:
     """Remove what attempts of an ended job left: hidden files, and own folders outside `result`; return the URIs.

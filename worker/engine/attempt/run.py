@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import json
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from worker.core.attempt import Artifact, Result, StateChange
+from worker.core.attempt import Artifact, Completed, Result, StateChange
 from worker.core.errors import (
     BadInput,
     CannotServe,
@@ -24,26 +24,19 @@ from worker.core.errors import (
     TimedOut,
 )
 from worker.core.location import External, parse_location
-from worker.core.ports import Unobserved
 from worker.core.redaction import redacted
 from worker.engine.attempt.context import EngineContext, ToolLookup, seconds_since
-from worker.engine.attempt.leftovers import clear, tidy
+from worker.engine.attempt.leftovers import delete_requested, remove_leftovers
 from worker.engine.attempt.plan import Resolver, Step, requirements
 from worker.engine.attempt.progress import ProgressMeter
 from worker.engine.attempt.tool_log import ToolLog
 from worker.engine.attempt.watch import Watch
-from worker.engine.attempt.workspace import MOST_OUTPUTS, Workspace
-from worker.media.capabilities import Capabilities
+from worker.engine.attempt.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-
-    from worker.core.attempt import Attempt, Progress
-    from worker.core.ports import Kept, Observer, Repository, Runner
-    from worker.engine.attempt.lease import Lease
-    from worker.engine.host.scratch import Scratch
-    from worker.engine.storages import Storages
-    from worker.registry import Registry
+    from worker.core.attempt import Attempt
+    from worker.core.ports import HeldLease, Kept, Produced
+    from worker.engine.resources import Resources
 
 FIRST_REPORT_SECONDS: Final = 0.2
 REPORT_SECONDS: Final = 1.0
@@ -55,61 +48,42 @@ LOG_NAME: Final = "leveret.log"
 log = structlog.get_logger(__name__)
 
 
-OnStep: TypeAlias = "Callable[[str], Awaitable[None]]"
-"""Awaited at each step of a job's life."""
+class LocalProduction:
+    """A `Production` that works in this process: every attempt has a run of its own."""
 
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
 
-async def no_step(step: str) -> None:
-    """Do nothing: only fault tests have something to do at a step."""
-    del step
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bench:
-    """All that attempts work with; one for the life of a worker."""
-
-    repository: Repository
-    storages: Storages
-    registry: Registry
-    runner: Runner
-    scratch: Scratch
-    tools: Mapping[str, str]
-    capabilities: Capabilities = field(default_factory=Capabilities)
-    destination: str
-    stall_seconds: float
-    job_seconds: float
-    most_outputs: int = MOST_OUTPUTS
-    on_progress: Callable[[Attempt, Progress], Awaitable[None]]
-    on_state: Callable[[StateChange], Awaitable[None]]
-    on_step: OnStep = no_step
-    observer: Observer = field(default_factory=Unobserved)
+    async def execute(self, attempt: Attempt, lease: HeldLease) -> Produced:
+        """Return once the job is published and recorded; raise what ended it otherwise."""
+        return await AttemptRun(self._resources, attempt, lease).execute()
 
 
 class AttemptRun:
     """The steps of one attempt over one workspace."""
 
-    def __init__(self, bench: Bench, attempt: Attempt, lease: Lease) -> None:
-        self._bench = bench
+    def __init__(self, resources: Resources, attempt: Attempt, lease: HeldLease) -> None:
+        self._resources = resources
         self._attempt = attempt
         self._lease = lease
         self._started = time.monotonic()
         self._deadline = self._started
         self._revealing = False
 
-    async def execute(self) -> None:
+    async def execute(self) -> Produced:
         """Bring the job from claimed to recorded. Raises whatever ended it; scratch is gone or kept when it does."""
-        bench, attempt = self._bench, self._attempt
+        resources, attempt = self._resources, self._attempt
         kept = await self._kept()
         name = Path(kept.folder).name if kept else attempt.scratch_name
-        with bench.scratch.folder(name) as folder:
+        with resources.scratch.folder(name) as folder:
             if kept is not None:
                 # Not before it is locked: a neighbour's sweep takes what neither the database nor a lock claims.
-                await bench.repository.drop_kept(attempt.job.job_id, attempt.worker)
+                await resources.repository.drop_kept(attempt.job.job_id, attempt.worker)
             keep = False
             try:
                 result = self._reused(kept, folder)
                 if result is None:
-                    async with bench.scratch.bounded(folder):
+                    async with resources.scratch.bounded(folder):
                         result = await self._produce(folder)
                 try:
                     await self._publish_and_record(result)
@@ -118,26 +92,27 @@ class AttemptRun:
                     raise
             finally:
                 if not keep:
-                    await bench.scratch.remove(folder)
+                    await resources.scratch.remove(folder)
+        return Completed()
 
     # ------------------------------------------------------------------ resolve, run, verify
 
     async def _produce(self, folder: Path) -> Result:
         """Return the verified result of all tasks; nothing outside `folder` has changed."""
-        bench, job = self._bench, self._attempt.job
+        resources, job = self._resources, self._attempt.job
         destination = await self._destination()
-        lookup = ToolLookup(bench.repository, bench.runner, bench.tools, bench.capabilities)
-        resolver = Resolver(bench.registry, bench.storages, lookup)
-        seconds = min(job.timeout or bench.job_seconds, bench.job_seconds)
+        lookup = ToolLookup(resources.repository, resources.runner, resources.tools, resources.capabilities)
+        resolver = Resolver(resources.registry, resources.storages, lookup)
+        seconds = min(job.timeout or resources.job_seconds, resources.job_seconds)
         self._deadline = time.monotonic() + seconds
         try:
             async with asyncio.timeout(seconds):
-                steps = await resolver.resolve(job, destination, lambda: bench.repository.planned(job.job_id))
-                if lacking := bench.capabilities.lacking(requirements(steps)):
+                steps = await resolver.resolve(job, destination, lambda: resources.repository.planned(job.job_id))
+                if lacking := resources.capabilities.lacking(requirements(steps)):
                     raise CannotServe(f"this worker lacks {lacking}")
-                await bench.on_step("resolved")
-                workspace = Workspace(folder, destination, bench.storages, bench.most_outputs)
-                async with ToolLog(bench.repository, self._attempt) as tool_log:
+                await resources.on_step("resolved")
+                workspace = Workspace(folder, destination, resources.storages, resources.most_outputs)
+                async with ToolLog(resources.repository, self._attempt) as tool_log:
                     contexts, task_seconds = await self._run(steps, workspace, tool_log)
                 if job.keep_log:
                     text = tool_log.text or "no tool ran\n"
@@ -145,18 +120,18 @@ class AttemptRun:
                     await asyncio.to_thread(path.write_text, text)
         except TimeoutError as error:
             raise TimedOut(f"the job took longer than its {seconds:.0f} s") from error
-        await bench.on_step("ran")
+        await resources.on_step("ran")
         artifacts = await workspace.artifacts()
-        await bench.on_step("verified")
+        await resources.on_step("verified")
         return self._result(workspace, contexts, artifacts, task_seconds)
 
     async def _destination(self) -> External:
         job = self._attempt.job
-        text = job.destination or f"{self._bench.destination}{job.job_id}/"
-        place = parse_location(text if text.endswith("/") else text + "/", self._bench.storages.path_map)
+        text = job.destination or f"{self._resources.destination}{job.job_id}/"
+        place = parse_location(text if text.endswith("/") else text + "/", self._resources.storages.path_map)
         if not isinstance(place, External):
             raise BadInput(f"destination: {text!r} is no folder; say nas://…/, s3://…/ or an absolute path")
-        return await asyncio.to_thread(self._bench.storages.admit, place, writing=True)
+        return await asyncio.to_thread(self._resources.storages.admit, place, writing=True)
 
     async def _run(
         self, steps: tuple[Step, ...], workspace: Workspace, tool_log: ToolLog
@@ -174,7 +149,7 @@ class AttemptRun:
                 started = time.monotonic()
                 await step.task.run(step.params, context)
                 seconds.append((step.spec.module, seconds_since(started)))
-                await self._bench.on_step(f"task {index}")
+                await self._resources.on_step(f"task {index}")
         finally:
             reporter.cancel()
             for step, context in zip(steps, contexts, strict=False):
@@ -182,21 +157,21 @@ class AttemptRun:
         return contexts, seconds
 
     def _context(self, workspace: Workspace, meter: ProgressMeter, tool_log: ToolLog) -> EngineContext:
-        bench, attempt = self._bench, self._attempt
+        resources, attempt = self._resources, self._attempt
         return EngineContext(
-            repository=bench.repository,
-            runner=bench.runner,
-            tools=bench.tools,
+            repository=resources.repository,
+            runner=resources.runner,
+            tools=resources.tools,
             workspace=workspace,
             meter=meter,
             tool_log=tool_log,
             job_id=attempt.job.job_id,
             attempt_folder=attempt.publish_folder,
             label=str(workspace.folder),
-            stall_seconds=bench.stall_seconds,
+            stall_seconds=resources.stall_seconds,
             deadline=self._deadline,
             secrets=attempt.job.secrets,
-            capabilities=bench.capabilities,
+            capabilities=resources.capabilities,
         )
 
     async def _report(self, meter: ProgressMeter) -> None:
@@ -206,8 +181,8 @@ class AttemptRun:
             if meter.now != told:
                 told = meter.now
                 with contextlib.suppress(DatabaseUnavailable):
-                    await self._bench.repository.report(self._attempt, told)
-                await self._bench.on_progress(self._attempt, told)
+                    await self._resources.repository.report(self._attempt, told)
+                await self._resources.on_progress(self._attempt, told)
             await asyncio.sleep(REPORT_SECONDS)
 
     def _result(
@@ -217,7 +192,7 @@ class AttemptRun:
         artifacts: tuple[Artifact, ...],
         task_seconds: list[tuple[str, float]],
     ) -> Result:
-        job, storages = self._attempt.job, self._bench.storages
+        job, storages = self._attempt.job, self._resources.storages
         facts: dict[str, object] = dict(job.facts)
         for context in contexts:
             facts |= context.facts
@@ -241,36 +216,36 @@ class AttemptRun:
     # ------------------------------------------------------------------ publish, record
 
     async def _publish_and_record(self, result: Result) -> None:
-        bench, attempt = self._bench, self._attempt
+        resources, attempt = self._resources, self._attempt
         if result.artifacts:
-            await bench.repository.announce(attempt, [artifact.uri for artifact in result.artifacts])
-            await bench.on_state(StateChange.by(attempt, "publishing"))
-            await bench.on_step("announced")
+            await resources.repository.announce(attempt, [artifact.uri for artifact in result.artifacts])
+            await resources.on_state(StateChange.by(attempt, "publishing"))
+            await resources.on_step("announced")
             try:
-                await bench.storages.publish(result.artifacts, self._confirm)
+                await resources.storages.publish(result.artifacts, self._confirm)
             except BaseException as error:
                 await self._discard(result, error)
                 raise
-            await bench.on_step("published")
+            await resources.on_step("published")
         orphans = await self._record(result)
-        await bench.on_step("recorded")
-        await bench.on_state(StateChange.by(attempt, "completed"))
+        await resources.on_step("recorded")
+        await resources.on_state(StateChange.by(attempt, "completed"))
         job_id = attempt.job.job_id
-        await tidy(bench.repository, bench.storages, job_id, result.deletions)
+        await delete_requested(resources.repository, resources.storages, job_id, result.deletions)
         if attempt.epoch > 1:
             ours = {artifact.uri for artifact in result.artifacts}
-            await clear(bench.storages, job_id, [*orphans, *ours], ours)
+            await remove_leftovers(resources.storages, job_id, [*orphans, *ours], ours)
 
     async def _confirm(self) -> None:
         await self._lease.confirm()
         self._revealing = True
-        await self._bench.on_step("revealing")
+        await self._resources.on_step("revealing")
 
     async def _record(self, result: Result) -> tuple[str, ...]:
         """Record the result, trying again while the database is away and the lease may still be ours."""
         while True:
             try:
-                return await self._lease.last(lambda: self._bench.repository.complete(self._attempt, result))
+                return await self._lease.last(lambda: self._resources.repository.complete(self._attempt, result))
             except DatabaseUnavailable as error:
                 if self._lease.ended is not None:
                     raise self._lease.ended from error
@@ -286,7 +261,7 @@ class AttemptRun:
         stays = self._revealing or isinstance(error, KEEPING)
         staged = [artifact for artifact in result.artifacts if not (stays and artifact.immutable)]
         with contextlib.suppress(LeveretError):
-            await asyncio.shield(self._bench.storages.discard(staged))
+            await asyncio.shield(self._resources.storages.discard(staged))
 
     # ------------------------------------------------------------------ files kept for an upload retry
 
@@ -294,7 +269,7 @@ class AttemptRun:
         """Keep the encoded files, so that the next attempt here only uploads; return whether they are kept."""
         document = json.loads(json.dumps(asdict(result), default=str))
         try:
-            await self._bench.repository.keep(self._attempt, str(folder), [document], KEEP_SECONDS)
+            await self._resources.repository.keep(self._attempt, str(folder), [document], KEEP_SECONDS)
         except LeveretError:
             return False
         return True
@@ -304,7 +279,7 @@ class AttemptRun:
         attempt = self._attempt
         if attempt.epoch == 1:
             return None
-        return await self._bench.repository.kept(attempt.job.job_id, attempt.worker)
+        return await self._resources.repository.kept(attempt.job.job_id, attempt.worker)
 
     def _reused(self, kept: Kept | None, folder: Path) -> Result | None:
         """Return the result that `kept` tells of, if every file of it is still there in full."""

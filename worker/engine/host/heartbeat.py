@@ -22,20 +22,20 @@ log = structlog.get_logger(__name__)
 
 
 class Heartbeat:
-    """Beats into the database and onto `media.events`, and hears what people want of the worker."""
+    """Beats into the database and onto `media.events`, and passes on what an operator commands."""
 
     def __init__(
         self,
         repository: Repository,
         events: Events,
         describe: Callable[[], Awaitable[WorkerRecord]],
-        on_wanted: Callable[[Wanted], None],
+        on_command: Callable[[Wanted], None],
         seconds: float,
     ) -> None:
         self._repository = repository
         self._events = events
         self._describe = describe
-        self._on_wanted = on_wanted
+        self._on_command = on_command
         self._seconds = seconds
         self._task: asyncio.Task[None] | None = None
 
@@ -60,7 +60,7 @@ class Heartbeat:
     async def _tell(self, record: WorkerRecord) -> None:
         await self._events.publish("worker.heartbeat", record.model_dump(mode="json", exclude={"seen_at", "wanted"}))
         try:
-            self._on_wanted(await self._repository.beat(record))
+            self._on_command(await self._repository.beat(record))
         except LeveretError as error:
             log.warning("heartbeat_missed", error=str(error))
 

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from worker.engine.host.worker import Worker
 
 
-class Front:
-    """The worker's record, and the ear for what people want of it.
+class WorkerPresence:
+    """What the fleet sees of this worker, and the way by which an operator's command reaches it.
 
-    It stands before the worker does: a host that is still proving what it can do is in `startup`, and what people
-    want of it meanwhile holds as soon as it begins.
+    It exists before the worker does: a host that is still proving what it can do is in `startup`, and an
+    operator's command of that time holds as soon as the worker begins.
     """
 
     def __init__(self, worker_id: str, hostname: str, version: str, measure: Callable[[], Hardware]) -> None:
@@ -34,20 +34,20 @@ class Front:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="measure")
         self._worker: Worker | None = None
         self._executor: Executor | None = None
-        self._wanted: Wanted = "run"
+        self._command: Wanted = "run"
         self.lanes: tuple[str, ...] = ()
         self.capabilities = Capabilities()
 
     def open(self, worker: Worker, executor: Executor) -> None:
-        """Show this worker from now on, and tell it what people want."""
+        """Show this worker from now on, and apply the last command."""
         self._worker, self._executor = worker, executor
-        worker.wanted(self._wanted)
+        worker.apply_command(self._command)
 
-    def wanted(self, wanted: Wanted) -> None:
-        """Hear what people want of the worker."""
-        self._wanted = wanted
+    def apply_command(self, command: Wanted) -> None:
+        """Pass an operator's command on to the worker, now or when it begins."""
+        self._command = command
         if self._worker is not None:
-            self._worker.wanted(wanted)
+            self._worker.apply_command(command)
 
     async def describe(self) -> WorkerRecord:
         """Return the record as of now; `seen_at` is the database's."""

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from worker.core.ports import Consumer, Delivery
     from worker.core.record import Wanted, WorkerStatus
-    from worker.engine.executor import Executor, Settlement
+    from worker.core.settlement import Settlement
+    from worker.engine.executor import Executor
     from worker.engine.host.callbacks import Callbacks
 
 LONGEST_REST: Final = 30.0
@@ -94,12 +95,12 @@ class Worker:
             return "startup"
         return "paused" if self._wanted == "pause" or self.problem else "idle"
 
-    def wanted(self, wanted: Wanted) -> None:
-        """Do what people want: run, pause after the present job, or drain and end."""
-        if wanted == self._wanted:
+    def apply_command(self, command: Wanted) -> None:
+        """Run, pause after the present job, or drain and end, as an operator commands."""
+        if command == self._wanted:
             return
-        log.info("worker_steered", wanted=wanted)
-        self._wanted = wanted
+        log.info("worker_steered", wanted=command)
+        self._wanted = command
         self._wake()
 
     def stop(self) -> None:
@@ -234,8 +235,10 @@ class Worker:
         """Do what is due now and then; a stop does not wait for it, nor does a job wait for others' callbacks."""
         self._chores_at = time.monotonic() + CHORES_SECONDS
         if self._taking_up is None or self._taking_up.done():
-            self._taking_up = asyncio.create_task(_told(self._callbacks.take_up), name="callbacks left by others")
-        chores = asyncio.create_task(_told(self._chores), name="chores")
+            self._taking_up = asyncio.create_task(
+                _run_logging_errors(self._callbacks.take_up), name="callbacks left by others"
+            )
+        chores = asyncio.create_task(_run_logging_errors(self._chores), name="chores")
         stopping = asyncio.create_task(self._stopping.wait())
         try:
             await asyncio.wait({chores, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -245,7 +248,7 @@ class Worker:
             chores.result()
 
 
-async def _told(chore: Callable[[], Awaitable[None]]) -> None:
+async def _run_logging_errors(chore: Callable[[], Awaitable[None]]) -> None:
     try:
         await chore()
     except DatabaseUnavailable as error:

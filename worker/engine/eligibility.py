@@ -16,22 +16,22 @@ from worker.engine.attempt.plan import prepared, requirements
 
 if TYPE_CHECKING:
     from worker.core.job import Job
-    from worker.engine.attempt.run import Bench
+    from worker.engine.resources import Resources
 
 REMEMBERED: Final = 1000
 
 log = structlog.get_logger(__name__)
 
 
-class Unservable:
+class EligibilityGate:
     """Judges jobs of this worker's own lanes by what its host has proved.
 
     `unserved_seconds` is how long every living worker of a lane may refuse a job before it is dead; a worker
     that is silent for `offline_seconds` is not living.
     """
 
-    def __init__(self, bench: Bench, worker_id: str, unserved_seconds: float, offline_seconds: float) -> None:
-        self._bench = bench
+    def __init__(self, resources: Resources, worker_id: str, unserved_seconds: float, offline_seconds: float) -> None:
+        self._resources = resources
         self._worker_id = worker_id
         self._unserved_seconds = unserved_seconds
         self._offline_seconds = offline_seconds
@@ -44,37 +44,37 @@ class Unservable:
         body that was declined so once it is done here, before the claim, which would forget who declined.
         A job that has ended is not judged: its message is settled by what the database knows.
         """
-        bench = self._bench
-        lacking = bench.capabilities.lacking(needed)
+        resources = self._resources
+        lacking = resources.capabilities.lacking(needed)
         if lacking is None and digest in self._late:
             lacking = await self._looked_up(job)
             if lacking is None:
                 self._late.pop(digest, None)
         if lacking is None:
             return None
-        record = await bench.repository.job(job.job_id)
+        record = await resources.repository.job(job.job_id)
         return None if record is not None and record.is_terminal else lacking
 
     async def _looked_up(self, job: Job) -> str | None:
-        bench = self._bench
-        lookup = ToolLookup(bench.repository, bench.runner, bench.tools, bench.capabilities)
+        resources = self._resources
+        lookup = ToolLookup(resources.repository, resources.runner, resources.tools, resources.capabilities)
         try:
-            return bench.capabilities.lacking(requirements(await prepared(bench.registry, job, lookup)))
+            return resources.capabilities.lacking(requirements(await prepared(resources.registry, job, lookup)))
         except CannotServe as error:
             return str(error)
         except LeveretError:
             # Whatever else is wrong is told, and counted, by an attempt.
             return None
 
-    def learn(self, digest: str) -> None:
-        """Remember that only a look at the option sets told that the job is not for us."""
+    def remember(self, digest: str) -> None:
+        """Remember that only a look at the option sets showed that the job is not for us."""
         self._late[digest] = None
         while len(self._late) > REMEMBERED:
             self._late.popitem(last=False)
 
     async def decline(self, job: Job, digest: str, lane: str, priority: str, lacking: str) -> Defer | Dead:
         """Return how a job that we cannot do goes on: to another worker of its lane, or dead when all refused it."""
-        repository = self._bench.repository
+        repository = self._resources.repository
         declined = await repository.decline(job, digest, lane, priority, self._worker_id)
         living = serving(await repository.workers(self._offline_seconds)).get(lane, [])
         if declined.seconds < self._unserved_seconds or not declined.workers.issuperset(living):

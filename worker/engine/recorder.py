@@ -1,0 +1,140 @@
+"""What the database is told of a delivery's end, and what is removed then."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, assert_never
+
+import structlog
+
+from worker.core.attempt import Cancelled, Completed, Dead, Defer, Requeue, Retry, StateChange
+from worker.core.errors import CannotServe, LeaseLost, LeveretError
+from worker.core.policy import failure_of
+from worker.core.redaction import redact
+from worker.core.settlement import Settlement
+from worker.engine.attempt.leftovers import delete_requested, remove_leftovers
+from worker.engine.intake import refusal
+
+if TYPE_CHECKING:
+    from worker.core.attempt import Attempt
+    from worker.core.policy import Policy, Verdict
+    from worker.core.ports import Buried, Delivery, Finished
+    from worker.engine.eligibility import EligibilityGate
+    from worker.engine.persistence import Persistence
+    from worker.engine.resources import Resources
+    from worker.engine.stages import Ran, Routed
+
+log = structlog.get_logger(__name__)
+
+
+class Recorder:
+    """Records how deliveries end. A job is settled only after the database knows how it ended."""
+
+    def __init__(
+        self,
+        resources: Resources,
+        policy: Policy,
+        persistence: Persistence,
+        gate: EligibilityGate,
+        worker_id: str,
+    ) -> None:
+        self._resources = resources
+        self._repository = resources.repository
+        self._policy = policy
+        self._persist = persistence.persist
+        self._gate = gate
+        self._worker_id = worker_id
+
+    async def refuse(self, delivery: Delivery, digest: str, error: LeveretError) -> Settlement:
+        """Record why a message is no job; it dies."""
+        record = await refusal(delivery, digest, error, self._worker_id)
+        await self._persist(lambda: self._repository.refuse(record))
+        log.error("message_refused", message_id=delivery.message_id, error=record.error)
+        return Settlement(Dead(failure_of(error, self._worker_id, 0)), delivery.message_id, error=error)
+
+    async def decline(self, routed: Routed, lacking: str) -> Settlement:
+        """Pass on a job of our own lane that we cannot do."""
+        decoded = routed.decoded
+        outcome = await self._persist(
+            lambda: self._gate.decline(decoded.job, decoded.digest, routed.lane, routed.priority, lacking)
+        )
+        if isinstance(outcome, Dead):
+            await self._resources.on_state(StateChange.death(decoded.job, outcome.failure))
+        return routed.settlement(outcome, ended=isinstance(outcome, Dead))
+
+    async def finished(self, routed: Routed, claim: Finished) -> Settlement:
+        """Finish the deletions of a job that ended before this delivery."""
+        job_id = routed.decoded.job.job_id
+        await delete_requested(self._repository, self._resources.storages, job_id, claim.deletions)
+        await self._remove_leftovers(job_id)
+        return routed.settlement(Completed() if claim.state == "completed" else Cancelled())
+
+    async def buried(self, routed: Routed, claim: Buried) -> Settlement:
+        """Report a job that is dead, and remove what it left."""
+        job, failure = routed.decoded.job, claim.failure
+        if claim.fresh:
+            log.error("job_dead", job_id=job.job_id, error=failure.message, error_type=failure.error_type)
+            await self._resources.on_state(StateChange.death(job, failure))
+        await self._remove_leftovers(job.job_id)
+        return routed.settlement(Dead(failure), ended=claim.fresh)
+
+    async def record(self, ran: Ran) -> Settlement:
+        """Record the end of an attempt under its epoch; a production that ended well has recorded its own."""
+        claimed, attempt = ran.claimed, ran.claimed.attempt
+        if not isinstance(ran.end, BaseException):
+            return claimed.settlement(ran.end, ended=True)
+        verdict = self._policy.verdict(ran.end, attempt)
+        try:
+            await self._record_failure(attempt, verdict, ran.end)
+        except LeaseLost as lost:
+            # Somebody else owns the job, or our own statement stood and only its answer was lost.
+            log.warning("lease_lost", error=str(lost))
+            return claimed.settlement(Defer(str(lost)), error=lost)
+        ended = isinstance(verdict, Dead | Cancelled)
+        if ended:
+            await self._remove_leftovers(attempt.job.job_id)
+        if isinstance(ran.end, CannotServe):
+            self._gate.remember(claimed.routed.decoded.digest)
+            return replace(await self.decline(claimed.routed, str(ran.end)), waited=claimed.waited)
+        return claimed.settlement(verdict, error=ran.end, ended=ended)
+
+    async def _record_failure(self, attempt: Attempt, verdict: Verdict, error: BaseException) -> None:
+        repository, secrets = self._repository, attempt.job.secrets
+        if not isinstance(error, LeveretError):
+            log.error("task_raised", error=redact(repr(error), secrets), exc_info=error if not secrets else None)
+        match verdict:
+            case Retry(delay, failure):
+                await self._persist(lambda: repository.retry_later(attempt, failure, delay))
+                log.warning("job_retrying", error=failure.message, delay=delay)
+                await self._resources.on_state(StateChange.by(attempt, "retrying", failure))
+            case Dead(failure):
+                await self._persist(lambda: repository.bury(attempt, failure))
+                log.error("job_dead", error=failure.message, error_type=failure.error_type)
+                await self._resources.on_state(StateChange.by(attempt, "dead", failure))
+            case Cancelled():
+                await self._persist(lambda: repository.confirm_cancel(attempt))
+                log.info("job_cancelled")
+                await self._resources.on_state(StateChange.by(attempt, "cancelled"))
+            case Defer(reason) if not isinstance(error, LeaseLost):
+                await self._persist(lambda: repository.release(attempt, "deferred", reason))
+                log.warning("job_deferred", reason=reason)
+                await self._resources.on_state(StateChange.by(attempt, "queued"))
+            case Defer():
+                log.warning("lease_lost", error=str(error))
+            case Requeue():
+                await self._persist(lambda: repository.release(attempt, "interrupted", str(error)))
+                log.warning("job_interrupted", reason=str(error))
+                await self._resources.on_state(StateChange.by(attempt, "queued"))
+            case _:
+                assert_never(verdict)
+
+    async def _remove_leftovers(self, job_id: str) -> None:
+        """Remove what attempts of an ended job left; a crash before this leaves it to the redelivery."""
+        repository = self._repository
+        announced = await self._persist(lambda: repository.planned(job_id))
+        if not announced:
+            return
+        record = await self._persist(lambda: repository.job(job_id))
+        completed = record is not None and record.state == "completed"
+        result = {artifact.uri for artifact in record.artifacts} if record and completed else None
+        await remove_leftovers(self._resources.storages, job_id, sorted(announced), result)
