@@ -75,7 +75,20 @@ def packets(path: Path, select: str = "v:0") -> list[dict[str, Any]]:
 
 def pictures(path: Path) -> list[str]:
     """Return the hash of each decoded picture, in the order they are shown."""
-    argv = ("ffmpeg", "-v", "error", "-i", str(path), "-map", "0:V:0", "-fps_mode", "passthrough", "-f", "framemd5", "-")
+    argv = (
+        "ffmpeg",
+        "-v",
+        "error",
+        "-i",
+        str(path),
+        "-map",
+        "0:V:0",
+        "-fps_mode",
+        "passthrough",
+        "-f",
+        "framemd5",
+        "-",
+    )
     text = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
     return [line.rsplit(",", 1)[1].strip() for line in text.splitlines() if not line.startswith("#")]
 

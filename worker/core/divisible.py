@@ -27,6 +27,10 @@ class Divisible(Protocol):
         """
         ...
 
+    async def holds(self, params: Any, plan: Plan, context: TaskContext) -> bool:
+        """Return whether the sources and the data are still those that a plan was made from."""
+        ...
+
     async def run_part(self, params: Any, plan: Plan, part: Part, context: TaskContext) -> None:
         """Make exactly the one file `context.output(part.file)`, and prove it.
 

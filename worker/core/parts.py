@@ -16,6 +16,8 @@ from worker.core.job import Model
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+PARTS_FOLDER: Final = ".parts"
+"""The folder, beside the outputs of a job, that its parts stand in until they are joined."""
 FRAMES: Final = "frames"
 """The name of parts that are ranges of frames; others, the sound, have their own names and no range."""
 SHORTEST_SECONDS: Final = 2.0

@@ -24,6 +24,8 @@ _ENVIRONMENT: Final = {"SVT_LOG": "1"}
 """SVT-AV1 writes its settings to standard error past ffmpeg's level; 1 is errors only."""
 _LEAST_TICKS: Final = 10_000
 _MICRO: Final = 1_000_000
+_SOUND_TICKS: Final = 7_056_000
+"""The least common multiple of 44,100 and 48,000, which holds one sample of every usual rate."""
 # The list and the parts that it names, which we made ourselves.
 _LIST_GUARDS: Final = ("-protocol_whitelist", ",".join(ACCEPTED_PROTOCOLS), "-format_whitelist", "concat,mov,matroska")
 # MP4 keeps the sound before its beginning that an encoder needs, as Matroska does not; these go into MOV or Matroska.
@@ -129,6 +131,8 @@ def sound_command(ffmpeg: str, film: Film, sources: Sequence[Path], output: Path
         argv += ["-map", f"{sound.source}:{sound.stream.index}"]
     for number, sound in enumerate(film.sounds):
         argv += arguments(_without_joined(sound.options), f":a:{number}")
+    # A sound that begins late is put there by an edit, whose unit is a millisecond by default.
+    argv += ["-movie_timescale", str(_SOUND_TICKS)] if muxer in {"mp4", "mov"} else []
     argv += ["-map_metadata", "-1", "-map_chapters", "-1", "-strict", "-2", "-f", muxer, f"file:{output}"]
     return Pipeline((Command(tuple(argv), _ENVIRONMENT, folder=output.parent),))
 

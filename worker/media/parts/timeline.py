@@ -53,8 +53,10 @@ class Timeline:
 
 @dataclass(slots=True)
 class PacketReader:
-    """Takes ffprobe's lines; `timeline` says what they are together."""
+    """Takes ffprobe's lines of one stream, or of all; `timeline` says what the packets of `stream` are together."""
 
+    stream: int
+    counts: dict[int, int] = field(default_factory=dict)
     _tick: Fraction | None = None
     _stated: list[Fraction] = field(default_factory=list)
     _shown: list[int] = field(default_factory=list)
@@ -66,6 +68,11 @@ class PacketReader:
         """Take one line."""
         kind, *values = text.strip().split("|")
         facts = dict(value.split("=", 1) for value in values if "=" in value)
+        index = int(facts.get("stream_index") or facts.get("index") or -1)
+        if kind == "packet":
+            self.counts[index] = self.counts.get(index, 0) + 1
+        if index != self.stream:
+            return
         if kind == "packet":
             self._packet(facts.get("pts", "N/A"), facts.get("flags", ""))
             if facts.get("dts", "N/A").lstrip("-").isdigit():
@@ -106,7 +113,7 @@ class PacketReader:
         keys = sorted(set(self._keys))
         if len(set(shown)) != len(shown):
             return "two pictures of the source have one time"
-        if shown[0] not in keys:
+        if not keys or keys[0] > shown[0]:
             return "the source begins with pictures that lean on what is not there"
         rate = self._rate(shown)
         if rate is None:
@@ -130,10 +137,11 @@ class PacketReader:
         return None
 
 
-def packets_command(ffprobe: str, path: Path, stream: int) -> Pipeline:
-    """Return the reading of a stream's packets; `PacketReader` takes its lines."""
-    shown = "packet=pts,dts,flags:stream=time_base,avg_frame_rate,r_frame_rate"
-    argv = (ffprobe, "-hide_banner", "-v", "error", *GUARDS, "-of", "compact", "-select_streams", str(stream))
+def packets_command(ffprobe: str, path: Path, stream: int | None = None) -> Pipeline:
+    """Return the reading of a stream's packets, or of all; `PacketReader` takes its lines."""
+    shown = "packet=stream_index,pts,dts,flags:stream=index,time_base,avg_frame_rate,r_frame_rate"
+    chosen = () if stream is None else ("-select_streams", str(stream))
+    argv = (ffprobe, "-hide_banner", "-v", "error", *GUARDS, "-of", "compact", *chosen)
     return Pipeline((Command((*argv, "-show_entries", shown, "-i", f"file:{path}")),), label="packets")
 
 

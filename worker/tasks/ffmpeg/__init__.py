@@ -8,7 +8,17 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from worker.core.command import Pipeline
-from worker.core.errors import BadInput, InvalidJob, Problem, SourceMissing, ToolFailed, ToolMissing, VerificationFailed
+from worker.core.errors import (
+    BadInput,
+    CannotServe,
+    InvalidJob,
+    PlanBroken,
+    Problem,
+    SourceMissing,
+    ToolFailed,
+    ToolMissing,
+    VerificationFailed,
+)
 from worker.core.message.wire import nearest
 from worker.core.task import Files, FileUse, Lookup, Task, TaskContext
 from worker.media.capabilities import coding_of, family_of, format_of
@@ -26,7 +36,7 @@ from worker.media.ffmpeg.promise import Promise, promise
 from worker.media.ffmpeg.streams import became
 from worker.media.parts.refusal import Output
 from worker.media.verify import check
-from worker.tasks.ffmpeg.parts import SOUND, build_of, join_film, make_part, plan_film, prove_plan
+from worker.tasks.ffmpeg.parts import SOUND, build_of, is_planned, join_film, make_part, plan_film
 from worker.tasks.shared.decoding import decoded
 from worker.tasks.shared.loudness_pass import levelled, loudness_problems, proved_levels
 
@@ -179,10 +189,19 @@ class FfmpegTask(Task[FfmpegParams]):
         files = list(zip(read.sources, read.infos, strict=True))
         return await plan_film(read.params, read.outputs, files, task, fleet, build, context)
 
+    async def holds(self, params: FfmpegParams, plan: Plan, context: TaskContext) -> bool:
+        """Return whether the sources and the options are those that were planned."""
+        read = await self._read(params, context)
+        return await is_planned(read.params, plan, read.outputs, context)
+
     async def run_part(self, params: FfmpegParams, plan: Plan, part: Part, context: TaskContext) -> None:
         """Encode a range of frames, or the sound; prove it."""
         read = await self._read(params, context)
-        await prove_plan(read.params, plan, read.outputs, await self._build(context), context)
+        build = await self._build(context)
+        if build != plan.build:
+            raise CannotServe(f"this worker has {build}, and the parts are made by {plan.build}")
+        if not await is_planned(read.params, plan, read.outputs, context):
+            raise PlanBroken("the sources are not those that were planned")
         outputs = read.outputs
         if part.name == SOUND:
             outputs = _outputs(await levelled(read.params, read.sources, read.infos, context), read.promised)

@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
-from worker.core.errors import BadInput, CannotServe, PlanBroken, VerificationFailed
+from worker.core.errors import BadInput, VerificationFailed
 from worker.core.parts import FRAMES, Part, Plan, Whole, bounds, identity_of, part_key, part_seconds
 from worker.media.failure import classify, damage, failed, ignored
 from worker.media.ffmpeg.command import MUXERS
@@ -82,7 +82,7 @@ async def plan_film(
     side_data = side_data_command(context.tool("ffprobe"), path, picture.stream.index)
     if reason := side_data_refusal(await _lines(side_data, context)):
         return Whole(reason)
-    reader = PacketReader()
+    reader = PacketReader(picture.stream.index)
     await _read(packets_command(context.tool("ffprobe"), path, picture.stream.index), reader, context)
     timeline = reader.timeline()
     if isinstance(timeline, str):
@@ -143,14 +143,9 @@ def film_of(plan: Plan, params: FfmpegParams, outputs: Sequence[Output]) -> Film
     return Film(rate, offset, starts, tuple(outputs), dict(params.input_options))
 
 
-async def prove_plan(
-    params: FfmpegParams, plan: Plan, outputs: Sequence[Output], build: str, context: TaskContext
-) -> None:
-    """Return when the sources, the options and the program are those that were planned; PlanBroken otherwise."""
-    if build != plan.build:
-        raise CannotServe(f"this worker has {build}, and the parts are made by {plan.build}")
-    if await _identity(params, outputs, build, context) != plan.identity:
-        raise PlanBroken("the sources are not those that were planned")
+async def is_planned(params: FfmpegParams, plan: Plan, outputs: Sequence[Output], context: TaskContext) -> bool:
+    """Return whether the sources and the options are those that were planned."""
+    return await _identity(params, outputs, plan.build, context) == plan.identity
 
 
 async def make_part(
@@ -197,12 +192,14 @@ async def join_film(
     await _encode(command, Meter(plan.frames), context, share=_JOIN_SHARE)
     info = await _made(output, context)
     position = next(index for index, item in enumerate(film.outputs) if item.is_film)
-    reader = PacketReader()
-    await _read(packets_command(context.tool("ffprobe"), output, info.streams[position].index), reader, context)
+    reader = PacketReader(position)
+    await _read(packets_command(context.tool("ffprobe"), output), reader, context)
     check_join(reader, plan, film.rate, name)
     if sound is not None:
         positions = [index for index, item in enumerate(film.outputs) if item.is_encoded_sound]
-        check_sound(info, positions, await _made(sound, context), name)
+        heard = PacketReader(0)
+        await _read(packets_command(context.tool("ffprobe"), sound), heard, context)
+        check_sound(reader, positions, heard, name)
     return info
 
 
