@@ -56,7 +56,7 @@ def add_to(cli: typer.Typer) -> None:
     )(cancel)
     cli.command(
         "retry",
-        help="Run a dead or cancelled job again, in a new round of attempts; one that waits for its next try, at once.",
+        help="Run a job again. A dead or cancelled one gets a new round of attempts; a retrying one does not wait.",
         epilog="Example: leveret retry 9b0c && leveret watch 9b0c",
     )(retry)
 

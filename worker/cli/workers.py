@@ -49,13 +49,13 @@ def add_to(cli: typer.Typer) -> None:
     )(pause)
     cli.command(
         "resume",
-        help="Let a paused worker take jobs again; with --all, every one that is not offline.",
+        help="Let a paused worker take jobs again. --all leaves out those that are offline.",
         epilog="Example: leveret resume --all",
     )(resume)
     cli.command("drain", help="Let a worker finish its job and end.", epilog="Example: leveret drain render-1")(drain)
     cli.command(
         "forget",
-        help="Delete what is known of a worker that is offline, or of all that were silent for so long.",
+        help="Forget offline workers. One, or all that were silent for so long; who comes back is listed again.",
         epilog="Example: leveret forget --silent 7d",
     )(forget)
 

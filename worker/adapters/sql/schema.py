@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import SQLCompiler
     from sqlalchemy.types import TypeEngine
 
-REVISION: Final = "0004"
+REVISION: Final = "0005"
 """The newest migration, which `check` expects; a test compares it with `infra.migrations.head()`."""
 
 LIVE: Final = ("running", "publishing")
@@ -185,6 +185,7 @@ jobs = Table(
     Index("ix_jobs_state", "state", "created_at", "job_id", "lane", "parent_id"),
     Index("ix_jobs_parent_id", "parent_id", "part_index"),
     Index("ix_jobs_callback_state", "callback_state"),
+    Index("ix_jobs_waiting", "state", "priority", "created_at", "lane", "job_id"),
 )
 
 attempts = Table(
@@ -304,6 +305,34 @@ outbox = Table(
     # What became of the job in the transaction that wrote the message.
     Column("state", Words, nullable=False),
     Column("written_at", Moment, nullable=False),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("at", Moment, nullable=False),
+    # Who: the name of their token, its role, and the address they came from.
+    Column("actor", Words, nullable=False),
+    Column("role", Words, nullable=False),
+    Column("client", Words, nullable=False),
+    Column("action", Words, nullable=False),
+    Column("target", Words, nullable=False),
+    Column("detail", JSON, nullable=False),
+    # `done`, or why it was refused.
+    Column("outcome", Words, nullable=False),
+    Index("ix_audit_target", "target"),
+)
+
+samples = Table(
+    "samples",
+    metadata,
+    Column("worker_id", Words, primary_key=True),
+    Column("at", Moment, primary_key=True),
+    Column("cpu_percent", Float, nullable=False),
+    Column("ram_percent", Float, nullable=False),
+    Column("disk_free_bytes", BigInteger, nullable=False),
+    Index("ix_samples_at", "at"),
 )
 
 alembic_version = Table("alembic_version", MetaData(), Column("version_num", Text, primary_key=True))
