@@ -164,7 +164,8 @@ async def test_colours_and_mastering_data_are_those_of_a_whole_run(tmp_path):
     master = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)"
     ffmpeg("-f", "lavfi", "-i", "testsrc2=s=160x90:r=24:d=5", "-c:v", "libx265", "-preset", "ultrafast", "-pix_fmt",
            "yuv420p10le", "-color_primaries", "bt2020", "-color_trc", "smpte2084", "-colorspace", "bt2020nc",
-           "-x265-params", f"log-level=error:hdr10=1:master-display={master}:max-cll=1000,400", str(source))  # fmt: skip
+           "-x265-params", f"log-level=error:hdr10=1:master-display={master}:max-cll=1000,400",
+           str(source))  # fmt: skip
     video = {"codec": "libx265", "preset": "ultrafast", "x265-params": "log-level=error", "pix_fmt": "yuv420p10le"}
     done = await exact(tmp_path, job(audio=None, video=video, output="out.mkv"), 120, Fraction(24))
     keys = ("color_primaries", "color_transfer", "color_space", "color_range", "pix_fmt", "side_data_list")
@@ -183,7 +184,8 @@ async def test_texts_chapters_attachments_and_copied_sound_come_from_the_source(
     clip(tmp_path / "plain.mkv", picture="s=160x90:r=25", seconds=5, sounds=2, extra=CODED)
     ffmpeg("-i", str(tmp_path / "plain.mkv"), "-i", str(tmp_path / "texts.srt"), "-i", str(tmp_path / "meta"), "-map",
            "0", "-map", "1", "-map_metadata", "2", "-c", "copy", "-metadata:s:s:0", "language=ger", "-attach",
-           str(tmp_path / "note.txt"), "-metadata:s:t", "mimetype=text/plain", str(root(tmp_path) / "film.mkv"))  # fmt: skip
+           str(tmp_path / "note.txt"), "-metadata:s:t", "mimetype=text/plain",
+           str(root(tmp_path) / "film.mkv"))  # fmt: skip
     data = job(output="out.mkv")
     data["source_maps"] = [{}]
     data["output_maps"] = [
@@ -225,7 +227,8 @@ async def test_the_bytes_of_a_join_are_near_those_of_a_whole_run(tmp_path):
 async def test_one_encoding_cut_at_forced_key_frames_has_the_same_pictures(tmp_path):
     clip(root(tmp_path) / "film.mkv", picture="s=160x90:r=25", seconds=6, sounds=0, extra=CODED)
     still = {"codec": "libx264", "preset": "veryfast", "qp": 28, "threads": 1,
-             "x264-params": "sliced-threads=0:mbtree=0:scenecut=0:rc-lookahead=0:aq-mode=0", "bf": 0, "g": 50}  # fmt: skip
+             "x264-params": "sliced-threads=0:mbtree=0:scenecut=0:rc-lookahead=0:aq-mode=0", "bf": 0,
+             "g": 50}  # fmt: skip
     done = await exact(tmp_path, job(audio=None, video=still), 150, Fraction(25))
     assert pictures(done.joined) == pictures(done.whole)
 
@@ -283,7 +286,7 @@ async def test_parts_that_do_not_match_are_refused(tmp_path):
         await task.run_part(params, plan, part, bench)
     paths = {part.index: bench.result.outputs[part.file].path for part in plan.parts}
     other = tmp_path / "other.mp4"
-    ffmpeg("-i", str(paths[1]), "-c:v", "libx264", "-profile:v", "baseline", "-preset", "ultrafast", "-video_track_timescale", "12800",
-           str(other))  # fmt: skip
-    with pytest.raises(VerificationFailed, match="part 1 differs from part 0 in .*extradata_hash"):
+    coded = ("-c:v", "libx264", "-profile:v", "baseline", "-preset", "ultrafast", "-video_track_timescale", "12800")
+    ffmpeg("-i", str(paths[1]), *coded, str(other))
+    with pytest.raises(VerificationFailed, match=r"part 1 differs from part 0 in .*extradata_hash"):
         await task.join(params, plan, paths | {1: other}, bench)

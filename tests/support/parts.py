@@ -1,4 +1,4 @@
-"""A film in parts on a bench, without a fleet: planned, made part by part, joined; and what two films have in common."""
+"""A film in parts on a bench, without a fleet: planned, made part by part, joined; and what is shown of films."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import subprocess
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from tests.support.media import bench_in
@@ -101,7 +102,7 @@ def steps(path: Path, rate: Fraction) -> None:
     times = sorted(item["pts"] for item in items)
     coded = [item["dts"] for item in items if "dts" in item]
     for found in (times, coded):
-        gaps = {(b - a) * tick for a, b in zip(found, found[1:], strict=False)}
+        gaps = {(b - a) * tick for a, b in pairwise(found)}
         assert all(abs(gap - 1 / rate) <= tick for gap in gaps), gaps
 
 

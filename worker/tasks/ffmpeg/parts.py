@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from worker.core.errors import BadInput, VerificationFailed
-from worker.core.parts import FRAMES, Part, Plan, Whole, bounds, identity_of, part_key, part_seconds
+from worker.core.parts import FRAMES, SHORTEST_SECONDS, Part, Plan, Whole, bounds, identity_of, part_key, part_seconds
 from worker.media.failure import classify, damage, failed, ignored
 from worker.media.ffmpeg.command import MUXERS
 from worker.media.ffmpeg.progress import Meter
@@ -74,11 +74,14 @@ async def plan_film(
         return Whole(reason)
     picture = next(output for output in outputs if output.is_film)
     path, info = files[picture.source]
-    length = part_seconds(picture.stream.duration or info.duration or 0.0, fleet, params.parts)
+    seconds = picture.stream.duration or info.duration or 0.0
+    length = part_seconds(seconds, fleet, params.parts)
     if length is None:
         return Whole("the job says never" if params.parts == "never" else "one worker makes it as soon")
     if not fleet.shared_storage:
         return Whole("only one host sees the storage")
+    if 0 < seconds < length + SHORTEST_SECONDS / 2:
+        return Whole("it is too short for two parts")
     side_data = side_data_command(context.tool("ffprobe"), path, picture.stream.index)
     if reason := side_data_refusal(await _lines(side_data, context)):
         return Whole(reason)
