@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from cli_page import cli_page
 from error_page import errors_page, sample_attempt
+from ffmpeg_page import ffmpeg_page
 from model_tables import cell, default_of, field_table, model_sections, nested, table
 from pydantic import SecretStr
 
@@ -68,6 +69,7 @@ def pages() -> dict[str, list[str]]:
         "metrics.md": metrics_page(),
         "cli.md": cli_page(),
         "errors.md": errors_page(),
+        "ffmpeg.md": ffmpeg_page(),
         "topology.md": topology_page(),
     }
 
