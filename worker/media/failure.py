@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _FULL: Final = re.compile(r"No space left on device|Disk quota exceeded", re.IGNORECASE)
 _PASSING: Final = re.compile(
     r"Cannot allocate memory|Resource temporarily unavailable|Too many open files|Out of memory|"
+    # a decoder without memory for its pictures (ffmpeg 7); what comes after it looks like damage
+    r"get_buffer\(\) failed|"
     # x264; ffmpeg then speaks of incorrect parameters
     r"malloc of size \d+ failed|"
     # a card that is busy or gone; ffmpeg then speaks of incorrect parameters
