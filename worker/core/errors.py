@@ -101,12 +101,10 @@ class RemoteUnavailable(Transient):
 
 
 class ToolFailed(Transient):
-    """A tool ended with an error that says nothing about the input.
+    """A tool ended with an error that says nothing about the input."""
 
-    `passing` is true where its words or its end speak of the host (memory, a signal, a file that was moved): then the
-    same words twice say nothing. Else they will be said again.
-    """
-
+    # `passing`: its words or its end speak of the host (memory, a signal, a file that was moved), and may not be said
+    # again; the policy ends the retries of all others once they are said twice
     def __init__(self, message: str, *, passing: bool = False) -> None:
         self.passing = passing
         super().__init__(message)
