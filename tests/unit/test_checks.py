@@ -156,3 +156,20 @@ async def test_a_root_tells_its_mount_and_its_space_and_a_missing_one_is_an_erro
     usage = SimpleNamespace(free=1 << 20)
     monkeypatch.setattr(checks.shutil, "disk_usage", lambda _path: usage)
     assert (await checks.folder(tmp_path, "WORKER_ROOTS")).status == "warning"
+
+
+@pytest.mark.parametrize(
+    ("alone", "tokens", "there", "status", "word"),
+    [
+        (True, 0, True, "ok", "for this machine alone"),
+        (False, 0, True, "error", "no token is set"),
+        (False, 2, True, "ok", "2 tokens"),
+        (True, 0, False, "warning", "the players of HLS and DASH are missing"),
+    ],
+)
+async def test_the_page_is_judged_by_who_reaches_it_and_what_it_plays(tmp_path, alone, tokens, there, status, word):
+    if there:
+        (tmp_path / "hls.min.js").write_text("")
+    found = await checks.page("0.0.0.0:8080", alone=alone, tokens=tokens, players=tmp_path)
+    assert (found.status, word in found.fact) == (status, True)
+    assert bool(found.advice) == (status != "ok")

@@ -8,11 +8,12 @@ from starlette.datastructures import Headers
 from tests.support.web import TOKENS, site
 from worker.core.errors import Misconfigured
 from worker.settings import load
+from worker.settings.serve import is_loopback
 from worker.web.access import Tokens, digest_of
 from worker.web.application import create
 from worker.web.asking import need
 from worker.web.guard import Buckets, Failures
-from worker.web.server import is_loopback, require_tokens
+from worker.web.server import require_tokens
 
 ROLES = ("viewer", "operator", "admin")
 OPEN = {"/api/v1/uploads": "OPTIONS"}

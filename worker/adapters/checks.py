@@ -34,6 +34,24 @@ MOST_VERSION_WORDS: Final = 2
 _GIB: Final = 1 << 30
 
 
+async def page(address: str, *, alone: bool, tokens: int, players: Path) -> Finding:
+    """Return whether `leveret serve` would begin, and whether browsers can play HLS and DASH.
+
+    `alone` says that only this machine reaches the address; `tokens` is how many let people in.
+    """
+    if not alone and not tokens:
+        advice = "`leveret token admin` prints a token for WORKER_SERVE_TOKENS"
+        return Finding(status="error", fact=f"{address} can be reached by others, and no token is set", advice=advice)
+    who = f"{tokens} {'token' if tokens == 1 else 'tokens'}" if tokens else "no token, for this machine alone"
+    there = await asyncio.to_thread(lambda: sum(1 for _ in players.glob("*.js")) if players.is_dir() else 0)
+    if not there:
+        advice = "`python -m infra assets` fetches them"
+        return Finding(
+            status="warning", fact=f"{address}, {who}; the players of HLS and DASH are missing", advice=advice
+        )
+    return Finding(status="ok", fact=f"{address}, {who}; HLS and DASH play")
+
+
 async def database(repository: Repository) -> Finding:
     """Return whether the database answers, is new enough, lets us write, and its schema is the newest."""
     try:

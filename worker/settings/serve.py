@@ -91,3 +91,25 @@ def parse_token(line: str, where: str) -> tuple[str, str, str]:
     if match is None or match["role"] not in ROLES:
         raise ValueError(f"{where} is not role:name:sha256, with a role of {', '.join(ROLES)}")
     return match["role"], match["name"], match["digest"]
+
+
+def address_of(text: str) -> tuple[str, int]:
+    """Return (host, port) of `host:port` or `[address]:port`."""
+    host, _, port = text.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach the address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def token_count(settings: ServeSettings) -> int:
+    """Return how many tokens let people in; OSError when their file cannot be read."""
+    lines = settings.serve_tokens_file.read_text().splitlines() if settings.serve_tokens_file else []
+    return len(settings.serve_tokens) + sum(bool(line.strip()) and line.strip()[0] != "#" for line in lines)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import signal
 import socket
 from contextlib import nullcontext
@@ -15,6 +14,7 @@ import uvicorn
 from worker import __version__, logs
 from worker.adapters.threads import abandon_threads
 from worker.core.errors import Misconfigured
+from worker.settings.serve import address_of, is_loopback
 from worker.web.access import Tokens
 from worker.web.application import create
 from worker.web.services import started
@@ -26,22 +26,6 @@ log = structlog.get_logger(__name__)
 
 END_SECONDS: Final = 10
 MOST_CONNECTIONS: Final = 2000
-
-
-def address_of(text: str) -> tuple[str, int]:
-    """Return (host, port) of `host:port` or `[address]:port`."""
-    host, _, port = text.rpartition(":")
-    return host.strip("[]"), int(port)
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine can reach the address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def require_tokens(settings: Settings, tokens: Tokens) -> None:

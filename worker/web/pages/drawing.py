@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from worker.web.access import Role
 
+_STEERING: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 LINKS: Final = (
     ("/", "Now"),
     ("/jobs", "Jobs"),
@@ -48,6 +50,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
+        finalize=harmless,
     )
     found.filters.update(
         span=figures.span,
@@ -63,6 +66,14 @@ def environment() -> Environment:
     found.globals.update(links=LINKS, version=__version__, between=figures.between, states=STATES, lanes=LANES)
     found.globals.update(priorities=PRIORITIES)
     return found
+
+
+def harmless(value: object) -> object:
+    """Return what is put into a page without letters that steer: controls, and what turns the direction of words."""
+    if not isinstance(value, str) or not _STEERING.search(value):
+        return value
+    # A Markup stays one, which is not escaped again.
+    return type(value)(_STEERING.sub("\ufffd", value))
 
 
 def shown(text: object) -> str:
