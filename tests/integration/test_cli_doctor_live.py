@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 import uuid
@@ -21,7 +22,7 @@ def test_the_doctor_finds_what_is_well_and_what_is_not(cli_with_broker, broker_u
     assert "sqlite 3." in found["database"]["fact"]
     patience = found["broker time-out"]
     assert patience["status"] == "warning"
-    assert "RabbitMQ 3." in patience["fact"]
+    assert re.match(r"RabbitMQ \d+\.\d+", patience["fact"])
     assert "after 1800 s" in patience["fact"]
     assert "consumer_timeout = 86400000" in patience["advice"]
     monkeypatch.setenv("WORKER_BROKER_TIMEOUT_SECONDS", "172800")

@@ -51,8 +51,8 @@ def test_a_display_matrix_counts_the_other_way_round(matrix, clockwise):
     assert stream(side_data_list=[{"side_data_type": "Display Matrix", "rotation": matrix}]).rotation == clockwise
 
 
-def test_the_older_rotate_tag_counts_clockwise():
-    assert stream(tags={"rotate": "90"}).rotation == 90
+def test_a_rotate_tag_without_a_matrix_turns_nothing_as_in_ffmpeg():
+    assert stream(tags={"rotate": "90"}).rotation == 0
 
 
 def test_matroska_s_tags_tell_duration_and_frames():

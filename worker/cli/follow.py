@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from rich.progress import BarColumn, Progress, TextColumn
 
-from worker.cli.render import progress_of
+from worker.cli.render import part_cells, progress_of
 from worker.cli.tables import on_terminal
 from worker.cli.words import printable, say
 from worker.control.query import find_job, list_jobs
@@ -74,7 +74,9 @@ async def follow_all(control: Control, limit: int) -> None:
 
 def detail(record: JobRecord) -> str:
     """Return why a job failed, or how far it is."""
-    return record.error or "" if record.state in {"dead", "retrying"} else progress_of(record)
+    if record.state in {"dead", "retrying"}:
+        return record.error or ""
+    return "  ".join(filter(None, (progress_of(record), part_cells(record) if record.state == "waiting" else "")))
 
 
 class Changes:

@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 
 _JOB_KEYS: Final = (
     "job_id", "title", "state", "round", "lane", "priority", "dialect", "modules", "attempts", "progress",
-    "artifacts",
-    "manifest_url", "thumbnail_url", "error", "error_type", "retry_at", "callback", "callback_error", "facts",
-    "created_at", "started_at", "finished_at", "metrics",
+    "parts", "artifacts", "manifest_url", "thumbnail_url", "error", "error_type", "retry_at", "callback",
+    "callback_error", "facts", "created_at", "started_at", "finished_at", "metrics",
 )  # fmt: skip
 SHORT_ID: Final = 8
 """So many first characters of an id mean one job, nearly always; every command takes them."""
@@ -102,9 +101,30 @@ def progress_of(record: JobRecord) -> str:
     """Return how far the job is; of one that nobody works on, how far it came, without speed and time left."""
     if record.state == "completed":
         return "100 %"
-    if record.state not in {"running", "publishing"}:
+    if record.state not in {"running", "publishing", "waiting"}:
         return progress_text(record.progress.model_copy(update={"fps": None, "speed": None, "eta_seconds": None}))
     return progress_text(record.progress)
+
+
+def part_cells(record: JobRecord) -> str:
+    """Return a cell for each part: `#` made, `>` in hand, `.` waiting, `~` to be tried again, `x` dead or cancelled."""
+    cells = {"completed": "#", "running": ">", "publishing": ">", "queued": ".", "retrying": "~"}
+    return "".join(cells.get(part.state, "x") for part in record.parts)
+
+
+def part_lines(record: JobRecord) -> list[str]:
+    """Return a line for each part that is being made or has failed; the others are in the strip of cells."""
+    lines = []
+    for part in record.parts:
+        if part.state in {"running", "publishing", "retrying", "dead"}:
+            what = f"{part.frames} frames" if part.frames else "sound"
+            facts = [
+                f"{part.percent:.0f} %" if part.percent is not None else "",
+                f"{part.fps:.0f} fps" if part.fps else "",
+            ]
+            told = ", ".join(fact for fact in (what, part.state, part.worker or "", *facts, part.error or "") if fact)
+            lines.append(f"  part {part.index + 1}: {told}")
+    return lines
 
 
 def job_document(record: JobRecord) -> dict[str, Any]:
@@ -187,6 +207,7 @@ def say_job(record: JobRecord) -> None:
             "state": record.state + (f" (round {record.round})" if record.round > 1 else ""),
             "lane": f"{record.lane}.{record.priority}" if record.lane else "-",
             "progress": progress_of(record) or "-",
+            "parts": part_cells(record),
             "error": f"{record.error_type}: {record.error}" if record.error else "",
             "next try": moment(record.retry_at),
             "created": moment(record.created_at),
@@ -199,6 +220,8 @@ def say_job(record: JobRecord) -> None:
         }
         | {f"fact {key}": json.dumps(value, ensure_ascii=False) for key, value in record.facts.items()}
     )
+    for line in part_lines(record):
+        say(line)
     if record.attempts:
         say("")
         tries: list[tuple[str, ...]] = [

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from worker.core.record import JobRecord, WorkerRecord
 
 MOST_SHOWN: Final = 200
-SHOWN_STATES: Final = ("running", "publishing", "retrying", "queued", "dead", "completed", "cancelled")
+SHOWN_STATES: Final = ("running", "publishing", "waiting", "retrying", "queued", "dead", "completed", "cancelled")
 """In this order: those jobs first at which something happens."""
 
 

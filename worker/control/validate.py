@@ -55,6 +55,8 @@ def judge(job: Job, registry: Registry) -> Judgement:
     """Return where the job belongs, and every problem with its tasks' data."""
     problems: list[Problem] = []
     requirements: frozenset[str] = frozenset()
+    if job.part is not None:
+        problems.append(Problem("part", "is written by workers alone, when they divide a job"))
     for spec in job.tasks:
         try:
             task, params = registry.parse(spec)

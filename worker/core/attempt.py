@@ -114,7 +114,14 @@ class Cancelled:
     """The job was cancelled and recorded so: ack."""
 
 
-Outcome: TypeAlias = Completed | Retry | Dead | Defer | Forward | Requeue | Cancelled
+@dataclass(frozen=True, slots=True)
+class Divided:
+    """The job waits for its parts, which the database and the outbox hold: ack."""
+
+    parts: int
+
+
+Outcome: TypeAlias = Completed | Retry | Dead | Defer | Forward | Requeue | Cancelled | Divided
 """How a delivery is settled: a closed set, matched with `assert_never`."""
 
 

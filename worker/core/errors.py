@@ -6,6 +6,7 @@ LeveretError
 │   ├── BadInput              a source is not what it claims to be
 │   ├── RefusedPath           a path or URI lies outside what jobs may touch
 │   ├── IdReused              this id belongs to another job
+│   ├── PlanBroken            a part cannot be made as its plan says: the job is planned anew, or runs whole
 │   ├── Unserved              no living worker can do what the job requires
 │   └── CrashLoop             the job took its worker down too often
 ├── Transient                 it may pass: retried with growing delays, counted
@@ -78,6 +79,10 @@ class RefusedPath(Permanent):
 
 class IdReused(Permanent):
     """The id of this message belongs to a job with another body."""
+
+
+class PlanBroken(Permanent):
+    """A part cannot be made as its plan says."""
 
 
 class Unserved(Permanent):

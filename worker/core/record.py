@@ -8,11 +8,13 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
-State: TypeAlias = Literal["queued", "running", "publishing", "retrying", "completed", "dead", "cancelled"]
+State: TypeAlias = Literal["queued", "waiting", "running", "publishing", "retrying", "completed", "dead", "cancelled"]
 TERMINAL: frozenset[str] = frozenset({"completed", "dead", "cancelled"})
-STATES: tuple[State, ...] = ("queued", "running", "publishing", "retrying", "completed", "dead", "cancelled")
+STATES: tuple[State, ...] = (
+    "queued", "waiting", "running", "publishing", "retrying", "completed", "dead", "cancelled",
+)  # fmt: skip
 Callback: TypeAlias = Literal["pending", "done", "failed"]
-AttemptOutcome: TypeAlias = Literal["completed", "failed", "crashed", "cancelled", "interrupted", "deferred"]
+AttemptOutcome: TypeAlias = Literal["completed", "failed", "crashed", "cancelled", "interrupted", "deferred", "divided"]
 WorkerStatus: TypeAlias = Literal["startup", "idle", "in_progress", "paused", "draining", "offline"]
 Wanted: TypeAlias = Literal["run", "pause", "drain"]
 
@@ -58,6 +60,19 @@ class ArtifactRecord(Record):
     duration: float | None = None
 
 
+class PartRecord(Record):
+    """A part of a divided job; `frames` 0 where it is no range of frames, as the sound."""
+
+    job_id: str
+    index: int
+    frames: int
+    state: State
+    worker: str | None = None
+    percent: float | None = None
+    fps: float | None = None
+    error: str | None = None
+
+
 class JobRecord(Record):
     """All that is known of a job.
 
@@ -88,6 +103,7 @@ class JobRecord(Record):
     created_at: datetime
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    parts: list[PartRecord] = Field(default_factory=list)
     document: dict[str, Any] = Field(default_factory=dict)
 
     @property
@@ -122,6 +138,21 @@ class WorkerRecord(Record):
     problem: str | None = None
     wanted: Wanted = "run"
     seen_at: datetime | None = None
+
+
+def with_parts(record: JobRecord, parts: list[PartRecord]) -> JobRecord:
+    """Return a divided job's record with its parts; while it waits, its progress is theirs, by frames."""
+    if record.state != "waiting" or not parts:
+        return record.model_copy(update={"parts": parts})
+    frames = sum(part.frames for part in parts)
+    done = sum(part.frames * (part.percent or 0.0) for part in parts)
+    fps = sum(part.fps or 0.0 for part in parts if part.state == "running")
+    percent = done / frames if frames else None
+    left = (100.0 - percent) / 100.0 * frames if percent is not None else None
+    progress = ProgressRecord(
+        percent=percent, task="parts", fps=fps or None, eta_seconds=left / fps if left is not None and fps else None
+    )
+    return record.model_copy(update={"parts": parts, "progress": progress})
 
 
 def serving(workers: Iterable[WorkerRecord]) -> dict[str, list[str]]:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _FULL: Final = re.compile(r"No space left|Disk quota exceeded|drive may be full", re.IGNORECASE)
 _PASSING: Final = re.compile(
     r"Cannot allocate memory|Resource temporarily unavailable|Too many open files|Out of memory|"
+    # a decoder without memory for its pictures (ffmpeg 7); what comes after it looks like damage
+    r"get_buffer\(\) failed|"
     # x264; ffmpeg then speaks of incorrect parameters
     r"malloc of size \d+ failed|"
     # a file that another program moves or locks

@@ -38,6 +38,11 @@ class Settings(ServeSettings):
     storage_url: str = Field(
         "file://.local/storage", description="Where relative outputs go: file:///…, nas://… or s3://bucket/prefix."
     )
+    parts_url: str = Field(
+        "",
+        description="Where the parts of divided jobs stand until they are joined, which all workers must see:"
+        " nas://…, s3://… or file:///…; by default beside each job's outputs.",
+    )
     nas_root: Path | None = Field(
         None, description="The folder that nas:// means; it must be there when the worker starts."
     )
@@ -153,6 +158,13 @@ class Settings(ServeSettings):
         if not value.startswith(("file:///", "nas://", "s3://")):
             raise ValueError("is file:///folder, nas://folder or s3://bucket/prefix")
         return value.rstrip("/") + "/"
+
+    @field_validator("parts_url")
+    @classmethod
+    def _parts(cls, value: str) -> str:
+        if value and not value.startswith(("file:///", "nas://", "s3://")):
+            raise ValueError("is file:///folder, nas://folder or s3://bucket/prefix")
+        return value
 
     @model_validator(mode="after")
     def _together(self) -> Self:

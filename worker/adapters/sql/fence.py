@@ -76,6 +76,7 @@ ENDS: Final = {
     "interrupted": ("queued", "cancelled"),
     "deferred": ("queued", "cancelled"),
     "cancelled": ("cancelled",),
+    "divided": ("waiting", "queued", "dead", "cancelled"),
 }
 """The states in which each outcome of an attempt leaves its job."""
 

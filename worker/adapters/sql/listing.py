@@ -62,7 +62,8 @@ def _created(connection: Connection) -> ColumnElement[Any]:
 
 
 def _conditions(connection: Connection, chosen: JobFilter) -> list[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = []
+    # A part is shown with its job.
+    found: list[ColumnElement[bool]] = [jobs.c.parent_id.is_(None)]
     if chosen.state is not None:
         found.append(_state(connection, chosen) == chosen.state)
     if chosen.lane is not None:
@@ -154,7 +155,8 @@ def ids(connection: Connection, prefix: str, limit: int) -> list[str]:
 
 def counts(connection: Connection) -> dict[str, int]:
     """Return how many jobs are in each state that has one."""
-    rows = connection.execute(select(jobs.c.state, func.count()).group_by(jobs.c.state))
+    whole = select(jobs.c.state, func.count()).where(jobs.c.parent_id.is_(None))
+    rows = connection.execute(whole.group_by(jobs.c.state))
     return {state: number for state, number in rows}  # noqa: C416 - dict() of rows is untyped
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import select, update
 
 from worker.adapters.sql.errors import PROVISION
 from worker.adapters.sql.fence import new_round
+from worker.adapters.sql.parts import part_records
 from worker.adapters.sql.rows import LISTED, job_record, of_document
 from worker.adapters.sql.schema import (
     REVISION,
@@ -20,6 +21,7 @@ from worker.adapters.sql.schema import (
 )
 from worker.core.errors import InvalidJob, Misconfigured, Problem
 from worker.core.ports import DatabaseFacts
+from worker.core.record import with_parts
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -30,12 +32,13 @@ if TYPE_CHECKING:
 
 def job(connection: Connection, job_id: str) -> JobRecord | None:
     """Return a job's record, whole."""
-    row = connection.execute(select(*LISTED, jobs.c.document).where(jobs.c.job_id == job_id)).one_or_none()
+    row = connection.execute(select(*LISTED, jobs.c.document, jobs.c.plan).where(jobs.c.job_id == job_id)).one_or_none()
     if row is None:
         return None
     tried = select(attempts).where(attempts.c.job_id == job_id).order_by(attempts.c.epoch)
     made = select(artifacts).where(artifacts.c.job_id == job_id).order_by(artifacts.c.position)
-    return job_record(row, connection.execute(tried).all(), connection.execute(made).all(), row.document)
+    record = job_record(row, connection.execute(tried).all(), connection.execute(made).all(), row.document)
+    return with_parts(record, part_records(connection, job_id)) if row.plan else record
 
 
 def run_now(connection: Connection, job_id: str) -> bool:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import SQLCompiler
     from sqlalchemy.types import TypeEngine
 
-REVISION: Final = "0004"
+REVISION: Final = "0005"
 """The newest migration, which `check` expects; a test compares it with `infra.migrations.head()`."""
 
 LIVE: Final = ("running", "publishing")
@@ -174,8 +174,16 @@ jobs = Table(
     # What lists look into: the names of its modules, and its id and title in one case. Bounded, for an index has both.
     Column("modules", Words, nullable=False, server_default=""),
     Column("searched", Words, nullable=False, server_default=""),
-    Index("ix_jobs_listing", "created_at", "job_id", "state", "lane", "modules", "searched"),
-    Index("ix_jobs_state", "state", "created_at", "job_id", "lane"),
+    # Of a part: the job that it is a part of, its place in the plan, the key of its file, its frames.
+    Column("parent_id", Words),
+    Column("part_index", Integer),
+    Column("part_key", Words),
+    Column("part_frames", Integer),
+    # Of a divided job: its parts, or why it runs whole.
+    Column("plan", JSON),
+    Index("ix_jobs_listing", "created_at", "job_id", "state", "lane", "modules", "searched", "parent_id"),
+    Index("ix_jobs_state", "state", "created_at", "job_id", "lane", "parent_id"),
+    Index("ix_jobs_parent_id", "parent_id", "part_index"),
     Index("ix_jobs_callback_state", "callback_state"),
     Index("ix_jobs_waiting", "state", "priority", "created_at", "lane", "job_id"),
 )
@@ -286,6 +294,17 @@ job_logs = Table(
     Column("content", LargeBinary, nullable=False),
     Column("updated_at", Moment, nullable=False),
     Index("ix_job_logs_updated_at", "updated_at"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("job_id", ForeignKey("jobs.job_id", ondelete="CASCADE"), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    # What became of the job in the transaction that wrote the message.
+    Column("state", Words, nullable=False),
+    Column("written_at", Moment, nullable=False),
 )
 
 audit = Table(

@@ -1,7 +1,7 @@
 """What the engine needs of the world. Each port has one contract suite, run on every implementation."""
 
 from worker.core.ports.attempts import AttemptStore
-from worker.core.ports.broker import BrokerAdmin, Consumer, Delivery, Events
+from worker.core.ports.broker import BrokerAdmin, Consumer, Delivery, Events, JobPublisher
 from worker.core.ports.claims import (
     Announced,
     Buried,
@@ -42,6 +42,7 @@ __all__ = [
     "FleetStore",
     "Granted",
     "HeldLease",
+    "JobPublisher",
     "JobStore",
     "Kept",
     "Observer",

@@ -70,6 +70,14 @@ class Consumer(Protocol):
         ...
 
 
+class JobPublisher(Protocol):
+    """Publishes jobs from a worker."""
+
+    async def publish_job(self, body: bytes, job_id: str, lane: str, priority: str, *, dialect: str = "") -> None:
+        """Return once the broker has the message safely in a queue; BrokerUnavailable otherwise."""
+        ...
+
+
 class Events(Protocol):
     """`media.events`: what any other program may subscribe to."""
 

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Protocol
 from worker.core.ports.attempts import AttemptStore
 from worker.core.ports.fleet import FleetStore
 from worker.core.ports.jobs import JobStore
+from worker.core.ports.parts import PartStore
 from worker.core.ports.reconcile import ReconcileStore
 
 if TYPE_CHECKING:
     from worker.core.ports.claims import DatabaseFacts
 
 
-class Repository(AttemptStore, JobStore, FleetStore, ReconcileStore, Protocol):
+class Repository(AttemptStore, JobStore, FleetStore, ReconcileStore, PartStore, Protocol):
     """Every store over one database.
 
     Every method raises DatabaseUnavailable when the database does not answer. Times are the database's clock.

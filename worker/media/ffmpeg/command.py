@@ -26,6 +26,7 @@ from worker.core.faults import fields_alone
 from worker.core.job import Model, Place
 from worker.core.location import Location, parse_location
 from worker.core.message.wire import nearest
+from worker.core.parts import Division  # noqa: TC001  # pydantic reads it at run time
 from worker.media.ffmpeg.formats import GUARDS
 from worker.media.ffmpeg.options import arguments
 from worker.media.ffmpeg.progress import OPTIONS as PROGRESS
@@ -56,7 +57,7 @@ MUXERS: Final = {
 _STILLS: Final = {"image2": ("-frames:v", "1", "-update", "1"), "webp": ("-frames:v", "1")}
 # The index stands before the media, so that a player may begin before it has the whole file.
 _FAST_START: Final = ("-movflags", "+faststart")
-_MUXER_OPTIONS: Final = _STILLS | dict.fromkeys(("mp4", "ipod", "mov", "3gp"), _FAST_START)
+MUXER_OPTIONS: Final = _STILLS | dict.fromkeys(("mp4", "ipod", "mov", "3gp"), _FAST_START)
 Kind = Literal["v", "V", "a", "s", "d", "t"]
 KIND_NAMES: Final[dict[str, str]] = {"v": "video", "a": "audio", "s": "subtitle", "d": "data", "t": "attachment"}
 """ffmpeg's letters for kinds of streams, and ffprobe's names."""
@@ -200,6 +201,9 @@ class FfmpegParams(Model):
     hw_fallback: bool = Field(
         False, description="Whether a software encoder may stand in for a hardware encoder that a worker lacks."
     )
+    parts: Division = Field(
+        "auto", description="Whether several workers make it together: when it pays, never, or in parts so long."
+    )
     approximate: bool = Field(
         False,
         description="Whether it is only a warning where an encoder took another pixel format, rate, size, sample rate,"
@@ -312,7 +316,7 @@ def ffmpeg_command(
             options = with_upload(options, decoded_there=params.input_options.get("hwaccel_output_format") == "vaapi")
         argv += arguments(options, output_map.stream_specifier)
     muxer = MUXERS[PurePosixPath(params.output_file).suffix.lower()]
-    argv += [*_MUXER_OPTIONS.get(muxer, ()), "-f", muxer, f"file:{output}"]
+    argv += [*MUXER_OPTIONS.get(muxer, ()), "-f", muxer, f"file:{output}"]
     # SVT-AV1 writes its settings to standard error past ffmpeg's level; 1 is errors only
     return Pipeline((Command(tuple(argv), {"SVT_LOG": "1"}, folder=output.parent),))
 

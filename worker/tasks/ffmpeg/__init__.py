@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from worker.core.command import Pipeline
-from worker.core.errors import BadInput, InvalidJob, Problem, SourceMissing, ToolFailed, ToolMissing, VerificationFailed
+from worker.core.errors import (
+    BadInput,
+    CannotServe,
+    InvalidJob,
+    PlanBroken,
+    Problem,
+    SourceMissing,
+    ToolFailed,
+    ToolMissing,
+    VerificationFailed,
+)
 from worker.core.message.wire import nearest
+from worker.core.parts import Whole
 from worker.core.task import Files, FileUse, Lookup, Task, TaskContext
 from worker.media.capabilities import coding_of, family_of, format_of
 from worker.media.failure import classify, damage, failed, ignored
 from worker.media.ffmpeg.asked import differences
-from worker.media.ffmpeg.command import FfmpegParams, OutputMap, ffmpeg_command, merged
+from worker.media.ffmpeg.command import KIND_NAMES, FfmpegParams, OutputMap, ffmpeg_command, merged
 from worker.media.ffmpeg.options import (
     Encoder,
     input_problems,
@@ -25,16 +36,20 @@ from worker.media.ffmpeg.options import (
 from worker.media.ffmpeg.progress import Meter
 from worker.media.ffmpeg.promise import Promise, promise
 from worker.media.ffmpeg.streams import Arrangement, became, joined
+from worker.media.parts.refusal import Output
 from worker.media.verify import check
+from worker.tasks.ffmpeg.parts import SOUND, build_of, is_planned, join_film, make_part, plan_film
 from worker.tasks.shared.burning import burning_problems, burnt
 from worker.tasks.shared.decoding import decoded
 from worker.tasks.shared.loudness_pass import levelled, loudness_problems, proved_levels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from worker.core.media_info import MediaInfo
+    from worker.core.parts import Division, Fleet, Part, Plan
+    from worker.media.ffmpeg.command import Kind
 
 NO_ENCODER: Final = frozenset({"copy"})
 # Encoders that depend on the machine or on how ffmpeg was built; another worker may have what this one lacks.
@@ -57,6 +72,7 @@ class FfmpegTask(Task[FfmpegParams]):
     def __init__(self) -> None:
         self._encoders: dict[str, dict[str, Encoder]] = {}
         self._documented: dict[tuple[str, str], Encoder | None] = {}
+        self._builds: dict[str, str] = {}
 
     def files(self, params: FfmpegParams) -> Files:
         """Return the sources and the output."""
@@ -163,31 +179,124 @@ class FfmpegTask(Task[FfmpegParams]):
 
     async def run(self, params: FfmpegParams, context: TaskContext) -> None:
         """Probe the sources, run ffmpeg, prove the output."""
+        read = await self._read(params, context)
+        for warning in read.promised.arrangement.warnings:
+            context.warn(warning)
+        output = context.output(params.output_file)
+        params = await levelled(read.params, read.sources, read.infos, context)
+        params = await burnt(params, read.sources, output.parent, context)
+        arrangement = joined(replace(read.promised.arrangement, params=params), read.infos)
+        params = arrangement.params
+        frames = await _encode(arrangement, context, read.sources, output, read.promised)
+        await _prove(params, read, await _probed(output, params.output_file, context), frames, context)
+
+    def division(self, params: FfmpegParams) -> Division:
+        """Return whether the data asks for parts."""
+        return params.parts
+
+    async def plan(self, params: FfmpegParams, task: int, fleet: Fleet, context: TaskContext) -> Plan | Whole:
+        """Return the parts of the film, or why it is not divided."""
+        read = await self._read(params, context)
+        if params.join:
+            return Whole("its sources are joined to one film")
+        if any(item.burn for item in read.params.output_maps):
+            return Whole("a subtitle is drawn into the picture by the film's clock")
+        build = await self._build(context)
+        files = list(zip(read.sources, read.infos, strict=True))
+        return await plan_film(read.params, read.outputs, files, task, fleet, build, context)
+
+    async def holds(self, params: FfmpegParams, plan: Plan, context: TaskContext) -> bool:
+        """Return whether the sources and the options are those that were planned."""
+        read = await self._read(params, context)
+        return await is_planned(read.params, plan, read.outputs, context)
+
+    async def run_part(self, params: FfmpegParams, plan: Plan, part: Part, context: TaskContext) -> None:
+        """Encode a range of frames, or the sound; prove it."""
+        read = await self._read(params, context)
+        build = await self._build(context)
+        if build != plan.build:
+            raise CannotServe(f"this worker has {build}, and the parts are made by {plan.build}")
+        if not await is_planned(read.params, plan, read.outputs, context):
+            raise PlanBroken("the sources are not those that were planned")
+        outputs = read.outputs
+        if part.name == SOUND:
+            outputs = _outputs(await levelled(read.params, read.sources, read.infos, context), read.promised)
+        await make_part(read.params, plan, part, outputs, read.sources, context)
+
+    async def join(self, params: FfmpegParams, plan: Plan, parts: Mapping[int, Path], context: TaskContext) -> None:
+        """Join the parts to the film that `run` would have made, and prove it as `run` does."""
+        read = await self._read(params, context)
+        for warning in read.promised.arrangement.warnings:
+            context.warn(warning)
+        info = await join_film(read.params, plan, parts, read.outputs, read.sources, context)
+        await _prove(read.params, read, info, plan.frames, context)
+
+    async def _read(self, params: FfmpegParams, context: TaskContext) -> _Read:
+        """Return the sources, and what the output will be."""
         sources, infos = await _sources(params.sources, context)
         encoders = await self._listed(context)
         if lacking := [
             item.encoder for item in params.output_maps if item.encoder not in {*encoders, *NO_ENCODER, None}
         ]:
             raise ToolMissing(f"this worker's ffmpeg has no encoder {lacking[0]}")
-        promised = promise(params, infos, encoders)
-        for warning in promised.arrangement.warnings:
-            context.warn(warning)
-        params, output = promised.arrangement.params, context.output(params.output_file)
-        params = await levelled(params, sources, infos, context)
-        params = await burnt(params, sources, output.parent, context)
-        arrangement = joined(replace(promised.arrangement, params=params), infos)
-        params = arrangement.params
-        frames = await _encode(arrangement, context, sources, output, promised)
-        info = await _probed(output, params.output_file, context)
-        name = PurePosixPath(params.output_file).name
-        check(info, replace(promised.expected, frames=frames), name)
-        _as_asked(params, info, context)
-        context.note(f"streams.{name}", became(promised.arrangement, info))
-        if params.verify == "decode":
-            await decoded(output, name, context, seconds=info.duration, share=_DECODE_SHARE)
-        await proved_levels(params, output, info, context)
-        context.output(params.output_file, duration=info.duration)
-        context.report(1.0)
+        return _Read(sources, infos, promise(params, infos, encoders))
+
+    async def _build(self, context: TaskContext) -> str:
+        """Return which ffmpeg this is: parts of two builds are not joined."""
+        ffmpeg = context.tool("ffmpeg")
+        if ffmpeg not in self._builds:
+            (answer,) = await context.run(Pipeline.of(ffmpeg, "-version"))
+            if not answer.ok:
+                raise ToolFailed(str(answer))
+            self._builds[ffmpeg] = build_of(answer.output)
+        return self._builds[ffmpeg]
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """The sources of a task as they are, and what its output will be."""
+
+    sources: list[Path]
+    infos: list[MediaInfo]
+    promised: Promise
+
+    @property
+    def params(self) -> FfmpegParams:
+        """Return the data with one map for each stream."""
+        return self.promised.arrangement.params
+
+    @property
+    def outputs(self) -> list[Output]:
+        """Return the streams of the output, each with how it is made."""
+        return _outputs(self.params, self.promised)
+
+
+def _outputs(params: FfmpegParams, promised: Promise) -> list[Output]:
+    how = {(item.specifier, item.stream): item for item in params.output_maps}
+    letters = {name: letter for letter, name in KIND_NAMES.items()}
+    counts: dict[str, int] = {}
+    outputs = []
+    for one in promised.arrangement.streams:
+        letter = letters.get(one.stream.kind, "d")
+        number = counts.get(letter, 0)
+        counts[letter] = number + 1
+        item = how.get((cast("Kind", letter), number))
+        options = item.options if item else {}
+        outputs.append(Output(one.source, one.stream, letter, number, options, loudness=bool(item and item.loudness)))
+    return outputs
+
+
+async def _prove(params: FfmpegParams, read: _Read, info: MediaInfo, frames: int | None, context: TaskContext) -> None:
+    """Prove the output, and note what it is."""
+    name, output = PurePosixPath(params.output_file).name, context.output(params.output_file)
+    check(info, replace(read.promised.expected, frames=frames), name)
+    _as_asked(params, info, context)
+    context.note(f"streams.{name}", became(read.promised.arrangement, info))
+    if params.verify == "decode":
+        await decoded(output, name, context, seconds=info.duration, share=_DECODE_SHARE)
+    await proved_levels(params, output, info, context)
+    context.output(params.output_file, duration=info.duration)
+    context.report(1.0)
 
 
 def _as_asked(params: FfmpegParams, info: MediaInfo, context: TaskContext) -> None:
