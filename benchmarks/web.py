@@ -84,7 +84,8 @@ def fill(path: Path, jobs: int) -> None:
         base = dict.fromkeys(columns) | {
             "round": 1, "epoch": 1, "failures": 0, "crashes": 0, "priority": "normal", "dialect": "canonical",
             "digest": "x", "document": document, "cancel_requested": 0, "facts": "{}",
-            "metrics": '{"total_seconds": 12.5}', "pending_deletions": "[]", "refused_by": "[]", "modules": "\nprobe\n", "error": "it failed",
+            "metrics": '{"total_seconds": 12.5}', "pending_deletions": "[]", "refused_by": "[]",
+            "modules": "\nprobe\n", "error": "it failed",
         }  # fmt: skip
         statement = f"INSERT INTO jobs ({','.join(columns)}) VALUES ({','.join(':' + name for name in columns)})"  # noqa: S608 - our own columns
         told = (
