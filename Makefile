@@ -52,6 +52,8 @@ lock: ## write the requirements files anew (UPGRADE=1 takes newer releases)
 	$(compile) --group build -c requirements-dev.txt -o requirements.txt
 	.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-annotate --no-header --group s3 -c requirements-dev.txt -o requirements-s3.txt
+	.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-annotate --no-header --group assets -o requirements-assets.txt
 
 down: ## end the private services
 	@$(python) -m infra down

@@ -10,8 +10,10 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from api_page import api_page
 from cli_page import cli_page
 from error_page import errors_page, sample_attempt
+from ffmpeg_page import ffmpeg_page
 from model_tables import cell, default_of, field_table, model_sections, nested, table
 from pydantic import SecretStr
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs/reference"
+WORDS = ("roots", "lanes", "serve_tokens", "serve_hosts", "serve_trusted_proxies")
 NOTE = "<!-- Written by `make docs` from the code: edit that. -->"
 
 
@@ -66,7 +69,9 @@ def pages() -> dict[str, list[str]]:
         "events.md": events_page(),
         "metrics.md": metrics_page(),
         "cli.md": cli_page(),
+        "api.md": api_page(),
         "errors.md": errors_page(),
+        "ffmpeg.md": ffmpeg_page(),
         "topology.md": topology_page(),
     }
 
@@ -97,7 +102,7 @@ def settings_page() -> list[str]:
         annotation = info.annotation
         kind: Any = next((one for one in get_args(annotation) if one is not type(None)), annotation)
         kinds = {bool: "true or false", int: "integer", float: "number", Path: "path"}
-        words = kinds.get(kind, "words, comma-separated" if name in {"roots", "lanes"} else "text")
+        words = kinds.get(kind, "words, comma-separated" if name in WORDS else "text")
         words = {"retry_delays": "numbers, comma-separated", "path_map": "pairs, comma-separated"}.get(name, words)
         rows.append((f"`WORKER_{name.upper()}`", words, shown, info.description or ""))
     return [

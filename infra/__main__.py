@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from infra import demo
+from infra import assets, demo
 from infra.clock import build_clock
 from infra.local import SERVICES, LocalServices, ServiceError
 from infra.provision import provision
@@ -66,7 +66,15 @@ def _parser() -> argparse.ArgumentParser:
     told.set_defaults(command=_provision)
     clock = commands.add_parser("clock", help="build gource's virtual clock for this host, if it is not there")
     clock.set_defaults(command=_clock)
+    players = commands.add_parser("assets", help="fetch the page's players (hls.js, Shaka) by their hashes, if missing")
+    players.set_defaults(command=_assets)
     return parser
+
+
+def _assets(_: argparse.Namespace) -> int:
+    brought = assets.fetch()
+    _say("\n".join(f"{name}: fetched" for name in brought) or "all of the page's players are there")
+    return 0
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -95,7 +103,8 @@ def _up(options: argparse.Namespace) -> int:
 
 
 def _down(options: argparse.Namespace) -> int:
-    ended = ["the demo's worker"] if options.state == STATE and demo.end_worker() else []
+    ended = ["the demo's page"] if options.state == STATE and demo.end_page() else []
+    ended += ["the demo's worker"] if options.state == STATE and demo.end_worker() else []
     ended += LocalServices(options.state).down(purge=options.purge)
     _say("\n".join(f"{name}: ended" for name in ended) or "nothing was running")
     return 0

@@ -6,6 +6,7 @@ the services stay up afterwards, to be looked at; `make down` ends them.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -15,6 +16,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,7 @@ import boto3
 import pika
 
 from infra.local import LocalServices
+from infra.local.ports import LOOPBACK, free_port, is_free
 from infra.local.process import Identity, end, spawn
 from infra.provision import provision
 from infra.settings import ProvisionSettings
@@ -49,6 +52,7 @@ GOURCE_OPTIONS: Final = {
 }
 STOP_SECONDS: Final = 15.0
 TAKEN_SECONDS: Final = 120.0
+PAGE_PORT: Final = 8080
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,7 @@ def run(*, s3: bool, postgres: bool) -> int:
     make_clip(demo.source)
     _say(f"  {demo.source}")
     start_worker(demo)
+    address = start_page(demo)
     options = json.dumps(OPTION_SET)
     demo.worker("option-sets", "put", "ffmpeg", "demo-h264", "--options", options, stdout=subprocess.DEVNULL)
     job = main_job()
@@ -104,7 +109,7 @@ def run(*, s3: bool, postgres: bool) -> int:
     if code == 0:
         show_result(demo, job["job_id"])
     code = film_of_history(demo) or code
-    show_ways_on(demo)
+    show_ways_on(demo, address)
     return code
 
 
@@ -287,32 +292,60 @@ def _local_copy(demo: Demo, uri: str) -> Path:
     return path
 
 
-def show_ways_on(demo: Demo) -> None:
+def show_ways_on(demo: Demo, address: str) -> None:
     """Say what is still running, and how to go on or to end it."""
-    _title("Still running: the services and one worker")
+    _title("Still running: the services, one worker and the page")
     management = urlsplit(demo.environment["RABBITMQ_MANAGEMENT_URL"])
     _say(f"  management UI    http://{management.hostname}:{management.port}/ (its login stands in settings.sh)")
     _say(f"  your own job     source {demo.folder / 'settings.sh'}; .venv/bin/leveret submit FILE --watch")
     _say(f"  the worker's log {demo.folder / 'worker.log'}")
     _say("  end it all       make down")
+    _title(f"See it all, play it, give films in: http://{address}/")
 
 
 def start_worker(demo: Demo) -> None:
     """Start the demo's worker anew: another run may have had other services."""
-    end_worker()
+    _start(demo, "worker")
+
+
+def start_page(demo: Demo) -> str:
+    """Start the demo's page anew; return its address once it answers."""
+    end_page()
+    port = PAGE_PORT if is_free(PAGE_PORT) else free_port(frozenset())
+    address = f"{LOOPBACK}:{port}"
+    _start(demo, "page", "serve", "--address", address)
+    deadline = time.monotonic() + TAKEN_SECONDS
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://{address}/healthz", timeout=2):
+            return address
+        time.sleep(0.2)
+    raise LeveretError(f"the page did not start: see {demo.folder / 'page.log'}")
+
+
+def end_page() -> bool:
+    """Return whether a page of an earlier demo was running; it is not any more."""
+    return _end("page")
+
+
+def _start(demo: Demo, name: str, *arguments: str) -> None:
+    _end(name)
     process = spawn(
-        (sys.executable, "-m", "worker"),
+        (sys.executable, "-m", "worker", *arguments),
         environment=demo.environment,
         folder=STATE.parent,
-        log=demo.folder / "worker.log",
+        log=demo.folder / f"{name}.log",
     )
     if identity := Identity.of(process.pid):
-        _worker_file().write_text(json.dumps(identity.to_json()))
+        _file_of(name).write_text(json.dumps(identity.to_json()))
 
 
 def end_worker() -> bool:
     """Return whether a worker of an earlier demo was running; it is not any more."""
-    path = _worker_file()
+    return _end("worker")
+
+
+def _end(name: str) -> bool:
+    path = _file_of(name)
     if not path.exists():
         return False
     identity = Identity.from_json(json.loads(path.read_text()))
@@ -323,8 +356,8 @@ def end_worker() -> bool:
     return alive
 
 
-def _worker_file() -> Path:
-    return STATE / "demo" / "worker.json"
+def _file_of(name: str) -> Path:
+    return STATE / "demo" / f"{name}.json"
 
 
 def _title(text: str) -> None:

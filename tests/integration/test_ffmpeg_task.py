@@ -293,13 +293,13 @@ async def test_a_file_that_outgrows_its_bound_is_a_failure_of_the_tool(bench):
 
 
 async def test_a_job_that_wants_more_memory_than_a_tool_may_have_fails_and_a_modest_one_does_not(tmp_path, clips):
-    runner = ProcessRunner({"PATH": os.environ["PATH"]}, nice=0, memory_bytes=1 << 30)
+    runner = ProcessRunner({"PATH": os.environ["PATH"]}, nice=0, memory_bytes=3 << 29)
     bench = TaskBench(tmp_path, runner, tools=SYSTEM, option_sets={})
     (bench.root / "in.mkv").symlink_to(clips / "in.mkv")
     maps = [{"specifier": "v", "options": {**X264, "vf": "reverse"}}]
     backwards = data(source_maps=[], output_maps=maps, unnamed="encode")
     await bench.run_task(FfmpegTask(), backwards)
-    large = "color=s=1920x1080:d=20:r=25"
+    large = "color=s=1920x1080:d=40:r=25"
     make("-f", "lavfi", "-i", large, "-c:v", "libx264", "-preset", "ultrafast", str(bench.root / "large.mkv"))
     error = await refusal(bench, FfmpegTask(), {**backwards, "sources": ["nas://large.mkv"], "overwrite": True})
     assert isinstance(error, ToolFailed), repr(error)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.hls import argvs, keyframes, make, probe
-from tests.support.media import clip, ffmpeg
+from tests.support.media import clip, turned
 from worker.adapters.host import bundled_tools
 
 if TYPE_CHECKING:
@@ -66,11 +66,9 @@ async def test_every_kind_of_source_plays_upright_in_its_shape_from_zero(
         assert float(heard[-1]["pts_time"]) == pytest.approx(length, abs=0.05)
 
 
-async def test_a_rotated_film_is_turned_upright(tmp_path: Path) -> None:
-    plain = clip(tmp_path / "plain.mp4")
-    turned = tmp_path / "turned.mp4"
-    ffmpeg("-i", str(plain), "-c", "copy", "-metadata:s:v:0", "rotate=90", str(turned))
-    made = await make(tmp_path, turned)
+@pytest.mark.parametrize("container", ["mp4", "mkv"])
+async def test_a_rotated_film_is_turned_upright(tmp_path: Path, container: str) -> None:
+    made = await make(tmp_path, turned(clip(tmp_path / "plain.mp4"), tmp_path / f"turned.{container}"))
     assert made.master().playlists[0].stream_info.resolution == (180, 320)
 
 

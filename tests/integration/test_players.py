@@ -16,7 +16,7 @@ import m3u8
 import pytest
 
 from benchmarks.measure import real_clip
-from tests.support.media import bench_in, clip, ffmpeg
+from tests.support.media import bench_in, clip, ffmpeg, turned
 from tests.support.players import Browser, browser
 from worker.tasks.hls import HlsTask
 
@@ -73,8 +73,7 @@ def source_of(name: str, folder: Path) -> Path:
     # ffmpeg writes a turned picture's matrix into MP4 and MOV only
     source = clip(folder / f"source.{'mp4' if name == 'rotated' else 'mkv'}", **MATRIX[name])
     if name == "rotated":
-        ffmpeg("-i", str(source), "-c", "copy", "-metadata:s:v:0", "rotate=90", str(folder / "turned.mp4"))
-        return folder / "turned.mp4"
+        return turned(source, folder / "turned.mp4")
     if "subtitles" in name:
         (folder / "in.srt").write_text(SRT, "utf-8")
         ffmpeg("-i", str(source), "-i", str(folder / "in.srt"), "-map", "0", "-map", "1", "-c", "copy",

@@ -11,6 +11,7 @@ import pytest
 
 from worker.core.command import Command, Pipeline, Reason
 from worker.core.errors import ToolMissing
+from worker.media.failure import passing
 from worker.process.runner import ProcessRunner
 from worker.process.watch import marked
 
@@ -288,12 +289,12 @@ async def test_a_program_that_wants_more_memory_than_its_bound_does_not_get_it()
 
     def reversed_film(size: str) -> Pipeline:
         """A filter that jobs may use, and that keeps every frame until the last."""
-        source = ("-f", "lavfi", "-i", f"color=s={size}:d=20")
+        source = ("-f", "lavfi", "-i", f"testsrc2=s={size}:d=20")
         return Pipeline.of("ffmpeg", "-nostdin", "-v", "error", *source, "-vf", "reverse", "-f", "null", "-")
 
     (ended,) = await runner.run(reversed_film("1920x1080"))
     # ffmpeg 5.1 exits 0 all the same: it is the proof of the output that fails the job.
-    assert "Cannot allocate memory" in ended.tail
+    assert passing(ended.complaint)
     (ended,) = await runner.run(reversed_film("160x90"))
     assert ended.ok
     assert ended.tail == ""

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import termios
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -212,13 +213,13 @@ def test_who_is_away_is_told_in_the_live_view_which_goes_on_and_ctrl_c_ends_it(o
     )
     assert any(line.split() == ["cpu", "?", "?", "?", "3"] for line in shown)
     terminal.until(lambda lines: bool(rows_of_jobs(lines)), "jobs")
-    with sqlite3.connect(busy.folder / "jobs.db") as rows:
+    with closing(sqlite3.connect(busy.folder / "jobs.db")) as rows:
         rows.execute("ALTER TABLE jobs RENAME TO jobs_that_are_away")
     shown = terminal.until(
         lambda lines: any(line.startswith("what you see is old: ") for line in lines), "the database"
     )
     assert rows_of_jobs(shown)
-    with sqlite3.connect(busy.folder / "jobs.db") as rows:
+    with closing(sqlite3.connect(busy.folder / "jobs.db")) as rows:
         rows.execute("ALTER TABLE jobs_that_are_away RENAME TO jobs")
     terminal.until(lambda lines: not any("is old" in line for line in lines), "the database again")
     terminal.interrupt()

@@ -18,6 +18,7 @@ from aio_pika import DeliveryMode, Message
 
 from worker import Files, FileUse, Model, Task, TaskContext
 from worker.adapters.rabbitmq import Link, RabbitConsumer
+from worker.adapters.rabbitmq.jobs import RabbitJobs
 from worker.adapters.storage.nas import NasStorage
 from worker.core.policy import Policy
 from worker.core.routing import DEAD_QUEUE, JOBS, queues_of, topology
@@ -109,6 +110,7 @@ class Harness:
             on_progress=self._progress,
             on_state=self._state,
             on_step=self._step,
+            publisher=RabbitJobs(self.publisher),
         )
         self.executor = Executor(
             self.resources,

@@ -10,6 +10,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -171,7 +172,7 @@ async def test_the_figures_of_a_worker_tell_what_it_really_did(counted: tuple[Fl
     await until(lambda: value("leveret_encoder_fps()"), 20, "frames a second")
     assert await value("leveret_encoder_speed()") > 0
     await until(lambda: value("leveret_worker_status(in_progress)"), 2 * BEAT, "the beat's status")
-    with sqlite3.connect(fleet.folder / "fleet.db", timeout=10) as rows:
+    with closing(sqlite3.connect(fleet.folder / "fleet.db", timeout=10)) as rows, rows:
         rows.execute("UPDATE jobs SET state = 'cancelled', epoch = epoch + 1 WHERE job_id = ?", (held,))
     await until(lambda: value("leveret_lease_losses_total()"), 10, "the lost lease")
     await until(lambda: is_count(fleet.waiting, 0), 10, "its message")

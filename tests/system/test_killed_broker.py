@@ -76,7 +76,9 @@ async def test_a_queue_without_a_leader_is_named_and_keeps_no_job_of_the_others_
     assert not ended
     with Publisher(url) as publisher:
         publisher.publish_job(b"{}", "1", "cpu", "normal", dialect="canonical")
-    (done,), _ = await asyncio.wait(waiting, timeout=2 * HEARTBEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+    keeps_old_consumers = version_of(url) >= (4,)
+    patience = 120 if keeps_old_consumers else 2 * HEARTBEAT_SECONDS
+    (done,), _ = await asyncio.wait(waiting, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
     await done.result().settle(Completed())
     for wait, consumer in zip(waiting, consumers, strict=True):
         wait.cancel()
@@ -84,7 +86,15 @@ async def test_a_queue_without_a_leader_is_named_and_keeps_no_job_of_the_others_
         await consumer.close()
     assert len([log for log in told.entries if log["event"] == LOST]) == len(refusals) == 4
     assert all(error.startswith(f"no consumer on {LEADERLESS}: ") for error in refusals)
-    assert "x-delivery-count" not in done.result().headers
+    # RabbitMQ 4.0 leaves the other consumers of a stuck channel in place until it gives that channel up, about a
+    # minute later: the job goes to them and comes back.
+    assert keeps_old_consumers or "x-delivery-count" not in done.result().headers
+
+
+def version_of(url):
+    """Return the broker's version, as numbers."""
+    with pika.BlockingConnection(pika.URLParameters(url)) as connection:
+        return tuple(int(part) for part in connection._impl.server_properties["version"].split(".")[:2])
 
 
 def worker(url, tag):

@@ -12,8 +12,8 @@ from worker.core.errors import LeveretError
 from worker.core.job import TaskSpec
 from worker.media.ffmpeg.filters import AUDIO_FILTERS, VIDEO_FILTERS, filter_problem
 from worker.media.ffmpeg.options import (
-    _KINDS,
     INPUT_OPTIONS,
+    KIND_OPTIONS,
     Encoder,
     arguments,
     input_problems,
@@ -69,7 +69,7 @@ def static_names() -> frozenset[tuple[str, str, str]]:
     found |= {("mkvmerge", "source", name) for name in SOURCE_FLAGS | SOURCE_VALUES}
     found |= {("mkvmerge", "track", name) for name in TRACK_FLAGS | TRACK_VALUES}
     found |= {("ffmpeg", "input", name) for name in INPUT_OPTIONS}
-    found |= {("ffmpeg", f"output {kind}", name) for kind, names in _KINDS.items() for name in names}
+    found |= {("ffmpeg", f"output {kind}", name) for kind, names in KIND_OPTIONS.items() for name in names}
     return frozenset(found | {("ffmpeg", "filter", name) for name in VIDEO_FILTERS | AUDIO_FILTERS})
 
 
@@ -136,7 +136,7 @@ def _ffmpeg(program: str, folder: Path, clip: Path) -> Iterator[Case]:
         refusal = next((problem.message for problem in input_problems({name: path}, "")), "")
         argv = (*head, *arguments({name: path}), "-i", f"file:{clip}", "-frames:v", "1", "-f", "null", "-")
         yield Case("ffmpeg", "input", name, () if refusal else argv, refusal)
-    for kind, names in _KINDS.items():
+    for kind, names in KIND_OPTIONS.items():
         for name in sorted(names):
             yield _output(head, clip, kind, None, name, path)
     for encoder in _encoders(program):

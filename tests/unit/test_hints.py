@@ -12,6 +12,7 @@ from worker.core.errors import InvalidJob
 from worker.core.job import Job, TaskSpec
 from worker.core.message.wire import MAX_HINTS, bounded_hints, nearest
 from worker.engine.attempt.plan import prepared
+from worker.media.ffmpeg.filters import VIDEO_FILTERS, filter_problem
 from worker.media.ffmpeg.options import input_problems
 
 if TYPE_CHECKING:
@@ -72,3 +73,31 @@ def test_names_that_people_type_are_searched_without_a_bound(searches):
         assert nearest("qualty", ["quality"])
     with bounded_hints():
         assert [bool(nearest("qualty", ["quality"])) for _ in range(MAX_HINTS + 1)] == [True] * MAX_HINTS + [False]
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"sources": ["a.mkv"], "output": "b.mkv"}, "output: unknown field; did you mean 'output_file'?"),
+        ({"source": "a.mkv", "output_file": "b.mkv"}, "source: unknown field; did you mean 'sources'?"),
+        ({"sources": ["a.mkv"], "output_file": "b.mkv", "output_mapz": []}, "did you mean 'output_map'"),
+        ({"sources": ["a.mkv"], "output_file": "b"}, "has no suffix, no container that this module writes; give it"),
+    ],
+)
+async def test_an_unknown_field_is_told_the_field_that_is_missing_first(data, words):
+    job = Job("j", "t", (TaskSpec("ffmpeg", data, "tasks[0].data"),), "canonical")
+    with pytest.raises(InvalidJob) as caught:
+        await prepared(registry(), job, None)  # type: ignore[arg-type]  # nothing is looked up
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("chain", "words"),
+    [
+        ("subtitles=a.srt", "give the output map `burn`"),
+        ("concat=n=2", "give the task `join`"),
+        ("movie=a", "`sources`"),
+    ],
+)
+def test_a_filter_that_people_ask_for_is_refused_with_what_to_use(chain, words):
+    assert words in str(filter_problem(chain, VIDEO_FILTERS))

@@ -11,20 +11,29 @@ import yaml
 
 from worker.core.routing import LANES, queues_of, topology
 from worker.settings import Settings
+from worker.web.server import END_SECONDS
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "infra/systemd/leveret-worker@.service"
+PAGE_UNIT = ROOT / "infra/systemd/leveret-page.service"
 DOCUMENTS = [
     document
     for path in sorted((ROOT / "infra/kubernetes").glob("*.yaml"))
     for document in yaml.safe_load_all(path.read_text())
 ]
 KNOWN = {f"WORKER_{name.upper()}" for name in Settings.model_fields}
-COMMANDS = {("python", "-m", "worker"), ("python", "-m", "infra", "provision")}
+COMMANDS = {("python", "-m", "worker"), ("python", "-m", "worker", "serve"), ("python", "-m", "infra", "provision")}
 
 
-def one(kind: str):
-    (found,) = [document for document in DOCUMENTS if document["kind"] == kind]
+PAGE = "leveret-page"
+
+
+def one(kind: str, name: str = ""):
+    """Return the one document of a kind: the page's own is named."""
+    same = [document for document in DOCUMENTS if document["kind"] == kind]
+    (found,) = [
+        item for item in same if (item["metadata"]["name"] == name if name else item["metadata"]["name"] != PAGE)
+    ]
     return found
 
 
@@ -41,7 +50,7 @@ def unit():
 
 
 def test_every_setting_that_they_name_exists():
-    for path in (UNIT, *(ROOT / "infra/kubernetes").glob("*.yaml"), ROOT / "infra/prometheus/alerts.yaml"):
+    for path in (UNIT, PAGE_UNIT, *(ROOT / "infra/kubernetes").glob("*.yaml"), ROOT / "infra/prometheus/alerts.yaml"):
         named = set(re.findall(r"WORKER_[A-Z_]*[A-Z]", path.read_text()))
         assert named
         assert named <= KNOWN, path.name
@@ -102,7 +111,7 @@ def test_the_scaler_watches_every_queue_of_the_lanes_that_the_workers_serve():
 
 
 def test_no_manifest_holds_a_secret():
-    for path in (*(ROOT / "infra/kubernetes").glob("*.yaml"), UNIT):
+    for path in (*(ROOT / "infra/kubernetes").glob("*.yaml"), UNIT, PAGE_UNIT):
         assert not re.search(r"://[^\s/]+:[^\s/]+@", path.read_text())
     assert "Secret" not in {document["kind"] for document in DOCUMENTS}
 
@@ -122,3 +131,26 @@ def test_the_unit_starts_the_worker_and_leaves_the_ending_to_it(unit):
     # A drained worker ends with 0 and is not started again.
     assert service["Restart"] == "on-failure"
     assert unit["Install"]["WantedBy"] == "multi-user.target"
+
+
+def test_the_page_runs_as_the_workers_do_and_is_asked_whether_it_is_ready():
+    spec = one("Deployment", PAGE)["spec"]
+    assert spec["selector"]["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items()
+    assert one("Service", PAGE)["spec"]["selector"] == spec["selector"]["matchLabels"]
+    (container,) = spec["template"]["spec"]["containers"]
+    assert tuple(container["command"]) in COMMANDS
+    probes = {container[probe]["httpGet"]["path"] for probe in ("readinessProbe", "livenessProbe")}
+    assert probes == {"/readyz", "/healthz"}
+    (port,) = container["ports"]
+    address = next(item["value"] for item in container["env"] if item["name"] == "WORKER_SERVE_ADDRESS")
+    assert address.endswith(f":{port['containerPort']}")
+
+
+def test_the_page_s_unit_starts_the_page():
+    parser = configparser.ConfigParser(strict=False, interpolation=None)
+    parser.optionxform = str
+    parser.read(PAGE_UNIT)
+    service = parser["Service"]
+    program, *rest = service["ExecStart"].split()
+    assert (program, ("python", *rest) in COMMANDS) == ("/opt/leveret/bin/python", True)
+    assert int(service["TimeoutStopSec"]) > END_SECONDS

@@ -20,13 +20,11 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from worker.core.message.dead_letter import Broker
-    from worker.core.ports import Repository, Runner
+    from worker.core.ports import BrokerAdmin, Repository, Runner
     from worker.core.routing import Topology
     from worker.media.capabilities import Capabilities
 
 VERSION_SECONDS: Final = 15.0
-WAITING_JOBS: Final = 1000
 SOME_SKEW_SECONDS: Final = 2.0
 MOST_SKEW_SECONDS: Final = 300.0
 FIRST_TIMED: Final = (3, 8, 15)
@@ -34,6 +32,24 @@ FIRST_BY_POLICY: Final = (3, 12)
 OLDEST: Final = {"sqlite": (3, 40), "postgresql": (15,)}
 MOST_VERSION_WORDS: Final = 2
 _GIB: Final = 1 << 30
+
+
+async def page(address: str, *, alone: bool, tokens: int, players: Path) -> Finding:
+    """Return whether `leveret serve` would begin, and whether browsers can play HLS and DASH.
+
+    `alone` says that only this machine reaches the address; `tokens` is how many let people in.
+    """
+    if not alone and not tokens:
+        advice = "`leveret token admin` prints a token for WORKER_SERVE_TOKENS"
+        return Finding(status="error", fact=f"{address} can be reached by others, and no token is set", advice=advice)
+    who = f"{tokens} {'token' if tokens == 1 else 'tokens'}" if tokens else "no token, for this machine alone"
+    there = await asyncio.to_thread(lambda: sum(1 for _ in players.glob("*.js")) if players.is_dir() else 0)
+    if not there:
+        advice = "`python -m infra assets` fetches them"
+        return Finding(
+            status="warning", fact=f"{address}, {who}; the players of HLS and DASH are missing", advice=advice
+        )
+    return Finding(status="ok", fact=f"{address}, {who}; HLS and DASH play")
 
 
 async def database(repository: Repository) -> Finding:
@@ -72,7 +88,7 @@ async def patience(publisher: Asked, timeout_seconds: float, longest_seconds: fl
     From 3.8.15 on it takes back what is not acknowledged in time. How long that is it tells neither over AMQP nor
     over its management API: `timeout_seconds` is what the settings say of it, 0 for no limit.
     """
-    with publisher:
+    async with publisher:
         version = publisher.version
     who = f"RabbitMQ {dotted(version) or 'of an unknown version'}"
     longest = f"a job may take {longest_seconds:.0f} s"
@@ -147,23 +163,23 @@ class Asked(Protocol):
         """Return its version, empty where it tells none."""
         ...
 
-    def __enter__(self) -> object:
+    async def __aenter__(self) -> object:
         """Connect."""
         ...
 
-    def __exit__(
+    async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Disconnect."""
         ...
 
 
-async def broker(publisher: Broker, wanted: Topology) -> Finding:
+async def broker(admin: BrokerAdmin, wanted: Topology) -> Finding:
     """Return whether the broker answers, holds our queues with our arguments, and lets us use them."""
     queues = wanted.queues
-    with publisher:
-        differences = publisher.differences(queues)
-        refusals = () if differences else publisher.refusals(wanted.exchanges)
+    async with admin:
+        differences = await admin.differences(queues)
+        refusals = () if differences else await admin.refusals(wanted.exchanges)
     if differences:
         missing = all(line.endswith("is missing") for line in differences)
         advice = "run `python -m infra provision`" if missing else "drain and delete what differs, then provision"
@@ -260,13 +276,13 @@ async def lanes(repository: Repository, offline_after: float) -> Finding:
     """Return which lanes living workers serve; jobs that wait in one without any are a warning."""
     try:
         served = serving(await repository.workers(offline_after))
-        waiting = [job.lane for state in ("queued", "retrying") for job in await repository.jobs(state, WAITING_JOBS)]
+        waiting = await repository.waiting_by_lane()
     finally:
         await repository.close()
     fact = ", ".join(f"{lane}: {len(served.get(lane, ()))}" for lane in LANES)
     stuck = sorted({lane for lane in waiting if lane not in served})
     if stuck:
-        told = ", ".join(f"{waiting.count(lane)} in {lane}" for lane in stuck)
+        told = ", ".join(f"{waiting[lane]} in {lane}" for lane in stuck)
         advice = f"start a worker that serves {','.join(stuck)} with `leveret run`, or cancel the jobs"
         alone = f"workers by lane: {fact}" if served else "no worker is running"
         return Finding(status="warning", fact=f"{alone}; jobs wait for nobody: {told}", advice=advice)

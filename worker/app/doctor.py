@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import worker
 from worker.adapters import checks as look
 from worker.adapters import host
-from worker.app.components import (
-    TOOLS,
-    capabilities,
-    publisher,
-    refuse_missing_sqlite,
-    refuse_shared_sqlite,
-    repository,
-    runner,
-)
+from worker.app.components import TOOLS, capabilities, refuse_shared_sqlite, runner
+from worker.app.control import broker, refuse_missing_sqlite, repository
 from worker.app.places import roots, storages
+from worker.core.errors import Misconfigured
 from worker.core.routing import topology
 from worker.engine.host.scratch import Scratch
 from worker.engine.reconcile import Reconciler
+from worker.settings.serve import address_of, is_loopback, token_count
 
 if TYPE_CHECKING:
     from worker.core.finding import Check, Finding
@@ -35,10 +32,10 @@ def checks(settings: Settings, *, prove: bool = False) -> list[tuple[str, Check]
     return [
         ("database", lambda: _look_at_database(settings)),
         ("clock", lambda: look.clock(_rows(settings))),
-        ("broker", lambda: look.broker(publisher(settings), topology(settings.retry_delays))),
+        ("broker", lambda: look.broker(broker(settings), topology(settings.retry_delays))),
         (
             "broker time-out",
-            lambda: look.patience(publisher(settings), settings.broker_timeout_seconds, settings.job_seconds),
+            lambda: look.patience(broker(settings), settings.broker_timeout_seconds, settings.job_seconds),
         ),
         *(() if settings.nas_root else (("nas", look.no_nas),)),
         *(_look_at_folder(settings, folder) for folder in folders),
@@ -46,8 +43,22 @@ def checks(settings: Settings, *, prove: bool = False) -> list[tuple[str, Check]
         ("scratch", lambda: look.scratch(settings.scratch, settings.scratch_free_bytes)),
         *((name, partial(_look_at_tool, settings, name, required=name in needed)) for name in TOOLS),
         ("capabilities", lambda: look.capabilities(capabilities(settings, again=prove), settings.lanes)),
+        ("page", lambda: _look_at_page(settings)),
         ("lanes", lambda: look.lanes(_rows(settings), settings.offline_seconds)),
     ]
+
+
+async def _look_at_page(settings: Settings) -> Finding:
+    try:
+        tokens = await asyncio.to_thread(token_count, settings)
+    except OSError as error:
+        raise Misconfigured(f"WORKER_SERVE_TOKENS_FILE {settings.serve_tokens_file}: {error.strerror}") from error
+    return await look.page(
+        settings.serve_address,
+        alone=is_loopback(address_of(settings.serve_address)[0]),
+        tokens=tokens,
+        players=Path(worker.__file__).parent / "web" / "static" / "vendor",
+    )
 
 
 def _look_at_folder(settings: Settings, folder: Path) -> tuple[str, Check]:

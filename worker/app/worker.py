@@ -17,6 +17,7 @@ import structlog
 from worker import __version__, logs
 from worker.adapters import host
 from worker.adapters.rabbitmq import Link, RabbitConsumer, RabbitEvents
+from worker.adapters.rabbitmq.jobs import RabbitJobs
 from worker.adapters.sql import SqlRepository
 from worker.adapters.threads import abandon_threads
 from worker.app.components import (
@@ -43,6 +44,8 @@ from worker.engine.host.heartbeat import Heartbeat
 from worker.engine.host.presence import WorkerPresence
 from worker.engine.host.scratch import Scratch
 from worker.engine.host.worker import Worker
+from worker.engine.parts.files import remove_ended_parts
+from worker.engine.parts.outbox import LEFT_SECONDS, publish_outbox
 from worker.engine.resources import OnStep, Resources, no_step
 from worker.settings import unknown_variables
 from worker.tasks.visualizer import VisualizerTask
@@ -101,8 +104,14 @@ async def assembled(
         presence.lanes = served_lanes(settings, presence.capabilities, only)
         policy = Policy(settings.retry_delays)
         consumer = await _consumer(settings, stack, slot.worker_id, presence.lanes, policy)
+        jobs = RabbitJobs(
+            Link(broker_url(settings), f"leveret {slot.worker_id} pid {os.getpid()} outbox", confirms=True, patience=10)
+        )
+        stack.push_async_callback(jobs.close)
         resources = replace(
-            _resources(settings, rows, Announcer(events), presence.capabilities, metrics), on_step=on_step
+            _resources(settings, rows, Announcer(events), presence.capabilities, metrics),
+            on_step=on_step,
+            publisher=jobs,
         )
         executor = Executor(
             resources,
@@ -182,6 +191,8 @@ def _resources(
         on_progress=progressed,
         on_state=announcer.state,
         observer=observer,
+        parts_url=settings.parts_url,
+        offline_seconds=settings.offline_seconds,
     )
 
 
@@ -237,6 +248,8 @@ def _chores(resources: Resources, worker_id: str, log_seconds: float) -> Callabl
             await resources.repository.drop_kept(useless.job_id, worker_id)
         kept = {Path(folder).name for folder in await resources.repository.kept_folders()}
         await resources.repository.forget_logs(log_seconds)
+        await publish_outbox(resources, LEFT_SECONDS)
+        await remove_ended_parts(resources)
         removed = await asyncio.to_thread(resources.scratch.sweep, kept)
         if removed:
             log.info("scratch_swept", folders=removed)

@@ -6,21 +6,24 @@ import io
 import os
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 from typer.exceptions import TyperException
 
-from worker import __version__, app
+from worker import __version__
 from worker import logs as logs_of_program
+from worker.adapters.threads import leave
 from worker.cli import run
 from worker.cli.words import say, warn
 from worker.core.errors import InvalidJob, LeveretError
 from worker.core.redaction import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import TracebackType
+
+    AddTo: TypeAlias = Callable[[typer.Typer], None]
 
 PROGRAM = "leveret"
 INTERRUPTED = 130
@@ -33,27 +36,26 @@ Examples:
   leveret dead show                 why the last one died"""
 
 
-def main() -> None:
-    """End the process with the exit code of the command on its command line."""
+def main(*faces: AddTo) -> None:
+    """End the process with the exit code of the command on its command line; `faces` add the commands of others."""
     sys.excepthook = _tell_fault
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A pipe is told line by line too: `watch` and `logs --follow` are read while they run.
         sys.stdout.reconfigure(line_buffering=True)
-    code = call(sys.argv[1:])
+    code = call(sys.argv[1:], *faces)
     try:
         sys.stdout.flush()
     except BrokenPipeError:
         _forget_stdout()
-    app.leave(code)
+    leave(code)
 
 
-def call(arguments: list[str]) -> int:
+def call(arguments: list[str], *faces: AddTo) -> int:
     """Return the exit code of the command: 0, 1 for an error, 2 for wrong usage, 130 for Ctrl-C, or its own."""
     logs_of_program.for_commands()
     try:
-        result = command_line(GROUPS[:1] if arguments[:1] in ([], ["run"]) else GROUPS)(
-            args=arguments, prog_name=PROGRAM, standalone_mode=False
-        )
+        found = command_line(_groups(arguments), *(() if arguments[:1] in ([], ["run"]) else faces))
+        result = found(args=arguments, prog_name=PROGRAM, standalone_mode=False)
     except InvalidJob as error:
         for problem in error.problems:
             warn(str(problem))
@@ -72,8 +74,15 @@ def call(arguments: list[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
-def command_line(groups: Sequence[str] = GROUPS) -> typer.Typer:
-    """Return the command line with the commands of these modules.
+def _groups(arguments: list[str]) -> Sequence[str]:
+    """Return the modules whose commands these arguments may mean: a worker and a server do without the others."""
+    if arguments[:1] in ([], ["run"]):
+        return GROUPS[:1]
+    return () if arguments[:1] == ["serve"] else GROUPS
+
+
+def command_line(groups: Sequence[str] = GROUPS, *faces: AddTo) -> typer.Typer:
+    """Return the command line with the commands of these modules, and those that `faces` add.
 
     A worker lives for weeks beside tools that need its memory: it does without the 4 MB of what draws tables.
     """
@@ -89,6 +98,8 @@ def command_line(groups: Sequence[str] = GROUPS) -> typer.Typer:
     cli.callback(invoke_without_command=True)(root)
     for group in groups:
         import_module(f"worker.cli.{group}").add_to(cli)
+    for add_to in faces:
+        add_to(cli)
     return cli
 
 

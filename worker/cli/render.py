@@ -13,12 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from worker.control.dead_letters import Republished
     from worker.core.record import JobRecord, ProgressRecord, WorkerRecord
 
 _JOB_KEYS: Final = (
-    "job_id", "title", "state", "round", "lane", "priority", "dialect", "attempts", "progress", "artifacts",
-    "manifest_url", "thumbnail_url", "error", "error_type", "facts", "created_at", "started_at", "finished_at",
-    "metrics",
+    "job_id", "title", "state", "round", "lane", "priority", "dialect", "modules", "attempts", "progress",
+    "parts", "artifacts", "manifest_url", "thumbnail_url", "error", "error_type", "retry_at", "callback",
+    "callback_error", "facts", "created_at", "started_at", "finished_at", "metrics",
 )  # fmt: skip
 SHORT_ID: Final = 8
 """So many first characters of an id mean one job, nearly always; every command takes them."""
@@ -39,6 +40,18 @@ def say_facts(facts: Mapping[str, str]) -> None:
     for name, fact in facts.items():
         if fact:
             say(f"{name:<{width}}  {fact}")
+
+
+def say_republished(item: Republished) -> None:
+    """Print what became of a message that was published again."""
+    if item.source == "delay queue":
+        say(f"{item.name} does not wait any longer: it is in {item.queue}")
+        return
+    how = f"in round {item.round}" if item.round is not None else "as it came"
+    if item.source == "document":
+        how = f"in round {item.round}, with the new document" if item.round is not None else "with the new document"
+    lost = ": from the database, which keeps no secrets (a token must be submitted anew)"
+    say(f"{item.name} is published again {how}, to {item.queue}{lost if item.source == 'database' else ''}")
 
 
 def moment(time: datetime | None) -> str:
@@ -88,9 +101,30 @@ def progress_of(record: JobRecord) -> str:
     """Return how far the job is; of one that nobody works on, how far it came, without speed and time left."""
     if record.state == "completed":
         return "100 %"
-    if record.state not in {"running", "publishing"}:
+    if record.state not in {"running", "publishing", "waiting"}:
         return progress_text(record.progress.model_copy(update={"fps": None, "speed": None, "eta_seconds": None}))
     return progress_text(record.progress)
+
+
+def part_cells(record: JobRecord) -> str:
+    """Return a cell for each part: `#` made, `>` in hand, `.` waiting, `~` to be tried again, `x` dead or cancelled."""
+    cells = {"completed": "#", "running": ">", "publishing": ">", "queued": ".", "retrying": "~"}
+    return "".join(cells.get(part.state, "x") for part in record.parts)
+
+
+def part_lines(record: JobRecord) -> list[str]:
+    """Return a line for each part that is being made or has failed; the others are in the strip of cells."""
+    lines = []
+    for part in record.parts:
+        if part.state in {"running", "publishing", "retrying", "dead"}:
+            what = f"{part.frames} frames" if part.frames else "sound"
+            facts = [
+                f"{part.percent:.0f} %" if part.percent is not None else "",
+                f"{part.fps:.0f} fps" if part.fps else "",
+            ]
+            told = ", ".join(fact for fact in (what, part.state, part.worker or "", *facts, part.error or "") if fact)
+            lines.append(f"  part {part.index + 1}: {told}")
+    return lines
 
 
 def job_document(record: JobRecord) -> dict[str, Any]:
@@ -140,6 +174,10 @@ def job_line(record: JobRecord) -> tuple[str, ...]:
     return record.job_id, _title(record), record.state, *where, moment(record.created_at), brief_progress(record)
 
 
+def _callback(record: JobRecord) -> str:
+    return f"failed: {record.callback_error}" if record.callback_error else record.callback or ""
+
+
 def _title(record: JobRecord) -> str:
     return record.title[:60] if record.title != record.job_id else ""
 
@@ -169,16 +207,21 @@ def say_job(record: JobRecord) -> None:
             "state": record.state + (f" (round {record.round})" if record.round > 1 else ""),
             "lane": f"{record.lane}.{record.priority}" if record.lane else "-",
             "progress": progress_of(record) or "-",
+            "parts": part_cells(record),
             "error": f"{record.error_type}: {record.error}" if record.error else "",
+            "next try": moment(record.retry_at),
             "created": moment(record.created_at),
             "started": moment(started),
             "finished": moment(record.finished_at),
             "took": span(took),
             "manifest": record.manifest_url or "",
             "thumbnail": record.thumbnail_url or "",
+            "callback": _callback(record),
         }
         | {f"fact {key}": json.dumps(value, ensure_ascii=False) for key, value in record.facts.items()}
     )
+    for line in part_lines(record):
+        say(line)
     if record.attempts:
         say("")
         tries: list[tuple[str, ...]] = [

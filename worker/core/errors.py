@@ -6,10 +6,12 @@ LeveretError
 │   ├── BadInput              a source is not what it claims to be
 │   ├── RefusedPath           a path or URI lies outside what jobs may touch
 │   ├── IdReused              this id belongs to another job
+│   ├── PlanBroken            a part cannot be made as its plan says: the job is planned anew, or runs whole
 │   ├── Unserved              no living worker can do what the job requires
 │   └── CrashLoop             the job took its worker down too often
 ├── Transient                 it may pass: retried with growing delays, counted
 │   ├── SourceMissing         a source is not there (a mount may come back)
+│   ├── RemoteUnavailable     a repository's server does not answer
 │   ├── ToolFailed            a tool ended with an error
 │   ├── ToolStalled           a tool made no progress
 │   ├── TimedOut              a task or the job ran out of time
@@ -79,6 +81,10 @@ class IdReused(Permanent):
     """The id of this message belongs to a job with another body."""
 
 
+class PlanBroken(Permanent):
+    """A part cannot be made as its plan says."""
+
+
 class Unserved(Permanent):
     """Every living worker of the lane has refused the job for too long."""
 
@@ -95,8 +101,18 @@ class SourceMissing(Transient):
     """A source does not exist now."""
 
 
+class RemoteUnavailable(Transient):
+    """A server that is no storage of ours, a repository's, does not answer or is not known."""
+
+
 class ToolFailed(Transient):
     """A tool ended with an error that says nothing about the input."""
+
+    # `passing`: its words or its end speak of the host (memory, a signal, a file that was moved), and may not be said
+    # again; the policy ends the retries of all others once they are said twice
+    def __init__(self, message: str, *, passing: bool = False) -> None:
+        self.passing = passing
+        super().__init__(message)
 
 
 class ToolStalled(Transient):

@@ -73,12 +73,20 @@ class TaskSpec:
     path: str
 
 
+class PartOf(Model):
+    """Which part of which job a message is; only a fleet's own plan writes it."""
+
+    job: JobId = Field(description="The divided job.")
+    index: int = Field(ge=0, le=99_999, description="The part's place in the plan.")
+    key: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8,64}$")] = Field(description="The key of its file.")
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """What a worker runs. Frozen; equal jobs came from messages that mean the same.
 
     `priority` and `lane` are None where the publisher left the choice to us. `facts` go into the record
-    as they are (a transcode message's `movie_id`).
+    as they are (a transcode message's `movie_id`). `part` says that it is a part of a divided job.
     """
 
     job_id: str
@@ -92,6 +100,7 @@ class Job:
     callback_url: str | None = None
     keep_log: bool = False
     facts: Mapping[str, object] = field(default_factory=dict)
+    part: PartOf | None = None
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -112,6 +121,7 @@ class Job:
             "timeout": self.timeout,
             "callback_url": self.callback_url,
             "keep_log": self.keep_log or None,
+            "part": self.part.model_dump() if self.part else None,
         }
         tasks = [{"module": task.module, "data": _without_secrets(task.data)} for task in self.tasks]
         told = _without_secrets({key: value for key, value in envelope.items() if value is not None})

@@ -8,10 +8,13 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
-State: TypeAlias = Literal["queued", "running", "publishing", "retrying", "completed", "dead", "cancelled"]
+State: TypeAlias = Literal["queued", "waiting", "running", "publishing", "retrying", "completed", "dead", "cancelled"]
 TERMINAL: frozenset[str] = frozenset({"completed", "dead", "cancelled"})
-STATES: tuple[State, ...] = ("queued", "running", "publishing", "retrying", "completed", "dead", "cancelled")
-AttemptOutcome: TypeAlias = Literal["completed", "failed", "crashed", "cancelled", "interrupted", "deferred"]
+STATES: tuple[State, ...] = (
+    "queued", "waiting", "running", "publishing", "retrying", "completed", "dead", "cancelled",
+)  # fmt: skip
+Callback: TypeAlias = Literal["pending", "done", "failed"]
+AttemptOutcome: TypeAlias = Literal["completed", "failed", "crashed", "cancelled", "interrupted", "deferred", "divided"]
 WorkerStatus: TypeAlias = Literal["startup", "idle", "in_progress", "paused", "draining", "offline"]
 Wanted: TypeAlias = Literal["run", "pause", "drain"]
 
@@ -57,8 +60,25 @@ class ArtifactRecord(Record):
     duration: float | None = None
 
 
+class PartRecord(Record):
+    """A part of a divided job; `frames` 0 where it is no range of frames, as the sound."""
+
+    job_id: str
+    index: int
+    frames: int
+    state: State
+    worker: str | None = None
+    percent: float | None = None
+    fps: float | None = None
+    error: str | None = None
+
+
 class JobRecord(Record):
-    """All that is known of a job."""
+    """All that is known of a job.
+
+    `retry_at` is when a retrying job may be tried again, `callback` how the POST of its final record went and
+    `callback_error` why it failed.
+    """
 
     job_id: str
     title: str
@@ -67,6 +87,7 @@ class JobRecord(Record):
     lane: str
     priority: str
     dialect: str
+    modules: list[str] = Field(default_factory=list)
     attempts: list[AttemptRecord] = Field(default_factory=list)
     progress: ProgressRecord = ProgressRecord()
     artifacts: list[ArtifactRecord] = Field(default_factory=list)
@@ -74,11 +95,15 @@ class JobRecord(Record):
     thumbnail_url: str | None = None
     error: str | None = None
     error_type: str | None = None
+    retry_at: datetime | None = None
+    callback: Callback | None = None
+    callback_error: str | None = None
     facts: dict[str, Any] = Field(default_factory=dict)
     metrics: dict[str, Any] = Field(default_factory=dict)
     created_at: datetime
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    parts: list[PartRecord] = Field(default_factory=list)
     document: dict[str, Any] = Field(default_factory=dict)
 
     @property
@@ -113,6 +138,21 @@ class WorkerRecord(Record):
     problem: str | None = None
     wanted: Wanted = "run"
     seen_at: datetime | None = None
+
+
+def with_parts(record: JobRecord, parts: list[PartRecord]) -> JobRecord:
+    """Return a divided job's record with its parts; while it waits, its progress is theirs, by frames."""
+    if record.state != "waiting" or not parts:
+        return record.model_copy(update={"parts": parts})
+    frames = sum(part.frames for part in parts)
+    done = sum(part.frames * (part.percent or 0.0) for part in parts)
+    fps = sum(part.fps or 0.0 for part in parts if part.state == "running")
+    percent = done / frames if frames else None
+    left = (100.0 - percent) / 100.0 * frames if percent is not None else None
+    progress = ProgressRecord(
+        percent=percent, task="parts", fps=fps or None, eta_seconds=left / fps if left is not None and fps else None
+    )
+    return record.model_copy(update={"parts": parts, "progress": progress})
 
 
 def serving(workers: Iterable[WorkerRecord]) -> dict[str, list[str]]:

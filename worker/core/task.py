@@ -133,6 +133,10 @@ class TaskContext(Lookup, Protocol):
         """Return the locations of the files in a folder by name, without its folders; SourceMissing for none such."""
         ...
 
+    async def version(self, location: str) -> str:
+        """Return what changes when an external file does: its size and time, or its tag. SourceMissing for none."""
+        ...
+
     async def available(self, location: str) -> bool:
         """Return whether a file is staged by this job, or stands outside now."""
         ...

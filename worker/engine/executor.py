@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 import structlog
 
-from worker.core.attempt import Defer, Forward, Requeue, StateChange
+from worker.core.attempt import Defer, Divided, Forward, Requeue, StateChange
 from worker.core.errors import BrokerUnavailable, IdReused, Interrupted, InvalidJob, LeveretError, ShuttingDown
 from worker.core.message.dialects import decode
 from worker.core.ports import Buried, Finished, Granted, Waiting
@@ -18,6 +18,7 @@ from worker.core.settlement import Settlement
 from worker.engine.attempt.lease import Lease
 from worker.engine.eligibility import EligibilityGate
 from worker.engine.intake import claim_request, real_route, waited
+from worker.engine.parts.outbox import publish_outbox
 from worker.engine.persistence import Persistence
 from worker.engine.recorder import Recorder
 from worker.engine.stages import Claimed, Decoded, Ran, Routed
@@ -70,6 +71,7 @@ class Executor:
         loses it: a job is settled only after the database knows how it ended.
         """
         started = time.monotonic()
+        decoded: Decoded | Settlement | None = None
         try:
             decoded = await self._decode(delivery)
             routed = await self._route(decoded) if isinstance(decoded, Decoded) else decoded
@@ -82,6 +84,8 @@ class Executor:
         finally:
             self.job = None
             structlog.contextvars.unbind_contextvars("job_id", "attempt", "lane")
+        if isinstance(settlement.outcome, Divided) or (isinstance(decoded, Decoded) and decoded.job.part):
+            await publish_outbox(self._resources)
         await self._settle(delivery, settlement)
         self._resources.observer.settled(settlement, time.monotonic() - started)
         return settlement

@@ -65,6 +65,8 @@ class Recorder:
     async def finished(self, routed: Routed, claim: Finished) -> Settlement:
         """Finish the deletions of a job that ended before this delivery."""
         job_id = routed.decoded.job.job_id
+        if claim.state == "waiting":
+            return routed.settlement(Completed())
         await delete_requested(self._repository, self._resources.storages, job_id, claim.deletions)
         await self._remove_leftovers(job_id)
         return routed.settlement(Completed() if claim.state == "completed" else Cancelled())
@@ -76,13 +78,13 @@ class Recorder:
             log.error("job_dead", job_id=job.job_id, error=failure.message, error_type=failure.error_type)
             await self._resources.on_state(StateChange.death(job, failure))
         await self._remove_leftovers(job.job_id)
-        return routed.settlement(Dead(failure), ended=claim.fresh)
+        return routed.settlement(Cancelled() if job.part else Dead(failure), ended=claim.fresh)
 
     async def record(self, ran: Ran) -> Settlement:
         """Record the end of an attempt under its epoch; a production that ended well has recorded its own."""
         claimed, attempt = ran.claimed, ran.claimed.attempt
         if not isinstance(ran.end, BaseException):
-            return claimed.settlement(ran.end, ended=True)
+            return claimed.settlement(ran.end, ended=isinstance(ran.end, Completed))
         verdict = self._policy.verdict(ran.end, attempt)
         try:
             await self._record_failure(attempt, verdict, ran.end)
@@ -96,6 +98,9 @@ class Recorder:
         if isinstance(ran.end, CannotServe):
             self._gate.remember(claimed.routed.decoded.digest)
             return replace(await self.decline(claimed.routed, str(ran.end)), waited=claimed.waited)
+        if attempt.job.part is not None and isinstance(verdict, Dead):
+            # Its job says why; one dead letter for each film is enough.
+            return claimed.settlement(Cancelled(), error=ran.end, ended=True)
         return claimed.settlement(verdict, error=ran.end, ended=ended)
 
     async def _record_failure(self, attempt: Attempt, verdict: Verdict, error: BaseException) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from worker.core.attempt import Attempt, Progress, StateChange
-    from worker.core.ports import Observer, Repository, Runner
+    from worker.core.ports import JobPublisher, Observer, Repository, Runner
     from worker.engine.host.scratch import Scratch
     from worker.engine.storages import Storages
     from worker.registry import Registry
@@ -29,7 +29,11 @@ async def no_step(step: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """All that attempts work with; one for the life of a worker."""
+    """All that attempts work with; one for the life of a worker.
+
+    Without a `publisher` no job is divided. Parts stand under `parts_url`, by default beside the job's outputs;
+    a worker that is silent for `offline_seconds` makes none.
+    """
 
     repository: Repository
     storages: Storages
@@ -46,3 +50,6 @@ class Resources:
     on_state: Callable[[StateChange], Awaitable[None]]
     on_step: OnStep = no_step
     observer: Observer = field(default_factory=Unobserved)
+    publisher: JobPublisher | None = None
+    parts_url: str = ""
+    offline_seconds: float = 15.0

@@ -96,7 +96,7 @@ def _stream(item: Mapping[str, Any]) -> StreamInfo:
         if kind == "video"
         else None,
         sample_aspect=(_ratio(item.get("sample_aspect_ratio"), ":") or Fraction(1)) if kind == "video" else None,
-        rotation=_rotation(item, lower),
+        rotation=_rotation(item),
         pixel_format=item.get("pix_fmt"),
         field_order=_known(item.get("field_order")),
         color_transfer=_known(item.get("color_transfer")),
@@ -156,11 +156,14 @@ def _ratio(value: object, separator: str = "/") -> Fraction | None:
     return Fraction(int(over), int(under))
 
 
-def _rotation(item: Mapping[str, Any], tags: Mapping[str, str]) -> int:
-    """Return degrees clockwise. A display matrix counts counter-clockwise, the older tag `rotate` clockwise."""
+def _rotation(item: Mapping[str, Any]) -> int:
+    """Return degrees clockwise; a display matrix counts counter-clockwise.
+
+    MP4's matrix and Matroska's roll both arrive as one. A `rotate` tag alone turns nothing: since 5.0 ffmpeg
+    does not look at it, so a picture measured by it would be squeezed.
+    """
     for side in item.get("side_data_list", []):
         degrees = _seconds(side.get("rotation"))
         if degrees is not None:
             return round(-degrees / 90) * 90 % 360
-    degrees = _seconds(tags.get("rotate"))
-    return round(degrees / 90) * 90 % 360 if degrees is not None else 0
+    return 0

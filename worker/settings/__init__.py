@@ -9,19 +9,20 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, DotEnvSettingsSource, NoDecode, SettingsConfigDict
+from pydantic_settings import DotEnvSettingsSource, NoDecode, SettingsConfigDict
 
 from worker.core.errors import Misconfigured
 from worker.core.hours import ActiveHours
 from worker.core.message.wire import nearest
 from worker.core.routing import DEFAULT_DELAYS, LANES
+from worker.settings.serve import ServeSettings
 
 Words = Annotated[tuple[str, ...], NoDecode]
 Seconds = Annotated[tuple[float, ...], NoDecode]
 
 
-class Settings(BaseSettings):
-    """Every setting of a worker and of its commands: `WORKER_<NAME>` in the environment or in `.env`."""
+class Settings(ServeSettings):
+    """Every setting of a worker, of its commands and of the page: `WORKER_<NAME>` in the environment or in `.env`."""
 
     model_config = SettingsConfigDict(
         env_prefix="WORKER_", env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True
@@ -36,6 +37,11 @@ class Settings(BaseSettings):
     )
     storage_url: str = Field(
         "file://.local/storage", description="Where relative outputs go: file:///…, nas://… or s3://bucket/prefix."
+    )
+    parts_url: str = Field(
+        "",
+        description="Where the parts of divided jobs stand until they are joined, which all workers must see:"
+        " nas://…, s3://… or file:///…; by default beside each job's outputs.",
     )
     nas_root: Path | None = Field(
         None, description="The folder that nas:// means; it must be there when the worker starts."
@@ -152,6 +158,13 @@ class Settings(BaseSettings):
         if not value.startswith(("file:///", "nas://", "s3://")):
             raise ValueError("is file:///folder, nas://folder or s3://bucket/prefix")
         return value.rstrip("/") + "/"
+
+    @field_validator("parts_url")
+    @classmethod
+    def _parts(cls, value: str) -> str:
+        if value and not value.startswith(("file:///", "nas://", "s3://")):
+            raise ValueError("is file:///folder, nas://folder or s3://bucket/prefix")
+        return value
 
     @model_validator(mode="after")
     def _together(self) -> Self:

@@ -173,6 +173,11 @@ class TaskBench:
         names = sorted(entry.name for entry in entries if is_speakable(entry.name) and entry.is_file())
         return tuple(f"{folder.rstrip('/')}/{name}" for name in names)
 
+    async def version(self, location: str) -> str:
+        """Return the size and the time of a file."""
+        found = await asyncio.to_thread((await self.input(location)).stat)
+        return f"{found.st_size}-{found.st_mtime_ns}"
+
     async def available(self, location: str) -> bool:
         """Return whether a file is staged, or stands outside."""
         try:

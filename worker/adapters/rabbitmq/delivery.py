@@ -10,7 +10,7 @@ from aio_pika import DeliveryMode, Message
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from worker.adapters.rabbitmq.link import LINK_ERRORS, Link, answered
-from worker.core.attempt import Cancelled, Completed, Dead, Defer, Forward, Outcome, Requeue, Retry
+from worker.core.attempt import Cancelled, Completed, Dead, Defer, Divided, Forward, Outcome, Requeue, Retry
 from worker.core.errors import BrokerUnavailable
 from worker.core.policy import shortened
 from worker.core.routing import (
@@ -106,7 +106,7 @@ class RabbitDelivery:
 
     async def _answer(self, outcome: Outcome) -> None:
         match outcome:
-            case Completed() | Cancelled() | Retry() | Defer() | Forward():
+            case Completed() | Cancelled() | Divided() | Retry() | Defer() | Forward():
                 await self._message.ack()
             case Dead():
                 await self._message.nack(requeue=False)

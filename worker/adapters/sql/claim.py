@@ -11,12 +11,14 @@ from sqlalchemy import func, insert, select, update
 
 from worker.adapters.sql.database import insert_of, store
 from worker.adapters.sql.fence import blame, close_attempt, ended, new_round, no_progress
+from worker.adapters.sql.parts import lock_parent, part_ended
 from worker.adapters.sql.rows import fresh_row
 from worker.adapters.sql.schema import LIVE, attempts, jobs, moment
 from worker.core.attempt import Attempt, Failure
 from worker.core.errors import CrashLoop, IdReused
 from worker.core.policy import failure_of
 from worker.core.ports import Buried, Claim, ClaimRequest, Finished, Granted, Waiting
+from worker.core.record import TERMINAL
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
@@ -42,6 +44,7 @@ _SEEN = (
         for name in (
             "state", "round", "epoch", "failures", "crashes", "digest", "owner", "lease_until", "not_before",
             "cancel_requested", "error", "error_type", "error_worker", "error_attempt", "pending_deletions",
+            "parent_id",
         )
     ),
     moment().label("now"),
@@ -59,6 +62,9 @@ def claim_unknown(connection: Connection, request: ClaimRequest, policy: Policy)
     This need not wait for the disk. SQLite serves one host: a power cut that takes the row back ends its workers
     too, their messages come back, and nothing was shown, since `announce` waits for the disk.
     """
+    if request.job.part is not None:
+        # A part has a row since its job was planned: no message of a publisher makes one.
+        return None
     first = _Charges(min(max(request.round_header, 1), _LAST_ROUND), 0, 0)
     granted = _running(request, policy, 0, first)
     values = fresh_row(request.job, request.digest, request.lane, request.priority)
@@ -76,12 +82,21 @@ def _unless_known(dialect: str) -> Any:
 def claim(connection: Connection, request: ClaimRequest, policy: Policy) -> Claim:
     """Return whether a job that has a row is the worker's, and if not, why; IdReused when the id has another body."""
     job_id = request.job.job_id
+    parent = lock_parent(connection, request.job.part.job if request.job.part else None)
     row = _locked(connection, job_id)
+    if request.job.part is not None:
+        if row is None or parent is None or row.parent_id != parent.job_id:
+            raise IdReused(f"{job_id} is a part that no plan of ours has: only a worker writes the parts of a job")
+        if row.digest != request.digest or (parent.state != "waiting" and row.state not in TERMINAL):
+            return Finished("cancelled")
     if row is None:
         return Waiting("its row has just been removed")
     if row.digest != request.digest and not _is_same_job(connection, request, row):
         raise IdReused(f"the id {job_id} belongs to a job with another body, which is {row.state}")
-    return _decided(connection, request, policy, row)
+    claim = _decided(connection, request, policy, row)
+    if isinstance(claim, Buried | Finished) and row.state not in TERMINAL:
+        part_ended(connection, parent, job_id)
+    return claim
 
 
 def _is_same_job(connection: Connection, request: ClaimRequest, row: Row[*tuple[Any, ...]]) -> bool:
@@ -106,6 +121,8 @@ def _decided(connection: Connection, request: ClaimRequest, policy: Policy, row:
     if row.state in LIVE and (again := _granted_before(connection, request, row)):
         return again
     match row.state:
+        case "waiting":
+            return Finished("waiting")
         case "completed" | "cancelled":
             return Finished(row.state, tuple(row.pending_deletions))
         case "dead" if not request.replayed:
@@ -121,7 +138,14 @@ def _decided(connection: Connection, request: ClaimRequest, policy: Policy, row:
         case "running" | "publishing":
             return _succeeded(connection, request, policy, row)
         case _:
-            return _grant(connection, request, policy, row.epoch, charges)
+            return _grant(connection, request, policy, row.epoch, charges, _last_failure(row))
+
+
+def _last_failure(row: Row[*tuple[Any, ...]]) -> Failure | None:
+    """Return the failure that the round was charged with last, None where it was a crash or none."""
+    if row.error is None or row.error_attempt != row.failures or not row.failures:
+        return None
+    return Failure(row.error, row.error_type or "", row.error_worker or "", row.error_attempt)
 
 
 def _seconds(now: datetime, then: datetime) -> int:
@@ -154,7 +178,14 @@ def _crash_loop(charges: _Charges, policy: Policy, owner: str) -> CrashLoop:
     return CrashLoop(f"its last attempt, {charges.failures} of {policy.max_attempts}, ended without a word on {owner}")
 
 
-def _grant(connection: Connection, request: ClaimRequest, policy: Policy, epoch: int, charges: _Charges) -> Granted:
+def _grant(
+    connection: Connection,
+    request: ClaimRequest,
+    policy: Policy,
+    epoch: int,
+    charges: _Charges,
+    previous: Failure | None = None,
+) -> Granted:
     """Return the attempt under the next epoch of a job that has a row."""
     granted = _running(request, policy, epoch, charges)
     connection.execute(
@@ -174,9 +205,10 @@ def _grant(connection: Connection, request: ClaimRequest, policy: Policy, epoch:
         )
     )
     opened = _opened(connection, request, charges.round, granted)
+    attempt = replace(opened.attempt, previous=previous)
     if epoch < policy.max_returns:
-        return opened
-    return Granted(replace(opened.attempt, returns=_returns(connection, request.job.job_id, charges.round)))
+        return Granted(attempt)
+    return Granted(replace(attempt, returns=_returns(connection, request.job.job_id, charges.round)))
 
 
 def _returns(connection: Connection, job_id: str, this_round: int) -> int:

@@ -76,6 +76,7 @@ ENDS: Final = {
     "interrupted": ("queued", "cancelled"),
     "deferred": ("queued", "cancelled"),
     "cancelled": ("cancelled",),
+    "divided": ("waiting", "queued", "dead", "cancelled"),
 }
 """The states in which each outcome of an attempt leaves its job."""
 
@@ -128,6 +129,7 @@ def ended(state: str) -> dict[str, Any]:
         "not_before": None,
         "cancel_requested": False,
         "callback_state": _CALLBACK,
+        "callback_error": None,
     }
 
 
@@ -159,6 +161,7 @@ def new_round() -> dict[str, Any]:
         "finished_at": None,
         "cancel_requested": False,
         "callback_state": None,
+        "callback_error": None,
         "refused_by": [],
         "unserved_since": None,
         **unblamed(),

@@ -19,6 +19,7 @@ from worker.adapters.sql.fence import (
     names,
     unblamed,
 )
+from worker.adapters.sql.parts import lock_parent, part_ended, stop_parts
 from worker.adapters.sql.rows import fresh_row, tombstone
 from worker.adapters.sql.schema import LIVE, adoptions, artifacts, attempts, jobs, moment
 from worker.core.errors import IdReused, JobCancelled, LeaseLost
@@ -28,7 +29,7 @@ from worker.core.record import TERMINAL
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Row
 
     from worker.core.attempt import Attempt, Failure, Progress, Result
     from worker.core.job import Job
@@ -108,8 +109,11 @@ def complete(connection: Connection, attempt: Attempt, result: Result) -> tuple[
             "task_seconds": [{"task": task, "seconds": seconds} for task, seconds in result.task_seconds],
         },
     }
-    if finish(connection, attempt, values, "completed") and result.artifacts:
-        connection.execute(insert(artifacts), _artifact_rows(job_id, result))
+    parent = _parent(connection, attempt)
+    if finish(connection, attempt, values, "completed"):
+        if result.artifacts:
+            connection.execute(insert(artifacts), _artifact_rows(job_id, result))
+        part_ended(connection, parent, job_id)
     if attempt.epoch == 1:
         return ()
     earlier = connection.execute(
@@ -144,23 +148,36 @@ def retry_later(connection: Connection, attempt: Attempt, failure: Failure, dela
     """
     values = ended_if_cancelled("retrying") | blame(failure)
     values |= {"failures": attempt.number, "not_before": moment(max(0.0, delay - 1.0))}
-    finish(connection, attempt, values, "failed", failure.message, failure.error_type)
+    parent = _parent(connection, attempt)
+    if finish(connection, attempt, values, "failed", failure.message, failure.error_type):
+        part_ended(connection, parent, attempt.job.job_id)
 
 
 def bury(connection: Connection, attempt: Attempt, failure: Failure) -> None:
     """Record the job dead."""
     values = ended("dead") | blame(failure) | {"failures": attempt.number}
-    finish(connection, attempt, values, "failed", failure.message, failure.error_type)
+    parent = _parent(connection, attempt)
+    if finish(connection, attempt, values, "failed", failure.message, failure.error_type):
+        part_ended(connection, parent, attempt.job.job_id)
 
 
 def release(connection: Connection, attempt: Attempt, outcome: str, reason: str) -> None:
     """Give the job back, charged to nobody."""
-    finish(connection, attempt, ended_if_cancelled("queued"), outcome, reason)
+    parent = _parent(connection, attempt)
+    if finish(connection, attempt, ended_if_cancelled("queued"), outcome, reason):
+        part_ended(connection, parent, attempt.job.job_id)
 
 
 def confirm_cancel(connection: Connection, attempt: Attempt) -> None:
     """Record the job cancelled."""
-    finish(connection, attempt, ended("cancelled"), "cancelled")
+    parent = _parent(connection, attempt)
+    if finish(connection, attempt, ended("cancelled"), "cancelled"):
+        part_ended(connection, parent, attempt.job.job_id)
+
+
+def _parent(connection: Connection, attempt: Attempt) -> Row[Any] | None:
+    """Return the job that the attempt's is a part of, locked."""
+    return lock_parent(connection, attempt.job.part.job if attempt.job.part else None)
 
 
 def deleted(connection: Connection, job_id: str) -> None:
@@ -172,7 +189,9 @@ def deleted(connection: Connection, job_id: str) -> None:
 
 def bury_unclaimed(connection: Connection, job: Job, digest: str, lane: str, priority: str, failure: Failure) -> None:
     """Record dead a job that no attempt ran; what has ended, is being run, or has another body stays as it is."""
-    _ensure(connection, job, digest, lane, priority)
+    parent = lock_parent(connection, job.part.job if job.part else None)
+    if job.part is None:
+        _ensure(connection, job, digest, lane, priority)
     idle = jobs.c.state.not_in((*TERMINAL, *LIVE)) | (jobs.c.state.in_(LIVE) & (jobs.c.lease_until <= moment()))
     buried = connection.execute(
         update(jobs)
@@ -183,11 +202,13 @@ def bury_unclaimed(connection: Connection, job: Job, digest: str, lane: str, pri
     epoch = buried.scalar_one_or_none()
     if epoch is not None:
         close_attempt(connection, job.job_id, epoch, "crashed", failure.message, failure.error_type)
+        part_ended(connection, parent, job.job_id)
 
 
 def decline(connection: Connection, job: Job, digest: str, lane: str, priority: str, worker: str) -> Declined:
     """Note that `worker` cannot do the job; return who said so in all, and how long ago the first did."""
-    _ensure(connection, job, digest, lane, priority)
+    if job.part is None:
+        _ensure(connection, job, digest, lane, priority)
     # One whose worker fell silent waits too, and the others may all lack what it needs.
     silent = jobs.c.state.in_(LIVE) & (jobs.c.lease_until <= moment())
     waiting = jobs.c.state.in_(("queued", "retrying")) | silent
@@ -212,17 +233,23 @@ def _ensure(connection: Connection, job: Job, digest: str, lane: str, priority: 
 
 
 def request_cancel(connection: Connection, job_id: str) -> str:
-    """Return the state after asking: a waiting or unknown job is cancelled at once."""
+    """Return the state after asking: a waiting or unknown job is cancelled at once.
+
+    Who asks for a part means its job: no film ends without one of its parts.
+    """
+    parent_id = connection.execute(select(jobs.c.parent_id).where(jobs.c.job_id == job_id)).scalar_one_or_none()
+    job_id = parent_id or job_id
     wish = connection.execute(
         upsert(connection, jobs).values(**tombstone(job_id)).on_conflict_do_nothing().returning(jobs.c.state)
     )
     if (state := wish.scalar_one_or_none()) is not None:
         return str(state)
-    waiting = jobs.c.state.in_(("queued", "retrying"))
+    waiting = jobs.c.state.in_(("queued", "retrying", "waiting"))
     cancelled = connection.execute(
         update(jobs).where((jobs.c.job_id == job_id) & waiting).values(**ended("cancelled")).returning(jobs.c.state)
     )
     if (state := cancelled.scalar_one_or_none()) is not None:
+        stop_parts(connection, job_id)
         return str(state)
     connection.execute(
         update(jobs).where((jobs.c.job_id == job_id) & (jobs.c.state == "running")).values(cancel_requested=True)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import SQLCompiler
     from sqlalchemy.types import TypeEngine
 
-REVISION: Final = "0002"
+REVISION: Final = "0005"
 """The newest migration, which `check` expects; a test compares it with `infra.migrations.head()`."""
 
 LIVE: Final = ("running", "publishing")
@@ -163,15 +163,29 @@ jobs = Table(
     Column("callback_url", Words),
     # NULL: nothing to tell; `pending`, `done`, `failed`.
     Column("callback_state", Words),
+    # Why the callback could not be delivered.
+    Column("callback_error", Words),
     # The workers of its lane that cannot do it, and since when there is one.
     Column("refused_by", JSON, nullable=False),
     Column("unserved_since", Moment),
     Column("created_at", Moment, nullable=False),
     Column("started_at", Moment),
     Column("finished_at", Moment),
-    Index("ix_jobs_created_at", "created_at"),
-    Index("ix_jobs_state_created_at", "state", "created_at"),
+    # What lists look into: the names of its modules, and its id and title in one case. Bounded, for an index has both.
+    Column("modules", Words, nullable=False, server_default=""),
+    Column("searched", Words, nullable=False, server_default=""),
+    # Of a part: the job that it is a part of, its place in the plan, the key of its file, its frames.
+    Column("parent_id", Words),
+    Column("part_index", Integer),
+    Column("part_key", Words),
+    Column("part_frames", Integer),
+    # Of a divided job: its parts, or why it runs whole.
+    Column("plan", JSON),
+    Index("ix_jobs_listing", "created_at", "job_id", "state", "lane", "modules", "searched", "parent_id"),
+    Index("ix_jobs_state", "state", "created_at", "job_id", "lane", "parent_id"),
+    Index("ix_jobs_parent_id", "parent_id", "part_index"),
     Index("ix_jobs_callback_state", "callback_state"),
+    Index("ix_jobs_waiting", "state", "priority", "created_at", "lane", "job_id"),
 )
 
 attempts = Table(
@@ -191,6 +205,7 @@ attempts = Table(
     Column("error_type", Words),
     # The URIs that it was about to publish.
     Column("announced", JSON, nullable=False),
+    Index("ix_attempts_worker", "worker", "job_id"),
 )
 
 artifacts = Table(
@@ -279,6 +294,45 @@ job_logs = Table(
     Column("content", LargeBinary, nullable=False),
     Column("updated_at", Moment, nullable=False),
     Index("ix_job_logs_updated_at", "updated_at"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("job_id", ForeignKey("jobs.job_id", ondelete="CASCADE"), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    # What became of the job in the transaction that wrote the message.
+    Column("state", Words, nullable=False),
+    Column("written_at", Moment, nullable=False),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("at", Moment, nullable=False),
+    # Who: the name of their token, its role, and the address they came from.
+    Column("actor", Words, nullable=False),
+    Column("role", Words, nullable=False),
+    Column("client", Words, nullable=False),
+    Column("action", Words, nullable=False),
+    Column("target", Words, nullable=False),
+    Column("detail", JSON, nullable=False),
+    # `done`, or why it was refused.
+    Column("outcome", Words, nullable=False),
+    Index("ix_audit_target", "target"),
+)
+
+samples = Table(
+    "samples",
+    metadata,
+    Column("worker_id", Words, primary_key=True),
+    Column("at", Moment, primary_key=True),
+    Column("cpu_percent", Float, nullable=False),
+    Column("ram_percent", Float, nullable=False),
+    Column("disk_free_bytes", BigInteger, nullable=False),
+    Index("ix_samples_at", "at"),
 )
 
 alembic_version = Table("alembic_version", MetaData(), Column("version_num", Text, primary_key=True))

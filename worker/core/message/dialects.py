@@ -7,6 +7,7 @@ envelope and the shape of its tasks is told in one InvalidJob with the path of e
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import AliasChoices, Field, StringConstraints, ValidationError
@@ -20,6 +21,7 @@ from worker.core.job import (
     JobId,
     JobMessage,
     Model,
+    PartOf,
     Place,
     TaskSpec,
     id_problem,
@@ -194,12 +196,14 @@ def _job(envelope: Envelope, tasks: tuple[TaskSpec, ...], dialect: str, message_
 
 
 def _canonical(value: dict[str, Any], message_id: str) -> Job:
+    # No field of the message: a fleet writes it for itself, and the database knows every part.
+    part = _validated(PartOf, value["part"], "part") if "part" in value else None
     try:
-        message = JobMessage.model_validate(value)
+        message = JobMessage.model_validate({key: item for key, item in value.items() if key != "part"})
     except ValidationError as error:
         raise InvalidJob(problems_of(error, "", JobMessage)) from error
     tasks = tuple(TaskSpec(task.module, task.data, f"tasks[{i}].data") for i, task in enumerate(message.tasks))
-    return _job(message, tasks, "canonical", message_id)
+    return replace(_job(message, tasks, "canonical", message_id), part=part)
 
 
 def _is_task_map(tasks: object) -> bool:

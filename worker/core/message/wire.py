@@ -29,6 +29,8 @@ MAX_BODY_BYTES: Final = 1024 * 1024
 MAX_DEPTH: Final = 32
 MAX_PROBLEMS: Final = 100
 """How many faults of one message are told."""
+_SHORTEST_PART: Final = 3
+"""Fewer letters are a part of every name."""
 MAX_HINTS: Final = 20
 """How many unknown names of one message get their nearest known one, which costs a millisecond each."""
 
@@ -170,13 +172,20 @@ def problems_of(
     outermost object knows beside the model's own.
     """
     beside = frozenset(more)
-    told = islice(error.errors(include_url=False), MAX_PROBLEMS)
+    told = list(islice(error.errors(include_url=False), MAX_PROBLEMS))
+    missing = frozenset(item["loc"] for item in told if item["type"] == "missing")
     return tuple(
-        _problem(item, prefix, model if index < MAX_HINTS else None, beside) for index, item in enumerate(told)
+        _problem(item, prefix, model if index < MAX_HINTS else None, beside, missing) for index, item in enumerate(told)
     )
 
 
-def _problem(item: Any, prefix: str, model: type[BaseModel] | None, more: frozenset[str]) -> Problem:
+def _problem(
+    item: Any,
+    prefix: str,
+    model: type[BaseModel] | None,
+    more: frozenset[str],
+    missing: frozenset[tuple[str | int, ...]] = frozenset(),
+) -> Problem:
     location = [part for part in item["loc"] if not _is_union_tag(part)]
     path = prefix
     for part in location:
@@ -185,6 +194,8 @@ def _problem(item: Any, prefix: str, model: type[BaseModel] | None, more: frozen
         case "extra_forbidden":
             if model is None:
                 return Problem(path, "unknown field")
+            if meant := _missing_beside(item["loc"], missing):
+                return Problem(path, f"unknown field; did you mean {meant!r}?")
             known = _names_beside(model, location) | (more if len(location) == 1 else frozenset())
             return Problem(path, f"unknown field{nearest(str(location[-1]), known)}")
         case "missing":
@@ -196,6 +207,13 @@ def _problem(item: Any, prefix: str, model: type[BaseModel] | None, more: frozen
         case _:
             message = item["msg"].removeprefix("Value error, ")
             return Problem(path, message[:1].lower() + message[1:])
+
+
+def _missing_beside(place: tuple[str | int, ...], missing: frozenset[tuple[str | int, ...]]) -> str | None:
+    """Return the field that an unknown one was probably meant to be: one that is missing, of which it is a part."""
+    name = str(place[-1])
+    beside = sorted(str(other[-1]) for other in missing if other[:-1] == place[:-1])
+    return next((field for field in beside if len(name) >= _SHORTEST_PART and (name in field or field in name)), None)
 
 
 def _counted(number: int, context: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from worker.core.attempt import Completed
+from worker.core.attempt import Completed, Divided
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-Produced = Completed
+Produced = Completed | Divided
 """How a production ends well: a subset of `Outcome`."""
 
 

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """What is known of an external file without reading it."""
+    """What is known of an external file without reading it; `version` changes when the file does."""
 
     bytes: int
     media_type: str | None = None
+    version: str = ""
 
 
 Confirm: TypeAlias = "Callable[[], Awaitable[None]]"

@@ -115,6 +115,7 @@ class EngineContext(ToolLookup):
         self.thumbnail: str | None = None
         self.input = workspace.input
         self.available = workspace.available
+        self.version = workspace.version
         self.listing = workspace.listing
         self.output = workspace.output
         self.adopt = workspace.adopt

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from worker.core.attempt import Artifact, Completed, Result, StateChange
+from worker.core.attempt import Artifact, Completed, Divided, Result, StateChange
 from worker.core.errors import (
     BadInput,
     CannotServe,
@@ -32,6 +32,8 @@ from worker.engine.attempt.progress import ProgressMeter
 from worker.engine.attempt.tool_log import ToolLog
 from worker.engine.attempt.watch import Watch
 from worker.engine.attempt.workspace import Workspace
+from worker.engine.parts.files import remove_parts
+from worker.engine.parts.work import Wait, Work, WorkFinder, make
 
 if TYPE_CHECKING:
     from worker.core.attempt import Attempt
@@ -81,10 +83,12 @@ class AttemptRun:
                 await resources.repository.drop_kept(attempt.job.job_id, attempt.worker)
             keep = False
             try:
-                result = self._reused(kept, folder)
+                result: Result | Divided | None = self._reused(kept, folder)
                 if result is None:
                     async with resources.scratch.bounded(folder):
                         result = await self._produce(folder)
+                if isinstance(result, Divided):
+                    return result
                 try:
                     await self._publish_and_record(result)
                 except KEEPING:
@@ -97,8 +101,8 @@ class AttemptRun:
 
     # ------------------------------------------------------------------ resolve, run, verify
 
-    async def _produce(self, folder: Path) -> Result:
-        """Return the verified result of all tasks; nothing outside `folder` has changed."""
+    async def _produce(self, folder: Path) -> Result | Divided:
+        """Return the verified result of all tasks, or that others make it; nothing outside `folder` has changed."""
         resources, job = self._resources, self._attempt.job
         destination = await self._destination()
         lookup = ToolLookup(resources.repository, resources.runner, resources.tools, resources.capabilities)
@@ -107,13 +111,19 @@ class AttemptRun:
         self._deadline = time.monotonic() + seconds
         try:
             async with asyncio.timeout(seconds):
-                steps = await resolver.resolve(job, destination, lambda: resources.repository.planned(job.job_id))
+                # What a part's job has made before is no obstacle to a part either.
+                whole = job.part.job if job.part else job.job_id
+                steps = await resolver.resolve(job, destination, lambda: resources.repository.planned(whole))
                 if lacking := resources.capabilities.lacking(requirements(steps)):
                     raise CannotServe(f"this worker lacks {lacking}")
                 await resources.on_step("resolved")
                 workspace = Workspace(folder, destination, resources.storages, resources.most_outputs)
                 async with ToolLog(resources.repository, self._attempt) as tool_log:
-                    contexts, task_seconds = await self._run(steps, workspace, tool_log)
+                    finder = WorkFinder(resources, self._attempt, steps, destination)
+                    work = await finder.find(self._planning(workspace, tool_log), folder / "parts")
+                    if isinstance(work, Wait):
+                        return await self._divide(finder, work)
+                    contexts, task_seconds = await self._run(steps, work, workspace, tool_log)
                 if job.keep_log:
                     text = tool_log.text or "no tool ran\n"
                     path = workspace.output(LOG_NAME, role="log", media_type="text/plain")
@@ -125,6 +135,14 @@ class AttemptRun:
         await resources.on_step("verified")
         return self._result(workspace, contexts, artifacts, task_seconds)
 
+    async def _divide(self, finder: WorkFinder, wait: Wait) -> Divided:
+        """Let the job wait for its parts; its lease ends with the statement that says so."""
+        await self._resources.on_step("planned")
+        divided = await self._lease.last(lambda: finder.divide(wait))
+        await self._resources.on_step("divided")
+        await self._resources.on_state(StateChange.by(self._attempt, "waiting"))
+        return divided
+
     async def _destination(self) -> External:
         job = self._attempt.job
         text = job.destination or f"{self._resources.destination}{job.job_id}/"
@@ -134,7 +152,7 @@ class AttemptRun:
         return await asyncio.to_thread(self._resources.storages.admit, place, writing=True)
 
     async def _run(
-        self, steps: tuple[Step, ...], workspace: Workspace, tool_log: ToolLog
+        self, steps: tuple[Step, ...], work: Work, workspace: Workspace, tool_log: ToolLog
     ) -> tuple[list[EngineContext], list[tuple[str, float]]]:
         meter = ProgressMeter([step.task.weight for step in steps])
         # A job that is over sooner has nothing to report but its end.
@@ -147,7 +165,7 @@ class AttemptRun:
                 contexts.append(context)
                 meter.begin(index, step.spec.module)
                 started = time.monotonic()
-                await step.task.run(step.params, context)
+                await make(step, work, index, context)
                 seconds.append((step.spec.module, seconds_since(started)))
                 await self._resources.on_step(f"task {index}")
         finally:
@@ -155,6 +173,12 @@ class AttemptRun:
             for step, context in zip(steps, contexts, strict=False):
                 await step.task.cleanup(step.params, context)
         return contexts, seconds
+
+    def _planning(self, workspace: Workspace, tool_log: ToolLog) -> EngineContext:
+        """Return the context of the plan, whose progress nobody sees."""
+        meter = ProgressMeter([1.0])
+        meter.begin(0, "plan")
+        return self._context(workspace, meter, tool_log)
 
     def _context(self, workspace: Workspace, meter: ProgressMeter, tool_log: ToolLog) -> EngineContext:
         resources, attempt = self._resources, self._attempt
@@ -235,6 +259,8 @@ class AttemptRun:
         if attempt.epoch > 1:
             ours = {artifact.uri for artifact in result.artifacts}
             await remove_leftovers(resources.storages, job_id, [*orphans, *ours], ours)
+            if attempt.job.part is None:
+                await remove_parts(resources, job_id)
 
     async def _confirm(self) -> None:
         await self._lease.confirm()

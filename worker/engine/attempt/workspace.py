@@ -13,7 +13,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from worker.core.attempt import Artifact
-from worker.core.errors import InvalidJob, Problem, VerificationFailed
+from worker.core.errors import InvalidJob, Problem, SourceMissing, VerificationFailed
 from worker.core.location import External, Relative, parse_location
 from worker.core.media_types import media_type_of
 
@@ -83,6 +83,16 @@ class Workspace:
         if isinstance(folder, Relative):
             raise InvalidJob([Problem("", f"{text!r} is no folder outside the workspace")])
         return tuple(str(place) for place in await self._storages.serving(folder).listing(folder))
+
+    async def version(self, text: str) -> str:
+        """Return what changes when a file outside does."""
+        location = await asyncio.to_thread(self._locate, text, writing=False)
+        if isinstance(location, Relative):
+            raise InvalidJob([Problem("", f"{text!r} is no file outside the workspace")])
+        found = await self._storages.serving(location).stat(location)
+        if found is None:
+            raise SourceMissing(f"{text} does not exist")
+        return found.version
 
     async def available(self, text: str) -> bool:
         """Return whether a file is staged, or stands outside."""

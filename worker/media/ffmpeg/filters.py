@@ -69,6 +69,17 @@ _READS_A_FILE: Final = re.compile(r"(?:^|:)\s*/[^:]*=")
 _QUOTING: Final = re.compile(r"['\\\\]")
 _FILE_KEY: Final = re.compile(r"(?i)file|path|model|plugin|url|device")
 MAX_FILTERS: Final = 50
+_BURN: Final = ": it opens a file by its name; to draw a subtitle, give the output map `burn`"
+INSTEAD: Final = {
+    "subtitles": _BURN,
+    "ass": _BURN,
+    "concat": ": it takes several inputs; to put sources one after another, give the task `join`",
+    "movie": ": it opens a file by its name; name the file in `sources`",
+    "amovie": ": it opens a file by its name; name the file in `sources`",
+    "drawtext": ": it reads files; draw text as a subtitle, by the output map's `burn`",
+    "ebur128": ": it only measures; for a level, give the output map `loudness`",
+}
+"""What to use instead of a filter that people ask for."""
 
 
 def filter_names(chain: str) -> tuple[str, ...]:
@@ -86,7 +97,7 @@ def filter_problem(chain: str, allowed: frozenset[str]) -> str | None:
         return f"has {len(filters)} filters; at most {MAX_FILTERS} are accepted"
     for name, arguments in filters:
         if name not in allowed:
-            return f"the filter {name[:50]!r} is not allowed{nearest(name, allowed)}"
+            return f"the filter {name[:50]!r} is not allowed{INSTEAD.get(name) or nearest(name, allowed)}"
         # ffmpeg takes a level of quotes and backslashes away before it looks for keys: 'stats_fil'e=… is one.
         plain = _QUOTING.sub("", arguments)
         if bad := next((key for key in _KEY.findall(plain) if _FILE_KEY.search(key)), None):

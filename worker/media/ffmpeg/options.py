@@ -34,7 +34,7 @@ _COMMON: Final = words(
     global_quality compression_level time_base enc_time_base copyinkf metadata bits_per_raw_sample
     """
 )
-_KINDS: Final = {
+KIND_OPTIONS: Final = {
     "v": _COMMON
     | words(
         """
@@ -64,7 +64,7 @@ _PRESETS: Final = words(
 _WITH_PRESETS: Final = frozenset({"libx264", "libx264rgb", "libx265"})
 _TIMES: Final = frozenset({"ss", "to", "t", "sseof", "itsoffset"})
 # Each writes or reads a file, or another program's state, by its value.
-_FILES: Final = words(
+REFUSED_OPTIONS: Final = words(
     """
     pass passlogfile stats vstats vstats_file attach dump_attachment filter_script filter_complex filter_complex_script
     fpre pre vpre apre spre i f map map_metadata report progress sdp_file init_hw_device hwaccel_device qsv_device
@@ -113,7 +113,7 @@ def parse_encoder_options(text: str) -> tuple[str | None, frozenset[str]]:
     if len(blocks) < 3:  # noqa: PLR2004 - text before, name, text after
         return None, frozenset()
     lines = filter(None, map(_HELP.match, blocks[2].splitlines()))
-    return blocks[1], frozenset(m[1] for m in lines if m[1] not in _FILES and not _NAMES_A_FILE.search(m[3]))
+    return blocks[1], frozenset(m[1] for m in lines if m[1] not in REFUSED_OPTIONS and not _NAMES_A_FILE.search(m[3]))
 
 
 def seconds_of(value: object) -> float | None:
@@ -129,7 +129,7 @@ def seconds_of(value: object) -> float | None:
 
 def output_problems(options: Options, kind: str | None, encoder: Encoder | None, path: str) -> Iterator[Problem]:
     """Yield what is wrong with the options of one output stream; `kind` None means that any kind may be meant."""
-    generic = _KINDS[kind.lower()] if kind else frozenset().union(*_KINDS.values())
+    generic = KIND_OPTIONS[kind.lower()] if kind else frozenset().union(*KIND_OPTIONS.values())
     own = encoder.options if encoder else frozenset()
     subject = f"the encoder {encoder.name!r}" if encoder else "ffmpeg's generic options" if kind else "ffmpeg"
     yield from _problems(options, generic | own, path, subject)
@@ -156,7 +156,7 @@ def _problems(options: Options, allowed: frozenset[str], path: str, subject: str
         where = f"{path}.{name[:100]}"
         if name == "movflags":
             yield Problem(where, "is no stream's option: MP4 and MOV files are written for a fast start without it")
-        elif name in _FILES:
+        elif name in REFUSED_OPTIONS:
             yield Problem(where, "names a file or a device, or reaches beyond this output: no job may give it")
         elif not _OPTION.match(name) or name not in allowed:
             yield Problem(where, f"is no option of {subject} that is allowed{nearest(name, allowed)}")
@@ -169,6 +169,8 @@ def _value_problem(name: str, value: Scalar | Mapping[str, Scalar]) -> str | Non
         return None if value is None or isinstance(value, bool) else "is a flag: true or false"
     if value is None:
         return "needs a value"
+    if name == "metadata" and not isinstance(value, dict) and not re.match(r"[^=]+=", str(value)):
+        return 'is a map of tags, {"title": "…"}, or one as text: title=…'
     text = value_text(value)
     if len(text) > MAX_VALUE or _CONTROL.search(text):
         return f"holds control characters or more than {MAX_VALUE} characters"
@@ -221,8 +223,9 @@ def arguments(options: Options, specifier: str = "") -> Iterator[str]:
         name = _SPELLED_OUT.get(given, given) if specifier else given
         if name in FLAGS:
             yield f"-no{name}{specifier}" if value is False else f"-{name}{specifier}"
-        elif name == "metadata" and isinstance(value, dict):
-            for key, item in value.items():
-                yield from (f"-metadata:s{specifier}", f"{key}={value_text(item)}")
+        elif name == "metadata":
+            pairs = [f"{key}={value_text(item)}" for key, item in value.items()] if isinstance(value, dict) else [value]
+            for pair in pairs:
+                yield from (f"-metadata:s{specifier}", str(pair))
         else:
             yield from (f"-{name}{specifier}", value_text(value))

@@ -40,8 +40,12 @@ _BROKEN: Final = re.compile(
     r"Error in the Matroska file structure|Resync failed: no valid Matroska|indicates a damaged (?:file|Ogg)"
     r"|stream seems to be badly damaged|File contains fewer frames than expected or is corrupt"
 )
+_OF_SOURCE: Final = re.compile(
+    r"could not be recognized|The size of attachment '.*' is 0|Unknown chapter file format|Not a valid Matroska file"
+)
 _OF_JOB: Final = re.compile(
-    r"is not a valid|invalid|unknown (?:option|language)|not recognized|not a valid|is missing an argument",
+    r"is not a valid|invalid|unknown (?:option|language)|not recognized|not a valid|is missing an argument|"
+    r"has already been used for another destination|No (?:track|attachment) with the ID",
     re.IGNORECASE,
 )
 
@@ -249,4 +253,8 @@ def matroska_failure(exit_: Exit, subject: str) -> LeveretError:
         return general
     message = f"{subject}: {exit_.command.program} exited {exit_.code}: {errors[-1]}"
     words = exit_.command.without_names(errors[-1])
-    return InvalidJob([Problem("", message)]) if _OF_JOB.search(words) else ToolFailed(message)
+    if _OF_SOURCE.search(words):
+        return BadInput(message)
+    if _OF_JOB.search(words):
+        return InvalidJob([Problem("", message)])
+    return ToolFailed(message, passing="could not be opened" in words)

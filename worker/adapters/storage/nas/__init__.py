@@ -18,6 +18,7 @@ from worker.core.attempt import is_publish_folder, job_mark
 from worker.core.errors import DiskFull, MountMissing, SourceMissing, StorageUnavailable, VerificationFailed
 from worker.core.location import External, parse_location
 from worker.core.media_types import media_type_of
+from worker.core.parts import PARTS_FOLDER
 from worker.core.ports import Stat
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ class NasStorage:
                 found = files.status(folder, spot.name)
                 if found is not None:
                     files.require_regular(found, place)
-                    return Stat(found.st_size, media_type_of(spot.name))
+                    version = f"{found.st_size}-{found.st_mtime_ns}"
+                    return Stat(found.st_size, media_type_of(spot.name), version)
         return None
 
     async def listing(self, folder: External) -> tuple[External, ...]:
@@ -322,6 +324,6 @@ def _stands(folder: int, name: str, artifact: Artifact, stop: Stop) -> bool:
 
 
 def _kept_depth(folders: Sequence[str]) -> int:
-    """Return how many of `folders` stand above the attempt's own (`e<epoch>-<job>`): all, if there is none."""
-    own = [depth for depth, name in enumerate(folders) if is_publish_folder(name)]
+    """Return how many of `folders` stand above our own (an attempt's, that of parts): all, if there is none."""
+    own = [depth for depth, name in enumerate(folders) if is_publish_folder(name) or name == PARTS_FOLDER]
     return own[-1] if own else len(folders)

@@ -121,7 +121,8 @@ class S3Storage:
                 if code_of(error) in MISSING:
                     return None
                 raise
-        return Stat(head["ContentLength"], head.get("ContentType") or None)
+        version = f"{head['ContentLength']}-{head.get('ETag', '')}"
+        return Stat(head["ContentLength"], head.get("ContentType") or None, version)
 
     async def listing(self, folder: External) -> tuple[External, ...]:
         """Return the objects directly under a prefix, by key; SourceMissing when there is none."""

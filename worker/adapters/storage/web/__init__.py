@@ -118,7 +118,9 @@ class WebSource:
                 return Stat(0)
             match = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
             size = int(match[3]) if match else _length(response) or 0
-            return Stat(size, response.headers.get("Content-Type", "").partition(";")[0].strip() or None)
+            media_type = response.headers.get("Content-Type", "").partition(";")[0].strip() or None
+            tag = response.headers.get("ETag") or response.headers.get("Last-Modified", "")
+            return Stat(size, media_type, f"{size}-{tag}")
 
     async def fetch(self, place: External, into: Path) -> Path:
         """Return `into`, a complete copy: as many bytes as the server promised, of one version of the file.

@@ -1,0 +1,242 @@
+"""Jobs in parts over a real broker and a real database: several workers, one film, and what goes wrong between."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.engine import Harness
+from tests.support.media import NAMES, clip
+from tests.support.parts import X264, packets
+from worker.adapters.host import bundled_tools, find_tools
+from worker.core.errors import BadInput
+from worker.engine.parts.files import remove_ended_parts
+from worker.engine.parts.outbox import publish_outbox
+from worker.tasks.ffmpeg import FfmpegTask
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FRAMES = 150
+PARTS = 4  # three ranges of two seconds, and the sound
+
+
+def film(job_id="film", **data):
+    task = {
+        "sources": ["source.mkv"],
+        "source_maps": [{"specifier": "v"}, {"specifier": "a"}],
+        "output_maps": [{"specifier": "v", "options": X264}, {"specifier": "a", "options": {"codec": "aac"}}],
+        "output_file": "film.mp4",
+        "parts": {"seconds": 2},
+    } | data
+    return {"job_id": job_id, "job_title": "The Film", "tasks": [{"module": "ffmpeg", "data": task}]}
+
+
+@pytest.fixture
+async def workers(provisioned_broker, broker, repository, tmp_path):
+    """Two workers over one storage."""
+    del broker
+    tools = find_tools(dict.fromkeys(NAMES), bundled_tools())
+    found = [
+        Harness(provisioned_broker, repository, tmp_path, f"tester-{n}", more_tasks=(FfmpegTask(),), tools=tools)
+        for n in (1, 2)
+    ]
+    clip(found[0].storage / "source.mkv", picture="s=160x90:r=25", seconds=6, extra=("-g", "24"))
+    yield found
+    for one in found:
+        await one.close()
+        await one.publisher.close()
+
+
+def submitted(one, job_id="film", **data):
+    return film(job_id, sources=[f"file://{one.storage}/source.mkv"], **data)
+
+
+async def together(workers, job_id, *states, seconds=60):
+    await asyncio.wait_for(_all(workers, job_id, states), seconds)
+
+
+async def _all(workers, job_id, states):
+    async def work(one):
+        while True:
+            record = await one.repository.job(job_id)
+            if record is not None and record.state in states:
+                return
+            delivery = await one.consumer.next(wait=False)
+            if delivery is not None:
+                await one.executor.execute(delivery)
+            else:
+                await asyncio.sleep(0.05)
+
+    await asyncio.gather(*(work(one) for one in workers))
+
+
+def result(one: Harness) -> Path:
+    return one.storage / "film" / "film.mp4"
+
+
+def left(one: Harness) -> list[Path]:
+    return [path for path in one.storage.rglob("*") if ".parts" in path.parts]
+
+
+async def test_two_workers_make_one_film(workers, broker, repository):
+    one, two = workers
+    await broker.publish(submitted(one))
+    await together(workers, "film", "completed", "dead")
+    record = await repository.job("film")
+    assert record.state == "completed", record.error
+    assert len(packets(result(one))) == FRAMES
+    assert [part.state for part in record.parts] == ["completed"] * PARTS
+    assert {part.worker for part in record.parts} == {one.worker_id, two.worker_id}
+    assert [attempt.outcome for attempt in record.attempts] == ["divided", "completed"]
+    assert record.facts["parts"] == {"frames": FRAMES, "ranges": 3, "others": 1}
+    assert left(one) == []
+    assert len(record.artifacts) == 1
+
+
+async def test_one_worker_alone_finishes_what_it_divided(workers, broker, repository):
+    one, _ = workers
+    await broker.publish(submitted(one))
+    await together([one], "film", "completed", "dead")
+    assert (await repository.job("film")).state == "completed"
+    assert len(packets(result(one))) == FRAMES
+
+
+async def test_a_cancel_while_parts_are_made_ends_all_of_them(workers, broker, repository):
+    one, _ = workers
+    await broker.publish(submitted(one))
+    await one.one()
+    await one.one()  # the sound
+    assert (await repository.job("film")).state == "waiting"
+    assert await repository.request_cancel("film.p0001") == "cancelled"
+    record = await repository.job("film")
+    assert record.state == "cancelled"
+    assert [part.state for part in record.parts] == ["cancelled"] * 3 + ["completed"]
+    for _ in range(3):
+        await one.one()
+    await remove_ended_parts(one.resources)
+    assert left(one) == []
+    assert await one.consumer.next(wait=False) is None
+
+
+async def test_a_dead_part_ends_its_job_and_a_retry_makes_only_what_is_missing(workers, broker, repository, cli_retry):
+    one, two = workers
+    fail = [True]
+
+    async def deny(step):
+        if step == "resolved" and fail and one.executor.job and one.executor.job.job_id == "film.p0002":
+            raise BadInput("the source cannot be read here")
+
+    one.on_step = deny
+    await broker.publish(submitted(one))
+    await together([one], "film", "dead", "completed")
+    record = await repository.job("film")
+    assert record.state == "dead"
+    assert record.error == "part 3 of 4: the source cannot be read here"
+    await one.one()  # its own message dies like any other
+    fail.clear()
+    made = {part.index for part in record.parts if part.state == "completed"}
+    assert made
+    stood = {path: path.stat().st_mtime_ns for path in left(one) if path.is_file()}
+    assert len(stood) == len(made)
+    reopened = await cli_retry(repository, "film")
+    await broker.publish(reopened, message_id="film")
+    await together([one, two], "film", "completed", "dead")
+    record = await repository.job("film")
+    assert record.state == "completed", record.error
+    assert len(packets(result(one))) == FRAMES
+    assert left(one) == []
+
+
+@pytest.fixture
+def cli_retry():
+    async def retry(repository, job_id):
+        return (await repository.reopen(job_id)).document
+
+    return retry
+
+
+async def test_a_part_that_is_lost_or_corrupt_before_the_join_is_made_again(workers, broker, repository):
+    one, _ = workers
+    await broker.publish(submitted(one))
+    for _ in range(1 + PARTS):
+        await one.one()
+    assert (await repository.job("film")).state == "queued"
+    files = sorted(path for path in left(one) if path.suffix == ".mp4")
+    files[0].unlink()
+    content = bytearray(files[1].read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    files[1].write_bytes(content)
+    await together([one], "film", "completed", "dead", seconds=90)
+    record = await repository.job("film")
+    assert record.state == "completed", record.error
+    assert len(packets(result(one))) == FRAMES
+    assert left(one) == []
+
+
+async def test_a_source_that_changes_between_plan_and_parts_is_planned_anew(workers, broker, repository):
+    one, _ = workers
+    await broker.publish(submitted(one))
+    await one.one()
+    await one.one()
+    clip(one.storage / "source.mkv", picture="s=160x90:r=25", seconds=8, extra=("-g", "24"))
+    await together([one], "film", "completed", "dead", seconds=90)
+    record = await repository.job("film")
+    assert record.state == "completed", record.error
+    assert record.facts["parts"]["frames"] == 200
+    assert len(packets(result(one))) == 200
+    assert left(one) == []
+
+
+async def test_a_message_of_a_part_that_no_plan_has_is_refused(workers, broker, repository):
+    one, _ = workers
+    forged = submitted(one, job_id="film.p0000") | {"part": {"job": "film", "index": 0, "key": "0123456789abcdef"}}
+    await broker.publish(forged)
+    await one.one()
+    assert await repository.job("film.p0000") is None
+    (refusal,) = await repository.refusals()
+    assert "only a worker writes the parts of a job" in refusal.error
+
+
+@pytest.mark.parametrize("step", ["planned", "divided", "verified", "announced", "published", "recorded", "settling"])
+async def test_a_worker_that_stops_at_any_step_leaves_the_film_to_the_other(workers, broker, repository, step):
+    """The first worker's delivery is dropped at a step of the plan, a part or the join, as if it had been killed."""
+    one, two = workers
+    one.lease_seconds = two.lease_seconds = 1.0
+    stopped = []
+
+    async def stop(name):
+        if name == step and len(stopped) < 3:
+            stopped.append(name)
+            raise Killed(name)
+
+    one.on_step = stop
+    await broker.publish(submitted(one))
+
+    async def until_killed(worker):
+        while True:
+            record = await repository.job("film")
+            if record is not None and record.state in {"completed", "dead"}:
+                return
+            delivery = await worker.consumer.next(wait=False)
+            if delivery is None:
+                await publish_outbox(worker.resources)
+                await asyncio.sleep(0.05)
+                continue
+            try:
+                await worker.executor.execute(delivery)
+            except Killed:
+                await delivery.give_back()
+
+    await asyncio.wait_for(asyncio.gather(until_killed(one), until_killed(two)), 120)
+    record = await repository.job("film")
+    assert record.state == "completed", record.error
+    assert len(packets(result(one))) == FRAMES
+    await remove_ended_parts(one.resources)
+    assert left(one) == []
+
+
+class Killed(BaseException):
+    """A worker is gone at this very step."""

@@ -1,0 +1,167 @@
+"""What the page says: why a job waits, texts of strangers, numbers."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.support.web import site
+from worker.core.attempt import Failure
+from worker.core.record import JobRecord, WorkerRecord
+from worker.core.views import Sample, WaitingJob
+from worker.web.chart import chart_of
+from worker.web.figures import age, number, sentence, size, span
+from worker.web.waits import why_it_waits
+
+NOW = datetime(2026, 11, 27, 6, tzinfo=UTC)
+
+
+def waiting(state="queued", lane="cpu", due=None, refused=()):
+    job = JobRecord(
+        job_id="a", title="A", state=state, round=1, lane=lane, priority="normal", dialect="canonical", created_at=NOW
+    )
+    return WaitingJob(job=job, due_seconds=due, refused_by=list(refused))
+
+
+def worker(name="render-1", status="idle", lanes=("cpu",), **more):
+    return WorkerRecord(
+        worker_id=name, hostname="h", pid=1, version="1", status=status, lanes=list(lanes), seen_at=NOW, **more
+    )
+
+
+@pytest.mark.parametrize(
+    ("one", "fleet", "before", "told"),
+    [
+        (waiting("retrying", due=112.0), [worker()], 0, "retry due in 1:52"),
+        (waiting(lane="nvenc"), [worker()], 0, "no living worker serves nvenc"),
+        (waiting(), [worker(status="offline")], 0, "no living worker serves cpu; render-1 did, and is offline"),
+        (waiting(refused=["render-1"]), [worker()], 0, "render-1 cannot do it, and nobody else serves cpu"),
+        (waiting(), [worker(status="paused", wanted="pause")], 0, "render-1 is paused"),
+        (
+            waiting(), [worker(status="paused", problem="outside its active hours 22:00-06:00")], 0,
+            "render-1 waits: outside its active hours 22:00-06:00",
+        ),
+        (waiting(), [worker(status="draining")], 0, "render-1 is on its way out, and nobody else serves cpu"),
+        (waiting(), [worker(status="in_progress")], 0, "render-1 is busy"),
+        (waiting(), [worker(status="in_progress")], 1, "render-1 is busy; 1 job is before it"),
+        (
+            waiting(), [worker(status="in_progress"), worker("render-2", "in_progress"), worker("r3", "paused")], 7,
+            "all 2 workers of cpu are busy; 7 jobs are before it",
+        ),
+        (waiting(), [worker("r2", "in_progress"), worker()], 0, "render-1 is free and takes it within seconds"),
+        (waiting(), [worker(status="startup")], 0, "render-1 is starting"),
+    ],
+)  # fmt: skip
+def test_why_a_job_waits_is_one_sentence(one, fleet, before, told):
+    assert why_it_waits(one, fleet, before) == told
+
+
+def test_numbers_are_as_people_read_them():
+    assert [span(42), span(3723), span(None)] == ["0:42", "1:02:03", ""]
+    assert [age(42), age(7200), age(-3)] == ["42 s", "2 h", "0 s"]
+    assert [size(0), size(1536), size(40 << 30), size(None)] == ["0 B", "1.5 KiB", "40.0 GiB", ""]
+    assert number(123456) == "123\u202f456"
+    assert [sentence("a"), sentence("a?")] == ["a.", "a?"]
+
+
+def test_hardware_is_a_line_from_its_first_to_its_last_sample():
+    samples = [
+        Sample(
+            worker_id="a", at=NOW + timedelta(seconds=10 * n), cpu_percent=50 * n, ram_percent=200, disk_free_bytes=1
+        )
+        for n in range(3)
+    ]
+    chart = chart_of(samples)
+    assert chart.cpu == "0.0,120.0 300.0,60.0 600.0,0.0"
+    assert chart.ram == "0.0,0.0 300.0,0.0 600.0,0.0"
+    assert chart_of(samples[:1]) is None
+
+
+PAYLOADS = [
+    "<script>alert(1)</script>", "<img src=x onerror=alert(1)>",
+    '"><svg onload=alert(1)>', "' onmouseover='alert(1)",
+    "</title><script>alert(1)</script>", "</textarea><script>alert(1)</script>", "</pre><script>alert(1)</script>",
+    "javascript:alert(1)",
+    "{{ 7*191 }}", "{% raw %}", "${7*7}", "<!--", "-->", "]]>", "&lt;script&gt;", "%3Cscript%3E",
+    "\u202egnp.exe", "\u2066x", "a\nb", "a\rb", "\x1b[31m", "`", "\\", "\\u003cscript\\u003e", "<base href=//evil>",
+    "<meta http-equiv=refresh content=0;url=//evil>", "<iframe src=//evil>", "<style>*{display:none}</style>",
+
+    "<form action=//evil><input name=token>", "' or 1=1 --",
+]  # fmt: skip
+MARKS = (
+    "<script>alert", "<img src=x", "<svg onload", "<base ", "<iframe", "<style>*", "<form action=//evil",
+    "<meta http-equiv",
+)  # fmt: skip
+
+
+async def test_texts_of_strangers_are_texts_on_every_screen(tmp_path):
+    async with site(tmp_path) as here, here.client() as client:
+        for index, payload in enumerate(PAYLOADS):
+            await here.die(f"job-{index}", payload, payload)
+            await here.beat(
+                f"w{index}{payload}"[:100], hostname=payload, job_title=payload, job_id="x", problem=payload,
+                version=payload,
+                capabilities={"proved": True, "encoders": {payload: payload}},
+            )  # fmt: skip
+            (tmp_path / "nas" / f"{index}{payload.replace('/', '_')}".replace("\x00", "")).write_text("x")
+        paths = ["/", "/jobs", "/fleet", "/settings", "/new/browse?folder=nas://", "/dead"]
+        paths += [f"/jobs/job-{index}" for index in range(len(PAYLOADS))]
+        paths += [f"/new?again=job-{index}" for index in range(len(PAYLOADS))]
+        for path in paths:
+            page = (await client.get(path)).text
+            for mark in MARKS:
+                assert mark not in page, (path, mark)
+            assert "\u202e" not in page
+            assert "1337" not in page
+        for payload in PAYLOADS:
+            for path in ("/jobs", "/login", "/new", "/nowhere"):
+                params = {"text": payload, "next": payload, "module": payload, "done": payload, "again": payload[:20]}
+                answer = await client.get(path, params=params)
+                for mark in MARKS:
+                    assert mark not in answer.text, (path, mark)
+                assert answer.headers["content-type"].startswith("text/html")
+            reply = await client.post("/new", data={"text": payload, "module": payload, "action": "try"})
+            for mark in MARKS:
+                assert mark not in reply.text, payload
+
+
+async def test_every_screen_is_drawn_for_a_job_of_every_kind(tmp_path):
+    async with site(tmp_path) as here, here.client() as client:
+        film = tmp_path / "out" / "film.mp4"
+        film.write_bytes(b"x")
+        await here.submit("queued")
+        await here.run("running")
+        await here.die("dead")
+        await here.complete("without-files")
+        await here.complete("with-a-file", film)
+        again = await here.claim("retrying")
+        await here.repository.retry_later(again, Failure("it failed", "ToolFailed", "render-1", 1), 60)
+        publishing = await here.claim("publishing")
+        await here.repository.announce(publishing, ("nas://a",))
+        await here.repository.request_cancel("cancelled-unseen")
+        await here.beat("render-1", status="in_progress", job_id="running", job_title="R")
+        await here.beat("render-2", status="paused", problem="the disk is full")
+        await here.beat("render-3", lanes=[], status="startup")
+        for _ in range(3):
+            await here.services.views.sample(600)
+            await here.beat("render-1", status="idle")
+        ids = (
+            "queued",
+            "running",
+            "dead",
+            "without-files",
+            "with-a-file",
+            "retrying",
+            "publishing",
+            "cancelled-unseen",
+        )
+        paths = ["/", "/jobs", "/fleet", "/fleet/render-1", "/fleet/render-3", "/dead", "/settings", "/new", "/login"]
+        paths += [f"/jobs/{name}" for name in ids] + [f"/new?again={name}" for name in ids]
+        paths += [f"/new?module={name}" for name in here.services.registry.tasks]
+        for path in paths:
+            answer = await client.get(path)
+            assert answer.status_code == 200, (path, answer.text[-500:])
+        page = (await client.get("/jobs/with-a-file")).text
+        assert f"/api/v1/through/file{film}" in page
+        assert "retry due in" in (await client.get("/jobs/retrying")).text

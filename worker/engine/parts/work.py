@@ -1,0 +1,184 @@
+"""What an attempt has to do: the whole job, one part, the join, or a plan that others carry out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+
+from worker.core.attempt import Divided
+from worker.core.divisible import Divisible
+from worker.core.errors import PlanBroken
+from worker.core.location import Relative, parse_location
+from worker.core.message.dialects import decode
+from worker.core.parts import Fleet, Plan, Whole, in_order, part_id
+from worker.core.ports.parts import PlannedPart
+from worker.core.record import serving
+from worker.core.routing import lane_of
+from worker.engine.attempt.plan import requirements
+from worker.engine.parts.files import fetched, parts_folder, standing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from worker.core.attempt import Attempt
+    from worker.core.job import Job
+    from worker.core.location import External
+    from worker.core.parts import Part
+    from worker.core.task import TaskContext
+    from worker.engine.attempt.plan import Step
+    from worker.engine.resources import Resources
+
+LANES: Final = frozenset({"cpu", "visualize"})
+_LONGEST_ID: Final = 120
+_UNREMARKABLE: Final = frozenset({"", "the job says never", "one worker makes it as soon"})
+
+
+@dataclass(frozen=True, slots=True)
+class RunWhole:
+    """Every task runs here; `reason` is why the job is not divided, empty where nobody would ask."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MakePart:
+    """The one task makes one part."""
+
+    plan: Plan
+    part: Part
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Every task runs here, and that of the plan joins the parts, which are local files by index."""
+
+    plan: Plan
+    files: Mapping[int, Path]
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Others make the parts; those of the indexes `made` stand."""
+
+    plan: Plan
+    made: frozenset[int]
+
+
+Work: TypeAlias = RunWhole | MakePart | Join | Wait
+
+
+class WorkFinder:
+    """Finds what one attempt has to do."""
+
+    def __init__(self, resources: Resources, attempt: Attempt, steps: tuple[Step, ...], destination: External) -> None:
+        self._resources = resources
+        self._attempt = attempt
+        self._steps = steps
+        self._destination = destination
+
+    async def find(self, context: TaskContext, folder: Path) -> Work:
+        """Return what there is to do; `folder` takes the parts of a remote storage."""
+        job = self._attempt.job
+        if job.part is not None:
+            return await self._part(job)
+        index = self._divisible()
+        if index is None:
+            return RunWhole()
+        task, params = cast("Divisible", self._steps[index].task), self._steps[index].params
+        if task.division(params) == "never":
+            return RunWhole()
+        known = await self._resources.repository.known_plan(job.job_id)
+        stored = Plan.of(known.plan) if known.plan else None
+        if stored is not None and await task.holds(params, stored, context):
+            if known.broken:
+                return RunWhole(known.broken)
+            plan: Plan | Whole = stored
+        else:
+            plan = await self._planned(task, params, index, context)
+        if isinstance(plan, Whole):
+            return RunWhole("" if plan.reason in _UNREMARKABLE else plan.reason)
+        found = await standing(self._resources, plan, {part.index: part for part in known.made})
+        if len(found) == len(plan.parts):
+            files = await fetched(self._resources, found, folder)
+            if len(files) == len(plan.parts):
+                return Join(plan, files)
+            found = {index: part for index, part in found.items() if index in files}
+        return Wait(plan, frozenset(found))
+
+    async def _part(self, job: Job) -> MakePart:
+        if job.part is None:
+            raise PlanBroken("the job is no part")
+        known = await self._resources.repository.known_plan(job.part.job)
+        plan = Plan.of(known.plan) if known.plan else None
+        if plan is None or job.part.index >= len(plan.parts) or plan.parts[job.part.index].key != job.part.key:
+            raise PlanBroken("the plan that this part is of has been made anew")
+        return MakePart(plan, plan.parts[job.part.index])
+
+    def _divisible(self) -> int | None:
+        """Return the index of the first task that can be divided, all of whose sources stand outside."""
+        if self._resources.publisher is None:
+            return None
+        for index, step in enumerate(self._steps):
+            if isinstance(step.task, Divisible):
+                reads = [parse_location(use.location) for use in step.task.files(step.params).reads]
+                return None if any(isinstance(place, Relative) for place in reads) else index
+        return None
+
+    async def _planned(self, task: Divisible, params: Any, index: int, context: TaskContext) -> Plan | Whole:
+        job = self._attempt.job
+        lane = job.lane or lane_of(requirements(self._steps))
+        if lane not in LANES:
+            return Whole(f"the lane {lane} makes its jobs whole")
+        if job.secrets:
+            return Whole("it carries a secret, which no row keeps")
+        if len(job.job_id) > _LONGEST_ID:
+            return Whole("its id is too long for those of its parts")
+        return await task.plan(params, index, await self._fleet(lane), context)
+
+    async def _fleet(self, lane: str) -> Fleet:
+        workers = await self._resources.repository.workers(self._resources.offline_seconds)
+        names = set(serving(workers).get(lane, ()))
+        hosts = {worker.hostname for worker in workers if worker.worker_id in names}
+        # A path of the file system may be anything; a NAS and a bucket are the same for all.
+        shared = len(hosts) <= 1 or self._destination.scheme != "file" or bool(self._resources.parts_url)
+        return Fleet(max(1, len(names)), shared)
+
+    async def divide(self, wait: Wait) -> Divided:
+        """Write the plan, the rows of its parts and their messages; IdReused where a job has the id of a part."""
+        planned = [self._as_job(wait.plan, part) for part in in_order(wait.plan.parts)]
+        await self._resources.repository.divide(self._attempt, wait.plan.document(), planned, wait.made)
+        return Divided(len(planned))
+
+    def _as_job(self, plan: Plan, part: Part) -> PlannedPart:
+        """Return a part as the job that it is: the divided task alone, with the same data."""
+        job, spec = self._attempt.job, self._attempt.job.tasks[plan.task]
+        own = part_id(job.job_id, part.index)
+        document = {
+            "job_id": own,
+            "job_title": f"{job.title[:480]} {part.index + 1}/{len(plan.parts)}",
+            "priority": job.priority,
+            "lane": job.lane,
+            "destination": parts_folder(self._resources, str(self._destination), job.job_id),
+            "timeout": job.timeout,
+            "tasks": [{"module": spec.module, "data": dict(spec.data)}],
+            "part": {"job": job.job_id, "index": part.index, "key": part.key},
+        }
+        body = json.dumps({key: value for key, value in document.items() if value is not None}).encode()
+        return PlannedPart(part, decode(body, own), body, sha256(body).hexdigest())
+
+
+async def make(step: Step, work: Work, index: int, context: TaskContext) -> None:
+    """Run one task as the work says."""
+    if isinstance(work, MakePart):
+        await cast("Divisible", step.task).run_part(step.params, work.plan, work.part, context)
+    elif isinstance(work, Join) and work.plan.task == index:
+        await cast("Divisible", step.task).join(step.params, work.plan, work.files, context)
+        ranges, sounds = len(work.plan.ranges), len(work.plan.parts) - len(work.plan.ranges)
+        context.note("parts", {"frames": work.plan.frames, "ranges": ranges, "others": sounds})
+    else:
+        if isinstance(work, RunWhole) and work.reason and isinstance(step.task, Divisible):
+            context.note("parts", {"whole": work.reason})
+        await step.task.run(step.params, context)

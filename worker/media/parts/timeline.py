@@ -1,0 +1,153 @@
+"""When each picture of a stream is shown, read from its packets without decoding one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+from worker.core.command import Command, Pipeline
+from worker.media.ffmpeg.formats import GUARDS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_STANDARD: Final = (
+    *(Fraction(number) for number in (24, 25, 30, 48, 50, 60, 100, 120)),
+    *(Fraction(number * 1000, 1001) for number in (24, 30, 48, 60, 120)),
+)
+_MARGIN: Final = Fraction(1, 1_000_000)
+_SAFE_KEYS_BACK: Final = 2
+"""How many key frames before the cut decoding begins: an open GOP leans on the one before, and a seek may be late."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """The pictures of a stream in the order they are shown, `times` in seconds, `keys` those where decoding can begin.
+
+    `rate` is constant: picture n is shown n/rate seconds after the first, as exactly as `tick` can say it.
+    """
+
+    rate: Fraction
+    tick: Fraction
+    times: tuple[Fraction, ...]
+    keys: tuple[Fraction, ...]
+
+    @property
+    def frames(self) -> int:
+        """Return how many pictures there are."""
+        return len(self.times)
+
+    def before(self, frame: int) -> Fraction | None:
+        """Return a moment between a picture and the one before it; None at either end of the film."""
+        if frame <= 0 or frame >= self.frames:
+            return None
+        return (self.times[frame - 1] + self.times[frame]) / 2
+
+    def seek(self, frame: int) -> Fraction | None:
+        """Return where to seek for a picture: a key frame with another one between; None for the film's start."""
+        earlier = [key for key in self.keys if key <= self.times[frame]]
+        return earlier[-1 - _SAFE_KEYS_BACK] if len(earlier) > _SAFE_KEYS_BACK else None
+
+
+@dataclass(slots=True)
+class PacketReader:
+    """Takes ffprobe's lines of one stream, or of all; `timeline` says what the packets of `stream` are together."""
+
+    stream: int
+    counts: dict[int, int] = field(default_factory=dict)
+    _tick: Fraction | None = None
+    _stated: list[Fraction] = field(default_factory=list)
+    _shown: list[int] = field(default_factory=list)
+    _keys: list[int] = field(default_factory=list)
+    _coded: list[int] = field(default_factory=list)
+    _untimed: bool = False
+
+    def line(self, text: str) -> None:
+        """Take one line."""
+        kind, *values = text.strip().split("|")
+        facts = dict(value.split("=", 1) for value in values if "=" in value)
+        index = int(facts.get("stream_index") or facts.get("index") or -1)
+        if kind == "packet":
+            self.counts[index] = self.counts.get(index, 0) + 1
+        if index != self.stream:
+            return
+        if kind == "packet":
+            self._packet(facts.get("pts", "N/A"), facts.get("flags", ""))
+            if facts.get("dts", "N/A").lstrip("-").isdigit():
+                self._coded.append(int(facts["dts"]))
+        elif kind == "stream":
+            self._stream(facts)
+
+    def _packet(self, pts: str, flags: str) -> None:
+        if not pts.lstrip("-").isdigit():
+            self._untimed = True
+            return
+        if "K" in flags:
+            self._keys.append(int(pts))
+        # What an edit list leaves out is decoded and never shown.
+        if "D" not in flags:
+            self._shown.append(int(pts))
+
+    def _stream(self, facts: dict[str, str]) -> None:
+        over, _, under = facts.get("time_base", "").partition("/")
+        if over.isdigit() and under.isdigit() and int(over) and int(under):
+            self._tick = Fraction(int(over), int(under))
+        for name in ("avg_frame_rate", "r_frame_rate"):
+            over, _, under = facts.get(name, "").partition("/")
+            if over.isdigit() and under.isdigit() and int(over) and int(under):
+                self._stated.append(Fraction(int(over), int(under)))
+
+    def uneven(self, rate: Fraction) -> bool:
+        """Return whether two pictures in decoding order are not one picture apart, as exactly as the file can say."""
+        tick = self._tick or Fraction(1)
+        steps = [(after - before) * tick for before, after in pairwise(self._coded)]
+        return any(abs(step - 1 / rate) > tick + _MARGIN for step in steps)
+
+    def timeline(self) -> Timeline | str:
+        """Return when the pictures are shown, or why they cannot be counted."""
+        if self._tick is None or self._untimed or not self._shown:
+            return "the source does not say when its pictures are shown"
+        shown = sorted(self._shown)
+        keys = sorted(set(self._keys))
+        if len(set(shown)) != len(shown):
+            return "two pictures of the source have one time"
+        if not keys or keys[0] > shown[0]:
+            return "the source begins with pictures that lean on what is not there"
+        rate = self._rate(shown)
+        if rate is None:
+            return "the frame rate of the source is not constant"
+        times = tuple(pts * self._tick for pts in shown)
+        return Timeline(rate, self._tick, times, tuple(key * self._tick for key in keys))
+
+    def _rate(self, shown: list[int]) -> Fraction | None:
+        """Return the rate whose grid all pictures lie on, as exactly as the time base can say it."""
+        if len(shown) == 1:
+            return self._stated[0] if self._stated else None
+        tick = self._tick or Fraction(1)
+        mean = (len(shown) - 1) / ((shown[-1] - shown[0]) * tick)
+        near = [rate for rate in _STANDARD if abs(rate / mean - 1) < Fraction(1, 500)]
+        # A ratio such as 27648000/921677 is a mean of rounded times, and no rate.
+        # Of a short film several rates are true: what the source states comes first.
+        stated = [rate for rate in self._stated if rate in _STANDARD]
+        for rate in dict.fromkeys([*stated, *near, *self._stated]):
+            if all(abs((pts - shown[0]) * tick - index / rate) <= tick + _MARGIN for index, pts in enumerate(shown)):
+                return rate
+        return None
+
+
+def packets_command(ffprobe: str, path: Path, stream: int | None = None) -> Pipeline:
+    """Return the reading of a stream's packets, or of all; `PacketReader` takes its lines."""
+    shown = "packet=stream_index,pts,dts,flags:stream=index,time_base,avg_frame_rate,r_frame_rate"
+    chosen = () if stream is None else ("-select_streams", str(stream))
+    argv = (ffprobe, "-hide_banner", "-v", "error", *GUARDS, "-of", "compact", *chosen)
+    return Pipeline((Command((*argv, "-show_entries", shown, "-i", f"file:{path}")),), label="packets")
+
+
+def side_data_command(ffprobe: str, path: Path, stream: int) -> Pipeline:
+    """Return the question for what the first picture of a stream carries beside itself."""
+    argv = (ffprobe, "-hide_banner", "-v", "error", *GUARDS, "-of", "compact", "-select_streams", str(stream))
+    entries = "frame_side_data=side_data_type:stream_side_data=side_data_type"
+    asked = ("-read_intervals", "%+#1", "-show_entries", entries, "-i", f"file:{path}")
+    return Pipeline((Command((*argv, *asked)),), label="side data")

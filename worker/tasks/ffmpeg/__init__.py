@@ -1,0 +1,376 @@
+"""The module `ffmpeg`: streams chosen, encoded and joined into one file, which is then proved."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+
+from worker.core.command import Pipeline
+from worker.core.errors import (
+    BadInput,
+    CannotServe,
+    InvalidJob,
+    PlanBroken,
+    Problem,
+    SourceMissing,
+    ToolFailed,
+    ToolMissing,
+    VerificationFailed,
+)
+from worker.core.message.wire import nearest
+from worker.core.parts import Whole
+from worker.core.task import Files, FileUse, Lookup, Task, TaskContext
+from worker.media.capabilities import coding_of, family_of, format_of
+from worker.media.failure import classify, damage, failed, ignored
+from worker.media.ffmpeg.asked import differences
+from worker.media.ffmpeg.command import KIND_NAMES, FfmpegParams, OutputMap, ffmpeg_command, merged
+from worker.media.ffmpeg.options import (
+    Encoder,
+    input_problems,
+    output_problems,
+    parse_encoder_options,
+    parse_encoders,
+)
+from worker.media.ffmpeg.progress import Meter
+from worker.media.ffmpeg.promise import Promise, promise
+from worker.media.ffmpeg.streams import Arrangement, became, joined
+from worker.media.parts.refusal import Output
+from worker.media.verify import check
+from worker.tasks.ffmpeg.parts import SOUND, build_of, is_planned, join_film, make_part, plan_film
+from worker.tasks.shared.burning import burning_problems, burnt
+from worker.tasks.shared.decoding import decoded
+from worker.tasks.shared.loudness_pass import levelled, loudness_problems, proved_levels
+from worker.tasks.shared.measuring import blamed, probed_source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from worker.core.media_info import MediaInfo
+    from worker.core.parts import Division, Fleet, Part, Plan
+    from worker.media.ffmpeg.command import Kind
+
+NO_ENCODER: Final = frozenset({"copy"})
+# Encoders that depend on the machine or on how ffmpeg was built; another worker may have what this one lacks.
+_ELSEWHERE: Final = re.compile(
+    r"^([a-z0-9]+_(nvenc|qsv|vaapi|amf|v4l2m2m|videotoolbox|omx|mf|vulkan|rkmpp|mediacodec|at)|"
+    r"lib(x264|x264rgb|x265|svtav1|aom-av1|rav1e|vpx|vpx-vp9|vvenc|kvazaar|openh264|xvid|theora|webp|webp_anim|jxl|"
+    r"openjpeg|opus|vorbis|mp3lame|twolame|fdk_aac|speex|shine|ilbc|gsm|codec2|opencore_amrnb|vo_amrwbenc|lc3|"
+    r"xeve|oapv|xavs2|davs2))$"
+)
+_DECODE_SHARE: Final = 0.2
+
+
+class FfmpegTask(Task[FfmpegParams]):
+    """Runs ffmpeg once, on allowed options only, and publishes nothing that is not what was promised."""
+
+    module: ClassVar[str] = "ffmpeg"
+    params = FfmpegParams
+    weight: ClassVar[float] = 10.0
+
+    def __init__(self) -> None:
+        self._encoders: dict[str, dict[str, Encoder]] = {}
+        self._documented: dict[tuple[str, str], Encoder | None] = {}
+        self._builds: dict[str, str] = {}
+
+    def files(self, params: FfmpegParams) -> Files:
+        """Return the sources and the output."""
+        reads = [FileUse(f"sources[{index}]", source) for index, source in enumerate(params.sources)]
+        reads += [
+            FileUse(f"output_maps[{index}].burn.source", item.burn.source)
+            for index, item in enumerate(params.output_maps)
+            if item.burn is not None and item.burn.source is not None
+        ]
+        return Files(reads=tuple(reads), writes=(FileUse("output_file", params.output_file, params.overwrite),))
+
+    def requires(self, params: FfmpegParams) -> frozenset[str]:
+        """Return ffmpeg, each format that is named, and each encoder that is not in every ffmpeg.
+
+        A hardware encoder for which software may stand in is no requirement: its format is.
+        """
+        named = {item.encoder for item in params.output_maps if item.encoder}
+        names = {name for name in named if format_of(name) or _ELSEWHERE.match(name)}
+        if params.hw_fallback:
+            names = {(coding_of(name) or name) if family_of(name) else name for name in names}
+        return frozenset({"tool:ffmpeg", *(f"encoder:{name}" for name in names)})
+
+    async def prepare(self, params: FfmpegParams, lookup: Lookup) -> FfmpegParams:
+        """Return `params` with option sets resolved and encoders by their own names.
+
+        InvalidJob with every option, option set and encoder that is refused.
+        """
+        problems = list(input_problems(params.input_options, "input_options"))
+        maps = []
+        for index, item in enumerate(params.output_maps):
+            path = f"output_maps[{index}]"
+            try:
+                resolved = await self._resolved(item, lookup, path)
+                encoder = await self._encoder(resolved, lookup, path, hw_fallback=params.hw_fallback)
+            except InvalidJob as error:
+                problems += error.problems
+                continue
+            if encoder is not None:
+                resolved = resolved.model_copy(update={"options": resolved.options | {"codec": encoder.name}})
+            if encoder is not None or not _elsewhere(resolved.encoder):
+                problems += _option_problems(resolved, encoder, path)
+            problems += loudness_problems(resolved, path)
+            problems += burning_problems(resolved, path)
+            maps.append(resolved)
+        if problems:
+            raise InvalidJob(problems)
+        return params.model_copy(update={"output_maps": maps})
+
+    async def _resolved(self, item: OutputMap, lookup: Lookup, path: str) -> OutputMap:
+        stored: dict[str, Any] = {}
+        if item.option_set is not None:
+            try:
+                stored = dict(await lookup.option_set(self.module, item.option_set))
+            except InvalidJob as error:
+                raise InvalidJob(
+                    [Problem(f"{path}.option_set", problem.message) for problem in error.problems]
+                ) from error
+        return item.model_copy(update={"options": merged(stored, item.options), "option_set": None})
+
+    async def _encoder(self, item: OutputMap, lookup: Lookup, path: str, *, hw_fallback: bool) -> Encoder | None:
+        """Return the encoder that the options mean, None for none, copy, or one that only other workers have.
+
+        CannotServe when they name a format, or a hardware encoder with a fallback, and none of it works here.
+        """
+        name = item.options.get("codec")
+        if name is None or name in NO_ENCODER:
+            return None
+        if not isinstance(name, str) or not re.match(r"^[A-Za-z0-9_.-]{1,64}$", name):
+            raise InvalidJob([Problem(f"{path}.options.codec", f"{str(name)[:64]!r} is no name of an encoder")])
+        if format_of(name) or (hw_fallback and family_of(name)):
+            return await self._fitting(lookup.encoders(name, hw_fallback=hw_fallback), item, lookup, path)
+        encoder = await self._documentation(name, lookup)
+        if encoder is None and not _elsewhere(name):
+            known = (await self._listed(lookup)).keys() | {"copy"}
+            raise InvalidJob([Problem(f"{path}.options.codec", f"unknown encoder {name!r}{nearest(name, known)}")])
+        return encoder
+
+    async def _fitting(self, names: Sequence[str], item: OutputMap, lookup: Lookup, path: str) -> Encoder | None:
+        """Return the best encoder that takes the options: `crf` is x264's, and NVENC has none."""
+        known = [encoder for name in names if (encoder := await self._documentation(name, lookup))]
+        fitting = (encoder for encoder in known if not any(_option_problems(item, encoder, path)))
+        return next(fitting, known[0] if known else None)
+
+    async def _documentation(self, name: str, lookup: Lookup) -> Encoder | None:
+        """Return what this host's ffmpeg documents of an encoder, or of the first one for a codec; kept for good."""
+        ffmpeg = lookup.tool("ffmpeg")
+        if (ffmpeg, name) not in self._documented:
+            listed = await self._listed(lookup)
+            if name not in listed and not any(encoder.codec == name for encoder in listed.values()):
+                return None
+            (answer,) = await lookup.run(Pipeline.of(ffmpeg, "-hide_banner", "-h", f"encoder={name}"))
+            found, options = parse_encoder_options(answer.output)
+            self._documented[ffmpeg, name] = replace(listed[found], options=options) if found in listed else None
+        return self._documented[ffmpeg, name]
+
+    async def _listed(self, lookup: Lookup) -> dict[str, Encoder]:
+        ffmpeg = lookup.tool("ffmpeg")
+        if ffmpeg not in self._encoders:
+            (answer,) = await lookup.run(Pipeline.of(ffmpeg, "-hide_banner", "-encoders"))
+            if not answer.ok:
+                raise ToolFailed(str(answer))
+            self._encoders[ffmpeg] = parse_encoders(answer.output)
+        return self._encoders[ffmpeg]
+
+    async def run(self, params: FfmpegParams, context: TaskContext) -> None:
+        """Probe the sources, run ffmpeg, prove the output."""
+        read = await self._read(params, context)
+        for warning in read.promised.arrangement.warnings:
+            context.warn(warning)
+        output = context.output(params.output_file)
+        params = await levelled(read.params, read.sources, read.infos, context)
+        params = await burnt(params, read.sources, output.parent, context)
+        arrangement = joined(replace(read.promised.arrangement, params=params), read.infos)
+        params = arrangement.params
+        frames = await _encode(arrangement, context, read.sources, output, read.promised)
+        await _prove(params, read, await _probed(output, params.output_file, context), frames, context)
+
+    def division(self, params: FfmpegParams) -> Division:
+        """Return whether the data asks for parts."""
+        return params.parts
+
+    async def plan(self, params: FfmpegParams, task: int, fleet: Fleet, context: TaskContext) -> Plan | Whole:
+        """Return the parts of the film, or why it is not divided."""
+        read = await self._read(params, context)
+        if params.join:
+            return Whole("its sources are joined to one film")
+        if any(item.burn for item in read.params.output_maps):
+            return Whole("a subtitle is drawn into the picture by the film's clock")
+        build = await self._build(context)
+        files = list(zip(read.sources, read.infos, strict=True))
+        return await plan_film(read.params, read.outputs, files, task, fleet, build, context)
+
+    async def holds(self, params: FfmpegParams, plan: Plan, context: TaskContext) -> bool:
+        """Return whether the sources and the options are those that were planned."""
+        read = await self._read(params, context)
+        return await is_planned(read.params, plan, read.outputs, context)
+
+    async def run_part(self, params: FfmpegParams, plan: Plan, part: Part, context: TaskContext) -> None:
+        """Encode a range of frames, or the sound; prove it."""
+        read = await self._read(params, context)
+        build = await self._build(context)
+        if build != plan.build:
+            raise CannotServe(f"this worker has {build}, and the parts are made by {plan.build}")
+        if not await is_planned(read.params, plan, read.outputs, context):
+            raise PlanBroken("the sources are not those that were planned")
+        outputs = read.outputs
+        if part.name == SOUND:
+            outputs = _outputs(await levelled(read.params, read.sources, read.infos, context), read.promised)
+        await make_part(read.params, plan, part, outputs, read.sources, context)
+
+    async def join(self, params: FfmpegParams, plan: Plan, parts: Mapping[int, Path], context: TaskContext) -> None:
+        """Join the parts to the film that `run` would have made, and prove it as `run` does."""
+        read = await self._read(params, context)
+        for warning in read.promised.arrangement.warnings:
+            context.warn(warning)
+        info = await join_film(read.params, plan, parts, read.outputs, read.sources, context)
+        await _prove(read.params, read, info, plan.frames, context)
+
+    async def _read(self, params: FfmpegParams, context: TaskContext) -> _Read:
+        """Return the sources, and what the output will be."""
+        sources, infos = await _sources(params.sources, context)
+        encoders = await self._listed(context)
+        if lacking := [
+            item.encoder for item in params.output_maps if item.encoder not in {*encoders, *NO_ENCODER, None}
+        ]:
+            raise ToolMissing(f"this worker's ffmpeg has no encoder {lacking[0]}")
+        return _Read(sources, infos, encoders, promise(params, infos, encoders))
+
+    async def _build(self, context: TaskContext) -> str:
+        """Return which ffmpeg this is: parts of two builds are not joined."""
+        ffmpeg = context.tool("ffmpeg")
+        if ffmpeg not in self._builds:
+            (answer,) = await context.run(Pipeline.of(ffmpeg, "-version"))
+            if not answer.ok:
+                raise ToolFailed(str(answer))
+            self._builds[ffmpeg] = build_of(answer.output)
+        return self._builds[ffmpeg]
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """The sources of a task as they are, and what its output will be."""
+
+    sources: list[Path]
+    infos: list[MediaInfo]
+    encoders: Mapping[str, Encoder]
+    promised: Promise
+
+    @property
+    def params(self) -> FfmpegParams:
+        """Return the data with one map for each stream."""
+        return self.promised.arrangement.params
+
+    @property
+    def outputs(self) -> list[Output]:
+        """Return the streams of the output, each with how it is made."""
+        return _outputs(self.params, self.promised)
+
+
+def _outputs(params: FfmpegParams, promised: Promise) -> list[Output]:
+    how = {(item.specifier, item.stream): item for item in params.output_maps}
+    letters = {name: letter for letter, name in KIND_NAMES.items()}
+    counts: dict[str, int] = {}
+    outputs = []
+    for one in promised.arrangement.streams:
+        letter = letters.get(one.stream.kind, "d")
+        number = counts.get(letter, 0)
+        counts[letter] = number + 1
+        item = how.get((cast("Kind", letter), number))
+        options = item.options if item else {}
+        outputs.append(Output(one.source, one.stream, letter, number, options, loudness=bool(item and item.loudness)))
+    return outputs
+
+
+async def _prove(params: FfmpegParams, read: _Read, info: MediaInfo, frames: int | None, context: TaskContext) -> None:
+    """Prove the output, and note what it is."""
+    name, output = PurePosixPath(params.output_file).name, context.output(params.output_file)
+    try:
+        check(info, replace(read.promised.expected, frames=frames), name)
+    except VerificationFailed as error:
+        claims = list(zip(read.infos, read.sources, params.sources, strict=True))
+        promised = promise(read.params, await blamed(error, claims, context), read.encoders)
+        check(info, replace(promised.expected, frames=frames), name)
+    _as_asked(params, info, context)
+    context.note(f"streams.{name}", became(read.promised.arrangement, info))
+    if params.verify == "decode":
+        await decoded(output, name, context, seconds=info.duration, share=_DECODE_SHARE)
+    await proved_levels(params, output, info, context)
+    context.output(params.output_file, duration=info.duration)
+    context.report(1.0)
+
+
+def _as_asked(params: FfmpegParams, info: MediaInfo, context: TaskContext) -> None:
+    """Return if every stream is what its options ask for; InvalidJob, or warnings where the job is content with less.
+
+    No retry would help: the encoder takes the nearest that it can do, at every try.
+    """
+    found = [
+        (f"{item.stream_specifier.lstrip(':')} {option}", told)
+        for item, option, told in differences(params.output_maps, info)
+    ]
+    if found and not params.approximate:
+        raise InvalidJob([Problem(where, f'{told}; "approximate": true takes it') for where, told in found])
+    for where, told in found:
+        context.warn(f"{where}: {told}")
+
+
+def _elsewhere(name: str | None) -> bool:
+    return name is not None and _ELSEWHERE.match(name) is not None
+
+
+def _option_problems(item: OutputMap, encoder: Encoder | None, path: str) -> Iterable[Problem]:
+    kind = item.specifier or (encoder.kind if encoder else None)
+    if encoder is not None and item.specifier and item.specifier.lower() != encoder.kind:
+        yield Problem(f"{path}.options.codec", f"{encoder.name!r} makes no {item.specifier!r} stream")
+        return
+    yield from output_problems(item.options, kind, encoder, f"{path}.options")
+
+
+async def _sources(locations: Sequence[str], context: TaskContext) -> tuple[list[Path], list[MediaInfo]]:
+    paths, infos = [], []
+    for location in locations:
+        path = await context.input(location)
+        paths.append(path)
+        infos.append(await probed_source(path, location, context))
+    return paths, infos
+
+
+async def _encode(
+    arrangement: Arrangement, context: TaskContext, sources: Sequence[Path], output: Path, promised: Promise
+) -> int | None:
+    """Return how many frames ffmpeg says it wrote, None when it told of none; raises what its failure means."""
+    params = arrangement.params
+    meter = Meter(promised.frames, promised.seconds)
+    share = 1.0 - _DECODE_SHARE if params.verify == "decode" else 1.0
+
+    def told(line: str) -> None:
+        if meter.line(line):
+            fraction = None if meter.fraction is None else meter.fraction * share
+            context.report(fraction, fps=meter.step.fps, speed=meter.step.speed)
+
+    command = ffmpeg_command(
+        params, context.tool("ffmpeg"), sources, output, render_node=context.render_node, graph=arrangement.graph
+    )
+    exits = await context.run(command, told)
+    if bad := failed(exits):
+        raise classify(bad)
+    if complaint := damage(exits[-1].complaint):
+        raise BadInput(f"a source is damaged or cut short: {complaint}")
+    for line in ignored(exits[-1].tail):
+        context.warn(f"ffmpeg did not take an option: {line}")
+    return meter.step.frame
+
+
+async def _probed(output: Path, location: str, context: TaskContext) -> MediaInfo:
+    try:
+        return await context.probe(output)
+    except (BadInput, SourceMissing) as error:
+        # what we made ourselves is no bad input and no missing source, whatever the probe says of it
+        raise VerificationFailed(f"{PurePosixPath(location).name} is not what was promised: {error}") from error

@@ -1,0 +1,247 @@
+"""The module `ffmpeg` in parts: the plan, one part, the sound, and the join."""
+
+from __future__ import annotations
+
+import hashlib
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Final
+
+from worker.core.errors import BadInput, VerificationFailed
+from worker.core.parts import FRAMES, SHORTEST_SECONDS, Part, Plan, Whole, bounds, identity_of, part_key, part_seconds
+from worker.media.failure import classify, damage, failed, ignored
+from worker.media.ffmpeg.command import MUXERS
+from worker.media.ffmpeg.progress import Meter
+from worker.media.parts.commands import (
+    SOUND_SUFFIXES,
+    Film,
+    concat_list,
+    join_command,
+    part_command,
+    part_details,
+    sound_command,
+    sound_muxer,
+)
+from worker.media.parts.proof import (
+    PartFacts,
+    check_alike,
+    check_join,
+    check_part,
+    check_sound,
+    part_facts,
+    part_proof_command,
+)
+from worker.media.parts.refusal import Output, gop, refusal, side_data_refusal
+from worker.media.parts.timeline import PacketReader, Timeline, packets_command, side_data_command
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from worker.core.command import Pipeline
+    from worker.core.media_info import MediaInfo
+    from worker.core.parts import Fleet
+    from worker.core.task import TaskContext
+    from worker.media.ffmpeg.command import FfmpegParams
+
+SOUND: Final = "sound"
+_JOIN_SHARE: Final = 0.7
+
+
+def build_of(version: str) -> str:
+    """Return which ffmpeg `ffmpeg -version` tells of, short, and different where anything in it differs."""
+    first = version.partition(" Copyright")[0].replace("version ", "")
+    return f"{first[:60]} ({hashlib.sha256(version.encode()).hexdigest()[:8]})"
+
+
+def muxer_of(params: FfmpegParams) -> str:
+    """Return the container of the output."""
+    return MUXERS[PurePosixPath(params.output_file).suffix.lower()]
+
+
+async def plan_film(
+    params: FfmpegParams,
+    outputs: Sequence[Output],
+    files: Sequence[tuple[Path, MediaInfo]],
+    task: int,
+    fleet: Fleet,
+    build: str,
+    context: TaskContext,
+) -> Plan | Whole:
+    """Return the parts of a film, or why it is not divided; the sources are read once, and nothing is decoded."""
+    if reason := refusal(outputs, muxer_of(params), params.input_options):
+        return Whole(reason)
+    picture = next(output for output in outputs if output.is_film)
+    path, info = files[picture.source]
+    seconds = picture.stream.duration or info.duration or 0.0
+    length = part_seconds(seconds, fleet, params.parts)
+    if length is None:
+        return Whole("the job says never" if params.parts == "never" else "one worker makes it as soon")
+    if not fleet.shared_storage:
+        return Whole("only one host sees the storage")
+    if 0 < seconds < length + SHORTEST_SECONDS / 2:
+        return Whole("it is too short for two parts")
+    side_data = side_data_command(context.tool("ffprobe"), path, picture.stream.index)
+    if reason := side_data_refusal(await _lines(side_data, context)):
+        return Whole(reason)
+    reader = PacketReader(picture.stream.index)
+    await _read(packets_command(context.tool("ffprobe"), path, picture.stream.index), reader, context)
+    timeline = reader.timeline()
+    if isinstance(timeline, str):
+        return Whole(timeline)
+    cuts = bounds(timeline.frames, timeline.rate, length, gop(picture.options))
+    if len(cuts) <= 2:  # noqa: PLR2004 - the beginning and the end
+        return Whole("it is too short for two parts")
+    identity = await _identity(params, outputs, build, context)
+    return _plan(task, timeline, cuts, outputs, identity, build, files, picture)
+
+
+def _plan(
+    task: int,
+    timeline: Timeline,
+    cuts: Sequence[int],
+    outputs: Sequence[Output],
+    identity: str,
+    build: str,
+    files: Sequence[tuple[Path, MediaInfo]],
+    picture: Output,
+) -> Plan:
+    parts = [
+        Part(
+            index,
+            part_key(identity, FRAMES, first, last),
+            first,
+            last,
+            details=part_details(timeline.before(first), timeline.before(last), timeline.seek(first)),
+        )
+        for index, (first, last) in enumerate(pairwise(cuts))
+    ]
+    sounds = [output for output in outputs if output.is_encoded_sound]
+    if sounds:
+        suffix = SOUND_SUFFIXES[sound_muxer(sounds)]
+        parts.append(Part(len(parts), part_key(identity, SOUND), name=SOUND, suffix=suffix))
+    starts = [Fraction(str(info.start)) for _, info in files]
+    details = {
+        "rate": str(timeline.rate),
+        "offset": str(timeline.times[0] - starts[picture.source]),
+        "starts": [str(start) for start in starts],
+    }
+    return Plan(task, timeline.frames, identity, build, tuple(parts), details)
+
+
+async def _identity(params: FfmpegParams, outputs: Sequence[Output], build: str, context: TaskContext) -> str:
+    """Return what all parts are made from: the sources as they are now, the options, and the program."""
+    sources = [[source, await context.version(source)] for source in params.sources]
+    made = [[output.source, output.stream.index, dict(output.options), output.loudness] for output in outputs]
+    levels = [item.loudness.model_dump() for item in params.output_maps if item.loudness is not None]
+    return identity_of(sources, made, dict(params.input_options), levels, build)
+
+
+def film_of(plan: Plan, params: FfmpegParams, outputs: Sequence[Output]) -> Film:
+    """Return what the parts of a plan and their join have in common."""
+    details = plan.details
+    starts = tuple(Fraction(start) for start in details["starts"])
+    rate, offset = Fraction(details["rate"]), Fraction(details["offset"])
+    return Film(rate, offset, starts, tuple(outputs), dict(params.input_options))
+
+
+async def is_planned(params: FfmpegParams, plan: Plan, outputs: Sequence[Output], context: TaskContext) -> bool:
+    """Return whether the sources and the options are those that were planned."""
+    return await _identity(params, outputs, plan.build, context) == plan.identity
+
+
+async def make_part(
+    params: FfmpegParams,
+    plan: Plan,
+    part: Part,
+    outputs: Sequence[Output],
+    sources: Sequence[Path],
+    context: TaskContext,
+) -> None:
+    """Encode one part, or the sound, and prove it."""
+    film = film_of(plan, params, outputs)
+    output = context.output(part.file, role="part")
+    ffmpeg = context.tool("ffmpeg")
+    if part.name == SOUND:
+        command = sound_command(ffmpeg, film, sources, output, sound_muxer(film.sounds))
+        await _encode(command, Meter(seconds=float(plan.frames / film.rate)), context)
+        info = await _made(output, context)
+        if len(info.of_kind("audio")) != len(film.sounds):
+            raise VerificationFailed(f"the sound has {len(info.of_kind('audio'))} tracks instead of {len(film.sounds)}")
+        return
+    command = part_command(ffmpeg, film, part, sources[film.picture.source], output)
+    await _encode(command, Meter(part.frames), context)
+    check_part(await _facts(output, film.rate, context), part)
+
+
+async def join_film(
+    params: FfmpegParams,
+    plan: Plan,
+    parts: Mapping[int, Path],
+    outputs: Sequence[Output],
+    sources: Sequence[Path],
+    context: TaskContext,
+) -> MediaInfo:
+    """Return what the joined film is, once it is proved to be its parts."""
+    film, muxer = film_of(plan, params, outputs), muxer_of(params)
+    name = PurePosixPath(params.output_file).name
+    check_alike([(part, await _facts(parts[part.index], film.rate, context)) for part in plan.ranges])
+    listing = context.scratch("parts.ffconcat")
+    listing.write_text(concat_list(plan, film.rate, parts))
+    sound = next((parts[part.index] for part in plan.named(SOUND)), None)
+    output = context.output(params.output_file)
+    command = join_command(context.tool("ffmpeg"), film, sources, listing, sound, output, muxer)
+    await _encode(command, Meter(plan.frames), context, share=_JOIN_SHARE)
+    info = await _made(output, context)
+    position = next(index for index, item in enumerate(film.outputs) if item.is_film)
+    reader = PacketReader(position)
+    await _read(packets_command(context.tool("ffprobe"), output), reader, context)
+    check_join(reader, plan, film.rate, name)
+    if sound is not None:
+        positions = [index for index, item in enumerate(film.outputs) if item.is_encoded_sound]
+        heard = PacketReader(0)
+        await _read(packets_command(context.tool("ffprobe"), sound), heard, context)
+        check_sound(reader, positions, heard, name)
+    return info
+
+
+async def _encode(pipeline: Pipeline, meter: Meter, context: TaskContext, share: float = 1.0) -> None:
+    def advance(line: str) -> None:
+        if meter.line(line):
+            fraction = None if meter.fraction is None else meter.fraction * share
+            context.report(fraction, fps=meter.step.fps, speed=meter.step.speed)
+
+    exits = await context.run(pipeline, advance)
+    if bad := failed(exits):
+        raise classify(bad)
+    if complaint := damage(exits[-1].tail):
+        raise BadInput(f"a source is damaged or cut short: {complaint}")
+    for line in ignored(exits[-1].tail):
+        context.warn(f"ffmpeg did not take an option: {line}")
+
+
+async def _made(path: Path, context: TaskContext) -> MediaInfo:
+    try:
+        return await context.probe(path)
+    except BadInput as error:
+        raise VerificationFailed(f"{path.name} is not what was promised: {error}") from error
+
+
+async def _facts(path: Path, rate: Fraction, context: TaskContext) -> PartFacts:
+    (answer,) = await context.run(part_proof_command(context.tool("ffprobe"), path))
+    return part_facts(answer, rate)
+
+
+async def _read(pipeline: Pipeline, reader: PacketReader, context: TaskContext) -> None:
+    exits = await context.run(pipeline, reader.line)
+    if bad := failed(exits):
+        raise classify(bad)
+
+
+async def _lines(pipeline: Pipeline, context: TaskContext) -> list[str]:
+    lines: list[str] = []
+    exits = await context.run(pipeline, lines.append)
+    if bad := failed(exits):
+        raise classify(bad)
+    return lines
