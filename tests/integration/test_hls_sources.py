@@ -32,7 +32,7 @@ async def test_a_live_recording_that_tells_no_length_is_measured(tmp_path: Path)
     ffmpeg(*inputs, *live, "-f", "webm", str(source))
     made = await make(tmp_path, source)
     assert made.result.outputs["master.m3u8"].duration == pytest.approx(2, abs=0.1)
-    assert any("-f null" in argv and "-c copy" in argv for argv in argvs(made))
+    assert any("-show_entries packet=" in argv for argv in argvs(made))
 
 
 @pytest.mark.parametrize("fault", ["cut mkv", "cut mp4", "empty", "noise", "playlist", "spoiled sound"])

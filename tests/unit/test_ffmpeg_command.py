@@ -205,7 +205,14 @@ def test_cuts_and_loops_change_the_promised_duration(options, seconds):
     assert promised(input_options=options).seconds == seconds
 
 
-@pytest.mark.parametrize("option", [{"vf": "fps=10"}, {"frames": 5}, {"filter": "null,setpts=2*PTS"}])
+@pytest.mark.parametrize("filters", ["fps=10", "yadif", "yadif=1,scale=64:36", "bwdif"])
+def test_a_filter_that_changes_only_the_number_of_frames_keeps_the_promised_duration(filters):
+    maps = [{"specifier": "v", "stream": 0, "options": {"codec": "libx265", "vf": filters}}]
+    made = promised(source_maps=MAPS[:1], output_maps=maps)
+    assert (made.seconds, made.frames) == (60, None)
+
+
+@pytest.mark.parametrize("option", [{"vf": "trim=end=1"}, {"frames": 5}, {"filter": "null,setpts=2*PTS"}])
 def test_what_nobody_can_know_is_not_promised(option):
     maps = [{"specifier": "v", "stream": 0, "options": {"codec": "libx265", **option}}]
     made = promised(source_maps=MAPS[:1], output_maps=maps)
