@@ -10,6 +10,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from api_page import api_page
 from cli_page import cli_page
 from error_page import errors_page, sample_attempt
 from ffmpeg_page import ffmpeg_page
@@ -68,6 +69,7 @@ def pages() -> dict[str, list[str]]:
         "events.md": events_page(),
         "metrics.md": metrics_page(),
         "cli.md": cli_page(),
+        "api.md": api_page(),
         "errors.md": errors_page(),
         "ffmpeg.md": ffmpeg_page(),
         "topology.md": topology_page(),

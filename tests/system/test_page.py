@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +16,7 @@ from playwright.async_api import expect
 
 from infra import assets
 from infra.local.ports import free_port
-from tests.support.fleet import LONG, until
+from tests.support.fleet import LONG, ROOT, until
 from tests.support.page import axe_script, browsing, message, serving
 
 if TYPE_CHECKING:
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from tests.support.page import Server
 
 SECONDS = 90_000
+TOKEN = "lvt_" + "of-a-test" * 4
 pytestmark = pytest.mark.xdist_group("fleet")
 
 
@@ -138,3 +143,18 @@ async def test_a_person_with_a_keyboard_alone_reaches_everything_and_without_jav
         await page.focus("button[value=try]")
         await page.keyboard.press("Enter")
         await expect(page.locator("#dry-run")).to_contain_text("not JSON")
+
+
+def test_the_examples_of_the_page_on_the_api_run(alone, server):
+    shutil.copy(alone.clip, alone.folder / "nas" / "film.mkv")
+    text = (ROOT / "docs/how-to/use-the-api.md").read_text()
+    environment = os.environ | {"LEVERET_SERVER": server.address, "LEVERET_TOKEN": TOKEN}
+    programs = {"sh": ("bash", "-euc"), "python": (sys.executable, "-c"), "js": ("node", "--input-type=module", "-e")}
+    blocks = re.findall(r"^```(sh|python|js)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert [kind for kind, _ in blocks] == ["sh", "python", "js"]
+    for kind, code in blocks:
+        done = subprocess.run(
+            (*programs[kind], code), env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, (kind, done.stderr[-500:], done.stdout[-500:])
+        assert "queued" in done.stdout, kind

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.support.web import site
+from worker.core.attempt import Failure
 from worker.core.record import JobRecord, WorkerRecord
 from worker.core.views import Sample, WaitingJob
 from worker.web.chart import chart_of
@@ -123,3 +124,44 @@ async def test_texts_of_strangers_are_texts_on_every_screen(tmp_path):
             reply = await client.post("/new", data={"text": payload, "module": payload, "action": "try"})
             for mark in MARKS:
                 assert mark not in reply.text, payload
+
+
+async def test_every_screen_is_drawn_for_a_job_of_every_kind(tmp_path):
+    async with site(tmp_path) as here, here.client() as client:
+        film = tmp_path / "out" / "film.mp4"
+        film.write_bytes(b"x")
+        await here.submit("queued")
+        await here.run("running")
+        await here.die("dead")
+        await here.complete("without-files")
+        await here.complete("with-a-file", film)
+        again = await here.claim("retrying")
+        await here.repository.retry_later(again, Failure("it failed", "ToolFailed", "render-1", 1), 60)
+        publishing = await here.claim("publishing")
+        await here.repository.announce(publishing, ("nas://a",))
+        await here.repository.request_cancel("cancelled-unseen")
+        await here.beat("render-1", status="in_progress", job_id="running", job_title="R")
+        await here.beat("render-2", status="paused", problem="the disk is full")
+        await here.beat("render-3", lanes=[], status="startup")
+        for _ in range(3):
+            await here.services.views.sample(600)
+            await here.beat("render-1", status="idle")
+        ids = (
+            "queued",
+            "running",
+            "dead",
+            "without-files",
+            "with-a-file",
+            "retrying",
+            "publishing",
+            "cancelled-unseen",
+        )
+        paths = ["/", "/jobs", "/fleet", "/fleet/render-1", "/fleet/render-3", "/dead", "/settings", "/new", "/login"]
+        paths += [f"/jobs/{name}" for name in ids] + [f"/new?again={name}" for name in ids]
+        paths += [f"/new?module={name}" for name in here.services.registry.tasks]
+        for path in paths:
+            answer = await client.get(path)
+            assert answer.status_code == 200, (path, answer.text[-500:])
+        page = (await client.get("/jobs/with-a-file")).text
+        assert f"/api/v1/through/file{film}" in page
+        assert "retry due in" in (await client.get("/jobs/retrying")).text

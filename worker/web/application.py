@@ -113,6 +113,9 @@ def _describe_security(application: FastAPI) -> None:
         components = document.setdefault("components", {})
         components.setdefault("securitySchemes", {})["token"] = {"type": "http", "scheme": "bearer"}
         document["security"] = [{"token": []}, {}]
+        for (method, path), role in api.roles().items():
+            if operation := document["paths"].get(path, {}).get(method.lower()):
+                operation["x-role"] = role
         return document
 
     application.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way

@@ -183,6 +183,8 @@ class Guard:
 
     async def _who(self, headers: Headers, client: str) -> tuple[Principal | None, bool]:
         """Return who asks, and whether the browser says so by itself, without the page's doing."""
+        if not self._rules.tokens.required:
+            return LOCAL, True
         kind, _, token = headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer":
             found = self._rules.tokens.principal(token.strip())
@@ -190,8 +192,6 @@ class Guard:
                 await self._failures.failed(client)
                 raise unauthorized("this token is not known")
             return found, False
-        if not self._rules.tokens.required:
-            return LOCAL, True
         cookie = _cookie(headers.get("cookie", ""))
         return (self._rules.tokens.principal(cookie) if cookie else None), True
 

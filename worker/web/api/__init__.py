@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from fastapi import APIRouter
+from fastapi.routing import APIRoute
 
 from worker.web.api import dead, documents, events, files, jobs, option_sets, system, uploads, workers
 from worker.web.problems import responses
@@ -23,3 +24,15 @@ def add_to(application: FastAPI) -> None:
         router = APIRouter(prefix=PREFIX, responses=common)
         router.include_router(module.router)
         application.include_router(router)
+
+
+def roles() -> dict[tuple[str, str], str]:
+    """Return by method and path the role that an endpoint asks for."""
+    found: dict[tuple[str, str], str] = {}
+    for module in ROUTERS:
+        for route in module.router.routes:
+            if isinstance(route, APIRoute):
+                asked = (getattr(one.call, "role", "") for one in route.dependant.dependencies)
+                role = next((name for name in asked if name), "")
+                found |= {(method, PREFIX + route.path_format): role for method in route.methods or () if role}
+    return found
