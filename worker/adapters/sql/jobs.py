@@ -21,7 +21,7 @@ class SqlJobs:
     _database: Database
 
     async def submit(self, job: Job, digest: str, lane: str, priority: str, body: bytes | None = None) -> None:
-        """Insert a queued row, and `body` into the outbox; IdReused when the id exists, naming `retry` if it can run."""
+        """Insert a queued row, and `body` into the outbox; IdReused when the id exists, naming `retry`."""
         await self._database.write(lifecycle.submit, job, digest, lane, priority, body)
 
     async def job(self, job_id: str) -> JobRecord | None:
