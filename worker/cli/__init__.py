@@ -54,7 +54,7 @@ def call(arguments: list[str], *faces: AddTo) -> int:
     """Return the exit code of the command: 0, 1 for an error, 2 for wrong usage, 130 for Ctrl-C, or its own."""
     logs_of_program.for_commands()
     try:
-        found = command_line(GROUPS[:1]) if arguments[:1] in ([], ["run"]) else command_line(GROUPS, *faces)
+        found = command_line(_groups(arguments), *(() if arguments[:1] in ([], ["run"]) else faces))
         result = found(args=arguments, prog_name=PROGRAM, standalone_mode=False)
     except InvalidJob as error:
         for problem in error.problems:
@@ -72,6 +72,13 @@ def call(arguments: list[str], *faces: AddTo) -> int:
         _forget_stdout()
         return 1
     return result if isinstance(result, int) else 0
+
+
+def _groups(arguments: list[str]) -> Sequence[str]:
+    """Return the modules whose commands these arguments may mean: a worker and a server do without the others."""
+    if arguments[:1] in ([], ["run"]):
+        return GROUPS[:1]
+    return () if arguments[:1] == ["serve"] else GROUPS
 
 
 def command_line(groups: Sequence[str] = GROUPS, *faces: AddTo) -> typer.Typer:

@@ -113,6 +113,8 @@ def plays_of(artifacts: list[ArtifactRecord]) -> list[Play]:
             found.append(Play("HLS", "hls", one.uri, one.media_type))
         elif one.role == "manifest" and one.media_type == DASH:
             found.append(Play("DASH", "dash", one.uri, one.media_type))
+    # Most browsers' own controls know HLS best.
+    found.sort(key=lambda play: play.engine != "hls")
     found += [
         Play(one.uri.rpartition("/")[2], "file", one.uri, one.media_type)
         for one in artifacts

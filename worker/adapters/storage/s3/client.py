@@ -71,6 +71,8 @@ def make_client(
         retries={"mode": "standard", "total_max_attempts": attempts},
         max_pool_connections=connections,
         tcp_keepalive=True,
+        # Links for browsers are signed the old way by default, which servers other than Amazon's check otherwise.
+        signature_version="s3v4",
         # boto3 1.36 and later send CRC32 in chunk trailers by default, which S3 servers other than Amazon's refuse
         # or store as content. Sizes are checked after every upload, and our own SHA-256 goes with the object.
         request_checksum_calculation="when_required",
