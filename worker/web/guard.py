@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
@@ -121,6 +121,7 @@ class Guard:
         self._rules = rules
         self._buckets = buckets
         self._failures = failures
+        self._answers: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -139,7 +140,7 @@ class Guard:
         client, scheme = self._origin_of(scope, headers)
         state = scope.setdefault("state", {})
         state["client"], state["scheme"], state["tokens"] = client, scheme, self._rules.tokens
-        state["failures"] = self._failures
+        state["failures"], state["answers"] = self._failures, self._answers
         self._check_host(headers.get("host", ""))
         if wait := self._buckets.take(client):
             seconds = str(max(1, round(wait + 0.5)))
@@ -211,6 +212,7 @@ class Guard:
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
+                self._answers[f"{message['status'] // 100}xx"] += 1
                 headers = MutableHeaders(scope=message)
                 headers.setdefault("Content-Security-Policy", policy)
                 for name, value in HEADERS.items():
