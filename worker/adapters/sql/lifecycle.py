@@ -19,7 +19,7 @@ from worker.adapters.sql.fence import (
     names,
     unblamed,
 )
-from worker.adapters.sql.parts import lock_parent, part_ended, stop_parts
+from worker.adapters.sql.parts import lock_parent, part_ended, stop_parts, write_message
 from worker.adapters.sql.rows import fresh_row, tombstone
 from worker.adapters.sql.schema import LIVE, adoptions, artifacts, attempts, jobs, moment
 from worker.core.errors import IdReused, JobCancelled, LeaseLost
@@ -39,8 +39,8 @@ _OURS: Final = update(jobs).where(OWNED)
 _UNCANCELLED: Final = _OURS.where(~jobs.c.cancel_requested).returning(jobs.c.job_id)
 
 
-def submit(connection: Connection, job: Job, digest: str, lane: str, priority: str) -> None:
-    """Insert a queued row; IdReused when the id exists, naming `retry` where that would run it again."""
+def submit(connection: Connection, job: Job, digest: str, lane: str, priority: str, body: bytes | None = None) -> None:
+    """Insert a queued row, and its message; IdReused when the id exists, naming `retry` where that would run it."""
     values = fresh_row(job, digest, lane, priority)
     inserted = connection.execute(
         upsert(connection, jobs).values(**values).on_conflict_do_nothing().returning(jobs.c.job_id)
@@ -49,6 +49,8 @@ def submit(connection: Connection, job: Job, digest: str, lane: str, priority: s
         state = connection.execute(select(jobs.c.state).where(jobs.c.job_id == job.job_id)).scalar()
         again = f"use `leveret retry {job.job_id}` or " if state in {"dead", "cancelled"} else ""
         raise IdReused(f"the id {job.job_id} exists and is {state or 'taken'}: {again}choose another id")
+    if body is not None:
+        write_message(connection, job.job_id, body, "queued")
 
 
 def adopt(connection: Connection, digest: str, proposed_id: str, *, redelivered: bool) -> str:
