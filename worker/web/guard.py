@@ -104,13 +104,12 @@ class Rules:
     tokens: Tokens
     hosts: frozenset[str] = frozenset()
     proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
-    connect: str = ""
 
     @classmethod
-    def of(cls, tokens: Tokens, hosts: Iterable[str], proxies: Iterable[str], connect: str = "") -> Rules:
-        """Return the rules from texts; `connect` is one more origin that the page's scripts may reach: S3's."""
+    def of(cls, tokens: Tokens, hosts: Iterable[str], proxies: Iterable[str]) -> Rules:
+        """Return the rules from texts."""
         networks = tuple(ipaddress.ip_network(text, strict=False) for text in proxies)
-        return cls(tokens, frozenset(name.lower() for name in hosts), networks, connect)
+        return cls(tokens, frozenset(name.lower() for name in hosts), networks)
 
 
 class Guard:
@@ -208,7 +207,7 @@ class Guard:
         raise Refused(HTTPStatus.FORBIDDEN, "this request came from another site's page")
 
     def _with_headers(self, scope: Scope, send: Send) -> Send:
-        policy = POLICY.format(connect=f" {self._rules.connect}" if self._rules.connect else "")
+        policy = POLICY.format(connect="")
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
