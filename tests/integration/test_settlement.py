@@ -208,12 +208,19 @@ async def test_cancelling_a_running_job_ends_it_and_publishes_nothing(harness, b
 async def test_every_copy_is_persistent_and_keeps_what_the_publisher_said(harness, broker):
     harness.fail_with(SourceMissing("away"))
     job = document()
-    await broker.publish(job, headers={"x-mine": "kept"}, type="encode", correlation_id="c1", app_id="shop")
+    await broker.publish(
+        job,
+        headers={"x-mine": "dropped", "traceparent": "00-1", "CC": ["cpu.high"]},
+        type="encode",
+        correlation_id="c1",
+        app_id="shop",
+    )
     await harness.one()
     message = await broker.take(retry_name(DELAYS[0]))
     assert message.delivery_mode == 2
     assert (message.type, message.correlation_id, message.app_id) == ("encode", "c1", "shop")
-    assert message.headers["x-mine"] == "kept"
+    assert message.headers["traceparent"] == "00-1"
+    assert not {"x-mine", "CC"} & set(message.headers)
     assert message.headers["x-first-queued-at"]
 
 

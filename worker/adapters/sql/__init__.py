@@ -47,6 +47,10 @@ class SqlRepository:
         """Return the id for a message without one: `proposed_id`, or for a redelivered body the stored one."""
         return await self._database.write(lifecycle.adopt, digest, proposed_id, redelivered=redelivered)
 
+    async def adopted(self, job_id: str, holder: str) -> bool:
+        """Close the adoption of an id whose copy is confirmed; return whether it was still the holder's."""
+        return await self._database.write(lifecycle.adopted, job_id, holder)
+
     async def claim(self, request: ClaimRequest, policy: Policy) -> Claim:
         """Return whether the job is ours, and if not, why. IdReused when the id has another body."""
         granted = await self._database.touch(claim.claim_unknown, request, policy)

@@ -156,6 +156,8 @@ jobs = Table(
     Column("error_type", Words),
     Column("error_worker", Words),
     Column("error_attempt", Integer),
+    # What the dead message carries and no publisher can know.
+    Column("death_mark", Words),
     Column("facts", JSON, nullable=False),
     Column("metrics", JSON, nullable=False),
     # External files that a completed job still has to delete.
@@ -213,6 +215,8 @@ adoptions = Table(
     Column("body_sha256", Words, nullable=False),
     Column("job_id", Words, nullable=False),
     Column("adopted_at", Moment, nullable=False),
+    # Which delivery has it, until the copy that carries the id is confirmed: only an open one is used again.
+    Column("holder", Words),
     Index("ix_adoptions_body_sha256", "body_sha256"),
 )
 
