@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from worker.core.attempt import Cancelled, Dead, Defer, Failure, Requeue, Retry
-from worker.core.errors import Infrastructure, Interrupted, JobCancelled, LeaseLost, Permanent, Transient
+from worker.core.errors import (
+    CannotServe,
+    Infrastructure,
+    Interrupted,
+    JobCancelled,
+    LeaseLost,
+    Permanent,
+    ToolFailed,
+    Transient,
+    VerificationFailed,
+)
 from worker.core.redaction import redact
 from worker.core.routing import DEFAULT_DELAYS
 
@@ -14,6 +25,9 @@ if TYPE_CHECKING:
     from worker.core.attempt import Attempt
 
 MAX_MESSAGE_BYTES = 1024
+_TWICE = " (twice in a row, so it was not tried again)"
+_VARIABLE = re.compile(r" after \d+ s\b|\b0x[0-9a-f]+|(?<=\.)\d+(?=/)")
+MAX_RETURNS = 50
 
 Verdict: TypeAlias = Retry | Dead | Defer | Requeue | Cancelled
 
@@ -23,11 +37,13 @@ class Policy:
     """How often and how late a job is tried again.
 
     `delays` are seconds, one per charged failure that is forgiven; with three of them the fourth failure is
-    the last. `max_crashes` attempts may end without a word before the job is dead.
+    the last. `max_crashes` attempts may end without a word before the job is dead. `max_returns` attempts of a round
+    may be given back without a charge; every further one is charged, whatever it ended with.
     """
 
     delays: tuple[float, ...] = DEFAULT_DELAYS
     max_crashes: int = 3
+    max_returns: int = MAX_RETURNS
 
     @property
     def max_attempts(self) -> int:
@@ -38,7 +54,8 @@ class Policy:
         """Return how the delivery of `attempt`, which ended with `error`, is settled.
 
         An error that is not ours is a fault in a task or in us: it is counted like a transient one, so that
-        it can neither loop for ever nor kill a job at its first meeting with a sick host.
+        it can neither loop for ever nor kill a job at its first meeting with a sick host. A tool that failed twice
+        in a row with the same words will say them a third time: nothing that it was given has changed.
         """
         failure = failure_of(error, attempt.worker, attempt.number, attempt.job.secrets)
         match error:
@@ -46,16 +63,40 @@ class Policy:
                 return Cancelled()
             case LeaseLost():
                 return Defer(failure.message)
-            case Interrupted():
+            # a lost lease is charged by whoever claims next, a lane that cannot serve has a limit of its own
+            case CannotServe():
+                return Defer(failure.message)
+            case Interrupted() if attempt.returns < self.max_returns:
                 return Requeue()
-            case Infrastructure():
+            case Infrastructure() if attempt.returns < self.max_returns:
                 return Defer(failure.message)
             case Permanent():
                 return Dead(failure)
+            case ToolFailed(passing=False) | VerificationFailed() if _said_before(failure, attempt):
+                return Dead(replace(failure, message=_with(failure.message, _TWICE)))
             case Transient() | _ if attempt.number <= len(self.delays):
                 return Retry(self.delays[attempt.number - 1], failure, attempt.round)
             case _:
                 return Dead(failure)
+
+
+def _said_before(failure: Failure, attempt: Attempt) -> bool:
+    """Return whether the attempt before this one failed with the same words."""
+    before = attempt.previous
+    return (
+        before is not None
+        and before.error_type == failure.error_type
+        and _normalized(before.message) == _normalized(failure.message)
+    )
+
+
+def _normalized(message: str) -> str:
+    """Return a message without what differs in every run: seconds, addresses, the attempt's own folder."""
+    return _VARIABLE.sub("", message)
+
+
+def _with(message: str, remark: str) -> str:
+    return shortened(message, MAX_MESSAGE_BYTES - len(remark.encode())) + remark
 
 
 def failure_of(error: BaseException, worker: str, attempt: int, secrets: tuple[str, ...] = ()) -> Failure:

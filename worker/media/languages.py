@@ -1,60 +1,68 @@
-"""Languages: the codes of ISO 639-2 that containers carry, as the BCP 47 tags that playlists want."""
+"""Languages: what containers call them, as BCP 47 tags (RFC 5646), and what people call them."""
 
 from __future__ import annotations
 
 import re
-from typing import Final
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
 
-_PAIRS: Final = (
-    "aa:aar ab:abk ae:ave af:afr ak:aka am:amh an:arg ar:ara as:asm av:ava ay:aym az:aze ba:bak be:bel bg:bul "
-    "bh:bih bi:bis bm:bam bn:ben bo:bod/tib br:bre bs:bos ca:cat ce:che ch:cha co:cos cr:cre cs:ces/cze cu:chu "
-    "cv:chv cy:cym/wel da:dan de:deu/ger dv:div dz:dzo ee:ewe el:ell/gre en:eng eo:epo es:spa et:est eu:eus/baq "
-    "fa:fas/per ff:ful fi:fin fj:fij fo:fao fr:fra/fre fy:fry ga:gle gd:gla gl:glg gn:grn gu:guj gv:glv ha:hau "
-    "he:heb hi:hin ho:hmo hr:hrv ht:hat hu:hun hy:hye/arm hz:her ia:ina id:ind ie:ile ig:ibo ii:iii ik:ipk io:ido "
-    "is:isl/ice it:ita iu:iku ja:jpn jv:jav ka:kat/geo kg:kon ki:kik kj:kua kk:kaz kl:kal km:khm kn:kan ko:kor "
-    "kr:kau ks:kas ku:kur kv:kom kw:cor ky:kir la:lat lb:ltz lg:lug li:lim ln:lin lo:lao lt:lit lu:lub lv:lav "
-    "mg:mlg mh:mah mi:mri/mao mk:mkd/mac ml:mal mn:mon mr:mar ms:msa/may mt:mlt my:mya/bur na:nau nb:nob nd:nde "
-    "ne:nep ng:ndo nl:nld/dut nn:nno no:nor nr:nbl nv:nav ny:nya oc:oci oj:oji om:orm or:ori os:oss pa:pan pi:pli "
-    "pl:pol ps:pus pt:por qu:que rm:roh rn:run ro:ron/rum ru:rus rw:kin sa:san sc:srd sd:snd se:sme sg:sag si:sin "
-    "sk:slk/slo sl:slv sm:smo sn:sna so:som sq:sqi/alb sr:srp ss:ssw st:sot su:sun sv:swe sw:swa ta:tam te:tel "
-    "tg:tgk th:tha ti:tir tk:tuk tl:tgl tn:tsn to:ton tr:tur ts:tso tt:tat tw:twi ty:tah ug:uig uk:ukr ur:urd "
-    "uz:uzb ve:ven vi:vie vo:vol wa:wln wo:wol xh:xho yi:yid yo:yor za:zha zh:zho/chi zu:zul "
-)
-"""Two letters, and the three-letter codes (terminological / bibliographic) of the same language: ISO 639-2."""
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-_NAMES: Final = (
-    "ar Arabic,bg Bulgarian,ca Catalan,cs Czech,da Danish,de German,el Greek,en English,es Spanish,et "
-    "Estonian,fa Persian,fi Finnish,fr French,he Hebrew,hi Hindi,hr Croatian,hu Hungarian,id Indonesian,is "
-    "Icelandic,it Italian,ja Japanese,ko Korean,lt Lithuanian,lv Latvian,nb Norwegian Bokmål,nl Dutch,no "
-    "Norwegian,pl Polish,pt Portuguese,ro Romanian,ru Russian,sk Slovak,sl Slovenian,sr Serbian,sv Swedish,th "
-    "Thai,tr Turkish,uk Ukrainian,vi Vietnamese,zh Chinese"
-)
-_TAG: Final = re.compile(r"^[A-Za-z]{2,3}(?:-[A-Za-z0-9]{1,8})*$")
+LONGEST: Final = 35
+"""How long a tag may be (RFC 5646 4.4.1)."""
 UNKNOWN: Final = "und"
+_TAG: Final = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{1,8})*")
+_PRIVATE: Final = re.compile(r"q[a-t][a-z]")
 
 
 def is_tag(text: str) -> bool:
     """Return whether `text` has the form of a BCP 47 tag."""
-    return _TAG.match(text) is not None
+    return len(text) <= LONGEST and _TAG.fullmatch(text) is not None
 
 
+@lru_cache(maxsize=1000)
 def bcp47(code: str | None) -> str:
-    """Return the shortest tag for a container's language code (`eng`, `ger`, `pt-BR`); `und` when it says none."""
-    if not code or not is_tag(code):
+    """Return the canonical tag for a container's code or a job's tag; `und` when it says none.
+
+    `eng`, `ger`, `iw` and `pt-br` become `en`, `de`, `he` and `pt-BR`.
+    """
+    import langcodes.tag_parser  # noqa: PLC0415  # it loads tables that few processes need
+
+    if not code or not is_tag(code.strip()):
         return UNKNOWN
-    head, dash, rest = code.partition("-")
-    return _shortest().get(head.lower(), head.lower()) + dash + rest
+    try:
+        return langcodes.standardize_tag(code.strip())
+    except langcodes.tag_parser.LanguageTagError:
+        head, dash, _ = code.strip().rpartition("-")
+        return bcp47(head) if dash else UNKNOWN
 
 
+@lru_cache(maxsize=1000)
 def name_of(tag: str) -> str:
-    """Return what people call the language of a tag, or the tag where we know no name."""
-    names = dict(pair.split(" ", 1) for pair in _NAMES.split(","))
-    return names.get(tag.partition("-")[0], "Unknown" if tag == UNKNOWN else tag)
+    """Return what people call the language of a tag, with its script and region; the tag where it has no name."""
+    import langcodes  # noqa: PLC0415  # as above
+
+    if bcp47(tag) == UNKNOWN:
+        return "Unknown" if tag == UNKNOWN else tag
+    language = langcodes.Language.get(tag)
+    if _PRIVATE.fullmatch(language.language or "") or language.language_name().startswith("Unknown language"):
+        return tag
+    return language.display_name()
 
 
-def _shortest() -> dict[str, str]:
-    table: dict[str, str] = {}
-    for pair in _PAIRS.split():
-        two, _, threes = pair.partition(":")
-        table |= dict.fromkeys(threes.split("/"), two)
-    return table
+def find_language(wanted: str, languages: Sequence[str | None]) -> int | None:
+    """Return the index of the first of `languages` that is `wanted`, else of the first that is a kind of it.
+
+    `pt` finds `pt-BR` where no `pt` is, and `pt-BR` finds no `pt` (RFC 4647 3.3.1, basic filtering).
+    """
+    tag = bcp47(wanted)
+    tags = [bcp47(language) for language in languages]
+    if tag in tags:
+        return tags.index(tag)
+    return next((index for index, other in enumerate(tags) if other.startswith(f"{tag}-")), None)
+
+
+def is_language(tag: str, wanted: str) -> bool:
+    """Return whether `tag` is the language `wanted`, or a kind of it."""
+    return bcp47(tag) == bcp47(wanted) or bcp47(tag).startswith(f"{bcp47(wanted)}-")

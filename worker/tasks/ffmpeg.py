@@ -215,7 +215,7 @@ async def _encode(
     exits = await context.run(command, told)
     if bad := failed(exits):
         raise classify(bad)
-    if complaint := damage(exits[-1].tail):
+    if complaint := damage(exits[-1].complaint):
         raise BadInput(f"a source is damaged or cut short: {complaint}")
     for line in ignored(exits[-1].tail):
         context.warn(f"ffmpeg did not take an option: {line}")

@@ -51,9 +51,9 @@ class MkvextractTask(Task[ExtractParams]):
         items = wanted(params, found)
         paths = {place: context.output(place) for _, place in _places(params)}
         option_file = context.scratch(f"extract-{len(paths)}-{source.name}.options.json")
-        text = json.dumps(extract_arguments(source, items, paths))
-        await asyncio.to_thread(option_file.write_text, text, encoding="utf-8")
-        await run_told(option_file_command(context.tool("mkvextract"), option_file), params.source, context)
+        arguments = extract_arguments(source, items, paths)
+        await asyncio.to_thread(option_file.write_text, json.dumps(arguments), encoding="utf-8")
+        await run_told(option_file_command(context.tool("mkvextract"), option_file, arguments), params.source, context)
         missing = await asyncio.to_thread(_missing, items, paths)
         if missing:
             raise VerificationFailed(f"mkvextract made nothing of {', '.join(missing)}")

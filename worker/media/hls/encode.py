@@ -9,6 +9,7 @@ from worker.core.command import Command
 from worker.media.ffmpeg.encoders import encoder_named, video_options
 from worker.media.ffmpeg.formats import GUARDS
 from worker.media.ffmpeg.vaapi import USUAL_NODE, device, upload
+from worker.media.hls.text import copied_suffix, copy_arguments
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -67,7 +68,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """All that one ffmpeg run makes: the picture's renditions, the sounds, and text subtitles by their number.
+    """All that one ffmpeg run makes: the picture's renditions, the sounds, and text subtitles by number and codec.
 
     Without `reorder` there are no B-frames. In MPEG-TS, which has no edit lists, they would let the first picture come
     after the first decoding time, and hls.js would see a hole there and move the sound (seen with 1.7.4).
@@ -78,7 +79,7 @@ class Encoding:
     duration: Fraction
     picture: Picture | None
     audio: tuple[AudioRendition, ...] = ()
-    subtitles: tuple[int, ...] = ()
+    subtitles: tuple[tuple[int, str], ...] = ()
     reorder: bool = True
     render_node: str = USUAL_NODE
 
@@ -89,7 +90,7 @@ class Encoding:
         return (
             *(f"{rendition.name}.mp4" for rendition in pictures),
             *(f"{sound.name}.mp4" for sound in self.audio),
-            *(f"text_{number}.vtt" for number in self.subtitles),
+            *(f"text_{number}{copied_suffix(codec)}" for number, codec in self.subtitles),
         )
 
 
@@ -103,8 +104,8 @@ def encode_command(encoding: Encoding, ffmpeg: str, folder: Path) -> Command:
             outputs += _picture_output(encoding, rendition, index, folder)
     for index, sound in enumerate(encoding.audio):
         outputs += _sound_output(sound, index, encoding.duration, folder)
-    for number in encoding.subtitles:
-        outputs += ["-map", f"0:s:{number}", "-c:s", "webvtt", "-f", "webvtt", f"file:{folder / f'text_{number}.vtt'}"]
+    for number, codec in encoding.subtitles:
+        outputs += copy_arguments(codec, number, folder / f"text_{number}{copied_suffix(codec)}")
     return Command(
         (
             ffmpeg, "-nostdin", "-hide_banner", "-v", "warning", "-xerror",

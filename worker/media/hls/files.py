@@ -12,7 +12,7 @@ from worker.media.hls.playlist_check import Published
 from worker.media.hls.playlists import MediaPlaylist, render_media, render_multivariant
 from worker.media.hls.presentation import iframe_place, multivariant_of, placed
 from worker.media.hls.storyboard import image_playlist, sheet_cues, sheet_name
-from worker.media.webvtt import Cue, render_cues, segment_cues
+from worker.media.webvtt import TimedText, render_cues, segment_cues
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,11 +46,15 @@ class PlannedFile:
 
 
 def files_of(
-    presentation: Presentation, layout: Layout, cues: Mapping[str, tuple[Cue, ...]], first_tick: int, mpd: str | None
+    presentation: Presentation,
+    layout: Layout,
+    texts: Mapping[str, TimedText],
+    parts: Mapping[str, Sequence[str]],
+    mpd: str | None,
 ) -> list[PlannedFile]:
     """Return every file in the order of publishing: media first, the MPD, and the multivariant playlist last.
 
-    `cues` are the subtitles' by track, `first_tick` the film's start on the segments' 90 kHz clock, `mpd` packager's.
+    `texts` are the subtitles by track, `parts` the texts of their segments, `mpd` packager's.
     """
     files: list[PlannedFile] = []
     target = presentation.target
@@ -59,7 +63,7 @@ def files_of(
     for name, playlist in packaged:
         files += _segments(name, playlist, layout)
     for track in presentation.texts:
-        files += _texts(track.name, track.playlist, cues[track.name], first_tick, layout)
+        files += _texts(track.name, track.playlist, texts[track.name], parts[track.name], layout)
     files += _storyboard(presentation, layout)
     for picture in presentation.pictures:
         place = iframe_place(layout, picture.name)
@@ -98,21 +102,25 @@ def _segments(name: str, playlist: MediaPlaylist, layout: Layout) -> list[Planne
 
 
 def _texts(
-    name: str, playlist: MediaPlaylist, cues: tuple[Cue, ...], first_tick: int, layout: Layout
+    name: str, playlist: MediaPlaylist, whole: TimedText, parts: Sequence[str], layout: Layout
 ) -> list[PlannedFile]:
     folder = layout.folders[name]
-    parts = segment_texts(playlist, cues, first_tick)
     files = [
         PlannedFile(under(folder, segment.uri), "subtitle", immutable=True, text=text, duration=segment.duration)
         for segment, text in zip(playlist.segments, parts, strict=True)
     ]
-    return [*files, PlannedFile(under(folder, "all.vtt"), "subtitle", immutable=True, text=render_cues(cues))]
+    text = render_cues(whole.cues, blocks=whole.blocks)
+    return [*files, PlannedFile(under(folder, "all.vtt"), "subtitle", immutable=True, text=text)]
 
 
-def segment_texts(playlist: MediaPlaylist, cues: tuple[Cue, ...], first_tick: int) -> list[str]:
-    """Return the text of every segment of a subtitle's playlist."""
+def segment_texts(playlist: MediaPlaylist, whole: TimedText, first_tick: int) -> list[str]:
+    """Return the text of every segment of a subtitle's playlist; CueError as `segment_cues`.
+
+    `first_tick` is the film's start on the segments' 90 kHz clock.
+    """
     durations = [segment.duration for segment in playlist.segments]
-    return [render_cues(part, first_tick=first_tick) for part in segment_cues(cues, durations)]
+    parts = segment_cues(whole.cues, durations)
+    return [render_cues(part, first_tick=first_tick, blocks=whole.blocks) for part in parts]
 
 
 def _storyboard(presentation: Presentation, layout: Layout) -> list[PlannedFile]:

@@ -12,6 +12,7 @@ from worker.media.ffmpeg.encoders import AUDIO_ENCODERS, bits_per_second, encode
 from worker.media.hls.ladder import Size
 from worker.media.languages import is_tag
 from worker.media.loudness import LoudnessParams  # noqa: TC001  # pydantic reads it at run time
+from worker.media.subtitles.charset import Charset  # noqa: TC001  # pydantic reads it at run time
 from worker.media.verify import Verify  # noqa: TC001  # pydantic reads it at run time
 
 _NAMED: Final = {"4k": 2160, "uhd": 2160, "2k": 1440, "qhd": 1440, "fhd": 1080, "fullhd": 1080, "hd": 720, "sd": 480}
@@ -148,6 +149,9 @@ class SubtitleParams(Model):
     source: Place | None = Field(None, description="A subtitle file; without it the task's source.")
     stream: Annotated[int, Field(ge=0, le=99)] | None = Field(
         None, description="The source's subtitle stream, counted from 0."
+    )
+    charset: Charset | None = Field(
+        None, description="Its charset where it is not UTF-8: `cp1252`, `windows-1251`, `shift_jis`."
     )
     language: Language | None = Field(None, description="Its language; by default what the stream says.")
     name: Text = Field("", description="What players show; by default the language's name.")

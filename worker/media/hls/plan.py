@@ -81,7 +81,7 @@ class Plan:
 
     def encoding(self, source: Path) -> Encoding:
         """Return the one ffmpeg run that makes it from `source`."""
-        streams = tuple(text.stream for text in self.texts if text.stream is not None)
+        streams = tuple((text.stream, text.codec) for text in self.texts if text.stream is not None)
         return Encoding(source, self.duration, self.picture, self.sounds, streams, self.reorder, self.render_node)
 
     def in_software(self) -> Plan:

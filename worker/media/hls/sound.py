@@ -9,7 +9,7 @@ from worker.core.errors import InvalidJob, Problem
 from worker.media.ffmpeg.encoders import AUDIO_ENCODERS, bits_per_second
 from worker.media.hls.encode import AudioRendition
 from worker.media.hls.ladder import stream_end
-from worker.media.languages import bcp47, name_of
+from worker.media.languages import bcp47, find_language, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -116,8 +116,7 @@ def _heard(params: HlsParams, info: MediaInfo, warnings: list[str]) -> list[_Hea
 def _number(wish: AudioParams, streams: Sequence[StreamInfo]) -> int | None:
     if wish.stream is not None:
         return wish.stream if wish.stream < len(streams) else None
-    wanted = bcp47(wish.language)
-    return next((number for number, stream in enumerate(streams) if bcp47(stream.language) == wanted), None)
+    return find_language(wish.language or "", [stream.language for stream in streams])
 
 
 def _titled(heard: list[_Heard]) -> list[_Heard]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from worker.core.command import Command
@@ -16,13 +16,15 @@ if TYPE_CHECKING:
     from worker.core.media_info import MediaInfo, StreamInfo
     from worker.media.hls.params import HlsParams, SubtitleParams
 
-TEXT_CODECS: Final = frozenset({"subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text"})
+_COPIES: Final = {"subrip": "srt", "srt": "srt", "ass": "ass", "ssa": "ass", "webvtt": "webvtt"}
+_SUFFIXES: Final = {"srt": ".srt", "ass": ".ass", "webvtt": ".vtt"}
+TEXT_CODECS: Final = frozenset({*_COPIES, "mov_text", "text"})
 """Subtitles that are text; the others are pictures, and WebVTT cannot hold them."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextRendition:
-    """One subtitle: `stream` counts the source's subtitle streams from 0, or `source` is a file of its own."""
+    """One subtitle: `stream`, whose codec is `codec`, counts the source's from 0, or `source` is a file of its own."""
 
     name: str
     language: str
@@ -31,6 +33,8 @@ class TextRendition:
     forced: bool
     stream: int | None = None
     source: str | None = None
+    codec: str = ""
+    charset: str | None = None
 
 
 def planned_texts(params: HlsParams, info: MediaInfo, warnings: list[str]) -> tuple[TextRendition, ...]:
@@ -49,7 +53,7 @@ def _of_stream(number: int, stream: StreamInfo) -> TextRendition:
     language = bcp47(stream.language)
     title = stream.title or name_of(language)
     forced = "forced" in stream.dispositions
-    return TextRendition(f"text{number}-{language}", language, title, forced, forced, number)
+    return TextRendition(f"text{number}-{language}", language, title, forced, forced, number, codec=stream.codec)
 
 
 def _wished(wishes: list[SubtitleParams], info: MediaInfo) -> list[TextRendition]:
@@ -69,7 +73,12 @@ def _wished(wishes: list[SubtitleParams], info: MediaInfo) -> list[TextRendition
         language = bcp47(wish.language or (stream.language if stream else None))
         title = wish.name or (stream.title if stream else None) or name_of(language)
         name = f"text{wish.stream if wish.stream is not None else f'file{index}'}-{language}"
-        texts.append(TextRendition(name, language, title, wish.default, wish.forced, wish.stream, wish.source))
+        codec = stream.codec if stream else ""
+        texts.append(
+            TextRendition(
+                name, language, title, wish.default, wish.forced, wish.stream, wish.source, codec, wish.charset
+            )
+        )
     if problems:
         raise InvalidJob(problems)
     return texts
@@ -83,15 +92,26 @@ def _titled(texts: list[TextRendition]) -> list[TextRendition]:
         seen[text.title] = seen.get(text.title, 0) + 1
         title = text.title if seen[text.title] == 1 else f"{text.title} {seen[text.title]}"
         default = text.default and not any(other.default for other in result)
-        result.append(TextRendition(text.name, text.language, title, default, text.forced, text.stream, text.source))
+        result.append(replace(text, title=title, default=default))
     return result
 
 
-def text_command(ffmpeg: str, source: Path, target: Path) -> Command:
-    """Return the command that makes WebVTT of a subtitle file."""
-    return Command(
-        (
-            ffmpeg, "-nostdin", "-hide_banner", "-v", "warning", "-xerror", "-y", *GUARDS,
-            "-i", f"file:{source}", "-map", "0:s:0", "-c:s", "webvtt", "-f", "webvtt", f"file:{target}",
-        )
-    )  # fmt: skip
+def copied_suffix(codec: str) -> str | None:
+    """Return the suffix of the file that a subtitle's text is copied into; None for what is no text."""
+    return _SUFFIXES[_COPIES.get(codec, "ass")] if codec in TEXT_CODECS else None
+
+
+def copy_arguments(codec: str, stream: int, target: Path) -> list[str]:
+    """Return ffmpeg's arguments for an output with one subtitle as it is; we make WebVTT of it ourselves.
+
+    ffmpeg's own WebVTT leaves `<` and `&` as they are, and knows neither positions nor drawings. What a container
+    holds in a form of its own (mov_text) becomes SubStation, where a `<` is only a `<`.
+    """
+    form = _COPIES.get(codec)
+    return ["-map", f"0:s:{stream}", "-c:s", "copy" if form else "ass", "-f", form or "ass", f"file:{target}"]
+
+
+def copy_command(ffmpeg: str, source: Path, codec: str, target: Path) -> Command:
+    """Return the command that copies the first subtitle of a container into a file of its own."""
+    guarded = (ffmpeg, "-nostdin", "-hide_banner", "-v", "warning", "-xerror", "-y", *GUARDS, "-i", f"file:{source}")
+    return Command((*guarded, *copy_arguments(codec, 0, target)))

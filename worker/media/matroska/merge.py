@@ -40,8 +40,12 @@ _BROKEN: Final = re.compile(
     r"Error in the Matroska file structure|Resync failed: no valid Matroska|indicates a damaged (?:file|Ogg)"
     r"|stream seems to be badly damaged|File contains fewer frames than expected or is corrupt"
 )
+_OF_SOURCE: Final = re.compile(
+    r"could not be recognized|The size of attachment '.*' is 0|Unknown chapter file format|Not a valid Matroska file"
+)
 _OF_JOB: Final = re.compile(
-    r"is not a valid|invalid|unknown (?:option|language)|not recognized|not a valid|is missing an argument",
+    r"is not a valid|invalid|unknown (?:option|language)|not recognized|not a valid|is missing an argument|"
+    r"has already been used for another destination|No (?:track|attachment) with the ID",
     re.IGNORECASE,
 )
 
@@ -216,9 +220,9 @@ def _option(name: str, value: OptionValue) -> list[str]:
     return [] if value is False else [f"--{name}", option_text(value)]
 
 
-def option_file_command(program: str, option_file: Path) -> Command:
-    """Return the command whose arguments stand in a JSON file: no length limit, and nothing to escape."""
-    return Command((program, f"@{option_file}"), success=frozenset({0, WARNED}))
+def option_file_command(program: str, option_file: Path, arguments: Sequence[str] = ()) -> Command:
+    """Return the command whose `arguments` are in a JSON file: no length limit, and nothing to escape."""
+    return Command((program, f"@{option_file}"), success=frozenset({0, WARNED}), names=tuple(arguments))
 
 
 def progress_of(line: str) -> float | None:
@@ -248,4 +252,9 @@ def matroska_failure(exit_: Exit, subject: str) -> LeveretError:
     if not errors or not isinstance(general, ToolFailed):
         return general
     message = f"{subject}: {exit_.command.program} exited {exit_.code}: {errors[-1]}"
-    return InvalidJob([Problem("", message)]) if _OF_JOB.search(errors[-1]) else ToolFailed(message)
+    words = exit_.command.without_names(errors[-1])
+    if _OF_SOURCE.search(words):
+        return BadInput(message)
+    if _OF_JOB.search(words):
+        return InvalidJob([Problem("", message)])
+    return ToolFailed(message, passing="could not be opened" in words)

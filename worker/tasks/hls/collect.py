@@ -18,31 +18,33 @@ from worker.media.hls.playlists import (
     parse_multivariant,
 )
 from worker.media.hls.presentation import FRAME_SAMPLES, PictureTrack, Presentation, SoundTrack, TextTrack, snapped
+from worker.media.webvtt import MOST_SEGMENT_BYTES, CueError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from worker.media.hls.encode import AudioRendition, Picture
     from worker.media.hls.ladder import Rendition
     from worker.media.hls.plan import Plan
-    from worker.media.webvtt import Cue
+    from worker.media.webvtt import TimedText
 
 SOUND_CODECS = frozenset({"mp4a", "ac-3", "ec-3", "opus", "Opus", "fLaC", "flac"})
 
 
 @dataclass(frozen=True, slots=True)
 class Packaged:
-    """What packager made; `mpd` is None for MPEG-TS, which has none."""
+    """What packager made; `parts` are the subtitles' segments by track, `mpd` is None for MPEG-TS, which has none."""
 
     presentation: Presentation
+    parts: Mapping[str, Sequence[str]]
     mpd: str | None
 
 
-def collected(plan: Plan, out: Path, cues: Mapping[str, tuple[Cue, ...]], first_tick: int) -> Packaged:
+def collected(plan: Plan, out: Path, whole: Mapping[str, TimedText], first_tick: int) -> Packaged:
     """Return what packager left in `out`, durations made exact, and the subtitles in the same segments.
 
-    PlaylistError for what cannot be read.
+    PlaylistError for what cannot be read, CueError for subtitles that become too much.
     """
     master = parse_multivariant(_text(out / MASTER))
     pictures = (
@@ -54,16 +56,22 @@ def collected(plan: Plan, out: Path, cues: Mapping[str, tuple[Cue, ...]], first_
     clock = (pictures[0] if pictures else sounds[0]).playlist
     sizes = {f"{path.parent.name}/{path.name}": path.stat().st_size for path in out.glob("*/*")}
     texts: list[TextTrack] = []
+    parts: dict[str, list[str]] = {}
+    written = 0
     for text in plan.texts:
         segments = tuple(
             Segment(f"{index + 1:05d}.vtt", segment.duration) for index, segment in enumerate(clock.segments)
         )
         playlist = MediaPlaylist(segments, clock.target)
-        parts = segment_texts(playlist, cues[text.name], first_tick)
-        sizes |= {f"{text.name}/{s.uri}": len(part.encode()) for s, part in zip(segments, parts, strict=True)}
+        parts[text.name] = segment_texts(playlist, whole[text.name], first_tick)
+        own = [len(part.encode()) for part in parts[text.name]]
+        written += sum(own)
+        if written > MOST_SEGMENT_BYTES:
+            raise CueError(f"the segments of all subtitles come to more than {MOST_SEGMENT_BYTES >> 20} MiB")
+        sizes |= {f"{text.name}/{s.uri}": size for s, size in zip(segments, own, strict=True)}
         texts.append(TextTrack(text.name, text.language, text.title, text.default, text.forced, playlist))
     mpd = _text(out / MPD) if (out / MPD).exists() else None
-    return Packaged(Presentation(pictures, sounds, tuple(texts), sizes), mpd)
+    return Packaged(Presentation(pictures, sounds, tuple(texts), sizes), parts, mpd)
 
 
 def _text(path: Path) -> str:

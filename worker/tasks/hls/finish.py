@@ -8,13 +8,14 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from worker.core.command import Pipeline
-from worker.core.errors import ToolFailed, VerificationFailed
+from worker.core.errors import BadInput, ToolFailed, VerificationFailed
 from worker.media.hls.dash import MpdError
 from worker.media.hls.files import as_published, files_of
 from worker.media.hls.layout import Layout, common_folder, layout_of, place_of
 from worker.media.hls.packager import TS_START, Input, packager_command
-from worker.media.hls.playlist_check import judge
+from worker.media.hls.playlist_check import Violation, judge
 from worker.media.hls.playlists import PlaylistError
+from worker.media.webvtt import CueError
 from worker.tasks.hls.collect import collected
 from worker.tasks.hls.stills import poster, storyboard
 from worker.tasks.hls.texts import cues_of
@@ -57,22 +58,22 @@ async def package(plan: Plan, params: HlsParams, folder: Path, context: TaskCont
 async def finished(plan: Plan, params: HlsParams, folder: Path, context: TaskContext) -> list[PlannedFile]:
     """Return all files of the presentation, which the judge has found well. VerificationFailed with its words."""
     out = folder / "out"
-    cues = await cues_of(plan, folder, context)
+    texts = await cues_of(plan, folder, context)
     board = await storyboard(plan, folder, context) if params.storyboard else None
     try:
         tick = TS_START if params.segment_format == "ts" else 0
-        packaged = await asyncio.to_thread(collected, plan, out, cues, tick)
+        packaged = await asyncio.to_thread(collected, plan, out, texts, tick)
         presentation = replace(packaged.presentation, storyboard=board)
         renditions = plan.picture.renditions if plan.picture else ()
         own = {rendition.name: plan.own_folders.get(rendition.name) for rendition in renditions}
         others = [sound.name for sound in plan.sounds] + [text.name for text in plan.texts]
         layout = layout_for(params, context.attempt_folder, own, *others)
-        files = files_of(presentation, layout, cues, tick, packaged.mpd)
+        files = await asyncio.to_thread(files_of, presentation, layout, texts, packaged.parts, packaged.mpd)
     except (PlaylistError, MpdError) as error:
         raise ToolFailed(f"packager made what cannot be read: {error}") from error
-    sizes = await asyncio.to_thread(_sizes, files, out)
-    gop = float(plan.timing.gop_seconds) if plan.timing else None
-    violations = judge(as_published(files, sizes), place_of(layout.multivariant)[1], float(plan.duration), gop)
+    except CueError as error:
+        raise BadInput(f"{params.source}: {error}") from error
+    violations = await asyncio.to_thread(_violations, plan, layout, files, out)
     for advice in [item for item in violations if not item.must]:
         context.warn(str(advice))
     if broken := [str(item) for item in violations if item.must]:
@@ -80,6 +81,12 @@ async def finished(plan: Plan, params: HlsParams, folder: Path, context: TaskCon
     still = await poster(plan, layout, folder, context) if params.poster else None
     context.set_urls(manifest=layout.multivariant, thumbnail=still.location if still else None)
     return [*([still] if still else []), *files]
+
+
+def _violations(plan: Plan, layout: Layout, files: list[PlannedFile], out: Path) -> tuple[Violation, ...]:
+    gop = float(plan.timing.gop_seconds) if plan.timing else None
+    published = as_published(files, _sizes(files, out))
+    return judge(published, place_of(layout.multivariant)[1], float(plan.duration), gop)
 
 
 def _sizes(files: list[PlannedFile], out: Path) -> dict[str, int]:

@@ -1,0 +1,123 @@
+"""SubRip (SRT) as cues: its tags, the positions that players read in it, and everything else as the text that it is."""
+
+from __future__ import annotations
+
+import html
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from worker.media.subtitles.markup import Look, aligned, cue_text, positioned, style_rules
+from worker.media.webvtt import Cue, TimedText, seconds_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_STAMP: Final = r"(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})(?:[,.:](\d{1,3}))?"
+_TIMES: Final = re.compile(rf"^[ \t]*{_STAMP}[ \t]*-{{1,2}}>[ \t]*{_STAMP}(?:[ \t]|$)")
+_TAG: Final = re.compile(
+    r"<(?P<end>/?)(?P<name>b|i|u|s|strong|em)[ \t]*>"
+    r"|<font(?P<font>[ \t][^<>]*)?>|(?P<nofont></font[ \t]*>)"
+    r"|\{\\(?P<override>[^{}]*)\}"
+    r"|&(?P<entity>amp|lt|gt|nbsp|quot|apos|lrm|rlm|#\d{1,7}|#x[0-9a-f]{1,6});",
+    re.IGNORECASE,
+)
+_COLOUR: Final = re.compile(r"color[ \t]*=[ \t]*[\"']?[ \t]*(#?[0-9A-Za-z]{1,30})", re.IGNORECASE)
+_HEX: Final = re.compile(r"^#?([0-9a-f]{6})(?:[0-9a-f]{2})?$")
+_WORDS: Final = {
+    "white": "ffffff", "lime": "00ff00", "cyan": "00ffff", "aqua": "00ffff", "red": "ff0000", "yellow": "ffff00",
+    "magenta": "ff00ff", "fuchsia": "ff00ff", "blue": "0000ff", "black": "000000", "green": "008000",
+    "gray": "808080", "grey": "808080", "silver": "c0c0c0", "orange": "ffa500", "purple": "800080",
+    "maroon": "800000", "navy": "000080", "teal": "008080", "olive": "808000", "pink": "ffc0cb", "gold": "ffd700",
+}  # fmt: skip
+_MARKED: Final = re.compile("[<&{]")
+_PLAIN: Final = Look()
+_KINDS: Final = {"b": "b", "strong": "b", "i": "i", "em": "i", "u": "u", "s": "s"}
+_ALIGNED: Final = re.compile(r"\\?an([1-9])")
+_POSITION: Final = re.compile(r"pos\([ \t]*(-?\d{1,5}(?:\.\d{1,4})?)[ \t]*,[ \t]*(-?\d{1,5}(?:\.\d{1,4})?)[ \t]*\)")
+_WIDTH, _HEIGHT = 384.0, 288.0
+"""The picture that positions in SubRip mean: SubStation's own size where none is given."""
+
+
+def parse_subrip(text: str) -> TimedText:
+    """Return the cues in `text`; a blank line inside of a cue does not end it."""
+    lines = text.split("\n")
+    starts = [(index, match) for index, line in enumerate(lines) if (match := _TIMES.match(line))]
+    ends = [index for index, _ in starts[1:]] + [len(lines)]
+    cues: list[Cue] = []
+    looks: set[Look] = set()
+    for (index, match), end in zip(starts, ends, strict=False):
+        body = lines[index + 1 : end]
+        if end < len(lines) and body and body[-1].strip().isdigit():
+            body.pop()
+        start_seconds, end_seconds = seconds_of(match.groups()[:4]), seconds_of(match.groups()[4:8])
+        runs, settings = _read("\n".join(body).strip("\n"))
+        shown = cue_text(runs)
+        if shown and end_seconds > start_seconds:
+            looks |= {look for _, look in runs}
+            cues.append(Cue(start_seconds, end_seconds, shown, settings))
+    return TimedText.of(cues, style_rules(looks))
+
+
+def _read(text: str) -> tuple[list[tuple[str, Look]], str]:
+    """Return the runs of a cue's text and its settings."""
+    if not _MARKED.search(text):
+        return [(text, _PLAIN)], ""
+    alignment = _ALIGNED.search(text)
+    position = _POSITION.search(text) if "{\\" in text else None
+    runs = list(_runs(text))
+    number = int(alignment[1]) if alignment and "{\\" in text else 2
+    if position is None:
+        return runs, aligned(number)
+    lines = cue_text(runs).count("\n") + 1
+    across, down = float(position[1]) / _WIDTH * 100, float(position[2]) / _HEIGHT * 100
+    return runs, positioned(number, across, down, lines)
+
+
+def _runs(text: str) -> Iterator[tuple[str, Look]]:
+    depth = dict.fromkeys("bius", 0)
+    colours: list[str | None] = []
+    look = Look()
+    last = 0
+    for match in _TAG.finditer(text):
+        yield text[last : match.start()], look
+        last = match.end()
+        if match["entity"]:
+            yield _entity(match[0]), look
+        elif match["name"]:
+            kind = _KINDS[match["name"].lower()]
+            depth[kind] = max(0, depth[kind] + (-1 if match["end"] else 1))
+        elif match["nofont"]:
+            del colours[-1:]
+        elif match["override"] is not None:
+            for tag in match["override"].split("\\"):
+                if len(tag) == 2 and tag[0] in depth and tag[1] in "01":  # noqa: PLR2004  # {\i1}
+                    depth[tag[0]] = int(tag[1])
+        else:
+            colours.append(_colour(match["font"] or "") or (colours[-1] if colours else None))
+        look = replace(
+            look,
+            bold=depth["b"] > 0,
+            italic=depth["i"] > 0,
+            underline=depth["u"] > 0,
+            strike=depth["s"] > 0,
+            colour=colours[-1] if colours else None,
+        )
+    yield text[last:], look
+
+
+def _entity(text: str) -> str:
+    """Return the character of a reference; a line end or a control character stays as it is written."""
+    character = html.unescape(text)
+    return character if character.isprintable() or character in "\u00a0\u200e\u200f" else text
+
+
+def _colour(attributes: str) -> str | None:
+    match = _COLOUR.search(attributes)
+    if match is None:
+        return None
+    name = match[1].lower()
+    if known := _WORDS.get(name):
+        return known
+    found = _HEX.match(name)
+    return found[1] if found else None
