@@ -79,4 +79,4 @@ async def test_an_attempt_knows_the_failure_that_its_round_was_charged_with_last
     third = await granted(repository)
     assert third.previous == second.previous
     await repository.bury(third, replace(FAILURE, attempt=2))
-    assert (await granted(repository, replayed=True)).previous is None
+    assert (await granted(repository, death_mark=FAILURE.mark)).previous is None
