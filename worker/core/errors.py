@@ -8,6 +8,7 @@ LeveretError
 │   ├── IdReused              this id belongs to another job
 │   ├── PlanBroken            a part cannot be made as its plan says: the job is planned anew, or runs whole
 │   ├── Unserved              no living worker can do what the job requires
+│   ├── Undelivered           the broker itself moved its message to the dead letters
 │   └── CrashLoop             the job took its worker down too often
 ├── Transient                 it may pass: retried with growing delays, counted
 │   ├── SourceMissing         a source is not there (a mount may come back)
@@ -87,6 +88,10 @@ class PlanBroken(Permanent):
 
 class Unserved(Permanent):
     """Every living worker of the lane has refused the job for too long."""
+
+
+class Undelivered(Permanent):
+    """The broker moved the message to the dead letters before the job ended: it expired, or was returned too often."""
 
 
 class CrashLoop(Permanent):

@@ -54,16 +54,28 @@ def submit(connection: Connection, job: Job, digest: str, lane: str, priority: s
 
 
 def adopt(connection: Connection, digest: str, proposed_id: str, *, redelivered: bool) -> str:
-    """Return the id for a message without one; a redelivered body takes the newest that was stored for it."""
+    """Return the id for a message without one; a redelivered body takes one whose copy was never confirmed.
+
+    The same body published twice is two jobs: an id whose copy is confirmed is never given again, and whoever lost
+    an open one to another delivery hears it from `adopted`.
+    """
     if redelivered:
-        newest = select(adoptions.c.job_id).where(adoptions.c.body_sha256 == digest)
-        stored: str | None = (
-            connection.execute(newest.order_by(adoptions.c.number.desc()).limit(1))
-        ).scalar_one_or_none()
+        here = (adoptions.c.body_sha256 == digest) & adoptions.c.holder.is_not(None)
+        unconfirmed = select(adoptions.c.job_id).where(here).order_by(adoptions.c.number).limit(1).with_for_update()
+        stored: str | None = connection.execute(unconfirmed).scalar_one_or_none()
         if stored is not None:
+            connection.execute(update(adoptions).where(adoptions.c.job_id == stored).values(holder=proposed_id))
             return stored
-    connection.execute(insert(adoptions).values(body_sha256=digest, job_id=proposed_id, adopted_at=moment()))
+    values = {"body_sha256": digest, "job_id": proposed_id, "holder": proposed_id, "adopted_at": moment()}
+    connection.execute(insert(adoptions).values(values))
     return proposed_id
+
+
+def adopted(connection: Connection, job_id: str, holder: str) -> bool:
+    """Close the adoption of an id whose copy is confirmed; return whether it was still the holder's."""
+    here = (adoptions.c.job_id == job_id) & (adoptions.c.holder == holder)
+    closed = update(adoptions).where(here).values(holder=None).returning(adoptions.c.job_id)
+    return connection.execute(closed).one_or_none() is not None
 
 
 def renew(connection: Connection, attempt: Attempt) -> Renewal:
