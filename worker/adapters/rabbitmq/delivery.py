@@ -10,7 +10,7 @@ import structlog
 from aio_pika import DeliveryMode, Message
 
 from worker.adapters.rabbitmq.link import LINK_ERRORS, Link, answered
-from worker.core.attempt import Cancelled, Completed, Dead, Defer, Forward, Outcome, Requeue, Retry
+from worker.core.attempt import Cancelled, Completed, Dead, Defer, Divided, Forward, Outcome, Requeue, Retry
 from worker.core.message.copies import copy_headers
 from worker.core.routing import DYING, JOBS, defer_name, retry_name, routing_key
 from worker.core.settlement import Settlement
