@@ -1,15 +1,21 @@
 """`make bench`: every table, or one by its name with options of its own.
 
-python -m benchmarks [ladder | overhead | gource | fleet [options]]
+python -m benchmarks [ladder | overhead | gource | fleet | queries [options]]
 """
 
 from __future__ import annotations
 
 import sys
 
-from benchmarks import fleet, gource, ladder, overhead
+from benchmarks import fleet, gource, ladder, overhead, queries
 
-TABLES = {"ladder": ladder.main, "overhead": overhead.main, "gource": gource.main, "fleet": fleet.main}
+TABLES = {
+    "ladder": ladder.main,
+    "overhead": overhead.main,
+    "gource": gource.main,
+    "fleet": fleet.main,
+    "queries": queries.main,
+}
 
 
 def main() -> int:
