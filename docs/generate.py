@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs/reference"
+WORDS = ("roots", "lanes", "serve_tokens", "serve_hosts", "serve_trusted_proxies")
 NOTE = "<!-- Written by `make docs` from the code: edit that. -->"
 
 
@@ -97,7 +98,7 @@ def settings_page() -> list[str]:
         annotation = info.annotation
         kind: Any = next((one for one in get_args(annotation) if one is not type(None)), annotation)
         kinds = {bool: "true or false", int: "integer", float: "number", Path: "path"}
-        words = kinds.get(kind, "words, comma-separated" if name in {"roots", "lanes"} else "text")
+        words = kinds.get(kind, "words, comma-separated" if name in WORDS else "text")
         words = {"retry_delays": "numbers, comma-separated", "path_map": "pairs, comma-separated"}.get(name, words)
         rows.append((f"`WORKER_{name.upper()}`", words, shown, info.description or ""))
     return [

@@ -6,7 +6,7 @@ import io
 import os
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 from typer.exceptions import TyperException
@@ -20,8 +20,10 @@ from worker.core.errors import InvalidJob, LeveretError
 from worker.core.redaction import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import TracebackType
+
+    AddTo: TypeAlias = Callable[[typer.Typer], None]
 
 PROGRAM = "leveret"
 INTERRUPTED = 130
@@ -34,13 +36,13 @@ Examples:
   leveret dead show                 why the last one died"""
 
 
-def main() -> None:
-    """End the process with the exit code of the command on its command line."""
+def main(*faces: AddTo) -> None:
+    """End the process with the exit code of the command on its command line; `faces` add the commands of others."""
     sys.excepthook = _tell_fault
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A pipe is told line by line too: `watch` and `logs --follow` are read while they run.
         sys.stdout.reconfigure(line_buffering=True)
-    code = call(sys.argv[1:])
+    code = call(sys.argv[1:], *faces)
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -48,13 +50,12 @@ def main() -> None:
     leave(code)
 
 
-def call(arguments: list[str]) -> int:
+def call(arguments: list[str], *faces: AddTo) -> int:
     """Return the exit code of the command: 0, 1 for an error, 2 for wrong usage, 130 for Ctrl-C, or its own."""
     logs_of_program.for_commands()
     try:
-        result = command_line(GROUPS[:1] if arguments[:1] in ([], ["run"]) else GROUPS)(
-            args=arguments, prog_name=PROGRAM, standalone_mode=False
-        )
+        found = command_line(GROUPS[:1]) if arguments[:1] in ([], ["run"]) else command_line(GROUPS, *faces)
+        result = found(args=arguments, prog_name=PROGRAM, standalone_mode=False)
     except InvalidJob as error:
         for problem in error.problems:
             warn(str(problem))
@@ -73,8 +74,8 @@ def call(arguments: list[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
-def command_line(groups: Sequence[str] = GROUPS) -> typer.Typer:
-    """Return the command line with the commands of these modules.
+def command_line(groups: Sequence[str] = GROUPS, *faces: AddTo) -> typer.Typer:
+    """Return the command line with the commands of these modules, and those that `faces` add.
 
     A worker lives for weeks beside tools that need its memory: it does without the 4 MB of what draws tables.
     """
@@ -90,6 +91,8 @@ def command_line(groups: Sequence[str] = GROUPS) -> typer.Typer:
     cli.callback(invoke_without_command=True)(root)
     for group in groups:
         import_module(f"worker.cli.{group}").add_to(cli)
+    for add_to in faces:
+        add_to(cli)
     return cli
 
 

@@ -9,19 +9,20 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, DotEnvSettingsSource, NoDecode, SettingsConfigDict
+from pydantic_settings import DotEnvSettingsSource, NoDecode, SettingsConfigDict
 
 from worker.core.errors import Misconfigured
 from worker.core.hours import ActiveHours
 from worker.core.message.wire import nearest
 from worker.core.routing import DEFAULT_DELAYS, LANES
+from worker.settings.serve import ServeSettings
 
 Words = Annotated[tuple[str, ...], NoDecode]
 Seconds = Annotated[tuple[float, ...], NoDecode]
 
 
-class Settings(BaseSettings):
-    """Every setting of a worker and of its commands: `WORKER_<NAME>` in the environment or in `.env`."""
+class Settings(ServeSettings):
+    """Every setting of a worker, of its commands and of the page: `WORKER_<NAME>` in the environment or in `.env`."""
 
     model_config = SettingsConfigDict(
         env_prefix="WORKER_", env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True

@@ -13,6 +13,7 @@ from worker.core.message.wire import nearest
 from worker.core.task import Files, FileUse, Lookup, Task, TaskContext
 from worker.media.capabilities import coding_of, family_of, format_of
 from worker.media.failure import classify, damage, failed, ignored
+from worker.media.ffmpeg.asked import differences
 from worker.media.ffmpeg.command import FfmpegParams, OutputMap, ffmpeg_command, merged
 from worker.media.ffmpeg.options import (
     Encoder,
@@ -23,8 +24,9 @@ from worker.media.ffmpeg.options import (
 )
 from worker.media.ffmpeg.progress import Meter
 from worker.media.ffmpeg.promise import Promise, promise
-from worker.media.ffmpeg.streams import became
+from worker.media.ffmpeg.streams import Arrangement, became, joined
 from worker.media.verify import check
+from worker.tasks.shared.burning import burning_problems, burnt
 from worker.tasks.shared.decoding import decoded
 from worker.tasks.shared.loudness_pass import levelled, loudness_problems, proved_levels
 
@@ -58,8 +60,13 @@ class FfmpegTask(Task[FfmpegParams]):
 
     def files(self, params: FfmpegParams) -> Files:
         """Return the sources and the output."""
-        reads = tuple(FileUse(f"sources[{index}]", source) for index, source in enumerate(params.sources))
-        return Files(reads=reads, writes=(FileUse("output_file", params.output_file, params.overwrite),))
+        reads = [FileUse(f"sources[{index}]", source) for index, source in enumerate(params.sources)]
+        reads += [
+            FileUse(f"output_maps[{index}].burn.source", item.burn.source)
+            for index, item in enumerate(params.output_maps)
+            if item.burn is not None and item.burn.source is not None
+        ]
+        return Files(reads=tuple(reads), writes=(FileUse("output_file", params.output_file, params.overwrite),))
 
     def requires(self, params: FfmpegParams) -> frozenset[str]:
         """Return ffmpeg, each format that is named, and each encoder that is not in every ffmpeg.
@@ -92,6 +99,7 @@ class FfmpegTask(Task[FfmpegParams]):
             if encoder is not None or not _elsewhere(resolved.encoder):
                 problems += _option_problems(resolved, encoder, path)
             problems += loudness_problems(resolved, path)
+            problems += burning_problems(resolved, path)
             maps.append(resolved)
         if problems:
             raise InvalidJob(problems)
@@ -166,16 +174,35 @@ class FfmpegTask(Task[FfmpegParams]):
             context.warn(warning)
         params, output = promised.arrangement.params, context.output(params.output_file)
         params = await levelled(params, sources, infos, context)
-        frames = await _encode(params, context, sources, output, promised)
+        params = await burnt(params, sources, output.parent, context)
+        arrangement = joined(replace(promised.arrangement, params=params), infos)
+        params = arrangement.params
+        frames = await _encode(arrangement, context, sources, output, promised)
         info = await _probed(output, params.output_file, context)
         name = PurePosixPath(params.output_file).name
         check(info, replace(promised.expected, frames=frames), name)
+        _as_asked(params, info, context)
         context.note(f"streams.{name}", became(promised.arrangement, info))
         if params.verify == "decode":
             await decoded(output, name, context, seconds=info.duration, share=_DECODE_SHARE)
         await proved_levels(params, output, info, context)
         context.output(params.output_file, duration=info.duration)
         context.report(1.0)
+
+
+def _as_asked(params: FfmpegParams, info: MediaInfo, context: TaskContext) -> None:
+    """Return if every stream is what its options ask for; InvalidJob, or warnings where the job is content with less.
+
+    No retry would help: the encoder takes the nearest that it can do, at every try.
+    """
+    found = [
+        (f"{item.stream_specifier.lstrip(':')} {option}", told)
+        for item, option, told in differences(params.output_maps, info)
+    ]
+    if found and not params.approximate:
+        raise InvalidJob([Problem(where, f'{told}; "approximate": true takes it') for where, told in found])
+    for where, told in found:
+        context.warn(f"{where}: {told}")
 
 
 def _elsewhere(name: str | None) -> bool:
@@ -200,9 +227,10 @@ async def _sources(locations: Sequence[str], context: TaskContext) -> tuple[list
 
 
 async def _encode(
-    params: FfmpegParams, context: TaskContext, sources: Sequence[Path], output: Path, promised: Promise
+    arrangement: Arrangement, context: TaskContext, sources: Sequence[Path], output: Path, promised: Promise
 ) -> int | None:
     """Return how many frames ffmpeg says it wrote, None when it told of none; raises what its failure means."""
+    params = arrangement.params
     meter = Meter(promised.frames, promised.seconds)
     share = 1.0 - _DECODE_SHARE if params.verify == "decode" else 1.0
 
@@ -211,7 +239,9 @@ async def _encode(
             fraction = None if meter.fraction is None else meter.fraction * share
             context.report(fraction, fps=meter.step.fps, speed=meter.step.speed)
 
-    command = ffmpeg_command(params, context.tool("ffmpeg"), sources, output, render_node=context.render_node)
+    command = ffmpeg_command(
+        params, context.tool("ffmpeg"), sources, output, render_node=context.render_node, graph=arrangement.graph
+    )
     exits = await context.run(command, told)
     if bad := failed(exits):
         raise classify(bad)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import SQLCompiler
     from sqlalchemy.types import TypeEngine
 
-REVISION: Final = "0003"
+REVISION: Final = "0004"
 """The newest migration, which `check` expects; a test compares it with `infra.migrations.head()`."""
 
 LIVE: Final = ("running", "publishing")
@@ -177,6 +177,7 @@ jobs = Table(
     Index("ix_jobs_listing", "created_at", "job_id", "state", "lane", "modules", "searched"),
     Index("ix_jobs_state", "state", "created_at", "job_id", "lane"),
     Index("ix_jobs_callback_state", "callback_state"),
+    Index("ix_jobs_waiting", "state", "priority", "created_at", "lane", "job_id"),
 )
 
 attempts = Table(
@@ -285,6 +286,34 @@ job_logs = Table(
     Column("content", LargeBinary, nullable=False),
     Column("updated_at", Moment, nullable=False),
     Index("ix_job_logs_updated_at", "updated_at"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("at", Moment, nullable=False),
+    # Who: the name of their token, its role, and the address they came from.
+    Column("actor", Words, nullable=False),
+    Column("role", Words, nullable=False),
+    Column("client", Words, nullable=False),
+    Column("action", Words, nullable=False),
+    Column("target", Words, nullable=False),
+    Column("detail", JSON, nullable=False),
+    # `done`, or why it was refused.
+    Column("outcome", Words, nullable=False),
+    Index("ix_audit_target", "target"),
+)
+
+samples = Table(
+    "samples",
+    metadata,
+    Column("worker_id", Words, primary_key=True),
+    Column("at", Moment, primary_key=True),
+    Column("cpu_percent", Float, nullable=False),
+    Column("ram_percent", Float, nullable=False),
+    Column("disk_free_bytes", BigInteger, nullable=False),
+    Index("ix_samples_at", "at"),
 )
 
 alembic_version = Table("alembic_version", MetaData(), Column("version_num", Text, primary_key=True))

@@ -97,6 +97,19 @@ class SourceMap(Selection):
         return ":".join(str(part) for part in parts if part is not None) + ("?" if self.optional else "")
 
 
+class Burn(Model):
+    """A subtitle that becomes part of the picture."""
+
+    source: Place | None = Field(None, description="A subtitle file: SRT, WebVTT or ASS.")
+    stream: int | None = Field(None, ge=0, le=999, description="The first source's subtitle stream, from 0: text only.")
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.source is None) == (self.stream is None):
+            raise ValueError("needs either a source or a stream")
+        return self
+
+
 class OutputMap(Selection):
     """How a stream of the output is made, or several."""
 
@@ -123,10 +136,16 @@ class OutputMap(Selection):
         None, description="How loud the sound shall be (EBU R128); silence is left alone."
     )
 
+    burn: Burn | None = Field(
+        None, description="A subtitle to draw into the picture, after the filters; it needs an ffmpeg with libass."
+    )
+
     @model_validator(mode="after")
     def _says_something(self) -> Self:
-        if not self.options and self.option_set is None and self.loudness is None:
-            raise ValueError("needs options, an option_set, loudness, or several of them")
+        if not self.options and self.option_set is None and self.loudness is None and self.burn is None:
+            raise ValueError("needs options, an option_set, loudness, burn, or several of them")
+        if self.burn is not None and self.specifier not in {"v", "V"}:
+            raise ValueError("burns a subtitle into what is no picture: give the specifier v")
         if self.loudness is not None and self.specifier not in {"a", None}:
             raise ValueError(f"asks for a loudness of a {self.specifier!r} stream, which is no sound")
         return self
@@ -147,6 +166,11 @@ class FfmpegParams(Model):
     """The data of an ffmpeg task."""
 
     sources: list[Place] = Field(min_length=1, max_length=100, description="The files to read.")
+    join: bool = Field(
+        False,
+        description="Whether the sources follow one another in one film: the first picture and the first sound of each,"
+        " fitted into the first source's size, rate and layout, and encoded.",
+    )
     input_options: Options = Field(
         default_factory=dict, max_length=50, description="Options before every input: ss, to, t, stream_loop, …."
     )
@@ -176,6 +200,11 @@ class FfmpegParams(Model):
     hw_fallback: bool = Field(
         False, description="Whether a software encoder may stand in for a hardware encoder that a worker lacks."
     )
+    approximate: bool = Field(
+        False,
+        description="Whether it is only a warning where an encoder took another pixel format, rate, size, sample rate,"
+        " number of channels or profile than it was asked for.",
+    )
     verify: Verify = Field(
         "probe", description="How the output is proved: by its streams and duration, or by decoding all of it too."
     )
@@ -196,8 +225,18 @@ class FfmpegParams(Model):
                 for index, item in enumerate(self.output_maps)
                 if item.loudness is not None
             ]
+        faults += self._joining() if self.join else []
+        shifted = sorted({"ss", "sseof", "itsoffset", "itsscale", "stream_loop"} & self.input_options.keys())
+        faults += [
+            (
+                ("output_maps", index, "burn"),
+                f"does not go with {shifted[0]}, which moves the picture's time: cut first",
+            )
+            for index, item in enumerate(self.output_maps)
+            if item.burn is not None and shifted
+        ]
         if suffix not in MUXERS:
-            known = nearest(suffix, MUXERS)
+            known = nearest(suffix, MUXERS) if suffix else f"; give it one of {', '.join(sorted(MUXERS))}"
             faults.append(
                 (("output_file",), f"has {suffix or 'no suffix'}, no container that this module writes{known}")
             )
@@ -207,6 +246,25 @@ class FfmpegParams(Model):
         if faults and not fields_alone(info):
             raise ValidationError.from_exception_data("ffmpeg", [_fault(place, text) for place, text in faults])
         return self
+
+    def _joining(self) -> list[tuple[tuple[str | int, ...], str]]:
+        found: list[tuple[tuple[str | int, ...], str]] = []
+        if self.source_maps:
+            found.append((("source_maps",), "do not go with join, which takes the first picture and sound of each"))
+        if {"ss", "to", "t", "sseof"} & self.input_options.keys():
+            found.append((("input_options",), "cut every source: cut them in tasks of their own, then join"))
+        for index, item in enumerate(self.output_maps):
+            if item.encoder == "copy":
+                found.append(
+                    (("output_maps", index, "options", "codec"), "needs an encoder: what is joined is encoded")
+                )
+            if item.loudness is not None:
+                found.append((("output_maps", index, "loudness"), "does not go with join: level the joined film"))
+            if item.burn is not None and item.burn.stream is not None:
+                found.append(
+                    (("output_maps", index, "burn"), "needs a source of its own: what is joined has no stream")
+                )
+        return found
 
 
 def _fault(place: tuple[str | int, ...], text: str) -> InitErrorDetails:
@@ -222,17 +280,31 @@ def _place(text: str) -> Location | None:
 
 
 def ffmpeg_command(
-    params: FfmpegParams, ffmpeg: str, sources: Sequence[Path], output: Path, *, render_node: str = USUAL_NODE
+    params: FfmpegParams,
+    ffmpeg: str,
+    sources: Sequence[Path],
+    output: Path,
+    *,
+    render_node: str = USUAL_NODE,
+    graph: str | None = None,
 ) -> Pipeline:
     """Return the run of one task: local `sources` in the order of `params.sources`, into the local `output`.
 
-    `render_node` is the device of VAAPI encoders.
+    `render_node` is the device of VAAPI encoders; `graph` the complex filter of `[v]` and `[a]`, instead of maps.
     """
     encoders = [item.encoder for item in params.output_maps]
     argv = [ffmpeg, "-nostdin", "-hide_banner", "-v", "warning", *PROGRESS, "-y", *device(encoders, render_node)]
     for source in sources:
         argv += [*GUARDS, *arguments(params.input_options), "-i", f"file:{source}"]
-    for source_map in params.source_maps:
+    if graph is not None:
+        argv += ["-filter_complex", graph]
+        argv += [
+            part
+            for label in ("[v]", "[a]")
+            if graph.endswith(label) or f"{label};" in graph
+            for part in ("-map", label)
+        ]
+    for source_map in params.source_maps if graph is None else ():
         argv += ["-map", str(source_map)]
     for output_map in params.output_maps:
         options: Mapping[str, Any] = output_map.options

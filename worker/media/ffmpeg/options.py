@@ -169,6 +169,8 @@ def _value_problem(name: str, value: Scalar | Mapping[str, Scalar]) -> str | Non
         return None if value is None or isinstance(value, bool) else "is a flag: true or false"
     if value is None:
         return "needs a value"
+    if name == "metadata" and not isinstance(value, dict) and not re.match(r"[^=]+=", str(value)):
+        return 'is a map of tags, {"title": "…"}, or one as text: title=…'
     text = value_text(value)
     if len(text) > MAX_VALUE or _CONTROL.search(text):
         return f"holds control characters or more than {MAX_VALUE} characters"
@@ -221,8 +223,9 @@ def arguments(options: Options, specifier: str = "") -> Iterator[str]:
         name = _SPELLED_OUT.get(given, given) if specifier else given
         if name in FLAGS:
             yield f"-no{name}{specifier}" if value is False else f"-{name}{specifier}"
-        elif name == "metadata" and isinstance(value, dict):
-            for key, item in value.items():
-                yield from (f"-metadata:s{specifier}", f"{key}={value_text(item)}")
+        elif name == "metadata":
+            pairs = [f"{key}={value_text(item)}" for key, item in value.items()] if isinstance(value, dict) else [value]
+            for pair in pairs:
+                yield from (f"-metadata:s{specifier}", str(pair))
         else:
             yield from (f"-{name}{specifier}", value_text(value))

@@ -78,6 +78,9 @@ def _duration(
     options = params.input_options
     if _muxer(params) in _TIMELESS or _UNTIMED & options.keys() or _retimed(params):
         return None
+    if params.join:
+        whole = [_length(info, [*info.of_kind("video")[:1], *info.audio[:1]]) for info in infos]
+        return None if None in whole else sum(length or 0.0 for length in whole)
     lengths = [_length(info, [s for source, s in streams if source == i]) for i, info in enumerate(infos)]
     used = [lengths[source] for source in ({source for source, _ in streams} or range(len(infos)))]
     known = [length for length in used if length is not None]
@@ -96,6 +99,8 @@ def _at_most(
     loose = any(stream.kind == "subtitle" for _, stream in streams) or not streams
     if seconds is None or loose or params.input_options:
         return None
+    if params.join:
+        return seconds
     return max([seconds, *((info.duration or 0.0) for info in infos)])
 
 

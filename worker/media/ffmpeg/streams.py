@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from worker.core.errors import InvalidJob, Problem
 from worker.media.ffmpeg.command import KIND_NAMES, Kind, OutputMap, SourceMap, described, mapped_streams
+from worker.media.ffmpeg.joining import joined_streams, joining_graph, without_filters
+from worker.media.ffmpeg.mixing import mixed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -45,12 +47,14 @@ class Taken:
 class Arrangement:
     """`params` with one source map and at most one output map for each stream, each by number; the streams in order.
 
-    `warnings` are what people should know of it.
+    `graph` is the complex filter that joins the sources, None where they are not joined. `warnings` are what people
+    should know of it.
     """
 
     params: FfmpegParams
     streams: tuple[Taken, ...]
     warnings: tuple[str, ...] = ()
+    graph: str | None = None
 
 
 def arrange(params: FfmpegParams, infos: Sequence[MediaInfo], encoders: Mapping[str, Encoder]) -> Arrangement:
@@ -86,10 +90,20 @@ def arrange(params: FfmpegParams, infos: Sequence[MediaInfo], encoders: Mapping[
     return Arrangement(params.model_copy(update=changes), streams, tuple(warnings))
 
 
+def joined(arrangement: Arrangement, infos: Sequence[MediaInfo]) -> Arrangement:
+    """Return the arrangement with the graph that joins the sources, where they are to be joined."""
+    if not arrangement.params.join:
+        return arrangement
+    graph = joining_graph(arrangement.params, infos)
+    return replace(arrangement, params=without_filters(arrangement.params), graph=graph)
+
+
 def _taken(
     params: FfmpegParams, infos: Sequence[MediaInfo], problems: list[Problem]
 ) -> tuple[list[Taken], frozenset[int]]:
     """Return the streams in output order, and which of them were asked for by their number."""
+    if params.join:
+        return [Taken(0, stream) for stream in joined_streams(infos)], frozenset()
     if not params.source_maps:
         return [Taken(source, stream) for source, stream in _best(params, infos)], frozenset()
     taken: list[Taken] = []
@@ -163,7 +177,11 @@ def _absent(item: OutputMap, streams: Sequence[StreamInfo]) -> str:
 def _together(before: dict[str, Any], item: OutputMap) -> dict[str, Any]:
     """Return what several maps say of one stream: of an option that two give, the later one counts."""
     options = before.get("options", {}) | {("codec" if key == "c" else key): v for key, v in item.options.items()}
-    return {"options": options, "loudness": item.loudness or before.get("loudness")}
+    return {
+        "options": options,
+        "loudness": item.loudness or before.get("loudness"),
+        "burn": item.burn or before.get("burn"),
+    }
 
 
 def _unnamed(
@@ -200,12 +218,14 @@ def _numbered(streams: Sequence[Taken], made: Sequence[dict[str, Any]]) -> Itera
         number = counts.get(one.stream.kind, 0)
         counts[one.stream.kind] = number + 1
         if how and letter:
+            options = how.get("options", {})
             yield OutputMap.model_construct(
                 specifier=letter,
                 stream=number,
-                options=how.get("options", {}),
+                options=mixed(options, one.stream) if letter == "a" else options,
                 option_set=None,
                 loudness=how.get("loudness"),
+                burn=how.get("burn"),
                 language=None,
                 disposition=None,
                 codec=None,

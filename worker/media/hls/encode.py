@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from worker.core.command import Command
 from worker.media.ffmpeg.encoders import encoder_named, video_options
 from worker.media.ffmpeg.formats import GUARDS
+from worker.media.ffmpeg.mixing import NORMALIZED, layout
 from worker.media.ffmpeg.vaapi import USUAL_NODE, device, upload
 from worker.media.hls.text import copied_suffix, copy_arguments
 
@@ -185,17 +186,12 @@ def _sound_chain(sound: AudioRendition, index: int) -> str:
     # what a stream lacks before its first sample and in its holes is silence, else the sound would run ahead
     pad = "apad" if sound.pad is None else f"apad=pad_dur={sound.pad:.6f}"
     chain = [
-        f"aresample={SAMPLE_RATE}:async=1:first_pts=0",
+        f"aresample={SAMPLE_RATE}:async=1:first_pts=0:{NORMALIZED}",
         f"aformat=channel_layouts={layout(sound.channels)}",
         *([sound.filters] if sound.filters else []),
         pad,
     ]
     return f"[0:a:{sound.stream}]{','.join(chain)}[a{index}]"
-
-
-def layout(channels: int) -> str:
-    """Return ffmpeg's usual layout for a number of channels."""
-    return {1: "mono", 2: "stereo", 3: "2.1", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}[channels]
 
 
 def _sound_output(sound: AudioRendition, index: int, duration: Fraction, folder: Path) -> list[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from worker.media.hls.encode import SAMPLE_RATE, layout
+from worker.media.ffmpeg.mixing import NORMALIZED, layout
+from worker.media.hls.encode import SAMPLE_RATE
 from worker.tasks.loudness import Sound, level_filter
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ async def levelled(plan: Plan, source: Path, context: TaskContext) -> Plan:
     for choice in plan.choices:
         sound = choice.rendition
         if choice.loudness:
-            chain = f"aresample={SAMPLE_RATE},aformat=channel_layouts={layout(sound.channels)}"
+            chain = f"aresample={SAMPLE_RATE}:{NORMALIZED},aformat=channel_layouts={layout(sound.channels)}"
             filters, measured = await level_filter(
                 Sound(source, f"0:a:{sound.stream}"), chain, SAMPLE_RATE, choice.loudness, context
             )

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from worker.core.errors import InvalidJob, Problem
 from worker.media.ffmpeg.command import described, mapped_streams
+from worker.media.ffmpeg.mixing import NORMALIZED, encoder_layout, layout
 from worker.media.ffmpeg.options import arguments, value_text
 from worker.media.ffmpeg.promise import output_position
-from worker.media.hls.encode import layout
 from worker.tasks.loudness import Sound, level_filter, measured_loudness
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ async def _levelled(item: OutputMap, sound: Sound, stream: StreamInfo, context: 
     if item.loudness is None:
         return item
     rate = _sample_rate(item.options, stream)
-    chain = ",".join([*_own_filters(item.options), f"aresample={rate}", _channels(item.options)])
+    chain = ",".join([*_own_filters(item.options), f"aresample={rate}:{NORMALIZED}", _channels(item.options, stream)])
     filters, measured = await level_filter(sound, chain, rate, item.loudness, context)
     name = item.stream_specifier.lstrip(":")
     if measured.is_silent:
@@ -80,7 +80,7 @@ def _own_filters(options: Mapping[str, object]) -> list[str]:
     return [own] if isinstance(own, str) and own.strip() else []
 
 
-def _channels(options: Mapping[str, object]) -> str:
+def _channels(options: Mapping[str, object], stream: StreamInfo) -> str:
     """Return the filter for the channels that are asked for: ffmpeg would mix them after the level has been set.
 
     Where none are asked for it takes any: between two resamplers ffmpeg 5.1 forgets the layout behind highpass and its
@@ -90,6 +90,8 @@ def _channels(options: Mapping[str, object]) -> str:
     channels = str(options.get("ac", ""))
     if wanted is None and channels.isdigit() and 1 <= int(channels) <= _MOST_CHANNELS:
         wanted = layout(int(channels))
+    if wanted is None and not channels:
+        wanted = encoder_layout(options.get("codec"), stream.channels or 0)
     return f"aformat=channel_layouts={wanted if wanted is not None and _LAYOUT.match(wanted) else _LAYOUTS}"
 
 

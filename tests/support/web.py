@@ -1,0 +1,202 @@
+"""A server in this process: the application over a database of its own, asked through ASGI without a network."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import hashlib
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import httpx
+
+from infra.migrations import upgrade
+from worker.adapters.sql import SqlRepository
+from worker.app import serving
+from worker.app.control import modules
+from worker.control import Control
+from worker.core.attempt import Artifact, Failure, Progress, Result
+from worker.core.errors import BrokerUnavailable
+from worker.core.message.dialects import decode
+from worker.core.policy import Policy
+from worker.core.ports import ClaimRequest, Granted
+from worker.core.record import Hardware, WorkerRecord
+from worker.core.routing import DEAD_QUEUE
+from worker.settings import load
+from worker.web.access import Tokens, digest_of
+from worker.web.application import create
+from worker.web.pulse import Pulse
+from worker.web.services import Services
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from worker.core.attempt import Attempt
+    from worker.core.message.dead_letter import DeadLetter
+
+TOKENS = {role: f"lvt_{role}-token-of-a-test" for role in ("viewer", "operator", "admin")}
+
+
+@dataclass
+class Broker:
+    """A broker in memory, as operators use it: what was published, and what is dead."""
+
+    published: list[tuple[bytes, str | None, str, str]] = field(default_factory=list)
+    dead: list[DeadLetter] = field(default_factory=list)
+    away: bool = False
+
+    async def __aenter__(self) -> Self:
+        if self.away:
+            raise BrokerUnavailable("the broker at 127.0.0.1:1 does not answer (Connection refused)")
+        return self
+
+    async def __aexit__(self, *ended: object) -> None:
+        """Nothing is held."""
+
+    async def publish_job(self, body: bytes, job_id: str | None, lane: str, priority: str, *_: Any, **__: Any) -> None:
+        self.published.append((body, job_id, lane, priority))
+
+    async def publish_event(self, change: Any) -> None:
+        """Nobody listens."""
+
+    async def dead_letters(self) -> AsyncIterator[DeadLetter]:
+        for letter in list(self.dead):
+            yield letter
+
+    async def held(self, queue: str) -> AsyncIterator[DeadLetter]:
+        for letter in ():
+            yield letter
+
+    async def replay(
+        self, letter: DeadLetter, job_id: str | None, lane: str, priority: str, body: bytes | None = None
+    ) -> None:
+        self.published.append((body or letter.body, job_id, lane, priority))
+        self.dead.remove(letter)
+
+    async def discard(self, letter: DeadLetter) -> None:
+        self.dead.remove(letter)
+
+    async def count(self, queue: str) -> int:
+        return len(self.dead) if queue == DEAD_QUEUE else 0
+
+
+@dataclass
+class Site:
+    """A running application, its rows, its broker, and clients of each role."""
+
+    folder: Path
+    repository: SqlRepository
+    services: Services
+    broker: Broker
+    application: Any
+    tokens: bool
+
+    def client(self, role: str | None = None, **options: Any) -> httpx.AsyncClient:
+        """Return a client with the token of a role, or without one."""
+        headers = ({"Authorization": f"Bearer {TOKENS[role]}"} if role else {}) | options.pop("headers", {})
+        transport = httpx.ASGITransport(self.application, raise_app_exceptions=False)
+        return httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080", headers=headers, **options)
+
+    async def submit(
+        self, job_id: str, title: str = "", lane: str = "cpu", priority: str = "normal", module: str = "probe"
+    ) -> tuple[Any, str]:
+        """Make a queued row."""
+        data = {"source": "nas://film.mkv"}
+        message = {
+            "job_id": job_id,
+            "job_title": title or f"Title of {job_id}",
+            "tasks": [{"module": module, "data": data}],
+        }
+        body = json.dumps(message).encode()
+        job, digest = decode(body, job_id), hashlib.sha256(body).hexdigest()
+        await self.repository.submit(job, digest, lane, priority)
+        return job, digest
+
+    async def claim(self, job_id: str, title: str = "", worker: str = "render-1") -> Attempt:
+        """Make a running row."""
+        job, digest = await self.submit(job_id, title)
+        claim = await self.repository.claim(ClaimRequest(job, digest, worker, 300.0, "cpu", "normal"), Policy())
+        assert isinstance(claim, Granted)
+        return claim.attempt
+
+    async def run(self, job_id: str, percent: float = 41.5) -> Attempt:
+        """Make a running row with progress."""
+        attempt = await self.claim(job_id)
+        await self.repository.report(attempt, Progress(percent, "ffmpeg", 60.0, 2.0, 42.0))
+        return attempt
+
+    async def die(self, job_id: str, why: str = "film.mkv is no media", title: str = "") -> None:
+        """Make a dead row."""
+        attempt = await self.claim(job_id, title)
+        await self.repository.bury(attempt, Failure(why, "BadInput", "render-1", 1))
+
+    async def complete(self, job_id: str, *files: Path, title: str = "") -> None:
+        """Make a completed row with these artifacts."""
+        attempt = await self.claim(job_id, title)
+        made = tuple(
+            Artifact("file", file, f"file://{file}", "video/mp4", bytes=file.stat().st_size, sha256="0" * 64)
+            for file in files
+        )
+        await self.repository.complete(attempt, Result(artifacts=made, total_seconds=12.5))
+
+    async def beat(self, worker_id: str = "render-1", **values: Any) -> None:
+        """Let a worker tell of itself."""
+        told = {
+            "hostname": "host",
+            "pid": 1,
+            "version": "0.1.0",
+            "status": "idle",
+            "lanes": ["cpu"],
+            "hardware": Hardware(cores=2),
+        }
+        await self.repository.beat(WorkerRecord(worker_id=worker_id, **(told | values)))
+
+
+@contextlib.asynccontextmanager
+async def site(folder: Path, *, tokens: bool = False, **overrides: Any) -> AsyncIterator[Site]:
+    """Yield an application whose files are in `folder`; with `tokens` it asks for one."""
+    nas, out = folder / "nas", folder / "out"
+    nas.mkdir(exist_ok=True)
+    out.mkdir(exist_ok=True)
+    url = f"sqlite:///{folder / 'jobs.db'}"
+    shutil.copyfile(_empty_database(), folder / "jobs.db")
+    lines = tuple(f"{role}:{role}-name:{digest_of(token)}" for role, token in TOKENS.items()) if tokens else ()
+    settings = load(
+        **{
+            "database_url": url, "broker_url": "amqp://127.0.0.1:1/", "nas_root": nas, "storage_url": f"file://{out}/",
+            "scratch": folder / "scratch", "serve_tokens": lines, "serve_requests_per_second": 10_000,
+        } | overrides
+    )  # fmt: skip
+    repository = SqlRepository(url)
+    broker = Broker()
+    views = serving.views(settings)
+    uploads, multipart = serving.uploads(settings)
+    readers = {scheme: reader for reader in serving.readers(settings) for scheme in reader.schemes}
+    control = Control(repository, partial(_same, broker), modules, settings.offline_seconds, settings.retry_delays)
+    services = Services(settings, control, views, Pulse(views.changes, 0.02), readers, uploads, multipart)
+    application = create(settings, services, Tokens.of(settings))
+    try:
+        yield Site(folder, repository, services, broker, application, tokens)
+    finally:
+        await services.pulse.close()
+        await services.depths.close()
+        await views.close()
+        await repository.close()
+
+
+@lru_cache(maxsize=1)
+def _empty_database() -> Path:
+    """Return a provisioned database without rows, made once: every migration takes its time."""
+    folder = Path(tempfile.mkdtemp(prefix="leveret-web-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    upgrade(f"sqlite:///{folder / 'empty.db'}")
+    return folder / "empty.db"
+
+
+def _same(broker: Broker) -> Any:
+    return broker

@@ -1,0 +1,57 @@
+"""The parts of the page and the API that need nothing but settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from worker.adapters.sql.views import SqlViews
+from worker.adapters.storage.nas.reading import NasReader
+from worker.adapters.storage.nas.uploads import NasUploads
+from worker.app.places import roots
+
+if TYPE_CHECKING:
+    from worker.core.location import External
+    from worker.core.ports.files import FileReader, MultipartStore, UploadStore
+    from worker.core.ports.views import Views
+    from worker.settings import Settings
+
+
+def views(settings: Settings) -> Views:
+    """Return the page's own questions to the database."""
+    return SqlViews(settings.database_url.get_secret_value())
+
+
+def readers(settings: Settings) -> tuple[FileReader, ...]:
+    """Return what reads the files that jobs may touch."""
+    places = roots(settings)
+    folders = tuple(Path(place.path) for place in places if place.scheme == "file")
+    buckets = _buckets(settings)
+    nas = NasReader(settings.nas_root.absolute() if settings.nas_root else None, folders)
+    if not buckets:
+        return (nas,)
+    # boto3 takes 30 MB of memory and a third of a second to import: only who uses S3 pays for it.
+    from worker.adapters.storage.s3.reading import S3Reader  # noqa: PLC0415
+
+    return nas, S3Reader(buckets)
+
+
+def uploads(settings: Settings) -> tuple[UploadStore | None, MultipartStore | None]:
+    """Return what takes uploads to the NAS, and what to the first bucket; None where there is none."""
+    nas: UploadStore | None = None
+    if settings.nas_root is not None:
+        nas = NasUploads(
+            settings.nas_root.absolute(),
+            settings.upload_folder,
+            most_bytes=settings.upload_bytes,
+            seconds=settings.upload_hours * 3600,
+        )
+    if not (buckets := _buckets(settings)):
+        return nas, None
+    from worker.adapters.storage.s3.reading import S3Uploads  # noqa: PLC0415 - as above
+
+    return nas, S3Uploads(buckets[0], settings.upload_folder, most_bytes=settings.upload_bytes)
+
+
+def _buckets(settings: Settings) -> tuple[External, ...]:
+    return tuple(place for place in roots(settings) if place.scheme == "s3")

@@ -1,0 +1,80 @@
+"""What the page shows beside records: jobs that wait, what changed, what similar jobs took, who did what."""
+
+from __future__ import annotations
+
+from datetime import datetime  # noqa: TC003 - pydantic reads it at run time
+from typing import Any
+
+from pydantic import Field
+
+from worker.core.record import ArtifactRecord, JobRecord, Record
+
+
+class WaitingJob(Record):
+    """A queued or retrying job with what says why it waits.
+
+    `due_seconds` are those until a retry may begin, `refused_by` the workers of its lane that cannot do it, and
+    `modules` the names of its tasks.
+    """
+
+    job: JobRecord
+    due_seconds: float | None = None
+    refused_by: list[str] = Field(default_factory=list)
+
+
+class LaneDepth(Record):
+    """How many jobs wait in one lane at one priority."""
+
+    lane: str
+    priority: str
+    waiting: int
+
+
+class ResultView(Record):
+    """A completed job with its artifacts that a page shows: poster, manifest, files."""
+
+    job: JobRecord
+    artifacts: list[ArtifactRecord]
+
+
+class Changes(Record):
+    """What tells whether something changed: a text for the whole fleet, and one for each job that is looked at.
+
+    Equal texts mean that nothing changed. They follow from the rows alone, so they are the same after a restart.
+    """
+
+    fleet: str
+    jobs: dict[str, str] = Field(default_factory=dict)
+
+
+class Expectation(Record):
+    """What the newest completed jobs of the same modules took: how many, and their middle seconds and bytes."""
+
+    jobs: int
+    seconds: float
+    source_bytes: float | None = None
+    output_bytes: float | None = None
+
+
+class AuditEntry(Record):
+    """One thing that somebody did over the page or the API; `outcome` is `done` or why it was refused."""
+
+    number: int
+    at: datetime
+    actor: str
+    role: str
+    client: str
+    action: str
+    target: str
+    detail: dict[str, Any] = Field(default_factory=dict)
+    outcome: str
+
+
+class Sample(Record):
+    """What a worker measured of its host at one time."""
+
+    worker_id: str
+    at: datetime
+    cpu_percent: float
+    ram_percent: float
+    disk_free_bytes: int

@@ -1,0 +1,53 @@
+"""How many channels become fewer: one matrix for all encoders, and a layout that each of them takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from worker.core.media_info import StreamInfo
+
+NORMALIZED: Final = "rematrix_maxval=1"
+"""aresample's option for a mix whose sums stay within full scale: ITU-R BS.775's weights, scaled down together.
+
+ffmpeg scales them by itself for encoders of whole numbers (FLAC) and not for those of floats (AC-3, AAC, Opus), so that
+one film peaked at -0.4 dBFS in the one and at +7.4 in the other.
+"""
+_LAYOUTS: Final = {
+    1: "mono", 2: "stereo", 3: "2.1", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1",
+}  # fmt: skip
+# Of Vorbis' channel order, which is all that libopus maps by itself: 5.1(side), as FLAC and AC-3 have it, is none.
+_OPUS: Final = _LAYOUTS | {3: "3.0"}
+
+
+def layout(channels: int) -> str:
+    """Return ffmpeg's usual layout for 1 to 8 channels."""
+    return _LAYOUTS[channels]
+
+
+def encoder_layout(encoder: object, channels: int) -> str | None:
+    """Return the layout that an encoder needs named for a sound of so many channels, None where it takes any."""
+    return _OPUS.get(channels) if encoder == "libopus" and channels > 2 else None  # noqa: PLR2004  # more than stereo
+
+
+def mixed(options: Mapping[str, Any], stream: StreamInfo) -> dict[str, Any]:
+    """Return a sound's options with the filters that bring its channels to what is asked for, or what opus takes."""
+    kept = dict(options)
+    has, encoder = stream.channels or 0, options.get("codec")
+    if encoder == "copy" or not has or "mapping_family" in options:
+        return kept
+    wanted = next((str(options[key]) for key in ("ch_layout", "channel_layout") if key in options), None)
+    asked = str(options.get("ac", ""))
+    if wanted is None and asked.isdigit() and 1 <= int(asked) < min(has, 9):
+        wanted = layout(int(asked))
+    if wanted is not None:
+        chain = f"aresample={NORMALIZED},aformat=channel_layouts={wanted}"
+    elif not asked and (needed := encoder_layout(encoder, has)):
+        chain = f"aformat=channel_layouts={needed}"
+    else:
+        return kept
+    key = next((key for key in reversed(kept) if key in {"af", "filter"}), "af")
+    own = str(kept.pop(key, ""))
+    return kept | {key: f"{own},{chain}" if own else chain}

@@ -1,0 +1,25 @@
+"""The REST API under `/api/v1`: everything that the command line can do, with its words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from fastapi import APIRouter
+
+from worker.web.api import dead, documents, events, files, jobs, option_sets, system, uploads, workers
+from worker.web.problems import responses
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+PREFIX: Final = "/api/v1"
+ROUTERS: Final = (jobs, workers, dead, option_sets, documents, events, files, uploads, system)
+
+
+def add_to(application: FastAPI) -> None:
+    """Add every endpoint."""
+    common = responses(401, 403, 409, 422, 429, 503)
+    for module in ROUTERS:
+        router = APIRouter(prefix=PREFIX, responses=common)
+        router.include_router(module.router)
+        application.include_router(router)

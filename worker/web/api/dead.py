@@ -1,0 +1,131 @@
+"""Dead letters over the API: list, show, replay, purge. Looking never loses one."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, Field
+
+from worker.control.dead_letters import list_dead, purge_all, purge_dead, replay_all, replay_dead, show_dead
+from worker.core.routing import DEAD_QUEUE
+from worker.web.asking import Admin, Here, Operator, Viewer, audited
+from worker.web.problems import Refused, responses
+
+router = APIRouter(tags=["dead letters"])
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class DeadDocument(BaseModel):
+    """A dead message with what the database knows of it."""
+
+    job_id: str | None
+    message_id: str | None
+    sha256: str
+    title: str | None
+    kind: str
+    error_type: str
+    reasons: list[str]
+    lane: str
+    priority: str
+    died_at: datetime | None
+    death: str
+    bytes: int
+    attempts: int | None = Field(None, description="How many attempts ran; none for a message that never was a job.")
+
+
+class DeadWhole(DeadDocument):
+    """The same with the message itself, without its secrets, and the headers that we wrote."""
+
+    headers: dict[str, Any]
+    body: str
+
+
+class DeadPage(BaseModel):
+    """The newest dead messages, and how many there are."""
+
+    messages: list[DeadDocument]
+    count: int
+
+
+class ReplayAnswer(BaseModel):
+    """What was published again, and why the rest was left dead."""
+
+    replayed: int
+    refused: list[str] = Field(default_factory=list)
+
+
+class PurgeAnswer(BaseModel):
+    """How many were deleted for good."""
+
+    purged: int
+
+
+@router.get("/dead", summary="List the dead messages, newest first")
+async def get_dead(here: Here, _: Viewer, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> DeadPage:
+    """Return the newest dead messages."""
+    found = await list_dead(here.control, limit)
+    return DeadPage(messages=[_shown(message) for message in found.messages], count=found.count)
+
+
+def _shown(message: Any) -> DeadDocument:
+    attempts = len(message.record.attempts) if message.record else None
+    return DeadDocument.model_validate(message.document() | {"attempts": attempts})
+
+
+@router.get("/dead/{name}", summary="Look at a dead message", responses=responses(404))
+async def get_one(here: Here, _: Operator, name: Name) -> DeadWhole:
+    """Return one by its job's id, its message's id or the first digits of its body's SHA-256."""
+    message = await show_dead(here.control, name)
+    headers = {key: str(value) for key, value in message.letter.headers.items() if key.startswith("x-")}
+    return DeadWhole(**_shown(message).model_dump(), headers=headers, body=message.text)
+
+
+@router.post("/dead/replay", summary="Publish every dead message again")
+async def post_replay_all(
+    request: Request, here: Here, _: Operator, expected: Annotated[int, Query(ge=0, description="How many there are.")]
+) -> ReplayAnswer:
+    """Return what was published again; `expected` must be how many there are now."""
+    await _require_count(here, expected)
+    async with audited(request, "dead.replay", "all") as noted:
+        done = await replay_all(here.control)
+        noted["replayed"] = len(done.published)
+    return ReplayAnswer(replayed=len(done.published), refused=list(done.refused)[:100])
+
+
+@router.post("/dead/{name}/replay", summary="Publish a dead message again", responses=responses(404))
+async def post_replay(request: Request, here: Here, _: Operator, name: Name) -> ReplayAnswer:
+    """Return that it was published; a JSON body goes out in place of a wrong one."""
+    body = await request.body()
+    async with audited(request, "dead.replay", name, replaced=bool(body)):
+        await replay_dead(here.control, name, body or None)
+    return ReplayAnswer(replayed=1)
+
+
+@router.delete("/dead", summary="Delete every dead message for good")
+async def delete_all(
+    request: Request, here: Here, _: Admin, expected: Annotated[int, Query(ge=0, description="How many there are.")]
+) -> PurgeAnswer:
+    """Return how many were deleted; `expected` must be how many there are now."""
+    await _require_count(here, expected)
+    async with audited(request, "dead.purge", "all") as noted:
+        noted["purged"] = count = await purge_all(here.control)
+    return PurgeAnswer(purged=count)
+
+
+@router.delete("/dead/{name}", summary="Delete a dead message for good", responses=responses(404))
+async def delete_one(request: Request, here: Here, _: Admin, name: Name) -> PurgeAnswer:
+    """Return that it was deleted."""
+    async with audited(request, "dead.purge", name):
+        count = await purge_dead(here.control, name)
+    return PurgeAnswer(purged=count)
+
+
+async def _require_count(here: Here, expected: int) -> None:
+    async with here.control.broker() as broker:
+        count = await broker.count(DEAD_QUEUE)
+    if count != expected:
+        raise Refused(HTTPStatus.CONFLICT, f"{count} messages are dead now, and {expected} were expected: look again")

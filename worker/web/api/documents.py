@@ -1,0 +1,69 @@
+"""What a message may look like, and what would become of one."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel
+
+from worker.core.job import JobMessage
+from worker.core.message.wire import nearest
+from worker.web.asking import Here, Viewer
+from worker.web.dry_run import DryRun, dry_run
+from worker.web.problems import Refused, responses
+
+router = APIRouter(tags=["documents"])
+
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+BODY: dict[str, Any] = {
+    "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
+}
+
+
+class ModuleDocument(BaseModel):
+    """A module: its name and what it does."""
+
+    name: str
+    summary: str
+
+
+@router.get("/modules", summary="List the modules")
+async def get_modules(here: Here, _: Viewer) -> list[ModuleDocument]:
+    """Return the modules that are installed on this server."""
+    tasks = here.registry.tasks
+    return [ModuleDocument(name=name, summary=summary_of(tasks[name])) for name in sorted(tasks)]
+
+
+def summary_of(task: object) -> str:
+    """Return what a module does, in its own first line."""
+    return (type(task).__doc__ or "").strip().partition("\n")[0]
+
+
+@router.get("/schema", summary="The JSON Schema of a message")
+async def get_schema(here: Here, _: Viewer) -> dict[str, Any]:
+    """Return the canonical message's schema, with the names of the modules."""
+    document: dict[str, Any] = {"$schema": DRAFT} | JobMessage.model_json_schema()
+    document["$defs"]["TaskMessage"]["properties"]["module"]["examples"] = sorted(here.registry.tasks)
+    return document
+
+
+@router.get("/modules/{name}/schema", summary="The JSON Schema of a module's data", responses=responses(404))
+async def get_module_schema(here: Here, _: Viewer, name: str) -> dict[str, Any]:
+    """Return the schema of one module's data."""
+    return module_schema(here, name)
+
+
+def module_schema(here: Here, name: str) -> dict[str, Any]:
+    """Return the schema of one module's data; 404 names the nearest."""
+    task = here.registry.tasks.get(name)
+    if task is None:
+        raise Refused(HTTPStatus.NOT_FOUND, f"unknown module {name[:100]!r}{nearest(name, here.registry.tasks)}")
+    return {"$schema": DRAFT} | task.params.model_json_schema()
+
+
+@router.post("/validate", summary="Say what would become of a message, without running it", openapi_extra=BODY)
+async def post_validate(request: Request, here: Here, _: Viewer) -> DryRun:
+    """Return every problem of a message, its lane, who could take it, and what similar jobs took."""
+    return await dry_run(here, await request.body())

@@ -1,0 +1,107 @@
+"""The fleet over the API."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Annotated, Final, Literal
+
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, Field
+
+from worker.control.fleet import unserved_lanes
+from worker.control.steer import forget_worker, list_workers, steer_fleet, steer_worker
+from worker.core.message.wire import nearest
+from worker.core.record import Wanted, WorkerRecord
+from worker.core.views import LaneDepth, Sample
+from worker.web.asking import Here, Operator, Viewer, audited
+from worker.web.problems import Refused, responses
+
+router = APIRouter(tags=["fleet"])
+
+Command = Literal["pause", "resume", "drain"]
+WANTED: Final[dict[str, Wanted]] = {"pause": "pause", "resume": "run", "drain": "drain"}
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class Asked(BaseModel):
+    """Which workers were asked for what; each follows with its next heartbeat."""
+
+    wanted: str
+    workers: list[str]
+
+
+class Queues(BaseModel):
+    """What waits: messages by queue as the broker counts them, jobs by lane and priority as the database does."""
+
+    messages: dict[str, int]
+    problem: str = Field("", description="Why the broker could not be asked.")
+    jobs: list[LaneDepth]
+    unserved: dict[str, int] = Field(description="How many jobs wait in lanes that no living worker serves.")
+
+
+@router.get("/workers", summary="List the workers")
+async def get_workers(here: Here, _: Viewer) -> list[WorkerRecord]:
+    """Return the workers by name."""
+    return await list_workers(here.control)
+
+
+async def known_worker(here: Here, worker_id: str) -> WorkerRecord:
+    """Return one worker; 404 names the nearest."""
+    fleet = await list_workers(here.control)
+    for worker in fleet:
+        if worker.worker_id == worker_id:
+            return worker
+    near = nearest(worker_id, [worker.worker_id for worker in fleet])
+    raise Refused(HTTPStatus.NOT_FOUND, f"there is no worker {worker_id!r}{near}")
+
+
+@router.get("/workers/{worker_id}", summary="Look at a worker", responses=responses(404))
+async def get_worker(here: Here, _: Viewer, worker_id: Name) -> WorkerRecord:
+    """Return one worker."""
+    return await known_worker(here, worker_id)
+
+
+@router.get("/workers/{worker_id}/samples", summary="What a worker measured of its host")
+async def get_samples(
+    here: Here, _: Viewer, worker_id: Name, limit: Annotated[int, Query(ge=1, le=3000)] = 240
+) -> list[Sample]:
+    """Return its newest samples, oldest first; they are taken while the server runs."""
+    return await here.views.samples(worker_id, limit)
+
+
+@router.post("/workers/{command}", summary="Pause, resume or drain every worker")
+async def post_fleet(request: Request, here: Here, _: Operator, command: Command) -> Asked:
+    """Return which workers were asked."""
+    async with audited(request, f"fleet.{command}", "all") as noted:
+        asked = await steer_fleet(here.control, WANTED[command])
+        noted["workers"] = len(asked)
+    return Asked(wanted=WANTED[command], workers=asked)
+
+
+@router.post("/workers/{worker_id}/{command}", summary="Pause, resume or drain a worker", responses=responses(404))
+async def post_worker(request: Request, here: Here, _: Operator, worker_id: Name, command: Command) -> Asked:
+    """Return the worker that was asked."""
+    async with audited(request, f"worker.{command}", worker_id):
+        asked = await steer_worker(here.control, worker_id, WANTED[command])
+    return Asked(wanted=WANTED[command], workers=asked)
+
+
+@router.delete("/workers/{worker_id}", summary="Forget an offline worker", responses=responses(404))
+async def delete_worker(request: Request, here: Here, _: Operator, worker_id: Name) -> Asked:
+    """Return the worker that was forgotten."""
+    async with audited(request, "worker.forget", worker_id):
+        gone = await forget_worker(here.control, worker_id)
+    return Asked(wanted="forget", workers=gone)
+
+
+@router.get("/queues", summary="What waits")
+async def get_queues(here: Here, _: Viewer) -> Queues:
+    """Return the depths; what the broker cannot say, the database still does."""
+    messages, problem = await here.depths.now()
+    fleet = await list_workers(here.control)
+    return Queues(
+        messages=messages,
+        problem=problem,
+        jobs=await here.views.depths(),
+        unserved=await unserved_lanes(here.control, fleet),
+    )

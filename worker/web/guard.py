@@ -1,0 +1,269 @@
+"""What every request passes before anything looks at it: host, rate, who asks, origin, size; and our headers after."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from http.cookies import CookieError, SimpleCookie
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+
+from worker.web.access import COOKIE, LOCAL, Principal, Tokens
+from worker.web.problems import Refused, problem_response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
+BODY_BYTES: Final = 2 * 1024 * 1024
+CHUNK_BYTES: Final = 64 * 1024 * 1024
+"""The largest piece of an upload; everything else has at most `BODY_BYTES`."""
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; media-src 'self' blob:; "
+    "connect-src 'self'{connect}; font-src 'self'; worker-src 'self' blob:; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'"
+)
+HEADERS: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
+}
+FAILURE_SECONDS: Final = 0.5
+SLOWEST_SECONDS: Final = 8.0
+REMEMBERED: Final = 4096
+WAITING: Final = 64
+"""How many failed logins wait at once; one more is refused at once."""
+
+
+@dataclass(slots=True)
+class Buckets:
+    """How many requests each address may send: `rate` a second, `burst` at once. The oldest addresses are forgotten."""
+
+    rate: float
+    burst: float
+    clock: Callable[[], float] = time.monotonic
+    _levels: OrderedDict[str, tuple[float, float]] = field(default_factory=OrderedDict)
+
+    def take(self, key: str) -> float:
+        """Return 0 when the request may go on, else the seconds until it may be sent again."""
+        now = self.clock()
+        level, seen = self._levels.pop(key, (self.burst, now))
+        level = min(self.burst, level + (now - seen) * self.rate)
+        wait = 0.0 if level >= 1 else (1 - level) / self.rate
+        self._levels[key] = (level - 1 if wait == 0 else level, now)
+        while len(self._levels) > REMEMBERED:
+            self._levels.popitem(last=False)
+        return wait
+
+
+@dataclass(slots=True)
+class Failures:
+    """Slows whoever guesses tokens: each failure of an address waits twice as long as the one before."""
+
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], object] = asyncio.sleep
+    _counts: OrderedDict[str, tuple[int, float]] = field(default_factory=OrderedDict)
+    _waiting: int = 0
+
+    async def failed(self, key: str) -> None:
+        """Return when the failure may be answered; Refused at once when too many wait already."""
+        now = self.clock()
+        count, seen = self._counts.pop(key, (0, now))
+        count = 1 if now - seen > 600 else count + 1  # noqa: PLR2004 - ten minutes forgive
+        self._counts[key] = (count, now)
+        while len(self._counts) > REMEMBERED:
+            self._counts.popitem(last=False)
+        seconds = min(SLOWEST_SECONDS, FAILURE_SECONDS * 2 ** min(count - 1, 10))
+        if self._waiting >= WAITING:
+            raise Refused(HTTPStatus.TOO_MANY_REQUESTS, "too many failed logins", {"Retry-After": "10"})
+        self._waiting += 1
+        try:
+            waited = self.sleep(seconds)
+            if asyncio.iscoroutine(waited):
+                await waited
+        finally:
+            self._waiting -= 1
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the guard goes by."""
+
+    tokens: Tokens
+    hosts: frozenset[str] = frozenset()
+    proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
+    connect: str = ""
+
+    @classmethod
+    def of(cls, tokens: Tokens, hosts: Iterable[str], proxies: Iterable[str], connect: str = "") -> Rules:
+        """Return the rules from texts; `connect` is one more origin that the page's scripts may reach: S3's."""
+        networks = tuple(ipaddress.ip_network(text, strict=False) for text in proxies)
+        return cls(tokens, frozenset(name.lower() for name in hosts), networks, connect)
+
+
+class Guard:
+    """The ASGI application around ours. It puts `principal`, `client` and `scheme` into the request's state."""
+
+    def __init__(self, application: ASGIApp, rules: Rules, buckets: Buckets, failures: Failures) -> None:
+        self._application = application
+        self._rules = rules
+        self._buckets = buckets
+        self._failures = failures
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._application(scope, receive, send)
+            return
+        guarded = self._with_headers(scope, send)
+        try:
+            await self._admit(scope)
+            await self._application(scope, _bounded(scope, receive), guarded)
+        except Refused as error:
+            await problem_response(error)(scope, receive, guarded)
+
+    async def _admit(self, scope: Scope) -> None:
+        headers = Headers(scope=scope)
+        client, scheme = self._origin_of(scope, headers)
+        state = scope.setdefault("state", {})
+        state["client"], state["scheme"], state["tokens"] = client, scheme, self._rules.tokens
+        state["failures"] = self._failures
+        self._check_host(headers.get("host", ""))
+        if wait := self._buckets.take(client):
+            seconds = str(max(1, round(wait + 0.5)))
+            raise Refused(
+                HTTPStatus.TOO_MANY_REQUESTS, f"too many requests: wait {seconds} s", {"Retry-After": seconds}
+            )
+        state["principal"], ambient = await self._who(headers, client)
+        if scope["method"] not in SAFE and ambient:
+            self._check_origin(headers, scheme)
+
+    def _origin_of(self, scope: Scope, headers: Headers) -> tuple[str, str]:
+        """Return the client's address and the scheme as it used it; a proxy's word counts only for a named proxy."""
+        peer = scope["client"][0] if scope.get("client") else "local"
+        client, scheme = peer, str(scope.get("scheme", "http"))
+        if not self._is_proxy(peer):
+            return client, scheme
+        told = [part.strip() for part in headers.get("x-forwarded-for", "").split(",") if part.strip()]
+        for address in reversed(told):
+            client = address[:64]
+            if not self._is_proxy(address):
+                break
+        forwarded = headers.get("x-forwarded-proto", "").strip().lower()
+        return client, forwarded if forwarded in {"http", "https"} else scheme
+
+    def _is_proxy(self, address: str) -> bool:
+        try:
+            found = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(found in network for network in self._rules.proxies)
+
+    def _check_host(self, host: str) -> None:
+        """Return if the page is called by a name of ours: else a foreign page may have let its own name mean us."""
+        if not self._rules.hosts and self._rules.tokens.required:
+            return
+        if _name_of(host) not in LOOPBACK_NAMES | self._rules.hosts:
+            raise Refused(
+                HTTPStatus.MISDIRECTED_REQUEST,
+                f"{host[:100]!r} is no name of this server; WORKER_SERVE_HOSTS lists the names it answers to",
+            )
+
+    async def _who(self, headers: Headers, client: str) -> tuple[Principal | None, bool]:
+        """Return who asks, and whether the browser says so by itself, without the page's doing."""
+        kind, _, token = headers.get("authorization", "").partition(" ")
+        if kind.lower() == "bearer":
+            found = self._rules.tokens.principal(token.strip())
+            if found is None:
+                await self._failures.failed(client)
+                raise unauthorized("this token is not known")
+            return found, False
+        if not self._rules.tokens.required:
+            return LOCAL, True
+        cookie = _cookie(headers.get("cookie", ""))
+        return (self._rules.tokens.principal(cookie) if cookie else None), True
+
+    def _check_origin(self, headers: Headers, scheme: str) -> None:
+        """Return if a form or a script of our own page sent this. Who is no browser sends neither header."""
+        told = headers.get("origin")
+        site = headers.get("sec-fetch-site")
+        if told is not None:
+            if told.lower() == f"{scheme}://{headers.get('host', '').lower()}":
+                return
+        elif site in {"same-origin", None}:
+            return
+        raise Refused(HTTPStatus.FORBIDDEN, "this request came from another site's page")
+
+    def _with_headers(self, scope: Scope, send: Send) -> Send:
+        policy = POLICY.format(connect=f" {self._rules.connect}" if self._rules.connect else "")
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.setdefault("Content-Security-Policy", policy)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+                headers.setdefault("Cache-Control", "no-store")
+                if scope.get("state", {}).get("scheme") == "https":
+                    headers.setdefault("Strict-Transport-Security", "max-age=31536000")
+            await send(message)
+
+        return sending
+
+
+def unauthorized(detail: str) -> Refused:
+    """Return the refusal of somebody who is not known."""
+    return Refused(HTTPStatus.UNAUTHORIZED, detail, {"WWW-Authenticate": 'Bearer realm="leveret"'})
+
+
+def _bounded(scope: Scope, receive: Receive) -> Receive:
+    """Return `receive`, which refuses a body that is too large: before it is read where its length is told."""
+    upload = scope["method"] == "PATCH" and "/uploads/" in scope["path"]
+    limit = CHUNK_BYTES if upload else BODY_BYTES
+    told = Headers(scope=scope).get("content-length", "")
+    too_large = Refused(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body has more than {limit} bytes", {"Connection": "close"}
+    )
+    if told.isascii() and told.isdigit() and (len(told) > 18 or int(told) > limit):  # noqa: PLR2004 - an exabyte
+        raise too_large
+    seen = 0
+
+    async def receiving() -> Message:
+        nonlocal seen
+        message = await receive()
+        if message["type"] == "http.request":
+            seen += len(message.get("body", b""))
+            if seen > limit:
+                raise too_large
+        return message
+
+    return receiving
+
+
+def _name_of(host: str) -> str:
+    """Return the name in a Host header, without its port."""
+    try:
+        name = urlsplit(f"//{host.strip()}").hostname or ""
+    except ValueError:
+        return ""
+    return name.lower().rstrip(".")
+
+
+def _cookie(header: str) -> str:
+    try:
+        found = SimpleCookie(header).get(COOKIE)
+    except CookieError:
+        return ""
+    return found.value if found else ""

@@ -1,0 +1,18 @@
+"""The page: drawn on the server from SQL, readable without JavaScript."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from worker.web.pages import dead, fleet, job, jobs, login, new, now, settings
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+SCREENS = (now, jobs, job, new, dead, fleet, settings, login)
+
+
+def add_to(application: FastAPI) -> None:
+    """Add every screen."""
+    for screen in SCREENS:
+        application.include_router(screen.router, include_in_schema=False)

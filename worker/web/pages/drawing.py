@@ -1,0 +1,135 @@
+"""Templates, and what every one of them may use."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, urlencode
+
+from fastapi.responses import HTMLResponse, RedirectResponse
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from worker import __version__
+from worker.core.errors import LeveretError
+from worker.core.record import STATES
+from worker.core.routing import LANES, PRIORITIES
+from worker.web import assets, figures
+from worker.web.asking import principal_of, services_of
+from worker.web.links import file_path
+from worker.web.problems import Refused, status_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from fastapi import Request
+    from starlette.responses import Response
+
+    from worker.web.access import Role
+
+LINKS: Final = (
+    ("/", "Now"),
+    ("/jobs", "Jobs"),
+    ("/new", "New"),
+    ("/dead", "Dead letters"),
+    ("/fleet", "Fleet"),
+    ("/settings", "Settings"),
+)
+
+
+@lru_cache(maxsize=1)
+def environment() -> Environment:
+    """Return the templates: everything that is put in is escaped, and a name that is missing is an error."""
+    found = Environment(
+        loader=PackageLoader("worker.web"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    found.filters.update(
+        span=figures.span,
+        age=figures.age,
+        size=figures.size,
+        number=figures.number,
+        clock=figures.clock,
+        ago=figures.ago,
+        pretty=lambda value: json.dumps(value, ensure_ascii=False, indent=2, default=str),
+        part=lambda text: quote(str(text), safe=""),
+        shown=shown,
+    )
+    found.globals.update(links=LINKS, version=__version__, between=figures.between, states=STATES, lanes=LANES)
+    found.globals.update(priorities=PRIORITIES)
+    return found
+
+
+def shown(text: object) -> str:
+    """Return a foreign text without what would turn the direction of the page's own words."""
+    return "".join(" " if letter in "\n\r\t" else letter if letter.isprintable() else "\ufffd" for letter in str(text))
+
+
+def draw(request: Request, template: str, status: int = HTTPStatus.OK, **values: Any) -> HTMLResponse:
+    """Return a screen."""
+    root = request.scope.get("root_path", "").rstrip("/")
+    principal = principal_of(request)
+
+    def to(path: str, **query: object) -> str:
+        asked = {key: value for key, value in query.items() if value not in {None, ""}}
+        return f"{root}{path}{'?' + urlencode(asked) if asked else ''}"
+
+    def file(uri: str | None, kind: str = "through") -> str | None:
+        path = file_path(services_of(request), uri, kind) if uri else None
+        return f"{root}{path}" if path else None
+
+    def may(role: Role) -> bool:
+        return principal is not None and principal.may(role)
+
+    here = values.pop("here", "")
+    page = environment().get_template(template)
+    told = {"to": to, "file": file, "may": may, "who": principal, "here": here, "root": root, "notice": ""}
+    told |= {"static": lambda name: f"{root}{assets.path_of(name)}", "players": assets.players(), "problems": ()}
+    return HTMLResponse(page.render(**(told | {"notice": request.query_params.get("done", "")} | values)), status)
+
+
+def entered(role: Role, request: Request) -> RedirectResponse | None:
+    """Return where somebody who is not known is sent; None for who may see this. Refused for the wrong role."""
+    principal = principal_of(request)
+    if principal is None:
+        root = request.scope.get("root_path", "").rstrip("/")
+        path = request.url.path.removeprefix(root) + (f"?{request.url.query}" if request.url.query else "")
+        return RedirectResponse(f"{root}/login?{urlencode({'next': path})}", HTTPStatus.SEE_OTHER)
+    if not principal.may(role):
+        raise Refused(HTTPStatus.FORBIDDEN, f"this needs the role {role}; {principal.name} is {principal.role}")
+    return None
+
+
+def refusal(request: Request, error: LeveretError) -> Response:
+    """Return the screen that says why something was not shown or done."""
+    faults = getattr(error, "problems", ())
+    back = "/" if request.method in {"GET", "HEAD"} else request.url.path
+    found = draw(request, "refused.html", status_of(error), problem=str(error), faults=faults, back=back)
+    if isinstance(error, Refused):
+        found.headers.update(error.headers)
+    return found
+
+
+async def act(request: Request, role: Role, work: Callable[[], Awaitable[tuple[str, str]]], *, back: str) -> Response:
+    """Do what a form asked for; go to the screen that `work` names with what was done, or say why it was not."""
+    if away := entered(role, request):
+        return away
+    root = request.scope.get("root_path", "").rstrip("/")
+    try:
+        path, told = await work()
+    except LeveretError as error:
+        return draw(
+            request,
+            "refused.html",
+            status_of(error),
+            problem=str(error),
+            faults=getattr(error, "problems", ()),
+            back=back,
+        )
+    query = f"{'&' if '?' in path else '?'}{urlencode({'done': told})}" if told else ""
+    return RedirectResponse(f"{root}{path}{query}", HTTPStatus.SEE_OTHER)

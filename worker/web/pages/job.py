@@ -1,0 +1,174 @@
+"""One job: its life, its tasks, its log, what came out of it, and what can be done with it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from worker.control.errors import NotFound
+from worker.control.jobs import cancel_job, retry_job
+from worker.control.query import find_job, job_log
+from worker.control.steer import list_workers
+from worker.core.errors import LeveretError
+from worker.core.routing import JOBS, routing_key
+from worker.web.asking import audited, principal_of, services_of
+from worker.web.pages.drawing import act, draw, entered
+from worker.web.pages.now import reasons
+from worker.web.problems import status_of
+
+if TYPE_CHECKING:
+    from worker.core.record import ArtifactRecord, JobRecord, LogRecord
+    from worker.web.services import Services
+
+router = APIRouter()
+
+MOST_ARTIFACTS: Final = 60
+MOST_WAITING: Final = 500
+MOST_LOG: Final = 200_000
+PLAYABLE: Final = ("video/mp4", "video/webm", "audio/")
+HLS: Final = "application/vnd.apple.mpegurl"
+DASH: Final = "application/dash+xml"
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """One thing that can be played: `engine` is hls, dash or file."""
+
+    label: str
+    engine: str
+    uri: str
+    media_type: str
+
+
+@router.get("/jobs/{job_id}")
+async def get_job(request: Request, job_id: str) -> Response:
+    """Draw one job."""
+    if away := entered("viewer", request):
+        return away
+    here = services_of(request)
+    try:
+        record = await find_job(here.control, job_id)
+        log = await _log(here, record.job_id)
+        audit = await here.views.audit(20, target=record.job_id) if _is_admin(request) else []
+        why = await _why(here, record)
+    except LeveretError as error:
+        return draw(
+            request, "refused.html", status_of(error), problem=str(error), faults=(), back="/jobs", here="/jobs"
+        )
+    return draw(
+        request, "job.html", here="/jobs", job=record, log=log, audit=audit, why=why, **_parts(here, record, log)
+    )
+
+
+def _is_admin(request: Request) -> bool:
+    principal = principal_of(request)
+    return principal is not None and principal.may("admin")
+
+
+async def _log(here: Services, job_id: str) -> LogRecord | None:
+    try:
+        return await job_log(here.control, job_id)
+    except NotFound:
+        return None
+
+
+async def _why(here: Services, record: JobRecord) -> str:
+    if record.state not in {"queued", "retrying"}:
+        return ""
+    waiting = await here.views.waiting(MOST_WAITING)
+    told = reasons(waiting, await list_workers(here.control))
+    return next((why for one, why in zip(waiting, told, strict=True) if one.job.job_id == record.job_id), "")
+
+
+def _parts(here: Services, record: JobRecord, log: LogRecord | None) -> dict[str, Any]:
+    made = [one for one in record.artifacts if one.role not in {"segment", "init"}]
+    segments = len(record.artifacts) - len(made)
+    message = record.document | {"job_id": record.job_id}
+    text = log.text[-MOST_LOG:] if log else ""
+    return {
+        "plays": plays_of(record.artifacts),
+        "poster": next((one.uri for one in record.artifacts if one.role in {"poster", "thumbnail"}), None),
+        "storyboard": next((one.uri for one in record.artifacts if one.uri.endswith("storyboard.vtt")), None),
+        "made": made[:MOST_ARTIFACTS],
+        "hidden": max(0, len(made) - MOST_ARTIFACTS),
+        "segments": segments,
+        "total_bytes": sum(one.bytes for one in record.artifacts),
+        "commands": commands_in(text),
+        "log_text": text,
+        "tasks": [task for task in record.document.get("tasks", ()) if isinstance(task, dict)],
+        "copies": copies_of(message, record, here.settings.serve_address),
+    }
+
+
+def plays_of(artifacts: list[ArtifactRecord]) -> list[Play]:
+    """Return what can be played, adaptive presentations first."""
+    found = []
+    for one in artifacts:
+        if one.role == "manifest" and one.media_type == HLS:
+            found.append(Play("HLS", "hls", one.uri, one.media_type))
+        elif one.role == "manifest" and one.media_type == DASH:
+            found.append(Play("DASH", "dash", one.uri, one.media_type))
+    found += [
+        Play(one.uri.rpartition("/")[2], "file", one.uri, one.media_type)
+        for one in artifacts
+        if one.role in {"file", "video"} and one.media_type.startswith((*PLAYABLE, "video/matroska"))
+    ]
+    return found
+
+
+def commands_in(log: str) -> list[str]:
+    """Return the command lines that a log shows, redacted when they were written."""
+    lines = (line for line in log.splitlines() if line.startswith("[") and "] $ " in line)
+    return [line.partition("] $ ")[2] for line in lines]
+
+
+def copies_of(message: dict[str, Any], record: JobRecord, address: str) -> dict[str, str]:
+    """Return the message as JSON, as a curl command, and as Python that publishes it."""
+    fresh = {key: value for key, value in message.items() if key != "job_id"}
+    document = json.dumps(fresh, ensure_ascii=False, indent=2)
+    key = routing_key(record.lane or "cpu", record.priority or "normal")
+    curl = (
+        f"curl -sS -X POST http://{address}/api/v1/jobs \\\n"
+        '  -H "Authorization: Bearer $LEVERET_TOKEN" -H "Content-Type: application/json" \\\n'
+        f"  -d {shlex.quote(json.dumps(fresh, ensure_ascii=False))}"
+    )
+    pika = (
+        "import json, os, pika\n\n"
+        f"job = json.loads({json.dumps(fresh, ensure_ascii=False)!r})\n"
+        'with pika.BlockingConnection(pika.URLParameters(os.environ["WORKER_BROKER_URL"])) as connection:\n'
+        "    channel = connection.channel()\n"
+        "    channel.confirm_delivery()\n"
+        '    properties = pika.BasicProperties(content_type="application/json", delivery_mode=2)\n'
+        f"    channel.basic_publish({JOBS!r}, {key!r}, json.dumps(job), properties, mandatory=True)\n"
+    )
+    return {"JSON": document, "curl": curl, "pika": pika}
+
+
+@router.post("/jobs/{job_id}/cancel")
+async def post_cancel(request: Request, job_id: str) -> Response:
+    """Cancel the job."""
+
+    async def work() -> tuple[str, str]:
+        async with audited(request, "job.cancel", job_id):
+            asked = await cancel_job(services_of(request).control, job_id)
+        stopped = "The job is cancelled." if asked.state == "cancelled" else "Its worker stops it within seconds."
+        return f"/jobs/{asked.job_id}", stopped
+
+    return await act(request, "operator", work, back=f"/jobs/{job_id}")
+
+
+@router.post("/jobs/{job_id}/retry")
+async def post_retry(request: Request, job_id: str) -> Response:
+    """Run the job again."""
+
+    async def work() -> tuple[str, str]:
+        async with audited(request, "job.retry", job_id):
+            done = await retry_job(services_of(request).control, job_id)
+        return f"/jobs/{done.job_id or job_id}", f"Published again, to {done.queue}."
+
+    return await act(request, "operator", work, back=f"/jobs/{job_id}")

@@ -1,0 +1,125 @@
+"""A new job: a form made from a module's schema, the message beside it, and what would become of it."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import Annotated, Any
+from urllib.parse import quote, urlencode
+
+from fastapi import APIRouter, Form, Query, Request
+from fastapi.responses import RedirectResponse
+from starlette.responses import Response
+
+from worker.control.query import find_job
+from worker.control.submit import submit
+from worker.core.errors import LeveretError
+from worker.web.api.documents import module_schema, summary_of
+from worker.web.api.files import browse, roots_of
+from worker.web.asking import audited, services_of
+from worker.web.dry_run import dry_run
+from worker.web.pages.drawing import draw, entered
+from worker.web.problems import status_of
+
+router = APIRouter()
+
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "hls": {"source": "nas://film.mkv", "output": "film/"},
+    "probe": {"source": "nas://film.mkv"},
+    "thumbnail": {"source": "nas://film.mkv", "output_file": "poster.jpg"},
+}
+"""What a form begins with: the smallest message that could run."""
+
+
+@router.get("/new")
+async def get_new(
+    request: Request,
+    module: Annotated[str, Query(max_length=100)] = "",
+    again: Annotated[str, Query(max_length=128)] = "",
+    source: Annotated[str, Query(max_length=4096)] = "",
+) -> Response:
+    """Draw the form; `again` begins with the message of another job."""
+    if away := entered("operator", request):
+        return away
+    here = services_of(request)
+    text, problems = "", []
+    if again:
+        try:
+            record = await find_job(here.control, again)
+            kept = {key: value for key, value in record.document.items() if key != "job_id"}
+            text, module = _pretty(kept), str(kept.get("tasks", [{}])[0].get("module", ""))
+        except LeveretError as error:
+            problems = [str(error)]
+    if not text:
+        module = module if module in here.registry.tasks else "hls"
+        data = dict(EXAMPLES.get(module, {}))
+        if source and data:
+            data |= {"source": source}
+        text = _pretty({"job_title": "", "tasks": [{"module": module, "data": data}]})
+    return _drawn(request, text, module, problems=problems)
+
+
+def _pretty(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=2)
+
+
+def _drawn(request: Request, text: str, module: str, **values: Any) -> Response:
+    here = services_of(request)
+    tasks = here.registry.tasks
+    modules = [(name, summary_of(tasks[name])) for name in sorted(tasks)]
+    schema = module_schema(here, module) if module in tasks else {}
+    told = {"run": None, "status": 200} | values
+    status = told.pop("status")
+    return draw(
+        request, "new.html", status, here="/new", text=text, module=module, modules=modules, schema=schema,
+        uploads=here.uploads is not None, bucket=here.multipart is not None, roots=roots_of(here), **told,
+    )  # fmt: skip
+
+
+@router.post("/new")
+async def post_new(
+    request: Request,
+    text: Annotated[str, Form(max_length=1_100_000)] = "",
+    action: Annotated[str, Form(pattern="^(try|submit)$")] = "try",
+    module: Annotated[str, Form(max_length=100)] = "",
+) -> Response:
+    """Say what would become of the message, or submit it and go to its job."""
+    if away := entered("operator", request):
+        return away
+    here = services_of(request)
+    body = text.encode("utf-8", "replace")
+    try:
+        if action == "try":
+            return _drawn(request, text, module, run=await dry_run(here, body))
+        async with audited(request, "job.submit", "") as noted:
+            found = await submit(here.control, body)
+            noted["job_id"] = found.record.job_id
+    except LeveretError as error:
+        faults = [str(problem) for problem in getattr(error, "problems", ())] or [str(error)]
+        return _drawn(request, text, module, problems=faults, status=status_of(error))
+    root = request.scope.get("root_path", "").rstrip("/")
+    told = " ".join(found.warnings) or "The job is submitted."
+    return RedirectResponse(
+        f"{root}/jobs/{quote(found.record.job_id)}?{urlencode({'done': told})}", HTTPStatus.SEE_OTHER
+    )
+
+
+@router.get("/new/browse")
+async def get_browse(request: Request, folder: Annotated[str, Query(max_length=4096)] = "") -> Response:
+    """Draw what is in a folder, each file a link that names it as the source."""
+    if away := entered("operator", request):
+        return away
+    here = services_of(request)
+    try:
+        found = await browse(here, folder) if folder else None
+    except LeveretError as error:
+        return draw(
+            request,
+            "browse.html",
+            status_of(error),
+            here="/new",
+            folder=None,
+            roots=roots_of(here),
+            problems=[str(error)],
+        )
+    return draw(request, "browse.html", here="/new", folder=found, roots=roots_of(here))

@@ -1,0 +1,113 @@
+"""The home: what the fleet does now, what waits and why, what came out."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from worker.control.steer import list_workers
+from worker.core.errors import LeveretError
+from worker.core.listing import JobFilter
+from worker.core.routing import DEAD_QUEUE, LANES, PRIORITIES
+from worker.web.asking import services_of
+from worker.web.figures import sentence
+from worker.web.pages.drawing import draw, entered
+from worker.web.waits import why_it_waits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from worker.core.record import JobRecord, WorkerRecord
+    from worker.core.views import LaneDepth, WaitingJob
+    from worker.web.services import Services
+
+router = APIRouter()
+
+MOST_LIVE = 200
+MOST_WAITING = 25
+MOST_RESULTS = 8
+
+
+@router.get("/")
+async def get_now(request: Request) -> Response:
+    """Draw the home."""
+    if away := entered("viewer", request):
+        return away
+    here = services_of(request)
+    try:
+        seen = await _look(here)
+        problems: list[str] = []
+    except LeveretError as error:
+        seen, problems = _nothing(), [f"{sentence(error)} Jobs that run go on; what you see here comes back by itself."]
+    depths, trouble = await here.depths.now()
+    if trouble:
+        problems.append(f"{sentence(trouble)} What the database knows is shown; nothing can be submitted meanwhile.")
+    return draw(request, "now.html", here="/", dead=depths.get(DEAD_QUEUE), problems=problems, **seen)
+
+
+def _nothing() -> dict[str, Any]:
+    return {
+        "fleet": [],
+        "lost": [],
+        "running": {},
+        "waiting": [],
+        "more": 0,
+        "results": [],
+        "counts": {},
+        "depths": {},
+        "gone": [],
+    }
+
+
+async def _look(here: Services) -> dict[str, Any]:
+    fleet, counts, depths, waiting, results, running = await asyncio.gather(
+        list_workers(here.control),
+        here.control.stores.counts(),
+        here.views.depths(),
+        here.views.waiting(MOST_WAITING),
+        here.views.results(MOST_RESULTS),
+        _running(here),
+    )
+    alive = [worker for worker in fleet if worker.status != "offline"]
+    busy = {worker.job_id for worker in alive}
+    waits = [(one, why) for one, why in zip(waiting, reasons(waiting, fleet), strict=True)]
+    return {
+        "fleet": alive,
+        "lost": [job for job in running if job.job_id not in busy][:20],
+        "gone": [worker for worker in fleet if worker.status == "offline"],
+        "running": {job.job_id: job for job in running},
+        "waiting": waits,
+        "more": counts.get("queued", 0) + counts.get("retrying", 0) - len(waits),
+        "results": results,
+        "counts": counts,
+        "depths": _table(depths),
+    }
+
+
+async def _running(here: Services) -> list[JobRecord]:
+    found: list[JobRecord] = []
+    for state in ("running", "publishing"):
+        found += (await here.control.stores.page(JobFilter(state), MOST_LIVE)).jobs
+    return found
+
+
+def reasons(waiting: Sequence[WaitingJob], fleet: Sequence[WorkerRecord]) -> list[str]:
+    """Return why each of these jobs waits; they are in the order in which they are taken."""
+    ahead: dict[str, int] = {}
+    found = []
+    for one in waiting:
+        found.append(why_it_waits(one, fleet, ahead.get(one.job.lane, 0)))
+        if not one.due_seconds:
+            ahead[one.job.lane] = ahead.get(one.job.lane, 0) + 1
+    return found
+
+
+def _table(depths: Sequence[LaneDepth]) -> dict[str, dict[str, int]]:
+    """Return lane → priority → how many wait, of those lanes where some do."""
+    found: dict[str, dict[str, int]] = {}
+    for one in depths:
+        found.setdefault(one.lane, dict.fromkeys(PRIORITIES, 0))[one.priority] = one.waiting
+    return {lane: found[lane] for lane in (*LANES, *sorted(set(found) - set(LANES))) if lane in found}

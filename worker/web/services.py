@@ -1,0 +1,191 @@
+"""What requests work on, made once a process."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from worker.app import serving
+from worker.app.control import broker, modules, refuse_missing_sqlite, repository
+from worker.control import Control
+from worker.control.fleet import queue_depths
+from worker.core.errors import DatabaseUnavailable, LeveretError, RefusedPath
+from worker.core.location import External, parse_location
+from worker.web.pulse import Pulse
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+
+    from worker.core.finding import Check
+    from worker.core.ports.files import FileReader, MultipartStore, UploadStore
+    from worker.core.ports.views import Views
+    from worker.registry import Registry
+    from worker.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+SAMPLE_SECONDS: Final = 30.0
+SAMPLES_KEPT_SECONDS: Final = 86400.0
+SWEEP_SECONDS: Final = 3600.0
+DEPTHS_SECONDS: Final = 5.0
+DEPTHS_OLD_SECONDS: Final = 60.0
+DEPTHS_PATIENCE: Final = 2.0
+
+
+class Depths:
+    """How many messages wait in each queue, asked of the broker now and then while somebody looks.
+
+    Nobody waits for a slow broker: what was known a moment ago is shown, and a broker that has not answered for long
+    is said to be away.
+    """
+
+    def __init__(self, ask: Callable[[], Awaitable[dict[str, int]]]) -> None:
+        self._ask = ask
+        self._asking: asyncio.Task[dict[str, int]] | None = None
+        self._known: dict[str, int] = {}
+        self._problem = ""
+        self._at = float("-inf")
+
+    async def now(self) -> tuple[dict[str, int], str]:
+        """Return the depths by queue and no problem, or nothing and why."""
+        if time.monotonic() - self._at > DEPTHS_SECONDS and self._asking is None:
+            self._asking = asyncio.create_task(self._asked(), name="depths")
+            self._asking.add_done_callback(self._answered)
+        if time.monotonic() - self._at > DEPTHS_OLD_SECONDS and self._asking is not None:
+            await asyncio.wait({self._asking}, timeout=DEPTHS_PATIENCE)
+        if time.monotonic() - self._at > DEPTHS_OLD_SECONDS:
+            return {}, "the broker has not answered yet"
+        return self._known, self._problem
+
+    async def _asked(self) -> dict[str, int]:
+        return await self._ask()
+
+    def _answered(self, task: asyncio.Task[dict[str, int]]) -> None:
+        self._asking = None
+        if task.cancelled():
+            return
+        error = task.exception()
+        self._at = time.monotonic()
+        self._known, self._problem = ({}, str(error)) if error else (task.result(), "")
+
+    async def close(self) -> None:
+        """Ask nothing any more."""
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.gather(self._asking, return_exceptions=True)
+
+
+@dataclass
+class Services:
+    """The database, the broker, the files, and the settings that say what may be done with them."""
+
+    settings: Settings
+    control: Control
+    views: Views
+    pulse: Pulse
+    readers: Mapping[str, FileReader] = field(default_factory=dict)
+    uploads: UploadStore | None = None
+    multipart: MultipartStore | None = None
+    checks: Callable[[], Sequence[tuple[str, Check]]] = field(default=lambda: ())
+
+    @cached_property
+    def depths(self) -> Depths:
+        """Return what knows the queues' lengths."""
+
+        async def ask() -> dict[str, int]:
+            async with self.control.broker() as broker:
+                return await queue_depths(broker)
+
+        return Depths(ask)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """Return the installed modules, loaded when they are first asked for."""
+        return self.control.modules()
+
+    def reader(self, place: External) -> FileReader:
+        """Return who reads the files of a place; RefusedPath when nobody here does."""
+        found = self.readers.get(place.scheme)
+        if found is None:
+            raise RefusedPath(f"{place}: {place.scheme}:// is not set up on this server")
+        return found
+
+    def place(self, uri: str) -> External:
+        """Return the place that a URI names, a publisher's mount points translated."""
+        place = parse_location(uri, self.settings.path_map)
+        if not isinstance(place, External) or place.scheme not in {"file", "nas", "s3"}:
+            raise RefusedPath(f"{uri[:200]!r} names no file that this server can show")
+        return place
+
+
+@asynccontextmanager
+async def started(settings: Settings) -> AsyncIterator[Services]:
+    """Yield the services, with the chores that go on beside them; all of it is closed afterwards."""
+    async with AsyncExitStack() as stack:
+        refuse_missing_sqlite(settings)
+        stores = repository(settings)
+        stack.push_async_callback(stores.close)
+        try:
+            await stores.check()
+        except DatabaseUnavailable as error:
+            # The page says so, and comes back by itself.
+            log.warning("database_away", error=str(error))
+        control = Control(stores, partial(broker, settings), modules, settings.offline_seconds, settings.retry_delays)
+        views = serving.views(settings)
+        stack.push_async_callback(views.close)
+        pulse = Pulse(views.changes)
+        stack.push_async_callback(pulse.close)
+        uploads, multipart = serving.uploads(settings)
+        services = Services(
+            settings,
+            control,
+            views,
+            pulse,
+            {scheme: reader for reader in serving.readers(settings) for scheme in reader.schemes},
+            uploads,
+            multipart,
+            partial(_checks, settings),
+        )
+        stack.push_async_callback(services.depths.close)
+        chores = [
+            asyncio.create_task(_repeat(SAMPLE_SECONDS, lambda: views.sample(SAMPLES_KEPT_SECONDS)), name="samples"),
+            asyncio.create_task(_repeat(SWEEP_SECONDS, lambda: _sweep(services)), name="sweep"),
+        ]
+        try:
+            yield services
+        finally:
+            for chore in chores:
+                chore.cancel()
+            await asyncio.gather(*chores, return_exceptions=True)
+
+
+def _checks(settings: Settings) -> Sequence[tuple[str, Check]]:
+    # It looks at every tool and every storage: what the page needs of it seldom is not imported before.
+    from worker.app.doctor import checks  # noqa: PLC0415
+
+    return checks(settings)
+
+
+async def _repeat(seconds: float, work: Callable[[], Awaitable[object]]) -> None:
+    """Do `work` now and then, for ever; what fails is tried at the next time."""
+    while True:
+        try:
+            await work()
+        except LeveretError as error:
+            log.warning("chore_failed", error=str(error))
+        await asyncio.sleep(seconds)
+
+
+async def _sweep(services: Services) -> None:
+    """Remove uploads that nobody continued."""
+    seconds = services.settings.upload_hours * 3600
+    removed = await services.uploads.sweep() if services.uploads else 0
+    removed += await services.multipart.sweep(seconds) if services.multipart else 0
+    if removed:
+        log.info("uploads_swept", removed=removed)
