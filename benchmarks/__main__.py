@@ -1,13 +1,13 @@
 """`make bench`: every table, or one by its name with options of its own.
 
-python -m benchmarks [ladder | overhead | gource | fleet | parts | web [options]]
+python -m benchmarks [ladder | overhead | gource | fleet | parts | queries | web [options]]
 """
 
 from __future__ import annotations
 
 import sys
 
-from benchmarks import fleet, gource, ladder, overhead, parts, web
+from benchmarks import fleet, gource, ladder, overhead, parts, queries, web
 
 TABLES = {
     "ladder": ladder.main,
@@ -16,6 +16,7 @@ TABLES = {
     "fleet": fleet.main,
     "parts": parts.main,
     "web": web.main,
+    "queries": queries.main,
 }
 
 
