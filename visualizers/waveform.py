@@ -13,6 +13,7 @@ from worker.core.errors import BadInput
 from worker.core.job import Place  # noqa: TC001  # pydantic reads it at run time
 from worker.core.task import Files, FileUse
 from worker.media.ffmpeg.formats import GUARDS
+from worker.media.hls.ladder import stream_end
 
 Look = Literal["line", "bars", "spectrum", "tones", "frequencies", "scope"]
 
@@ -61,7 +62,7 @@ class WaveformVisualizer(Visualizer[WaveformParams]):
         info = await stage.probe(source)
         if not info.audio:
             raise BadInput(f"{params.source} has no sound")
-        seconds = info.audio[0].duration or info.duration
+        seconds = stream_end(info.audio[0], info) or info.duration
         if not seconds or seconds <= 0:
             raise BadInput(f"nothing in {params.source} tells how long it is")
         frames = max(1, math.ceil(round(min(seconds, params.max_seconds) * params.framerate, 3)))

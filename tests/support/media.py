@@ -13,6 +13,7 @@ from worker.testing import TaskBench
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import BinaryIO
 
 NAMES = ("ffmpeg", "ffprobe", "packager", "mkvmerge", "mkvextract", "handbrake")
 
@@ -23,9 +24,9 @@ def bench_in(folder: Path, **others: str) -> TaskBench:
     return TaskBench(folder, ProcessRunner(dict(os.environ)), tools=tools)
 
 
-def ffmpeg(*arguments: str) -> None:
-    """Run ffmpeg, which must succeed."""
-    subprocess.run(("ffmpeg", "-nostdin", "-v", "error", "-y", *arguments), check=True, timeout=120)
+def ffmpeg(*arguments: str, into: BinaryIO | None = None) -> None:
+    """Run ffmpeg, which must succeed; `into` takes its standard output."""
+    subprocess.run(("ffmpeg", "-nostdin", "-v", "error", "-y", *arguments), check=True, timeout=120, stdout=into)
 
 
 def clip(

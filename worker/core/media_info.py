@@ -48,7 +48,10 @@ class StreamInfo:
 
 @dataclass(frozen=True, slots=True)
 class MediaInfo:
-    """A media file: its container, seconds, bytes, and streams in file order."""
+    """A media file: its container, seconds, bytes, and streams in file order.
+
+    `measured` says that the lengths are those of its packets, each stream's counted from its own start.
+    """
 
     container: str
     duration: float | None
@@ -58,6 +61,7 @@ class MediaInfo:
     streams: tuple[StreamInfo, ...]
     chapters: int = 0
     tags: Mapping[str, str] = field(default_factory=dict)
+    measured: bool = False
 
     def of_kind(self, kind: str) -> tuple[StreamInfo, ...]:
         """Return the streams of one kind, cover art left out of the videos."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path, PurePosixPath
-from typing import Annotated, Final
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import AfterValidator, Field
 
@@ -13,9 +15,19 @@ from worker.core.job import Model, Place
 from worker.media.ffmpeg.formats import GUARDS
 from worker.media.hls.ladder import Size, even
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from worker.core.media_info import MediaInfo
+
 ENCODERS: Final = {".jpg": "mjpeg", ".jpeg": "mjpeg", ".png": "png", ".webp": "libwebp"}
 LOOKED_AT: Final = 100
 """Frames among which the most telling is sought."""
+NEAR_SECONDS: Final = 20.0
+ROUNDING_SECONDS: Final = 0.0005
+_INDEXED: Final = frozenset({"mov", "mp4", "matroska", "webm", "avi", "mxf", "asf", "nut"})
+_RAW: Final = frozenset({"h264", "hevc", "vvc", "mpegvideo", "m4v", "vc1", "av1", "obu", "mjpeg"})
+_TICKS: Final = re.compile(r"Parsed_showinfo_\d+ @ \S+\] n: *\d+ pts: *(-?\d+) ")
 
 
 def _picture(place: str) -> str:
@@ -45,16 +57,61 @@ def thumbnail_size(source: Size, params: ThumbnailParams) -> Size:
     return Size(even(source.width * factor), even(source.height * factor))
 
 
-def thumbnail_command(ffmpeg: str, source: Path, target: Path, size: Size, seek: float, *, exact: bool) -> Command:
-    """Return the command that writes the picture at `seek` seconds, or, unless `exact`, the most telling after it."""
-    choose = [] if exact else [f"thumbnail=n={LOOKED_AT}"]
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Where reading starts and which picture is meant, in seconds from the film's begin.
+
+    `seek` None reads from the first packet; then `time` None means the first picture that there is.
+    """
+
+    seek: float | None
+    time: float | None
+
+
+def moments(time: float, info: MediaInfo) -> tuple[Moment, ...]:
+    """Return the ways to reach the last picture at or before `time`, the cheapest first.
+
+    A container with an index is entered at the key frame before. Others are entered somewhere near, where decoding
+    may begin at the next key frame only, past the picture: then from farther away, and from the begin at last.
+    """
+    names = set(info.container.split(","))
+    far = (time,) if _INDEXED & names else () if _RAW & names else (time - NEAR_SECONDS,)
+    seeks = tuple(Moment(seek, time) for seek in far if seek > 0)
+    return (*seeks, Moment(None, time), Moment(None, None))
+
+
+def _reading(ffmpeg: str, source: Path, moment: Moment, level: str) -> list[str]:
+    # not accurately: ffmpeg would drop the pictures before, of which the last one is shown until the next
+    seek = [] if moment.seek is None else ["-noaccurate_seek", "-ss", f"{moment.seek:.6f}"]
+    head = [ffmpeg, "-nostdin", "-hide_banner", "-nostats", "-v", level, "-y", *GUARDS]
+    return [*head, *seek, "-i", f"file:{source}", "-map", "0:V:0"]
+
+
+def search_command(ffmpeg: str, source: Path, moment: Moment) -> Command:
+    """Return the decoding up to a moment; `last_picture` reads from its words which picture is shown then."""
+    end = "" if moment.time is None else f"trim=end={moment.time - (moment.seek or 0.0) + ROUNDING_SECONDS:.6f},"
+    count = ("-frames:v", "1") if moment.time is None else ()
+    graph = f"{end}showinfo=checksum=0"
+    return Command((*_reading(ffmpeg, source, moment, "info"), "-vf", graph, *count, "-f", "null", "-"))
+
+
+def last_picture(said: str) -> int | None:
+    """Return the time of the last picture that the search met, in ticks of its own clock; None when it met none."""
+    found = _TICKS.findall(said)
+    return int(found[-1]) if found else None
+
+
+def thumbnail_command(
+    ffmpeg: str, source: Path, target: Path, size: Size, moment: Moment, ticks: int | None, filters: tuple[str, ...]
+) -> Command:
+    """Return the command that writes the picture at `ticks`, or the most telling one after where reading starts.
+
+    `filters` stand before the scaling (deinterlacing, tone mapping).
+    """
+    choose = [f"thumbnail=n={LOOKED_AT}"] if ticks is None else [f"select=gte(pts\\,{ticks})"]
     pixels = "yuvj420p" if ENCODERS[target.suffix.lower()] == "mjpeg" else "rgb24"
-    graph = ",".join([*choose, f"scale={size.width}:{size.height}", "setsar=1", f"format={pixels}"])
-    return Command(
-        (
-            ffmpeg, "-nostdin", "-hide_banner", "-v", "warning", "-y", *GUARDS, "-ss", f"{seek:.3f}",
-            "-i", f"file:{source}", "-map", "0:V:0", "-vf", graph, "-frames:v", "1",
-            "-c:v", ENCODERS[target.suffix.lower()], *(("-q:v", "3") if target.suffix.lower() != ".png" else ()),
-            "-f", "image2", "-update", "1", f"file:{target}",
-        )
-    )  # fmt: skip
+    # a picture's field partner may be needed to deinterlace it, so it is chosen behind
+    graph = ",".join([*filters, *choose, f"scale={size.width}:{size.height}", "setsar=1", f"format={pixels}"])
+    coding = ("-c:v", ENCODERS[target.suffix.lower()], *(("-q:v", "3") if target.suffix.lower() != ".png" else ()))
+    written = ("-f", "image2", "-update", "1", f"file:{target}")
+    return Command((*_reading(ffmpeg, source, moment, "warning"), "-vf", graph, "-frames:v", "1", *coding, *written))

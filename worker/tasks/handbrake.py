@@ -7,13 +7,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from worker.core.command import Pipeline
-from worker.core.errors import BadInput, InvalidJob, Problem, ToolFailed
+from worker.core.errors import BadInput, InvalidJob, Problem, ToolFailed, VerificationFailed
 from worker.core.task import Files, FileUse, Lookup, Task, TaskContext
 from worker.media.failure import classify, damage, failed
 from worker.media.handbrake import HandbrakeMeter, HandbrakeParams, handbrake_command, option_name, own_words
 from worker.media.hls.ladder import film_seconds
 from worker.media.verify import Expected, check
 from worker.tasks.shared.decoding import decoded
+from worker.tasks.shared.measuring import blamed, probed_source
 
 if TYPE_CHECKING:
     from worker.core.command import Exit
@@ -59,7 +60,7 @@ class HandbrakeTask(Task[HandbrakeParams]):
     async def run(self, params: HandbrakeParams, context: TaskContext) -> None:
         """Probe the film, which refuses lists of files, encode it, and look at what came out."""
         source = await context.input(params.source)
-        info = await context.probe(source)
+        info = await probed_source(source, params.source, context)
         output = context.output(params.output_file)
         meter = HandbrakeMeter()
 
@@ -75,7 +76,11 @@ class HandbrakeTask(Task[HandbrakeParams]):
             raise handbrake_failure(exits[-1], params)
         _undamaged(exits[-1].complaint, info, params)
         made = await context.probe(output)
-        _prove(params, info, made)
+        try:
+            _prove(params, info, made)
+        except VerificationFailed as error:
+            (info,) = await blamed(error, [(info, source, params.source)], context)
+            _prove(params, info, made)
         if params.verify == "decode":
             await decoded(output, params.output_file, context)
         context.output(params.output_file, duration=made.duration)

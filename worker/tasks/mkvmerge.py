@@ -12,6 +12,7 @@ from worker.core.errors import BadInput, VerificationFailed
 from worker.core.media_types import DEFAULT, media_type_of
 from worker.core.task import Files, FileUse, Lookup, Task, TaskContext
 from worker.media.failure import failed
+from worker.media.hls.ladder import stream_seconds
 from worker.media.languages import bcp47
 from worker.media.matroska.merge import (
     KINDS,
@@ -30,6 +31,7 @@ from worker.media.matroska.merge import (
 from worker.media.matroska.params import MergeParams, MergeTrack
 from worker.media.verify import Expected, check
 from worker.tasks.shared.decoding import decoded
+from worker.tasks.shared.measuring import probed_source
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -184,12 +186,16 @@ async def _expected_seconds(
         return None
     known: list[float] = []
     for index, path in enumerate(sources):
-        info = await context.probe(path)
-        for track in params.tracks:
-            if track.source != index or track.track >= len(info.streams):
+        listed = [track for track in params.tracks if track.source == index]
+        if all(_kind(found[index], track.track) == "subtitles" for track in listed):
+            continue
+        info = await probed_source(path, params.sources[index].filename, context)
+        for track in listed:
+            if track.track >= len(info.streams):
                 continue
             stream = info.streams[track.track]
             kind = _kind(found[index], track.track)
-            if stream.kind == KINDS.get(kind) and kind != "subtitles" and stream.duration:
-                known.append(stream.duration - max(0.0, info.start))
+            seconds = stream_seconds(stream, info)
+            if stream.kind == KINDS.get(kind) and kind != "subtitles" and seconds:
+                known.append(seconds)
     return max(known, default=None)

@@ -14,6 +14,7 @@ from worker.core.task import Files, FileUse, Task, TaskContext
 from worker.media.facts import facts_of
 from worker.media.verify import Verify  # noqa: TC001  # pydantic reads it at run time
 from worker.tasks.shared.decoding import decoded
+from worker.tasks.shared.measuring import probed_source
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +53,7 @@ class ProbeTask(Task[ProbeParams]):
     async def run(self, params: ProbeParams, context: TaskContext) -> None:
         """Note the facts under `probe`; BadInput when the file is no media."""
         source = await context.input(params.source)
-        info = await context.probe(source)
+        info = await probed_source(source, params.source, context)
         if params.verify == "decode":
             await _decoded(source, params.source, info, context)
         facts = facts_of(info)

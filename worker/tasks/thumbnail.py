@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from worker.core.command import Pipeline
 from worker.core.errors import BadInput, InvalidJob, Problem, VerificationFailed
 from worker.core.task import Files, FileUse, Lookup, Task, TaskContext
 from worker.media.hls.ladder import film_seconds, shown_size
-from worker.media.thumbnail import ThumbnailParams, thumbnail_command, thumbnail_size
+from worker.media.thumbnail import (
+    Moment,
+    ThumbnailParams,
+    last_picture,
+    moments,
+    search_command,
+    thumbnail_command,
+    thumbnail_size,
+)
+from worker.tasks.shared.measuring import probed_source
+from worker.tasks.shared.pictures import picture_filters
 from worker.tasks.shared.running import well_run
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from worker.core.media_info import MediaInfo
+    from worker.media.hls.ladder import Size
 
 
 class ThumbnailTask(Task[ThumbnailParams]):
@@ -42,27 +56,62 @@ class ThumbnailTask(Task[ThumbnailParams]):
     async def run(self, params: ThumbnailParams, context: TaskContext) -> None:
         """Take the picture and look whether it is one of the right size."""
         source = await context.input(params.source)
-        info = await context.probe(source)
+        info = await probed_source(source, params.source, context)
         if info.video is None:
             raise BadInput(f"{params.source} has no picture")
-        seek = _seek(params, info)
-        size = thumbnail_size(shown_size(info.video), params)
         target = context.output(params.output_file, role="poster")
-        command = thumbnail_command(context.tool("ffmpeg"), source, target, size, seek, exact=params.time is not None)
-        await well_run(context, Pipeline((command,), label="thumbnail"), params.source, reads_source=True)
-        if not await asyncio.to_thread(target.exists):
-            raise BadInput(f"{params.source} has no picture at {seek:.3f} s")
+        filters = await picture_filters(info.video, context)
+        still = _Still(params, source, info, target, thumbnail_size(shown_size(info.video), params), filters)
+        if params.time is None:
+            await _telling(still, context)
+        else:
+            await _shown_at(still, params.time, context)
         made = (await context.probe(target)).video
-        if made is None or (made.width, made.height) != (size.width, size.height):
-            raise VerificationFailed(f"{params.output_file} is no picture of {size}")
+        if made is None or (made.width, made.height) != (still.size.width, still.size.height):
+            raise VerificationFailed(f"{params.output_file} is no picture of {still.size}")
         context.set_urls(thumbnail=params.output_file)
         context.report(1.0)
 
 
-def _seek(params: ThumbnailParams, info: MediaInfo) -> float:
-    seconds = film_seconds(info)
-    if params.time is None:
-        return (seconds or 0.0) / 10
-    if seconds is not None and params.time >= seconds:
-        raise InvalidJob([Problem("time", f"is {params.time:g} s, but the film lasts {seconds:.3f} s")])
-    return params.time
+@dataclass(frozen=True, slots=True)
+class _Still:
+    """The picture that is made: of which film, where, how large, and through which filters."""
+
+    params: ThumbnailParams
+    source: Path
+    info: MediaInfo
+    target: Path
+    size: Size
+    filters: tuple[str, ...]
+
+
+async def _telling(still: _Still, context: TaskContext) -> None:
+    """Make the most telling picture after the film's first tenth; where none comes, what is shown then."""
+    tenth = (film_seconds(still.info) or 0.0) / 10
+    moment = moments(tenth, still.info)[0]
+    if moment.seek is not None and await _written(still, Moment(tenth, tenth), None, context):
+        return
+    await _shown_at(still, tenth, context)
+
+
+async def _shown_at(still: _Still, time: float, context: TaskContext) -> None:
+    """Make the last picture at or before `time`; BadInput for a film without one, InvalidJob for a time past it."""
+    seconds = film_seconds(still.info)
+    if seconds is not None and time >= seconds:
+        raise InvalidJob([Problem("time", f"is {time:g} s, but the film lasts {seconds:.3f} s")])
+    for moment in moments(time, still.info):
+        search = Pipeline((search_command(context.tool("ffmpeg"), still.source, moment),), label="search")
+        end = await well_run(context, search, still.params.source, reads_source=True)
+        ticks = last_picture(end.tail)
+        if ticks is not None and await _written(still, moment, ticks, context):
+            return
+    raise BadInput(f"{still.params.source} has no picture at {time:.3f} s")
+
+
+async def _written(still: _Still, moment: Moment, ticks: int | None, context: TaskContext) -> bool:
+    """Return whether there is a picture now."""
+    command = thumbnail_command(
+        context.tool("ffmpeg"), still.source, still.target, still.size, moment, ticks, still.filters
+    )
+    await well_run(context, Pipeline((command,), label="thumbnail"), still.params.source, reads_source=True)
+    return await asyncio.to_thread(still.target.exists)

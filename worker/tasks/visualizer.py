@@ -28,6 +28,7 @@ from worker.registry import plugins
 from worker.tasks.hls.finish import finished, hand_over, package
 from worker.tasks.hls.proof import proved_mp4s
 from worker.tasks.shared.decoding import undamaged_source
+from worker.tasks.shared.measuring import probed_source
 from worker.tasks.shared.running import well_run
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from visualizers import Repository, Scene
     from worker.core.command import Exit
+    from worker.core.media_info import MediaInfo
     from worker.core.ports import Repositories
     from worker.core.task import Lookup, TaskContext
     from worker.media.hls.plan import Plan
@@ -249,10 +251,13 @@ class _Stage:
         self.tool = context.tool
         self.run = context.run
         self.input, self.listing = context.input, context.listing
-        self.probe = context.probe
         self.scratch = context.scratch
         self.note = context.note
         self.warn = context.warn
+
+    async def probe(self, path: Path) -> MediaInfo:
+        """Return what a source is, its length measured where its container may be wrong about it."""
+        return await probed_source(path, path.name, self._context)
 
     async def history(self, repository: Repository, arguments: Sequence[str]) -> bytes:
         """Return what git writes of a clone."""

@@ -47,13 +47,18 @@ AUDIO_FILTERS: Final = words(
     speechnorm stereotools stereowiden superequalizer surround tiltshelf treble tremolo vibrato virtualbass volume
     """
 )
-# After these neither the number of frames nor the duration follows from the source's.
+# After these the duration does not follow from the source's.
 RETIMING: Final = words(
     """
-    decimate detelecine fps framerate framestep interlace loop minterpolate mpdecimate pullup repeatfields select
-    separatefields setpts telecine thumbnail tile tinterlace tpad trim untile weave zoompan w3fdif bwdif yadif estdif
-    yadif_cuda deinterlace_qsv deinterlace_vaapi vpp_qsv kerndeint field framestep adelay aloop apad asetpts asetrate
-    atempo atrim rubberband silenceremove aecho settb asettb areverse reverse
+    framestep loop mpdecimate select setpts thumbnail tile tpad trim untile zoompan adelay aloop apad asetpts asetrate
+    atempo atrim rubberband silenceremove aecho
+    """
+)
+# After these the number of frames does not, though they last as long.
+REFRAMING: Final = RETIMING | words(
+    """
+    bwdif decimate deinterlace_qsv deinterlace_vaapi detelecine estdif fps framerate interlace minterpolate pullup
+    repeatfields separatefields telecine tinterlace vpp_qsv w3fdif weave yadif yadif_cuda
     """
 )
 

@@ -7,9 +7,10 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from worker.media.ffmpeg.command import KIND_NAMES, MUXERS, FfmpegParams, OutputMap
-from worker.media.ffmpeg.filters import RETIMING, filter_names
+from worker.media.ffmpeg.filters import REFRAMING, RETIMING, filter_names
 from worker.media.ffmpeg.options import seconds_of
 from worker.media.ffmpeg.streams import Arrangement, arrange
+from worker.media.hls.ladder import film_seconds, stream_seconds
 from worker.media.verify import Expected, ExpectedStream
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def _duration(
 ) -> float | None:
     """Return the seconds that the output will last, None where an option, a filter or a container leaves it open."""
     options = params.input_options
-    if _muxer(params) in _TIMELESS or _UNTIMED & options.keys() or _retimed(params):
+    if _muxer(params) in _TIMELESS or _UNTIMED & options.keys() or _filtered(params, RETIMING):
         return None
     if params.join:
         whole = [_length(info, [*info.of_kind("video")[:1], *info.audio[:1]]) for info in infos]
@@ -101,20 +102,20 @@ def _at_most(
         return None
     if params.join:
         return seconds
-    return max([seconds, *((info.duration or 0.0) for info in infos)])
+    return max([seconds, *((film_seconds(info) or 0.0) for info in infos)])
 
 
 def _length(info: MediaInfo, streams: Sequence[StreamInfo]) -> float | None:
     """Return how long the mapped streams of a source last: their own figures, or the file's if all are mapped."""
-    if not _TRUSTED & set(info.container.split(",")):
+    if not info.measured and not _TRUSTED & set(info.container.split(",")):
         return None
     # subtitles end with their last cue, and pictures on a cover have no length
     timed = [s for s in streams if s.kind in {"video", "audio"} and not s.attached_picture]
-    own = [stream.duration for stream in timed]
+    own = [stream_seconds(stream, info) for stream in timed]
     if timed and all(item is not None for item in own):
         return max(item for item in own if item is not None)
     # the file's own figure counts its longest stream, whichever that is
-    return info.duration if timed and len(timed) == len(info.streams) else None
+    return film_seconds(info) if timed and len(timed) == len(info.streams) else None
 
 
 def _cut(length: float, options: Mapping[str, object]) -> float | None:
@@ -129,10 +130,10 @@ def _cut(length: float, options: Mapping[str, object]) -> float | None:
     return min(length, limit) if limit is not None else length
 
 
-def _retimed(params: FfmpegParams) -> bool:
+def _filtered(params: FfmpegParams, filters: frozenset[str]) -> bool:
     return any(
         "frames" in item.options
-        or any(name in RETIMING for key in ("vf", "af", "filter") for name in _names(item.options.get(key)))
+        or any(name in filters for key in ("vf", "af", "filter") for name in _names(item.options.get(key)))
         for item in params.output_maps
     )
 
@@ -147,7 +148,7 @@ def _frames(params: FfmpegParams, streams: Sequence[StreamInfo], seconds: float 
     changed = {"r", "fpsmax", "fps_mode", "frames"}
     if video is None or video.frame_rate is None or seconds is None:
         return None
-    if any(changed & item.options.keys() for item in params.output_maps):
+    if _filtered(params, REFRAMING) or any(changed & item.options.keys() for item in params.output_maps):
         return None
     return max(1, round(seconds * video.frame_rate))
 

@@ -149,6 +149,8 @@ def stream_end(stream: StreamInfo, info: MediaInfo) -> float | None:
     Matroska tells in its tags when a stream ends, on its own clock, where others tell how long it is.
     """
     tag = next((value for key, value in stream.tags.items() if key.upper().startswith("DURATION")), None)
+    if "matroska" in info.container and tag is None and info.measured and stream.duration is not None:
+        return (stream.start or 0.0) - info.start + stream.duration
     if "matroska" in info.container:
         end = clock_seconds(tag) if tag else stream.duration
         return None if end is None else end - info.start
@@ -164,6 +166,13 @@ def clock_seconds(text: str) -> float | None:
         return None
 
 
+def stream_seconds(stream: StreamInfo, info: MediaInfo) -> float | None:
+    """Return how long a stream lasts from its own start, on whatever clock its container counts; None when unknown."""
+    end = stream_end(stream, info)
+    start = stream.start if stream.start is not None else info.start
+    return None if end is None else min(end, end - (start - info.start))
+
+
 def film_seconds(info: MediaInfo) -> float | None:
     """Return how long the film is: until the last picture or sound ends; None when nothing tells."""
     streams = [stream for stream in (info.video, *info.audio) if stream is not None]
@@ -173,7 +182,7 @@ def film_seconds(info: MediaInfo) -> float | None:
         return max(known)
     if info.duration is None:
         return max(known, default=None)
-    absolute = "matroska" in info.container or "mp4" in info.container
+    absolute = not info.measured and ("matroska" in info.container or "mp4" in info.container)
     whole = info.duration - (info.start if absolute and info.start > 0 else 0.0)
     return max([whole, *known])
 

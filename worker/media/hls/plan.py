@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from worker.media.hls.params import HlsParams, RenditionParams
 
 _THRIFT: Final = {"h264": 1.0, "hevc": 0.7, "vp9": 0.7, "av1": 0.55}
-_INTERLACED: Final = frozenset({"tt", "bb", "tb", "bt"})
+INTERLACED: Final = frozenset({"tt", "bb", "tb", "bt"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +202,7 @@ def _picture(
     return Picture(
         renditions=tuple(rendition for rendition, _ in named),
         timing=clock,
-        deinterlace=video.field_order in _INTERLACED,
+        deinterlace=video.field_order in INTERLACED,
         tone_map=video.color_transfer if tone_map else None,
         video_range="SDR" if tone_map else video_range,
         pad=max(0.0, float(clock.duration) - end) if end is not None else 1.0,

@@ -42,6 +42,7 @@ from worker.tasks.ffmpeg.reading import Read, outputs_of, read_sources
 from worker.tasks.shared.burning import burning_problems, burnt
 from worker.tasks.shared.decoding import decoded
 from worker.tasks.shared.loudness_pass import levelled, loudness_problems, proved_levels
+from worker.tasks.shared.measuring import blamed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -238,7 +239,7 @@ class FfmpegTask(Task[FfmpegParams]):
             item.encoder for item in params.output_maps if item.encoder not in {*encoders, *NO_ENCODER, None}
         ]:
             raise ToolMissing(f"this worker's ffmpeg has no encoder {lacking[0]}")
-        return Read(sources, infos, promise(params, infos, encoders))
+        return Read(sources, infos, encoders, promise(params, infos, encoders))
 
     async def _build(self, context: TaskContext) -> str:
         """Return which ffmpeg this is: parts of two builds are not joined."""
@@ -254,7 +255,12 @@ class FfmpegTask(Task[FfmpegParams]):
 async def _prove(params: FfmpegParams, read: Read, info: MediaInfo, frames: int | None, context: TaskContext) -> None:
     """Prove the output, and note what it is."""
     name, output = PurePosixPath(params.output_file).name, context.output(params.output_file)
-    check(info, replace(read.promised.expected, frames=frames), name)
+    try:
+        check(info, replace(read.promised.expected, frames=frames), name)
+    except VerificationFailed as error:
+        claims = list(zip(read.infos, read.sources, params.sources, strict=True))
+        promised = promise(read.params, await blamed(error, claims, context), read.encoders)
+        check(info, replace(promised.expected, frames=frames), name)
     _as_asked(params, info, context)
     context.note(f"streams.{name}", became(read.promised.arrangement, info))
     if params.verify == "decode":

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, cast
 
 from worker.media.ffmpeg.command import KIND_NAMES
 from worker.media.parts.refusal import Output
+from worker.tasks.shared.measuring import probed_source
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from worker.core.media_info import MediaInfo
     from worker.core.task import TaskContext
     from worker.media.ffmpeg.command import FfmpegParams, Kind
+    from worker.media.ffmpeg.options import Encoder
     from worker.media.ffmpeg.promise import Promise
 
 
@@ -24,6 +26,7 @@ class Read:
 
     sources: list[Path]
     infos: list[MediaInfo]
+    encoders: Mapping[str, Encoder]
     promised: Promise
 
     @property
@@ -59,5 +62,5 @@ async def read_sources(locations: Sequence[str], context: TaskContext) -> tuple[
     for location in locations:
         path = await context.input(location)
         paths.append(path)
-        infos.append(await context.probe(path))
+        infos.append(await probed_source(path, location, context))
     return paths, infos

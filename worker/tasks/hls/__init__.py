@@ -16,9 +16,10 @@ from worker.media.hls.encode import encode_command
 from worker.media.hls.params import HlsParams
 from worker.media.hls.plan import Plan, plan_of
 from worker.tasks.hls.finish import finished, hand_over, layout_for, package
-from worker.tasks.hls.proof import proved_host, proved_mp4s, with_length
+from worker.tasks.hls.proof import proved_host, proved_mp4s
 from worker.tasks.hls.sound import levelled
 from worker.tasks.shared.decoding import undamaged_source
+from worker.tasks.shared.measuring import probed_source
 from worker.tasks.shared.running import well_run
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class HlsTask(Task[HlsParams]):
     async def run(self, params: HlsParams, context: TaskContext) -> None:
         """Encode, package, judge, and hand over every file; nothing is handed over unless the judge is content."""
         source = await context.input(params.source)
-        info = await with_length(await context.probe(source), source, context)
+        info = await probed_source(source, params.source, context)
         plan = plan_of(params, info, await proved_host(params, info, context))
         for warning in plan.warnings:
             context.warn(warning)

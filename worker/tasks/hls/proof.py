@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from worker.core.command import Command, Pipeline
 from worker.core.errors import VerificationFailed
 from worker.media.capabilities import hardware_trial
-from worker.media.ffmpeg.formats import GUARDS
-from worker.media.ffmpeg.progress import Meter
-from worker.media.hls.encode import tone_mapping
-from worker.media.hls.ladder import film_seconds
 from worker.media.hls.plan import Host, hardware_named, is_hdr
 from worker.tasks.shared.decoding import decoded
-from worker.tasks.shared.running import well_run
+from worker.tasks.shared.pictures import maps_tones
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from worker.core.command import Pipeline
     from worker.core.media_info import MediaInfo
     from worker.core.task import TaskContext
     from worker.media.hls.params import HlsParams
@@ -36,31 +31,8 @@ async def proved_host(params: HlsParams, info: MediaInfo, context: TaskContext) 
     encoders = [name for name in named if await _works(context, hardware_trial(ffmpeg, name, node))]
     mapping = False
     if is_hdr(info) and params.hdr == "sdr":
-        picture = "color=black:s=64x64:r=1:d=1,format=yuv420p10le"
-        graph = f"setparams=range=tv,{tone_mapping('smpte2084')}"
-        head = (ffmpeg, "-nostdin", "-hide_banner", "-v", "error", "-f", "lavfi", "-i", picture)
-        question = Command((*head, "-vf", graph, "-frames:v", "1", "-f", "null", "-"))
-        mapping = await _works(context, Pipeline((question,), label="trial"))
+        mapping = await maps_tones(context)
     return Host(frozenset(encoders), mapping, node)
-
-
-async def with_length(info: MediaInfo, source: Path, context: TaskContext) -> MediaInfo:
-    """Return `info` with a duration: a live recording (a browser's WebM) tells none, so its packets are read once."""
-    if film_seconds(info) is not None:
-        return info
-    meter = Meter()
-    argv = (
-        context.tool("ffmpeg"), "-nostdin", "-hide_banner", "-v", "warning", "-progress", "pipe:1", *GUARDS,
-        "-i", f"file:{source}", "-map", "0:V?", "-map", "0:a?", "-c", "copy", "-f", "null", "-",
-    )  # fmt: skip
-    pipeline = Pipeline((Command(argv),), label="length")
-    await well_run(context, pipeline, source.name, lambda line: _take(meter, line), reads_source=True)
-    seconds = meter.step.seconds
-    return replace(info, duration=seconds + max(0.0, info.start)) if seconds else info
-
-
-def _take(meter: Meter, line: str) -> None:
-    meter.line(line)
 
 
 async def _works(context: TaskContext, trial: Pipeline) -> bool:

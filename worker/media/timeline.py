@@ -1,0 +1,201 @@
+"""How long a file really is: its packets, read once, against what it says of itself.
+
+A container's figure may be a guess from bytes and bit rate, the difference of two clock values, or a header of a file
+that was cut. Packets tell what is there.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from worker.core.command import Command, Pipeline
+from worker.core.errors import BadInput
+from worker.media.ffmpeg.formats import GUARDS
+from worker.media.hls.ladder import film_seconds
+from worker.media.verify import DURATION_SLACK_SECONDS, DURATION_SLACK_SHARE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from worker.core.media_info import MediaInfo, StreamInfo
+
+JUMP_SECONDS: Final = 10.0
+"""ffmpeg's own bound (-dts_delta_threshold): a greater step is a clock that was set anew, and is taken as none."""
+AGREES_SECONDS: Final = 0.25
+# Containers whose clocks may jump; ffmpeg joins their pieces (AVFMT_TS_DISCONT).
+_CLOCKS: Final = frozenset({"mpegts", "mpeg", "ogg"})
+# Containers without an index, or whose length is a guess or a claim of a header that anything may follow.
+_UNCERTAIN: Final = _CLOCKS | {
+    "flv", "live_flv", "h264", "hevc", "vvc", "mpegvideo", "m4v", "vc1", "av1", "obu", "mjpeg", "ivf", "yuv4mpegpipe",
+    "dv", "wtv", "rm",
+}  # fmt: skip
+# Containers that state no length, so that a shorter file breaks no claim.
+_SILENT: Final = _CLOCKS | {
+    "h264", "hevc", "vvc", "mpegvideo", "m4v", "vc1", "av1", "obu", "mjpeg", "aac", "ac3", "eac3", "dts", "dtshd",
+    "truehd", "mlp", "amr", "dv", "yuv4mpegpipe",
+}  # fmt: skip
+_GUESSED: Final = "Estimating duration from bitrate"
+_FIELDS: Final = 5
+_UNKNOWN_BYTES: Final = 0x7FFF_0000
+_WRAP: Final = 2**33 / 90_000
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """A clock that was set anew: `at` seconds after the stream's begin, `by` seconds, negative for back."""
+
+    at: float
+    by: float
+
+    def __str__(self) -> str:
+        """Return `by 3600.0 s after 4.0 s`."""
+        return f"{'back ' if self.by < 0 else ''}by {abs(self.by):.1f} s after {self.at:.1f} s"
+
+
+@dataclass(slots=True)
+class _Track:
+    """The packets of one stream so far; times are seconds on a clock whose jumps are taken out."""
+
+    jumps_count: bool
+    first: float | None = None
+    end: float | None = None
+    packets: int = 0
+    offset: float = 0.0
+    expected: float | None = None
+    jumps: list[Jump] = field(default_factory=list)
+
+    def take(self, pts: float | None, dts: float | None, seconds: float) -> None:
+        clock = dts if dts is not None else pts
+        self.packets += 1
+        if clock is None:
+            # a raw stream has no clock: every picture follows the one before
+            clock = pts = self.expected or 0.0
+        step = 0.0 if self.expected is None else clock + self.offset - self.expected
+        if self.jumps_count and abs(step) > JUMP_SECONDS:
+            self.jumps.append(Jump((self.expected or 0.0) - (self.first or 0.0), _unwrapped(step)))
+            self.offset -= step
+        self.expected = clock + self.offset + seconds
+        shown = (pts if pts is not None else clock) + self.offset
+        self.first = shown if self.first is None else min(self.first, shown)
+        self.end = shown + seconds if self.end is None else max(self.end, shown + seconds)
+
+
+class Timeline:
+    """Packets in, as ffprobe lists them, and out what each stream lasts."""
+
+    def __init__(self, info: MediaInfo) -> None:
+        joined = bool(_CLOCKS & _names(info))
+        heard = [s for s in info.streams if s.kind in {"video", "audio"} and not s.attached_picture]
+        self._tracks: dict[str, _Track] = {str(stream.index): _Track(joined) for stream in heard}
+
+    def line(self, text: str) -> None:
+        """Take one packet: `stream,pts,dts,duration,flags`; discarded ones and lines of another kind are passed."""
+        parts = text.split(",")
+        track = self._tracks.get(parts[0])
+        if track is None or len(parts) < _FIELDS or "D" in parts[4]:
+            return
+        track.take(_number(parts[1]), _number(parts[2]), _number(parts[3]) or 0.0)
+
+    @property
+    def seconds(self) -> float | None:
+        """Return how long the file is, from the first begin to the last end; None without a packet."""
+        starts = [track.first for track in self._tracks.values() if track.first is not None]
+        ends = [track.end for track in self._tracks.values() if track.end is not None]
+        return max(ends) - min(starts) if starts and ends else None
+
+    @property
+    def jumps(self) -> tuple[Jump, ...]:
+        """Return the jumps of the stream that has most of them."""
+        every = [tuple(track.jumps) for track in self._tracks.values()]
+        return max(every, key=len, default=())
+
+    def lengths(self) -> Mapping[int, tuple[float, float]]:
+        """Return begin and end of each stream that has packets, by its index."""
+        return {
+            int(index): (track.first, track.end)
+            for index, track in self._tracks.items()
+            if track.first is not None and track.end is not None
+        }
+
+
+def packets_command(ffprobe: str, path: Path, *, pictures_only: bool = False) -> Pipeline:
+    """Return the listing of a file's packets, a line each for `Timeline.line`; nothing is decoded."""
+    head = (ffprobe, "-hide_banner", "-v", "warning", *GUARDS)
+    chosen = ("-select_streams", "V:0") if pictures_only else ()
+    shown = ("-show_entries", "packet=stream_index,pts_time,dts_time,duration_time,flags", "-of", "csv=p=0")
+    return Pipeline((Command((*head, *chosen, *shown, "-i", f"file:{path}")),), label="length")
+
+
+def stated_bytes(head: bytes) -> int | None:
+    """Return how many bytes a RIFF or IFF file (WAV, AVI, AIFF) says that it has, by its first twelve; else None.
+
+    A recorder that could not go back to its header leaves 0 or a size beyond 2 GiB.
+    """
+    order = {b"RIFF": "little", b"RIFX": "big", b"FORM": "big"}.get(head[:4])
+    if order is None or head[8:12] not in {b"WAVE", b"AVI ", b"AIFF", b"AIFC"}:
+        return None
+    size = int.from_bytes(head[4:8], "little" if order == "little" else "big")
+    return size + 8 if 0 < size < _UNKNOWN_BYTES else None
+
+
+def is_uncertain(info: MediaInfo) -> bool:
+    """Return whether the length that a file tells must be measured: it may be a guess, or sound, which costs little."""
+    return info.video is None or bool(_UNCERTAIN & _names(info)) or film_seconds(info) is None
+
+
+def settled(info: MediaInfo, timeline: Timeline, said: str, name: str) -> MediaInfo:
+    """Return `info` with the lengths that its packets have, where it told none or others.
+
+    `said` is what ffprobe wrote beside. BadInput for a file that holds less than it states: it was cut short.
+    """
+    found = timeline.seconds
+    if not found or found <= 0:
+        raise BadInput(f"{name} is cut short: it holds no packet of picture or sound")
+    claim = film_seconds(info)
+    guessed = _GUESSED in said
+    if claim is not None and not _SILENT & _names(info) and not guessed and shorter(found, claim):
+        raise BadInput(f"{name} is cut short: it states {claim:.2f} s and holds {found:.2f} s")
+    trimmed = claim is not None and "ogg" in _names(info) and claim <= found  # Ogg's last page may trim its packets
+    if claim is not None and not timeline.jumps and not guessed and (trimmed or abs(claim - found) <= AGREES_SECONDS):
+        # Matroska and MP4 count a file's length from zero, measured ones from the first packet
+        return replace(info, measured=not {"matroska", "mp4"} & _names(info))
+    return _measured(info, timeline, found)
+
+
+def shorter(found: float, claim: float) -> bool:
+    """Return whether `found` seconds are less than `claim`, by more than muxers and encoders round."""
+    return claim - found > DURATION_SLACK_SECONDS + claim * DURATION_SLACK_SHARE
+
+
+def _measured(info: MediaInfo, timeline: Timeline, seconds: float) -> MediaInfo:
+    lengths = timeline.lengths()
+    start = min(first for first, _ in lengths.values())
+    streams = tuple(_with_length(stream, lengths.get(stream.index)) for stream in info.streams)
+    return replace(info, duration=seconds, start=start, streams=streams, measured=True)
+
+
+def _with_length(stream: StreamInfo, length: tuple[float, float] | None) -> StreamInfo:
+    if length is None:
+        return stream
+    tags = {key: value for key, value in stream.tags.items() if not key.upper().startswith("DURATION")}
+    return replace(stream, start=length[0], duration=length[1] - length[0], tags=tags)
+
+
+def _unwrapped(step: float) -> float:
+    """Return a step of a clock of 33 bits at 90 kHz the short way round."""
+    return (step + _WRAP / 2) % _WRAP - _WRAP / 2
+
+
+def _names(info: MediaInfo) -> set[str]:
+    return set(info.container.split(","))
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

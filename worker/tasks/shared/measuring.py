@@ -1,0 +1,61 @@
+"""Sources whose length is measured where their container's word is not enough: one verdict for every module."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from worker.core.errors import BadInput
+from worker.media.failure import classify
+from worker.media.timeline import Timeline, is_uncertain, packets_command, settled, stated_bytes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from worker.core.media_info import MediaInfo
+    from worker.core.task import TaskContext
+
+
+async def probed_source(path: Path, name: str, context: TaskContext) -> MediaInfo:
+    """Return what a source is, its length measured where its container may be wrong about it.
+
+    BadInput for one that is cut short. A clock that jumps becomes a warning: the pieces are joined.
+    """
+    info = await context.probe(path)
+    stated = stated_bytes(await asyncio.to_thread(_head, path))
+    if stated is not None and stated > info.bytes:
+        raise BadInput(f"{name} is cut short: it states {stated} bytes and holds {info.bytes}")
+    return await measured(info, path, name, context) if is_uncertain(info) else info
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(12)
+
+
+async def measured(info: MediaInfo, path: Path, name: str, context: TaskContext) -> MediaInfo:
+    """Return `info` with the lengths of its packets, all of which are read; BadInput for a file that was cut short."""
+    if info.measured or not (info.video or info.audio):
+        return info
+    timeline = Timeline(info)
+    (exit_,) = await context.run(packets_command(context.tool("ffprobe"), path), timeline.line)
+    if not exit_.ok:
+        raise classify(exit_, name)
+    if timeline.jumps:
+        told = ", ".join(map(str, timeline.jumps[:5]))
+        context.warn(f"the clock of {name} jumps {told}: its pieces were joined, {timeline.seconds:.2f} s in all")
+    return settled(info, timeline, exit_.tail, name)
+
+
+async def blamed(error: Exception, sources: list[tuple[MediaInfo, Path, str]], context: TaskContext) -> list[MediaInfo]:
+    """Return the sources measured, after an output had not the length that they told.
+
+    BadInput, with `error` as its cause, for a source that is cut short; `error` itself where all of them were
+    measured before.
+    """
+    if all(info.measured for info, _, _ in sources):
+        raise error
+    try:
+        return [await measured(info, path, name, context) for info, path, name in sources]
+    except BadInput as cut:
+        raise cut from error
