@@ -27,6 +27,7 @@ from worker.media.ffmpeg.streams import became
 from worker.media.verify import check
 from worker.tasks.shared.decoding import decoded
 from worker.tasks.shared.loudness_pass import levelled, loudness_problems, proved_levels
+from worker.tasks.shared.texts import utf8_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
     from worker.core.media_info import MediaInfo
 
+_TEXTS: Final = frozenset({"srt", "ass", "webvtt"})
+"""Containers of ffprobe that are text files."""
 NO_ENCODER: Final = frozenset({"copy"})
 # Encoders that depend on the machine or on how ffmpeg was built; another worker may have what this one lacks.
 _ELSEWHERE: Final = re.compile(
@@ -155,7 +158,7 @@ class FfmpegTask(Task[FfmpegParams]):
 
     async def run(self, params: FfmpegParams, context: TaskContext) -> None:
         """Probe the sources, run ffmpeg, prove the output."""
-        sources, infos = await _sources(params.sources, context)
+        sources, infos = await _sources(params, context)
         encoders = await self._listed(context)
         if lacking := [
             item.encoder for item in params.output_maps if item.encoder not in {*encoders, *NO_ENCODER, None}
@@ -190,12 +193,16 @@ def _option_problems(item: OutputMap, encoder: Encoder | None, path: str) -> Ite
     yield from output_problems(item.options, kind, encoder, f"{path}.options")
 
 
-async def _sources(locations: Sequence[str], context: TaskContext) -> tuple[list[Path], list[MediaInfo]]:
+async def _sources(params: FfmpegParams, context: TaskContext) -> tuple[list[Path], list[MediaInfo]]:
+    """Return the sources and what they are; subtitle files are in UTF-8, for ffmpeg would copy any bytes as letters."""
     paths, infos = [], []
-    for location in locations:
+    for number, location in enumerate(params.sources):
         path = await context.input(location)
+        info = await context.probe(path)
+        if info.container in _TEXTS:
+            path = await utf8_file(path, location, params.charset, context, number=number)
         paths.append(path)
-        infos.append(await context.probe(path))
+        infos.append(info)
     return paths, infos
 
 
