@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from worker.core.errors import InvalidJob, Misconfigured, Problem
 from worker.core.faults import FIELDS_ALONE
-from worker.core.message.wire import nearest, problems_of
+from worker.core.message.wire import bounded_hints, nearest, problems_of
 from worker.core.task import Task
 
 if TYPE_CHECKING:
@@ -49,6 +49,10 @@ class Registry:
 
     def parse(self, spec: TaskSpec) -> tuple[Task[Any], BaseModel]:
         """Return the task that `spec` names and its validated data; InvalidJob with every problem."""
+        with bounded_hints():
+            return self._parse(spec)
+
+    def _parse(self, spec: TaskSpec) -> tuple[Task[Any], BaseModel]:
         task = self.tasks.get(spec.module)
         if task is None:
             path = spec.path.removesuffix(".data")
@@ -62,7 +66,8 @@ class Registry:
         """Return a refused task whose data is wrong between its fields only, so that its files can be judged too."""
         task = self.tasks.get(spec.module)
         try:
-            return (task, task.params.model_validate(dict(spec.data), context=FIELDS_ALONE)) if task else None
+            with bounded_hints():
+                return (task, task.params.model_validate(dict(spec.data), context=FIELDS_ALONE)) if task else None
         except ValidationError:
             return None
 

@@ -1,6 +1,7 @@
 """Who is granted a job, and under which id and number, the same on SQLite and PostgreSQL."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -166,3 +167,12 @@ async def test_a_redelivered_message_without_id_keeps_the_newest_id_of_its_body(
     assert await repository.adopt("b" * 64, "third", redelivered=True) == "second"
     assert await repository.adopt("c" * 64, "fourth", redelivered=True) == "fourth"
     assert await repository.adopt("c" * 64, "fifth", redelivered=True) == "fourth"
+
+
+async def test_a_claim_knows_how_often_its_round_was_given_back_uncharged(repository):
+    policy = replace(POLICY, max_returns=2)
+    for number in range(4):
+        claim = await repository.claim(request(worker=f"w{number}"), policy)
+        assert isinstance(claim, Granted)
+        assert claim.attempt.returns == (number if number >= policy.max_returns else 0)
+        await repository.release(claim.attempt, "interrupted" if number % 2 else "deferred", "sick")

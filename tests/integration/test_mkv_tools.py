@@ -104,10 +104,9 @@ async def test_a_track_that_its_source_lacks_is_refused_by_its_place(bench: Task
 
 
 async def test_warnings_are_success_and_are_told(bench: TaskBench) -> None:
-    tracks = [{"source": 0, "track": 0, "options": {"language": "eng"}}]
-    result = await bench.run_task(
-        MkvmergeTask(), job(sources=["nas://text.srt"], tracks=tracks, options={"webm": None})
-    )
+    later = "1\n00:00:01,000 --> 00:00:01,500\nb\n\n2\n00:00:00,100 --> 00:00:00,500\na\n"
+    (bench.root / "later.srt").write_text(later)
+    result = await bench.run_task(MkvmergeTask(), job(sources=["nas://later.srt"], tracks=[{"source": 0, "track": 0}]))
     assert result.warnings
     assert "out.mkv" in result.outputs
 

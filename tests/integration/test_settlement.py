@@ -13,7 +13,7 @@ import pytest
 from tests.support.engine import DELAYS, document
 from tests.support.queues import wait_for_dead
 from worker.core.attempt import Attempt, Cancelled, Completed, Dead, Defer, Requeue, Retry, is_publish_folder
-from worker.core.errors import BadInput, DatabaseUnavailable, DiskFull, ShuttingDown, SourceMissing
+from worker.core.errors import BadInput, DatabaseUnavailable, ShuttingDown, SourceMissing, ToolMissing
 from worker.core.message.dialects import decode
 from worker.core.routing import JOBS, queue_of, retry_name
 from worker.engine.attempt.leftovers import remove_leftovers
@@ -115,7 +115,7 @@ async def test_a_job_with_an_unknown_module_is_dead_and_its_row_names_the_neares
     assert record.error == "tasks[0]: unknown module 'wrote'; did you mean 'write'?"
 
 
-@pytest.mark.parametrize("error", [DiskFull("no space left"), OSError(errno.ENOSPC, "No space left on device")])
+@pytest.mark.parametrize("error", [ToolMissing("ffmpeg is gone"), OSError(errno.ENOSPC, "No space left on device")])
 async def test_infrastructure_errors_defer_and_charge_nobody(harness, broker, error):
     harness.fail_with(error, times=2)
     job = document()

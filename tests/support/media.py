@@ -13,7 +13,7 @@ from worker.testing import TaskBench
 if TYPE_CHECKING:
     from pathlib import Path
 
-NAMES = ("ffmpeg", "ffprobe", "packager", "mkvmerge", "mkvextract", "handbrake")
+NAMES = ("ffmpeg", "ffprobe", "packager", "mkvmerge", "mkvextract", "mkvpropedit", "handbrake")
 
 
 def bench_in(folder: Path, **others: str) -> TaskBench:

@@ -68,6 +68,11 @@ def test_older_tracks_become_lists_of_one_length() -> None:
         ({"video_options": {"encopts": {"csv": "x"}}}, "video_options.encopts", "'csv' names a file"),
         ({"video_options": {"encopts": "log-file=x"}}, "video_options.encopts", "'log-file' names a file"),
         ({"video_options": {"encopts": "cqm=/x"}}, "video_options.encopts", "a slash"),
+        ({"destination_options": {"markers": "/etc/passwd"}}, "destination_options.markers", "is a flag"),
+        ({"destination_options": {"markers": "chapters.csv"}}, "destination_options.markers", "is a flag"),
+        ({"destination_options": {"markers": 1}}, "destination_options.markers", "is a flag"),
+        ({"filters_options": {"deblock": "/etc/passwd"}}, "filters_options.deblock", "holds a slash"),
+        ({"filters_options": {"pad": ["mode=fill", "/x"]}}, "filters_options.pad", "holds a slash"),
         ({"video_options": {"width": 3}}, "video_options.width", "belongs into picture_options"),
         ({"video_options": {"qualty": 3}}, "video_options.qualty", "did you mean 'quality'"),
         ({"video_options": {"encoder": "x\n--input"}}, "video_options.encoder", "is neither"),
@@ -82,7 +87,7 @@ def test_no_option_reaches_a_file_and_mistakes_are_named(data: dict[str, Any], p
 
 
 def test_no_value_stands_where_handbrake_would_read_it_as_an_option() -> None:
-    options = {"aname": True, "ac": "--output=/elsewhere", "adither": None, "gain": "--input=/elsewhere"}
+    options = {"aname": True, "ac": "--output=elsewhere", "adither": None, "gain": "--input=elsewhere"}
     tracks = [{"track": 1, "name": "--output=/elsewhere", "encoder": "--input=/elsewhere"}]
     words = argv(audio_options=options, audio_tracks=tracks, subtitle_tracks=[{"track": 1, "name": "--queue=/x"}])
     assert not [word for word in words if word.startswith(("--output", "--input", "--queue")) or word[:2] != "--"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -89,3 +90,18 @@ def test_no_number_of_attempts_escapes_the_end(number, delays):
     policy = Policy(tuple(delays))
     verdict = policy.verdict(errors.ToolFailed("x"), attempt(number))
     assert isinstance(verdict, Retry) == (number < policy.max_attempts)
+
+
+@pytest.mark.parametrize("kind", [errors.DiskFull, errors.MountMissing, errors.ToolMissing, errors.ShuttingDown])
+def test_a_round_gives_back_a_bounded_number_of_attempts_uncharged(kind):
+    policy = Policy(max_returns=3)
+    returned = replace(attempt(), returns=2)
+    assert isinstance(policy.verdict(kind("sick"), returned), Defer | Requeue)
+    assert isinstance(policy.verdict(kind("sick"), replace(returned, returns=3)), Retry)
+    assert isinstance(policy.verdict(kind("sick"), replace(returned, returns=3, number=4)), Dead)
+
+
+def test_a_job_that_another_worker_may_do_or_has_is_given_back_without_a_limit_here():
+    policy = Policy(max_returns=3)
+    assert isinstance(policy.verdict(errors.CannotServe("no gource"), replace(attempt(), returns=9)), Defer)
+    assert isinstance(policy.verdict(errors.LeaseLost("gone"), replace(attempt(), returns=9)), Defer)

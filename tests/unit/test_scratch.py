@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import fcntl
+import os
 import shutil
 import subprocess
 import sys
@@ -156,7 +157,11 @@ async def test_a_disk_that_a_neighbour_filled_and_gave_back_is_charged_to_nobody
     "error", [OSError(errno.EDQUOT, "Disk quota exceeded"), DiskFull("ffmpeg: film.mkv: Disk quota exceeded")]
 )
 async def test_a_quota_is_charged_only_to_who_took_more_than_it_was_promised(tmp_path, monkeypatch, error):
+    def refuse(*_):
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
     free_space(monkeypatch, free=60 << 30)
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
     scratch = Scratch(tmp_path, 2 << 20)
     with scratch.folder("job.1") as folder:
         (folder / "modest").write_bytes(b"x" * (1 << 20))
@@ -181,3 +186,14 @@ async def test_a_cancelled_job_is_cancelled_under_the_guard_too(tmp_path):
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
+
+
+async def test_a_full_disk_is_believed_of_the_system_and_not_of_a_tools_words(tmp_path):
+    scratch = Scratch(tmp_path, 1 << 20)
+    with scratch.folder("job.1") as folder:
+        with pytest.raises(ToolFailed, match="the disk is not full"):
+            async with scratch.bounded(folder):
+                raise DiskFull("ffmpeg exited 1 after 0 s: No space left on device.mkv: moov atom")
+        with pytest.raises(DiskFull):
+            async with scratch.bounded(folder):
+                raise DiskFull("copy") from OSError(errno.ENOSPC, "No space left on device")

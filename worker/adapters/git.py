@@ -50,6 +50,7 @@ _NONE: Final = re.compile(
     r"protocol error|invalid (index-pack|ref)|not a git repository|fetch-pack: invalid",
     re.IGNORECASE,
 )
+_REMOTE: Final = re.compile(r"remote: |(fatal|error): remote error: ")
 _FULL: Final = re.compile(r"No space left on device|Disk quota exceeded", re.IGNORECASE)
 _OURS: Final = {
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -124,7 +125,7 @@ class GitRepositories:
         )  # fmt: skip
         exit_ = await self._bounded(Command(argv, environment, folder=home, secrets=secrets), into, url, label)
         if not exit_.ok:
-            raise _meaning(exit_, _shown(url), secrets)
+            raise meaning(exit_, _shown(url), secrets)
         await asyncio.to_thread(_look, target, _shown(url))
         return target
 
@@ -255,10 +256,12 @@ def _look(target: Path, shown: str) -> None:
         raise BadInput(f"{shown} is empty: it has no commit")
 
 
-def _meaning(exit_: Exit, shown: str, secrets: tuple[str, ...]) -> LeveretError:
+def meaning(exit_: Exit, shown: str, secrets: tuple[str, ...]) -> LeveretError:
     """Return what a failed clone means for its job."""
-    words = redact(exit_.tail, secrets)
-    lines = [line.strip() for line in words.splitlines() if line.strip()]
+    lines = [line.strip() for line in redact(exit_.tail, secrets).splitlines() if line.strip()]
+    # what the server says is shown, but decides nothing; neither does what the job's URL holds
+    url = exit_.command.argv[-2]
+    words = "\n".join(line.replace(url, "<url>") for line in lines if not _REMOTE.match(line))
     last = next((line for line in reversed(lines) if line.startswith(("fatal:", "error:"))), lines[-1] if lines else "")
     told = f"({last.removeprefix('fatal: ')[:300]})" if last else f"({exit_})"
     if _FULL.search(words):

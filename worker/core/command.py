@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import signal as signals
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+
+_CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
+_SHORTEST_NAME: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +22,8 @@ class Command:
 
     `secrets` are texts that no log, error or record may show; the runner redacts them. `success` are the
     exit codes that are no failure (mkvmerge's 1 means warnings). `stdin` is written to the program's
-    standard input, which is closed at once otherwise.
+    standard input, which is closed at once otherwise. `names` are texts of the job that the argv does not show (they
+    lie in an option file), which the program may repeat in its complaints.
     """
 
     argv: tuple[str, ...]
@@ -27,11 +32,39 @@ class Command:
     secrets: tuple[str, ...] = ()
     success: frozenset[int] = frozenset({0})
     stdin: bytes = b""
+    names: tuple[str, ...] = ()
+
+    def without_names(self, text: str) -> str:
+        """Return a complaint of the program without the job's own words: `No space left.mkv` says nothing of a disk.
+
+        A job chooses paths, titles and other values; what they hold must not decide what an error means.
+        """
+        words = (*self.argv[1:], *self.names)
+        found = {name for word in words for name in _names_in(word) if len(name) >= _SHORTEST_NAME}
+        for name in sorted(found, key=len, reverse=True):
+            text = text.replace(name, "<name>")
+        return text
 
     @property
     def program(self) -> str:
         """Return the program's bare name, as errors show it."""
         return Path(self.argv[0]).name
+
+
+def _names_in(word: str) -> Iterator[str]:
+    """Yield what of an argument may be a name: a path, its last part, and every value that holds a blank.
+
+    A single plain word (`data` of `data.mkv`) is left: tools use it too. Written as `Exit.tail` has it: without control
+    characters, a carriage return as a line's end.
+    """
+    word = _CONTROL.sub("", word.replace("\r\n", "\n").replace("\r", "\n"))
+    for part in {word, word.partition("=")[2], word.removeprefix("file:"), word.removeprefix("=")}:
+        if "/" in part:
+            yield part
+        name = part.rpartition("/")[2]
+        if "/" in part and "." in name.strip("."):
+            yield name
+        yield from (text for text in {part, name, name.rpartition(".")[0]} if " " in text.strip())
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +111,11 @@ class Exit:
     output: str = ""
     reason: Reason = Reason.EXITED
     cpu_seconds: float = 0.0
+
+    @property
+    def complaint(self) -> str:
+        """Return `tail` without the job's own names: the text that classifies the failure."""
+        return self.command.without_names(self.tail)
 
     @property
     def ok(self) -> bool:

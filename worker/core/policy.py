@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from worker.core.attempt import Cancelled, Dead, Defer, Failure, Requeue, Retry
-from worker.core.errors import Infrastructure, Interrupted, JobCancelled, LeaseLost, Permanent, Transient
+from worker.core.errors import (
+    CannotServe,
+    Infrastructure,
+    Interrupted,
+    JobCancelled,
+    LeaseLost,
+    Permanent,
+    Transient,
+)
 from worker.core.redaction import redact
 from worker.core.routing import DEFAULT_DELAYS
 
@@ -14,6 +22,7 @@ if TYPE_CHECKING:
     from worker.core.attempt import Attempt
 
 MAX_MESSAGE_BYTES = 1024
+MAX_RETURNS = 50
 
 Verdict: TypeAlias = Retry | Dead | Defer | Requeue | Cancelled
 
@@ -23,11 +32,13 @@ class Policy:
     """How often and how late a job is tried again.
 
     `delays` are seconds, one per charged failure that is forgiven; with three of them the fourth failure is
-    the last. `max_crashes` attempts may end without a word before the job is dead.
+    the last. `max_crashes` attempts may end without a word before the job is dead. `max_returns` attempts of a round
+    may be given back without a charge; every further one is charged, whatever it ended with.
     """
 
     delays: tuple[float, ...] = DEFAULT_DELAYS
     max_crashes: int = 3
+    max_returns: int = MAX_RETURNS
 
     @property
     def max_attempts(self) -> int:
@@ -46,9 +57,12 @@ class Policy:
                 return Cancelled()
             case LeaseLost():
                 return Defer(failure.message)
-            case Interrupted():
+            # a lost lease is charged by whoever claims next, a lane that cannot serve has a limit of its own
+            case CannotServe():
+                return Defer(failure.message)
+            case Interrupted() if attempt.returns < self.max_returns:
                 return Requeue()
-            case Infrastructure():
+            case Infrastructure() if attempt.returns < self.max_returns:
                 return Defer(failure.message)
             case Permanent():
                 return Dead(failure)

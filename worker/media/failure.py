@@ -65,7 +65,7 @@ _DAMAGE: Final = re.compile(
 
 def classify(exit_: Exit, subject: str = "") -> LeveretError:
     """Return what a failed run of ffmpeg or ffprobe means for its job; `subject` names the source or the output."""
-    text, shown = exit_.tail, _without_addresses(f"{subject}: {exit_}" if subject else str(exit_))
+    text, shown = exit_.complaint, _without_addresses(f"{subject}: {exit_}" if subject else str(exit_))
     if _FULL.search(text):
         return DiskFull(shown)
     if exit_.signal is not None:

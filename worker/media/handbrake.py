@@ -50,6 +50,16 @@ SECTIONS: Final[dict[str, frozenset[str]]] = {
 }  # fmt: skip
 """What may be said, by section: HandBrake 1.6's options without those that name files."""
 
+FLAGS: Final = frozenset(
+    {"main-feature", "markers", "optimize", "ipod-atom", "align-av", "inline-parameter-sets", "two-pass", "turbo",
+     "vfr", "cfr", "pfr", "disable-hw-decoding", "all-audio", "first-audio", "non-anamorphic", "auto-anamorphic",
+     "loose-anamorphic", "keep-display-aspect", "itu-par", "grayscale", "all-subtitles", "first-subtitle", "native-dub"}
+)  # fmt: skip
+"""Options that are switches. `--markers` has an optional argument too: a file, whose lines become chapters."""
+
+_NAMES: Final = frozenset({"aname", "subname"})
+"""Options whose values are shown to people and may hold any text; no other value has a slash."""
+
 _SPELLED: Final = {"maxheight": "maxHeight", "maxwidth": "maxWidth"}
 _TRACK_FIELDS: Final = {
     "track": "audio", "encoder": "aencoder", "bitrate": "ab", "quality": "aq", "mixdown": "mixdown",
@@ -145,11 +155,15 @@ def _fault(name: str, value: Value, known: frozenset[str]) -> str | None:
     if name not in known:
         elsewhere = next((section for section, names in SECTIONS.items() if name in names), None)
         return f"belongs into {elsewhere}" if elsewhere else f"unknown option{nearest(name, known)}"
+    if name in FLAGS:
+        return None if value is None or isinstance(value, bool) else "is a flag: true or false"
     try:
         text = option_text(value)
     except ValueError as error:
         return str(error)
-    return parameters_problem(text) if name == "encopts" else None
+    if name == "encopts":
+        return parameters_problem(text)
+    return "holds a slash, as only names may" if "/" in text and name not in _NAMES else None
 
 
 def option_text(value: Value) -> str:

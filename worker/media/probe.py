@@ -44,13 +44,13 @@ def media_info(exit_: Exit, name: str) -> MediaInfo:
 
 def classify_probe(exit_: Exit, name: str) -> LeveretError:
     """Return what a failed probe of the file `name` means: missing, no media, or a sick tool or storage."""
-    if "No such file or directory" in exit_.tail:
+    if "No such file or directory" in exit_.complaint:
         return SourceMissing(f"{name} does not exist")
-    if "not on whitelist" in exit_.tail:
-        kind = re.search(r"\[(\S+) @ .*not on whitelist", exit_.tail)
+    if "not on whitelist" in exit_.complaint:
+        kind = re.search(r"\[(\S+) @ .*not on whitelist", exit_.complaint)
         return BadInput(f"{name} is a {kind[1] if kind else 'format'} file, which is not among the accepted formats")
     error = classify(exit_, name)
-    silent = isinstance(error, ToolFailed) and exit_.code is not None and not passing(exit_.tail)
+    silent = isinstance(error, ToolFailed) and exit_.code is not None and not passing(exit_.complaint)
     return BadInput(f"{name} is no media: {exit_}") if silent or isinstance(error, BadInput) else error
 
 

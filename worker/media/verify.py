@@ -106,6 +106,6 @@ def first_fault_command(ffmpeg: str, path: Path) -> Pipeline:
 
 def check_decoded(exit_: Exit, name: str) -> None:
     """Return when the decoding went through without a complaint of damage; VerificationFailed with it otherwise."""
-    complaint = damage(exit_.tail)
+    complaint = damage(exit_.complaint)
     if not exit_.ok or complaint:
         raise VerificationFailed(f"{name} does not decode: {complaint or exit_}")

@@ -26,6 +26,7 @@ from worker.media.ffmpeg.promise import Promise, promise
 from worker.media.ffmpeg.streams import became
 from worker.media.verify import check
 from worker.tasks.shared.decoding import decoded
+from worker.tasks.shared.languages import keep_languages
 from worker.tasks.shared.loudness_pass import levelled, loudness_problems, proved_levels
 from worker.tasks.shared.texts import utf8_file
 
@@ -173,6 +174,7 @@ class FfmpegTask(Task[FfmpegParams]):
         info = await _probed(output, params.output_file, context)
         name = PurePosixPath(params.output_file).name
         check(info, replace(promised.expected, frames=frames), name)
+        info = await keep_languages([one.stream for one in promised.arrangement.streams], info, output, name, context)
         context.note(f"streams.{name}", became(promised.arrangement, info))
         if params.verify == "decode":
             await decoded(output, name, context, seconds=info.duration, share=_DECODE_SHARE)
@@ -222,7 +224,7 @@ async def _encode(
     exits = await context.run(command, told)
     if bad := failed(exits):
         raise classify(bad)
-    if complaint := damage(exits[-1].tail):
+    if complaint := damage(exits[-1].complaint):
         raise BadInput(f"a source is damaged or cut short: {complaint}")
     for line in ignored(exits[-1].tail):
         context.warn(f"ffmpeg did not take an option: {line}")

@@ -64,7 +64,7 @@ class HandbrakeTask(Task[HandbrakeParams]):
             raise _failure(bad, params)
         if not await asyncio.to_thread(output.exists):
             raise _failure(exits[-1], params)
-        _undamaged(exits[-1].tail, info, params)
+        _undamaged(exits[-1].complaint, info, params)
         made = await context.probe(output)
         _prove(params, info, made)
         if params.verify == "decode":
@@ -75,7 +75,7 @@ class HandbrakeTask(Task[HandbrakeParams]):
 
 def _failure(exit_: Exit, params: HandbrakeParams) -> Exception:
     """Return what HandBrake's end means; it exits 0 too when it refuses an option."""
-    lines = [line.strip() for line in exit_.tail.splitlines() if line.strip()]
+    lines = [line.strip() for line in exit_.complaint.splitlines() if line.strip()]
     said = next((line for line in lines if line.startswith(_WORDS)), "")
     if said:
         return InvalidJob([Problem("", f"HandBrake refuses its options: {said}")])

@@ -58,9 +58,9 @@ class MkvextractTask(Task[ExtractParams]):
         items = wanted(params, found)
         paths = _paths(items, context)
         option_file = context.scratch(f"extract-{len(paths)}-{source.name}.options.json")
-        text = json.dumps(extract_arguments(source, items, paths))
-        await asyncio.to_thread(option_file.write_text, text, encoding="utf-8")
-        await run_told(option_file_command(context.tool("mkvextract"), option_file), params.source, context)
+        arguments = extract_arguments(source, items, paths)
+        await asyncio.to_thread(option_file.write_text, json.dumps(arguments), encoding="utf-8")
+        await run_told(option_file_command(context.tool("mkvextract"), option_file, arguments), params.source, context)
         await asyncio.to_thread(_copy_repeated, items, paths)
         missing = await asyncio.to_thread(_missing, paths)
         if missing:

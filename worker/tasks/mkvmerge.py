@@ -81,9 +81,10 @@ class MkvmergeTask(Task[MergeParams]):
         chapters = await _chapters(params, context) if params.chapters else None
         files = MergeFiles(tuple(sources), await _attachments(params, context), output, chapters)
         option_file = context.scratch(f"{output.name}.options.json")
-        text = json.dumps(merge_arguments(params, found, files))
-        await asyncio.to_thread(option_file.write_text, text, encoding="utf-8")
-        await run_told(option_file_command(context.tool("mkvmerge"), option_file), params.output_file, context)
+        arguments = merge_arguments(params, found, files)
+        await asyncio.to_thread(option_file.write_text, json.dumps(arguments), encoding="utf-8")
+        command = option_file_command(context.tool("mkvmerge"), option_file, arguments)
+        await run_told(command, params.output_file, context)
         info = await _prove(params, found, sources, output, context)
         context.output(params.output_file, duration=info.duration)
         context.report(1.0)

@@ -166,7 +166,7 @@ def _well(exits: Sequence[Exit]) -> None:
     """Return if every stage did all that it had to; what the first failure means is raised."""
     if (bad := failed(exits)) is not None:
         raise classify(bad)
-    if complaint := damage(exits[-1].tail):
+    if complaint := damage(exits[-1].complaint):
         raise BadInput(f"a source is damaged or cut short: {complaint}")
 
 

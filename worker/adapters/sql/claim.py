@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime  # noqa: TC003 - read at run time by the dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -173,7 +173,17 @@ def _grant(connection: Connection, request: ClaimRequest, policy: Policy, epoch:
             started_at=func.coalesce(jobs.c.started_at, moment()),
         )
     )
-    return _opened(connection, request, charges.round, granted)
+    opened = _opened(connection, request, charges.round, granted)
+    if epoch < policy.max_returns:
+        return opened
+    return Granted(replace(opened.attempt, returns=_returns(connection, request.job.job_id, charges.round)))
+
+
+def _returns(connection: Connection, job_id: str, this_round: int) -> int:
+    """Return how many attempts of a round were given back and charged to nobody."""
+    mine = (attempts.c.job_id == job_id) & (attempts.c.round == this_round)
+    given_back = attempts.c.outcome.in_(("deferred", "interrupted"))
+    return int(connection.execute(select(func.count()).where(mine & given_back)).scalar_one())
 
 
 def _running(request: ClaimRequest, policy: Policy, epoch: int, charges: _Charges) -> dict[str, Any]:

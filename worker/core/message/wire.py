@@ -10,6 +10,8 @@ import difflib
 import json
 import math
 import re
+from contextlib import contextmanager
+from contextvars import ContextVar
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -18,7 +20,7 @@ from pydantic import AliasChoices, BaseModel
 from worker.core.errors import InvalidJob, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pydantic import ValidationError
     from pydantic.fields import FieldInfo
@@ -33,6 +35,7 @@ MAX_HINTS: Final = 20
 # Possessive, and a string may end with the body: else each quote of a megabyte of `"\"\"\"…` is tried to its end,
 # which takes hours.
 _STRUCTURE: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[{]|[\]}]', re.DOTALL)
+_HINTS_LEFT: ContextVar[list[int] | None] = ContextVar("hints_left", default=None)
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -126,11 +129,33 @@ def _path(where: _Where) -> str:
     return path
 
 
+@contextmanager
+def bounded_hints() -> Iterator[None]:
+    """Let `nearest` find at most MAX_HINTS names in the body, all modules and tasks of a message together.
+
+    A megabyte of unknown options would else hold the event loop for ten seconds.
+    """
+    if _HINTS_LEFT.get() is not None:
+        yield
+        return
+    token = _HINTS_LEFT.set([MAX_HINTS])
+    try:
+        yield
+    finally:
+        _HINTS_LEFT.reset(token)
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return `; did you mean 'x'?` for the known name nearest to `name`, or nothing when none is near.
 
-    A name of the same letters comes first: letters are swapped more often than they are mistaken.
+    A name of the same letters comes first: letters are swapped more often than they are mistaken. Where hints are
+    bounded and used up, there is none.
     """
+    left = _HINTS_LEFT.get()
+    if left is not None:
+        if not left[0]:
+            return ""
+        left[0] -= 1
     matches = difflib.get_close_matches(name[:100], sorted(set(known) - {name}), n=5)
     swapped = [match for match in matches if sorted(match) == sorted(name)]
     return f"; did you mean {(swapped or matches)[0]!r}?" if matches else ""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.core.errors import InvalidJob, Problem, RefusedPath, SourceMissing
 from worker.core.location import External, Relative, parse_location
-from worker.core.message.wire import MAX_PROBLEMS
+from worker.core.message.wire import MAX_PROBLEMS, bounded_hints
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -80,7 +80,9 @@ def requirements(steps: Sequence[Step]) -> frozenset[str]:
 
 async def prepared(registry: Registry, job: Job, lookup: Lookup) -> tuple[Step, ...]:
     """Return the job's tasks with all that they look up; no file is judged. Raises what their `prepare` raises."""
-    return tuple([replace(step, params=await step.task.prepare(step.params, lookup)) for step in parse(registry, job)])
+    with bounded_hints():
+        steps = parse(registry, job)
+        return tuple([replace(step, params=await step.task.prepare(step.params, lookup)) for step in steps])
 
 
 class Resolver:
@@ -100,6 +102,12 @@ class Resolver:
         every problem, SourceMissing when all that is wrong are sources that do not exist (yet), and what
         the storages raise.
         """
+        with bounded_hints():
+            return await self._resolved(job, destination, own)
+
+    async def _resolved(
+        self, job: Job, destination: External, own: Callable[[], Awaitable[frozenset[str]]]
+    ) -> tuple[Step, ...]:
         steps: list[Step] = []
         parsed, problems, obscure = _parsed(self._registry, job)
         for step in parsed:

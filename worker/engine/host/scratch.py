@@ -10,6 +10,7 @@ import re
 import shutil
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Final
 
 from worker.core.errors import DiskFull, MountMissing, ToolFailed
@@ -148,7 +149,22 @@ class Scratch:
         if charged := self._overrun(folder) or (self._over_quota(folder) if _tells_quota(error) else None):
             return charged
         # Tasks write by themselves under `folder`, so that any of them may be the first to meet a full disk.
-        return error if isinstance(error, DiskFull) else DiskFull(f"scratch {self.root} is full")
+        if isinstance(error, OSError):
+            return DiskFull(f"scratch {self.root} is full")
+        if isinstance(error.__cause__, OSError) or not self._takes(folder):
+            return error
+        return ToolFailed(f"{error} (scratch {self.root} takes files: the disk is not full)")
+
+    def _takes(self, folder: Path) -> bool:
+        """Return whether `folder` takes another file: a tool's words alone, which may be a name's, fill no disk."""
+        try:
+            if shutil.disk_usage(folder).free < _LEAST_BYTES:
+                return False
+            with TemporaryFile(dir=folder) as file:
+                os.posix_fallocate(file.fileno(), 0, _LEAST_BYTES)
+        except OSError as error:
+            return error.errno not in _FULL
+        return True
 
     def _overrun(self, folder: Path, below: int | None = None) -> ToolFailed | None:
         """Return what a job is charged with whose files are more than half of what scratch lacks, else None.

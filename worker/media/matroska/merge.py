@@ -225,9 +225,9 @@ def _option(name: str, value: OptionValue) -> list[str]:
     return [] if value is False else [f"--{name}", option_text(value)]
 
 
-def option_file_command(program: str, option_file: Path) -> Command:
-    """Return the command whose arguments stand in a JSON file: no length limit, and nothing to escape."""
-    return Command((program, f"@{option_file}"), success=frozenset({0, WARNED}))
+def option_file_command(program: str, option_file: Path, arguments: Sequence[str] = ()) -> Command:
+    """Return the command whose `arguments` are in a JSON file: no length limit, and nothing to escape."""
+    return Command((program, f"@{option_file}"), success=frozenset({0, WARNED}), names=tuple(arguments))
 
 
 def progress_of(line: str) -> float | None:
@@ -257,6 +257,5 @@ def matroska_failure(exit_: Exit, subject: str) -> LeveretError:
     if not errors or not isinstance(general, ToolFailed):
         return general
     message = f"{subject}: {exit_.command.program} exited {exit_.code}: {errors[-1]}"
-    # names may hold any word
-    is_of_host = _OF_HOST.search(_QUOTED.sub("", errors[-1]))
+    is_of_host = _OF_HOST.search(_QUOTED.sub("", exit_.command.without_names(errors[-1])))
     return ToolFailed(message) if is_of_host else InvalidJob([Problem("", message)])

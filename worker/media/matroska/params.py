@@ -174,9 +174,9 @@ def _option_faults(
 def _charset_faults(options: Options, name: str) -> list[tuple[tuple[str | int, ...], str]]:
     """Return the fault of an option that names a charset: mkvmerge reads an unknown one as if nothing had been said."""
     value = options.get(name)
-    if value is None or is_charset(str(value)):
+    if not isinstance(value, str) or is_charset(value):
         return []
-    return [(("options", name), f"{str(value)[:40]!r} is no charset; write one like cp1252 or shift_jis")]
+    return [(("options", name), f"{value[:40]!r} is no charset; write one like cp1252 or shift_jis")]
 
 
 class MergeAttachment(Model):

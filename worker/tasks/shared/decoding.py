@@ -23,7 +23,7 @@ async def undamaged_source(path: Path, name: str, context: TaskContext) -> None:
     """
     (exit_,) = await context.run(first_fault_command(context.tool("ffmpeg"), path))
     if exit_.code and exit_.signal is None:
-        raise BadInput(f"{name} is damaged or cut short: {damage(exit_.tail) or exit_}")
+        raise BadInput(f"{name} is damaged or cut short: {damage(exit_.complaint) or exit_}")
 
 
 async def decoded(

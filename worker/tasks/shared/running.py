@@ -39,5 +39,5 @@ async def well_run(
 
 def undamaged(exit_: Exit, subject: str) -> None:
     """Return if the tool read its source without a complaint; BadInput with the complaint otherwise."""
-    if complaint := damage(exit_.tail):
+    if complaint := damage(exit_.complaint):
         raise BadInput(f"{subject} is damaged or cut short: {complaint}")

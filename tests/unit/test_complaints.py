@@ -1,0 +1,65 @@
+"""What a failed tool means follows from its own words, never from those of its job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from worker.core.command import Command, Exit
+from worker.core.errors import BadInput, DiskFull, InvalidJob, StorageUnavailable, ToolFailed
+from worker.media.failure import classify, damage
+from worker.media.matroska.merge import matroska_failure, option_file_command
+
+TEXTS = (
+    "No space left on device",
+    "Disk quota exceeded",
+    "Cannot allocate memory",
+    "Connection refused",
+    "Unknown encoder",
+    "moov atom not found",
+    "File ended prematurely",
+)
+
+
+def failed(argv: tuple[str, ...], tail: str, **more: object) -> Exit:
+    return Exit(Command(argv, **more), 1, None, 0.1, tail)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_name_does_not_decide_what_an_error_means(text):
+    path = f"/nas/{text}.mkv"
+    for said in (path, Path(path).name, f"file:{path}", f"'{text}'"):
+        exit_ = failed(("ffmpeg", "-i", f"file:{path}", "-f", "mp4", "file:/s/out.mp4"), f"{said}: it went wrong")
+        assert type(classify(exit_, path)) is ToolFailed, said
+        assert damage(exit_.complaint) is None
+
+
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("argument", ["{}", "title={}", "--aname=one,{}", "/odd\r{}/x", "a\x07 {}"])
+def test_no_value_of_a_job_decides_either(text, argument):
+    value = argument.format(text)
+    said = value.replace("\r", "\n").replace("\x07", "")
+    assert type(classify(failed(("ffmpeg", value), f"{said} cannot be used"))) is ToolFailed
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_what_an_option_file_holds_decides_nothing(text):
+    command = option_file_command("mkvmerge", Path("/s/o.json"), ("--title", text, f"/nas/{text}.mkv"))
+    exit_ = Exit(command, 2, None, 0.1, "", f"#GUI#error The file '/nas/{text}.mkv' went wrong at '{text}'.")
+    assert type(matroska_failure(exit_, "out.mkv")) is ToolFailed
+
+
+@pytest.mark.parametrize("name", ["data", "device", "stream", "space", "input"])
+@pytest.mark.parametrize(
+    ("tail", "kind"),
+    [
+        ("{}: Invalid data found when processing input", BadInput),
+        ("{}: No space left on device", DiskFull),
+        ("{}: Input/output error", StorageUnavailable),
+        ("{}: Output file does not contain any stream", InvalidJob),
+    ],
+)
+def test_a_name_that_is_a_plain_word_takes_nothing_from_what_the_tool_says(name, tail, kind):
+    path = f"file:/nas/{name}.mkv"
+    assert type(classify(failed(("ffmpeg", "-i", path), tail.format(path)))) is kind

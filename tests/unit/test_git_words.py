@@ -1,0 +1,33 @@
+"""What a failed clone means follows from git's own words, not from the server's and not from the URL's."""
+
+from __future__ import annotations
+
+import pytest
+
+from worker.adapters.git import meaning
+from worker.core.command import Command, Exit
+from worker.core.errors import BadInput, DiskFull, StorageUnavailable
+
+URL = "https://example.org/No-space-left-on-device/returned-error:-404.git"
+
+
+def meant(tail: str, url: str = URL) -> BaseException:
+    return meaning(Exit(Command(("git", "clone", "--", url, "/scratch/repository.git")), 128, None, 1.0, tail), url, ())
+
+
+@pytest.mark.parametrize(
+    "words", ["No space left on device", "Disk quota exceeded", "repository 'x' not found", "access denied"]
+)
+def test_a_servers_words_decide_nothing(words):
+    for tail in (f"remote: {words}", f"fatal: remote error: {words}", f"remote: {words}\nfatal: the end hung up"):
+        assert type(meant(tail)) is StorageUnavailable
+
+
+def test_a_url_decides_nothing():
+    url = "https://example.org/does not exist: No space left on device"
+    assert type(meant(f"fatal: {url} went wrong", url)) is StorageUnavailable
+
+
+def test_gits_own_words_decide():
+    assert type(meant("fatal: write error: No space left on device")) is DiskFull
+    assert type(meant(f"fatal: repository '{URL}' not found")) is BadInput
