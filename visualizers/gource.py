@@ -203,7 +203,7 @@ async def _count(command: tuple[str, ...], params: GourceParams, stage: Stage, l
     report = read_report(exit_.tail.encode())
     if not exit_.ok or report is None:
         reason = EXIT_REASONS.get(exit_.code or 0, "")
-        raise ToolFailed(f"{exit_}{reason and f' ({reason})'}")
+        raise ToolFailed(f"{exit_}{reason and f' ({reason})'}", passing=exit_.signal is not None)
     return report.exported
 
 
@@ -220,5 +220,5 @@ async def _count_really(command: tuple[str, ...], params: GourceParams, stage: S
         meter.line(line)
     for exit_ in exits:
         if not exit_.ok:
-            raise ToolFailed(str(exit_))
+            raise ToolFailed(str(exit_), passing=exit_.signal is not None)
     return meter.step.frame or 0

@@ -88,7 +88,11 @@ async def _drawn(stage: Stage, location: str, target: Path, scale: str) -> None:
     )  # fmt: skip
     (exit_,) = await stage.run(Pipeline((Command(argv),), label="picture"))
     if not exit_.ok:
-        raise ToolFailed(f"{location}: {exit_}") if exit_.signal else BadInput(f"{location} is no picture: {exit_}")
+        raise (
+            ToolFailed(f"{location}: {exit_}", passing=True)
+            if exit_.signal
+            else BadInput(f"{location} is no picture: {exit_}")
+        )
 
 
 def _head(path: Path) -> bytes:

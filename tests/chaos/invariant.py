@@ -56,7 +56,7 @@ def waiting(world: World) -> dict[str, int]:
     """Return the messages that are ready in each queue that has some, the dead letters aside."""
     names = [queue.name for queue in topology(tuple(map(float, DELAYS.split(",")))).queues]
     with Publisher(world.real["WORKER_BROKER_URL"]) as publisher:
-        found = {name: publisher.waiting(name) for name in names if name != DEAD_QUEUE}
+        found = {name: publisher.count(name) for name in names if name != DEAD_QUEUE}
     return {name: count for name, count in found.items() if count}
 
 

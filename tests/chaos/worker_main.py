@@ -16,7 +16,8 @@ if "FAKETIME" in os.environ:
     # Before our imports: it keeps the function that it finds.
     time.sleep = lambda seconds: threading.Event().wait(seconds)  # type: ignore[assignment, return-value]
 
-from worker import app
+from worker.adapters.threads import leave
+from worker.app.worker import run_worker
 from worker.core.errors import LeveretError
 from worker.settings import load
 
@@ -45,7 +46,7 @@ async def main(trap: Path) -> None:
         die_if_trapped(trap, step)
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, show_tasks)
-    await app.run_worker(load(), on_step=on_step)
+    await run_worker(load(), on_step=on_step)
 
 
 if __name__ == "__main__":
@@ -56,5 +57,5 @@ if __name__ == "__main__":
     except LeveretError as error:
         # As the command does: one line, and its supervisor starts it again.
         sys.stderr.write(f"{error}\n")
-        app.leave(1)
-    app.leave(0)
+        leave(1)
+    leave(0)

@@ -17,6 +17,7 @@ from tests.support.repositories import FAILURE, POLICY, granted, job, request
 from worker.adapters.sql import SqlRepository
 from worker.adapters.sql.schema import REVISION, metadata
 from worker.core.errors import DatabaseUnavailable, Infrastructure, LeveretError, Misconfigured
+from worker.core.listing import JobFilter
 from worker.core.ports import Granted
 
 
@@ -59,7 +60,7 @@ async def test_an_empty_database_is_told_with_the_command(empty_url):
     with pytest.raises(Misconfigured, match=r"python -m infra provision"):
         await repository.check()
     with pytest.raises(Misconfigured, match=r"python -m infra provision"):
-        await repository.jobs()
+        await repository.page(JobFilter())
     await repository.close()
 
 
@@ -143,7 +144,7 @@ async def test_a_database_that_nobody_serves_is_unavailable_at_once():
 async def test_a_hung_database_is_unavailable_in_time_and_used_again_when_it_goes_on(postgres):
     url = postgres.empty_database()
     upgrade(url)
-    repository = SqlRepository(url, patience=1.0)
+    repository = SqlRepository(url, answer_seconds=1.0)
     attempt = await granted(repository)
     postgres.services.pause("postgres")
     try:
@@ -187,7 +188,7 @@ async def test_a_database_that_restarts_is_unavailable_and_then_goes_on(postgres
 async def test_a_locked_row_is_unavailable_in_time(postgres):
     url = postgres.empty_database()
     upgrade(url)
-    repository = SqlRepository(url, patience=1.0)
+    repository = SqlRepository(url, answer_seconds=1.0)
     attempt = await granted(repository)
     engine = engine_of(url)
     with engine.connect() as other, other.begin():
@@ -202,7 +203,7 @@ async def test_a_locked_row_is_unavailable_in_time(postgres):
 async def test_an_sqlite_file_that_another_program_writes_is_waited_for_and_then_unavailable(tmp_path):
     url = f"sqlite:///{tmp_path / 'x.db'}"
     upgrade(url)
-    repository = SqlRepository(url, patience=1.0)
+    repository = SqlRepository(url, answer_seconds=1.0)
     await repository.submit(job(), "d" * 64, "cpu", "normal")
     other = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -280,7 +281,7 @@ async def test_sqlite_syncs_all_commits_but_signs_of_life_and_watches_foreign_ke
 
     full, normal = 2, 1
     assert await repository._database.write(pragmas) == ("wal", full, 1)
-    assert await repository._database.touch(pragmas) == ("wal", normal, 1)
+    assert await repository._database.write_relaxed(pragmas) == ("wal", normal, 1)
     assert await repository._database.write_many(1, pragmas) == ("wal", full, 1)
     await repository.close()
 

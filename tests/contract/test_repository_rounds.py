@@ -63,3 +63,17 @@ async def test_a_running_job_confirms_its_cancel(repository):
     await repository.confirm_cancel(attempt)
     record = await repository.job("j1")
     assert (record.state, record.attempts[0].outcome) == ("cancelled", "cancelled")
+
+
+async def test_an_attempt_knows_the_failure_that_its_round_was_charged_with_last(repository):
+    first = await granted(repository)
+    assert first.previous is None
+    await repository.retry_later(first, FAILURE, 0.0)
+    second = await granted(repository)
+    assert second.previous is not None
+    assert (second.previous.error_type, second.previous.attempt) == (FAILURE.error_type, 1)
+    await repository.release(second, "interrupted", "going down")
+    third = await granted(repository)
+    assert third.previous == second.previous
+    await repository.bury(third, replace(FAILURE, attempt=2))
+    assert (await granted(repository, replayed=True)).previous is None

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from worker import app
+from worker.app import doctor
 
 
 def test_the_doctor_finds_what_is_well_and_what_is_not(cli_with_broker, broker_url, monkeypatch):
@@ -49,7 +49,7 @@ def test_the_doctor_names_what_broker_and_database_do_not_permit(cli_with_broker
     monkeypatch.setenv("WORKER_BROKER_URL", f"amqp://looker:{secret}@{address.hostname}:{address.port}/")
     database = str(cli_with_broker.folder / "jobs.db")
     monkeypatch.setenv("WORKER_DATABASE_URL", f"sqlite:///file:{database}?mode=ro&uri=true")
-    monkeypatch.setattr(app.doctor, "refuse_missing_sqlite", lambda _settings: None)
+    monkeypatch.setattr(doctor, "refuse_missing_sqlite", lambda _settings: None)
     found = {check["name"]: check for check in json.loads(cli_with_broker.type("doctor", "--json").out)["checks"]}
     told = found["broker"]
     assert told["status"] == "error"

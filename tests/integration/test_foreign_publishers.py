@@ -14,6 +14,7 @@ from aio_pika import DeliveryMode
 
 from tests.support.engine import document
 from worker.core.attempt import Completed, Dead, Forward
+from worker.core.listing import JobFilter
 from worker.core.message.wire import MAX_BODY_BYTES
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
@@ -117,7 +118,7 @@ async def test_a_transient_message_without_ids_or_type_is_persistent_once_it_is_
     adopted = (await harness.one()).outcome
     assert isinstance(adopted, Forward)
     assert isinstance((await harness.one()).outcome, Completed)
-    (job,) = await harness.repository.jobs("completed", 10)
+    (job,) = (await harness.repository.page(JobFilter("completed"), 10)).jobs
     assert job.job_id
 
 

@@ -14,7 +14,7 @@ from tests.support.git_server import ENCODED, TOKEN, served
 from tests.support.visualizers import made_repository
 from visualizers.gitlog import custom_log, log_command, read_log
 from worker.adapters.git import GitRepositories
-from worker.core.errors import BadInput, LeveretError, RefusedPath, StorageUnavailable, TimedOut
+from worker.core.errors import BadInput, LeveretError, RefusedPath, RemoteUnavailable, TimedOut
 from worker.process.runner import ProcessRunner
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ async def test_a_private_repository_is_cloned_with_a_token_that_no_argv_shows(tm
         ("moved/.git", TOKEN, BadInput, "answers with a redirect, which is not followed"),
         ("gone/.git", TOKEN, BadInput, "there is no such repository"),
         ("page/.git", TOKEN, BadInput, "is not a git repository"),
-        ("sick/.git", TOKEN, StorageUnavailable, "was not cloned"),
+        ("sick/.git", TOKEN, RemoteUnavailable, "was not cloned"),
     ],
 )
 async def test_a_servers_refusals_are_classified(tmp_path, server, path, token, kind, told):

@@ -238,7 +238,7 @@ async def test_values_that_mkvmerge_refuses_are_refused_for_good(bench: TaskBenc
 
 async def test_chapters_that_are_none_and_an_empty_attachment_are_refused_for_good(bench: TaskBench) -> None:
     (bench.root / "empty.bin").touch()
-    with pytest.raises(InvalidJob, match="Unknown chapter file format"):
+    with pytest.raises(BadInput, match="Unknown chapter file format"):
         await bench.run_task(MkvmergeTask(), job(chapters="nas://text.srt"))
     with pytest.raises(BadInput, match=r"the attachment nas://empty\.bin is empty"):
         await bench.run_task(MkvmergeTask(), job(attachments=[{"filename": "nas://empty.bin"}]))

@@ -37,7 +37,7 @@ def test_a_published_job_is_persistent_and_says_who_it_is(broker_url):
 def test_a_key_that_nobody_bound_still_leads_to_the_cpu_lane(broker_url):
     with Publisher(broker_url) as publisher:
         publisher.publish_job(BODY, "a-job", "no-lane", "normal")
-        assert publisher.waiting("media.cpu.normal") == 1
+        assert publisher.count("media.cpu.normal") == 1
 
 
 def test_looking_at_dead_letters_loses_none(broker_url):
@@ -45,7 +45,7 @@ def test_looking_at_dead_letters_loses_none(broker_url):
     for _ in range(3):
         with Publisher(broker_url) as publisher:
             assert sorted(letter.body for letter in publisher.dead_letters()) == [b"one", b"three", b"two"]
-            assert publisher.waiting(DEAD_QUEUE) == 0
+            assert publisher.count(DEAD_QUEUE) == 0
         wait_for_dead(broker_url, 3)
 
 
@@ -56,7 +56,7 @@ def test_a_looker_that_is_cut_off_loses_no_dead_letter(broker_url):
     publisher._connection._impl._transport._sock.shutdown(socket.SHUT_RDWR)
     wait_for_dead(broker_url, 2)
     with pytest.raises(BrokerUnavailable):
-        publisher.waiting(DEAD_QUEUE)
+        publisher.count(DEAD_QUEUE)
     publisher.__exit__(None, None, None)
 
 
@@ -150,7 +150,7 @@ def test_an_address_that_is_none_is_told_without_its_password():
 def test_a_topology_that_is_not_there_names_the_command(services):
     url = services.environment()["WORKER_BROKER_URL"]
     with Publisher(url) as publisher, pytest.raises(Misconfigured, match="infra provision"):
-        publisher.waiting("media.nothing")
+        publisher.count("media.nothing")
 
 
 def test_a_dead_letter_whose_id_is_no_text_is_seen_replayed_and_discarded_as_any_other(broker_url):

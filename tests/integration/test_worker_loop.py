@@ -11,6 +11,7 @@ from tests.support.engine import document
 from tests.support.worker_loop import Preflight, running, state_of, worker_of
 from worker.core.errors import DiskFull, MountMissing, StorageUnavailable, ToolMissing
 from worker.core.hours import ActiveHours
+from worker.core.listing import JobFilter
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 pytestmark = pytest.mark.xdist_group("rabbitmq")
@@ -22,7 +23,7 @@ async def test_a_draining_worker_runs_all_that_waits_and_ends(harness, broker):
         await broker.publish(job)
     async with asyncio.timeout(10):
         await worker_of(harness, drain=True).run()
-    assert {record.state for record in await harness.repository.jobs()} == {"completed"}
+    assert {record.state for record in (await harness.repository.page(JobFilter())).jobs} == {"completed"}
     assert harness.task.runs == 3
 
 

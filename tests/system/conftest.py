@@ -14,6 +14,7 @@ from infra.local import LocalServices
 from infra.migrations import upgrade
 from tests.support.fleet import RETRY, Fleet
 from worker.adapters.sql import SqlRepository
+from worker.core.listing import JobFilter
 from worker.core.routing import topology
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ async def fleet(place: Fleet) -> AsyncIterator[Fleet]:
             await (await channel.get_queue(queue.name, ensure=False)).purge()
     yield place
     for state in ("queued", "retrying", "running"):
-        for job in await place.rows.jobs(state):
+        for job in (await place.rows.page(JobFilter(state))).jobs:
             await place.rows.request_cancel(job.job_id)
     await place.rows.close()
 

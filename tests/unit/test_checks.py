@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
@@ -36,10 +37,10 @@ class Broker:
     def __init__(self, version) -> None:
         self.version = version
 
-    def __enter__(self):
+    async def __aenter__(self):
         return self
 
-    def __exit__(self, *_):
+    async def __aexit__(self, *_):
         return
 
 
@@ -68,13 +69,13 @@ class Fleet(Database):
 
     def __init__(self, *waiting) -> None:
         super().__init__()
-        self._waiting = [SimpleNamespace(lane=lane) for lane in waiting]
+        self._waiting = Counter(waiting)
 
     async def workers(self, _offline_after):
         return []
 
-    async def jobs(self, state, _limit):
-        return self._waiting if state == "queued" else []
+    async def waiting_by_lane(self):
+        return self._waiting
 
 
 async def test_a_fleet_without_a_worker_is_told_with_the_command_that_starts_one():
@@ -91,10 +92,10 @@ class Unprovisioned(Broker):
         super().__init__((3, 10, 8))
         self._gone = gone
 
-    def differences(self, queues):
+    async def differences(self, queues):
         return tuple(f"the queue {queue.name} is missing" for queue in queues[: self._gone])
 
-    def refusals(self, exchanges):
+    async def refusals(self, exchanges):
         return tuple(f"publish to {exchange.name}" for exchange in exchanges[:2])
 
 

@@ -21,7 +21,7 @@ def test_a_job_as_json_has_exactly_the_public_shape(cli):
     assert set(document) == {
         "job_id", "title", "state", "round", "lane", "priority", "dialect", "attempts", "progress", "artifacts",
         "manifest_url", "thumbnail_url", "error", "error_type", "facts", "created_at", "started_at", "finished_at",
-        "metrics",
+        "metrics", "modules", "retry_at", "callback", "callback_error",
     }  # fmt: skip
     assert (document["state"], document["lane"], document["priority"]) == ("running", "cpu", "low")
     assert document["progress"] == {

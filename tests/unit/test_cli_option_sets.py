@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.support.command_line import one_line
-from worker.cli.options import check_options
+from worker.control.option_sets import check_options
 from worker.core.errors import InvalidJob
 from worker.registry import Registry
 from worker.tasks.ffmpeg import FfmpegTask

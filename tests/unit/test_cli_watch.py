@@ -43,7 +43,7 @@ def test_ctrl_c_ends_a_watch_with_130_and_without_a_trace(cli):
 
 def test_logs_are_printed_and_a_job_without_any_says_so(cli):
     body = cli.insert("j1")
-    assert "no tool of the job j1 has said anything" in one_line(cli.type("logs", "j1"))
+    assert "no tool of the job j1 has written anything" in one_line(cli.type("logs", "j1"))
     attempt = cli.claimed("j1", body)
     cli.ask(lambda repository: repository.store_log(attempt, packed("$ ffmpeg\nall is \x1b[31mwell\n")))
     answer = cli.type("logs", "j1")

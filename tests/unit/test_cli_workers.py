@@ -19,7 +19,7 @@ def beat(cli, worker_id="render-1"):
 
 
 def test_workers_are_listed_in_the_public_shape(cli):
-    assert cli.type("workers").out == "no worker has ever told of itself here\n"
+    assert cli.type("workers").out == "no worker has ever reported here\n"
     beat(cli)
     (worker,) = json.loads(cli.type("workers", "--json").out)
     assert {

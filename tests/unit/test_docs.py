@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from worker import app
+from worker.app.components import registry
 from worker.cli import command_line
 from worker.core.message.dialects import decode
 from worker.settings import Settings
@@ -17,7 +17,7 @@ from worker.settings import Settings
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
 EXAMPLES = ROOT / "docs/how-to/examples"
-REGISTRY = app.registry()
+REGISTRY = registry()
 ROOT_COMMAND = get_command(command_line())
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 import pytest
 from rich.console import Console
 
-from worker.cli.fleet import View, picture
+from worker.cli.fleet import picture
+from worker.control.fleet import FleetSnapshot
 from worker.core.record import Hardware, JobRecord, ProgressRecord, WorkerRecord
 from worker.core.routing import LANES, PRIORITIES, queue_of
 
@@ -41,7 +42,7 @@ def rendered(view, width=80, height=40):
 
 def busy(jobs=50, workers=4):
     waiting = {queue_of(lane, priority): 0 for lane in LANES for priority in PRIORITIES}
-    return View(
+    return FleetSnapshot(
         waiting=waiting | {"media.cpu.low": 7, "media.nvenc.high": 2, "media.dlq": 3},
         counts={"running": jobs},
         workers=[a_worker(number) for number in range(workers)],
@@ -75,14 +76,14 @@ def test_queues_tell_what_waits_and_that_nobody_serves_a_lane():
 
 
 def test_a_broker_that_is_away_is_a_question_mark_and_all_else_is_shown():
-    view = View(counts={}, workers=[a_worker(1)], jobs=[])
+    view = FleetSnapshot(counts={}, workers=[a_worker(1)], jobs=[])
     lines = rendered(view)
     assert lines[1].split() == ["cpu", "?", "?", "?", "1"]
 
 
 def test_foreign_titles_neither_break_a_line_nor_steer_the_terminal():
     jobs = [a_job(1, title="x" * 300), a_job(2, title="two\nlines \x1b[2J"), a_job(3, title="[red]markup[/]")]
-    lines = rendered(View(jobs=jobs, counts={"running": 3}))
+    lines = rendered(FleetSnapshot(jobs=jobs, counts={"running": 3}))
     assert max(map(len, lines)) <= 80
     text = "\n".join(lines)
     assert "\x1b" not in text
@@ -92,7 +93,7 @@ def test_foreign_titles_neither_break_a_line_nor_steer_the_terminal():
 
 def test_workers_that_are_offline_or_too_many_are_counted():
     workers = [a_worker(number) for number in range(50)] + [a_worker(99, "offline")]
-    lines = rendered(View(workers=workers), height=30)
+    lines = rendered(FleetSnapshot(workers=workers), height=30)
     assert len(lines) <= 30
     (more,) = [line for line in lines if "offline" in line]
     shown = sum(line.startswith("render-") for line in lines)
@@ -100,7 +101,7 @@ def test_workers_that_are_offline_or_too_many_are_counted():
 
 
 def test_a_failed_job_tells_why_and_has_no_bar():
-    lines = rendered(View(jobs=[a_job(1, "dead", error="ffmpeg exited 1")], counts={"dead": 1}))
+    lines = rendered(FleetSnapshot(jobs=[a_job(1, "dead", error="ffmpeg exited 1")], counts={"dead": 1}))
     (line,) = [line for line in lines if line.startswith("job-0001 ")]
     assert line.endswith("ffmpeg exited 1")
     assert "━" not in line

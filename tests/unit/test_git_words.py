@@ -6,7 +6,7 @@ import pytest
 
 from worker.adapters.git import meaning
 from worker.core.command import Command, Exit
-from worker.core.errors import BadInput, DiskFull, StorageUnavailable
+from worker.core.errors import BadInput, DiskFull, RemoteUnavailable
 
 URL = "https://example.org/No-space-left-on-device/returned-error:-404.git"
 
@@ -20,12 +20,12 @@ def meant(tail: str, url: str = URL) -> BaseException:
 )
 def test_a_servers_words_decide_nothing(words):
     for tail in (f"remote: {words}", f"fatal: remote error: {words}", f"remote: {words}\nfatal: the end hung up"):
-        assert type(meant(tail)) is StorageUnavailable
+        assert type(meant(tail)) is RemoteUnavailable
 
 
 def test_a_url_decides_nothing():
     url = "https://example.org/does not exist: No space left on device"
-    assert type(meant(f"fatal: {url} went wrong", url)) is StorageUnavailable
+    assert type(meant(f"fatal: {url} went wrong", url)) is RemoteUnavailable
 
 
 def test_gits_own_words_decide():

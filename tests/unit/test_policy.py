@@ -92,6 +92,42 @@ def test_no_number_of_attempts_escapes_the_end(number, delays):
     assert isinstance(verdict, Retry) == (number < policy.max_attempts)
 
 
+def failed_before(message: str, kind: type[Exception] = errors.ToolFailed, number: int = 2) -> Attempt:
+    return replace(attempt(number), previous=failure_of(kind(message), "w0", number - 1))
+
+
+@pytest.mark.parametrize("kind", [errors.ToolFailed, errors.VerificationFailed])
+def test_the_same_words_of_a_tool_twice_in_a_row_end_the_retries(kind):
+    words = "ffmpeg exited 1 after {} s: [x @ 0x{}] nope in /scratch/j1.{}/files"
+    before, now = words.format(2, "55d6", 1), words.format(14, "7f71", 2)
+    verdict = Policy().verdict(kind(now), failed_before(before, kind))
+    assert isinstance(verdict, Dead)
+    assert verdict.failure.message.endswith("nope in /scratch/j1.2/files (twice in a row, so it was not tried again)")
+
+
+def test_a_long_message_keeps_the_reason_for_which_it_was_not_tried_again():
+    verdict = Policy().verdict(errors.ToolFailed("x" * 3000), failed_before("x" * 3000))
+    assert isinstance(verdict, Dead)
+    assert verdict.failure.message.endswith("so it was not tried again)")
+    assert len(verdict.failure.message.encode()) <= MAX_MESSAGE_BYTES
+
+
+@pytest.mark.parametrize(
+    ("error", "before"),
+    [
+        (errors.ToolFailed("one"), failed_before("another")),
+        (errors.ToolFailed("out of memory", passing=True), failed_before("out of memory")),
+        (errors.VerificationFailed("one"), failed_before("one")),
+        (errors.SourceMissing("away"), failed_before("away", errors.SourceMissing)),
+        (errors.StorageUnavailable("away"), failed_before("away", errors.StorageUnavailable)),
+        (errors.ToolStalled("slow"), failed_before("slow", errors.ToolStalled)),
+        (errors.ToolFailed("one"), attempt(2)),
+    ],
+)
+def test_other_words_and_what_may_pass_are_tried_again(error, before):
+    assert isinstance(Policy().verdict(error, before), Retry)
+
+
 @pytest.mark.parametrize("kind", [errors.DiskFull, errors.MountMissing, errors.ToolMissing, errors.ShuttingDown])
 def test_a_round_gives_back_a_bounded_number_of_attempts_uncharged(kind):
     policy = Policy(max_returns=3)

@@ -131,20 +131,20 @@ def test_a_full_disk_weighs_more_than_what_follows_from_it():
     [
         (
             "x264 [error]: invalid tune 'flm'\n[libx264 @ 0x5] Error setting preset/tune medium/flm.\n",
-            "x264 [error]: inv",
+            "x264 [error]: invalid tune 'flm'",
         ),
-        ("[libx265 @ 0x5] Error setting preset/tune slow/flm.\n", "[libx265] Error setting preset/tune slow/flm. (ff"),
+        ("[libx265 @ 0x5] Error setting preset/tune slow/flm.\n", "[libx265] Error setting preset/tune slow/flm."),
     ],
 )
 def test_an_encoder_s_own_words_come_before_ffmpeg_s_guess(tail, words):
     error = classify(ended(1, tail + "Error while opening encoder for output stream #0:0 - maybe incorrect parameters"))
     assert isinstance(error, InvalidJob)
-    assert str(error).startswith(words)
+    assert str(error) == f"ffmpeg exited 1 after 1 s: {words}"
 
 
 def test_a_message_names_subject_number_and_cause():
     error = classify(ended(1, "[mov @ 0x55d] moov atom not found\nConversion failed!"), "a.mp4")
-    assert str(error) == "a.mp4: ffmpeg exited 1 after 1 s: Conversion failed! ([mov] moov atom not found)"
+    assert str(error) == "a.mp4: ffmpeg exited 1 after 1 s: [mov] moov atom not found"
 
 
 @pytest.mark.parametrize(

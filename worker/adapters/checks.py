@@ -20,13 +20,11 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from worker.core.message.dead_letter import Broker
-    from worker.core.ports import Repository, Runner
+    from worker.core.ports import BrokerAdmin, Repository, Runner
     from worker.core.routing import Topology
     from worker.media.capabilities import Capabilities
 
 VERSION_SECONDS: Final = 15.0
-WAITING_JOBS: Final = 1000
 SOME_SKEW_SECONDS: Final = 2.0
 MOST_SKEW_SECONDS: Final = 300.0
 FIRST_TIMED: Final = (3, 8, 15)
@@ -72,7 +70,7 @@ async def patience(publisher: Asked, timeout_seconds: float, longest_seconds: fl
     From 3.8.15 on it takes back what is not acknowledged in time. How long that is it tells neither over AMQP nor
     over its management API: `timeout_seconds` is what the settings say of it, 0 for no limit.
     """
-    with publisher:
+    async with publisher:
         version = publisher.version
     who = f"RabbitMQ {dotted(version) or 'of an unknown version'}"
     longest = f"a job may take {longest_seconds:.0f} s"
@@ -147,23 +145,23 @@ class Asked(Protocol):
         """Return its version, empty where it tells none."""
         ...
 
-    def __enter__(self) -> object:
+    async def __aenter__(self) -> object:
         """Connect."""
         ...
 
-    def __exit__(
+    async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Disconnect."""
         ...
 
 
-async def broker(publisher: Broker, wanted: Topology) -> Finding:
+async def broker(admin: BrokerAdmin, wanted: Topology) -> Finding:
     """Return whether the broker answers, holds our queues with our arguments, and lets us use them."""
     queues = wanted.queues
-    with publisher:
-        differences = publisher.differences(queues)
-        refusals = () if differences else publisher.refusals(wanted.exchanges)
+    async with admin:
+        differences = await admin.differences(queues)
+        refusals = () if differences else await admin.refusals(wanted.exchanges)
     if differences:
         missing = all(line.endswith("is missing") for line in differences)
         advice = "run `python -m infra provision`" if missing else "drain and delete what differs, then provision"
@@ -260,13 +258,13 @@ async def lanes(repository: Repository, offline_after: float) -> Finding:
     """Return which lanes living workers serve; jobs that wait in one without any are a warning."""
     try:
         served = serving(await repository.workers(offline_after))
-        waiting = [job.lane for state in ("queued", "retrying") for job in await repository.jobs(state, WAITING_JOBS)]
+        waiting = await repository.waiting_by_lane()
     finally:
         await repository.close()
     fact = ", ".join(f"{lane}: {len(served.get(lane, ()))}" for lane in LANES)
     stuck = sorted({lane for lane in waiting if lane not in served})
     if stuck:
-        told = ", ".join(f"{waiting.count(lane)} in {lane}" for lane in stuck)
+        told = ", ".join(f"{waiting[lane]} in {lane}" for lane in stuck)
         advice = f"start a worker that serves {','.join(stuck)} with `leveret run`, or cancel the jobs"
         alone = f"workers by lane: {fact}" if served else "no worker is running"
         return Finding(status="warning", fact=f"{alone}; jobs wait for nobody: {told}", advice=advice)

@@ -17,7 +17,7 @@ from urllib.parse import quote, urlsplit
 
 from worker.core.addresses import is_public
 from worker.core.command import Command, Pipeline, Reason
-from worker.core.errors import BadInput, DiskFull, LeveretError, RefusedPath, StorageUnavailable, TimedOut, ToolFailed
+from worker.core.errors import BadInput, DiskFull, LeveretError, RefusedPath, RemoteUnavailable, TimedOut, ToolFailed
 from worker.core.location import External, parse_location
 from worker.core.redaction import redact
 
@@ -139,7 +139,7 @@ class GitRepositories:
             Pipeline((Command(argv, environment),), label="log"), timeout=self._seconds, label=label
         )
         if not exit_.ok:
-            raise ToolFailed(str(exit_))
+            raise ToolFailed(str(exit_), passing=exit_.signal is not None)
         size = (await asyncio.to_thread(output.stat)).st_size
         if size > LOG_BYTES:
             raise BadInput(f"the history is too large: its log has {size} bytes, and {LOG_BYTES} are taken")
@@ -166,9 +166,9 @@ class GitRepositories:
             async with asyncio.timeout(RESOLVE_SECONDS):
                 found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except TimeoutError as error:
-            raise StorageUnavailable(f"the name {host} was not looked up in time") from error
+            raise RemoteUnavailable(f"the name {host} was not looked up in time") from error
         except socket.gaierror as error:
-            raise StorageUnavailable(f"the name {host} is not known") from error
+            raise RemoteUnavailable(f"the name {host} is not known") from error
         except UnicodeError as error:
             raise RefusedPath(f"{host[:100]!r} is no host name") from error
         addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
@@ -262,8 +262,9 @@ def meaning(exit_: Exit, shown: str, secrets: tuple[str, ...]) -> LeveretError:
     # what the server says is shown, but decides nothing; neither does what the job's URL holds
     url = exit_.command.argv[-2]
     words = "\n".join(line.replace(url, "<url>") for line in lines if not _REMOTE.match(line))
-    last = next((line for line in reversed(lines) if line.startswith(("fatal:", "error:"))), lines[-1] if lines else "")
-    told = f"({last.removeprefix('fatal: ')[:300]})" if last else f"({exit_})"
+    # git says why first, and then only what follows from it
+    why = next((line for line in lines if line.startswith(("fatal:", "error:"))), lines[-1] if lines else "")
+    told = f"({why.removeprefix('fatal: ')[:300]})" if why else f"({exit_})"
     if _FULL.search(words):
         return DiskFull(f"{shown} was not cloned {told}")
     if _REDIRECTED.search(words):
@@ -274,4 +275,4 @@ def meaning(exit_: Exit, shown: str, secrets: tuple[str, ...]) -> LeveretError:
         return BadInput(f"{shown}: there is no such repository {told}")
     if _NONE.search(words):
         return BadInput(f"{shown} is not a git repository {told}")
-    return StorageUnavailable(f"{shown} was not cloned {told}")
+    return RemoteUnavailable(f"{shown} was not cloned {told}")

@@ -60,6 +60,10 @@ class Abandoning(ThreadPoolExecutor):
         del wait, cancel_futures
         super().shutdown(wait=False, cancel_futures=True)
 
+    def end(self) -> None:
+        """Take no more work; do in the background what was given before."""
+        super().shutdown(wait=False, cancel_futures=False)
+
 
 def abandon_threads(most: int | None = None) -> None:
     """Let the running loop have at most so many threads for blocking calls, and wait for none of them at its end."""

@@ -10,7 +10,6 @@ from yarl import URL
 
 from worker.adapters import host
 from worker.adapters.git import GitRepositories
-from worker.adapters.sql import SqlRepository
 from worker.app.places import roots
 from worker.core.brokers import broker_urls
 from worker.core.errors import Misconfigured
@@ -24,27 +23,13 @@ from worker.tasks.visualizer import visualizer_tasks
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from worker.adapters.rabbitmq.publisher import Publisher
     from worker.core.command import Exit
-    from worker.core.ports import Repositories, Repository
+    from worker.core.ports import Repositories
     from worker.media.capabilities import Capabilities
 
 
 TOOLS = ("ffmpeg", "ffprobe", "packager", "mkvmerge", "mkvextract", "mkvpropedit", "handbrake", "gource", "git")
 LOOPBACK = ("127.", "localhost", "[::1]", "::1")
-
-
-def repository(settings: Settings) -> Repository:
-    """Return the database."""
-    return SqlRepository(settings.database_url.get_secret_value())
-
-
-def publisher(settings: Settings) -> Publisher:
-    """Return the broker as people's commands use it: a connection a command."""
-    # A worker publishes by other means: 2 MB that only commands need.
-    from worker.adapters.rabbitmq.publisher import Publisher  # noqa: PLC0415
-
-    return Publisher(settings.broker_url.get_secret_value())
 
 
 def registry(repositories: Repositories | None = None) -> Registry:
@@ -105,16 +90,6 @@ def runner(settings: Settings, on_exit: Callable[[Exit], None] | None = None) ->
 def broker_url(settings: Settings) -> str:
     """Return the broker's URL, with its secret."""
     return settings.broker_url.get_secret_value()
-
-
-def refuse_missing_sqlite(settings: Settings) -> None:
-    """Raise Misconfigured when the database is a file that is not there: who only looks makes none."""
-    scheme, _, name = settings.database_url.get_secret_value().partition(":///")
-    path = Path(name.partition("?")[0])
-    if scheme == "sqlite" and name and name != ":memory:" and not path.exists():
-        default = "database_url" not in settings.model_fields_set
-        doubt = "WORKER_DATABASE_URL is not set; set it, or" if default else "is WORKER_DATABASE_URL right?"
-        raise Misconfigured(f"there is no database at {path.absolute()}: {doubt} `python -m infra provision` makes one")
 
 
 def refuse_shared_sqlite(settings: Settings) -> None:

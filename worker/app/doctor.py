@@ -8,15 +8,8 @@ from typing import TYPE_CHECKING
 
 from worker.adapters import checks as look
 from worker.adapters import host
-from worker.app.components import (
-    TOOLS,
-    capabilities,
-    publisher,
-    refuse_missing_sqlite,
-    refuse_shared_sqlite,
-    repository,
-    runner,
-)
+from worker.app.components import TOOLS, capabilities, refuse_shared_sqlite, runner
+from worker.app.control import broker, refuse_missing_sqlite, repository
 from worker.app.places import roots, storages
 from worker.core.routing import topology
 from worker.engine.host.scratch import Scratch
@@ -35,10 +28,10 @@ def checks(settings: Settings, *, prove: bool = False) -> list[tuple[str, Check]
     return [
         ("database", lambda: _look_at_database(settings)),
         ("clock", lambda: look.clock(_rows(settings))),
-        ("broker", lambda: look.broker(publisher(settings), topology(settings.retry_delays))),
+        ("broker", lambda: look.broker(broker(settings), topology(settings.retry_delays))),
         (
             "broker time-out",
-            lambda: look.patience(publisher(settings), settings.broker_timeout_seconds, settings.job_seconds),
+            lambda: look.patience(broker(settings), settings.broker_timeout_seconds, settings.job_seconds),
         ),
         *(() if settings.nas_root else (("nas", look.no_nas),)),
         *(_look_at_folder(settings, folder) for folder in folders),

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.exceptions import TyperException
 
-from worker import __version__, app
+from worker import __version__
 from worker import logs as logs_of_program
+from worker.adapters.threads import leave
 from worker.cli import run
 from worker.cli.words import say, warn
 from worker.core.errors import InvalidJob, LeveretError
@@ -44,7 +45,7 @@ def main() -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         _forget_stdout()
-    app.leave(code)
+    leave(code)
 
 
 def call(arguments: list[str]) -> int:

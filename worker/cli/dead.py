@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
 import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker import app
-from worker.cli.letters import DeadMessage, Stories, find
-from worker.cli.letters import replay as replay_message
-from worker.cli.render import moment, say_facts, say_json, size
-from worker.cli.session import CommandRefused, database
+from worker.app.control import control
+from worker.cli.render import moment, say_facts, say_json, say_republished, size
+from worker.cli.session import read_file
 from worker.cli.tables import Column, say_table
 from worker.cli.words import say, warn
-from worker.core.errors import InvalidJob
+from worker.control.dead_letters import Replayed, list_dead, purge_all, purge_dead, replay_all, replay_dead, show_dead
 from worker.core.routing import DEAD_QUEUE
 from worker.settings import load
 
 if TYPE_CHECKING:
-    from worker.core.message.dead_letter import DeadLetter
+    from worker.control.dead_letters import DeadList, DeadMessage
 
 Name = Annotated[
     str | None,
@@ -63,16 +60,12 @@ def show_list(
 ) -> None:
     """Print the newest dead messages."""
 
-    async def command() -> tuple[list[DeadMessage], int]:
-        settings = load()
-        async with database(settings) as repository:
-            with app.publisher(settings) as publisher:
-                count = publisher.waiting(DEAD_QUEUE)
-                letters = heapq.nlargest(limit, publisher.dead_letters(), key=_age)
-            stories = await Stories.load(repository)
-            return [await stories.of(letter) for letter in letters], count
+    async def command() -> DeadList:
+        async with control(load()) as everything:
+            return await list_dead(everything, limit)
 
-    messages, count = asyncio.run(command())
+    found = asyncio.run(command())
+    messages = found.messages
     if as_json:
         say_json([message.document() for message in messages])
         return
@@ -87,24 +80,16 @@ def show_list(
         for message in messages
     ]
     say_table(_COLUMNS, rows, "no dead messages", cut_last=True)
-    if count > len(rows):
-        say(f"… and {count - len(rows)} older ones: --limit shows more")
-
-
-def _age(letter: DeadLetter) -> tuple[float, int]:
-    """Return what sorts letters by age: the broker tells whole seconds, and the queue keeps its order."""
-    return (letter.died_at.timestamp() if letter.died_at else 0.0), letter.handle
+    if found.count > len(rows):
+        say(f"… and {found.count - len(rows)} older ones: --limit shows more")
 
 
 def show(name: Name = None, as_json: Json = False) -> None:
     """Print one dead message."""
 
     async def command() -> DeadMessage:
-        settings = load()
-        async with database(settings) as repository:
-            stories = await Stories.load(repository)
-            with app.publisher(settings) as publisher:
-                return await find(publisher, stories, name)
+        async with control(load()) as everything:
+            return await show_dead(everything, name)
 
     message = asyncio.run(command())
     if as_json:
@@ -134,39 +119,38 @@ def show(name: Name = None, as_json: Json = False) -> None:
 def replay(
     name: Name = None,
     everything: Annotated[bool, typer.Option("--all", help="All dead messages.")] = False,
+    document: Annotated[
+        str | None,
+        typer.Option(
+            "--with", metavar="FILE|-", help="Publish this document instead of a wrong one.", show_default=False
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Return 0 when everything asked for was published again, else 1."""
     if (name is None) != everything:
         raise typer.BadParameter("give an ID, or --all")
+    if document is not None and everything:
+        raise typer.BadParameter("--with goes with one ID")
+    body = read_file(document) if document is not None else None
 
-    async def command() -> tuple[list[str], list[str]]:
-        settings = load()
-        told: list[str] = []
-        refused: list[str] = []
-        async with database(settings) as repository:
-            stories = await Stories.load(repository)
-            with app.publisher(settings) as publisher:
-                if name is not None:
-                    return [await replay_message(repository, publisher, await find(publisher, stories, name))], []
-                for letter in publisher.dead_letters():
-                    try:
-                        told.append(await replay_message(repository, publisher, await stories.of(letter)))
-                    except (CommandRefused, InvalidJob) as error:
-                        refused.append(str(error))
-        return told, refused
+    async def command() -> Replayed:
+        async with control(load()) as known:
+            if name is None:
+                return await replay_all(known)
+            return Replayed((await replay_dead(known, name, body),), ())
 
-    told, refused = asyncio.run(command())
+    found = asyncio.run(command())
     if as_json:
-        say_json({"replayed": len(told), "refused": refused})
+        say_json({"replayed": len(found.published), "refused": list(found.refused)})
     else:
-        for line in told:
-            say(line)
-        if not told and not refused:
+        for item in found.published:
+            say_republished(item)
+        if not found.published and not found.refused:
             say("no dead messages")
-    for line in refused:
+    for line in found.refused:
         warn(line)
-    return 1 if refused else 0
+    return 1 if found.refused else 0
 
 
 def purge(
@@ -181,20 +165,8 @@ def purge(
         typer.confirm(f"Delete {'all messages' if name is None else name} from {DEAD_QUEUE} for good?", abort=True)
 
     async def command() -> int:
-        settings = load()
-        async with database(settings) as repository:
-            with app.publisher(settings) as publisher:
-                if name is not None:
-                    message = await find(publisher, await Stories.load(repository), name)
-                    publisher.discard(message.letter)
-                    await repository.forget_refusals(message.letter.digest)
-                    return 1
-                count = 0
-                for letter in publisher.dead_letters():
-                    publisher.discard(letter)
-                    await repository.forget_refusals(letter.digest)
-                    count += 1
-        return count
+        async with control(load()) as everything:
+            return await (purge_all(everything) if name is None else purge_dead(everything, name))
 
     count = asyncio.run(command())
     if as_json:

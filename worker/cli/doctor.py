@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from worker import app
+from worker.app.doctor import checks as all_checks
 from worker.cli.render import say_json
 from worker.cli.tables import STYLES, WIDTH, cut, on_terminal
 from worker.cli.words import printable, say
@@ -78,7 +78,7 @@ async def _findings(*, prove: bool) -> list[tuple[str, Finding]]:
     """Return what was found, the settings first: without them nothing else can be looked at."""
     try:
         settings = load()
-        checks = app.checks(settings, prove=prove)
+        checks = all_checks(settings, prove=prove)
     except Misconfigured as error:
         return [("settings", Finding(status="error", fact=str(error), advice="correct it in the environment or .env"))]
     found = [("settings", _settings())]

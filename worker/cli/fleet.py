@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Group
@@ -12,19 +11,17 @@ from rich.text import Text
 
 from worker.cli.render import SHORT_ID, brief_progress
 from worker.cli.tables import STYLES, cut_middle, one_line
+from worker.control.fleet import SHOWN_STATES
 from worker.core.routing import DEAD_QUEUE, LANES, PRIORITIES, queue_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from rich.console import RenderableType
 
-    from worker.core.ports import Repository
+    from worker.control.fleet import FleetSnapshot
     from worker.core.record import JobRecord, WorkerRecord
-    from worker.settings import Settings
 
-MOST: Final = 200
-SHOWN_STATES: Final = ("running", "publishing", "retrying", "queued", "dead", "completed", "cancelled")
 BAR_WIDTH: Final = 12
 STATE_WIDTH: Final = 10
 DETAIL_WIDTH: Final = 21
@@ -32,25 +29,7 @@ NAME_WIDTH: Final = 20
 HINT: Final = "q ends; `leveret job ID` and the others take the first characters of an id"
 
 
-@dataclass(frozen=True, slots=True)
-class View:
-    """What is on the screen; `waiting` is by queue, empty while the broker is away; `problems` are told first."""
-
-    waiting: Mapping[str, int] = field(default_factory=dict)
-    counts: Mapping[str, int] = field(default_factory=dict)
-    workers: Sequence[WorkerRecord] = ()
-    jobs: Sequence[JobRecord] = ()
-    problems: Sequence[str] = ()
-
-
-async def seen(settings: Settings, repository: Repository) -> View:
-    """Return what the database shows now: those jobs first at which something happens."""
-    jobs = [job for state in SHOWN_STATES for job in await repository.jobs(state, MOST)]
-    workers = await repository.workers(settings.offline_seconds)
-    return View(counts=await repository.counts(), workers=workers, jobs=jobs)
-
-
-def picture(view: View, height: int) -> RenderableType:
+def picture(view: FleetSnapshot, height: int) -> RenderableType:
     """Return the screen for a terminal of `height` lines: what does not fit is counted."""
     lines = [line for line in view.workers if line.status != "offline"]
     gone = len(view.workers) - len(lines)
@@ -85,7 +64,7 @@ def _table(*columns: tuple[str, int | None]) -> Table:
     return table
 
 
-def _queues(view: View) -> Table:
+def _queues(view: FleetSnapshot) -> Table:
     table = _table(("QUEUE", 12), *((priority.upper(), 8) for priority in PRIORITIES), ("WORKERS", None))
     for lane in LANES:
         counts = [str(view.waiting.get(queue_of(lane, priority), "?")) for priority in PRIORITIES]

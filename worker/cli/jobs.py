@@ -3,32 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from contextlib import suppress
+from datetime import timedelta
 from typing import Annotated
 
 import typer
 
-from worker import app
+from worker.app.control import control
 from worker.cli.follow import follow, follow_all
-from worker.cli.letters import retry as retry_job
 from worker.cli.live import watch_fleet
-from worker.cli.render import JOB_COLUMNS, JOB_LIST, job_document, job_line, job_row, say_job, say_json
-from worker.cli.session import EXIT_CODES, CommandRefused, database, known_job
+from worker.cli.render import (
+    JOB_COLUMNS,
+    JOB_LIST,
+    job_document,
+    job_line,
+    job_row,
+    say_job,
+    say_json,
+    say_republished,
+)
+from worker.cli.session import EXIT_CODES
 from worker.cli.tables import on_terminal, say_table
+from worker.cli.times import seconds_in
 from worker.cli.words import say
-from worker.core.attempt import StateChange
-from worker.core.errors import BrokerUnavailable, Misconfigured
+from worker.control.jobs import CancelRequest, cancel_job, retry_job
+from worker.control.query import find_job, matching_jobs
 from worker.core.job import Lane  # noqa: TC001 - as below
+from worker.core.listing import JobFilter
 from worker.core.record import State  # noqa: TC001 - Typer reads it at run time
-from worker.settings import Settings, load
+from worker.settings import load
 
 JobId = Annotated[
     str, typer.Argument(metavar="ID", help="The job's id, or its first characters: four or more.", show_default=False)
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 MAX_LISTED = 100_000
-UNSEEN = "`--unseen` cancels a message that no worker has seen yet"
 
 
 def add_to(cli: typer.Typer) -> None:
@@ -48,7 +56,7 @@ def add_to(cli: typer.Typer) -> None:
     )(cancel)
     cli.command(
         "retry",
-        help="Run a dead or cancelled job again. It gets a new round of attempts.",
+        help="Run a job again. A dead or cancelled one gets a new round of attempts; a retrying one does not wait.",
         epilog="Example: leveret retry 9b0c && leveret watch 9b0c",
     )(retry)
 
@@ -59,18 +67,30 @@ def jobs(
     worker: Annotated[
         str | None, typer.Option(metavar="WORKER", help="Only jobs that this worker had.", show_default=False)
     ] = None,
+    module: Annotated[
+        str | None, typer.Option(metavar="MODULE", help="Only jobs with a task of this module.", show_default=False)
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Only jobs with this in title or id.", show_default=False)
+    ] = None,
     since: Annotated[
         str | None, typer.Option(metavar="AGE", help="Only jobs no older than 90s, 5m, 2h or 3d.", show_default=False)
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="AGE", help="Only jobs at least so old.", show_default=False)
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=MAX_LISTED, help="At most so many.")] = 50,
     as_json: Json = False,
 ) -> None:
     """Print the newest jobs first."""
-    age = seconds_in(since) if since is not None else None
+    chosen = JobFilter(
+        state=state, lane=lane, worker=worker, module=module, text=text, since=_age(since), until=_age(until)
+    )
 
     async def command() -> None:
-        async with database(load()) as repository:
-            found = await repository.jobs(state, limit, lane=lane, worker=worker, since=age)
+        async with control(load()) as everything:
+            listed = matching_jobs(everything, chosen, limit=limit, details=as_json)
+            found = [record async for record in listed]
         if as_json:
             say_json([job_document(record) for record in found])
         elif on_terminal():
@@ -81,20 +101,16 @@ def jobs(
     asyncio.run(command())
 
 
-def seconds_in(text: str) -> float:
-    """Return the seconds of `90s`, `5m`, `2h` or `3d`; a usage error for anything else."""
-    match = re.fullmatch(r"(\d{1,9})([smhd])", text.strip())
-    if match is None:
-        raise typer.BadParameter(f"{text!r} is no age; there are 90s, 5m, 2h and 3d")
-    return int(match[1]) * {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}[match[2]]
+def _age(text: str | None) -> timedelta | None:
+    return None if text is None else timedelta(seconds=seconds_in(text))
 
 
 def job(job_id: JobId, as_json: Json = False) -> None:
     """Print one job."""
 
     async def command() -> None:
-        async with database(load()) as repository:
-            record = await known_job(repository, job_id)
+        async with control(load()) as everything:
+            record = await find_job(everything, job_id)
         if as_json:
             say_json(job_document(record))
         else:
@@ -110,14 +126,14 @@ def watch(
     """Return the exit code that says how the job ended."""
 
     async def command() -> int:
-        async with database(load()) as repository:
+        async with control(load()) as everything:
             if job_id is None:
                 if on_terminal():
-                    await watch_fleet(load(), repository)
+                    await watch_fleet(everything)
                 else:
-                    await follow_all(repository, limit)
+                    await follow_all(everything, limit)
                 return 0
-            record = await follow(repository, (await known_job(repository, job_id)).job_id)
+            record = await follow(everything, (await find_job(everything, job_id)).job_id)
         if on_terminal():
             say("")
             say_job(record)
@@ -135,49 +151,28 @@ def cancel(
 ) -> None:
     """Ask for the cancellation of a job."""
 
-    async def command() -> tuple[str, str]:
-        settings = load()
-        async with database(settings) as repository:
-            known = await repository.job(name) if unseen else await known_job(repository, name, UNSEEN)
-            job_id = known.job_id if known else name
-            if known is not None and known.state in {"completed", "dead"}:
-                raise CommandRefused(f"the job {job_id} is {known.state} already")
-            state = await repository.request_cancel(job_id)
-        if state == "cancelled" and (known is None or known.state != state):
-            _tell_cancelled(settings, job_id, known.title if known else "")
-        return job_id, state
+    async def command() -> CancelRequest:
+        async with control(load()) as everything:
+            return await cancel_job(everything, name, unseen=unseen)
 
-    job_id, state = asyncio.run(command())
-    if state in {"completed", "dead"}:
-        raise CommandRefused(f"the job {job_id} is {state} already")
-    if state == "publishing":
-        raise CommandRefused(f"the job {job_id} is being published: too late to cancel")
+    asked = asyncio.run(command())
     if as_json:
-        say_json({"job_id": job_id, "state": state})
-    elif state == "cancelled":
-        say(f"{job_id} is cancelled")
+        say_json({"job_id": asked.job_id, "state": asked.state})
+    elif asked.state == "cancelled":
+        say(f"{asked.job_id} is cancelled")
     else:
-        say(f"{job_id} is {state}; its worker stops it within seconds: `leveret watch {job_id}`")
-
-
-def _tell_cancelled(settings: Settings, job_id: str, title: str) -> None:
-    """Publish the event that no worker will: the job ended while it waited. Without a broker nobody listens."""
-    with suppress(BrokerUnavailable, Misconfigured), app.publisher(settings) as publisher:
-        publisher.tell(StateChange(job_id, title, "cancelled"))
+        say(f"{asked.job_id} is {asked.state}; its worker stops it within seconds: `leveret watch {asked.job_id}`")
 
 
 def retry(job_id: JobId, as_json: Json = False) -> None:
-    """Run a dead, cancelled or lost job again."""
+    """Run a dead, cancelled or lost job again, a retrying one at once."""
 
     async def command() -> None:
-        settings = load()
-        async with database(settings) as repository:
-            record = await known_job(repository, job_id)
-            with app.publisher(settings) as publisher:
-                told = await retry_job(repository, publisher, record)
+        async with control(load()) as everything:
+            published = await retry_job(everything, job_id)
             if as_json:
-                say_json(job_document(await known_job(repository, record.job_id)))
+                say_json(job_document(await find_job(everything, published.name)))
             else:
-                say(told)
+                say_republished(published)
 
     asyncio.run(command())

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from worker.app.control import control
 from worker.cli.render import moment, say_json
-from worker.cli.session import CommandRefused, database, known_job
 from worker.cli.words import printable
+from worker.control.query import find_job, job_log
 from worker.settings import load
 
 if TYPE_CHECKING:
-    from worker.core.ports import Repository
+    from worker.control import Control
     from worker.core.record import LogRecord
 
 POLL_SECONDS: Final = 0.5
@@ -46,15 +47,12 @@ def logs(
         raise typer.BadParameter("--follow goes with neither --json nor --attempt")
 
     async def command() -> None:
-        async with database(load()) as repository:
-            job_id = (await known_job(repository, name)).job_id
+        async with control(load()) as everything:
+            job_id = (await find_job(everything, name)).job_id
             if follow:
-                await _follow(repository, job_id)
+                await _follow(everything, job_id)
                 return
-            found = await repository.log(job_id, attempt)
-        if found is None:
-            which = f" in attempt {attempt}" if attempt is not None else ""
-            raise CommandRefused(f"no tool of the job {job_id} has said anything{which}, or it is forgotten by now")
+            found = await job_log(everything, job_id, attempt)
         if as_json:
             say_json(found.model_dump(mode="json"))
         else:
@@ -63,12 +61,12 @@ def logs(
     asyncio.run(command())
 
 
-async def _follow(repository: Repository, job_id: str) -> None:
+async def _follow(control: Control, job_id: str) -> None:
     """Print what is new until the job has ended; the log is read after the state, so that its last words are in it."""
     shown: LogRecord | None = None
     while True:
-        ended = (await known_job(repository, job_id)).is_terminal
-        found = await repository.log(job_id)
+        ended = (await find_job(control, job_id)).is_terminal
+        found = await control.stores.log(job_id)
         if found is not None:
             if shown is None or shown.epoch != found.epoch:
                 _write(f"--- attempt {found.number} on {found.worker}, {moment(found.updated_at)}\n")

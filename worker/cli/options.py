@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker import app
+from worker.app.control import control, modules
 from worker.cli.render import say_json
-from worker.cli.session import CommandRefused, database, read_file
+from worker.cli.session import read_file
 from worker.cli.tables import Column, say_table
 from worker.cli.words import say
-from worker.core.errors import InvalidJob, Problem
-from worker.core.job import TaskSpec
-from worker.core.message.wire import nearest, parse
-from worker.core.record import OptionSet
-from worker.media.ffmpeg.options import Encoder, output_problems
+from worker.control.option_sets import (
+    MAX_NAME,
+    checked_option_set,
+    delete_option_set,
+    get_option_set,
+    list_option_sets,
+)
+from worker.core.message.wire import parse
 from worker.settings import load
 
 if TYPE_CHECKING:
-    from worker.registry import Registry
+    from worker.core.record import OptionSet
 
 Module = Annotated[str, typer.Argument(metavar="MODULE", help="The module that the options are for.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The option set's name.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-MAX_NAME = 200
-FFMPEG = "ffmpeg"
 
 EXAMPLES = """\b
 Examples:
@@ -52,8 +53,8 @@ def show_list(
     """Print the option sets."""
 
     async def command() -> list[OptionSet]:
-        async with database(load()) as repository:
-            return await repository.option_sets(module)
+        async with control(load()) as everything:
+            return await list_option_sets(everything, module)
 
     found = asyncio.run(command())
     if as_json:
@@ -68,12 +69,8 @@ def get(module: Module, name: Name, as_json: Json = False) -> None:
     del as_json  # it is JSON either way
 
     async def command() -> OptionSet:
-        async with database(load()) as repository:
-            found = await repository.option_set(module, name)
-            if found is not None:
-                return found
-            known = [option_set.name for option_set in await repository.option_sets(module)]
-        raise CommandRefused(f"{module} has no option set {name!r}{nearest(name, known)}")
+        async with control(load()) as everything:
+            return await get_option_set(everything, module, name)
 
     say_json(asyncio.run(command()).model_dump())
 
@@ -93,13 +90,12 @@ def put(
         raise typer.BadParameter("give a FILE, - for standard input, or --options JSON")
     if not 0 < len(name) <= MAX_NAME:
         raise typer.BadParameter(f"a name has 1 to {MAX_NAME} characters")
-    value = options_in(parse((options or "").encode() if file is None else read_file(file)), module, name)
-    check_options(app.registry(), module, value)
-    option_set = OptionSet(module=module, name=name, options=value)
+    document = parse((options or "").encode() if file is None else read_file(file))
+    option_set = checked_option_set(modules(), module, name, document)
 
     async def command() -> None:
-        async with database(load()) as repository:
-            await repository.put_option_set(option_set)
+        async with control(load()) as everything:
+            await everything.stores.put_option_set(option_set)
 
     asyncio.run(command())
     if as_json:
@@ -108,55 +104,14 @@ def put(
         say(f"{module} {name} is stored")
 
 
-def options_in(value: Any, module: str, name: str) -> dict[str, Any]:
-    """Return the options in a document; those of a document that names itself otherwise are refused."""
-    if not isinstance(value, dict):
-        raise InvalidJob([Problem("", "options are a JSON object")])
-    if not isinstance(value.get("options"), dict) or not value.keys() <= {"name", "module", "options"}:
-        return value
-    for key, told in (("name", name), ("module", module)):
-        if value.get(key, told) != told:
-            raise InvalidJob([Problem(key, f"the document says {value[key]!r}, the command {told!r}")])
-    return dict(value["options"])
-
-
-def check_options(registry: Registry, module: str, options: dict[str, Any]) -> None:
-    """Return if the module is known and, for ffmpeg, its model takes the options and none names a file.
-
-    Which options an encoder has, only the ffmpeg that will run knows: the worker asks it.
-    """
-    if module not in registry.tasks:
-        raise CommandRefused(f"unknown module {module!r}{nearest(module, registry.tasks)}")
-    if module != FFMPEG:
-        return
-    probe = {
-        "sources": ["input.mkv"],
-        "source_maps": [{"source": 0}],
-        "output_maps": [{"stream": 0, "options": options}],
-        "output_file": "output.mkv",
-    }
-    try:
-        registry.parse(TaskSpec(module, probe, ""))
-    except InvalidJob as error:
-        raise InvalidJob(Problem(_own_path(item.path), item.message) for item in error.problems) from error
-    any_encoder = Encoder("", "", "", frozenset(options))
-    if problems := tuple(output_problems(options, None, any_encoder, "options")):
-        raise InvalidJob(problems)
-
-
-def _own_path(path: str) -> str:
-    return path.removeprefix(".").removeprefix("output_maps[0].")
-
-
 def delete(module: Module, name: Name, as_json: Json = False) -> None:
     """Delete one option set."""
 
-    async def command() -> bool:
-        async with database(load()) as repository:
-            return await repository.delete_option_set(module, name)
+    async def command() -> None:
+        async with control(load()) as everything:
+            await delete_option_set(everything, module, name)
 
-    if not asyncio.run(command()):
-        raise CommandRefused(f"{module} has no option set {name!r}")
+    asyncio.run(command())
     if as_json:
         say_json({"module": module, "name": name, "deleted": True})
     else:

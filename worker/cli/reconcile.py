@@ -1,4 +1,4 @@
-"""After a disaster: what the database, the broker and the storages do not agree on."""
+"""What the database, the broker and the storages do not agree on."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker import app
+from worker.app.control import control
 from worker.cli.render import say_json
-from worker.cli.session import database
 from worker.cli.tables import Column, say_table
 from worker.cli.words import say
 from worker.settings import load
@@ -44,9 +43,11 @@ def reconcile(
 
     async def command() -> list[Disagreement]:
         settings = load()
-        async with database(settings) as repository:
-            with app.publisher(settings) as publisher:
-                return await app.reconciler(settings, repository, seconds=seconds, mend=mend).run(publisher)
+        # What looks through storages and scratch is imported by nobody else.
+        from worker.app.doctor import reconciler  # noqa: PLC0415
+
+        async with control(settings) as everything, everything.broker() as broker:
+            return await reconciler(settings, everything.stores, seconds=seconds, mend=mend).run(broker)
 
     found = asyncio.run(command())
     if as_json:

@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from worker.control.dead_letters import Republished
     from worker.core.record import JobRecord, ProgressRecord, WorkerRecord
 
 _JOB_KEYS: Final = (
-    "job_id", "title", "state", "round", "lane", "priority", "dialect", "attempts", "progress", "artifacts",
-    "manifest_url", "thumbnail_url", "error", "error_type", "facts", "created_at", "started_at", "finished_at",
-    "metrics",
+    "job_id", "title", "state", "round", "lane", "priority", "dialect", "modules", "attempts", "progress",
+    "artifacts",
+    "manifest_url", "thumbnail_url", "error", "error_type", "retry_at", "callback", "callback_error", "facts",
+    "created_at", "started_at", "finished_at", "metrics",
 )  # fmt: skip
 SHORT_ID: Final = 8
 """So many first characters of an id mean one job, nearly always; every command takes them."""
@@ -39,6 +41,18 @@ def say_facts(facts: Mapping[str, str]) -> None:
     for name, fact in facts.items():
         if fact:
             say(f"{name:<{width}}  {fact}")
+
+
+def say_republished(item: Republished) -> None:
+    """Print what became of a message that was published again."""
+    if item.source == "delay queue":
+        say(f"{item.name} does not wait any longer: it is in {item.queue}")
+        return
+    how = f"in round {item.round}" if item.round is not None else "as it came"
+    if item.source == "document":
+        how = f"in round {item.round}, with the new document" if item.round is not None else "with the new document"
+    lost = ": from the database, which keeps no secrets (a token must be submitted anew)"
+    say(f"{item.name} is published again {how}, to {item.queue}{lost if item.source == 'database' else ''}")
 
 
 def moment(time: datetime | None) -> str:
@@ -140,6 +154,10 @@ def job_line(record: JobRecord) -> tuple[str, ...]:
     return record.job_id, _title(record), record.state, *where, moment(record.created_at), brief_progress(record)
 
 
+def _callback(record: JobRecord) -> str:
+    return f"failed: {record.callback_error}" if record.callback_error else record.callback or ""
+
+
 def _title(record: JobRecord) -> str:
     return record.title[:60] if record.title != record.job_id else ""
 
@@ -170,12 +188,14 @@ def say_job(record: JobRecord) -> None:
             "lane": f"{record.lane}.{record.priority}" if record.lane else "-",
             "progress": progress_of(record) or "-",
             "error": f"{record.error_type}: {record.error}" if record.error else "",
+            "next try": moment(record.retry_at),
             "created": moment(record.created_at),
             "started": moment(started),
             "finished": moment(record.finished_at),
             "took": span(took),
             "manifest": record.manifest_url or "",
             "thumbnail": record.thumbnail_url or "",
+            "callback": _callback(record),
         }
         | {f"fact {key}": json.dumps(value, ensure_ascii=False) for key, value in record.facts.items()}
     )

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from worker import app
+from worker.app.worker import run_worker
 from worker.core.routing import LANES
 from worker.settings import load
 
@@ -34,7 +34,7 @@ def add_to(cli: typer.Typer) -> None:
 def run(drain: Drain = False, lanes: Lanes = None) -> int:
     """Return the worker's exit code."""
     only = lanes_in(lanes)
-    asyncio.run(app.run_worker(load(), drain=drain, only=only))
+    asyncio.run(run_worker(load(), drain=drain, only=only))
     return 0
 
 

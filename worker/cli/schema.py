@@ -6,16 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
-from worker import app
+from worker.app.control import modules
 from worker.cli.render import say_facts, say_json
-from worker.cli.session import CommandRefused, judge, read_file
+from worker.cli.session import read_file
 from worker.cli.words import warn
-from worker.core.errors import InvalidJob, Problem
+from worker.control.errors import NotFound
+from worker.control.validate import validate as validate_document
 from worker.core.job import JobMessage
-from worker.core.message.dialects import decode
 from worker.core.message.wire import nearest
-
-PLACEHOLDER_ID = "unnamed"
 
 
 def add_to(cli: typer.Typer) -> None:
@@ -38,13 +36,13 @@ def schema(
 ) -> None:
     """Print a JSON Schema."""
     del as_json
-    registry = app.registry()
+    registry = modules()
     if module is None:
         say_json(_message_schema(sorted(registry.tasks)))
         return
     task = registry.tasks.get(module)
     if task is None:
-        raise CommandRefused(f"unknown module {module!r}{nearest(module, registry.tasks)}")
+        raise NotFound(f"unknown module {module!r}{nearest(module, registry.tasks)}")
     say_json({"$schema": _DRAFT} | task.params.model_json_schema())
 
 
@@ -63,34 +61,27 @@ def validate(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
 ) -> int:
     """Return 0 for a valid message."""
-    facts: dict[str, Any] = {"dialect": None, "modules": [], "lane": None, "priority": None}
-    problems: tuple[Problem, ...]
-    try:
-        job = decode(read_file(file), PLACEHOLDER_ID)
-    except InvalidJob as error:
-        problems = error.problems
-    else:
-        judgement = judge(job, app.registry())
-        problems = judgement.problems
-        facts = {
-            "dialect": job.dialect,
-            "modules": list(judgement.modules),
-            "lane": judgement.lane,
-            "priority": judgement.priority,
-        }
+    found = validate_document(modules(), read_file(file))
+    facts: dict[str, Any] = {
+        "dialect": found.dialect,
+        "modules": list(found.modules),
+        "lane": found.lane,
+        "priority": found.priority,
+    }
     if as_json:
-        told = [{"path": problem.path, "message": problem.message} for problem in problems]
-        say_json({"valid": not problems} | facts | {"problems": told})
+        problems = [{"path": problem.path, "message": problem.message} for problem in found.problems]
+        say_json({"valid": found.valid} | facts | {"problems": problems, "not_checked": list(found.unchecked)})
     else:
         say_facts(
             {
-                "message": "invalid" if problems else "valid",
-                "dialect": facts["dialect"] or "",
-                "modules": ", ".join(facts["modules"]),
-                "lane": facts["lane"] or "",
-                "priority": facts["priority"] or "",
+                "message": "valid" if found.valid else "invalid",
+                "dialect": found.dialect or "",
+                "modules": ", ".join(found.modules),
+                "lane": found.lane or "",
+                "priority": found.priority or "",
+                "not checked": "; ".join(found.unchecked) if found.valid else "",
             }
         )
-        for problem in problems:
+        for problem in found.problems:
             warn(str(problem))
-    return 1 if problems else 0
+    return 0 if found.valid else 1

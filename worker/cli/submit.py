@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import uuid
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from worker import app
+from worker.app.control import control
 from worker.cli.follow import follow, until_ended
 from worker.cli.render import job_document, say_json
-from worker.cli.session import EXIT_CODES, CommandRefused, database, judge, known_job, read_file
+from worker.cli.session import EXIT_CODES, read_file
 from worker.cli.words import say, warn
-from worker.core.attempt import StateChange
-from worker.core.errors import BrokerUnavailable, InvalidJob, Misconfigured
+from worker.control.submit import submit as submit_document
 from worker.core.job import Lane, Priority  # noqa: TC001 - Typer reads them at run time
-from worker.core.message.dialects import decode
-from worker.core.record import serving
 from worker.settings import load
-
-if TYPE_CHECKING:
-    from worker.core.job import Job
-    from worker.core.ports import Repository
-    from worker.settings import Settings
 
 EXAMPLES = """\b
 Examples:
@@ -60,26 +50,19 @@ def submit(
 ) -> int:
     """Return the exit code."""
     body = read_file(file)
-    job = decode(body, str(uuid.uuid4()))
-    judgement = judge(job, app.registry())
-    if judgement.problems:
-        raise InvalidJob(judgement.problems)
-    route = (lane or judgement.lane, priority or judgement.priority)
 
     async def command() -> int:
-        settings = load()
-        async with database(settings, looks=False) as repository:
-            await _publish(settings, repository, job, body, route)
-            if route[0] not in serving(await repository.workers(settings.offline_seconds)):
-                warn(f"no living worker serves the lane {route[0]}: the job waits until one does")
+        async with control(load(), may_create=True) as everything:
+            submitted = await submit_document(everything, body, lane=lane, priority=priority)
+            record = submitted.record
+            for line in submitted.warnings:
+                warn(line)
             if not as_json:
-                say(job.job_id)
+                say(record.job_id)
             if watch and not as_json:
-                record = await follow(repository, job.job_id)
+                record = await follow(everything, record.job_id)
             elif wait or watch:
-                record = await until_ended(repository, job.job_id)
-            else:
-                record = await known_job(repository, job.job_id)
+                record = await until_ended(everything, record.job_id)
         if as_json:
             say_json(job_document(record))
         if record.state == "dead" and (as_json or not watch):
@@ -87,20 +70,3 @@ def submit(
         return EXIT_CODES[record.state] if wait or watch else 0
 
     return asyncio.run(command())
-
-
-async def _publish(settings: Settings, repository: Repository, job: Job, body: bytes, route: tuple[str, str]) -> None:
-    """Insert the row, then publish under its id; the broker is reached first, so that it seldom fails in between.
-
-    What was not confirmed is cancelled: should it be in a queue all the same, whoever gets it acks it unrun.
-    """
-    with app.publisher(settings) as publisher:
-        await repository.submit(job, hashlib.sha256(body).hexdigest(), *route)
-        try:
-            publisher.publish_job(body, job.job_id, *route, dialect=job.dialect)
-        except (BrokerUnavailable, Misconfigured) as error:
-            await repository.request_cancel(job.job_id)
-            raise CommandRefused(
-                f"{error}; the job is recorded as cancelled: `leveret retry {job.job_id}` publishes it"
-            ) from error
-        publisher.tell(StateChange(job.job_id, job.title, "queued"))

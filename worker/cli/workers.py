@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from worker.app.control import control
 from worker.cli.render import SHORT_ID, age, say_json, size, worker_document
-from worker.cli.session import CommandRefused, database
 from worker.cli.tables import Column, say_table
+from worker.cli.times import seconds_in
 from worker.cli.words import say
-from worker.core.message.wire import nearest
-from worker.core.record import serving
-from worker.core.routing import LANES
+from worker.control.fleet import unserved_lanes
+from worker.control.steer import forget_silent_workers, forget_worker, list_workers, steer_fleet, steer_worker
 from worker.settings import load
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 Name = Annotated[str | None, typer.Argument(metavar="WORKER", help="A worker's id.")]
 Everyone = Annotated[bool, typer.Option("--all", help="All workers.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-WAITING_JOBS = 1000
 THEN = {("in_progress", "pause"): ", then paused", ("in_progress", "drain"): ", then gone"}
 LONGEST_ID = 20
 _COLUMNS = (
@@ -48,29 +47,35 @@ def add_to(cli: typer.Typer) -> None:
         help="Let a worker take no more jobs. It finishes the one it has, and stays paused over restarts.",
         epilog="Example: leveret pause render-1",
     )(pause)
-    cli.command("resume", help="Let a paused worker take jobs again.", epilog="Example: leveret resume --all")(resume)
+    cli.command(
+        "resume",
+        help="Let a paused worker take jobs again. --all leaves out those that are offline.",
+        epilog="Example: leveret resume --all",
+    )(resume)
     cli.command("drain", help="Let a worker finish its job and end.", epilog="Example: leveret drain render-1")(drain)
+    cli.command(
+        "forget",
+        help="Forget offline workers. One, or all that were silent for so long; who comes back is listed again.",
+        epilog="Example: leveret forget --silent 7d",
+    )(forget)
 
 
 def workers(as_json: Json = False) -> None:
     """Print the workers."""
 
-    async def command() -> tuple[list[WorkerRecord], set[str]]:
-        settings = load()
-        async with database(settings) as repository:
-            fleet = await repository.workers(settings.offline_seconds)
-            waiting = await repository.jobs("queued", WAITING_JOBS)
-            return fleet, {job.lane for job in waiting} - serving(fleet).keys()
+    async def command() -> tuple[list[WorkerRecord], dict[str, int]]:
+        async with control(load()) as everything:
+            fleet = await list_workers(everything)
+            return fleet, await unserved_lanes(everything, fleet)
 
     found, stuck = asyncio.run(command())
     if as_json:
         say_json([worker_document(worker) for worker in found])
     else:
-        say_table(_COLUMNS, [_row(worker) for worker in found], "no worker has ever told of itself here")
-        if found and (idle := [lane for lane in LANES if lane not in serving(found)]):
-            say(f"no living worker serves {', '.join(idle)}")
-        if stuck:
-            say(f"jobs wait for nobody in {', '.join(sorted(stuck))}")
+        say_table(_COLUMNS, [_row(worker) for worker in found], "no worker has ever reported here")
+        for lane, count in sorted(stuck.items()):
+            jobs = "1 job waits" if count == 1 else f"{count} jobs wait"
+            say(f"{jobs} in the lane {lane}, which no living worker serves")
 
 
 def _row(worker: WorkerRecord) -> tuple[str, ...]:
@@ -117,13 +122,8 @@ def _steer(name: str | None, wanted: Wanted, *, everyone: bool, as_json: bool) -
         raise typer.BadParameter("give a WORKER, or --all")
 
     async def command() -> list[str]:
-        settings = load()
-        async with database(settings) as repository:
-            asked = await repository.steer(name, wanted)
-            if asked or name is None:
-                return asked
-            known = [worker.worker_id for worker in await repository.workers(settings.offline_seconds)]
-        raise CommandRefused(f"there is no worker {name!r}{nearest(name, known)}")
+        async with control(load()) as everything:
+            return await (steer_fleet(everything, wanted) if name is None else steer_worker(everything, name, wanted))
 
     asked = asyncio.run(command())
     if as_json:
@@ -132,4 +132,33 @@ def _steer(name: str | None, wanted: Wanted, *, everyone: bool, as_json: bool) -
     for worker_id in asked:
         say(f"{worker_id} is asked to {wanted}")
     if not asked:
-        say("there are no workers")
+        say("no worker is running")
+
+
+def forget(
+    name: Name = None,
+    silent: Annotated[
+        str | None,
+        typer.Option("--silent", metavar="AGE", help="All that were silent for 90s, 5m, 2h or 3d.", show_default=False),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Delete what is known of offline workers."""
+    if (name is None) == (silent is None):
+        raise typer.BadParameter("give a WORKER, or --silent AGE")
+    seconds = seconds_in(silent) if silent is not None else 0.0
+
+    async def command() -> list[str]:
+        async with control(load()) as everything:
+            if name is not None:
+                return await forget_worker(everything, name)
+            return await forget_silent_workers(everything, seconds)
+
+    forgotten = asyncio.run(command())
+    if as_json:
+        say_json({"forgotten": forgotten})
+        return
+    for worker_id in forgotten:
+        say(f"{worker_id} is forgotten; it is listed again if it comes back")
+    if not forgotten:
+        say("no worker was silent for so long")

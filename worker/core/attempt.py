@@ -21,8 +21,9 @@ class Attempt:
     """One try: which job, the how-manieth of its round, and the token that fences it.
 
     `epoch` grows with every claim of the job by anybody, `number` only with charged failures: an
-    attempt that was interrupted has the same number as its successor, and another epoch. `returns` are the attempts of
-    the round that were given back without a charge.
+    attempt that was interrupted has the same number as its successor, and another epoch. `previous` is the failure
+    that this round was charged with last, `returns` are the attempts of the round that were given back without a
+    charge.
     """
 
     job: Job
@@ -32,6 +33,7 @@ class Attempt:
     worker: str
     lease_seconds: float
     started_at: datetime
+    previous: Failure | None = None
     returns: int = 0
 
     @property

@@ -10,6 +10,7 @@ LeveretError
 │   └── CrashLoop             the job took its worker down too often
 ├── Transient                 it may pass: retried with growing delays, counted
 │   ├── SourceMissing         a source is not there (a mount may come back)
+│   ├── RemoteUnavailable     a repository's server does not answer
 │   ├── ToolFailed            a tool ended with an error
 │   ├── ToolStalled           a tool made no progress
 │   ├── TimedOut              a task or the job ran out of time
@@ -95,8 +96,20 @@ class SourceMissing(Transient):
     """A source does not exist now."""
 
 
+class RemoteUnavailable(Transient):
+    """A server that is no storage of ours, a repository's, does not answer or is not known."""
+
+
 class ToolFailed(Transient):
-    """A tool ended with an error that says nothing about the input."""
+    """A tool ended with an error that says nothing about the input.
+
+    `passing` is true where its words or its end speak of the host (memory, a signal, a file that was moved): then the
+    same words twice say nothing. Else they will be said again.
+    """
+
+    def __init__(self, message: str, *, passing: bool = False) -> None:
+        self.passing = passing
+        super().__init__(message)
 
 
 class ToolStalled(Transient):

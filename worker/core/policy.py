@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from worker.core.attempt import Cancelled, Dead, Defer, Failure, Requeue, Retry
@@ -13,7 +14,9 @@ from worker.core.errors import (
     JobCancelled,
     LeaseLost,
     Permanent,
+    ToolFailed,
     Transient,
+    VerificationFailed,
 )
 from worker.core.redaction import redact
 from worker.core.routing import DEFAULT_DELAYS
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from worker.core.attempt import Attempt
 
 MAX_MESSAGE_BYTES = 1024
+_TWICE = " (twice in a row, so it was not tried again)"
+_VARIABLE = re.compile(r" after \d+ s\b|\b0x[0-9a-f]+|(?<=\.)\d+(?=/)")
 MAX_RETURNS = 50
 
 Verdict: TypeAlias = Retry | Dead | Defer | Requeue | Cancelled
@@ -49,7 +54,8 @@ class Policy:
         """Return how the delivery of `attempt`, which ended with `error`, is settled.
 
         An error that is not ours is a fault in a task or in us: it is counted like a transient one, so that
-        it can neither loop for ever nor kill a job at its first meeting with a sick host.
+        it can neither loop for ever nor kill a job at its first meeting with a sick host. A tool that failed twice
+        in a row with the same words will say them a third time: nothing that it was given has changed.
         """
         failure = failure_of(error, attempt.worker, attempt.number, attempt.job.secrets)
         match error:
@@ -66,10 +72,31 @@ class Policy:
                 return Defer(failure.message)
             case Permanent():
                 return Dead(failure)
+            case ToolFailed(passing=False) | VerificationFailed() if _said_before(failure, attempt):
+                return Dead(replace(failure, message=_with(failure.message, _TWICE)))
             case Transient() | _ if attempt.number <= len(self.delays):
                 return Retry(self.delays[attempt.number - 1], failure, attempt.round)
             case _:
                 return Dead(failure)
+
+
+def _said_before(failure: Failure, attempt: Attempt) -> bool:
+    """Return whether the attempt before this one failed with the same words."""
+    before = attempt.previous
+    return (
+        before is not None
+        and before.error_type == failure.error_type
+        and _normalized(before.message) == _normalized(failure.message)
+    )
+
+
+def _normalized(message: str) -> str:
+    """Return a message without what differs in every run: seconds, addresses, the attempt's own folder."""
+    return _VARIABLE.sub("", message)
+
+
+def _with(message: str, remark: str) -> str:
+    return shortened(message, MAX_MESSAGE_BYTES - len(remark.encode())) + remark
 
 
 def failure_of(error: BaseException, worker: str, attempt: int, secrets: tuple[str, ...] = ()) -> Failure:

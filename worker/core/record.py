@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 State: TypeAlias = Literal["queued", "running", "publishing", "retrying", "completed", "dead", "cancelled"]
 TERMINAL: frozenset[str] = frozenset({"completed", "dead", "cancelled"})
 STATES: tuple[State, ...] = ("queued", "running", "publishing", "retrying", "completed", "dead", "cancelled")
+Callback: TypeAlias = Literal["pending", "done", "failed"]
 AttemptOutcome: TypeAlias = Literal["completed", "failed", "crashed", "cancelled", "interrupted", "deferred"]
 WorkerStatus: TypeAlias = Literal["startup", "idle", "in_progress", "paused", "draining", "offline"]
 Wanted: TypeAlias = Literal["run", "pause", "drain"]
@@ -58,7 +59,11 @@ class ArtifactRecord(Record):
 
 
 class JobRecord(Record):
-    """All that is known of a job."""
+    """All that is known of a job.
+
+    `retry_at` is when a retrying job may be tried again, `callback` how the POST of its final record went and
+    `callback_error` why it failed.
+    """
 
     job_id: str
     title: str
@@ -67,6 +72,7 @@ class JobRecord(Record):
     lane: str
     priority: str
     dialect: str
+    modules: list[str] = Field(default_factory=list)
     attempts: list[AttemptRecord] = Field(default_factory=list)
     progress: ProgressRecord = ProgressRecord()
     artifacts: list[ArtifactRecord] = Field(default_factory=list)
@@ -74,6 +80,9 @@ class JobRecord(Record):
     thumbnail_url: str | None = None
     error: str | None = None
     error_type: str | None = None
+    retry_at: datetime | None = None
+    callback: Callback | None = None
+    callback_error: str | None = None
     facts: dict[str, Any] = Field(default_factory=dict)
     metrics: dict[str, Any] = Field(default_factory=dict)
     created_at: datetime

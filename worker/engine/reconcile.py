@@ -14,8 +14,7 @@ from worker.core.routing import DEAD_QUEUE, JOBS, queue_of
 from worker.engine.attempt.leftovers import delete_requested, is_of_an_attempt, remove_leftovers
 
 if TYPE_CHECKING:
-    from worker.core.message.dead_letter import Broker
-    from worker.core.ports import Announced, Overdue, Repository
+    from worker.core.ports import Announced, BrokerAdmin, Overdue, Repository
     from worker.core.routing import Topology
     from worker.engine.host.scratch import Scratch
     from worker.engine.storages import Storages
@@ -53,7 +52,7 @@ class Reconciler:
     mend: bool
     found: list[Disagreement] = field(default_factory=list)
 
-    async def run(self, broker: Broker) -> list[Disagreement]:
+    async def run(self, broker: BrokerAdmin) -> list[Disagreement]:
         """Return all that does not agree, mended or not."""
         await self._messages(broker)
         await self._deletions()
@@ -66,9 +65,9 @@ class Reconciler:
 
     # ------------------------------------------------------------------ jobs and messages
 
-    async def _messages(self, broker: Broker) -> None:
+    async def _messages(self, broker: BrokerAdmin) -> None:
         first = {item.job_id for item in await self.repository.overdue(self.seconds)}
-        waiting = await asyncio.to_thread(self._waiting, broker)
+        waiting = await self._waiting(broker)
         # Asked again afterwards: a job that went on while we looked is not lost.
         overdue: dict[str, list[Overdue]] = {}
         for item in await self.repository.overdue(self.seconds):
@@ -93,12 +92,12 @@ class Reconciler:
     def _job_queues(self) -> frozenset[str]:
         return frozenset(binding.queue for binding in self.topology.bindings if binding.exchange == JOBS)
 
-    def _waiting(self, broker: Broker) -> dict[str, int]:
+    async def _waiting(self, broker: BrokerAdmin) -> dict[str, int]:
         """Return how many messages wait in each queue that has some, the dead letters aside."""
-        counts = {item.name: broker.waiting(item.name) for item in self.topology.queues if item.name != DEAD_QUEUE}
+        counts = {item.name: await broker.count(item.name) for item in self.topology.queues if item.name != DEAD_QUEUE}
         return {name: count for name, count in counts.items() if count}
 
-    async def _republish(self, broker: Broker, item: Overdue) -> str:
+    async def _republish(self, broker: BrokerAdmin, item: Overdue) -> str:
         """Return what was done: the row is queued under the stored document, then that is published with confirm.
 
         A crash in between leaves a row without a message, which the next look finds.
@@ -109,7 +108,7 @@ class Reconciler:
         body = json.dumps(record.document | {"job_id": item.job_id}, ensure_ascii=False).encode()
         if not await self.repository.requeue(item.job_id, hashlib.sha256(body).hexdigest()):
             return "nothing: it went on by itself"
-        await asyncio.to_thread(broker.publish_job, body, item.job_id, item.lane, item.priority, dialect="canonical")
+        await broker.publish_job(body, item.job_id, item.lane, item.priority, dialect="canonical")
         return "published again, from the database"
 
     # ------------------------------------------------------------------ what ended jobs left

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import re
 import signal
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from worker.core.errors import BadInput, DiskFull, InvalidJob, LeveretError, Problem, StorageUnavailable, ToolFailed
+from worker.media.cause import cause, is_echo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from worker.core.command import Exit
 
-_FULL: Final = re.compile(r"No space left on device|Disk quota exceeded", re.IGNORECASE)
+_FULL: Final = re.compile(r"No space left|Disk quota exceeded|drive may be full", re.IGNORECASE)
 _PASSING: Final = re.compile(
     r"Cannot allocate memory|Resource temporarily unavailable|Too many open files|Out of memory|"
     # x264; ffmpeg then speaks of incorrect parameters
     r"malloc of size \d+ failed|"
+    # a file that another program moves or locks
+    r"No such file or directory|Permission denied|Text file busy|"
     # a card that is busy or gone; ffmpeg then speaks of incorrect parameters
     r"OpenEncodeSessionEx failed|No capable devices found|Cannot load lib(cuda|nvcuvid|nvidia-encode)|CUDA_ERROR|"
     r"Device creation failed|Device setup failed|No device available|Failed to initialise VAAPI",
@@ -39,17 +43,21 @@ _JOB: Final = re.compile(
     r"Error while opening encoder .* maybe incorrect parameters|Bitstream filter not found|"
     r"cannot be used together|Error reinitializing filters|Error when evaluating the expression|"
     r"Impossible to convert between the formats|Failed to configure (in|out)put pad|"
-    r"Error opening output files: Invalid argument",
+    r"Error opening output files: (Invalid argument|Result not representable)|"
+    r"Subtitle encoding currently only possible|experimental codecs are not enabled|"
+    r"is not supported by the bitstream filter|Invalid metadata type|Subtitle codec \d+ is not supported",
     re.IGNORECASE,
 )
-# What an encoder says of its own settings; ffmpeg then only guesses at "incorrect parameters such as bit_rate".
-_ENCODER: Final = re.compile(
-    r"^(x26[45] \[error\]|Svt\[error\]|\[[\w.-]+ @ 0x[0-9a-f]+\] Error setting (preset|profile|tune))"
+# What a component says of what it was asked to do, where its own line is the first that says why.
+_REFUSED: Final = re.compile(
+    r"not supported|unsupported|not implemented|is invalid|Invalid (?!data|NAL)|out of range|does not support|"
+    r"no path between|Rematrix is needed|must be|supports only|exactly one|is experimental|cannot write an attached",
+    re.IGNORECASE,
 )
 _SOURCE: Final = re.compile(
     r"Invalid data found when processing input|moov atom not found|not on whitelist|Unsafe file name|"
     r"Unknown decoder|Decoder .* not found|Could not find codec parameters|could not seek|EBML header parsing failed|"
-    r"Error while decoding|Unsupported codec",
+    r"Error while decoding|Unsupported codec|Invalid UTF-8 in decoded subtitles text",
     re.IGNORECASE,
 )
 _IGNORED: Final = re.compile(r"Error parsing option|Unknown option|has not been used for any stream", re.IGNORECASE)
@@ -65,21 +73,22 @@ _DAMAGE: Final = re.compile(
 
 def classify(exit_: Exit, subject: str = "") -> LeveretError:
     """Return what a failed run of ffmpeg or ffprobe means for its job; `subject` names the source or the output."""
-    text, shown = exit_.complaint, _without_addresses(f"{subject}: {exit_}" if subject else str(exit_))
+    text, shown = exit_.complaint, _shown(exit_, subject)
     if _FULL.search(text):
-        return DiskFull(shown)
+        return DiskFull(_with_cause(shown, exit_, _FULL))
     if exit_.signal is not None:
         hint = " (a file outgrew WORKER_TOOL_FILE_BYTES)" if exit_.signal == signal.SIGXFSZ else ""
-        return ToolFailed(shown + hint)
+        return ToolFailed(shown + hint, passing=True)
     if passing(text):
-        return ToolFailed(_with_cause(shown, text, _PASSING))
+        return ToolFailed(_with_cause(shown, exit_, _PASSING), passing=True)
     if _STORAGE.search(text):
-        return StorageUnavailable(_with_cause(shown, text, _STORAGE))
+        return StorageUnavailable(_with_cause(shown, exit_, _STORAGE))
     if _JOB.search(text):
-        own = next((_plain(line) for line in text.splitlines() if _ENCODER.search(line)), "")
-        return InvalidJob([Problem("", f"{own} ({shown})" if own else _with_cause(shown, text, _JOB))])
+        return InvalidJob([Problem("", _with_cause(shown, exit_, _JOB))])
     if _SOURCE.search(text):
-        return BadInput(_with_cause(shown, text, _SOURCE))
+        return BadInput(_with_cause(shown, exit_, _SOURCE))
+    if exit_.command.program.startswith("ffmpeg") and _REFUSED.search(cause(text) or ""):
+        return InvalidJob([Problem("", shown)])
     return ToolFailed(shown)
 
 
@@ -111,11 +120,18 @@ def failed(exits: Sequence[Exit]) -> Exit | None:
     return bad[0] if bad else None
 
 
-def _with_cause(shown: str, text: str, pattern: re.Pattern[str]) -> str:
-    """Return the message with the line that decided, where that is not the last one, which it ends with anyway."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    cause = next((line for line in lines if pattern.search(line)), "")
-    return f"{shown} ({_plain(cause)})" if cause and cause != lines[-1] else shown
+def _shown(exit_: Exit, subject: str) -> str:
+    """Return `film.mkv: ffmpeg exited 1 after 2 s: [libx264] width not divisible by 2`: the line that says why."""
+    told = str(replace(exit_, tail=cause(exit_.tail) or exit_.tail))
+    return _without_addresses(f"{subject}: {told}" if subject else told)
+
+
+def _with_cause(shown: str, exit_: Exit, pattern: re.Pattern[str]) -> str:
+    """Return the message with the line that decided, where another one says why."""
+    lines = [line.strip() for line in exit_.tail.splitlines() if line.strip()]
+    decided = (line for line in lines if pattern.search(exit_.command.without_names(line)))
+    found = _plain(next(decided, ""))
+    return shown if not found or found in shown or is_echo(found) else f"{shown} ({found})"
 
 
 def _plain(line: str) -> str:

@@ -50,6 +50,12 @@ SECTIONS: Final[dict[str, frozenset[str]]] = {
 }  # fmt: skip
 """What may be said, by section: HandBrake 1.6's options without those that name files."""
 
+# Its log, of this host's cards and of the discs that the file is not, and what it always says.
+_LOOKING: Final = re.compile(
+    r"Cannot load lib(nvidia|cuda|nvcuvid)|qsv: not available|Intel Quick Sync|^libdvd|^udfread|^disc\.c:|"
+    r"^\[\d\d:\d\d:\d\d\] |^No such file or directory$|^HandBrake (\d|has exited)|CPUs detected|^Opening |^\s*\+ |"
+    r"^x26[45] \[info\]|^\s+|^(Input|Stream) #|^Encode failed"
+)
 FLAGS: Final = frozenset(
     {"main-feature", "markers", "optimize", "ipod-atom", "align-av", "inline-parameter-sets", "two-pass", "turbo",
      "vfr", "cfr", "pfr", "disable-hw-decoding", "all-audio", "first-audio", "non-anamorphic", "auto-anamorphic",
@@ -255,3 +261,8 @@ class HandbrakeMeter:
         self.fps = block.get("RateAvg") or None
         self.fraction = max(self.fraction or 0.0, min(1.0, done))
         return True
+
+
+def own_words(tail: str) -> str:
+    """Return HandBrake's complaints: without its log, the cards it looked for and the discs it took a file for."""
+    return "\n".join(line for line in tail.splitlines() if not _LOOKING.search(line))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from worker.core.command import Pipeline
 from worker.core.errors import BadInput, InvalidJob, Problem, ToolFailed
 from worker.core.task import Files, FileUse, Lookup, Task, TaskContext
 from worker.media.failure import classify, damage, failed
-from worker.media.handbrake import HandbrakeMeter, HandbrakeParams, handbrake_command, option_name
+from worker.media.handbrake import HandbrakeMeter, HandbrakeParams, handbrake_command, option_name, own_words
 from worker.media.hls.ladder import film_seconds
 from worker.media.verify import Expected, check
 from worker.tasks.shared.decoding import decoded
@@ -20,7 +21,15 @@ if TYPE_CHECKING:
 
 _ENCODING: Final = "Starting Task: Encoding"
 _WITHOUT_INDEX: Final = frozenset({"mpegts", "mpeg"})
-_WORDS: Final = ("ERROR: Invalid", "ERROR: Unsupported", "ERROR: unknown", "unknown option", "Unknown option")
+_WORDS: Final = (
+    "ERROR: Invalid",
+    "ERROR: Unsupported",
+    "ERROR: unknown",
+    "unknown option",
+    "Unknown option",
+    "x264 [error]: invalid",
+    "x265 [error]",
+)
 _CODES: Final = {1: "was cancelled", 2: "found no title to encode", 3: "failed to encode", 4: "failed to start"}
 
 
@@ -61,9 +70,9 @@ class HandbrakeTask(Task[HandbrakeParams]):
         command = handbrake_command(params, context.tool("handbrake"), source, output)
         exits = await context.run(Pipeline((command,), label="handbrake"), on_line)
         if bad := failed(exits):
-            raise _failure(bad, params)
+            raise handbrake_failure(bad, params)
         if not await asyncio.to_thread(output.exists):
-            raise _failure(exits[-1], params)
+            raise handbrake_failure(exits[-1], params)
         _undamaged(exits[-1].complaint, info, params)
         made = await context.probe(output)
         _prove(params, info, made)
@@ -73,8 +82,9 @@ class HandbrakeTask(Task[HandbrakeParams]):
         context.report(1.0)
 
 
-def _failure(exit_: Exit, params: HandbrakeParams) -> Exception:
+def handbrake_failure(exit_: Exit, params: HandbrakeParams) -> Exception:
     """Return what HandBrake's end means; it exits 0 too when it refuses an option."""
+    exit_ = replace(exit_, tail=own_words(exit_.tail))
     lines = [line.strip() for line in exit_.complaint.splitlines() if line.strip()]
     said = next((line for line in lines if line.startswith(_WORDS)), "")
     if said:
@@ -83,7 +93,7 @@ def _failure(exit_: Exit, params: HandbrakeParams) -> Exception:
     if not isinstance(error, ToolFailed) or exit_.code is None:
         return error
     message = f"{params.source}: HandBrake {_CODES.get(exit_.code, 'made nothing')}: {exit_}"
-    return BadInput(message) if exit_.code == 2 else ToolFailed(message)  # noqa: PLR2004  # no title, see _CODES
+    return BadInput(message) if exit_.code == 2 else ToolFailed(message, passing=error.passing)  # noqa: PLR2004  # no title, see _CODES
 
 
 def _undamaged(tail: str, source: MediaInfo, params: HandbrakeParams) -> None:

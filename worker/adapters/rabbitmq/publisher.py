@@ -1,6 +1,7 @@
-"""The broker in people's hands, over pika's BlockingConnection: a connection lasts one command.
+"""The broker as operators use it, over pika's BlockingConnection: a connection lasts one command.
 
 Hence the short limits: a broker that is frozen, blocked by an alarm or gone must cost a person seconds.
+`worker.adapters.rabbitmq.admin` runs it in a thread.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ PROVISION: Final = "run `python -m infra provision`"
 
 
 class Publisher:
-    """A `worker.core.message.dead_letter.Broker` at `url` (amqp or amqps); of several the first that answers."""
+    """A blocking connection to the broker at `url` (amqp or amqps); of several the first that answers."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -119,7 +120,7 @@ class Publisher:
         with self._errors():
             self._open.basic_publish(JOBS, routing_key(lane, priority), body, properties, mandatory=True)
 
-    def tell(self, change: StateChange) -> None:
+    def publish_event(self, change: StateChange) -> None:
         """Publish `job.<state>` on `media.events`, for whoever listens: what a person's command brought about."""
         event = {"at": datetime.now(UTC).isoformat(timespec="milliseconds")} | asdict(change)
         properties = pika.BasicProperties(content_type="application/json")  # type: ignore[no-untyped-call]  # as above
@@ -127,29 +128,49 @@ class Publisher:
             self._open.basic_publish(EVENTS, f"job.{change.state}", json.dumps(event).encode(), properties)
 
     def dead_letters(self) -> Iterator[DeadLetter]:
-        """Yield the messages of `media.dlq`, oldest first, each held until it is replayed, discarded or given back.
+        """Yield the messages of `media.dlq`, oldest first, each held until it is replayed, discarded or given back."""
+        return self.held(DEAD_QUEUE)
 
-        It ends after as many as there were at first: a message that dies again while we look is for the next look.
+    def held(self, queue: str) -> Iterator[DeadLetter]:
+        """Yield the messages of `queue` in the same way.
+
+        It ends after as many as there were at first: a message that comes while we look is for the next look.
         """
-        for _ in range(self.waiting(DEAD_QUEUE)):
-            with self._errors():
-                method, properties, body = self._open.basic_get(DEAD_QUEUE, auto_ack=False)
-            if method is None or properties is None:
+        for _ in range(self.count(queue)):
+            letter = self.hold(queue)
+            if letter is None:
                 return
-            self._holds = True
-            yield DeadLetter(
-                handle=method.delivery_tag,
-                body=body or b"",
-                headers=dict(properties.headers or {}),
-                message_id=_text(properties.message_id),
-                routing_key=_text(method.routing_key) or "",
-                type=_text(properties.type),
-            )
+            yield letter
 
-    def replay(self, letter: DeadLetter, job_id: str | None, lane: str, priority: str) -> None:
+    def hold(self, queue: str) -> DeadLetter | None:
+        """Return the next message of `queue`, held; None when there is none."""
+        with self._errors():
+            method, properties, body = self._open.basic_get(queue, auto_ack=False)
+        if method is None or properties is None:
+            return None
+        self._holds = True
+        return DeadLetter(
+            handle=method.delivery_tag,
+            body=body or b"",
+            headers=dict(properties.headers or {}),
+            message_id=_text(properties.message_id),
+            routing_key=_text(method.routing_key) or "",
+            type=_text(properties.type),
+        )
+
+    def replay(
+        self, letter: DeadLetter, job_id: str | None, lane: str, priority: str, body: bytes | None = None
+    ) -> None:
         """Publish a held message again, without what earlier rounds wrote on it; then ack the dead one."""
         dropped = {*DEATH_HEADERS, *COUNT_HEADERS}
         kept = {name: value for name, value in letter.headers.items() if name not in dropped}
+        dialect = (letter.type or "") if body is None else ""
+        self.publish_job(letter.body if body is None else body, job_id, lane, priority, kept, dialect=dialect)
+        self.discard(letter)
+
+    def move(self, letter: DeadLetter, job_id: str, lane: str, priority: str) -> None:
+        """Publish a held message to its job queue with the headers it has, its deaths aside; then ack the held one."""
+        kept = {name: value for name, value in letter.headers.items() if name not in DEATH_HEADERS}
         self.publish_job(letter.body, job_id, lane, priority, kept, dialect=letter.type or "")
         self.discard(letter)
 
@@ -158,7 +179,7 @@ class Publisher:
         with self._errors():
             self._open.basic_ack(letter.handle)
 
-    def waiting(self, queue: str) -> int:
+    def count(self, queue: str) -> int:
         """Return how many messages wait in `queue`, those that somebody holds not counted."""
         with self._errors():
             return int(self._open.queue_declare(queue, passive=True).method.message_count)

@@ -121,7 +121,14 @@ def _decided(connection: Connection, request: ClaimRequest, policy: Policy, row:
         case "running" | "publishing":
             return _succeeded(connection, request, policy, row)
         case _:
-            return _grant(connection, request, policy, row.epoch, charges)
+            return _grant(connection, request, policy, row.epoch, charges, _last_failure(row))
+
+
+def _last_failure(row: Row[*tuple[Any, ...]]) -> Failure | None:
+    """Return the failure that the round was charged with last, None where it was a crash or none."""
+    if row.error is None or row.error_attempt != row.failures or not row.failures:
+        return None
+    return Failure(row.error, row.error_type or "", row.error_worker or "", row.error_attempt)
 
 
 def _seconds(now: datetime, then: datetime) -> int:
@@ -154,7 +161,14 @@ def _crash_loop(charges: _Charges, policy: Policy, owner: str) -> CrashLoop:
     return CrashLoop(f"its last attempt, {charges.failures} of {policy.max_attempts}, ended without a word on {owner}")
 
 
-def _grant(connection: Connection, request: ClaimRequest, policy: Policy, epoch: int, charges: _Charges) -> Granted:
+def _grant(
+    connection: Connection,
+    request: ClaimRequest,
+    policy: Policy,
+    epoch: int,
+    charges: _Charges,
+    previous: Failure | None = None,
+) -> Granted:
     """Return the attempt under the next epoch of a job that has a row."""
     granted = _running(request, policy, epoch, charges)
     connection.execute(
@@ -174,9 +188,10 @@ def _grant(connection: Connection, request: ClaimRequest, policy: Policy, epoch:
         )
     )
     opened = _opened(connection, request, charges.round, granted)
+    attempt = replace(opened.attempt, previous=previous)
     if epoch < policy.max_returns:
-        return opened
-    return Granted(replace(opened.attempt, returns=_returns(connection, request.job.job_id, charges.round)))
+        return Granted(attempt)
+    return Granted(replace(attempt, returns=_returns(connection, request.job.job_id, charges.round)))
 
 
 def _returns(connection: Connection, job_id: str, this_round: int) -> int:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-PATIENCE: Final = 5.0
+ANSWER_SECONDS: Final = 5.0
 """Seconds that a call may take before the database counts as away."""
 _DRIVERS: Final = {
     "sqlite": "sqlite",
@@ -43,15 +43,15 @@ _ENGINE: Final[dict[str, Any]] = {
     # Statements carry values of jobs: no error text may.
     "hide_parameters": True,
 }
-_WAY: Final = "leveret_way"
+_DURABILITY: Final = "leveret_durability"
 
 
-class _Way(Enum):
-    """What a transaction is for."""
+class Durability(Enum):
+    """What a power cut may take back of a transaction: it writes nothing, may lose its commit, or never does."""
 
-    READ = auto()
-    TOUCH = auto()
-    WRITE = auto()
+    NONE = auto()
+    RELAXED = auto()
+    FULL = auto()
 
 
 class Database:
@@ -62,50 +62,54 @@ class Database:
     three or four for each statement (every call of aiosqlite is one), which halves a claim.
     """
 
-    def __init__(self, url: str, patience: float = PATIENCE) -> None:
+    def __init__(self, url: str, seconds: float = ANSWER_SECONDS) -> None:
         self._url = _driver_url(url)
-        self._patience = patience
+        self._seconds = seconds
         self._running: set[asyncio.Future[Any]] = set()
         self._place = str(self._url.database) if _is_sqlite(self._url) else _address(self._url)
-        self._backend: _Sqlite | _Postgresql = (_Sqlite if _is_sqlite(self._url) else _Postgresql)(self._url, patience)
+        self._backend: _Sqlite | _Postgresql = (_Sqlite if _is_sqlite(self._url) else _Postgresql)(self._url, seconds)
 
     async def read(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what `work` returns, run in a transaction that reads."""
-        return await self._bounded(lambda connection: work(connection, *args, **kwargs), self._patience, _Way.READ)
+        return await self._bounded(lambda connection: work(connection, *args, **kwargs), self._seconds, Durability.NONE)
 
     async def write(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what `work` returns, run in a transaction that is committed when it returns."""
-        return await self._bounded(lambda connection: work(connection, *args, **kwargs), self._patience, _Way.WRITE)
+        return await self._bounded(lambda connection: work(connection, *args, **kwargs), self._seconds, Durability.FULL)
 
-    async def touch(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def write_relaxed(
+        self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         """Return like `write`, without waiting for the disk: for signs of life, which the next one replaces.
 
         A crash of the program loses none of it; a power cut may take back the last of them.
         """
-        return await self._bounded(lambda connection: work(connection, *args, **kwargs), self._patience, _Way.TOUCH)
+        return await self._bounded(
+            lambda connection: work(connection, *args, **kwargs), self._seconds, Durability.RELAXED
+        )
 
     async def write_many(self, rows: int, work: Callable[[Connection], T]) -> T:
-        """Return like `write`, with more patience for `rows` rows."""
-        return await self._bounded(work, self._patience + rows / 500, _Way.WRITE)
+        """Return like `write`, with more time for `rows` rows."""
+        return await self._bounded(work, self._seconds + rows / 500, Durability.FULL)
 
     async def close(self) -> None:
         """Close every connection, after the work that is still under way."""
         if self._running:
-            await asyncio.wait(self._running, timeout=self._patience)
+            await asyncio.wait(self._running, timeout=self._seconds)
         await self._backend.close()
 
-    async def _bounded(self, work: Callable[[Connection], T], patience: float, way: _Way) -> T:
+    async def _bounded(self, work: Callable[[Connection], T], seconds: float, durability: Durability) -> T:
         """Return what `work` returns, or raise in time.
 
         A caller that is cancelled leaves the work to its end, so that no connection is torn in the middle of a
         statement; and a driver that is stuck in its own clean-up (psycopg waits up to ten seconds for a stopped
         server to confirm a cancellation) does not hold the caller.
         """
-        running = self._backend.begin(work, way, patience)
+        running = self._backend.begin(work, durability, seconds)
         self._running.add(running)
         running.add_done_callback(self._ended)
-        with database_errors(self._place, self._url.password, patience):
-            done, _ = await asyncio.wait({running}, timeout=patience + 0.5)
+        with database_errors(self._place, self._url.password, seconds):
+            done, _ = await asyncio.wait({running}, timeout=seconds + 0.5)
             if not done:
                 raise TimeoutError
             return running.result()
@@ -120,24 +124,24 @@ class Database:
 class _Postgresql:
     """psycopg's connections, on the event loop."""
 
-    def __init__(self, url: URL, patience: float) -> None:
+    def __init__(self, url: URL, seconds: float) -> None:
         self._engine = create_async_engine(
             url,
             connect_args=_postgresql_arguments(),
             # A connection that was cut while idle is noticed before it is used, and replaced.
             pool_pre_ping=True,
-            pool_timeout=patience,
+            pool_timeout=seconds,
             json_serializer=_json,
             **_ENGINE,
         )
 
-    def begin(self, work: Callable[[Connection], T], way: _Way, patience: float) -> asyncio.Future[T]:
+    def begin(self, work: Callable[[Connection], T], durability: Durability, seconds: float) -> asyncio.Future[T]:
         """Begin `work` in a transaction; readers and writers do not wait for each other here."""
-        del way
-        return asyncio.create_task(self._run(work, patience))
+        del durability
+        return asyncio.create_task(self._run(work, seconds))
 
-    async def _run(self, work: Callable[[Connection], T], patience: float) -> T:
-        async with asyncio.timeout(patience), self._engine.begin() as connection:
+    async def _run(self, work: Callable[[Connection], T], seconds: float) -> T:
+        async with asyncio.timeout(seconds), self._engine.begin() as connection:
             return await connection.run_sync(work)
 
     async def close(self) -> None:
@@ -147,13 +151,13 @@ class _Postgresql:
 class _Sqlite:
     """SQLite's connections, each call in a thread."""
 
-    def __init__(self, url: URL, patience: float) -> None:
+    def __init__(self, url: URL, seconds: float) -> None:
         _make_folder(url)
         self._engine = create_engine(
             url,
             connect_args={"timeout": _BUSY_SECONDS},
             poolclass=QueuePool,
-            pool_timeout=patience,
+            pool_timeout=seconds,
             json_serializer=_json,
             **_ENGINE,
         )
@@ -164,27 +168,27 @@ class _Sqlite:
         self._writer = ThreadPoolExecutor(1, "leveret-sqlite-writer")
         self._writing: Connection | None = None
 
-    def begin(self, work: Callable[[Connection], T], way: _Way, patience: float) -> asyncio.Future[T]:
+    def begin(self, work: Callable[[Connection], T], durability: Durability, seconds: float) -> asyncio.Future[T]:
         """Begin `work` in a transaction, as soon as a thread is free; one of ours writes at a time."""
-        threads = self._readers if way is _Way.READ else self._writer
-        deadline = time.monotonic() + patience
-        return asyncio.get_running_loop().run_in_executor(threads, self._transact, work, way, deadline)
+        threads = self._readers if durability is Durability.NONE else self._writer
+        deadline = time.monotonic() + seconds
+        return asyncio.get_running_loop().run_in_executor(threads, self._transact, work, durability, deadline)
 
-    def _transact(self, work: Callable[[Connection], T], way: _Way, deadline: float) -> T:
+    def _transact(self, work: Callable[[Connection], T], durability: Durability, deadline: float) -> T:
         if time.monotonic() > deadline:
             # Its caller has given up, while others were before it.
             raise TimeoutError
-        if way is _Way.READ:
+        if durability is Durability.NONE:
             with self._engine.connect() as connection, connection.begin():
                 return work(connection)
-        return self._written(work, way)
+        return self._written(work, durability)
 
-    def _written(self, work: Callable[[Connection], T], way: _Way) -> T:
+    def _written(self, work: Callable[[Connection], T], durability: Durability) -> T:
         """Return what `work` returns over the writer's own connection: one from the pool costs more."""
         if self._writing is None:
             self._writing = self._engine.connect()
         try:
-            self._writing.execution_options(**{_WAY: way})
+            self._writing.execution_options(**{_DURABILITY: durability})
             with self._writing.begin():
                 return work(self._writing)
         except BaseException:
@@ -305,13 +309,13 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     # A deferred transaction that reads first and writes then fails at once when another one wrote in between,
     # whatever the busy time-out; an immediate one waits at its beginning.
-    way = connection.get_execution_options().get(_WAY, _Way.READ)
+    durability = connection.get_execution_options().get(_DURABILITY, Durability.NONE)
     driver: Any = connection.connection.dbapi_connection
-    if way is not _Way.READ:
+    if durability is not Durability.NONE:
         # FULL syncs the log at each commit, so that what we told the broker is never taken back by a power cut;
         # 0.3 ms on an SSD, tens of them on an SD card, where a sign of life should not cost as much.
-        driver.execute(f"PRAGMA synchronous={'NORMAL' if way is _Way.TOUCH else 'FULL'}")
-    driver.execute("BEGIN" if way is _Way.READ else "BEGIN IMMEDIATE")
+        driver.execute(f"PRAGMA synchronous={'NORMAL' if durability is Durability.RELAXED else 'FULL'}")
+    driver.execute("BEGIN" if durability is Durability.NONE else "BEGIN IMMEDIATE")
 
 
 def _json(value: object) -> str:

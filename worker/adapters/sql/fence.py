@@ -128,6 +128,7 @@ def ended(state: str) -> dict[str, Any]:
         "not_before": None,
         "cancel_requested": False,
         "callback_state": _CALLBACK,
+        "callback_error": None,
     }
 
 
@@ -159,6 +160,7 @@ def new_round() -> dict[str, Any]:
         "finished_at": None,
         "cancel_requested": False,
         "callback_state": None,
+        "callback_error": None,
         "refused_by": [],
         "unserved_since": None,
         **unblamed(),

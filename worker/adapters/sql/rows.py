@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from worker.adapters.sql.schema import jobs, moment
 from worker.core.record import ArtifactRecord, AttemptRecord, JobRecord, ProgressRecord, WorkerRecord
@@ -19,18 +19,44 @@ LISTED = tuple(
     for name in (
         "job_id", "title", "state", "round", "lane", "priority", "dialect", "percent", "task", "fps", "speed",
         "eta_seconds", "manifest_url", "thumbnail_url", "error", "error_type", "facts", "metrics", "created_at",
-        "started_at", "finished_at",
+        "started_at", "finished_at", "not_before", "callback_state", "callback_error", "modules",
     )
 )  # fmt: skip
 """The columns of a job in a list: all that people read, without the document, which may be a megabyte."""
 
 
+_MODULES: Final = 400
+_SEARCHED: Final = 300
+"""Characters at most: an entry of PostgreSQL's indexes has 2,704 bytes."""
+_BETWEEN: Final = "\n"
+
+
+def within_modules(module: str) -> str:
+    """Return how a job's `modules` hold the name of one."""
+    return f"{_BETWEEN}{module}{_BETWEEN}"
+
+
+def _modules(job: Job) -> str:
+    """Return the names of the job's modules, each once, as one text that a filter can look into."""
+    names = dict.fromkeys(" ".join(task.module.split()) for task in job.tasks)
+    kept, room = [], _MODULES - 1
+    for name in names:
+        # A name that is no module's may be long, and in any script.
+        room -= len(name.encode(errors="surrogatepass")) + 1
+        if room >= 0:
+            kept.append(name)
+    return f"{_BETWEEN}{_BETWEEN.join(kept)}{_BETWEEN}"
+
+
+def searched(title: str, job_id: str) -> str:
+    """Return the text in which lists of jobs look for a part of a title or an id."""
+    return f"{job_id}{_BETWEEN}{title}".casefold()[:_SEARCHED]
+
+
 def fresh_row(job: Job, digest: str, lane: str, priority: str) -> dict[str, Any]:
     """Return the values of a queued job of which the database knew nothing."""
-    document = job.document()
     return {
         "job_id": job.job_id,
-        "title": job.title,
         "state": "queued",
         "round": 1,
         "epoch": 0,
@@ -38,12 +64,23 @@ def fresh_row(job: Job, digest: str, lane: str, priority: str) -> dict[str, Any]
         "crashes": 0,
         "lane": lane,
         "priority": priority,
-        "dialect": job.dialect,
         "digest": digest,
+        **of_document(job),
+        **blank(),
+    }
+
+
+def of_document(job: Job) -> dict[str, Any]:
+    """Return the columns that a job's document alone says."""
+    document = job.document()
+    return {
+        "title": job.title,
+        "dialect": job.dialect,
         "document": document,
         "callback_url": document.get("callback_url"),
         "facts": dict(job.facts),
-        **blank(),
+        "modules": _modules(job),
+        "searched": searched(job.title, job.job_id),
     }
 
 
@@ -63,6 +100,8 @@ def tombstone(job_id: str) -> dict[str, Any]:
         "digest": "",
         "document": {},
         "facts": {},
+        "modules": "",
+        "searched": searched("", job_id),
         "finished_at": moment(),
         **blank(),
     }
@@ -87,14 +126,29 @@ def job_record(
 ) -> JobRecord:
     """Return the record of a job from its row and those of its attempts and artifacts."""
     plain = ("percent", "task", "fps", "speed", "eta_seconds")
+    own = ("not_before", "callback_state", "callback_error", "modules")
     values = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
     return JobRecord(
-        **{column.name: values[column.name] for column in LISTED if column.name not in plain},
+        **{column.name: values[column.name] for column in LISTED if column.name not in plain + own},
+        modules=values["modules"].split(_BETWEEN)[1:-1],
+        retry_at=values["not_before"] if values["state"] == "retrying" else None,
+        callback=values["callback_state"],
+        callback_error=values["callback_error"],
         progress=ProgressRecord(**{name: values[name] for name in plain}),
-        attempts=[AttemptRecord.model_validate(_known(item, AttemptRecord)) for item in attempts],
-        artifacts=[ArtifactRecord.model_validate(_known(item, ArtifactRecord)) for item in artifacts],
+        attempts=[attempt_record(item) for item in attempts],
+        artifacts=[artifact_record(item) for item in artifacts],
         document=document or {},
     )
+
+
+def attempt_record(row: Row[*tuple[Any, ...]]) -> AttemptRecord:
+    """Return the record of an attempt."""
+    return AttemptRecord.model_validate(_known(row, AttemptRecord))
+
+
+def artifact_record(row: Row[*tuple[Any, ...]]) -> ArtifactRecord:
+    """Return the record of an artifact."""
+    return ArtifactRecord.model_validate(_known(row, ArtifactRecord))
 
 
 def worker_record(row: Row[*tuple[Any, ...]], *, offline: bool) -> WorkerRecord:

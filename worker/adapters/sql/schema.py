@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import SQLCompiler
     from sqlalchemy.types import TypeEngine
 
-REVISION: Final = "0002"
+REVISION: Final = "0003"
 """The newest migration, which `check` expects; a test compares it with `infra.migrations.head()`."""
 
 LIVE: Final = ("running", "publishing")
@@ -163,14 +163,19 @@ jobs = Table(
     Column("callback_url", Words),
     # NULL: nothing to tell; `pending`, `done`, `failed`.
     Column("callback_state", Words),
+    # Why the callback could not be delivered.
+    Column("callback_error", Words),
     # The workers of its lane that cannot do it, and since when there is one.
     Column("refused_by", JSON, nullable=False),
     Column("unserved_since", Moment),
     Column("created_at", Moment, nullable=False),
     Column("started_at", Moment),
     Column("finished_at", Moment),
-    Index("ix_jobs_created_at", "created_at"),
-    Index("ix_jobs_state_created_at", "state", "created_at"),
+    # What lists look into: the names of its modules, and its id and title in one case. Bounded, for an index has both.
+    Column("modules", Words, nullable=False, server_default=""),
+    Column("searched", Words, nullable=False, server_default=""),
+    Index("ix_jobs_listing", "created_at", "job_id", "state", "lane", "modules", "searched"),
+    Index("ix_jobs_state", "state", "created_at", "job_id", "lane"),
     Index("ix_jobs_callback_state", "callback_state"),
 )
 
@@ -191,6 +196,7 @@ attempts = Table(
     Column("error_type", Words),
     # The URIs that it was about to publish.
     Column("announced", JSON, nullable=False),
+    Index("ix_attempts_worker", "worker", "job_id"),
 )
 
 artifacts = Table(

@@ -1,11 +1,11 @@
-"""A message in the dead-letter queue as people look at it, and the port through which they publish and replay."""
+"""A message in the dead-letter queue as people look at it."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any
 
 from worker.core.errors import InvalidJob
 from worker.core.message.dialects import decode
@@ -13,16 +13,12 @@ from worker.core.message.wire import parse
 from worker.core.routing import HEADER_DEATH, HEADER_FAILED_AT, LANES, PRIORITIES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from types import TracebackType
-
-    from worker.core.attempt import StateChange
-    from worker.core.routing import Exchange, Queue
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A dead message that we hold unacknowledged; `handle` names it to the publisher that holds it."""
+    """A message that we hold unacknowledged; `handle` names it to the connection that holds it."""
 
     handle: int
     body: bytes
@@ -84,62 +80,3 @@ def _claimed_id(body: bytes) -> str | None:
         return None
     found = next((value[key] for key in ("job_id", "videoId", "video_id") if isinstance(value.get(key), str)), None)
     return found or None
-
-
-class Broker(Protocol):
-    """The broker in people's hands: one connection from `with` to its end.
-
-    Every method raises BrokerUnavailable when the broker does not answer or does not confirm, and
-    Misconfigured for wrong credentials and a topology that is not there.
-    """
-
-    def __enter__(self) -> Self:
-        """Connect."""
-        ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Give every held message back to its queue and disconnect."""
-        ...
-
-    def publish_job(
-        self,
-        body: bytes,
-        job_id: str | None,
-        lane: str,
-        priority: str,
-        headers: Mapping[str, Any] | None = None,
-        *,
-        dialect: str = "",
-    ) -> None:
-        """Publish to `media.jobs`, persistent; return once the broker has it safely in a queue."""
-        ...
-
-    def tell(self, change: StateChange) -> None:
-        """Publish `job.<state>` on `media.events`, for whoever listens."""
-        ...
-
-    def dead_letters(self) -> Iterator[DeadLetter]:
-        """Yield the messages of `media.dlq`, oldest first, each held until it is replayed, discarded or given back."""
-        ...
-
-    def replay(self, letter: DeadLetter, job_id: str | None, lane: str, priority: str) -> None:
-        """Publish a held message again, without what earlier rounds wrote on it; then ack the dead one."""
-        ...
-
-    def discard(self, letter: DeadLetter) -> None:
-        """Delete a held message for good."""
-        ...
-
-    def waiting(self, queue: str) -> int:
-        """Return how many messages wait in `queue`, those that somebody holds not counted."""
-        ...
-
-    def refusals(self, exchanges: tuple[Exchange, ...]) -> tuple[str, ...]:
-        """Return what this user may not do of publishing to `exchanges` and reading dead letters."""
-        ...
-
-    def differences(self, queues: tuple[Queue, ...]) -> tuple[str, ...]:
-        """Return one line for each of `queues` that is missing or has other arguments than these."""
-        ...

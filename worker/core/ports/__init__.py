@@ -1,6 +1,7 @@
 """What the engine needs of the world. Each port has one contract suite, run on every implementation."""
 
-from worker.core.ports.broker import Consumer, Delivery, Events
+from worker.core.ports.attempts import AttemptStore
+from worker.core.ports.broker import BrokerAdmin, Consumer, Delivery, Events
 from worker.core.ports.claims import (
     Announced,
     Buried,
@@ -15,14 +16,19 @@ from worker.core.ports.claims import (
     Renewal,
     Waiting,
 )
+from worker.core.ports.fleet import FleetStore
+from worker.core.ports.jobs import JobStore
 from worker.core.ports.observer import Observer, Unobserved
 from worker.core.ports.production import HeldLease, Produced, Production
 from worker.core.ports.programs import Repositories, Runner
+from worker.core.ports.reconcile import ReconcileStore
 from worker.core.ports.repository import Repository
 from worker.core.ports.storage import Confirm, Stat, Storage
 
 __all__ = [
     "Announced",
+    "AttemptStore",
+    "BrokerAdmin",
     "Buried",
     "Claim",
     "ClaimRequest",
@@ -33,13 +39,16 @@ __all__ = [
     "Delivery",
     "Events",
     "Finished",
+    "FleetStore",
     "Granted",
     "HeldLease",
+    "JobStore",
     "Kept",
     "Observer",
     "Overdue",
     "Produced",
     "Production",
+    "ReconcileStore",
     "Renewal",
     "Repositories",
     "Repository",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
+    from types import TracebackType
 
-    from worker.core.attempt import Outcome
+    from worker.core.attempt import Outcome, StateChange
+    from worker.core.message.dead_letter import DeadLetter
+    from worker.core.routing import Exchange, Queue
 
 
 class Delivery(Protocol):
@@ -72,4 +75,81 @@ class Events(Protocol):
 
     async def publish(self, routing_key: str, event: Mapping[str, object]) -> None:
         """Publish, best effort: a broker that is away loses events, never jobs."""
+        ...
+
+
+class BrokerAdmin(Protocol):
+    """The broker as operators use it: one connection from `async with` to its end.
+
+    Every method raises BrokerUnavailable when the broker does not answer in seconds or does not confirm, and
+    Misconfigured for wrong credentials and a topology that is not there.
+    """
+
+    async def __aenter__(self) -> Self:
+        """Connect."""
+        ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give every held message back to its queue and disconnect."""
+        ...
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        """Return the broker's version, empty where it says none."""
+        ...
+
+    async def publish_job(
+        self,
+        body: bytes,
+        job_id: str | None,
+        lane: str,
+        priority: str,
+        headers: Mapping[str, Any] | None = None,
+        *,
+        dialect: str = "",
+    ) -> None:
+        """Publish to `media.jobs`, persistent; return once the broker has it safely in a queue."""
+        ...
+
+    async def publish_event(self, change: StateChange) -> None:
+        """Publish `job.<state>` on `media.events`, for whoever listens."""
+        ...
+
+    def dead_letters(self) -> AsyncIterator[DeadLetter]:
+        """Yield the messages of `media.dlq`, oldest first, each held until it is replayed, discarded or given back."""
+        ...
+
+    def held(self, queue: str) -> AsyncIterator[DeadLetter]:
+        """Yield the messages of any queue in the same way."""
+        ...
+
+    async def replay(
+        self, letter: DeadLetter, job_id: str | None, lane: str, priority: str, body: bytes | None = None
+    ) -> None:
+        """Publish a held message again, without what earlier rounds wrote on it; then acknowledge the held one.
+
+        With `body` that goes out in place of the dead one's.
+        """
+        ...
+
+    async def move(self, letter: DeadLetter, job_id: str, lane: str, priority: str) -> None:
+        """Publish a held message to its job queue with the headers it has; then acknowledge the held one."""
+        ...
+
+    async def discard(self, letter: DeadLetter) -> None:
+        """Delete a held message for good."""
+        ...
+
+    async def count(self, queue: str) -> int:
+        """Return how many messages wait in `queue`, those that somebody holds not counted."""
+        ...
+
+    async def refusals(self, exchanges: tuple[Exchange, ...]) -> tuple[str, ...]:
+        """Return what this user may not do of publishing to `exchanges` and reading dead letters."""
+        ...
+
+    async def differences(self, queues: tuple[Queue, ...]) -> tuple[str, ...]:
+        """Return one line for each of `queues` that is missing or has other arguments than these."""
         ...

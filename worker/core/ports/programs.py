@@ -49,7 +49,7 @@ class Repositories(Protocol):
         """Return a bare clone of `url` below `into`, which holds the history and no file's content.
 
         BadInput for what is no repository, is empty, is too large, is not there or is not ours to read;
-        RefusedPath for protocols, addresses and folders that jobs may not reach; StorageUnavailable for what may
+        RefusedPath for protocols, addresses and folders that jobs may not reach; RemoteUnavailable for what may
         pass. `token` and `label`: no error and no argv shows the one, the other marks the processes.
         """
         ...

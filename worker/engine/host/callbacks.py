@@ -51,18 +51,19 @@ class Callbacks:
             url = record.document.get("callback_url") if record else None
             if record is None or not url:
                 return
-            delivered = await self._deliver(url, record.model_dump_json(exclude={"document"}), job_id)
-            await self._repository.callback_done(job_id, ok=delivered)
+            document = record.model_dump_json(exclude={"document", "callback", "callback_error"})
+            await self._repository.callback_done(job_id, error=await self._deliver(url, document, job_id))
         except LeveretError as error:
             log.warning("callback_not_recorded", job_id=job_id, error=str(error))
 
-    async def _deliver(self, url: str, document: str, job_id: str) -> bool:
+    async def _deliver(self, url: str, document: str, job_id: str) -> str | None:
+        """Return why the document could not be delivered, None when it was."""
         try:
             await self._poster(url, document)
         except LeveretError as error:
             log.warning("callback_failed", job_id=job_id, error=str(error))
-            return False
-        return True
+            return str(error)
+        return None
 
     async def close(self) -> None:
         """Wait a little for what is under way."""

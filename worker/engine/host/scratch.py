@@ -192,7 +192,8 @@ class Scratch:
 def _charged(own: int, told: str) -> ToolFailed:
     return ToolFailed(
         f"the job filled scratch: {own // 2**20} MiB are its own and {told}; if its output does end, give it a larger"
-        " WORKER_SCRATCH"
+        " WORKER_SCRATCH",
+        passing=True,
     )
 
 

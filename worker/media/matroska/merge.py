@@ -42,8 +42,11 @@ _BROKEN: Final = re.compile(
     r"Error in the Matroska file structure|Resync failed: no valid Matroska|indicates a damaged (?:file|Ogg)"
     r"|stream seems to be badly damaged|File contains fewer frames than expected or is corrupt"
 )
+_OF_SOURCE: Final = re.compile(
+    r"could not be recognized|The size of attachment '.*' is 0|Unknown chapter file format|Not a valid Matroska file"
+)
 # What may pass: files that cannot be opened or written, memory, and the tool's own bugs. Its other errors are about
-# the job's values and sources, and would be the same at the next attempt.
+# the job's values, and would be the same at the next attempt.
 _OF_HOST: Final = re.compile(
     r"could not be (?:opened|created|written|read)|(?:read|write|writing|seek)\b.*\b(?:error|failed)|bad_alloc|memory|"
     r"errno|not enough space|internal error|\bbug\b|unexpected|exception|assertion|Permission denied",
@@ -257,5 +260,9 @@ def matroska_failure(exit_: Exit, subject: str) -> LeveretError:
     if not errors or not isinstance(general, ToolFailed):
         return general
     message = f"{subject}: {exit_.command.program} exited {exit_.code}: {errors[-1]}"
-    is_of_host = _OF_HOST.search(_QUOTED.sub("", exit_.command.without_names(errors[-1])))
-    return ToolFailed(message) if is_of_host else InvalidJob([Problem("", message)])
+    words = exit_.command.without_names(errors[-1])
+    if _OF_SOURCE.search(words):
+        return BadInput(message)
+    if _OF_HOST.search(_QUOTED.sub("", words)):
+        return ToolFailed(message, passing="could not be opened" in words)
+    return InvalidJob([Problem("", message)])

@@ -1,8 +1,8 @@
-"""What is looked for after a disaster: jobs that nobody works on, and what ended ones left behind."""
+"""The store of `reconcile`: jobs that nobody works on, and what ended ones left behind."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
 
@@ -10,6 +10,31 @@ from worker.adapters.sql.fence import close_attempt
 from worker.adapters.sql.schema import LIVE, artifacts, attempts, jobs, moment
 from worker.core.ports import Announced, Overdue
 from worker.core.record import TERMINAL
+
+if TYPE_CHECKING:
+    from worker.adapters.sql.database import Database
+
+
+class SqlReconcile:
+    """`worker.core.ports.ReconcileStore`, each method one transaction."""
+
+    _database: Database
+
+    async def overdue(self, seconds: float) -> list[Overdue]:
+        """Return the jobs that should have gone on at least so long ago, the longest overdue first."""
+        return await self._database.read(overdue, seconds)
+
+    async def requeue(self, job_id: str, digest: str) -> bool:
+        """Queue a job that is still overdue again, its message's body now `digest`; return whether it was."""
+        return await self._database.write(requeue, job_id, digest)
+
+    async def pending_deletions(self) -> dict[str, tuple[str, ...]]:
+        """Return by completed job the external files that it still has to delete."""
+        return await self._database.read(pending_deletions)
+
+    async def announced(self) -> list[Announced]:
+        """Return the ended jobs whose attempts announced more than their record names."""
+        return await self._database.read(announced)
 
 
 def _since() -> ColumnElement[Any]:

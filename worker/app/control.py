@@ -1,0 +1,67 @@
+"""Settings become what the use cases of `worker.control` work on."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from worker.adapters.sql import SqlRepository
+from worker.control.resources import Control
+from worker.core.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from worker.core.ports import BrokerAdmin, Repository
+    from worker.registry import Registry
+    from worker.settings import Settings
+
+
+@asynccontextmanager
+async def control(settings: Settings, *, may_create: bool = False) -> AsyncIterator[Control]:
+    """Yield the database, the way to the broker and the modules; Misconfigured when the schema is not the newest.
+
+    Only with `may_create` is the file of an SQLite database made where it is missing.
+    """
+    if not may_create:
+        refuse_missing_sqlite(settings)
+    stores = repository(settings)
+    try:
+        await stores.check()
+        yield Control(stores, partial(broker, settings), modules, settings.offline_seconds, settings.retry_delays)
+    finally:
+        await stores.close()
+
+
+def repository(settings: Settings) -> Repository:
+    """Return the database."""
+    return SqlRepository(settings.database_url.get_secret_value())
+
+
+def broker(settings: Settings) -> BrokerAdmin:
+    """Return the broker as operators use it, not connected yet."""
+    # 2 MB and a tenth of a second that looking at the database does not need.
+    from worker.adapters.rabbitmq.admin import RabbitAdmin  # noqa: PLC0415
+
+    return RabbitAdmin(settings.broker_url.get_secret_value())
+
+
+@cache
+def modules() -> Registry:
+    """Return the installed modules, good for judging jobs."""
+    # Every plug-in and what it needs: a third of a second.
+    from worker.app.components import registry  # noqa: PLC0415
+
+    return registry()
+
+
+def refuse_missing_sqlite(settings: Settings) -> None:
+    """Raise Misconfigured when the database is a file that is not there: who only looks makes none."""
+    scheme, _, name = settings.database_url.get_secret_value().partition(":///")
+    path = Path(name.partition("?")[0])
+    if scheme == "sqlite" and name and name != ":memory:" and not path.exists():
+        default = "database_url" not in settings.model_fields_set
+        doubt = "WORKER_DATABASE_URL is not set; set it, or" if default else "is WORKER_DATABASE_URL right?"
+        raise Misconfigured(f"there is no database at {path.absolute()}: {doubt} `python -m infra provision` makes one")

@@ -1,0 +1,81 @@
+"""Looking: at one job, at pages of jobs, at logs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from worker.control.errors import Conflict, NotFound
+from worker.core.listing import MOST_LISTED, JobFilter, Page
+from worker.core.message.wire import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from worker.control.resources import Control
+    from worker.core.record import JobRecord, LogRecord
+
+SHORTEST_PREFIX: Final = 4
+MOST_NAMED: Final = 5
+NEAR_JOBS: Final = 500
+"""The newest jobs, among which the nearest id to a mistyped one is looked for."""
+
+
+async def find_job(control: Control, name: str, hint: str = "") -> JobRecord:
+    """Return the whole record of the job with the id `name`, or of the only one whose id begins with it.
+
+    Conflict names the jobs that `name` could mean, NotFound the nearest recent id, or `hint`.
+    """
+    record = await control.stores.job(name)
+    if record is not None:
+        return record
+    meant = await control.stores.ids(name, MOST_NAMED + 1) if name else []
+    if len(name) >= SHORTEST_PREFIX and meant:
+        if len(meant) > 1:
+            count = f"more than {MOST_NAMED}" if len(meant) > MOST_NAMED else str(len(meant))
+            named = ", ".join(meant[:MOST_NAMED]) + (" …" if len(meant) > MOST_NAMED else "")
+            raise Conflict(f"{name!r} is the beginning of {count} jobs' ids: {named}")
+        if (record := await control.stores.job(meant[0])) is not None:
+            return record
+    recent = await control.stores.page(JobFilter(), NEAR_JOBS)
+    near = nearest(name, [job.job_id for job in recent.jobs])
+    if not near and not hint and meant:
+        hint = f"of an id give at least {SHORTEST_PREFIX} characters"
+    raise NotFound(f"there is no job {name!r}{near}" + (f"{'' if near else ';'} {hint}" if hint else ""))
+
+
+async def list_jobs(
+    control: Control, chosen: JobFilter, *, limit: int = 50, cursor: str | None = None, details: bool = False
+) -> Page:
+    """Return a page of the newest jobs that match; with `details` each has its attempts and artifacts.
+
+    A limit above 1,000 is taken as 1,000: the rest is asked for with the page's cursor.
+    """
+    page = await control.stores.page(chosen, min(limit, MOST_LISTED), cursor)
+    if not details:
+        return page
+    return Page(tuple(await control.stores.with_details(page.jobs)), page.next_cursor)
+
+
+async def matching_jobs(
+    control: Control, chosen: JobFilter, *, limit: int | None = None, details: bool = False
+) -> AsyncIterator[JobRecord]:
+    """Yield every job that matches, newest first, page by page, at most `limit`."""
+    left, cursor = limit, None
+    while left is None or left > 0:
+        size = MOST_LISTED if left is None else min(left, MOST_LISTED)
+        page = await list_jobs(control, chosen, limit=size, cursor=cursor, details=details)
+        for record in page.jobs:
+            yield record
+        cursor = page.next_cursor
+        if cursor is None:
+            return
+        left = None if left is None else left - len(page.jobs)
+
+
+async def job_log(control: Control, job_id: str, number: int | None = None) -> LogRecord:
+    """Return the log of the job's newest attempt that has one, or of the newest with that number; else NotFound."""
+    found = await control.stores.log(job_id, number)
+    if found is None:
+        which = f" in attempt {number}" if number is not None else ""
+        raise NotFound(f"no tool of the job {job_id} has written anything{which}, or its log is deleted by now")
+    return found

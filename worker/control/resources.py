@@ -1,0 +1,30 @@
+"""What the use cases work on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from worker.core.routing import DEFAULT_DELAYS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from worker.core.ports import BrokerAdmin, Repository
+    from worker.registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """The database, a way to the broker, and the modules that are installed here.
+
+    `broker` returns a connection that is not opened yet: `async with control.broker() as broker`. `modules` is called
+    by those use cases only that judge documents, for loading every plug-in takes a third of a second. A worker that
+    was silent for `offline_seconds` is offline; `retry_delays` (seconds) name the delay queues.
+    """
+
+    stores: Repository
+    broker: Callable[[], BrokerAdmin]
+    modules: Callable[[], Registry]
+    offline_seconds: float
+    retry_delays: tuple[float, ...] = DEFAULT_DELAYS

@@ -1,0 +1,66 @@
+"""Submitting a job: checked, inserted as a row, published with confirm."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from worker.control.errors import Refused
+from worker.control.query import find_job
+from worker.control.validate import judge
+from worker.core.attempt import StateChange
+from worker.core.errors import BrokerUnavailable, InvalidJob, Misconfigured
+from worker.core.message.dialects import decode
+from worker.core.record import serving
+
+if TYPE_CHECKING:
+    from worker.control.resources import Control
+    from worker.core.job import Job
+    from worker.core.record import JobRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The job's record, and what its publisher should know: that nobody serves its lane."""
+
+    record: JobRecord
+    warnings: tuple[str, ...]
+
+
+async def submit(
+    control: Control, body: bytes, *, lane: str | None = None, priority: str | None = None, job_id: str | None = None
+) -> Submitted:
+    """Return the job that was submitted; `lane` and `priority` go before the document's own.
+
+    `job_id` is the id of a document that has none, a fresh one by default. InvalidJob with every problem, IdReused
+    when the id exists, Refused when the broker did not take it.
+    """
+    job = decode(body, job_id or str(uuid.uuid4()))
+    found = judge(job, control.modules())
+    if found.problems:
+        raise InvalidJob(found.problems)
+    route = (lane or found.lane, priority or found.priority)
+    await _publish(control, job, body, route)
+    warnings = []
+    if route[0] not in serving(await control.stores.workers(control.offline_seconds)):
+        warnings.append(f"no living worker serves the lane {route[0]}: the job waits until one does")
+    return Submitted(await find_job(control, job.job_id), tuple(warnings))
+
+
+async def _publish(control: Control, job: Job, body: bytes, route: tuple[str, str]) -> None:
+    """Insert the row, then publish under its id; the broker is reached first, so that it seldom fails in between.
+
+    What was not confirmed is cancelled: should it be in a queue all the same, whoever gets it acks it unrun.
+    """
+    async with control.broker() as broker:
+        await control.stores.submit(job, hashlib.sha256(body).hexdigest(), *route)
+        try:
+            await broker.publish_job(body, job.job_id, *route, dialect=job.dialect)
+        except (BrokerUnavailable, Misconfigured) as error:
+            await control.stores.request_cancel(job.job_id)
+            raise Refused(
+                f"{error}; the job is recorded as cancelled: `leveret retry {job.job_id}` publishes it"
+            ) from error
+        await broker.publish_event(StateChange(job.job_id, job.title, "queued"))

@@ -1,0 +1,49 @@
+"""Which jobs a list shows, and one page of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from worker.core.errors import InvalidJob, Problem
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
+    from worker.core.record import JobRecord
+
+MOST_LISTED = 1000
+"""The largest page that one query reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which jobs: every field that is given must match.
+
+    `worker` is one that had the job at some time, `module` one that its tasks name, `text` a part of its title or id
+    in any case. `since` and `until` bound the time at which the job was created: a time, or an age by the database's
+    clock.
+    """
+
+    state: str | None = None
+    lane: str | None = None
+    worker: str | None = None
+    module: str | None = None
+    text: str | None = None
+    since: datetime | timedelta | None = None
+    until: datetime | timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Jobs, newest first, and what asks for those after them: None when there are no more."""
+
+    jobs: tuple[JobRecord, ...]
+    next_cursor: str | None = None
+
+
+class InvalidCursor(InvalidJob):
+    """The cursor of a list is none that a list gave out."""
+
+    def __init__(self) -> None:
+        super().__init__([Problem("cursor", "is not the next_cursor of a page")])
