@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from worker.media.capabilities import Capabilities
 
 
-TOOLS = ("ffmpeg", "ffprobe", "packager", "mkvmerge", "mkvextract", "handbrake", "gource", "git")
+TOOLS = ("ffmpeg", "ffprobe", "packager", "mkvmerge", "mkvextract", "mkvpropedit", "handbrake", "gource", "git")
 LOOPBACK = ("127.", "localhost", "[::1]", "::1")
 
 

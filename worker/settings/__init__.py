@@ -95,6 +95,7 @@ class Settings(ServeSettings):
     packager: str | None = Field(None, description="The Shaka packager to run; else PATH, else the wheel's.")
     mkvmerge: str | None = Field(None, description="The mkvmerge to run; else PATH.")
     mkvextract: str | None = Field(None, description="The mkvextract to run; else PATH.")
+    mkvpropedit: str | None = Field(None, description="The mkvpropedit to run; else PATH.")
     handbrake: str | None = Field(None, description="The HandBrakeCLI to run; else PATH.")
     gource: str | None = Field(None, description="The gource to run; else PATH.")
     git: str | None = Field(None, description="The git to run; else PATH.")

@@ -41,6 +41,7 @@ from worker.tasks.ffmpeg.parts import SOUND, build_of, is_planned, join_film, ma
 from worker.tasks.ffmpeg.reading import Read, outputs_of, read_sources
 from worker.tasks.shared.burning import burning_problems, burnt
 from worker.tasks.shared.decoding import decoded
+from worker.tasks.shared.languages import keep_languages
 from worker.tasks.shared.loudness_pass import levelled, loudness_problems, proved_levels
 from worker.tasks.shared.measuring import blamed
 
@@ -233,7 +234,7 @@ class FfmpegTask(Task[FfmpegParams]):
 
     async def _read(self, params: FfmpegParams, context: TaskContext) -> Read:
         """Return the sources, and what the output will be."""
-        sources, infos = await read_sources(params.sources, context)
+        sources, infos = await read_sources(params, context)
         encoders = await self._listed(context)
         if lacking := [
             item.encoder for item in params.output_maps if item.encoder not in {*encoders, *NO_ENCODER, None}
@@ -262,6 +263,8 @@ async def _prove(params: FfmpegParams, read: Read, info: MediaInfo, frames: int 
         promised = promise(read.params, await blamed(error, claims, context), read.encoders)
         check(info, replace(promised.expected, frames=frames), name)
     _as_asked(params, info, context)
+    streams = [one.stream for one in read.promised.arrangement.streams]
+    info = await keep_languages(streams, info, output, name, context)
     context.note(f"streams.{name}", became(read.promised.arrangement, info))
     if params.verify == "decode":
         await decoded(output, name, context, seconds=info.duration, share=_DECODE_SHARE)

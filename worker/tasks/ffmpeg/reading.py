@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from worker.media.ffmpeg.command import KIND_NAMES
 from worker.media.parts.refusal import Output
 from worker.tasks.shared.measuring import probed_source
+from worker.tasks.shared.texts import utf8_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     from worker.core.media_info import MediaInfo
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from worker.media.ffmpeg.command import FfmpegParams, Kind
     from worker.media.ffmpeg.options import Encoder
     from worker.media.ffmpeg.promise import Promise
+
+_TEXTS: Final = frozenset({"srt", "ass", "webvtt"})
+"""Containers of ffprobe that are text files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +60,14 @@ def outputs_of(params: FfmpegParams, promised: Promise) -> list[Output]:
     return outputs
 
 
-async def read_sources(locations: Sequence[str], context: TaskContext) -> tuple[list[Path], list[MediaInfo]]:
-    """Return the local sources, and what they are."""
+async def read_sources(params: FfmpegParams, context: TaskContext) -> tuple[list[Path], list[MediaInfo]]:
+    """Return the sources and what they are; subtitle files are in UTF-8, for ffmpeg would copy any bytes as letters."""
     paths, infos = [], []
-    for location in locations:
+    for number, location in enumerate(params.sources):
         path = await context.input(location)
+        info = await probed_source(path, location, context)
+        if info.container in _TEXTS:
+            path = await utf8_file(path, location, params.charset, context, number=number)
         paths.append(path)
-        infos.append(await probed_source(path, location, context))
+        infos.append(info)
     return paths, infos
