@@ -22,7 +22,7 @@ class Attempt:
 
     `epoch` grows with every claim of the job by anybody, `number` only with charged failures: an
     attempt that was interrupted has the same number as its successor, and another epoch. `returns` are the attempts of
-    the round that were given back without a charge.
+    the round that were given back without a charge, `last_error` is the class of the error of the one before.
     """
 
     job: Job
@@ -33,6 +33,7 @@ class Attempt:
     lease_seconds: float
     started_at: datetime
     returns: int = 0
+    last_error: str = ""
 
     @property
     def scratch_name(self) -> str:

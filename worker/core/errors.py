@@ -11,6 +11,7 @@ LeveretError
 ├── Transient                 it may pass: retried with growing delays, counted
 │   ├── SourceMissing         a source is not there (a mount may come back)
 │   ├── ToolFailed            a tool ended with an error
+│   ├── ToolOutOfMemory       a tool needed more memory than it may have; twice in a row is the last time
 │   ├── ToolStalled           a tool made no progress
 │   ├── TimedOut              a task or the job ran out of time
 │   ├── VerificationFailed    what was made is not what was promised
@@ -97,6 +98,10 @@ class SourceMissing(Transient):
 
 class ToolFailed(Transient):
     """A tool ended with an error that says nothing about the input."""
+
+
+class ToolOutOfMemory(ToolFailed):
+    """A tool needed more memory than it may have; a second time in a row it is the job's doing."""
 
 
 class ToolStalled(Transient):

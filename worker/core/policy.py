@@ -13,6 +13,7 @@ from worker.core.errors import (
     JobCancelled,
     LeaseLost,
     Permanent,
+    ToolOutOfMemory,
     Transient,
 )
 from worker.core.redaction import redact
@@ -65,6 +66,8 @@ class Policy:
             case Infrastructure() if attempt.returns < self.max_returns:
                 return Defer(failure.message)
             case Permanent():
+                return Dead(failure)
+            case ToolOutOfMemory() if attempt.last_error == ToolOutOfMemory.__name__:
                 return Dead(failure)
             case Transient() | _ if attempt.number <= len(self.delays):
                 return Retry(self.delays[attempt.number - 1], failure, attempt.round)

@@ -6,7 +6,17 @@ import re
 import signal
 from typing import TYPE_CHECKING, Final
 
-from worker.core.errors import BadInput, DiskFull, InvalidJob, LeveretError, Problem, StorageUnavailable, ToolFailed
+from worker.core.command import Reason
+from worker.core.errors import (
+    BadInput,
+    DiskFull,
+    InvalidJob,
+    LeveretError,
+    Problem,
+    StorageUnavailable,
+    ToolFailed,
+    ToolOutOfMemory,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +32,9 @@ _PASSING: Final = re.compile(
     r"OpenEncodeSessionEx failed|No capable devices found|Cannot load lib(cuda|nvcuvid|nvidia-encode)|CUDA_ERROR|"
     r"Device creation failed|Device setup failed|No device available|Failed to initialise VAAPI",
     re.IGNORECASE,
+)
+_MEMORY: Final = re.compile(
+    r"Cannot allocate memory|Out of memory|malloc of size \d+ failed|std::bad_alloc|memory exhausted", re.IGNORECASE
 )
 _STORAGE: Final = re.compile(
     r"Input/output error|Stale (NFS )?file handle|Transport endpoint is not connected|Host is down|"
@@ -70,7 +83,11 @@ def classify(exit_: Exit, subject: str = "") -> LeveretError:
         return DiskFull(shown)
     if exit_.signal is not None:
         hint = " (a file outgrew WORKER_TOOL_FILE_BYTES)" if exit_.signal == signal.SIGXFSZ else ""
-        return ToolFailed(shown + hint)
+        killed = exit_.signal == signal.SIGKILL and exit_.reason is Reason.EXITED
+        starved = killed or (exit_.signal == signal.SIGABRT and _MEMORY.search(text))
+        return ToolOutOfMemory(f"{shown} (it may have needed more memory)") if starved else ToolFailed(shown + hint)
+    if _MEMORY.search(text):
+        return ToolOutOfMemory(_with_cause(shown, text, _MEMORY))
     if passing(text):
         return ToolFailed(_with_cause(shown, text, _PASSING))
     if _STORAGE.search(text):

@@ -34,6 +34,7 @@ class _Charges:
     round: int
     failures: int
     crashes: int
+    last_error: str = ""
 
 
 _SEEN = (
@@ -102,7 +103,7 @@ def _locked(connection: Connection, job_id: str) -> Row[*tuple[Any, ...]] | None
 
 
 def _decided(connection: Connection, request: ClaimRequest, policy: Policy, row: Row[*tuple[Any, ...]]) -> Claim:
-    charges = _Charges(row.round, row.failures, row.crashes)
+    charges = _Charges(row.round, row.failures, row.crashes, row.error_type or "")
     if row.state in LIVE and (again := _granted_before(connection, request, row)):
         return again
     match row.state:
@@ -174,9 +175,8 @@ def _grant(connection: Connection, request: ClaimRequest, policy: Policy, epoch:
         )
     )
     opened = _opened(connection, request, charges.round, granted)
-    if epoch < policy.max_returns:
-        return opened
-    return Granted(replace(opened.attempt, returns=_returns(connection, request.job.job_id, charges.round)))
+    returns = _returns(connection, request.job.job_id, charges.round) if epoch >= policy.max_returns else 0
+    return Granted(replace(opened.attempt, returns=returns, last_error=charges.last_error))
 
 
 def _returns(connection: Connection, job_id: str, this_round: int) -> int:
