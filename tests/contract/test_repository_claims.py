@@ -190,3 +190,10 @@ async def test_a_claim_knows_how_often_its_round_was_given_back_uncharged(reposi
         assert isinstance(claim, Granted)
         assert claim.attempt.returns == (number if number >= policy.max_returns else 0)
         await repository.release(claim.attempt, "interrupted" if number % 2 else "deferred", "sick")
+
+
+async def test_a_claim_knows_what_the_attempt_before_ended_with(repository):
+    first = await granted(repository)
+    assert first.previous is None
+    await repository.retry_later(first, FAILURE, 0.0)
+    assert (await granted(repository)).previous.error_type == FAILURE.error_type

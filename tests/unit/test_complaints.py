@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from worker.core.command import Command, Exit
-from worker.core.errors import BadInput, DiskFull, InvalidJob, StorageUnavailable, ToolFailed
+from worker.core.errors import BadInput, DiskFull, InvalidJob, StorageUnavailable, ToolFailed, ToolOutOfMemory
 from worker.media.failure import classify, damage
 from worker.media.matroska.merge import matroska_failure, option_file_command
 
@@ -64,3 +65,18 @@ def test_what_an_option_file_holds_decides_nothing(text):
 def test_a_name_that_is_a_plain_word_takes_nothing_from_what_the_tool_says(name, tail, kind):
     path = f"file:/nas/{name}.mkv"
     assert type(classify(failed(("ffmpeg", "-i", path), tail.format(path)))) is kind
+
+
+@pytest.mark.parametrize(
+    ("code", "signal", "tail"),
+    [
+        (None, 9, ""),
+        (None, 6, "terminate called after throwing an instance of 'std::bad_alloc'"),
+        (1, None, "x264 [error]: malloc of size 12345 failed\nError while opening encoder"),
+        (1, None, "file:/nas/a.mkv: Cannot allocate memory"),
+    ],
+)
+def test_a_tool_without_memory_is_known_by_its_end_or_its_words(code, signal, tail):
+    exit_ = Exit(Command(("ffmpeg", "-i", "file:/nas/a.mkv")), code, signal, 1.0, tail)
+    assert type(classify(exit_)) is ToolOutOfMemory
+    assert type(classify(replace(exit_, signal=signal and 11, code=code and 1, tail="other"))) is ToolFailed

@@ -14,6 +14,7 @@ LeveretError
 │   ├── SourceMissing         a source is not there (a mount may come back)
 │   ├── RemoteUnavailable     a repository's server does not answer
 │   ├── ToolFailed            a tool ended with an error
+│   ├── ToolOutOfMemory       a tool needed more memory than it may have; twice in a row is the last time
 │   ├── ToolStalled           a tool made no progress
 │   ├── TimedOut              a task or the job ran out of time
 │   ├── VerificationFailed    what was made is not what was promised
@@ -118,6 +119,10 @@ class ToolFailed(Transient):
     def __init__(self, message: str, *, passing: bool = False) -> None:
         self.passing = passing
         super().__init__(message)
+
+
+class ToolOutOfMemory(ToolFailed):
+    """A tool needed more memory than it may have; a second time in a row it is the job's doing."""
 
 
 class ToolStalled(Transient):
