@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core import errors
-from worker.core.attempt import Attempt, Cancelled, Dead, Defer, Requeue, Retry
+from worker.core.attempt import Attempt, Cancelled, Dead, Defer, Failure, Requeue, Retry
 from worker.core.job import Job, TaskSpec
 from worker.core.policy import MAX_MESSAGE_BYTES, Policy, failure_of, shortened
 

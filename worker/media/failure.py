@@ -40,7 +40,8 @@ _PASSING: Final = re.compile(
     re.IGNORECASE,
 )
 _MEMORY: Final = re.compile(
-    r"Cannot allocate memory|Out of memory|malloc of size \d+ failed|std::bad_alloc|memory exhausted|get_buffer\(\) failed",
+    r"Cannot allocate memory|Out of memory|malloc of size \d+ failed|std::bad_alloc|memory exhausted|"
+    r"get_buffer\(\) failed",
     re.IGNORECASE,
 )
 _STORAGE: Final = re.compile(
