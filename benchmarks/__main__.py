@@ -1,15 +1,23 @@
 """`make bench`: every table, or one by its name with options of its own.
 
-python -m benchmarks [ladder | overhead | gource | fleet | web [options]]
+python -m benchmarks [ladder | overhead | gource | fleet | parts | queries | web [options]]
 """
 
 from __future__ import annotations
 
 import sys
 
-from benchmarks import fleet, gource, ladder, overhead, web
+from benchmarks import fleet, gource, ladder, overhead, parts, queries, web
 
-TABLES = {"ladder": ladder.main, "overhead": overhead.main, "gource": gource.main, "fleet": fleet.main, "web": web.main}
+TABLES = {
+    "ladder": ladder.main,
+    "overhead": overhead.main,
+    "gource": gource.main,
+    "fleet": fleet.main,
+    "parts": parts.main,
+    "web": web.main,
+    "queries": queries.main,
+}
 
 
 def main() -> int:

@@ -59,9 +59,15 @@ def missing(folder: Path = VENDOR) -> tuple[Asset, ...]:
 def fetch(folder: Path = VENDOR) -> tuple[str, ...]:
     """Return the names of the files that were brought; AssetError when one could not be."""
     wanted = missing(folder)
-    if not wanted:
-        return ()
     folder.mkdir(parents=True, exist_ok=True)
+    if wanted:
+        _bring(wanted, folder)
+    # The set-up compares this, and need not start Python to know that all is there.
+    (folder / ".list").write_text(_digest(LIST))
+    return tuple(one.name for one in wanted)
+
+
+def _bring(wanted: tuple[Asset, ...], folder: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="leveret-assets-") as scratch:
         npm = _npm(Path(scratch))
         for package in dict.fromkeys(one.package for one in wanted):
@@ -69,7 +75,6 @@ def fetch(folder: Path = VENDOR) -> tuple[str, ...]:
             for one in wanted:
                 if one.package == package:
                     _take(tarball, one, folder)
-    return tuple(one.name for one in wanted)
 
 
 def _digest(path: Path) -> str:

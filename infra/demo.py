@@ -1,6 +1,6 @@
 """`make demo`: the main job from nothing to a proved file, and a film of this repository, as a stranger would ask.
 
-It starts the private services, a worker, and publishes JSON to the exchange as any program would. The worker and
+It starts the private services, two workers, and publishes JSON to the exchange as any program would. The workers and
 the services stay up afterwards, to be looked at; `make down` ends them.
 """
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 STATE: Final = Path(__file__).resolve().parent.parent / ".local"
 CLIP_SECONDS: Final = 24
+PART_SECONDS: Final = 4
 LANGUAGES: Final = ("eng", "fra")
 OPTION_SET: Final = {"codec": "libx264", "preset": "veryfast", "crf": 23, "pix_fmt": "yuv420p"}
 # A short film: what happens after the last commit, ten seconds at the usual pace, takes a third of that.
@@ -50,6 +51,7 @@ GOURCE_OPTIONS: Final = {
     "--time-scale": 3,
     "length": 5,
 }
+WORKERS: Final = ("worker", "second-worker")
 STOP_SECONDS: Final = 15.0
 TAKEN_SECONDS: Final = 120.0
 PAGE_PORT: Final = 8080
@@ -217,7 +219,7 @@ def _caption(second: int) -> str:
 
 
 def main_job() -> dict[str, Any]:
-    """Return the message: encode the video by an option set, keep the sound and the text, tidy up."""
+    """Return the message: encode the video by an option set, in parts, keep the sound and the text, tidy up."""
     maps = [
         {"specifier": "v", "stream": 0, "option_set": "demo-h264"},
         {"specifier": "a", "stream": 0, "options": {"codec": "copy"}},
@@ -229,6 +231,8 @@ def main_job() -> dict[str, Any]:
         "source_maps": [{"source": 0, "specifier": kind, "stream": n} for kind, n in ("v0", "a0", "a1", "s0")],
         "output_maps": maps,
         "output_file": "encoded.mkv",
+        # Two workers make a clip so short by themselves only when they are asked to.
+        "parts": {"seconds": PART_SECONDS},
     }
     cleanup = {
         "verify_exists": ["encoded.mkv"],
@@ -267,7 +271,11 @@ def watch(demo: Demo, job_id: str) -> int:
 def show_result(demo: Demo, job_id: str) -> None:
     """Show where the output is, and what ffprobe says of it."""
     shown = demo.worker("job", job_id, "--json", stdout=subprocess.PIPE)
-    for artifact in json.loads(shown.stdout)["artifacts"]:
+    record = json.loads(shown.stdout)
+    makers = sorted({part["worker"] for part in record["parts"]})
+    if makers:
+        _say(f"  {len(record['parts'])} parts, made by {', '.join(makers)}")
+    for artifact in record["artifacts"]:
         path = _local_copy(demo, artifact["uri"])
         _title(f"Result: {artifact['uri']}")
         argv = ("ffprobe", "-v", "error", "-of", "compact=p=0", "-show_entries")
@@ -294,18 +302,19 @@ def _local_copy(demo: Demo, uri: str) -> Path:
 
 def show_ways_on(demo: Demo, address: str) -> None:
     """Say what is still running, and how to go on or to end it."""
-    _title("Still running: the services, one worker and the page")
+    _title("Still running: the services, two workers and the page")
     management = urlsplit(demo.environment["RABBITMQ_MANAGEMENT_URL"])
     _say(f"  management UI    http://{management.hostname}:{management.port}/ (its login stands in settings.sh)")
     _say(f"  your own job     source {demo.folder / 'settings.sh'}; .venv/bin/leveret submit FILE --watch")
-    _say(f"  the worker's log {demo.folder / 'worker.log'}")
+    _say(f"  the workers' logs {', '.join(str(demo.folder / f'{name}.log') for name in WORKERS)}")
     _say("  end it all       make down")
     _title(f"See it all, play it, give films in: http://{address}/")
 
 
 def start_worker(demo: Demo) -> None:
-    """Start the demo's worker anew: another run may have had other services."""
-    _start(demo, "worker")
+    """Start the demo's two workers anew: another run may have had other services."""
+    for name in WORKERS:
+        _start(demo, name)
 
 
 def start_page(demo: Demo) -> str:
@@ -340,8 +349,9 @@ def _start(demo: Demo, name: str, *arguments: str) -> None:
 
 
 def end_worker() -> bool:
-    """Return whether a worker of an earlier demo was running; it is not any more."""
-    return _end("worker")
+    """Return whether a worker of an earlier demo was running; none is any more."""
+    ended = [_end(name) for name in WORKERS]
+    return any(ended)
 
 
 def _end(name: str) -> bool:

@@ -9,6 +9,7 @@ import pytest
 
 from infra.migrations import upgrade
 from tests.support.command_line import CommandLine
+from worker.app.control import modules
 
 ENTRY_POINTS = "[leveret.tasks]\necho = echo_plugin:EchoTask\nshine = echo_plugin:ShineTask\n"
 
@@ -23,6 +24,8 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     (information / "entry_points.txt").write_text(ENTRY_POINTS)
     shutil.copy(Path(__file__).parent / "support" / "echo_plugin.py", plugins)
     monkeypatch.syspath_prepend(plugins)
+    # a process keeps the modules that it found; another test found none of these
+    modules.cache_clear()
     url = f"sqlite:///{tmp_path / 'jobs.db'}"
     upgrade(url)
     monkeypatch.chdir(tmp_path)

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 EARLIEST = 1
 LATEST = 253_402_300_799
 
+# More changes than any film shows; each is an object of the worker's own memory.
+MOST_CHANGES = 1_000_000
+
 # Gource's texts are single lines on a screen; longer names would be cut by the frame's edge anyway.
 LONGEST_NAME = 200
 
@@ -174,9 +177,10 @@ def _commits(raw: bytes) -> Iterator[Commit]:
     a commit without changes is its header alone. A path is what follows a meta, whatever it holds, so that no name
     can pose as anything else.
     """
-    tokens = iter(raw.split(b"\0"))
+    tokens = _tokens(raw)
     header: tuple[int, str] | None = None
     changes: list[Change] = []
+    left = MOST_CHANGES
     for token in filter(None, tokens):
         if not token.startswith((b":", b"\n:")):
             if header is not None:
@@ -184,10 +188,22 @@ def _commits(raw: bytes) -> Iterator[Commit]:
             header, changes = _header(token), []
         elif header is None:
             raise MalformedLog("git's log has a change before its first commit")
-        else:
+        elif left:
+            left -= 1
             changes.extend(_changes(token, tokens))
+        else:
+            raise BadInput(f"the history is too large: it has more than {MOST_CHANGES} changes of files")
     if header is not None:
         yield Commit(*header, tuple(changes))
+
+
+def _tokens(raw: bytes) -> Iterator[bytes]:
+    """Yield what NULs separate, one at a time: a list of all would hold the log a second time."""
+    start = 0
+    while (end := raw.find(b"\0", start)) >= 0:
+        yield raw[start:end]
+        start = end + 1
+    yield raw[start:]
 
 
 def _header(token: bytes) -> tuple[int, str]:

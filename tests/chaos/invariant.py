@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from worker.adapters.rabbitmq.publisher import Publisher
 from worker.adapters.sql import SqlRepository
 from worker.core import errors
-from worker.core.routing import DEAD_QUEUE, topology
+from worker.core.routing import DEAD_QUEUE, DEATHS, topology
 
 from .jobs import DYING
 from .sight import Sight
@@ -56,7 +56,7 @@ def waiting(world: World) -> dict[str, int]:
     """Return the messages that are ready in each queue that has some, the dead letters aside."""
     names = [queue.name for queue in topology(tuple(map(float, DELAYS.split(",")))).queues]
     with Publisher(world.real["WORKER_BROKER_URL"]) as publisher:
-        found = {name: publisher.count(name) for name in names if name != DEAD_QUEUE}
+        found = {name: publisher.count(name) for name in names if name not in {DEAD_QUEUE, DEATHS}}
     return {name: count for name, count in found.items() if count}
 
 

@@ -120,3 +120,12 @@ async def test_an_upload_to_the_bucket_has_its_bounds_and_is_removed_when_nobody
     assert await uploads.sweep(3600) == 0
     assert await uploads.sweep(-10) == 1
     assert bench.names() == set()
+
+
+async def test_only_the_form_that_uploads_to_the_bucket_may_reach_it(bench, uploads, tmp_path):
+    async with site(tmp_path) as here, here.client() as client:
+        assert bench.server.endpoint not in (await client.get("/new")).headers["content-security-policy"]
+        here.services.uploads, here.services.multipart = None, uploads
+        policy = (await client.get("/new")).headers["content-security-policy"]
+        assert f"connect-src 'self' {bench.server.endpoint}".rstrip("/") in policy
+        assert bench.server.endpoint not in (await client.get("/")).headers["content-security-policy"]

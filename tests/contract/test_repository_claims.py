@@ -164,9 +164,23 @@ async def test_a_claim_whose_answer_was_lost_gets_the_same_attempt_and_no_other_
 async def test_a_redelivered_message_without_id_keeps_the_newest_id_of_its_body(repository):
     assert await repository.adopt("b" * 64, "first", redelivered=False) == "first"
     assert await repository.adopt("b" * 64, "second", redelivered=False) == "second"
-    assert await repository.adopt("b" * 64, "third", redelivered=True) == "second"
+    assert await repository.adopt("b" * 64, "third", redelivered=True) == "first"
     assert await repository.adopt("c" * 64, "fourth", redelivered=True) == "fourth"
     assert await repository.adopt("c" * 64, "fifth", redelivered=True) == "fourth"
+
+
+async def test_an_id_whose_copy_is_confirmed_is_given_to_no_other_message(repository):
+    await repository.adopt("d" * 64, "first", redelivered=False)
+    assert await repository.adopted("first", "first")
+    assert await repository.adopt("d" * 64, "second", redelivered=True) == "second"
+
+
+async def test_a_delivery_hears_that_another_one_took_its_adoption(repository):
+    await repository.adopt("e" * 64, "first", redelivered=False)
+    assert await repository.adopt("e" * 64, "second", redelivered=True) == "first"
+    assert not await repository.adopted("first", "first")
+    assert await repository.adopted("first", "second")
+    assert not await repository.adopted("first", "second")
 
 
 async def test_a_claim_knows_how_often_its_round_was_given_back_uncharged(repository):
@@ -176,3 +190,10 @@ async def test_a_claim_knows_how_often_its_round_was_given_back_uncharged(reposi
         assert isinstance(claim, Granted)
         assert claim.attempt.returns == (number if number >= policy.max_returns else 0)
         await repository.release(claim.attempt, "interrupted" if number % 2 else "deferred", "sick")
+
+
+async def test_a_claim_knows_what_the_attempt_before_ended_with(repository):
+    first = await granted(repository)
+    assert first.previous is None
+    await repository.retry_later(first, FAILURE, 0.0)
+    assert (await granted(repository)).previous.error_type == FAILURE.error_type

@@ -15,7 +15,10 @@ async def test_a_dead_job_stays_dead_until_somebody_replays_it(repository):
     await repository.bury(attempt, FAILURE)
     claim = await repository.claim(request(), POLICY)
     assert claim == Buried(replace(FAILURE, message="ffmpeg exited 1 after 62 s: no\ufffdthing"), fresh=False)
-    again = await granted(repository, replayed=True, attempt_header=3, round_header=1)
+    forged = await repository.claim(request(death_mark="0" * 32), POLICY)
+    assert isinstance(forged, Buried)
+    assert forged.failure.mark == FAILURE.mark
+    again = await granted(repository, death_mark=FAILURE.mark, attempt_header=3, round_header=1)
     assert (again.round, again.number, again.epoch) == (2, 1, 2)
     record = await repository.job("j1")
     assert (record.state, record.round, record.error, record.finished_at) == ("running", 2, None, None)
@@ -76,4 +79,4 @@ async def test_an_attempt_knows_the_failure_that_its_round_was_charged_with_last
     third = await granted(repository)
     assert third.previous == second.previous
     await repository.bury(third, replace(FAILURE, attempt=2))
-    assert (await granted(repository, replayed=True)).previous is None
+    assert (await granted(repository, death_mark=FAILURE.mark)).previous is None

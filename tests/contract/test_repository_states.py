@@ -47,7 +47,9 @@ class Machine(RuleBasedStateMachine):
 
     @rule(worker=WORKERS, replayed=st.booleans(), header=st.integers(0, 5))
     def claim(self, worker, replayed, header):
-        asked = request(self.job, worker, replayed=replayed, attempt_header=header, round_header=1)
+        asked = request(
+            self.job, worker, death_mark=FAILURE.mark if replayed else "", attempt_header=header, round_header=1
+        )
         self.may_leave_terminal = self.state == "dead" and replayed
         claim = self.run(self.bench.repository.claim(asked, POLICY))
         match claim:

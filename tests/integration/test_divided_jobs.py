@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.engine import Harness
+from tests.support.engine import Harness, document
 from tests.support.media import NAMES, clip
 from tests.support.parts import X264, packets
 from worker.adapters.host import bundled_tools, find_tools
 from worker.core.errors import BadInput
+from worker.core.message.dialects import decode
 from worker.engine.parts.files import remove_ended_parts
 from worker.engine.parts.outbox import publish_outbox
 from worker.tasks.ffmpeg import FfmpegTask
@@ -236,6 +239,16 @@ async def test_a_worker_that_stops_at_any_step_leaves_the_film_to_the_other(work
     assert len(packets(result(one))) == FRAMES
     await remove_ended_parts(one.resources)
     assert left(one) == []
+
+
+async def test_a_job_whose_submitter_was_killed_before_it_published_is_published_by_a_worker(workers, repository):
+    one, _ = workers
+    body = json.dumps(document(job_id="left")).encode()
+    job = decode(body, "left")
+    await repository.submit(job, sha256(body).hexdigest(), "cpu", "normal", body)
+    assert await publish_outbox(one.resources) == 1
+    await one.until("left", "completed")
+    assert await repository.outbox(0.0, 10) == []
 
 
 class Killed(BaseException):

@@ -142,3 +142,19 @@ async def test_what_is_recorded_of_a_refused_message_holds_no_password(harness, 
     (refusal,) = await harness.repository.refusals()
     assert "planted" not in refusal.model_dump_json()
     assert "[hidden]@example.org" in "".join(refusal.problems)
+
+
+async def test_the_same_message_without_an_id_is_as_many_jobs_as_it_was_published(harness, broker):
+    """At an idle worker deliveries race in and come back as redelivered: they are other messages all the same."""
+    body = {"tasks": [{"module": "write", "data": {}}]}
+    times = 6
+    for _ in range(times):
+        for key in ("cpu.high", "cpu.normal", "cpu.low"):
+            await broker.publish_bare(body, key)
+        for _ in range(3):
+            delivery = await harness.consumer.next()
+            await delivery.give_back()
+    async with asyncio.timeout(60):
+        while await harness.repository.counts() != {"completed": 3 * times}:
+            await harness.one()
+    await broker.settled()

@@ -104,8 +104,9 @@ async def test_a_track_that_its_source_lacks_is_refused_by_its_place(bench: Task
 
 
 async def test_warnings_are_success_and_are_told(bench: TaskBench) -> None:
-    (bench.root / "latin.srt").write_bytes(SRT.replace("Good", "G\xfcnstig").encode("latin-1"))
-    result = await bench.run_task(MkvmergeTask(), job(sources=["nas://latin.srt"], tracks=[{"source": 0, "track": 0}]))
+    later = "1\n00:00:01,000 --> 00:00:01,500\nb\n\n2\n00:00:00,100 --> 00:00:00,500\na\n"
+    (bench.root / "later.srt").write_text(later)
+    result = await bench.run_task(MkvmergeTask(), job(sources=["nas://later.srt"], tracks=[{"source": 0, "track": 0}]))
     assert result.warnings
     assert "out.mkv" in result.outputs
 
@@ -151,3 +152,140 @@ async def test_chapters_tags_and_cues_go_into_files(bench: TaskBench) -> None:
     assert "timestamp=" in result.outputs["cues.txt"].path.read_text("utf-8")
     with pytest.raises(BadInput, match="has no chapters"):
         await bench.run_task(MkvextractTask(), {"source": "nas://film.mkv", "chapters": "none.xml"})
+
+
+LATIN = "1\n00:00:00,500 --> 00:00:01,200\nÇa va très bien\n"
+
+
+def said(path: Path) -> str:
+    argv = ("ffmpeg", "-v", "error", "-i", str(path), "-map", "0:s:0", "-c", "copy", "-f", "srt", "-")
+    return subprocess.run(argv, capture_output=True, check=True, timeout=60).stdout.decode()
+
+
+async def merged_text(bench: TaskBench, options: dict[str, Any], **source: Any) -> str:
+    (bench.root / "latin.srt").write_bytes(LATIN.encode("cp1252"))
+    sources = [{"filename": "nas://latin.srt", **source}]
+    tracks = [{"source": 0, "track": 0, "options": options}]
+    result = await bench.run_task(MkvmergeTask(), job(sources=sources, tracks=tracks))
+    return said(result.outputs["out.mkv"].path)
+
+
+async def test_a_subtitle_that_is_no_utf_8_is_refused_with_its_charset_and_read_with_it(bench: TaskBench) -> None:
+    with pytest.raises(BadInput, match=r'latin\.srt is not UTF-8; it looks like cp1252.*"charset": "cp1252"'):
+        await merged_text(bench, {})
+    assert "Ça va très bien" in await merged_text(bench, {}, charset="cp1252")
+    assert "Ça va très bien" in await merged_text(bench, {"sub-charset": "windows-1252"})
+
+
+async def test_an_unknown_charset_and_one_for_a_container_are_refused(bench: TaskBench) -> None:
+    with pytest.raises(InvalidJob, match=r"options\.sub-charset: 'klingon' is no charset"):
+        await merged_text(bench, {"sub-charset": "klingon"})
+    with pytest.raises(InvalidJob, match="'klingon' is no charset"):
+        await merged_text(bench, {}, charset="klingon")
+    sources = [{"filename": "nas://film.mkv", "charset": "cp1252"}]
+    with pytest.raises(InvalidJob, match=r"sources\[0\]\.charset: is for subtitle files"):
+        await bench.run_task(MkvmergeTask(), job(sources=sources, tracks=[{"track": 0}]))
+
+
+async def test_utf_16_with_a_mark_is_read(bench: TaskBench) -> None:
+    (bench.root / "wide.srt").write_bytes(LATIN.encode("utf-16"))
+    result = await bench.run_task(MkvmergeTask(), job(sources=["nas://wide.srt"], tracks=[{"track": 0}]))
+    assert "Ça va très bien" in said(result.outputs["out.mkv"].path)
+
+
+async def test_chapters_are_read_in_their_charset(bench: TaskBench) -> None:
+    ogm = "CHAPTER01=00:00:00.000\nCHAPTER01NAME=Café\n"
+    (bench.root / "latin.txt").write_bytes(ogm.encode("cp1252"))
+    document = (
+        "<?xml version='1.0' encoding='windows-1252'?><Chapters><EditionEntry><ChapterAtom><ChapterTimeStart>00:00:00"
+        "</ChapterTimeStart><ChapterDisplay><ChapterString>Café</ChapterString></ChapterDisplay></ChapterAtom>"
+        "</EditionEntry></Chapters>"
+    )
+    (bench.root / "latin.xml").write_bytes(document.encode("cp1252"))
+    only = [{"source": 0, "track": 0}]
+    with pytest.raises(BadInput, match=r"latin\.txt is not UTF-8; it looks like"):
+        await bench.run_task(MkvmergeTask(), job(tracks=only, chapters="nas://latin.txt"))
+    for name, charset in (("latin.txt", "cp1252"), ("latin.xml", None)):
+        data = job(tracks=only, chapters=f"nas://{name}", chapters_charset=charset, overwrite=True)
+        await bench.run_task(MkvmergeTask(), data)
+        result = await bench.run_task(MkvextractTask(), {"source": "out.mkv", "chapters": f"{name}.out"})
+        assert "Café" in result.outputs[f"{name}.out"].path.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"track-name": "Director "}, {"track-name": " Two\t"}, {"language": "pt-br"}, {"language": "iw"}],
+)
+async def test_what_mkvmerge_writes_in_its_own_way_is_what_was_asked_for(
+    bench: TaskBench, options: dict[str, Any]
+) -> None:
+    result = await bench.run_task(MkvmergeTask(), job(tracks=[{"source": 1, "track": 0, "options": options}]))
+    assert "out.mkv" in result.outputs
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"cues": "bogus"}, {"aspect-ratio": "1/0"}, {"display-dimensions": "x"}, {"cropping": "1"},
+        {"stereo-mode": "x"}, {"compression": "x"}, {"color-range": "x"}, {"max-luminance": "x"}, {"sync": "x"},
+        {"default-duration": "x"}, {"field-order": "x"}, {"aac-is-sbr": "x"}, {"min-luminance": "-"},
+    ],
+)  # fmt: skip
+async def test_values_that_mkvmerge_refuses_are_refused_for_good(bench: TaskBench, options: dict[str, Any]) -> None:
+    with pytest.raises(InvalidJob, match="mkvmerge exited 2"):
+        await bench.run_task(MkvmergeTask(), job(tracks=[{"source": 0, "track": 0, "options": options}]))
+
+
+async def test_chapters_that_are_none_and_an_empty_attachment_are_refused_for_good(bench: TaskBench) -> None:
+    (bench.root / "empty.bin").touch()
+    with pytest.raises(BadInput, match="Unknown chapter file format"):
+        await bench.run_task(MkvmergeTask(), job(chapters="nas://text.srt"))
+    with pytest.raises(BadInput, match=r"the attachment nas://empty\.bin is empty"):
+        await bench.run_task(MkvmergeTask(), job(attachments=[{"filename": "nas://empty.bin"}]))
+
+
+async def test_one_track_is_extracted_twice(bench: TaskBench) -> None:
+    tracks = [{"id": 1, "filename": name} for name in ("a.aac", "b.aac")]
+    times = [{"id": 0, "filename": name} for name in ("a.txt", "b.txt")]
+    data = {"source": "nas://film.mkv", "tracks": tracks, "timestamps": times}
+    outputs = (await bench.run_task(MkvextractTask(), data)).outputs
+    assert outputs["a.aac"].path.read_bytes() == outputs["b.aac"].path.read_bytes() != b""
+    assert outputs["a.txt"].path.read_bytes() == outputs["b.txt"].path.read_bytes() != b""
+
+
+@pytest.fixture
+def disc(bench: TaskBench) -> TaskBench:
+    """Return a bench with a film whose subtitle is a VobSub."""
+    dots = ("-f", "lavfi", "-i", "color=white:s=64x32:d=1")
+    ffmpeg(*dots, "-frames:v", "1", str(bench.root / "dot.png"))
+    lines = "1\n00:00:00,200 --> 00:00:01,000\nx\n"
+    (bench.root / "x.srt").write_text(lines)
+    (bench.root / "sup.idx").write_text(
+        "# VobSub index file, v7\nsize: 320x180\npalette: 000000, ffffff\nid: en, index: 0\n"
+        "timestamp: 00:00:00:200, filepos: 000000000\n"
+    )
+    picture = bytes.fromhex("000a000400080000ffff")
+    packet = b"\x00\x00\x01\xba\x44\x00\x04\x00\x04\x01\x01\x89\xc3\xf8"
+    payload = b"\x21\x00\x01\x0d\xcd" + b"\x20" + picture
+    packet += b"\x00\x00\x01\xbd" + (len(payload) + 3).to_bytes(2, "big") + b"\x81\x80\x05" + payload
+    (bench.root / "sup.sub").write_bytes(packet.ljust(2048, b"\xff"))
+    argv = ("mkvmerge", "-q", "-o", "disc.mkv", "film.mkv", "sup.idx")
+    subprocess.run(argv, cwd=bench.root, check=False, timeout=60)
+    return bench
+
+
+@pytest.mark.parametrize("names", [("eng.idx",), ("eng.sub",), ("eng.idx", "eng.sub"), ("a.idx", "b.SUB")])
+async def test_a_vobsub_is_published_as_the_pair_that_it_is(disc: TaskBench, names: tuple[str, ...]) -> None:
+    tracks = [{"track_type": "subtitles", "filename": name} for name in names]
+    outputs = (await disc.run_task(MkvextractTask(), {"source": "nas://disc.mkv", "tracks": tracks})).outputs
+    stems = {name.partition(".")[0] for name in names}
+    assert {name.lower() for name in outputs} == {f"{stem}{suffix}" for stem in stems for suffix in (".idx", ".sub")}
+    assert all(staged.path.read_bytes() for staged in outputs.values())
+    index = next(staged for name, staged in outputs.items() if name.endswith(".idx"))
+    assert "timestamp: 00:00:00:200" in index.path.read_text()
+
+
+async def test_a_vobsub_that_is_named_as_one_file_is_refused(disc: TaskBench) -> None:
+    tracks = [{"track_type": "subtitles", "filename": "eng.vob"}]
+    with pytest.raises(InvalidJob, match=r"tracks\[0\]\.filename: is a VobSub, which is two files"):
+        await disc.run_task(MkvextractTask(), {"source": "nas://disc.mkv", "tracks": tracks})

@@ -15,7 +15,7 @@ from tests.support.queues import wait_for_dead
 from worker.core.attempt import Attempt, Cancelled, Completed, Dead, Defer, Requeue, Retry, is_publish_folder
 from worker.core.errors import BadInput, DatabaseUnavailable, ShuttingDown, SourceMissing, ToolMissing
 from worker.core.message.dialects import decode
-from worker.core.routing import JOBS, queue_of, retry_name
+from worker.core.routing import DYING, JOBS, retry_name
 from worker.engine.attempt.leftovers import remove_leftovers
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
@@ -55,7 +55,8 @@ async def test_three_transient_failures_wait_in_the_delay_queues_and_the_fourth_
     assert message.headers["x-last-worker"] == "tester-1"
     assert message.message_id == job["job_id"]
     deaths = {death["reason"]: death for death in message.headers["x-death"]}
-    assert deaths["rejected"]["queue"] == queue_of("cpu", "normal")
+    assert deaths["rejected"]["queue"] == DYING
+    assert message.routing_key == "cpu.normal"
     record = await harness.repository.job(job["job_id"])
     assert record.state == "dead"
     assert [attempt.number for attempt in record.attempts] == [1, 2, 3, 4]
@@ -208,12 +209,19 @@ async def test_cancelling_a_running_job_ends_it_and_publishes_nothing(harness, b
 async def test_every_copy_is_persistent_and_keeps_what_the_publisher_said(harness, broker):
     harness.fail_with(SourceMissing("away"))
     job = document()
-    await broker.publish(job, headers={"x-mine": "kept"}, type="encode", correlation_id="c1", app_id="shop")
+    await broker.publish(
+        job,
+        headers={"x-mine": "dropped", "traceparent": "00-1", "CC": ["cpu.high"]},
+        type="encode",
+        correlation_id="c1",
+        app_id="shop",
+    )
     await harness.one()
     message = await broker.take(retry_name(DELAYS[0]))
     assert message.delivery_mode == 2
     assert (message.type, message.correlation_id, message.app_id) == ("encode", "c1", "shop")
-    assert message.headers["x-mine"] == "kept"
+    assert message.headers["traceparent"] == "00-1"
+    assert not {"x-mine", "CC"} & set(message.headers)
     assert message.headers["x-first-queued-at"]
 
 

@@ -13,6 +13,7 @@ from tests.chaos.proxy import Proxy
 from tests.support.engine import Harness, document
 from worker.adapters.rabbitmq.consumer import LEAVE_SECONDS
 from worker.core.attempt import Completed, Forward
+from worker.core.settlement import Settlement
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
 
@@ -119,12 +120,14 @@ async def test_a_worker_outlives_a_connection_that_aiormq_gives_up(harness, brok
     proxy.swallow()
     route = (job["job_id"], "cpu", "normal")
     async with asyncio.timeout(15):
-        known, first = await asyncio.gather(delivery.settle(Forward(*route), *route), harness.consumer.next())
+        known, first = await asyncio.gather(
+            delivery.settle(Settlement(Forward(*route), *route)), harness.consumer.next()
+        )
         assert not known
         # The original, whose acknowledgement went nowhere, and the copy.
-        await first.settle(Completed())
+        await first.settle(Settlement(Completed()))
         second = await harness.consumer.next()
-        await second.settle(Completed())
+        await second.settle(Settlement(Completed()))
     assert first.body == second.body == delivery.body
     await harness.close()
     await broker.settled()

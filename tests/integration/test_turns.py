@@ -11,6 +11,7 @@ from tests.support.engine import Harness, document
 from worker.adapters.rabbitmq.consumer import EMPTY_SECONDS
 from worker.core.attempt import Completed, Forward
 from worker.core.routing import LANES, PRIORITIES, queue_of, routing_key
+from worker.core.settlement import Settlement
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
 
@@ -91,12 +92,12 @@ async def test_all_queues_are_asked_before_there_is_nothing(harness, broker, mon
     monkeypatch.setattr("worker.adapters.rabbitmq.consumer.EMPTY_SECONDS", 60.0)
     await broker.publish(document(), key="cpu.low")
     first = await harness.consumer.next(wait=False)
-    await first.settle(Completed())
+    await first.settle(Settlement(Completed()))
     await broker.publish(document(), key="cpu.high")
     second = await harness.consumer.next(wait=False)
     assert second is not None
     assert second.queue == queue_of("cpu", "high")
-    await second.settle(Completed())
+    await second.settle(Settlement(Completed()))
     assert await harness.consumer.next(wait=False) is None
 
 
@@ -112,11 +113,11 @@ async def test_the_acknowledgement_of_a_short_job_pushes_no_further_one_to_a_con
         await broker.publish(document(), key=last)
     async with asyncio.timeout(10):
         first = await waiting
-        await first.settle(Completed())
+        await first.settle(Settlement(Completed()))
         second = await harness.consumer.next()
     assert not first.redelivered
     assert not second.redelivered
-    await second.settle(Completed())
+    await second.settle(Settlement(Completed()))
     await harness.close()
 
 
@@ -133,7 +134,7 @@ async def test_a_wait_that_is_cancelled_twice_loses_no_message(harness, broker):
         async with asyncio.timeout(5):
             delivery = await harness.consumer.next() if waiting.cancelled() else waiting.result()
         assert json.loads(delivery.body)["job_id"] == job["job_id"]
-        await delivery.settle(Completed())
+        await delivery.settle(Settlement(Completed()))
 
 
 async def test_a_worker_that_waits_again_and_again_leaves_nothing_on_its_channel(harness):

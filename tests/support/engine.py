@@ -21,7 +21,7 @@ from worker.adapters.rabbitmq import Link, RabbitConsumer
 from worker.adapters.rabbitmq.jobs import RabbitJobs
 from worker.adapters.storage.nas import NasStorage
 from worker.core.policy import Policy
-from worker.core.routing import DEAD_QUEUE, JOBS, queues_of, topology
+from worker.core.routing import DEAD_QUEUE, DEATHS, JOBS, queues_of, topology
 from worker.engine.attempt.run import LocalProduction
 from worker.engine.executor import Executor
 from worker.engine.host.scratch import Scratch
@@ -221,7 +221,9 @@ class Broker:
 
     async def settled(self, seconds: float = 5) -> None:
         """Return when no job queue and no delay queue holds a message."""
-        names = [queue.name for queue in topology(DELAYS, DEFER_SECONDS).queues if queue.name != DEAD_QUEUE]
+        names = [
+            queue.name for queue in topology(DELAYS, DEFER_SECONDS).queues if queue.name not in {DEAD_QUEUE, DEATHS}
+        ]
         deadline = time.monotonic() + seconds
         while left := {name: count for name in names if (count := await self.waiting(name))}:
             assert time.monotonic() < deadline, f"messages are left: {left}"

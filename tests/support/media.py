@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-NAMES = ("ffmpeg", "ffprobe", "packager", "mkvmerge", "mkvextract", "handbrake")
+NAMES = ("ffmpeg", "ffprobe", "packager", "mkvmerge", "mkvextract", "mkvpropedit", "handbrake")
 
 
 def bench_in(folder: Path, **others: str) -> TaskBench:

@@ -16,6 +16,7 @@ from worker.adapters.rabbitmq.link import Link
 from worker.adapters.rabbitmq.publisher import Publisher
 from worker.core.attempt import Completed
 from worker.core.routing import topology
+from worker.core.settlement import Settlement
 
 pytestmark = pytest.mark.xdist_group("infra")
 
@@ -79,7 +80,7 @@ async def test_a_queue_without_a_leader_is_named_and_keeps_no_job_of_the_others_
     keeps_old_consumers = version_of(url) >= (4,)
     patience = 120 if keeps_old_consumers else 2 * HEARTBEAT_SECONDS
     (done,), _ = await asyncio.wait(waiting, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
-    await done.result().settle(Completed())
+    await done.result().settle(Settlement(Completed()))
     for wait, consumer in zip(waiting, consumers, strict=True):
         wait.cancel()
         await asyncio.wait({wait})

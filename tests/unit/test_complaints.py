@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from worker.core.command import Command, Exit
-from worker.core.errors import BadInput, DiskFull, InvalidJob, StorageUnavailable, ToolFailed
+from worker.core.errors import BadInput, DiskFull, InvalidJob, StorageUnavailable, ToolFailed, ToolOutOfMemory
 from worker.media.failure import classify, damage
 from worker.media.matroska.merge import matroska_failure, option_file_command
 
@@ -47,7 +48,8 @@ def test_no_value_of_a_job_decides_either(text, argument):
 def test_what_an_option_file_holds_decides_nothing(text):
     command = option_file_command("mkvmerge", Path("/s/o.json"), ("--title", text, f"/nas/{text}.mkv"))
     exit_ = Exit(command, 2, None, 0.1, "", f"#GUI#error The file '/nas/{text}.mkv' went wrong at '{text}'.")
-    assert type(matroska_failure(exit_, "out.mkv")) is ToolFailed
+    # the sentence alone decides, as it would with harmless names: it says nothing of this host, so it may not pass
+    assert type(matroska_failure(exit_, "out.mkv")) is InvalidJob
 
 
 @pytest.mark.parametrize("name", ["data", "device", "stream", "space", "input"])
@@ -63,3 +65,18 @@ def test_what_an_option_file_holds_decides_nothing(text):
 def test_a_name_that_is_a_plain_word_takes_nothing_from_what_the_tool_says(name, tail, kind):
     path = f"file:/nas/{name}.mkv"
     assert type(classify(failed(("ffmpeg", "-i", path), tail.format(path)))) is kind
+
+
+@pytest.mark.parametrize(
+    ("code", "signal", "tail"),
+    [
+        (None, 9, ""),
+        (None, 6, "terminate called after throwing an instance of 'std::bad_alloc'"),
+        (1, None, "x264 [error]: malloc of size 12345 failed\nError while opening encoder"),
+        (1, None, "file:/nas/a.mkv: Cannot allocate memory"),
+    ],
+)
+def test_a_tool_without_memory_is_known_by_its_end_or_its_words(code, signal, tail):
+    exit_ = Exit(Command(("ffmpeg", "-i", "file:/nas/a.mkv")), code, signal, 1.0, tail)
+    assert type(classify(exit_)) is ToolOutOfMemory
+    assert type(classify(replace(exit_, signal=signal and 11, code=code and 1, tail="other"))) is ToolFailed

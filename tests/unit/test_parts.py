@@ -18,7 +18,6 @@ from worker.core.parts import (
     part_id,
     part_key,
     part_seconds,
-    straggler,
 )
 
 RATES = [Fraction(24000, 1001), Fraction(25), Fraction(30000, 1001), Fraction(60000, 1001), Fraction(120)]
@@ -100,13 +99,6 @@ def test_auto_divides_for_several_workers_or_a_long_film_only():
 def test_the_sound_is_given_out_first_and_then_the_longest_part():
     plan = plan_of((0, 10), (10, 40), (40, 60), sound=True)
     assert [part.index for part in in_order(plan.parts)] == [3, 1, 2, 0]
-
-
-def test_a_second_copy_is_for_the_slowest_part_that_takes_over_twice_the_median():
-    assert straggler({7: 21.0, 8: 30.0}, [10, 10, 11]) == 8
-    assert straggler({7: 19.0}, [10, 10, 11]) is None
-    assert straggler({7: 100.0}, [10, 11]) is None
-    assert straggler({}, [10, 11, 12]) is None
 
 
 def test_ids_of_parts_sort_as_the_parts_do():

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core import errors
-from worker.core.attempt import Attempt, Cancelled, Dead, Defer, Requeue, Retry
+from worker.core.attempt import Attempt, Cancelled, Dead, Defer, Failure, Requeue, Retry
 from worker.core.job import Job, TaskSpec
 from worker.core.policy import MAX_MESSAGE_BYTES, Policy, failure_of, shortened
 
@@ -141,3 +141,12 @@ def test_a_job_that_another_worker_may_do_or_has_is_given_back_without_a_limit_h
     policy = Policy(max_returns=3)
     assert isinstance(policy.verdict(errors.CannotServe("no gource"), replace(attempt(), returns=9)), Defer)
     assert isinstance(policy.verdict(errors.LeaseLost("gone"), replace(attempt(), returns=9)), Defer)
+
+
+def test_a_job_that_was_out_of_memory_twice_in_a_row_is_dead():
+    error = errors.ToolOutOfMemory("ffmpeg was killed by SIGKILL")
+    assert isinstance(Policy().verdict(error, attempt(1)), Retry)
+    assert isinstance(Policy().verdict(error, replace(attempt(2), previous=Failure("x", "ToolFailed", "w", 1))), Retry)
+    assert isinstance(
+        Policy().verdict(error, replace(attempt(2), previous=Failure("x", "ToolOutOfMemory", "w", 1))), Dead
+    )

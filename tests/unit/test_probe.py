@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.command import Command, Exit, Reason
-from worker.core.errors import BadInput, DiskFull, InvalidJob, SourceMissing, StorageUnavailable, ToolFailed
+from worker.core.errors import (
+    BadInput,
+    DiskFull,
+    InvalidJob,
+    SourceMissing,
+    StorageUnavailable,
+    ToolFailed,
+    ToolOutOfMemory,
+)
 from worker.media.failure import classify, damage, failed
 from worker.media.ffmpeg.formats import ACCEPTED_FORMATS
 from worker.media.probe import classify_probe, media_info, parse_probe, probe_command
@@ -109,10 +117,10 @@ def test_a_probe_that_dies_says_nothing_of_the_file():
         ("Unknown encoder 'libx266'", InvalidJob),
         ("Unrecognized option 'foo'.", InvalidJob),
         ("/nas/a.mkv: Input/output error", StorageUnavailable),
-        ("Cannot allocate memory", ToolFailed),
+        ("Cannot allocate memory", ToolOutOfMemory),
         (
             "x264 [error]: malloc of size 5353683 failed\nError while opening encoder - maybe incorrect parameters",
-            ToolFailed,
+            ToolOutOfMemory,
         ),
         ("what is this", ToolFailed),
     ],

@@ -10,7 +10,7 @@ from worker.core import routing
 def test_every_queue_is_a_quorum_queue_that_refuses_rather_than_drops():
     for queue in routing.topology().queues:
         assert queue.arguments["x-queue-type"] == "quorum"
-        if queue.name != routing.DEAD_QUEUE:
+        if queue.name not in {routing.DEAD_QUEUE, routing.DEATHS}:
             assert queue.arguments["x-overflow"] == "reject-publish"
             assert queue.arguments["x-dead-letter-strategy"] == "at-least-once"
 

@@ -281,3 +281,16 @@ async def test_the_openapi_document_names_every_answer(tmp_path):
             for method, operation in item.items():
                 assert operation["summary"], (path, method)
                 assert "application/problem+json" in operation["responses"]["401"]["content"], (path, method)
+
+
+async def test_prometheus_reads_what_the_server_does(tmp_path):
+    async with site(tmp_path, tokens=True) as here:
+        await here.submit("a-job")
+        async with here.client() as client:
+            assert (await client.get("/metrics")).status_code == 401
+        async with here.client("viewer") as client:
+            text = (await client.get("/metrics")).text
+        assert 'leveret_server_answers_total{status="4xx"} 1' in text
+        assert 'leveret_jobs{state="queued"} 1' in text
+        assert 'leveret_queue_messages{queue="media.cpu.normal"} 0' in text
+        assert "leveret_server_event_streams 0" in text

@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from worker.core.ports import Runner
 
 CLONE_BYTES: Final = 2 << 30
+CLONE_MEMORY_BYTES: Final = 4 << 30
+LOG_MEMORY_BYTES: Final = 1 << 30
 CLONE_SECONDS: Final = 900.0
-LOG_BYTES: Final = 1 << 30
+LOG_BYTES: Final = 256 << 20
 POLL_SECONDS: Final = 0.2
 RESOLVE_SECONDS: Final = 20.0
 TOKEN: Final = re.compile(r"[\x21-\x7e]{1,4096}")
@@ -51,6 +53,7 @@ _NONE: Final = re.compile(
     re.IGNORECASE,
 )
 _REMOTE: Final = re.compile(r"remote: |(fatal|error): remote error: ")
+_MEMORY: Final = re.compile(r"Out of memory|Cannot allocate memory|malloc|calloc|realloc|mmap failed", re.IGNORECASE)
 _FULL: Final = re.compile(r"No space left on device|Disk quota exceeded", re.IGNORECASE)
 _OURS: Final = {
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -90,13 +93,14 @@ class GitRepositories:
         allow_private: bool = False,
         clone_bytes: int = CLONE_BYTES,
         clone_seconds: float = CLONE_SECONDS,
+        log_bytes: int = LOG_BYTES,
         authority: Path | None = None,
         public: Callable[[str], bool] = is_public,
     ) -> None:
         self._runner, self._git = runner, git
         self._file_roots = tuple(file_roots)
         self._permitted = (lambda _: True) if allow_private else public
-        self._bytes, self._seconds = clone_bytes, clone_seconds
+        self._bytes, self._seconds, self._log_bytes = clone_bytes, clone_seconds, log_bytes
         self._authority = authority
 
     async def clone(self, url: str, into: Path, *, token: str | None = None, label: str = "") -> Path:
@@ -123,26 +127,32 @@ class GitRepositories:
             self._git, "clone", "--bare", "--no-tags", "--single-branch", "--filter=blob:none", "--template=",
             "--no-local", "--quiet", "--", origin, str(target),
         )  # fmt: skip
-        exit_ = await self._bounded(Command(argv, environment, folder=home, secrets=secrets), into, url, label)
+        command = Command(argv, environment, folder=home, secrets=secrets, memory_bytes=CLONE_MEMORY_BYTES)
+        too_large = f"{_shown(url)} is too large: more than {self._bytes} bytes without its files' contents"
+        exit_ = await self._bounded(Pipeline((command,), label="clone"), into, (self._bytes, too_large), label)
+        if exit_.reason is Reason.TIMED_OUT:
+            raise TimedOut(f"{_shown(url)} was not cloned within {self._seconds:.0f} s")
         if not exit_.ok:
             raise meaning(exit_, _shown(url), secrets)
         await asyncio.to_thread(_look, target, _shown(url))
         return target
 
     async def log(self, repository: Path, arguments: Sequence[str], *, label: str = "") -> bytes:
-        """Return what `git ARGUMENTS` writes into `{output}`; see the port."""
+        """Return what `git ARGUMENTS` writes into `{output}`, bounded while it runs; see the port."""
         output = repository.parent / "log"
         # no protocol at all: what a clone without blobs lacks is not fetched behind our back
         environment = _OURS | {"HOME": str(repository.parent / "home"), "GIT_ALLOW_PROTOCOL": "none"}
         argv = (self._git, *(argument.replace("{output}", str(output)) for argument in arguments))
-        (exit_,) = await self._runner.run(
-            Pipeline((Command(argv, environment),), label="log"), timeout=self._seconds, label=label
-        )
+        command = Command(argv, environment, memory_bytes=LOG_MEMORY_BYTES)
+        too_large = f"the history is too large: its log has more than {self._log_bytes} bytes"
+        # a commit's changes are all in git's memory before the first of them is written
+        exit_ = await self._bounded(Pipeline((command,), label="log"), output, (self._log_bytes, too_large), label)
+        if _MEMORY.search(exit_.tail):
+            raise BadInput(f"the history is too large: git needs more than {LOG_MEMORY_BYTES} bytes for its log")
+        if exit_.reason is Reason.TIMED_OUT:
+            raise TimedOut(f"the history was not read within {self._seconds:.0f} s")
         if not exit_.ok:
             raise ToolFailed(str(exit_), passing=exit_.signal is not None)
-        size = (await asyncio.to_thread(output.stat)).st_size
-        if size > LOG_BYTES:
-            raise BadInput(f"the history is too large: its log has {size} bytes, and {LOG_BYTES} are taken")
         return await asyncio.to_thread(output.read_bytes)
 
     def _local(self, url: str) -> str:
@@ -177,24 +187,22 @@ class GitRepositories:
         shown = ",".join(f"[{address}]" if ":" in address else address for address in addresses)
         return f"{host}:{port}:{shown}"
 
-    async def _bounded(self, command: Command, into: Path, url: str, label: str) -> Exit:
-        """Return how the clone ended; BadInput as soon as it outgrows its bounds."""
-        pipeline = Pipeline((command,), label="clone")
+    async def _bounded(self, pipeline: Pipeline, grows: Path, most: tuple[int, str], label: str) -> Exit:
+        """Return how git ended; BadInput as soon as the file or folder `grows` has more bytes than `most` says."""
         running = asyncio.ensure_future(self._runner.run(pipeline, timeout=self._seconds, label=label))
+        limit, complaint = most
         size = 0
         try:
-            while not running.done() and size <= self._bytes:
+            while not running.done() and size <= limit:
                 await asyncio.wait({running}, timeout=POLL_SECONDS)
-                size = await asyncio.to_thread(_size, into)
+                size = await asyncio.to_thread(_size, grows)
         finally:
             if not running.done():
                 running.cancel()
                 await asyncio.wait({running})
-        if size > self._bytes:
-            raise BadInput(f"{_shown(url)} is too large: more than {self._bytes} bytes without its files' contents")
+        if size > limit:
+            raise BadInput(complaint)
         (exit_,) = await running
-        if exit_.reason is Reason.TIMED_OUT:
-            raise TimedOut(f"{_shown(url)} was not cloned within {self._seconds:.0f} s")
         return exit_
 
 
@@ -230,7 +238,9 @@ def _shown(url: str) -> str:
 
 
 def _size(folder: Path) -> int:
-    """Return the bytes of all files below `folder`; git moves them about meanwhile."""
+    """Return the bytes of a file, or of all below `folder`; git moves them about meanwhile."""
+    if folder.is_file():
+        return folder.stat().st_size
     total = 0
     for root, _, names in os.walk(folder):
         for name in names:

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 from yarl import URL
 
 from worker.adapters import host
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from worker.media.capabilities import Capabilities
 
 
-TOOLS = ("ffmpeg", "ffprobe", "packager", "mkvmerge", "mkvextract", "handbrake", "gource", "git")
+TOOLS = ("ffmpeg", "ffprobe", "packager", "mkvmerge", "mkvextract", "mkvpropedit", "handbrake", "gource", "git")
+LEAST_TOOL_MEMORY = 4 << 30
 LOOPBACK = ("127.", "localhost", "[::1]", "::1")
 
 
@@ -76,12 +78,19 @@ def served_lanes(settings: Settings, proved: Capabilities, only: tuple[str, ...]
     return lanes
 
 
+def tool_memory(wanted: int | None) -> int:
+    """Return the bytes that a tool may allocate: those of the settings, else a part of this host's memory."""
+    if wanted is not None:
+        return wanted
+    return max(LEAST_TOOL_MEMORY, psutil.virtual_memory().total * 3 // 4)
+
+
 def runner(settings: Settings, on_exit: Callable[[Exit], None] | None = None) -> ProcessRunner:
     """Return what starts programs; `on_exit` hears how each ended."""
     return ProcessRunner(
         environment(),
         nice=settings.nice,
-        memory_bytes=settings.tool_memory_bytes,
+        memory_bytes=tool_memory(settings.tool_memory_bytes),
         file_bytes=settings.tool_file_bytes,
         on_exit=on_exit,
     )

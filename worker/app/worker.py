@@ -37,6 +37,7 @@ from worker.core.ports import Unobserved
 from worker.core.routing import DEFER_SECONDS, queues_of
 from worker.engine.attempt.context import ToolLookup
 from worker.engine.attempt.run import LocalProduction
+from worker.engine.deaths import DeathRecorder
 from worker.engine.executor import Executor
 from worker.engine.host.announcer import Announcer
 from worker.engine.host.callbacks import Callbacks
@@ -123,7 +124,7 @@ async def assembled(
             unserved_seconds=settings.unserved_seconds,
             offline_seconds=settings.offline_seconds,
         )
-        chores = _chores(resources, slot.worker_id, settings.log_days * 86400)
+        chores = _chores(resources, consumer, slot.worker_id, presence.lanes[0], settings.log_days * 86400)
         worker = _worker(settings, consumer, executor, resources, chores, drain=drain)
         await resources.runner.sweep(resources.scratch.is_live)
         await chores()
@@ -240,8 +241,14 @@ async def _consumer(
     return consumer
 
 
-def _chores(resources: Resources, worker_id: str, log_seconds: float) -> Callable[[], Awaitable[None]]:
-    """Return what is done now and then between jobs: left-over scratch of killed workers goes, and old logs."""
+def _chores(
+    resources: Resources, consumer: RabbitConsumer, worker_id: str, lane: str, log_seconds: float
+) -> Callable[[], Awaitable[None]]:
+    """Return what is done now and then between jobs.
+
+    Left-over scratch of killed workers goes, and old logs; what the broker moved to the dead letters is recorded.
+    """
+    deaths = DeathRecorder(resources, worker_id, lane)
 
     async def sweep() -> None:
         for useless in await resources.repository.expired_kept(worker_id):
@@ -253,6 +260,7 @@ def _chores(resources: Resources, worker_id: str, log_seconds: float) -> Callabl
         removed = await asyncio.to_thread(resources.scratch.sweep, kept)
         if removed:
             log.info("scratch_swept", folders=removed)
+        await deaths.record(consumer)
 
     return sweep
 

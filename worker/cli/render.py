@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,10 +29,14 @@ _SLOWEST: Final = 0.01
 """Below it a speed is that of a tool that has hardly begun."""
 _MINUTE: Final = 60
 
+_STEERING: Final = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""DEL, C1 controls, and what turns the direction of a line (Unicode, bidirectional controls)."""
+
 
 def say_json(document: Any) -> None:
-    """Print the one document of a `--json` command."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, default=str) + "\n")
+    """Print the one document of a `--json` command; what would steer a terminal is escaped, and reads back the same."""
+    text = json.dumps(document, ensure_ascii=False, indent=2, default=str)
+    sys.stdout.write(_STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
 
 
 def say_facts(facts: Mapping[str, str]) -> None:

@@ -50,17 +50,21 @@ async def submit(
 
 
 async def _publish(control: Control, job: Job, body: bytes, route: tuple[str, str]) -> None:
-    """Insert the row, then publish under its id; the broker is reached first, so that it seldom fails in between.
+    """Insert the row with its message, then publish; the broker is reached first, so that it seldom fails in between.
 
+    Who is killed after the insert leaves the message to a worker's chores, unless it has a secret, which no row keeps.
     What was not confirmed is cancelled: should it be in a queue all the same, whoever gets it acks it unrun.
     """
     async with control.broker() as broker:
-        await control.stores.submit(job, hashlib.sha256(body).hexdigest(), *route)
+        kept = None if job.secrets else body
+        await control.stores.submit(job, hashlib.sha256(body).hexdigest(), *route, kept)
         try:
             await broker.publish_job(body, job.job_id, *route, dialect=job.dialect)
         except (BrokerUnavailable, Misconfigured) as error:
             await control.stores.request_cancel(job.job_id)
+            await control.stores.published_job(job.job_id)
             raise Refused(
                 f"{error}; the job is recorded as cancelled: `leveret retry {job.job_id}` publishes it"
             ) from error
+        await control.stores.published_job(job.job_id)
         await broker.publish_event(StateChange(job.job_id, job.title, "queued"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, field
+from secrets import token_hex
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
@@ -58,12 +59,17 @@ def is_publish_folder(name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why an attempt failed, as people see it: one line, the class of the error, who saw it."""
+    """Why an attempt failed, as people see it: one line, the class of the error, who saw it.
+
+    `mark` is known to the database and to the dead message only: a message that carries the mark of its job's death
+    was moved out of the dead letters, and was not written by a publisher.
+    """
 
     message: str
     error_type: str
     worker: str
     attempt: int
+    mark: str = field(default_factory=lambda: token_hex(16), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +88,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """No further try: nack without requeue, into the dead-letter queue."""
+    """No further try: a copy that carries the reason is rejected into the dead-letter queue, the original is acked."""
 
     failure: Failure
 

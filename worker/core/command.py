@@ -23,7 +23,8 @@ class Command:
     `secrets` are texts that no log, error or record may show; the runner redacts them. `success` are the
     exit codes that are no failure (mkvmerge's 1 means warnings). `stdin` is written to the program's
     standard input, which is closed at once otherwise. `names` are texts of the job that the argv does not show (they
-    lie in an option file), which the program may repeat in its complaints.
+    lie in an option file), which the program may repeat in its complaints. `memory_bytes` is a lower bound of memory
+    for this program than the runner's for every tool; 0 is none.
     """
 
     argv: tuple[str, ...]
@@ -33,6 +34,7 @@ class Command:
     success: frozenset[int] = frozenset({0})
     stdin: bytes = b""
     names: tuple[str, ...] = ()
+    memory_bytes: int = 0
 
     def without_names(self, text: str) -> str:
         """Return a complaint of the program without the job's own words: `No space left.mkv` says nothing of a disk.

@@ -8,11 +8,13 @@ LeveretError
 │   ├── IdReused              this id belongs to another job
 │   ├── PlanBroken            a part cannot be made as its plan says: the job is planned anew, or runs whole
 │   ├── Unserved              no living worker can do what the job requires
+│   ├── Undelivered           the broker itself moved its message to the dead letters
 │   └── CrashLoop             the job took its worker down too often
 ├── Transient                 it may pass: retried with growing delays, counted
 │   ├── SourceMissing         a source is not there (a mount may come back)
 │   ├── RemoteUnavailable     a repository's server does not answer
 │   ├── ToolFailed            a tool ended with an error
+│   ├── ToolOutOfMemory       a tool needed more memory than it may have; twice in a row is the last time
 │   ├── ToolStalled           a tool made no progress
 │   ├── TimedOut              a task or the job ran out of time
 │   ├── VerificationFailed    what was made is not what was promised
@@ -89,6 +91,10 @@ class Unserved(Permanent):
     """Every living worker of the lane has refused the job for too long."""
 
 
+class Undelivered(Permanent):
+    """The broker moved the message to the dead letters before the job ended: it expired, or was returned too often."""
+
+
 class CrashLoop(Permanent):
     """The job's attempts ended without a word too often."""
 
@@ -113,6 +119,10 @@ class ToolFailed(Transient):
     def __init__(self, message: str, *, passing: bool = False) -> None:
         self.passing = passing
         super().__init__(message)
+
+
+class ToolOutOfMemory(ToolFailed):
+    """A tool needed more memory than it may have; a second time in a row it is the job's doing."""
 
 
 class ToolStalled(Transient):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pydantic import ValidationInfo
+
+MOST_FAULTS: Final = 100
+"""How many faults of one model are kept: a message shows no more, and each costs time."""
 
 FIELDS_ALONE: Final = {"fields_alone": True}
 """A validation's context in which only the fields by themselves are judged, so that the files they name can be."""
@@ -27,7 +31,7 @@ def faults(title: str, found: Iterable[tuple[tuple[str | int, ...], str]]) -> Va
             InitErrorDetails(
                 type=PydanticCustomError("fault", "{message}", {"message": message}), loc=place, input=None
             )
-            for place, message in found
+            for place, message in islice(found, MOST_FAULTS)
         ],
     )
 

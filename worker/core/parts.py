@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import statistics
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
@@ -14,7 +13,7 @@ from pydantic import Field
 from worker.core.job import Model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
 PARTS_FOLDER: Final = ".parts"
 """The folder, beside the outputs of a job, that its parts stand in until they are joined."""
@@ -26,7 +25,6 @@ PARTS_PER_WORKER: Final = 3
 LONG_SECONDS: Final = 600.0
 """A film so long is divided for one worker too: what was made before a restart is not made again."""
 MOST_PARTS: Final = 2000
-STRAGGLER_FACTOR: Final = 2.0
 _KEY_LETTERS: Final = 32
 
 
@@ -181,14 +179,3 @@ def bounds(frames: int, rate: Fraction, seconds: float, multiple: int = 1) -> tu
 def in_order(parts: Iterable[Part]) -> list[Part]:
     """Return the parts as they are given out: what is no range first, for nobody can share it; then the longest."""
     return sorted(parts, key=lambda part: (part.name == FRAMES, -part.frames, part.index))
-
-
-def straggler(running: Mapping[int, float], ended: Sequence[float]) -> int | None:
-    """Return the index of the part that a second worker should make too, from seconds by part; None for none.
-
-    It is the one that has run longest, over twice the median of those that ended; one alone proves nothing.
-    """
-    if not running or len(ended) < PARTS_PER_WORKER:
-        return None
-    index = max(running, key=lambda item: (running[item], -item))
-    return index if running[index] > STRAGGLER_FACTOR * statistics.median(ended) else None

@@ -15,6 +15,7 @@ from worker.core.errors import (
     LeaseLost,
     Permanent,
     ToolFailed,
+    ToolOutOfMemory,
     Transient,
     VerificationFailed,
 )
@@ -74,6 +75,8 @@ class Policy:
                 return Dead(failure)
             case ToolFailed(passing=False) | VerificationFailed() if _said_before(failure, attempt):
                 return Dead(replace(failure, message=_with(failure.message, _TWICE)))
+            case ToolOutOfMemory() if attempt.previous and attempt.previous.error_type == ToolOutOfMemory.__name__:
+                return Dead(failure)
             case Transient() | _ if attempt.number <= len(self.delays):
                 return Retry(self.delays[attempt.number - 1], failure, attempt.round)
             case _:

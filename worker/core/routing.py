@@ -17,6 +17,8 @@ UNROUTED: Final = "media.unrouted"
 DEAD_EXCHANGE: Final = "media.dlx"
 DEAD_QUEUE: Final = "media.dlq"
 DEFER: Final = "media.defer"
+DYING: Final = "media.dying"
+DEATHS: Final = "media.deaths"
 EVENTS: Final = "media.events"
 
 LANES: Final = ("cpu", "nvenc", "qsv", "vaapi", "visualize")
@@ -36,6 +38,8 @@ HEADER_FAILED_AT: Final = "x-failed-at"
 HEADER_FIRST_QUEUED_AT: Final = "x-first-queued-at"
 HEADER_LANE: Final = "x-lane"
 HEADER_REFUSED_BY: Final = "x-refused-by"
+HEADER_HOPS: Final = "x-hops"
+HEADER_DEATH_MARK: Final = "x-death-mark"
 HEADER_DEATH: Final = "x-death"
 
 DEATH_HEADERS: Final = (
@@ -59,6 +63,8 @@ COUNT_HEADERS: Final = (
     HEADER_LAST_WORKER,
     HEADER_FAILED_AT,
     HEADER_REFUSED_BY,
+    HEADER_HOPS,
+    HEADER_DEATH_MARK,
 )
 """What we wrote of earlier attempts: stripped when a dead job is replayed."""
 
@@ -141,23 +147,24 @@ def _waiting(name: str, seconds: float) -> tuple[Exchange, Queue, Binding]:
     return Exchange(name, "fanout"), Queue(name, arguments), Binding(name, name)
 
 
+_DEAD_LETTERED: Final = {
+    "x-queue-type": "quorum",
+    "x-dead-letter-exchange": DEAD_EXCHANGE,
+    "x-dead-letter-strategy": "at-least-once",
+    "x-overflow": "reject-publish",
+    "x-delivery-limit": 20,
+}
+
+
 def topology(delays: tuple[float, ...] = DEFAULT_DELAYS, defer_seconds: float = DEFER_SECONDS) -> Topology:
     """Return everything that Leveret needs in a broker, for these retry delays (seconds)."""
     dead = Queue(DEAD_QUEUE, {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000})
-    jobs = tuple(
-        Queue(
-            queue_of(lane, priority),
-            {
-                "x-queue-type": "quorum",
-                "x-dead-letter-exchange": DEAD_EXCHANGE,
-                "x-dead-letter-strategy": "at-least-once",
-                "x-overflow": "reject-publish",
-                "x-delivery-limit": 20,
-            },
-        )
-        for lane in LANES
-        for priority in PRIORITIES
-    )
+    # Copies with the reason of their death, on their way to the dead letters: whoever has put one in rejects it, and
+    # every idle worker what a killed one left.
+    dying = Queue(DYING, _DEAD_LETTERED)
+    # A second copy of what dies, for the record: what the broker itself moves has no row that says so.
+    deaths = Queue(DEATHS, {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000})
+    jobs = tuple(Queue(queue_of(lane, priority), _DEAD_LETTERED) for lane in LANES for priority in PRIORITIES)
     steps = [_waiting(retry_name(delay), delay) for delay in delays] + [
         _waiting(defer_name(defer_seconds), defer_seconds)
     ]
@@ -165,16 +172,19 @@ def topology(delays: tuple[float, ...] = DEFAULT_DELAYS, defer_seconds: float = 
         Exchange(DEAD_EXCHANGE, "topic"),
         Exchange(UNROUTED, "fanout"),
         Exchange(JOBS, "topic", {"alternate-exchange": UNROUTED}),
+        Exchange(DYING, "fanout"),
         Exchange(EVENTS, "topic"),
         *(exchange for exchange, _, _ in steps),
     )
     bindings = (
         Binding(DEAD_EXCHANGE, DEAD_QUEUE, "#"),
+        Binding(DEAD_EXCHANGE, DEATHS, "#"),
+        Binding(DYING, DYING),
         Binding(UNROUTED, queue_of(DEFAULT_LANE, DEFAULT_PRIORITY)),
         *(Binding(JOBS, queue_of(lane, p), routing_key(lane, p)) for lane in LANES for p in PRIORITIES),
         *(binding for _, _, binding in steps),
     )
-    return Topology(exchanges, (dead, *jobs, *(queue for _, queue, _ in steps)), bindings)
+    return Topology(exchanges, (dead, deaths, dying, *jobs, *(queue for _, queue, _ in steps)), bindings)
 
 
 def defer_name(seconds: float = DEFER_SECONDS) -> str:

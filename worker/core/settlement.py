@@ -18,6 +18,8 @@ class Settlement:
     `outcome` has no default: an outcome that nobody decided must not acknowledge unfinished work. `error` is what a
     failed attempt ended with; `ended` says that this delivery brought its job to its end, `calls_back` that the
     publisher asked for a callback then. `waited` is the seconds before the first attempt, where they are known.
+    `adoption` is the
+    id that was proposed for a message that came without one, where its copy brings it one.
     """
 
     outcome: Outcome
@@ -29,3 +31,4 @@ class Settlement:
     ended: bool = False
     waited: float | None = None
     calls_back: bool = False
+    adoption: str = ""

@@ -6,14 +6,25 @@ import asyncio
 import hashlib
 import time
 import uuid
+from functools import partial
 from typing import TYPE_CHECKING, Final, assert_never
 
 import structlog
 
 from worker.core.attempt import Defer, Divided, Forward, Requeue, StateChange
-from worker.core.errors import BrokerUnavailable, IdReused, Interrupted, InvalidJob, LeveretError, ShuttingDown
+from worker.core.errors import (
+    IdReused,
+    Interrupted,
+    InvalidJob,
+    LeaseLost,
+    LeveretError,
+    ShuttingDown,
+    Unserved,
+)
+from worker.core.message.copies import MOST_HOPS, count_of
 from worker.core.message.dialects import decode
 from worker.core.ports import Buried, Finished, Granted, Waiting
+from worker.core.routing import HEADER_HOPS
 from worker.core.settlement import Settlement
 from worker.engine.attempt.lease import Lease
 from worker.engine.eligibility import EligibilityGate
@@ -61,6 +72,7 @@ class Executor:
         self._recorder = Recorder(resources, policy, self._persistence, self._gate, worker_id)
         self._lease: Lease | None = None
         self._running: asyncio.Task[Produced] | None = None
+        self._settling: asyncio.Task[bool] | None = None
         self.job: Job | None = None
 
     async def execute(self, delivery: Delivery) -> Settlement:
@@ -95,8 +107,9 @@ class Executor:
         self._persistence.interrupted = error
         if self._lease is not None:
             self._lease.end(error)
-        if self._running is not None:
-            self._running.cancel()
+        for task in (self._running, self._settling):
+            if task is not None:
+                task.cancel()
 
     # ------------------------------------------------------------------ the steps
 
@@ -116,7 +129,7 @@ class Executor:
         if not job.job_id:
             return await self._adopt(routed)
         if lane not in self._lanes:
-            return Settlement(Forward(job.job_id, lane, priority), job.job_id, lane, priority)
+            return await self._forward(routed, count_of(decoded.delivery.headers, HEADER_HOPS, 0))
         if lacking := await self._persistence.persist(lambda: self._gate.lacking(job, decoded.digest, needed)):
             return await self._recorder.decline(routed, lacking)
         return routed
@@ -171,18 +184,43 @@ class Executor:
         return Ran(claimed, running.exception() or running.result())
 
     async def _settle(self, delivery: Delivery, settlement: Settlement) -> None:
-        """Settle the delivery: the only effect that the broker sees."""
+        """Settle the delivery: the only effect that the broker sees.
+
+        While the broker takes no copy the delivery is held; when the worker goes down meanwhile, it is given back,
+        and the database knows what was decided.
+        """
         await self._resources.on_step("settling")
         outcome, job_id = settlement.outcome, settlement.job_id
+        close_adoption = partial(self._close_adoption, settlement) if settlement.adoption else None
+        self._settling = settling = asyncio.ensure_future(delivery.settle(settlement, close_adoption))
         try:
-            known = await delivery.settle(outcome, job_id, settlement.lane, settlement.priority)
-        except BrokerUnavailable as error:
-            # No copy stands anywhere: the original must come back, and the database knows what was decided.
+            await asyncio.wait({settling})
+        finally:
+            self._settling = None
+            settling.cancel()
+        try:
+            known = settling.result()
+        except (asyncio.CancelledError, LeveretError) as error:
             log.warning("copy_not_confirmed", job_id=job_id, error=str(error))
-            known = await delivery.settle(Requeue())
+            await delivery.give_back()
+            known = False
         await self._resources.on_step("settled")
         why = {"reason": outcome.reason} if isinstance(outcome, Defer) else {}
         log.info("settled", job_id=job_id, outcome=type(outcome).__name__, acknowledged=known, **why)
+
+    async def _close_adoption(self, settlement: Settlement) -> None:
+        """Note that the copy is confirmed; a delivery whose adoption another one took comes again for a new id."""
+        job_id, holder = settlement.job_id or "", settlement.adoption
+        if not await self._persistence.persist(lambda: self._resources.repository.adopted(job_id, holder)):
+            raise LeaseLost(f"the id {job_id} was given to another message with the same body")
+
+    async def _forward(self, routed: Routed, hops: int) -> Settlement:
+        """Send a job of another lane there; one that went from worker to worker too often is dead."""
+        job, digest, lane = routed.decoded.job, routed.decoded.digest, routed.lane
+        if hops < MOST_HOPS:
+            return Settlement(Forward(job.job_id, lane, routed.priority), job.job_id, lane, routed.priority)
+        error = Unserved(f"it was forwarded {hops} times, last to lane {lane}: workers do not agree whose it is")
+        return await self._recorder.bury_unclaimed(routed, digest, error)
 
     async def _adopt(self, routed: Routed) -> Settlement:
         """Give a message without an id one, by a copy that carries it: a redelivery finds the same id."""
@@ -191,4 +229,5 @@ class Executor:
         job_id = await self._persistence.persist(
             lambda: repository.adopt(digest, proposed, redelivered=delivery.redelivered)
         )
-        return Settlement(Forward(job_id, routed.lane, routed.priority), job_id, routed.lane, routed.priority)
+        forward = Forward(job_id, routed.lane, routed.priority)
+        return Settlement(forward, job_id, routed.lane, routed.priority, adoption=proposed)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from worker.core.errors import InvalidJob, LeveretError
+from worker.core.message.copies import count_of
 from worker.core.policy import failure_of
 from worker.core.ports import ClaimRequest
 from worker.core.record import RefusalRecord
@@ -15,7 +16,7 @@ from worker.core.redaction import redact
 from worker.core.routing import (
     DEFAULT_PRIORITY,
     HEADER_ATTEMPT,
-    HEADER_DEATH,
+    HEADER_DEATH_MARK,
     HEADER_FIRST_QUEUED_AT,
     HEADER_ROUND,
     PRIORITIES,
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from worker.registry import Registry
 
 MAX_PROBLEMS: Final = 100
-DEATHS: Final = frozenset({"rejected", "delivery_limit"})
 
 
 def real_route(delivery: Delivery, job: Job, registry: Registry, own_lane: str) -> tuple[str, str, frozenset[str]]:
@@ -68,9 +68,9 @@ def claim_request(
         lease_seconds=lease_seconds,
         lane=route[0],
         priority=route[1],
-        attempt_header=_count(delivery.headers, HEADER_ATTEMPT, 0),
-        round_header=_count(delivery.headers, HEADER_ROUND, 1),
-        replayed=_was_dead(delivery.headers),
+        attempt_header=count_of(delivery.headers, HEADER_ATTEMPT, 0),
+        round_header=count_of(delivery.headers, HEADER_ROUND, 1),
+        death_mark=_text(delivery.headers, HEADER_DEATH_MARK),
     )
 
 
@@ -91,12 +91,6 @@ async def refusal(delivery: Delivery, digest: str, error: LeveretError, worker: 
     )
 
 
-def _count(headers: Mapping[str, Any], name: str, default: int) -> int:
-    """Return a count that a header tells; a foreign publisher may have written anything there."""
-    value = headers.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 100 else default  # noqa: PLR2004 - no round has more attempts
-
-
 def waited(headers: Mapping[str, Any], attempt: Attempt) -> float | None:
     """Return the seconds from what the publisher says of its time to a job's very first attempt, None for others."""
     try:
@@ -106,9 +100,7 @@ def waited(headers: Mapping[str, Any], attempt: Attempt) -> float | None:
         return None
 
 
-def _was_dead(headers: Mapping[str, Any]) -> bool:
-    """Return whether an operator moved this message out of the dead-letter queue."""
-    deaths = headers.get(HEADER_DEATH)
-    return isinstance(deaths, list) and any(
-        isinstance(death, dict) and str(death.get("reason")) in DEATHS for death in deaths
-    )
+def _text(headers: Mapping[str, Any], name: str) -> str:
+    """Return a text that a header names, nothing where a publisher wrote something else there."""
+    value = headers.get(name)
+    return value if isinstance(value, str) else ""

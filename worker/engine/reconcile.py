@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from worker.core.errors import LeveretError
-from worker.core.routing import DEAD_QUEUE, JOBS, queue_of
+from worker.core.routing import DEAD_QUEUE, DEATHS, JOBS, queue_of
 from worker.engine.attempt.leftovers import delete_requested, is_of_an_attempt, remove_leftovers
 
 if TYPE_CHECKING:
@@ -94,7 +94,11 @@ class Reconciler:
 
     async def _waiting(self, broker: BrokerAdmin) -> dict[str, int]:
         """Return how many messages wait in each queue that has some, the dead letters aside."""
-        counts = {item.name: await broker.count(item.name) for item in self.topology.queues if item.name != DEAD_QUEUE}
+        counts = {
+            item.name: await broker.count(item.name)
+            for item in self.topology.queues
+            if item.name not in {DEAD_QUEUE, DEATHS}
+        }
         return {name: count for name, count in counts.items() if count}
 
     async def _republish(self, broker: BrokerAdmin, item: Overdue) -> str:

@@ -62,6 +62,15 @@ class Recorder:
             await self._resources.on_state(StateChange.death(decoded.job, outcome.failure))
         return routed.settlement(outcome, ended=isinstance(outcome, Dead))
 
+    async def bury_unclaimed(self, routed: Routed, digest: str, error: LeveretError) -> Settlement:
+        """Record dead a job that no attempt will run."""
+        job, lane, priority = routed.decoded.job, routed.lane, routed.priority
+        failure = failure_of(error, self._worker_id, 0, job.secrets)
+        await self._persist(lambda: self._repository.bury_unclaimed(job, digest, lane, priority, failure))
+        log.error("job_dead", job_id=job.job_id, error=failure.message, error_type=failure.error_type)
+        await self._resources.on_state(StateChange.death(job, failure))
+        return routed.settlement(Dead(failure), ended=True)
+
     async def finished(self, routed: Routed, claim: Finished) -> Settlement:
         """Finish the deletions of a job that ended before this delivery."""
         job_id = routed.decoded.job.job_id

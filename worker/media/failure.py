@@ -7,7 +7,17 @@ import signal
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from worker.core.errors import BadInput, DiskFull, InvalidJob, LeveretError, Problem, StorageUnavailable, ToolFailed
+from worker.core.command import Reason
+from worker.core.errors import (
+    BadInput,
+    DiskFull,
+    InvalidJob,
+    LeveretError,
+    Problem,
+    StorageUnavailable,
+    ToolFailed,
+    ToolOutOfMemory,
+)
 from worker.media.cause import cause, is_echo
 
 if TYPE_CHECKING:
@@ -27,6 +37,11 @@ _PASSING: Final = re.compile(
     # a card that is busy or gone; ffmpeg then speaks of incorrect parameters
     r"OpenEncodeSessionEx failed|No capable devices found|Cannot load lib(cuda|nvcuvid|nvidia-encode)|CUDA_ERROR|"
     r"Device creation failed|Device setup failed|No device available|Failed to initialise VAAPI",
+    re.IGNORECASE,
+)
+_MEMORY: Final = re.compile(
+    r"Cannot allocate memory|Out of memory|malloc of size \d+ failed|std::bad_alloc|memory exhausted|"
+    r"get_buffer\(\) failed",
     re.IGNORECASE,
 )
 _STORAGE: Final = re.compile(
@@ -80,7 +95,12 @@ def classify(exit_: Exit, subject: str = "") -> LeveretError:
         return DiskFull(_with_cause(shown, exit_, _FULL))
     if exit_.signal is not None:
         hint = " (a file outgrew WORKER_TOOL_FILE_BYTES)" if exit_.signal == signal.SIGXFSZ else ""
+        killed = exit_.signal == signal.SIGKILL and exit_.reason is Reason.EXITED
+        if killed or (exit_.signal == signal.SIGABRT and _MEMORY.search(text)):
+            return ToolOutOfMemory(f"{shown} (it may have needed more memory)", passing=True)
         return ToolFailed(shown + hint, passing=True)
+    if _MEMORY.search(text):
+        return ToolOutOfMemory(_with_cause(shown, exit_, _MEMORY), passing=True)
     if passing(text):
         return ToolFailed(_with_cause(shown, exit_, _PASSING), passing=True)
     if _STORAGE.search(text):

@@ -32,7 +32,7 @@ DRAIN_SECONDS: Final = 2.0
 class ProcessRunner:
     """Runs pipelines of programs; implements `worker.core.ports.Runner`.
 
-    `environment` is all that programs see of ours. `memory_bytes` bounds their address space and
+    `environment` is all that programs see of ours. `memory_bytes` bounds what they allocate and
     `file_bytes` the files that they write; 0 is no bound. `on_exit` hears of every program's end.
     """
 
@@ -48,7 +48,7 @@ class ProcessRunner:
     ) -> None:
         self._environment = dict(environment)
         self._nice, self._grace, self._on_exit = nice, grace_seconds, on_exit
-        wanted = ((resource.RLIMIT_AS, memory_bytes), (resource.RLIMIT_FSIZE, file_bytes), (resource.RLIMIT_CORE, 0))
+        wanted = ((resource.RLIMIT_DATA, memory_bytes), (resource.RLIMIT_FSIZE, file_bytes), (resource.RLIMIT_CORE, 0))
         self._limits = tuple((kind, value) for kind, value in wanted if value or kind == resource.RLIMIT_CORE)
 
     async def run(

@@ -21,7 +21,7 @@ from worker.core.redaction import HIDDEN, redact
 from worker.process.drain import Tail, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from worker.core.command import Command
 
@@ -64,6 +64,17 @@ def _stand_back(pid: int, nice: int) -> None:
     with suppress(psutil.Error, OSError, AttributeError):  # not on this platform, or a sandbox forbids it
         if nice:
             psutil.Process(pid).ionice(psutil.IOPRIO_CLASS_BE, _LAST_LEVEL)
+
+
+def _limits_of(command: Command, limits: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Yield the limits of a program: every tool's, and its own where that is lower.
+
+    Memory is what it allocates (RLIMIT_DATA), not its address space, of which drivers reserve more than any host has.
+    """
+    found = dict(limits)
+    if command.memory_bytes:
+        found[resource.RLIMIT_DATA] = min(command.memory_bytes, found.get(resource.RLIMIT_DATA) or command.memory_bytes)
+    yield from found.items()
 
 
 class Stage:
@@ -117,7 +128,7 @@ class Stage:
         with suppress(ProcessLookupError, PermissionError):  # gone already, or a limit below ours stands
             os.setpriority(os.PRIO_PROCESS, process.pid, nice)
             _stand_back(process.pid, nice)
-            for kind, value in limits:
+            for kind, value in _limits_of(command, limits):
                 resource.prlimit(process.pid, kind, (value, value))
         return cls(command, process, reading)
 

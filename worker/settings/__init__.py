@@ -95,11 +95,17 @@ class Settings(ServeSettings):
     packager: str | None = Field(None, description="The Shaka packager to run; else PATH, else the wheel's.")
     mkvmerge: str | None = Field(None, description="The mkvmerge to run; else PATH.")
     mkvextract: str | None = Field(None, description="The mkvextract to run; else PATH.")
+    mkvpropedit: str | None = Field(None, description="The mkvpropedit to run; else PATH.")
     handbrake: str | None = Field(None, description="The HandBrakeCLI to run; else PATH.")
     gource: str | None = Field(None, description="The gource to run; else PATH.")
     git: str | None = Field(None, description="The git to run; else PATH.")
     nice: int = Field(10, ge=0, le=19, description="How far tools stand back for other programs' CPU time.")
-    tool_memory_bytes: int = Field(0, ge=0, description="Address space a tool may use; 0 is no limit.")
+    tool_memory_bytes: int | None = Field(
+        None,
+        ge=0,
+        description="Memory a tool may allocate (RLIMIT_DATA); by default three quarters of the host's, and at least"
+        " 4 GiB; 0 is no limit.",
+    )
     tool_file_bytes: int = Field(1 << 38, ge=0, description="How large a file a tool may write; 0 is no limit.")
     metrics_address: str = Field(
         "", pattern=r"^(|.+:\d{1,5})$", description="Where Prometheus may ask, host:port; by default nowhere."

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, ClassVar
 
 from worker.core.errors import BadInput, VerificationFailed
 from worker.core.task import Files, FileUse, Lookup, Task, TaskContext
-from worker.media.matroska.extract import Wanted, extract_arguments, wanted
+from worker.media.matroska.extract import Wanted, extract_arguments, firsts, vobsub_pair, wanted
 from worker.media.matroska.merge import option_file_command
 from worker.media.matroska.params import ExtractParams
 from worker.media.matroska.size import HEAD_BYTES, declared_bytes
@@ -27,7 +29,12 @@ class MkvextractTask(Task[ExtractParams]):
 
     def files(self, params: ExtractParams) -> Files:
         """Return the source and every file that is made."""
-        writes = [FileUse(path, place, params.overwrite) for path, place in _places(params)]
+        named = _places(params)
+        places = {place for _, place in named}
+        # whether the track is a VobSub is known once the source is read
+        pairs = [(path, pair) for path, place in named if path.startswith("tracks") and (pair := vobsub_pair(place))]
+        named += [(path, pair) for path, pair in pairs if pair not in places]
+        writes = [FileUse(path, place, params.overwrite) for path, place in named]
         return Files((FileUse("source", params.source),), tuple(writes))
 
     def requires(self, params: ExtractParams) -> frozenset[str]:
@@ -49,12 +56,13 @@ class MkvextractTask(Task[ExtractParams]):
             raise BadInput(f"{params.source} is {found.container}; mkvextract reads Matroska")
         await asyncio.to_thread(_whole, source, params.source)
         items = wanted(params, found)
-        paths = {place: context.output(place) for _, place in _places(params)}
+        paths = _paths(items, context)
         option_file = context.scratch(f"extract-{len(paths)}-{source.name}.options.json")
         arguments = extract_arguments(source, items, paths)
         await asyncio.to_thread(option_file.write_text, json.dumps(arguments), encoding="utf-8")
         await run_told(option_file_command(context.tool("mkvextract"), option_file, arguments), params.source, context)
-        missing = await asyncio.to_thread(_missing, items, paths)
+        await asyncio.to_thread(_copy_repeated, items, paths)
+        missing = await asyncio.to_thread(_missing, paths)
         if missing:
             raise VerificationFailed(f"mkvextract made nothing of {', '.join(missing)}")
         context.report(1.0)
@@ -76,8 +84,37 @@ def _places(params: ExtractParams) -> list[tuple[str, str]]:
     return places + [(name, place) for name in ("chapters", "tags") if (place := getattr(params, name))]
 
 
-def _missing(items: tuple[Wanted, ...], paths: dict[str, Path]) -> list[str]:
+def _paths(items: tuple[Wanted, ...], context: TaskContext) -> dict[str, Path]:
+    """Return where every wanted file, and every other file of a pair, is written; all of them are to be published."""
+    paths: dict[str, Path] = {}
+    for number, item in enumerate(items):
+        if item.pair is None:
+            paths[item.place] = context.output(item.place)
+            continue
+        # mkvextract names both files after the one that it is given
+        stem = context.scratch(f"vobsub-{number}/subtitles")
+        for place in (item.place, item.pair):
+            paths[place] = stem.with_suffix(PurePosixPath(place).suffix.lower())
+            context.adopt(paths[place], place)
+    return paths
+
+
+def _copy_repeated(items: tuple[Wanted, ...], paths: dict[str, Path]) -> None:
+    """Copy what is wanted more than once from its first file to the others."""
+    made = firsts(items)
+    for item in items:
+        first = made[item.mode, item.number]
+        for place, target in ((item.place, first.place), (item.pair, first.pair)):
+            if place is None or target is None:
+                continue
+            known = {PurePosixPath(name).suffix.lower(): name for name in (first.place, first.pair) if name}
+            origin = paths[known.get(PurePosixPath(place).suffix.lower(), target)]
+            if paths[place] != origin:
+                shutil.copyfile(origin, paths[place])
+
+
+def _missing(paths: dict[str, Path]) -> list[str]:
     def is_there(path: Path) -> bool:
         return path.exists() and path.stat().st_size > 0
 
-    return [item.place for item in items if not is_there(paths[item.place])]
+    return [place for place, path in paths.items() if not is_there(path)]

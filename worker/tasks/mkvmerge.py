@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from worker.core.command import Pipeline
-from worker.core.errors import BadInput, VerificationFailed
+from worker.core.errors import BadInput, InvalidJob, Problem, VerificationFailed
 from worker.core.media_types import DEFAULT, media_type_of
 from worker.core.task import Files, FileUse, Lookup, Task, TaskContext
 from worker.media.failure import failed
@@ -16,6 +16,7 @@ from worker.media.hls.ladder import stream_seconds
 from worker.media.languages import bcp47
 from worker.media.matroska.merge import (
     KINDS,
+    TEXT_CONTAINERS,
     Identified,
     MergeFiles,
     Track,
@@ -32,6 +33,7 @@ from worker.media.matroska.params import MergeParams, MergeTrack
 from worker.media.verify import Expected, check
 from worker.tasks.shared.decoding import decoded
 from worker.tasks.shared.measuring import probed_source
+from worker.tasks.shared.texts import utf8_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,8 +78,9 @@ class MkvmergeTask(Task[MergeParams]):
             await identified(path, source.filename, context)
             for path, source in zip(sources, params.sources, strict=True)
         ]
+        params, sources = await _in_utf8(params, sources, found, context)
         output = context.output(params.output_file)
-        chapters = await context.input(params.chapters) if params.chapters else None
+        chapters = await _chapters(params, context) if params.chapters else None
         files = MergeFiles(tuple(sources), await _attachments(params, context), output, chapters)
         option_file = context.scratch(f"{output.name}.options.json")
         arguments = merge_arguments(params, found, files)
@@ -87,6 +90,40 @@ class MkvmergeTask(Task[MergeParams]):
         info = await _prove(params, found, sources, output, context)
         context.output(params.output_file, duration=info.duration)
         context.report(1.0)
+
+
+async def _in_utf8(
+    params: MergeParams, sources: list[Path], found: Sequence[Identified], context: TaskContext
+) -> tuple[MergeParams, list[Path]]:
+    """Return the parameters and sources with every subtitle file in UTF-8; mkvmerge would spoil letters unasked."""
+    paths: list[Path] = []
+    tracks = list(params.tracks)
+    for number, (source, path, what) in enumerate(zip(params.sources, sources, found, strict=True)):
+        if what.container not in TEXT_CONTAINERS:
+            if source.charset is not None:
+                message = f"is for subtitle files, and {source.filename} is {what.container}"
+                raise InvalidJob([Problem(f"sources[{number}].charset", message)])
+            paths.append(path)
+            continue
+        own = [track for track in tracks if track.source == number]
+        named = next((str(value) for track in own if (value := track.options.get("sub-charset"))), None)
+        charset = source.charset or named
+        paths.append(await utf8_file(path, source.filename, charset, context, number=number))
+        tracks = [_without_charset(track) if track.source == number else track for track in tracks]
+    return params.model_copy(update={"tracks": tracks}), paths
+
+
+def _without_charset(track: MergeTrack) -> MergeTrack:
+    options = {name: value for name, value in track.options.items() if name != "sub-charset"}
+    return track.model_copy(update={"options": options})
+
+
+async def _chapters(params: MergeParams, context: TaskContext) -> Path:
+    name = params.chapters or ""
+    path = await context.input(name)
+    with path.open("rb") as file:
+        is_xml = b"<?xml" in file.read(64) or path.suffix.lower() == ".xml"
+    return await utf8_file(path, name, params.chapters_charset, context, xml=is_xml, number=len(params.sources))
 
 
 async def identified(path: Path, name: str, context: TaskContext) -> Identified:
@@ -118,14 +155,26 @@ async def _attachments(params: MergeParams, context: TaskContext) -> tuple[tuple
     files: list[tuple[Path, str | None, str | None]] = []
     for item in params.attachments:
         name = item.name or PurePosixPath(item.filename).name
-        files.append((await context.input(item.filename), name, item.mime_type))
+        path = await context.input(item.filename)
+        if not await _size(path):
+            raise BadInput(f"the attachment {item.filename} is empty, and Matroska holds none such")
+        files.append((path, name, item.mime_type))
     for folder in params.attachment_directories:
         for location in await context.listing(folder):
             name = PurePosixPath(location).name
             known = media_type_of(name) != DEFAULT or PurePosixPath(name).suffix.lower() in _CARRIED
-            if known:
-                files.append((await context.input(location), name, None))
+            if not known:
+                continue
+            path = await context.input(location)
+            if await _size(path):
+                files.append((path, name, None))
+            else:
+                context.warn(f"{location} is empty, and was not attached")
     return tuple(files)
+
+
+async def _size(path: Path) -> int:
+    return (await asyncio.to_thread(path.stat)).st_size
 
 
 async def _prove(
@@ -173,7 +222,8 @@ def _wishes(wish: MergeTrack, track: Track) -> list[tuple[str, object, object]]:
     truth = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
     return [
         ("language", bcp47(str(language)) if language else None, track.language),
-        ("name", str(name) if name is not None else None, track.name),
+        # mkvmerge takes the white space around a name away
+        ("name", str(name).strip() if name is not None else None, track.name.strip()),
         ("default flag", truth.get(str(default).lower()) if default is not None else None, track.default),
     ]
 

@@ -28,6 +28,7 @@ from worker.core.job import TaskSpec
 from worker.core.location import External, Location, Relative, is_speakable, parse_location
 from worker.core.message.wire import nearest
 from worker.media.capabilities import Capabilities
+from worker.media.matroska.tracks import with_languages
 from worker.media.probe import media_info, probe_command
 from worker.registry import Registry
 from worker.testing.result import BenchResult, Report, StagedFile
@@ -256,7 +257,9 @@ class TaskBench:
     async def probe(self, path: Path) -> MediaInfo:
         """Return what a media file is; BadInput when it is none."""
         (answer,) = await self._runner.run(probe_command(self.tool("ffprobe"), path), timeout=30)
-        return media_info(answer, path.name)
+        info = media_info(answer, path.name)
+        with path.open("rb") as file:
+            return with_languages(info, file)
 
     def report(self, fraction: float | None, *, fps: float | None = None, speed: float | None = None) -> None:
         """Note progress."""

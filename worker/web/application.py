@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -11,15 +11,17 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 
 from worker import __version__
 from worker.core.errors import LeveretError
+from worker.core.record import STATES
 from worker.web import api, assets, pages, problems
 from worker.web.access import Tokens
+from worker.web.asking import Here, Viewer
 from worker.web.guard import Buckets, Failures, Guard, Rules
 from worker.web.pages.drawing import refusal
 from worker.web.problems import Refused
 from worker.web.services import Services, started
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from starlette.types import ASGIApp
 
@@ -83,6 +85,11 @@ def _add_plain(application: FastAPI) -> None:
     async def get_health() -> Response:
         return PlainTextResponse("ok\n")
 
+    @application.get("/metrics", include_in_schema=False)
+    async def get_metrics(request: Request, here: Here, _: Viewer) -> Response:
+        answers = request.scope["state"]["answers"]
+        return PlainTextResponse(await exposition(here, answers), media_type="text/plain; version=0.0.4")
+
     @application.get("/readyz", include_in_schema=False)
     async def get_ready(request: Request) -> Response:
         found = await readiness(request.app.state.services)
@@ -102,6 +109,24 @@ async def readiness(services: Services) -> dict[str, str]:
         database = str(error)
     _, broker = await services.depths.now()
     return {"database": database, "broker": broker}
+
+
+async def exposition(services: Services, answers: Mapping[str, int]) -> str:
+    """Return what Prometheus reads of the server: its answers, its streams, and what database and broker count.
+
+    What cannot be asked is left out, so that an alert on its absence fires.
+    """
+    lines = ["# TYPE leveret_server_answers_total counter"]
+    lines += [f'leveret_server_answers_total{{status="{status}"}} {count}' for status, count in sorted(answers.items())]
+    lines += ["# TYPE leveret_server_event_streams gauge", f"leveret_server_event_streams {services.pulse.watchers}"]
+    lines.append("# TYPE leveret_jobs gauge")
+    with suppress(LeveretError):
+        counts = await services.control.stores.counts()
+        lines += [f'leveret_jobs{{state="{state}"}} {counts.get(state, 0)}' for state in STATES]
+    lines.append("# TYPE leveret_queue_messages gauge")
+    depths, _ = await services.depths.now()
+    lines += [f'leveret_queue_messages{{queue="{queue}"}} {count}' for queue, count in depths.items()]
+    return "\n".join(lines) + "\n"
 
 
 def _describe_security(application: FastAPI) -> None:

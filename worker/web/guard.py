@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
@@ -104,13 +104,12 @@ class Rules:
     tokens: Tokens
     hosts: frozenset[str] = frozenset()
     proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
-    connect: str = ""
 
     @classmethod
-    def of(cls, tokens: Tokens, hosts: Iterable[str], proxies: Iterable[str], connect: str = "") -> Rules:
-        """Return the rules from texts; `connect` is one more origin that the page's scripts may reach: S3's."""
+    def of(cls, tokens: Tokens, hosts: Iterable[str], proxies: Iterable[str]) -> Rules:
+        """Return the rules from texts."""
         networks = tuple(ipaddress.ip_network(text, strict=False) for text in proxies)
-        return cls(tokens, frozenset(name.lower() for name in hosts), networks, connect)
+        return cls(tokens, frozenset(name.lower() for name in hosts), networks)
 
 
 class Guard:
@@ -121,6 +120,7 @@ class Guard:
         self._rules = rules
         self._buckets = buckets
         self._failures = failures
+        self._answers: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -139,7 +139,7 @@ class Guard:
         client, scheme = self._origin_of(scope, headers)
         state = scope.setdefault("state", {})
         state["client"], state["scheme"], state["tokens"] = client, scheme, self._rules.tokens
-        state["failures"] = self._failures
+        state["failures"], state["answers"] = self._failures, self._answers
         self._check_host(headers.get("host", ""))
         if wait := self._buckets.take(client):
             seconds = str(max(1, round(wait + 0.5)))
@@ -207,10 +207,11 @@ class Guard:
         raise Refused(HTTPStatus.FORBIDDEN, "this request came from another site's page")
 
     def _with_headers(self, scope: Scope, send: Send) -> Send:
-        policy = POLICY.format(connect=f" {self._rules.connect}" if self._rules.connect else "")
+        policy = POLICY.format(connect="")
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
+                self._answers[f"{message['status'] // 100}xx"] += 1
                 headers = MutableHeaders(scope=message)
                 headers.setdefault("Content-Security-Policy", policy)
                 for name, value in HEADERS.items():

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from aio_pika.exceptions import ChannelNotFoundEntity
 
-from worker.adapters.rabbitmq.delivery import RabbitDelivery
+from worker.adapters.rabbitmq.delivery import RabbitDelivery, reject_dying
 from worker.adapters.rabbitmq.link import LINK_ERRORS, Link, answered
 from worker.core.errors import Misconfigured
-from worker.core.routing import DEFER_SECONDS
+from worker.core.routing import DEATHS, DEFER_SECONDS, DYING
 
 if TYPE_CHECKING:
     from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
@@ -107,6 +107,9 @@ class RabbitConsumer:
             try:
                 async with answered():
                     message = await self._sweep(channel)
+                    if message is None and not await self._is_empty(channel, DYING):
+                        # A worker was killed between the confirm of its copy and its rejection.
+                        await reject_dying(channel)
                 if message is None and wait:
                     message = await self._wait(channel, stop)
             except ChannelNotFoundEntity as error:
@@ -246,6 +249,20 @@ class RabbitConsumer:
             max_attempts=self._max_attempts,
             defer_seconds=self._defer_seconds,
         )
+
+    async def death(self) -> RabbitDelivery | None:
+        """Return the next message of `media.deaths`; None when there is none, or the broker is away."""
+        try:
+            channel = await self._link.channel()
+            async with answered():
+                await self._left()
+                queue = await channel.get_queue(DEATHS, ensure=False)
+                message = await queue.get(fail=False, timeout=None)
+        except LINK_ERRORS as error:
+            log.warning("broker_lost_while_reading_deaths", error=str(error)[:200])
+            await self._link.reset()
+            return None
+        return None if message is None else self._delivery(channel, DEATHS, message)
 
     async def close(self) -> None:
         """Close both connections; what is unsettled goes back to its queue."""

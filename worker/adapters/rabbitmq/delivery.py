@@ -2,45 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
 import structlog
 from aio_pika import DeliveryMode, Message
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from worker.adapters.rabbitmq.link import LINK_ERRORS, Link, answered
 from worker.core.attempt import Cancelled, Completed, Dead, Defer, Divided, Forward, Outcome, Requeue, Retry
-from worker.core.errors import BrokerUnavailable
-from worker.core.policy import shortened
-from worker.core.routing import (
-    DEAD_EXCHANGE,
-    DEATH_HEADERS,
-    HEADER_ATTEMPT,
-    HEADER_DEATH,
-    HEADER_ERROR_TYPE,
-    HEADER_FAILED_AT,
-    HEADER_FIRST_QUEUED_AT,
-    HEADER_LANE,
-    HEADER_LAST_ERROR,
-    HEADER_LAST_WORKER,
-    HEADER_MAX_ATTEMPTS,
-    HEADER_REFUSED_BY,
-    HEADER_ROUND,
-    JOBS,
-    defer_name,
-    retry_name,
-    routing_key,
-)
+from worker.core.message.copies import copy_headers
+from worker.core.routing import DYING, JOBS, defer_name, retry_name, routing_key
+from worker.core.settlement import Settlement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
+    from worker.core.ports.broker import OnConfirmed
+
 CONFIRM_SECONDS: Final = 30.0
-COPY_SECONDS: Final = 120.0
-"""How long a copy is tried again while the broker refuses or is away; then the original goes back instead."""
+FIRST_PAUSE: Final = 0.2
+LONGEST_PAUSE: Final = 10.0
+MOST_REJECTED: Final = 100
 
 log = structlog.get_logger(__name__)
 
@@ -71,51 +56,42 @@ class RabbitDelivery:
         self.routing_key: str = message.routing_key or ""
         self.redelivered: bool = bool(message.redelivered)
 
-    async def settle(self, outcome: Outcome, job_id: str | None = None, lane: str = "", priority: str = "") -> bool:
-        """Settle as `outcome` says; return whether the broker still knew the delivery.
+    async def settle(self, settlement: Settlement, on_confirmed: OnConfirmed | None = None) -> bool:
+        """Settle as the outcome says; return whether the broker still knew the delivery.
 
         When the channel is gone, nothing is published: the broker gives the original to somebody, and the
-        database tells that one what happened. BrokerUnavailable when a copy was not confirmed: the
-        delivery is then still unsettled.
+        database tells that one what happened.
         """
         if self._settled:
             raise RuntimeError("a delivery is settled once")
-        if self._channel.is_closed:
-            self._settled = True
-            return False
-        # RabbitMQ 3.10 reads `x-death` when a message dies, and one that no broker wrote ends the process that moves
-        # the dead: nothing of that queue reaches the dead letters any more. Such a message goes there as a copy.
-        forged = isinstance(outcome, Dead) and is_forged(self.headers.get(HEADER_DEATH))
-        exchange = DEAD_EXCHANGE if forged else self._copy_exchange(outcome)
+        outcome = settlement.outcome
+        exchange = self._copy_exchange(outcome)
         if exchange is not None:
-            key = self.routing_key if forged else routing_key(lane, priority)
-            await self._publish(exchange, key, self._copy(outcome, job_id, lane))
+            dead = isinstance(outcome, Dead)
+            key = self.routing_key if dead else routing_key(settlement.lane, settlement.priority)
+            await self._publish(exchange, key, self._copy(settlement))
+            if on_confirmed is not None and not self._channel.is_closed:
+                await on_confirmed()
         self._settled = True
+        if self._channel.is_closed:
+            return False
         try:
             async with answered():
-                await (self._message.ack() if forged else self._answer(outcome))
+                await (self._message.nack(requeue=True) if isinstance(outcome, Requeue) else self._message.ack())
+                if isinstance(outcome, Dead):
+                    await reject_dying(self._channel)
         except LINK_ERRORS as error:
             log.warning("settle_lost", queue=self.queue, error=str(error)[:200])
             return False
         return not self._channel.is_closed
 
     async def give_back(self) -> None:
-        """Return the message to its queue, if the broker still knows it."""
+        """Return the message to its queue, if it is still unsettled and the broker still knows it."""
         if not self._settled:
-            await self.settle(Requeue())
-
-    async def _answer(self, outcome: Outcome) -> None:
-        match outcome:
-            case Completed() | Cancelled() | Divided() | Retry() | Defer() | Forward():
-                await self._message.ack()
-            case Dead():
-                await self._message.nack(requeue=False)
-            case Requeue():
-                await self._message.nack(requeue=True)
-            case _:
-                assert_never(outcome)
+            await self.settle(Settlement(Requeue()))
 
     def _copy_exchange(self, outcome: Outcome) -> str | None:
+        """Return where the copy of the original goes that an outcome needs, None where it needs none."""
         match outcome:
             case Retry():
                 return retry_name(outcome.delay)
@@ -123,70 +99,58 @@ class RabbitDelivery:
                 return defer_name(self._defer_seconds)
             case Forward():
                 return JOBS
-            case _:
+            case Dead():
+                # Never by a nack of the original: it cannot carry the reason, and 3.10 reads the `x-death` of what
+                # dies. One that a publisher wrote ends the process that moves the dead of that queue.
+                return DYING
+            case Completed() | Cancelled() | Divided() | Requeue():
                 return None
-
-    def _copy(self, outcome: Outcome, job_id: str | None, lane: str) -> Message:
-        """Return the message that takes the original's place.
-
-        A nack cannot change headers, so the copy carries the history. The broker's own death headers go:
-        3.13 and older read `x-death` on a republished message and may drop it as a cycle.
-        """
-        original = self._message
-        headers = {key: value for key, value in self.headers.items() if key not in DEATH_HEADERS}
-        now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        queued = original.timestamp.isoformat() if original.timestamp else now
-        headers.setdefault(HEADER_FIRST_QUEUED_AT, queued)
-        headers |= {HEADER_MAX_ATTEMPTS: self._max_attempts, HEADER_LANE: lane}
-        match outcome:
-            case Retry(failure=failure):
-                headers |= {
-                    HEADER_ATTEMPT: failure.attempt,
-                    HEADER_ROUND: outcome.round,
-                    HEADER_LAST_ERROR: shortened(failure.message),
-                    HEADER_ERROR_TYPE: failure.error_type,
-                    HEADER_LAST_WORKER: failure.worker,
-                    HEADER_FAILED_AT: now,
-                }
-            case Dead(failure=failure):
-                headers |= {
-                    HEADER_LAST_ERROR: shortened(failure.message),
-                    HEADER_ERROR_TYPE: failure.error_type,
-                    HEADER_LAST_WORKER: failure.worker,
-                    HEADER_FAILED_AT: now,
-                }
-            case Defer(refused_by=str(worker)):
-                headers[HEADER_REFUSED_BY] = worker
             case _:
-                pass
+                assert_never(outcome)
+
+    def _copy(self, settlement: Settlement) -> Message:
+        """Return the message that takes the original's place."""
+        original = self._message
+        now = datetime.now(UTC)
+        queued = original.timestamp or now
+        headers = copy_headers(
+            self.headers,
+            settlement.outcome,
+            lane=settlement.lane,
+            max_attempts=self._max_attempts,
+            queued_at=queued.isoformat() if original.timestamp else now.isoformat(timespec="milliseconds"),
+            now=now.isoformat(timespec="milliseconds"),
+        )
         return Message(
             self.body,
             headers=headers,
-            message_id=job_id or original.message_id,
+            message_id=settlement.job_id or original.message_id,
             type=original.type,
             content_type=original.content_type,
             content_encoding=original.content_encoding,
             correlation_id=original.correlation_id,
             reply_to=original.reply_to,
             app_id=original.app_id,
-            timestamp=original.timestamp or datetime.now(UTC),
+            timestamp=queued,
             delivery_mode=DeliveryMode.PERSISTENT,
         )
 
     async def _publish(self, exchange: str, key: str, message: Message) -> None:
-        """Publish with confirm and mandatory, again and again while the original is still ours."""
-        retrying = AsyncRetrying(
-            retry=retry_if_exception_type(LINK_ERRORS),
-            wait=wait_exponential(0.2, max=10),
-            stop=stop_after_delay(COPY_SECONDS),
-            reraise=True,
-        )
-        try:
-            async for attempt in retrying:
-                with attempt:
-                    await self._publish_once(exchange, key, message)
-        except LINK_ERRORS as error:
-            raise BrokerUnavailable(f"no copy reached {exchange}: {error}") from error
+        """Publish with confirm and mandatory, again and again while the original is still ours.
+
+        A broker that is short of memory or disk takes no copy, perhaps for hours. The original is held all the
+        time: given back, it would come again at once, and be dead after its twentieth return.
+        """
+        pause = FIRST_PAUSE
+        while not self._channel.is_closed:
+            try:
+                await self._publish_once(exchange, key, message)
+            except LINK_ERRORS as error:
+                log.warning("copy_not_confirmed", exchange=exchange, error=str(error)[:200], retry_in=pause)
+            else:
+                return
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
 
     async def _publish_once(self, exchange: str, key: str, message: Message) -> None:
         channel = await self._publisher.channel()
@@ -200,15 +164,11 @@ class RabbitDelivery:
             raise
 
 
-def is_forged(deaths: object) -> bool:
-    """Return whether an `x-death` header is there that no broker wrote."""
-    if deaths is None:
-        return False
-    return not isinstance(deaths, list) or not all(_is_a_death(entry) for entry in deaths)
-
-
-def _is_a_death(entry: object) -> bool:
-    return isinstance(entry, dict) and all(
-        isinstance(entry.get(name), kind)
-        for name, kind in (("reason", str), ("queue", str), ("exchange", str), ("count", int), ("routing-keys", list))
-    )
+async def reject_dying(channel: AbstractChannel) -> None:
+    """Reject what waits in `media.dying`, which moves it to the dead letters: our own copy, and what others left."""
+    queue = await channel.get_queue(DYING, ensure=False)
+    for _ in range(MOST_REJECTED):
+        message = await queue.get(fail=False, timeout=None)
+        if message is None:
+            return
+        await message.nack(requeue=False)

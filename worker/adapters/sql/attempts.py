@@ -24,8 +24,12 @@ class SqlAttempts:
     _database: Database
 
     async def adopt(self, digest: str, proposed_id: str, *, redelivered: bool) -> str:
-        """Return the id for a message without one: `proposed_id`, or for a redelivered body the stored one."""
+        """Return the id for a message without one; a redelivered body takes one whose copy was never confirmed."""
         return await self._database.write(lifecycle.adopt, digest, proposed_id, redelivered=redelivered)
+
+    async def adopted(self, job_id: str, holder: str) -> bool:
+        """Close the adoption of an id whose copy is confirmed; return whether it was still the holder's."""
+        return await self._database.write(lifecycle.adopted, job_id, holder)
 
     async def claim(self, request: ClaimRequest, policy: Policy) -> Claim:
         """Return whether the job is ours, and if not, why. IdReused when the id has another body."""

@@ -43,8 +43,8 @@ _SEEN = (
         jobs.c[name]
         for name in (
             "state", "round", "epoch", "failures", "crashes", "digest", "owner", "lease_until", "not_before",
-            "cancel_requested", "error", "error_type", "error_worker", "error_attempt", "pending_deletions",
-            "parent_id",
+            "cancel_requested", "error", "error_type", "error_worker", "error_attempt", "death_mark",
+            "pending_deletions", "parent_id",
         )
     ),
     moment().label("now"),
@@ -125,9 +125,10 @@ def _decided(connection: Connection, request: ClaimRequest, policy: Policy, row:
             return Finished("waiting")
         case "completed" | "cancelled":
             return Finished(row.state, tuple(row.pending_deletions))
-        case "dead" if not request.replayed:
-            message = row.error or "it is dead"
-            return Buried(Failure(message, row.error_type or "", row.error_worker or "", row.error_attempt or 0), False)
+        case "dead" if not row.death_mark or request.death_mark != row.death_mark:
+            message, mark = row.error or "it is dead", row.death_mark or ""
+            failure = Failure(message, row.error_type or "", row.error_worker or "", row.error_attempt or 0, mark)
+            return Buried(failure, fresh=False)
         case "dead":
             connection.execute(update(jobs).where(jobs.c.job_id == request.job.job_id).values(**new_round()))
             return _grant(connection, request, policy, row.epoch, _Charges(row.round + 1, 0, 0))

@@ -109,12 +109,13 @@ def blame(failure: Failure) -> dict[str, Any]:
         "error_type": failure.error_type,
         "error_worker": failure.worker,
         "error_attempt": failure.attempt,
+        "death_mark": failure.mark,
     }
 
 
 def unblamed() -> dict[str, Any]:
     """Return the columns of a job without a failure."""
-    return {"error": None, "error_type": None, "error_worker": None, "error_attempt": None}
+    return {"error": None, "error_type": None, "error_worker": None, "error_attempt": None, "death_mark": None}
 
 
 _CALLBACK: Final = case((jobs.c.callback_url.is_not(None), "pending"), else_=null())

@@ -20,9 +20,9 @@ class SqlJobs:
 
     _database: Database
 
-    async def submit(self, job: Job, digest: str, lane: str, priority: str) -> None:
-        """Insert a queued row; IdReused when the id exists, naming `retry` if that job can run again."""
-        await self._database.write(lifecycle.submit, job, digest, lane, priority)
+    async def submit(self, job: Job, digest: str, lane: str, priority: str, body: bytes | None = None) -> None:
+        """Insert a queued row, and `body` into the outbox; IdReused when the id exists, naming `retry`."""
+        await self._database.write(lifecycle.submit, job, digest, lane, priority, body)
 
     async def job(self, job_id: str) -> JobRecord | None:
         """Return a job's record."""

@@ -19,7 +19,7 @@ from worker.adapters.sql.fence import (
     names,
     unblamed,
 )
-from worker.adapters.sql.parts import lock_parent, part_ended, stop_parts
+from worker.adapters.sql.parts import lock_parent, part_ended, stop_parts, write_message
 from worker.adapters.sql.rows import fresh_row, tombstone
 from worker.adapters.sql.schema import LIVE, adoptions, artifacts, attempts, jobs, moment
 from worker.core.errors import IdReused, JobCancelled, LeaseLost
@@ -39,8 +39,8 @@ _OURS: Final = update(jobs).where(OWNED)
 _UNCANCELLED: Final = _OURS.where(~jobs.c.cancel_requested).returning(jobs.c.job_id)
 
 
-def submit(connection: Connection, job: Job, digest: str, lane: str, priority: str) -> None:
-    """Insert a queued row; IdReused when the id exists, naming `retry` where that would run it again."""
+def submit(connection: Connection, job: Job, digest: str, lane: str, priority: str, body: bytes | None = None) -> None:
+    """Insert a queued row, and its message; IdReused when the id exists, naming `retry` where that would run it."""
     values = fresh_row(job, digest, lane, priority)
     inserted = connection.execute(
         upsert(connection, jobs).values(**values).on_conflict_do_nothing().returning(jobs.c.job_id)
@@ -49,19 +49,33 @@ def submit(connection: Connection, job: Job, digest: str, lane: str, priority: s
         state = connection.execute(select(jobs.c.state).where(jobs.c.job_id == job.job_id)).scalar()
         again = f"use `leveret retry {job.job_id}` or " if state in {"dead", "cancelled"} else ""
         raise IdReused(f"the id {job.job_id} exists and is {state or 'taken'}: {again}choose another id")
+    if body is not None:
+        write_message(connection, job.job_id, body, "queued")
 
 
 def adopt(connection: Connection, digest: str, proposed_id: str, *, redelivered: bool) -> str:
-    """Return the id for a message without one; a redelivered body takes the newest that was stored for it."""
+    """Return the id for a message without one; a redelivered body takes one whose copy was never confirmed.
+
+    The same body published twice is two jobs: an id whose copy is confirmed is never given again, and whoever lost
+    an open one to another delivery hears it from `adopted`.
+    """
     if redelivered:
-        newest = select(adoptions.c.job_id).where(adoptions.c.body_sha256 == digest)
-        stored: str | None = (
-            connection.execute(newest.order_by(adoptions.c.number.desc()).limit(1))
-        ).scalar_one_or_none()
+        here = (adoptions.c.body_sha256 == digest) & adoptions.c.holder.is_not(None)
+        unconfirmed = select(adoptions.c.job_id).where(here).order_by(adoptions.c.number).limit(1).with_for_update()
+        stored: str | None = connection.execute(unconfirmed).scalar_one_or_none()
         if stored is not None:
+            connection.execute(update(adoptions).where(adoptions.c.job_id == stored).values(holder=proposed_id))
             return stored
-    connection.execute(insert(adoptions).values(body_sha256=digest, job_id=proposed_id, adopted_at=moment()))
+    values = {"body_sha256": digest, "job_id": proposed_id, "holder": proposed_id, "adopted_at": moment()}
+    connection.execute(insert(adoptions).values(values))
     return proposed_id
+
+
+def adopted(connection: Connection, job_id: str, holder: str) -> bool:
+    """Close the adoption of an id whose copy is confirmed; return whether it was still the holder's."""
+    here = (adoptions.c.job_id == job_id) & (adoptions.c.holder == holder)
+    closed = update(adoptions).where(here).values(holder=None).returning(adoptions.c.job_id)
+    return connection.execute(closed).one_or_none() is not None
 
 
 def renew(connection: Connection, attempt: Attempt) -> Renewal:

@@ -86,7 +86,7 @@ def _state(connection: Connection, chosen: JobFilter) -> ColumnElement[str]:
 
     SQLite takes an index with an equal column whatever the cost of the rows that the other conditions need.
     """
-    others = chosen.module is not None or chosen.text is not None
+    others = chosen.worker is None and (chosen.module is not None or chosen.text is not None)
     return jobs.c.state.concat("") if others and connection.dialect.name == "sqlite" else jobs.c.state
 
 

@@ -58,6 +58,10 @@ class SqlParts:
         """Note that messages of the outbox are published."""
         await self._database.write(published, numbers)
 
+    async def published_job(self, job_id: str) -> None:
+        """Note that the messages of a job are published."""
+        await self._database.write(published_job, job_id)
+
     async def ended_with_parts(self, dead_seconds: float) -> list[str]:
         """Return the ended jobs whose parts have files; a dead one's may be used again for `dead_seconds`."""
         return await self._database.read(ended_with_parts, dead_seconds)
@@ -261,6 +265,11 @@ def unpublished(connection: Connection, older_than_seconds: float, limit: int) -
 def published(connection: Connection, numbers: Collection[int]) -> None:
     """Delete messages that are published."""
     connection.execute(delete(outbox).where(outbox.c.number.in_(list(numbers))))
+
+
+def published_job(connection: Connection, job_id: str) -> None:
+    """Delete the messages of a job."""
+    connection.execute(delete(outbox).where(outbox.c.job_id == job_id))
 
 
 def part_records(connection: Connection, job_id: str) -> list[PartRecord]:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import SQLCompiler
     from sqlalchemy.types import TypeEngine
 
-REVISION: Final = "0005"
+REVISION: Final = "0006"
 """The newest migration, which `check` expects; a test compares it with `infra.migrations.head()`."""
 
 LIVE: Final = ("running", "publishing")
@@ -156,6 +156,8 @@ jobs = Table(
     Column("error_type", Words),
     Column("error_worker", Words),
     Column("error_attempt", Integer),
+    # What the dead message carries and no publisher can know.
+    Column("death_mark", Words),
     Column("facts", JSON, nullable=False),
     Column("metrics", JSON, nullable=False),
     # External files that a completed job still has to delete.
@@ -228,6 +230,8 @@ adoptions = Table(
     Column("body_sha256", Words, nullable=False),
     Column("job_id", Words, nullable=False),
     Column("adopted_at", Moment, nullable=False),
+    # Which delivery has it, until the copy that carries the id is confirmed: only an open one is used again.
+    Column("holder", Words),
     Index("ix_adoptions_body_sha256", "body_sha256"),
 )
 

@@ -22,7 +22,14 @@ class AttemptStore(Protocol):
     """
 
     async def adopt(self, digest: str, proposed_id: str, *, redelivered: bool) -> str:
-        """Return the id for a message without one: `proposed_id`, or for a redelivered body the stored one."""
+        """Return the id for a message without one; a redelivered body takes one whose copy was never confirmed."""
+        ...
+
+    async def adopted(self, job_id: str, holder: str) -> bool:
+        """Close the adoption of an id whose copy is confirmed: it is given to no other message.
+
+        `holder` is the id that was proposed; False when another delivery has taken the adoption meanwhile.
+        """
         ...
 
     async def claim(self, request: ClaimRequest, policy: Policy) -> Claim:

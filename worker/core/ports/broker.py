@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from types import TracebackType
 
-    from worker.core.attempt import Outcome, StateChange
+    from worker.core.attempt import StateChange
     from worker.core.message.dead_letter import DeadLetter
     from worker.core.routing import Exchange, Queue
+    from worker.core.settlement import Settlement
+
+OnConfirmed: TypeAlias = "Callable[[], Awaitable[None]]"
 
 
 class Delivery(Protocol):
@@ -46,12 +49,17 @@ class Delivery(Protocol):
         """Return whether the broker gave it to somebody before."""
         ...
 
-    async def settle(self, outcome: Outcome, job_id: str | None = None, lane: str = "", priority: str = "") -> bool:
-        """Settle as `outcome` says, once; return whether the broker still knew the delivery.
+    async def settle(self, settlement: Settlement, on_confirmed: OnConfirmed | None = None) -> bool:
+        """Settle as the outcome says, once; return whether the broker still knew the delivery.
 
-        A copy (Retry, Defer, Forward) is published with confirm under `job_id`, `lane` and `priority` before
-        the original is acked; BrokerUnavailable when it was not confirmed.
+        A copy (Retry, Defer, Forward, Dead) is published with confirm before the original is acked, and
+        `on_confirmed` is awaited between the two. While the broker takes no copy the delivery is held; cancelled
+        meanwhile, or failed in `on_confirmed`, it is still unsettled.
         """
+        ...
+
+    async def give_back(self) -> None:
+        """Return the message to its queue, if it is still unsettled and the broker still knows it."""
         ...
 
 
@@ -63,6 +71,10 @@ class Consumer(Protocol):
 
         Reconnects by itself. Cancelling it leaves no consumer and loses no message.
         """
+        ...
+
+    async def death(self) -> Delivery | None:
+        """Return the next message of `media.deaths`, a copy of one that died; None when there is none, or no broker."""
         ...
 
     async def close(self) -> None:

@@ -13,12 +13,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ClaimRequest:
-    """A worker's wish to run a job that was delivered to it.
+    """A worker's request to run a job that was delivered to it.
 
     `digest` is the SHA-256 of the body, in hex. `attempt_header` is the charged failures that the message
     tells of (`x-attempt`) in the round it names (`x-round`), 0 for a fresh one: it counts where the database
-    knows less. `replayed` says that an operator moved the message out of the dead-letter queue. `token` is this
-    wish's own: repeated after an answer that was lost on the way, it is granted the same attempt again.
+    knows less. `death_mark` is what the message carries of an earlier death: where it is the mark of the job's last
+    death, an operator moved the message out of the dead-letter queue. `token` is this request's own: repeated after
+    an answer that was lost on the way, it is granted the same attempt again.
     """
 
     job: Job
@@ -29,7 +30,7 @@ class ClaimRequest:
     priority: str
     attempt_header: int = 0
     round_header: int = 1
-    replayed: bool = False
+    death_mark: str = ""
     token: str = field(default_factory=lambda: token_hex(8))
 
 

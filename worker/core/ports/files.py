@@ -148,6 +148,10 @@ class MultipartStore(Protocol):
         """Return by part an address to which it can be PUT."""
         ...
 
+    async def origin(self) -> str:
+        """Return the scheme and host to which parts are PUT."""
+        ...
+
     async def finish(self, place: External, upload_id: str, size: int) -> None:
         """Make the object out of its parts; VerificationFailed when they are not `size` bytes."""
         ...

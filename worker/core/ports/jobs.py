@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class JobStore(Protocol):
     """Jobs as operators see and steer them, their logs, the refused messages and the option sets."""
 
-    async def submit(self, job: Job, digest: str, lane: str, priority: str) -> None:
-        """Insert a queued row; IdReused, naming `retry`, when the id exists."""
+    async def submit(self, job: Job, digest: str, lane: str, priority: str, body: bytes | None = None) -> None:
+        """Insert a queued row, and `body` into the outbox; IdReused, naming `retry`, when the id exists."""
         ...
 
     async def job(self, job_id: str) -> JobRecord | None:

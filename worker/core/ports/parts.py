@@ -89,6 +89,10 @@ class PartStore(Protocol):
         """Note that messages of the outbox are published."""
         ...
 
+    async def published_job(self, job_id: str) -> None:
+        """Note that the messages of a job are published."""
+        ...
+
     async def ended_with_parts(self, dead_seconds: float) -> list[str]:
         """Return the ended jobs whose parts have files; a dead one's may be used again for `dead_seconds`."""
         ...

@@ -13,6 +13,7 @@ from worker.core.errors import InvalidJob, Problem, TimedOut, ToolMissing, ToolS
 from worker.core.message.wire import nearest
 from worker.core.redaction import redact
 from worker.media.capabilities import Capabilities
+from worker.media.matroska.tracks import with_languages
 from worker.media.probe import media_info, probe_command
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ class EngineContext(ToolLookup):
     async def probe(self, path: Path) -> MediaInfo:
         """Return what a media file is; BadInput when it is none."""
         (answer,) = await self._runner.run(probe_command(self.tool("ffprobe"), path), timeout=QUESTION_SECONDS)
-        return media_info(answer, path.name)
+        return await asyncio.to_thread(_with_languages, media_info(answer, path.name), path)
 
     def report(self, fraction: float | None, *, fps: float | None = None, speed: float | None = None) -> None:
         """Tell how much of this task is done."""
@@ -183,6 +184,11 @@ class EngineContext(ToolLookup):
             self.manifest = self._workspace.place_of(manifest)
         if thumbnail is not None:
             self.thumbnail = self._workspace.place_of(thumbnail)
+
+
+def _with_languages(info: MediaInfo, path: Path) -> MediaInfo:
+    with path.open("rb") as file:
+        return with_languages(info, file)
 
 
 def seconds_since(started: float) -> float:

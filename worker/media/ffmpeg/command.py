@@ -33,6 +33,7 @@ from worker.media.ffmpeg.progress import OPTIONS as PROGRESS
 from worker.media.ffmpeg.vaapi import USUAL_NODE, device, takes_uploads, with_upload
 from worker.media.loudness import LoudnessParams  # noqa: TC001  # pydantic reads it at run time
 from worker.media.selection import Selection
+from worker.media.subtitles.charset import Charset  # noqa: TC001  # pydantic reads it at run time
 from worker.media.verify import Verify  # noqa: TC001  # pydantic reads it at run time
 
 if TYPE_CHECKING:
@@ -174,6 +175,10 @@ class FfmpegParams(Model):
     )
     input_options: Options = Field(
         default_factory=dict, max_length=50, description="Options before every input: ss, to, t, stream_loop, …."
+    )
+    charset: Charset | None = Field(
+        None,
+        description="The charset of those sources that are subtitle files and not UTF-8: `cp1252`, `windows-1251`, …",
     )
     source_maps: list[SourceMap] = Field(
         default_factory=list,

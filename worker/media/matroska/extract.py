@@ -3,25 +3,41 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Final
 
 from worker.core.errors import BadInput, InvalidJob, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from worker.media.matroska.merge import Identified
     from worker.media.matroska.params import ExtractParams, TrackExtract
 
 
+VOBSUB: Final = "VobSub"
+_PAIRS: Final = {".idx": ".sub", ".sub": ".idx"}
+
+
+def vobsub_pair(place: str) -> str | None:
+    """Return the name of the other file of a VobSub: `a.sub` for `a.idx`; None where `place` names neither."""
+    suffix = PurePosixPath(place).suffix
+    other = _PAIRS.get(suffix.lower())
+    return None if other is None else place[: -len(suffix)] + other
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One part: mkvextract's mode, a track's or attachment's number (None for the whole file's), where it goes."""
+    """One part: mkvextract's mode, a track's or attachment's number (None for the whole file's), where it goes.
+
+    `pair` is where its other file goes: a VobSub is an index (.idx) and its pictures (.sub).
+    """
 
     mode: str
     number: int | None
     place: str
+    pair: str | None = None
 
 
 def wanted(params: ExtractParams, found: Identified) -> tuple[Wanted, ...]:
@@ -31,15 +47,13 @@ def wanted(params: ExtractParams, found: Identified) -> tuple[Wanted, ...]:
     for name, mode in (("tracks", "tracks"), ("timestamps", "timestamps_v2"), ("cues", "cues")):
         wishes: list[TrackExtract] = getattr(params, name)
         for index, wish in enumerate(wishes):
-            track = found.like(wish)
-            if track is None:
-                problems.append(Problem(f"{name}[{index}]", f"{_described(wish)} is not among {_tracks(found)}"))
-            else:
-                items.append(Wanted(mode, track.number, wish.filename))
+            items += _of_track(f"{name}[{index}]", mode, wish, found, problems)
     for index, item in enumerate(params.attachments):
-        match = [a.number for a in found.attachments if a.number == item.id or (item.name and a.name == item.name)]
+        match = [a for a in found.attachments if a.number == item.id or (item.name and a.name == item.name)]
+        if match and match[0].bytes == 0:
+            raise BadInput(f"{params.source}: the attachment {match[0].number} {match[0].name} is empty")
         if match:
-            items.append(Wanted("attachments", match[0], item.filename))
+            items.append(Wanted("attachments", match[0].number, item.filename))
         else:
             names = ", ".join(f"{a.number} {a.name}" for a in found.attachments) or "none"
             problems.append(Problem(f"attachments[{index}]", f"is not among the attachments ({names})"))
@@ -51,6 +65,18 @@ def wanted(params: ExtractParams, found: Identified) -> tuple[Wanted, ...]:
             raise BadInput(f"{params.source} has no {name}")
         items += [Wanted(name, None, place)] if place else []
     return tuple(items)
+
+
+def _of_track(path: str, mode: str, wish: TrackExtract, found: Identified, problems: list[Problem]) -> Iterator[Wanted]:
+    """Yield the part of a track that a wish means; what is wrong with the wish goes to `problems`."""
+    track = found.like(wish)
+    if track is None:
+        problems.append(Problem(path, f"{_described(wish)} is not among {_tracks(found)}"))
+        return
+    pair = vobsub_pair(wish.filename) if mode == "tracks" and track.codec == VOBSUB else None
+    if mode == "tracks" and track.codec == VOBSUB and pair is None:
+        problems.append(Problem(f"{path}.filename", "is a VobSub, which is two files: end its name in .idx or .sub"))
+    yield Wanted(mode, track.number, wish.filename, pair)
 
 
 def _described(wish: TrackExtract) -> str:
@@ -65,12 +91,23 @@ def _tracks(found: Identified) -> str:
 
 
 def extract_arguments(source: Path, items: tuple[Wanted, ...], paths: Mapping[str, Path]) -> list[str]:
-    """Return mkvextract's arguments, for an option file: each mode once, then its specifications."""
+    """Return mkvextract's arguments, for an option file: each mode once, then its specifications.
+
+    What is wanted twice is extracted once, into the path of the first: mkvextract refuses a number that comes again.
+    """
     arguments = ["--gui-mode", str(source)]
     for mode in dict.fromkeys(item.mode for item in items):
         arguments.append(mode)
-        for item in items:
+        for item in firsts(items).values():
             if item.mode == mode:
                 path = str(paths[item.place])
                 arguments.append(path if item.number is None else f"{item.number}:{path}")
     return arguments
+
+
+def firsts(items: tuple[Wanted, ...]) -> dict[tuple[str, int | None], Wanted]:
+    """Return the first item of every part, by mode and number."""
+    found: dict[tuple[str, int | None], Wanted] = {}
+    for item in items:
+        found.setdefault((item.mode, item.number), item)
+    return found

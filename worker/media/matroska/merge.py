@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from worker.core.command import Command
 from worker.core.errors import BadInput, InvalidJob, LeveretError, Problem, ToolFailed
 from worker.media.failure import classify
-from worker.media.languages import bcp47
+from worker.media.languages import bcp47, is_language
 from worker.media.matroska.params import (
     COPIES,
     SOURCE_FLAGS,
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 WARNED: Final = 1
 """mkvmerge and mkvextract exit 1 when they finished with warnings."""
+TEXT_CONTAINERS: Final = frozenset({"SRT subtitles", "SSA/ASS subtitles", "WebVTT subtitles"})
+"""Files of text as mkvmerge names them; it would take any bytes in them for letters."""
 KINDS: Final = {"video": "video", "audio": "audio", "subtitles": "subtitle"}
 _PROGRESS: Final = re.compile(r"^#GUI#progress (\d{1,3})%")
 _SAID: Final = re.compile(r"^(?:#GUI#(warning|error) |(Warning|Error): )(.*)$")
@@ -43,11 +45,14 @@ _BROKEN: Final = re.compile(
 _OF_SOURCE: Final = re.compile(
     r"could not be recognized|The size of attachment '.*' is 0|Unknown chapter file format|Not a valid Matroska file"
 )
-_OF_JOB: Final = re.compile(
-    r"is not a valid|invalid|unknown (?:option|language)|not recognized|not a valid|is missing an argument|"
-    r"has already been used for another destination|No (?:track|attachment) with the ID",
+# What may pass: files that cannot be opened or written, memory, and the tool's own bugs. Its other errors are about
+# the job's values, and would be the same at the next attempt.
+_OF_HOST: Final = re.compile(
+    r"could not be (?:opened|created|written|read)|(?:read|write|writing|seek)\b.*\b(?:error|failed)|bad_alloc|memory|"
+    r"errno|not enough space|internal error|\bbug\b|unexpected|exception|assertion|Permission denied",
     re.IGNORECASE,
 )
+_QUOTED: Final = re.compile(r"'[^']*'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,7 @@ class Attachment:
     number: int
     name: str
     media_type: str
+    bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +93,11 @@ class Identified:
         """Return the track that a wish means: its number, or the n-th of its type and language."""
         if wish.track_type is None and wish.language is None:
             return next((track for track in self.tracks if track.number == wish.id), None)
-        matching = [
-            track
-            for track in self.tracks
-            if wish.track_type in {None, track.kind} and (not wish.language or track.language == bcp47(wish.language))
-        ]
+        matching = [track for track in self.tracks if wish.track_type in {None, track.kind}]
+        if wish.language:
+            tag = bcp47(wish.language)
+            exact = [track for track in matching if track.language == tag]
+            matching = exact or [track for track in matching if is_language(track.language, tag)]
         return matching[wish.id] if wish.id < len(matching) else None
 
 
@@ -118,7 +124,9 @@ def parse_identified(text: str, name: str) -> Identified:
         container=kind,
         tracks=tuple(_track(item) for item in document.get("tracks", [])),
         attachments=tuple(
-            Attachment(int(item["id"]), str(item.get("file_name", "")), str(item.get("content_type", "")))
+            Attachment(
+                int(item["id"]), str(item.get("file_name", "")), str(item.get("content_type", "")), item.get("size")
+            )
             for item in document.get("attachments", [])
         ),
         chapters=sum(int(item.get("num_entries", 0)) for item in document.get("chapters", [])),
@@ -255,6 +263,6 @@ def matroska_failure(exit_: Exit, subject: str) -> LeveretError:
     words = exit_.command.without_names(errors[-1])
     if _OF_SOURCE.search(words):
         return BadInput(message)
-    if _OF_JOB.search(words):
-        return InvalidJob([Problem("", message)])
-    return ToolFailed(message, passing="could not be opened" in words)
+    if _OF_HOST.search(_QUOTED.sub("", words)):
+        return ToolFailed(message, passing="could not be opened" in words)
+    return InvalidJob([Problem("", message)])

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AliasChoices, BeforeValidator, Field, StringConstraints, ValidationInfo, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    model_validator,
+)
 
 from worker.core.faults import faults, fields_alone
 from worker.core.job import Model, Place
 from worker.core.message.wire import nearest
 from worker.media.languages import is_tag
+from worker.media.subtitles.charset import Charset, is_charset
 from worker.media.verify import Verify  # noqa: TC001  # pydantic reads it at run time
 
 GLOBAL_FLAGS: Final = frozenset(
@@ -66,6 +75,12 @@ def _listed(flags: frozenset[str], values: frozenset[str]) -> str:
     return f"Flags: {', '.join(sorted(flags))}. With a value: {', '.join(sorted(values))}."
 
 
+def _language(tag: str) -> str:
+    if not is_tag(tag):
+        raise ValueError(f"{tag[:40]!r} is no language; write eng, ja or pt-BR")
+    return tag
+
+
 def _source(value: Any) -> Any:
     return {"filename": value} if isinstance(value, str) else value
 
@@ -80,10 +95,15 @@ class MergeSource(Model):
         f" `_copy-subtitles-tracks` copy all of a kind. {_listed(SOURCE_FLAGS, SOURCE_VALUES)}",
     )
 
+    charset: Charset | None = Field(
+        None, description="The charset of a subtitle file that is not UTF-8: `cp1252`, `windows-1251`, `shift_jis`."
+    )
+
     @model_validator(mode="after")
     def _known(self) -> MergeSource:
         known = SOURCE_FLAGS | SOURCE_VALUES | set(COPIES)
         found = list(_option_faults(self.options, SOURCE_FLAGS, SOURCE_VALUES, known, set(COPIES)))
+        found += _charset_faults(self.options, "chapter-charset")
         if found:
             raise faults("source", found)
         return self
@@ -116,6 +136,7 @@ class MergeTrack(Model):
     def _known(self) -> MergeTrack:
         known = TRACK_FLAGS | TRACK_VALUES | set(ALIASES)
         found = list(_option_faults(self.options, TRACK_FLAGS, TRACK_VALUES, known, of_track=True))
+        found += _charset_faults(self.options, "sub-charset")
         language = self.options.get("language")
         if isinstance(language, str) and not is_tag(language):
             found.append((("options", "language"), f"{language[:40]!r} is no language; write eng, ja or pt-BR"))
@@ -148,6 +169,14 @@ def _option_faults(
             # An option without its value would take the next argument for it, and that one's value be a file's name.
             found.append((place, "needs a value"))
     return found
+
+
+def _charset_faults(options: Options, name: str) -> list[tuple[tuple[str | int, ...], str]]:
+    """Return the fault of an option that names a charset: mkvmerge reads an unknown one as if nothing had been said."""
+    value = options.get(name)
+    if not isinstance(value, str) or is_charset(value):
+        return []
+    return [(("options", name), f"{value[:40]!r} is no charset; write one like cp1252 or shift_jis")]
 
 
 class MergeAttachment(Model):
@@ -183,6 +212,9 @@ class MergeParams(Model):
         f" {_listed(GLOBAL_FLAGS, GLOBAL_VALUES)}",
     )
     chapters: Place | None = Field(None, description="A file with chapters (XML or OGM).")
+    chapters_charset: Charset | None = Field(
+        None, description="Its charset where it is not UTF-8, and is no XML that says it."
+    )
     output_file: Place = Field(description="The new file.")
     overwrite: bool = Field(default=False, description="Whether a file of that name may be replaced.")
     verify: Verify = Field(
@@ -219,8 +251,12 @@ class TrackExtract(Model):
         0, description="The track's number; with `track_type` or `language`, the n-th that is like that, from 0."
     )
     track_type: TrackKind | None = Field(None, description="video, audio or subtitles.")
-    language: Annotated[str, StringConstraints(max_length=35)] | None = Field(None, description="Its language.")
-    filename: Place = Field(description="The file.")
+    language: Annotated[str, AfterValidator(_language)] | None = Field(
+        None, description="Its language; `pt` means `pt-BR` too where no track is just `pt`."
+    )
+    filename: Place = Field(
+        description="The file. A VobSub is two files, `.idx` and `.sub`: both are published, whichever is named."
+    )
 
 
 class AttachmentExtract(Model):

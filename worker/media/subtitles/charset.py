@@ -26,6 +26,7 @@ _LIKELY: Final = [
 ]  # fmt: skip
 """The usual ones, the first of them preferred where several fit alike."""
 _ALIKE: Final = 0.02
+_DECLARED: Final = re.compile(rb"""\s*<\?xml[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_:.+-]{0,39}")
 # Python's own encodings of text; the others turn bytes into bytes, or text into an escape of it
 _UNFIT: Final = frozenset({"idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape", "mbcs", "oem"})
@@ -141,6 +142,12 @@ def transcoded(data: bytes, name: str, charset: str | None) -> bytes | None:
 
 
 def declared_charset(data: bytes) -> str | None:
-    """Return the charset that an XML declaration names at the head of `data`, None without one."""
-    match = re.match(rb"""\s*<\?xml[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""", data[:512])
-    return match[1].decode() if match else None
+    """Return the charset that an XML declaration names at the head of `data`, None without one that is known."""
+    match = _DECLARED.match(data[:512])
+    name = match[1].decode() if match else ""
+    return name if name and is_charset(name) else None
+
+
+def with_declaration(text: bytes) -> bytes:
+    """Return an XML document in UTF-8 with a declaration that says so, instead of the one that it had."""
+    return b'<?xml version="1.0" encoding="UTF-8"?>' + re.sub(rb"^\s*<\?xml[^>]{0,200}>", b"", text, count=1)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from worker.core.command import Pipeline
 from worker.core.errors import (
@@ -25,7 +25,7 @@ from worker.core.task import Files, FileUse, Lookup, Task, TaskContext
 from worker.media.capabilities import coding_of, family_of, format_of
 from worker.media.failure import classify, damage, failed, ignored
 from worker.media.ffmpeg.asked import differences
-from worker.media.ffmpeg.command import KIND_NAMES, FfmpegParams, OutputMap, ffmpeg_command, merged
+from worker.media.ffmpeg.command import FfmpegParams, OutputMap, ffmpeg_command, merged
 from worker.media.ffmpeg.options import (
     Encoder,
     input_problems,
@@ -36,13 +36,14 @@ from worker.media.ffmpeg.options import (
 from worker.media.ffmpeg.progress import Meter
 from worker.media.ffmpeg.promise import Promise, promise
 from worker.media.ffmpeg.streams import Arrangement, became, joined
-from worker.media.parts.refusal import Output
 from worker.media.verify import check
 from worker.tasks.ffmpeg.parts import SOUND, build_of, is_planned, join_film, make_part, plan_film
+from worker.tasks.ffmpeg.reading import Read, outputs_of, read_sources
 from worker.tasks.shared.burning import burning_problems, burnt
 from worker.tasks.shared.decoding import decoded
+from worker.tasks.shared.languages import keep_languages
 from worker.tasks.shared.loudness_pass import levelled, loudness_problems, proved_levels
-from worker.tasks.shared.measuring import blamed, probed_source
+from worker.tasks.shared.measuring import blamed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
 
     from worker.core.media_info import MediaInfo
     from worker.core.parts import Division, Fleet, Part, Plan
-    from worker.media.ffmpeg.command import Kind
 
 NO_ENCODER: Final = frozenset({"copy"})
 # Encoders that depend on the machine or on how ffmpeg was built; another worker may have what this one lacks.
@@ -221,7 +221,7 @@ class FfmpegTask(Task[FfmpegParams]):
             raise PlanBroken("the sources are not those that were planned")
         outputs = read.outputs
         if part.name == SOUND:
-            outputs = _outputs(await levelled(read.params, read.sources, read.infos, context), read.promised)
+            outputs = outputs_of(await levelled(read.params, read.sources, read.infos, context), read.promised)
         await make_part(read.params, plan, part, outputs, read.sources, context)
 
     async def join(self, params: FfmpegParams, plan: Plan, parts: Mapping[int, Path], context: TaskContext) -> None:
@@ -232,15 +232,15 @@ class FfmpegTask(Task[FfmpegParams]):
         info = await join_film(read.params, plan, parts, read.outputs, read.sources, context)
         await _prove(read.params, read, info, plan.frames, context)
 
-    async def _read(self, params: FfmpegParams, context: TaskContext) -> _Read:
+    async def _read(self, params: FfmpegParams, context: TaskContext) -> Read:
         """Return the sources, and what the output will be."""
-        sources, infos = await _sources(params.sources, context)
+        sources, infos = await read_sources(params, context)
         encoders = await self._listed(context)
         if lacking := [
             item.encoder for item in params.output_maps if item.encoder not in {*encoders, *NO_ENCODER, None}
         ]:
             raise ToolMissing(f"this worker's ffmpeg has no encoder {lacking[0]}")
-        return _Read(sources, infos, encoders, promise(params, infos, encoders))
+        return Read(sources, infos, encoders, promise(params, infos, encoders))
 
     async def _build(self, context: TaskContext) -> str:
         """Return which ffmpeg this is: parts of two builds are not joined."""
@@ -253,42 +253,7 @@ class FfmpegTask(Task[FfmpegParams]):
         return self._builds[ffmpeg]
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """The sources of a task as they are, and what its output will be."""
-
-    sources: list[Path]
-    infos: list[MediaInfo]
-    encoders: Mapping[str, Encoder]
-    promised: Promise
-
-    @property
-    def params(self) -> FfmpegParams:
-        """Return the data with one map for each stream."""
-        return self.promised.arrangement.params
-
-    @property
-    def outputs(self) -> list[Output]:
-        """Return the streams of the output, each with how it is made."""
-        return _outputs(self.params, self.promised)
-
-
-def _outputs(params: FfmpegParams, promised: Promise) -> list[Output]:
-    how = {(item.specifier, item.stream): item for item in params.output_maps}
-    letters = {name: letter for letter, name in KIND_NAMES.items()}
-    counts: dict[str, int] = {}
-    outputs = []
-    for one in promised.arrangement.streams:
-        letter = letters.get(one.stream.kind, "d")
-        number = counts.get(letter, 0)
-        counts[letter] = number + 1
-        item = how.get((cast("Kind", letter), number))
-        options = item.options if item else {}
-        outputs.append(Output(one.source, one.stream, letter, number, options, loudness=bool(item and item.loudness)))
-    return outputs
-
-
-async def _prove(params: FfmpegParams, read: _Read, info: MediaInfo, frames: int | None, context: TaskContext) -> None:
+async def _prove(params: FfmpegParams, read: Read, info: MediaInfo, frames: int | None, context: TaskContext) -> None:
     """Prove the output, and note what it is."""
     name, output = PurePosixPath(params.output_file).name, context.output(params.output_file)
     try:
@@ -298,6 +263,8 @@ async def _prove(params: FfmpegParams, read: _Read, info: MediaInfo, frames: int
         promised = promise(read.params, await blamed(error, claims, context), read.encoders)
         check(info, replace(promised.expected, frames=frames), name)
     _as_asked(params, info, context)
+    streams = [one.stream for one in read.promised.arrangement.streams]
+    info = await keep_languages(streams, info, output, name, context)
     context.note(f"streams.{name}", became(read.promised.arrangement, info))
     if params.verify == "decode":
         await decoded(output, name, context, seconds=info.duration, share=_DECODE_SHARE)
@@ -331,15 +298,6 @@ def _option_problems(item: OutputMap, encoder: Encoder | None, path: str) -> Ite
         yield Problem(f"{path}.options.codec", f"{encoder.name!r} makes no {item.specifier!r} stream")
         return
     yield from output_problems(item.options, kind, encoder, f"{path}.options")
-
-
-async def _sources(locations: Sequence[str], context: TaskContext) -> tuple[list[Path], list[MediaInfo]]:
-    paths, infos = [], []
-    for location in locations:
-        path = await context.input(location)
-        paths.append(path)
-        infos.append(await probed_source(path, location, context))
-    return paths, infos
 
 
 async def _encode(

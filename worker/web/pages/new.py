@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Annotated, Any
 from urllib.parse import quote, urlencode
@@ -18,6 +19,7 @@ from worker.web.api.documents import module_schema, summary_of
 from worker.web.api.files import browse, roots_of
 from worker.web.asking import audited, services_of
 from worker.web.dry_run import dry_run
+from worker.web.guard import POLICY
 from worker.web.pages.drawing import draw, entered
 from worker.web.problems import status_of
 
@@ -56,7 +58,16 @@ async def get_new(
         if source and data:
             data |= {"source": source}
         text = _pretty({"job_title": "", "tasks": [{"module": module, "data": data}]})
-    return _drawn(request, text, module, problems=problems)
+    return await _with_bucket(request, _drawn(request, text, module, problems=problems))
+
+
+async def _with_bucket(request: Request, response: Response) -> Response:
+    """Return the screen, which may send parts of uploads to the bucket where that is where they go."""
+    here = services_of(request)
+    if here.multipart is not None and here.uploads is None:
+        with suppress(LeveretError):
+            response.headers["Content-Security-Policy"] = POLICY.format(connect=f" {await here.multipart.origin()}")
+    return response
 
 
 def _pretty(value: object) -> str:
@@ -90,13 +101,13 @@ async def post_new(
     body = text.encode("utf-8", "replace")
     try:
         if action == "try":
-            return _drawn(request, text, module, run=await dry_run(here, body))
+            return await _with_bucket(request, _drawn(request, text, module, run=await dry_run(here, body)))
         async with audited(request, "job.submit", "") as noted:
             found = await submit(here.control, body)
             noted["job_id"] = found.record.job_id
     except LeveretError as error:
         faults = [str(problem) for problem in getattr(error, "problems", ())] or [str(error)]
-        return _drawn(request, text, module, problems=faults, status=status_of(error))
+        return await _with_bucket(request, _drawn(request, text, module, problems=faults, status=status_of(error)))
     root = request.scope.get("root_path", "").rstrip("/")
     told = " ".join(found.warnings) or "The job is submitted."
     return RedirectResponse(

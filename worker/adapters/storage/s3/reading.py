@@ -8,6 +8,7 @@ import threading
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
@@ -220,6 +221,12 @@ class S3Uploads:
                 )
                 for number in numbers
             }
+
+    async def origin(self) -> str:
+        """Return the scheme and host to which browsers send parts: a page must be allowed to reach it."""
+        links = await asyncio.to_thread(self._links, self._folder.joined("x"), "none", (1,))
+        address = urlsplit(links[1])
+        return f"{address.scheme}://{address.netloc}"
 
     async def finish(self, place: External, upload_id: str, size: int) -> None:
         """Make the object out of its parts; VerificationFailed when they are not `size` bytes."""

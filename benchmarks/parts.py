@@ -1,0 +1,110 @@
+"""One film whole, in parts by one worker, and in parts by two, each worker held to one core.
+
+    python -m benchmarks parts [--seconds 30]
+
+The parts and the join are those of the module ffmpeg, without a broker between them: what dividing itself costs. CPU
+seconds are those of the tools, and say more than wall seconds where other programs share the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import resource
+import subprocess
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.measure import host
+from worker.core.job import TaskSpec
+from worker.core.parts import Fleet, Plan, in_order
+from worker.process.runner import ProcessRunner
+from worker.registry import Registry
+from worker.tasks.ffmpeg import FfmpegTask
+from worker.testing import TaskBench
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from worker.core.command import Exit, Pipeline
+
+
+class Pinned(ProcessRunner):
+    """Starts every program on one core."""
+
+    core = 0
+
+    async def run(self, pipeline: Pipeline, *arguments: Any, **options: Any) -> tuple[Exit, ...]:
+        """Return how every stage ended."""
+        stages = tuple(replace(one, argv=("taskset", "-c", str(self.core), *one.argv)) for one in pipeline.stages)
+        return await super().run(replace(pipeline, stages=stages), *arguments, **options)
+
+
+def main(options: Sequence[str] = ()) -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks parts")
+    parser.add_argument("--seconds", type=int, default=30)
+    seconds = parser.parse_args(options).seconds
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(_table(Path(folder), seconds))
+
+
+async def _table(folder: Path, seconds: int) -> None:
+    (folder / "root").mkdir()
+    source = folder / "root" / "source.mkv"
+    inputs = ("-f", "lavfi", "-i", f"testsrc2=s=640x360:r=25:d={seconds}", "-f", "lavfi", "-i", f"sine=d={seconds}")
+    coded = ("-vf", "noise=alls=12:allf=t", "-c:v", "libx264", "-preset", "ultrafast", "-crf", "20", "-g", "50")
+    await asyncio.to_thread(
+        subprocess.run, ("ffmpeg", "-v", "error", *inputs, *coded, "-pix_fmt", "yuv420p", str(source)), check=True
+    )
+    video = {"codec": "libx264", "preset": "medium", "crf": 26, "g": 50, "threads": 1}
+    data = {
+        "sources": ["nas://source.mkv"],
+        "source_maps": [{"specifier": "v"}, {"specifier": "a"}],
+        "output_maps": [{"specifier": "v", "options": video}, {"specifier": "a", "options": {"codec": "aac"}}],
+        "output_file": "film.mp4",
+        "parts": {"seconds": max(2, seconds / 6)},
+    }
+    print(f"{host()}: {seconds} s of 640x360, x264 medium, a thread an encoder\n")
+    print("| | wall s | of the tools' CPU s | of the bytes |\n|---|---|---|---|")
+    whole = await _measured(folder, data, 0)
+    for count in (0, 1, 2):
+        wall, cpu, size = whole if count == 0 else await _measured(folder, data, count)
+        name = "whole, one core" if count == 0 else f"in parts, workers of one core: {count}"
+        figures = f"{wall:.1f} ({whole[0] / wall:.2f} times as fast) | {cpu / whole[1]:.3f} | {size / whole[2]:.4f}"
+        print(f"| {name} | {figures} |", flush=True)
+
+
+async def _measured(folder: Path, data: dict[str, Any], workers: int) -> tuple[float, float, int]:
+    """Return the wall seconds, the CPU seconds of the tools, and the bytes of the film."""
+    benches = []
+    for core in range(max(1, workers)):
+        runner = Pinned(dict(os.environ))
+        runner.core = core
+        benches.append(TaskBench(folder, runner))
+    task = FfmpegTask()
+    _, params = Registry({"ffmpeg": task}).parse(TaskSpec("ffmpeg", data, ""))
+    params = await task.prepare(params, benches[0])
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    if workers == 0:
+        await task.run(params, benches[0])
+    else:
+        plan = await task.plan(params, 0, Fleet(workers=2), benches[0])
+        if not isinstance(plan, Plan):
+            raise RuntimeError(plan.reason)
+        left = in_order(plan.parts)
+
+        async def work(bench: TaskBench) -> None:
+            while left:
+                await task.run_part(params, plan, left.pop(0), bench)
+
+        await asyncio.gather(*(work(bench) for bench in benches))
+        made = {name: file.path for bench in benches for name, file in bench.result.outputs.items()}
+        await task.join(params, plan, {part.index: made[part.file] for part in plan.parts}, benches[0])
+    wall, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return wall, cpu, benches[0].result.outputs["film.mp4"].path.stat().st_size

@@ -1,0 +1,85 @@
+"""Pictures of every screen, of a server with sample rows: `python docs/screenshots.py FOLDER`.
+
+Wide and light, narrow and dark; Debian's Chromium draws them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import tempfile
+import zlib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from infra.local.ports import free_port  # noqa: E402 - the tree is not installed where this may run
+from tests.support.page import browsing, serving  # noqa: E402
+from tests.support.web import Site, site  # noqa: E402
+from worker.core.attempt import Failure  # noqa: E402
+from worker.core.record import Hardware  # noqa: E402
+
+SCREENS = {
+    "now": "/", "jobs": "/jobs", "job": "/jobs/running", "result": "/jobs/result-1", "new": "/new?module=hls",
+    "fleet": "/fleet", "worker": "/fleet/render-1", "settings": "/settings",
+}  # fmt: skip
+VIEWS = {"": (1280, 800, "light"), "-narrow": (390, 844, "dark")}
+PROVED = {
+    "proved": True,
+    "encoders": {"libx264": True, "h264_nvenc": "Cannot load libcuda.so.1"},
+    "tools": {"gource": True},
+}
+
+
+async def fill(here: Site) -> None:
+    """Make the rows of a small fleet at work."""
+    host = Hardware(cpu_percent=83, ram_percent=41, disk_free_bytes=40 << 30, cores=8, architecture="x86_64")
+    await here.beat(
+        "render-1", status="in_progress", job_id="running", job_title="A night in the museum", hardware=host
+    )
+    await here.beat("render-2", lanes=["cpu", "visualize"], capabilities=PROVED)
+    await here.beat("render-3", status="paused", problem="outside its active hours 22:00-06:00")
+    attempt = await here.run("running")
+    await here.repository.store_log(attempt, zlib.compress(b"[0.0 s] $ ffmpeg -i file:film.mkv -c:v libx264 out.mp4\n"))
+    await here.submit("waits", "The long way home", lane="nvenc", priority="high")
+    await here.submit("next", "Harbour at dawn")
+    again = await here.claim("again", "Rain on the roof")
+    await here.repository.retry_later(again, Failure("ffmpeg exited 1", "ToolFailed", "render-2", 1), 112)
+    await here.die("dead", "film.mkv is no media: Invalid data found", "Broken reel")
+    for number, title in enumerate(("Mountain", "City at night", "The sea"), 1):
+        film = here.folder / "out" / f"{number}.mp4"
+        source = f"testsrc2=s=320x180:r=25:d=1,hue=h={number * 90}"
+        argv = ("ffmpeg", "-v", "error", "-f", "lavfi", "-i", source, "-pix_fmt", "yuv420p", str(film))
+        await asyncio.to_thread(subprocess.run, argv, check=True)
+        await here.complete(f"result-{number}", film, title=title)
+
+
+async def main(target: Path) -> None:
+    """Write the pictures."""
+    with tempfile.TemporaryDirectory(prefix="leveret-screens-") as name:
+        folder = Path(name)
+        async with site(folder) as here:
+            await fill(here)
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("WORKER_")} | {
+            "PYTHONPATH": str(ROOT), "WORKER_DATABASE_URL": f"sqlite:///{folder / 'jobs.db'}",
+            "WORKER_NAS_ROOT": str(folder / "nas"), "WORKER_STORAGE_URL": f"file://{folder / 'out'}/",
+            "WORKER_BROKER_URL": "amqp://127.0.0.1:1/", "WORKER_HEARTBEAT_SECONDS": "3000",
+        }  # fmt: skip
+        with serving(environment, folder, free_port(frozenset())) as server:
+            for tail, (width, height, scheme) in VIEWS.items():
+                size = {"width": width, "height": height}
+                async with browsing(viewport=size, color_scheme=scheme) as browser:
+                    page = await browser.new_page()
+                    for screen, path in SCREENS.items():
+                        await page.goto(server.address + path)
+                        await page.wait_for_timeout(500)
+                        await page.screenshot(path=target / f"{screen}{tail}.png")
+
+
+if __name__ == "__main__":
+    FOLDER = Path(sys.argv[1]) if sys.argv[1:] else ROOT / "docs" / "screens"
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    asyncio.run(main(FOLDER))

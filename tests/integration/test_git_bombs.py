@@ -1,0 +1,99 @@
+"""Small repositories of endless histories: git, and the worker that reads it, stay within their memory."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import subprocess
+import tracemalloc
+from typing import TYPE_CHECKING
+
+import pytest
+
+from visualizers import gitlog
+from visualizers.gitlog import log_command, read_log
+from worker.adapters.git import LOG_MEMORY_BYTES, GitRepositories
+from worker.core.errors import BadInput
+from worker.process.runner import ProcessRunner
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WIDTH = 10
+LOOP_SECONDS = 2.0
+"""How long the event loop may be held: less than half of a heartbeat."""
+
+
+def bomb(folder: Path, depth: int) -> Path:
+    """Return a bare repository with one commit of 10^depth paths: each folder holds the next one ten times."""
+    folder.mkdir()
+    git(folder, "init", "-q", "--bare", "-b", "main")
+    entry = "100644 blob " + git(folder, "hash-object", "-w", "--stdin", given="x")
+    for _ in range(depth):
+        listed = "".join(f"{entry}\tf{number}\n" for number in range(WIDTH))
+        entry = "040000 tree " + git(folder, "mktree", given=listed)
+    made = git(folder, "commit-tree", entry.split()[2], "-m", "m")
+    git(folder, "update-ref", "refs/heads/main", made)
+    return folder
+
+
+def git(folder: Path, *arguments: str, given: str = "") -> str:
+    who = {f"GIT_{role}_{what}": "a@b" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    command = ("git", "--git-dir", str(folder), *arguments)
+    done = subprocess.run(
+        command, input=given, env={**os.environ, **who}, check=True, capture_output=True, text=True, timeout=60
+    )
+    return done.stdout.strip()
+
+
+async def log_of(repository: Path, **bounds: int) -> bytes:
+    git = GitRepositories(ProcessRunner(dict(os.environ)), **bounds)
+    *head, commit, end = log_command(str(repository))
+    return await git.log(repository, (*head, "--output={output}", commit, end))
+
+
+async def longest_hold(stop: asyncio.Event) -> float:
+    """Return for how long the event loop was held at most."""
+    loop, longest = asyncio.get_running_loop(), 0.0
+    while not stop.is_set():
+        before = loop.time()
+        await asyncio.sleep(0.01)
+        longest = max(longest, loop.time() - before - 0.01)
+    return longest
+
+
+async def test_a_history_that_fits_no_memory_ends_git_and_not_the_host(tmp_path):
+    stop = asyncio.Event()
+    watching = asyncio.create_task(longest_hold(stop))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(BadInput, match="the history is too large"):
+        await log_of(bomb(tmp_path / "bomb", 8))
+    stop.set()
+    assert await watching < LOOP_SECONDS
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < (LOG_MEMORY_BYTES >> 10) * 3 // 2
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10
+
+
+async def test_a_log_is_bounded_while_it_is_written(tmp_path):
+    with pytest.raises(BadInput, match="its log has more than 1000000 bytes"):
+        await log_of(bomb(tmp_path / "bomb", 5), log_bytes=1_000_000)
+
+
+async def test_the_worker_holds_a_long_log_about_twice(tmp_path, monkeypatch):
+    raw = await log_of(bomb(tmp_path / "bomb", 5))
+    stop = asyncio.Event()
+    watching = asyncio.create_task(longest_hold(stop))
+    tracemalloc.start()
+    try:
+        (commit,) = await asyncio.to_thread(read_log, raw)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    stop.set()
+    assert len(commit.changes) == WIDTH**5
+    assert peak < 2 * len(raw)
+    assert await watching < LOOP_SECONDS
+    monkeypatch.setattr(gitlog, "MOST_CHANGES", 1000)
+    with pytest.raises(BadInput, match="more than 1000 changes"):
+        read_log(raw)

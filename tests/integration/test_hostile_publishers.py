@@ -1,0 +1,188 @@
+"""Publishers that write what the broker and the workers write: routes, deaths, marks."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import struct
+from hashlib import sha256
+
+import pika
+import pytest
+
+from tests.support.engine import document
+from worker.core.attempt import Completed, Dead, Defer, Forward
+from worker.core.errors import BadInput
+from worker.core.message.copies import MOST_HOPS
+from worker.core.message.dialects import decode
+from worker.core.ports import ClaimRequest, Granted
+from worker.core.routing import JOBS, PRIORITIES, queue_of
+
+pytestmark = pytest.mark.xdist_group("rabbitmq")
+
+EVERYWHERE = [f"cpu.{priority}" for priority in PRIORITIES]
+ENTRY = {"reason": "rejected", "queue": "media.cpu.normal", "exchange": "media.jobs", "routing-keys": ["cpu.normal"]}
+
+
+async def messages(broker, lane: str) -> int:
+    return sum([await broker.waiting(queue_of(lane, priority)) for priority in PRIORITIES])
+
+
+@pytest.mark.parametrize("header", ["CC", "BCC"])
+async def test_a_message_for_another_lane_with_more_routes_does_not_breed(harness, broker, header):
+    await broker.publish(document(lane="nvenc"), headers={header: EVERYWHERE})
+    for _ in range(len(PRIORITIES)):
+        assert isinstance((await harness.one()).outcome, Forward)
+    assert await messages(broker, "cpu") == 0
+    assert await messages(broker, "nvenc") == len(PRIORITIES)
+    queues = [queue_of("nvenc", priority) for priority in PRIORITIES]
+    copies = [await broker.take(queue) for queue in queues for _ in range(await broker.waiting(queue))]
+    assert all(not {"CC", "BCC"} & set(copy.headers) for copy in copies)
+
+
+async def test_a_deferred_message_with_more_routes_comes_back_once(harness, broker):
+    job = document()
+    await harness.repository.submit(*_row(job))
+    await _hold(harness, job)
+    await broker.publish(job, headers={"CC": ["cpu.high"]})
+    for _ in range(2):
+        assert isinstance((await harness.one()).outcome, Defer)
+    for _ in range(2):
+        assert isinstance((await harness.one()).outcome, Defer)
+    assert await messages(broker, "cpu") == 0
+    assert harness.task.runs == 0
+
+
+async def test_a_job_that_no_worker_takes_for_its_own_is_dead_after_a_number_of_forwards(harness, broker):
+    job = document(lane="nvenc")
+    await broker.publish(job, headers={"x-hops": MOST_HOPS - 1})
+    assert isinstance((await harness.one()).outcome, Forward)
+    copy = await broker.take(queue_of("nvenc", "normal"))
+    assert copy.headers["x-hops"] == MOST_HOPS
+    await broker.publish(job, headers=copy.headers)
+    assert isinstance((await harness.one()).outcome, Dead)
+    assert (await harness.repository.job(job["job_id"])).state == "dead"
+    assert (await broker.dead()).headers["x-error-type"] == "Unserved"
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        "rejected",
+        [None, 7],
+        [ENTRY | {"count": 99}],
+        [ENTRY | {"count": True}],
+    ],
+)
+async def test_a_death_that_a_publisher_wrote_holds_no_dead_letter_back(harness, broker, forged):
+    await broker.publish(b"no job", message_id="forger", headers={"x-death": forged})
+    await harness.one()
+    await _honest_death(harness, broker, "forger")
+
+
+async def test_a_death_with_a_count_twice_holds_no_dead_letter_back(harness, broker):
+    """Python reads the last one, and Erlang the first."""
+    await asyncio.to_thread(_publish_raw, broker.url, b"no job", _doubled_death())
+    await harness.one()
+    await _honest_death(harness, broker, "forger")
+
+
+async def test_a_forged_death_reopens_no_dead_job(harness, broker):
+    harness.fail_with(BadInput("no media"))
+    job = document()
+    await broker.publish(job)
+    await harness.one()
+    dead = await broker.dead()
+    headers = {"x-death": [ENTRY | {"count": 1}], "x-death-mark": "0" * 32}
+    await broker.publish(job, headers=headers)
+    assert isinstance((await harness.one()).outcome, Dead)
+    assert harness.task.runs == 1
+    again = await broker.dead()
+    assert again.headers["x-death-mark"] == dead.headers["x-death-mark"]
+    harness.task.on_run = None
+    await broker.publish(again.body, headers=again.headers)
+    assert isinstance((await harness.one()).outcome, Completed)
+
+
+async def test_a_dead_message_says_why_and_was_rejected(harness, broker):
+    harness.fail_with(BadInput("no media"))
+    await broker.publish(document(), headers={"x-mine": 1})
+    await harness.one()
+    letter = await broker.dead()
+    assert (letter.headers["x-last-error"], letter.headers["x-error-type"]) == ("no media", "BadInput")
+    assert [death["reason"] for death in letter.headers["x-death"]] == ["rejected"]
+    assert letter.headers["x-lane"] == "cpu"
+    assert letter.routing_key == "cpu.normal"
+
+
+async def test_a_copy_that_a_killed_worker_left_on_its_way_dies_when_a_worker_is_idle(harness, broker):
+    await broker.publish(b"left", key="cpu.normal", exchange="media.dying", message_id="left")
+    assert await harness.consumer.next(wait=False) is None
+    assert (await broker.dead()).message_id == "left"
+
+
+async def _honest_death(harness, broker, *others: str) -> None:
+    await broker.publish(b"none either", message_id="honest")
+    await harness.one()
+    letters = [await broker.dead() for _ in range(len(others) + 1)]
+    assert {letter.message_id for letter in letters} == {"honest", *others}
+    assert all(letter.headers["x-error-type"] == "InvalidJob" for letter in letters)
+    assert all([death["reason"] for death in letter.headers["x-death"]] == ["rejected"] for letter in letters)
+    await broker.settled()
+
+
+def _row(job):
+    body = json.dumps(job).encode()
+    return decode(body), sha256(body).hexdigest(), "cpu", "normal"
+
+
+async def _hold(harness, job) -> None:
+    """Let another worker have a live lease of the job."""
+    decoded, digest, lane, priority = _row(job)
+    request = ClaimRequest(decoded, digest, "other", 60.0, lane, priority)
+    assert isinstance(await harness.repository.claim(request, harness.policy), Granted)
+
+
+def _short(text: str) -> bytes:
+    return struct.pack(">B", len(text)) + text.encode()
+
+
+def _long(text: str) -> bytes:
+    return b"S" + struct.pack(">I", len(text)) + text.encode()
+
+
+def _table(*pairs: tuple[str, bytes]) -> bytes:
+    inner = b"".join(_short(name) + value for name, value in pairs)
+    return struct.pack(">I", len(inner)) + inner
+
+
+def _doubled_death() -> bytes:
+    """Return a table of headers with an `x-death` whose entry has a text and a number as `count`."""
+    keys = _long("cpu.normal")
+    entry = _table(
+        ("count", _long("many")),
+        ("reason", _long("rejected")),
+        ("queue", _long("media.cpu.normal")),
+        ("exchange", _long("media.jobs")),
+        ("routing-keys", b"A" + struct.pack(">I", len(keys)) + keys),
+        ("count", b"l" + struct.pack(">q", 1)),
+    )
+    array = b"F" + entry
+    return _table(("x-death", b"A" + struct.pack(">I", len(array)) + array))
+
+
+class _RawProperties(pika.BasicProperties):
+    """Properties whose table of headers is bytes of our own."""
+
+    def __init__(self, table: bytes, message_id: str) -> None:
+        super().__init__(message_id=message_id)
+        self.table = table
+
+    def encode(self):
+        flags = (1 << 13) | (1 << 12) | (1 << 7)
+        return [struct.pack(">H", flags), self.table, b"\x02", _short(self.message_id)]
+
+
+def _publish_raw(url: str, body: bytes, table: bytes, message_id: str = "forger") -> None:
+    with pika.BlockingConnection(pika.URLParameters(url)) as connection:
+        connection.channel().basic_publish(JOBS, "cpu.normal", body, _RawProperties(table, message_id))

@@ -1,0 +1,91 @@
+"""The headers of a message that takes another one's place.
+
+A copy carries headers from an allow-list, never the publisher's others. `CC` and `BCC` would make the broker copy the
+copy into more queues each time it is forwarded, deferred or expires in a delay queue; `x-death` would be read by
+versions up to 3.13 when the copy dies.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from worker.core.attempt import Dead, Defer, Forward, Retry
+from worker.core.policy import shortened
+from worker.core.routing import (
+    HEADER_ATTEMPT,
+    HEADER_DEATH_MARK,
+    HEADER_ERROR_TYPE,
+    HEADER_FAILED_AT,
+    HEADER_FIRST_QUEUED_AT,
+    HEADER_HOPS,
+    HEADER_LANE,
+    HEADER_LAST_ERROR,
+    HEADER_LAST_WORKER,
+    HEADER_MAX_ATTEMPTS,
+    HEADER_REFUSED_BY,
+    HEADER_ROUND,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from worker.core.attempt import Failure, Outcome
+
+COUNTS: Final = (HEADER_ATTEMPT, HEADER_ROUND, HEADER_HOPS)
+TEXTS: Final = (
+    HEADER_FIRST_QUEUED_AT,
+    HEADER_LAST_ERROR,
+    HEADER_ERROR_TYPE,
+    HEADER_LAST_WORKER,
+    HEADER_FAILED_AT,
+    HEADER_REFUSED_BY,
+    # https://www.w3.org/TR/trace-context-amqp/: whoever traces a job finds it again after a retry.
+    "traceparent",
+    "tracestate",
+)
+MOST_HOPS: Final = 8
+"""A job that so many workers forwarded is one that no two of them agree about."""
+MAX_COUNT: Final = 100
+
+
+def count_of(headers: Mapping[str, Any], name: str, default: int) -> int:
+    """Return a count that a header names; a publisher may have written anything there."""
+    value = headers.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT else default
+
+
+def allowed_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of a message's headers that its copy may carry."""
+    counts = {name: count_of(headers, name, -1) for name in COUNTS}
+    texts = {name: shortened(value) for name in TEXTS if isinstance(value := headers.get(name), str)}
+    return {name: count for name, count in counts.items() if count >= 0} | texts
+
+
+def copy_headers(
+    headers: Mapping[str, Any], outcome: Outcome, *, lane: str, max_attempts: int, queued_at: str, now: str
+) -> dict[str, Any]:
+    """Return the headers of the copy by which `outcome` is settled; times are ISO 8601."""
+    copied = {HEADER_FIRST_QUEUED_AT: queued_at} | allowed_headers(headers)
+    copied |= {HEADER_MAX_ATTEMPTS: max_attempts}
+    if lane:
+        copied[HEADER_LANE] = lane
+    match outcome:
+        case Retry(failure=failure):
+            return copied | _blame(failure, now) | {HEADER_ATTEMPT: failure.attempt, HEADER_ROUND: outcome.round}
+        case Dead(failure=failure):
+            return copied | _blame(failure, now) | {HEADER_DEATH_MARK: failure.mark}
+        case Defer(refused_by=str(worker)):
+            return copied | {HEADER_REFUSED_BY: worker}
+        case Forward():
+            return copied | {HEADER_HOPS: count_of(headers, HEADER_HOPS, 0) + 1}
+        case _:
+            return copied
+
+
+def _blame(failure: Failure, now: str) -> dict[str, Any]:
+    return {
+        HEADER_LAST_ERROR: shortened(failure.message),
+        HEADER_ERROR_TYPE: failure.error_type,
+        HEADER_LAST_WORKER: failure.worker,
+        HEADER_FAILED_AT: now,
+    }

@@ -1,0 +1,73 @@
+"""The sources of an ffmpeg task, and the streams of its output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, cast
+
+from worker.media.ffmpeg.command import KIND_NAMES
+from worker.media.parts.refusal import Output
+from worker.tasks.shared.measuring import probed_source
+from worker.tasks.shared.texts import utf8_file
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from worker.core.media_info import MediaInfo
+    from worker.core.task import TaskContext
+    from worker.media.ffmpeg.command import FfmpegParams, Kind
+    from worker.media.ffmpeg.options import Encoder
+    from worker.media.ffmpeg.promise import Promise
+
+_TEXTS: Final = frozenset({"srt", "ass", "webvtt"})
+"""Containers of ffprobe that are text files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The sources of a task as they are, and what its output will be."""
+
+    sources: list[Path]
+    infos: list[MediaInfo]
+    encoders: Mapping[str, Encoder]
+    promised: Promise
+
+    @property
+    def params(self) -> FfmpegParams:
+        """Return the data with one map for each stream."""
+        return self.promised.arrangement.params
+
+    @property
+    def outputs(self) -> list[Output]:
+        """Return the streams of the output, each with how it is made."""
+        return outputs_of(self.params, self.promised)
+
+
+def outputs_of(params: FfmpegParams, promised: Promise) -> list[Output]:
+    """Return the streams of the output, each with how it is made."""
+    how = {(item.specifier, item.stream): item for item in params.output_maps}
+    letters = {name: letter for letter, name in KIND_NAMES.items()}
+    counts: dict[str, int] = {}
+    outputs = []
+    for one in promised.arrangement.streams:
+        letter = letters.get(one.stream.kind, "d")
+        number = counts.get(letter, 0)
+        counts[letter] = number + 1
+        item = how.get((cast("Kind", letter), number))
+        options = item.options if item else {}
+        outputs.append(Output(one.source, one.stream, letter, number, options, loudness=bool(item and item.loudness)))
+    return outputs
+
+
+async def read_sources(params: FfmpegParams, context: TaskContext) -> tuple[list[Path], list[MediaInfo]]:
+    """Return the sources and what they are; subtitle files are in UTF-8, for ffmpeg would copy any bytes as letters."""
+    paths, infos = [], []
+    for number, location in enumerate(params.sources):
+        path = await context.input(location)
+        info = await probed_source(path, location, context)
+        if info.container in _TEXTS:
+            path = await utf8_file(path, location, params.charset, context, number=number)
+        paths.append(path)
+        infos.append(info)
+    return paths, infos
