@@ -6,7 +6,7 @@ import gc
 import tracemalloc
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from worker.core.errors import BadInput
@@ -169,6 +169,10 @@ def test_colours_and_strokes_bring_their_style() -> None:
     assert found.blocks == (f"STYLE\n{rules}",)
 
 
+@example("\x0c", "srt")
+@example("\x0c", "ass")
+@example("\x0c", "vtt")
+@example("\xa0", "vtt")
 @given(st.text(max_size=200), st.sampled_from(["srt", "ass", "vtt"]))
 def test_whatever_is_written_one_cue_stays_one_cue(text: str, form: str) -> None:
     head = {

@@ -53,7 +53,9 @@ def cue_text(runs: Iterable[tuple[str, Look]]) -> str:
         elif text:
             joined.append((text, look))
     text = "".join(_tagged(_BLANK_LINES.sub("\n", text), look) for text, look in joined)
-    return _BLANK_LINES.sub("\n", text).strip("\n\t ")
+    text = _BLANK_LINES.sub("\n", text).strip("\n\t ")
+    # a form feed or a no-break space alone is no cue: a player would show an empty box
+    return text if text.strip() else ""
 
 
 def _tagged(text: str, look: Look) -> str:
