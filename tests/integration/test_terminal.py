@@ -244,7 +244,8 @@ def test_lists_have_one_line_a_row_and_whole_ids(open_terminal, columns):
     assert [line.split()[0] for line in lines[:3]] == [f"render-of-the-second-floor-{number}" for number in range(3)]
     assert max(map(cell_len, lines)) <= columns
     assert "cpu,visualize" in lines[0]
-    assert lines[3].startswith("no living worker serves nvenc")
+    # A lane without a worker is worth a line only while jobs wait in it.
+    assert len(lines) == 3
     terminal = open_terminal("dead", "list", columns=columns)
     assert terminal.ended() == 1
     assert "127.0.0.1:1 does not answer" in terminal.screen[0]
