@@ -81,7 +81,7 @@ async def test_software_stands_in_for_hardware_where_the_job_allows_it(fleet: Fl
 async def test_heartbeats_go_on_while_tools_that_stand_back_use_every_core(fleet: Fleet, worker: str):
     job_id = await fleet.publish(**LONG)
     await fleet.job(job_id, "running")
-    (tool, *_) = await until(lambda: value_of(fleet.tools()), 10, "a tool")
+    await until(lambda: value_of(fleet.tools()), 10, "a tool")
     seen: set[datetime] = set()
     began = time.monotonic()
     psutil.cpu_percent()
@@ -94,6 +94,8 @@ async def test_heartbeats_go_on_while_tools_that_stand_back_use_every_core(fleet
     assert max(later - earlier for earlier, later in pairwise(beats)) < timedelta(seconds=2 * BEAT)
     # Of the whole machine: other programs go before the tool, which stands back.
     assert psutil.cpu_percent() > 80
+    # Only now: a tool that was found at the start may have been one of the short ones before the encode.
+    (tool, *_) = fleet.tools()
     assert tool.nice() == 10
     priority = tool.ionice()
     assert (priority.ioclass, priority.value) == (psutil.IOPRIO_CLASS_BE, 7)
