@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "leveret"
 INTERRUPTED = 130
-GROUPS = ("run", "submit", "jobs", "logs", "dead", "workers", "options", "schema", "doctor", "reconcile")
+GROUPS = ("run", "submit", "jobs", "logs", "dead", "workers", "options", "schema", "doctor", "reconcile", "undo")
 
 EPILOG = """\b
 Examples:

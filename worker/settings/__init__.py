@@ -83,6 +83,15 @@ class Settings(ServeSettings):
     connect_seconds: float = Field(
         300, ge=0, description="How long the worker waits for a broker at start before it gives up."
     )
+    undo_days: float = Field(
+        7,
+        ge=0,
+        description="How long what a job replaces or deletes is kept beside its place, hidden, for `leveret undo`;"
+        " 0 keeps nothing.",
+    )
+    undo_bytes: int = Field(
+        1 << 37, ge=0, description="How much of it is kept in all; beyond it the oldest goes before its time."
+    )
     public_url: str | None = Field(None, description="Put before an output's key to make the record's URLs.")
     allow_file_repos: bool = Field(False, description="Whether file: repositories under a root may be cloned.")
     clone_bytes: int = Field(2 << 30, gt=0, description="How large a clone may be, without its files' contents.")
