@@ -20,7 +20,10 @@ def test_the_bar_and_its_tabs_hold_what_a_role_may_open():
     assert [link.path for link in bar("/", operator, SHELF)] == ["/", "/new"]
     assert [link.path for link in bar("/", admin, SHELF)] == ["/", "/new", "/settings"]
     assert [(link.path, link.current) for link in bar("/shelf", operator, SHELF)] == [("/", False), ("/new", True)]
-    assert [(link.path, link.current) for link in tabs("/shelf", operator, SHELF)] == [("/new", False), ("/shelf", True)]
+    assert [(link.path, link.current) for link in tabs("/shelf", operator, SHELF)] == [
+        ("/new", False),
+        ("/shelf", True),
+    ]
     assert tabs("/shelf", viewer, SHELF) == []
 
 
