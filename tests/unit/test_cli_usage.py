@@ -129,10 +129,12 @@ HELP_IMPORTS_OF_OURS = {
 def loaded_by(*arguments: str) -> set[str]:
     """Return the modules that a process has imported when `leveret` with these arguments is done."""
     code = (
-        "import atexit, runpy, sys\n"
-        "before = set(sys.modules)\n"
-        "atexit.register(lambda: sys.stderr.write(' '.join(set(sys.modules) - before)))\n"
-        "runpy.run_module('worker', run_name='__main__')"
+        "import os, runpy, sys\n"
+        "before, os._exit = set(sys.modules), sys.exit\n"
+        "try:\n"
+        "    runpy.run_module('worker', run_name='__main__')\n"
+        "finally:\n"
+        "    sys.stderr.write(' '.join(set(sys.modules) - before))"
     )
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
     return set(done.stderr.splitlines()[-1].split())
