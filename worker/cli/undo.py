@@ -10,6 +10,7 @@ import typer
 
 from worker.app.control import control
 from worker.app.undoing import KeptFiles
+from worker.cli.arguments import Json  # noqa: TC001 - Typer reads it at run time
 from worker.cli.render import moment, say_json, size
 from worker.cli.tables import Column, say_table
 from worker.cli.words import say
@@ -20,27 +21,11 @@ from worker.settings import load
 if TYPE_CHECKING:
     from worker.core.ports.originals import Original
 
-EXAMPLES = """\b
-Examples:
-  leveret undo                 what can be put back
-  leveret undo 9b0c            put back what that job replaced or deleted
-  leveret undo 9b0c --forget   delete it for good, which frees its space"""
-
-
-def add_to(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command(
-        "undo",
-        help="Put back what a job replaced or deleted. Originals are kept for WORKER_UNDO_DAYS; without an id, list "
-        "them.",
-        epilog=EXAMPLES,
-    )(undo)
-
 
 def undo(
     job_id: Annotated[str | None, typer.Argument(metavar="ID", help="The job.", show_default=False)] = None,
     drop: Annotated[bool, typer.Option("--forget", help="Delete what is kept of the job instead.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Put back, list or forget."""
     if job_id is None and drop:
