@@ -43,7 +43,9 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         source = f"color={colour}:s=64x64:r=25:d=0.2"
         for suffix in (".png", ".jpg", ".mp4", ".mkv"):
             path = folder / f"{colour}{suffix}"
-            frames = ("-frames:v", "1", "-update", "1") if suffix in {".png", ".jpg"} else ("-c:v", "mpeg4", "-q:v", "2")
+            frames = (
+                ("-frames:v", "1", "-update", "1") if suffix in {".png", ".jpg"} else ("-c:v", "mpeg4", "-q:v", "2")
+            )
             ffmpeg("-f", "lavfi", "-i", source, *frames, str(path))
             made[f"{colour}{suffix}"] = path
     return made

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NAMES = (
-    "[Group] Show {x264} - 01.png", "q?u*e.png", "pic%03d.png", "100% %%.png", "a{b,c}d.mkv", "back\\slash.jpg", "-i.mkv",
-    "--output=x.mp4", "@args.mkv", "=next.mkv", "+append.mkv", "(paren).mkv", "it's \"quoted\".srt", "semi;colon|pipe.ts",
-    "comma,name=x.mp4", "title: subtitle.mp4", "concat:a|b.mp4", "$Number%05d$.ts", "~home $HOME `id`.mkv",
-    "ünïcödé – 日本 ‘x’.mkv", "<i>x</i> & y.mkv".replace("/", ""), ".hidden", "é" * 127, "\N{RIGHT-TO-LEFT OVERRIDE}4pm.exe",
+    "[Group] Show {x264} - 01.png", "q?u*e.png", "pic%03d.png", "100% %%.png", "a{b,c}d.mkv", "back\\slash.jpg",
+    "-i.mkv", "--output=x.mp4", "@args.mkv", "=next.mkv", "+append.mkv", "(paren).mkv", "it's \"quoted\".srt",
+    "semi;colon|pipe.ts", "comma,name=x.mp4", "title: subtitle.mp4", "concat:a|b.mp4", "$Number%05d$.ts",
+    "~home $HOME `id`.mkv", "ünïcödé \N{EN DASH} 日本.mkv", "<i>x<i> & y.mkv", ".hidden", "é" * 127,
+    "\N{RIGHT-TO-LEFT OVERRIDE}4pm.exe",
 )  # fmt: skip
 
 

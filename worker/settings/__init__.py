@@ -161,7 +161,9 @@ class Settings(ServeSettings):
     @classmethod
     def _plain(cls, value: Path) -> Path:
         if not is_plain(str(value)):
-            raise ValueError(f"{str(value)!r} holds a sign that tools read as a pattern; use letters, digits, . _ and -")
+            raise ValueError(
+                f"{str(value)!r} holds a sign that tools read as a pattern; use letters, digits, . _ and -"
+            )
         return value
 
     @field_validator("storage_url")
