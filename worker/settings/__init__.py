@@ -13,6 +13,7 @@ from pydantic_settings import DotEnvSettingsSource, NoDecode, SettingsConfigDict
 
 from worker.core.errors import Misconfigured
 from worker.core.hours import ActiveHours
+from worker.core.local_names import is_plain
 from worker.core.message.wire import nearest
 from worker.core.routing import DEFAULT_DELAYS, LANES
 from worker.settings.serve import ServeSettings
@@ -164,6 +165,15 @@ class Settings(ServeSettings):
     @classmethod
     def _hours(cls, value: str) -> str:
         return str(ActiveHours.parse(value))
+
+    @field_validator("scratch")
+    @classmethod
+    def _plain(cls, value: Path) -> Path:
+        if not is_plain(str(value)):
+            raise ValueError(
+                f"{str(value)!r} holds a sign that tools read as a pattern; use letters, digits, . _ and -"
+            )
+        return value
 
     @field_validator("storage_url")
     @classmethod
