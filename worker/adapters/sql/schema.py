@@ -352,7 +352,7 @@ templates = Table(
 origins = Table(
     "origins",
     metadata,
-    # No foreign key: it is written down before the job's own row, and what was done is known for longer than the job.
+    # No foreign key: what was done is known for longer than the job's own row.
     Column("job_id", Words, primary_key=True),
     Column("template", Words, nullable=False),
     Column("version", Integer, nullable=False),

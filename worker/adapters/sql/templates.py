@@ -64,9 +64,7 @@ def newest(connection: Connection) -> list[StoredTemplate]:
     """Return the newest version of each template that is not deleted, by name."""
     last = select(templates.c.name, func.max(templates.c.version).label("version")).group_by(templates.c.name)
     found = last.subquery()
-    rows = select(templates).join(
-        found, (templates.c.name == found.c.name) & (templates.c.version == found.c.version)
-    )
+    rows = select(templates).join(found, (templates.c.name == found.c.name) & (templates.c.version == found.c.version))
     stored = connection.execute(rows.order_by(templates.c.name))
     return [_stored(row) for row in stored if row.document is not None]
 

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from worker.core.ports.claims import DatabaseFacts
 
 
-class Repository(
-    AttemptStore, JobStore, FleetStore, ReconcileStore, PartStore, TemplateStore, SourceStore, Protocol
-):
+class Repository(AttemptStore, JobStore, FleetStore, ReconcileStore, PartStore, TemplateStore, SourceStore, Protocol):
     """Every store over one database.
 
     Every method raises DatabaseUnavailable when the database does not answer. Times are the database's clock.
