@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.media import make
+from tests.support.media import clip
 from tests.support.web import site
 from worker.app.control import modules
 from worker.control import NotFound, Refused
@@ -160,16 +160,24 @@ async def stored(here, document=FILM, name="film"):
     return here.services.control
 
 
-def film(here, name="a film.mkv", **values):
+@pytest.fixture(scope="module")
+def made_film(tmp_path_factory):
+    """Return a film of a second, made once."""
+    return clip(tmp_path_factory.mktemp("films") / "film.mkv", seconds=1)
+
+
+def film(here, made_film, tail=b""):
+    """Put the film into the folder; `tail` makes it another one."""
     folder = here.folder / "nas" / "in"
     folder.mkdir(exist_ok=True)
-    return make(folder / name, **values)
+    (folder / "a film.mkv").write_bytes(made_film.read_bytes() + tail)
+    return folder / "a film.mkv"
 
 
-async def test_a_template_is_filled_with_what_the_source_is(tmp_path):
+async def test_a_template_is_filled_with_what_the_source_is(tmp_path, made_film):
     async with site(tmp_path) as here:
         control = await stored(here)
-        film(here)
+        film(here, made_film)
         rendered = await render(control, "film", "nas://in/a film.mkv", {"crf": "18"})
         assert rendered.document["job_title"] == "a film (eng)"
         assert rendered.document["destination"] == "nas://in/small/"
@@ -180,11 +188,13 @@ async def test_a_template_is_filled_with_what_the_source_is(tmp_path):
         assert rendered.variables == {"title": "a film", "crf": "18", "language": "eng"}
 
 
-async def test_a_value_stays_a_text_whatever_it_holds(tmp_path):
+async def test_a_value_stays_a_text_whatever_it_holds(tmp_path, made_film):
     async with site(tmp_path) as here:
-        control = await stored(here, edited("variables/title", {"default": "x"}) | {"job": {
-            "job_title": "{{ title }}", "tasks": [{"module": "probe", "data": {"source": "{{ source.uri }}"}}]}})  # fmt: skip
-        film(here)
+        probe = {"module": "probe", "data": {"source": "{{ source.uri }}"}}
+        document = edited("job", {"job_title": "{{ title }}", "tasks": [probe]})
+        document["variables"]["title"] = "x"
+        control = await stored(here, document)
+        film(here, made_film)
         for value in ('", "priority": "high', "{{ source.uri }}", "{% raw %}", '{"a": 1}', "\\u0022", "a\nb"):
             rendered = await render(control, "film", "nas://in/a film.mkv", {"title": value})
             assert json.loads(rendered.body) == {
@@ -192,10 +202,10 @@ async def test_a_value_stays_a_text_whatever_it_holds(tmp_path):
             }  # fmt: skip
 
 
-async def test_variables_are_checked_before_anything_is_made(tmp_path):
+async def test_variables_are_checked_before_anything_is_made(tmp_path, made_film):
     async with site(tmp_path) as here:
         control = await stored(here, edited("variables/title", {"kind": "name"}))
-        film(here)
+        film(here, made_film)
         with pytest.raises(InvalidJob) as caught:
             await render(control, "film", "nas://in/a film.mkv", {"crf": "x", "language": "fre", "lang": "eng"})
         told = str(caught.value)
@@ -208,19 +218,19 @@ async def test_variables_are_checked_before_anything_is_made(tmp_path):
                 await render(control, "film", "nas://in/a film.mkv", {"title": "x", "crf": odd})
 
 
-async def test_a_source_that_conforms_or_is_not_meant_is_left_alone_with_the_reason(tmp_path):
+async def test_a_source_that_conforms_or_is_not_meant_is_left_alone_with_the_reason(tmp_path, made_film):
     async with site(tmp_path) as here:
         control = await stored(here, FILM | {"promise": ["video.codec == 'h264'", "video.height <= 240"]})
-        film(here)
-        make(here.folder / "nas" / "in" / "sound.wav", video=False)
+        film(here, made_film)
+        clip(here.folder / "nas" / "in" / "sound.mka", picture="", seconds=1)
         assert await render(control, "film", "nas://in/a film.mkv") == Skip(
             "it conforms already: video.codec == 'h264'; video.height <= 240"
         )
-        assert await render(control, "film", "nas://in/sound.wav") == Skip(
+        assert await render(control, "film", "nas://in/sound.mka") == Skip(
             "the template is for other sources: video.count > 0"
         )
         (here.folder / "nas" / "in" / "notes.mkv").write_text("no film")
-        with pytest.raises(BadInput, match="notes.mkv"):
+        with pytest.raises(BadInput, match="notes"):
             await render(control, "film", "nas://in/notes.mkv")
         with pytest.raises(SourceMissing):
             await render(control, "film", "nas://in/none.mkv")
@@ -230,10 +240,10 @@ async def test_a_source_that_conforms_or_is_not_meant_is_left_alone_with_the_rea
             await render(control, "film")
 
 
-async def test_a_source_is_made_into_one_job_also_by_another_path(tmp_path):
+async def test_a_source_is_made_into_one_job_also_by_another_path(tmp_path, made_film):
     async with site(tmp_path) as here:
         control = await stored(here)
-        path = film(here)
+        path = film(here, made_film)
         made = await submit_template(control, "film", "nas://in/a film.mkv")
         assert isinstance(made, Made)
         assert made.record.job_id.startswith("film-")
@@ -244,7 +254,7 @@ async def test_a_source_is_made_into_one_job_also_by_another_path(tmp_path):
         assert "from nas://in/a film.mkv" in by_path.reason
         path.rename(path.with_name("renamed.mkv"))
         assert isinstance(await submit_template(control, "film", "nas://in/renamed.mkv"), Skipped)
-        film(here, seconds=1.5)
+        film(here, made_film, b"\0")
         fresh = await submit_template(control, "film", "nas://in/a film.mkv")
         assert isinstance(fresh, Made)
         other = await submit_template(control, "film", "nas://in/a film.mkv", {"crf": "30"})
@@ -255,10 +265,10 @@ async def test_a_source_is_made_into_one_job_also_by_another_path(tmp_path):
         assert len(here.broker.published) == 4
 
 
-async def test_jobs_keep_the_version_that_they_were_made_from(tmp_path):
+async def test_jobs_keep_the_version_that_they_were_made_from(tmp_path, made_film):
     async with site(tmp_path) as here:
         control = await stored(here)
-        film(here)
+        film(here, made_film)
         made = await submit_template(control, "film", "nas://in/a film.mkv")
         assert (await put_template(control, "film", edited("job/job_title", "Other"))).version == 2
         record = await control.stores.job(made.record.job_id)
@@ -271,10 +281,10 @@ async def test_jobs_keep_the_version_that_they_were_made_from(tmp_path):
             await blueprint_of(control, "film")
 
 
-async def test_who_died_between_the_job_and_its_note_makes_no_second_job(tmp_path, monkeypatch):
+async def test_who_died_between_the_job_and_its_note_makes_no_second_job(tmp_path, made_film, monkeypatch):
     async with site(tmp_path) as here:
         control = await stored(here)
-        film(here)
+        film(here, made_film)
 
         async def dies(*_):
             raise BrokerUnavailable("killed")
@@ -290,10 +300,10 @@ async def test_who_died_between_the_job_and_its_note_makes_no_second_job(tmp_pat
         assert (await control.stores.origin(again.job_id)).template == "film"
 
 
-async def test_a_broker_that_is_away_leaves_the_source_to_be_made_later(tmp_path):
+async def test_a_broker_that_is_away_leaves_the_source_to_be_made_later(tmp_path, made_film):
     async with site(tmp_path) as here:
         control = await stored(here)
-        film(here)
+        film(here, made_film)
         here.broker.away = True
         with pytest.raises(BrokerUnavailable):
             await submit_template(control, "film", "nas://in/a film.mkv")

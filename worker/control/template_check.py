@@ -219,4 +219,3 @@ def _conditions_in(value: object, *, listed: bool = False) -> Iterator[str]:
             yield from (text for item in value.values() for text in _conditions_in(item))
         case list():
             yield from (text for item in value for text in _conditions_in(item, listed=True))
-

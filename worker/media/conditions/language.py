@@ -90,7 +90,9 @@ def _tokens(text: str) -> list[_Token]:
     while at < end:
         match = _TOKEN.match(text, at)
         if match is None:
-            raise _refusal(f"{text[at : at + 20].strip()!r} at character {at + 1} cannot be read")
+            rest = text[at:].lstrip()
+            hint = "; equal is ==" if rest.startswith("=") else ""
+            raise _refusal(f"{rest[:20]!r} at character {len(text) - len(rest) + 1} cannot be read{hint}")
         found.append(_token(match))
         at = match.end()
     return [*found, _Token("end", "the end", end)]
@@ -226,10 +228,11 @@ def _literal(kind: Kind, token: _Token, value: Value) -> _Term:
 
 def _compared(left: _Term, sign: str, right: _Term) -> Test:
     """Return the comparison of two of one kind; false where the source does not have one of them."""
+    for one in (left, right):
+        if one.kind is Kind.TEXTS:
+            raise _refusal(f"{one.token.text!r} is a list of texts: write 'text' in {one.token.text}")
     if left.kind is not right.kind:
         raise _refusal(f"{left.token.text!r} is {left.kind.value}, {right.token.text!r} is {right.kind.value}")
-    if left.kind is Kind.TEXTS:
-        raise _refusal(f"{left.token.text!r} is a list of texts: write 'text' in {left.token.text}")
     if left.kind is not Kind.NUMBER and sign not in {"==", "!="}:
         raise _refusal(f"{left.token.text!r} is {left.kind.value}, which has no order: use == or !=")
     left, right = _worded(left, right.fact), _worded(right, left.fact)
