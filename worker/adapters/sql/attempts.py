@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from worker.adapters.sql import aftermath, claim, lifecycle, logs, refusals
+from worker.adapters.sql.database import Durability
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +34,7 @@ class SqlAttempts:
 
     async def claim(self, request: ClaimRequest, policy: Policy) -> Claim:
         """Return whether the job is ours, and if not, why. IdReused when the id has another body."""
-        granted = await self._database.write_relaxed(claim.claim_unknown, request, policy)
+        granted = await self._database.write_alone(Durability.RELAXED, claim.claim_unknown, request, policy)
         if granted is not None:
             return granted
         return await self._database.write(claim.claim, request, policy)
@@ -56,6 +57,8 @@ class SqlAttempts:
 
     async def complete(self, attempt: Attempt, result: Result) -> tuple[str, ...]:
         """Record the result; return announced URIs of earlier attempts that are no part of it."""
+        if lifecycle.is_plain(attempt, result):
+            return await self._database.write_alone(Durability.FULL, lifecycle.complete, attempt, result)
         work = partial(lifecycle.complete, attempt=attempt, result=result)
         return await self._database.write_many(len(result.artifacts), work)
 

@@ -107,6 +107,11 @@ def planned(connection: Connection, job_id: str) -> frozenset[str]:
     return frozenset(uri for uris in announced.scalars() for uri in uris) | frozenset(published.scalars())
 
 
+def is_plain(attempt: Attempt, result: Result) -> bool:
+    """Return whether `complete` changes the job and its attempt alone."""
+    return attempt.epoch == 1 and attempt.job.part is None and not result.artifacts
+
+
 def complete(connection: Connection, attempt: Attempt, result: Result) -> tuple[str, ...]:
     """Record the result; return announced URIs of earlier attempts that are no part of it."""
     job_id = attempt.job.job_id
