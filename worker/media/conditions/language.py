@@ -228,9 +228,9 @@ def _literal(kind: Kind, token: _Token, value: Value) -> _Term:
 
 def _compared(left: _Term, sign: str, right: _Term) -> Test:
     """Return the comparison of two of one kind; false where the source does not have one of them."""
-    for one in (left, right):
-        if one.kind is Kind.TEXTS:
-            raise _refusal(f"{one.token.text!r} is a list of texts: write 'text' in {one.token.text}")
+    for side in (left, right):
+        if side.kind is Kind.TEXTS:
+            raise _refusal(f"{side.token.text!r} is a list of texts: write 'text' in {side.token.text}")
     if left.kind is not right.kind:
         raise _refusal(f"{left.token.text!r} is {left.kind.value}, {right.token.text!r} is {right.kind.value}")
     if left.kind is not Kind.NUMBER and sign not in {"==", "!="}:
