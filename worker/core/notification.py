@@ -131,7 +131,8 @@ class Message(Record):
         ordered = sorted(self.notices, key=lambda one: one.state != "dead")
         lines = []
         for one in ordered[:MOST_LINES]:
-            why = f": {one.error_type}: {one_line(one.error)}" if one.error else ""
+            kind = f"{one.error_type}: " if one.error_type else ""
+            why = f": {kind}{one_line(one.error)}" if one.error else ""
             lines.append(f"{one.state}  {one_line(one.title)} ({one.job_id}){why}")
         if (more := self.total - len(lines)) > 0:
             lines.append(f"… and {more} more")
