@@ -1,4 +1,4 @@
-"""The pages are complete: the README is short, the index has every page, the glossary is sorted, figures have commands."""
+"""The README is short, the index has every page, the glossary is in order, and figures have commands."""
 
 import re
 from pathlib import Path
