@@ -81,9 +81,9 @@ class EligibilityGate:
             log.warning("job_declined", job_id=job.job_id, lacking=lacking, declined_by=len(declined.workers))
             return Defer(f"{self._worker_id} cannot do it: {lacking}", refused_by=self._worker_id)
         count = len(declined.workers)
-        told = "the only living worker" if count == 1 else f"all {count} workers that were asked"
+        refusing = "the only living worker" if count == 1 else f"all {count} workers that were asked"
         error = Unserved(
-            f"{told} of lane {lane} refused it for {declined.seconds:.0f} s; on {self._worker_id}: {lacking}"
+            f"{refusing} of lane {lane} refused it for {declined.seconds:.0f} s; on {self._worker_id}: {lacking}"
         )
         failure = failure_of(error, self._worker_id, 0, job.secrets)
         await repository.bury_unclaimed(job, digest, lane, priority, failure)
