@@ -91,6 +91,16 @@ Examples:
         "Example: leveret retry 9b0c && leveret watch 9b0c",
     ),
     Command(
+        "undo",
+        "undo:undo",
+        "Put back what a job replaced or deleted. Originals are kept for WORKER_UNDO_DAYS; without an id, list them.",
+        """\b
+Examples:
+  leveret undo                 what can be put back
+  leveret undo 9b0c            put back what that job replaced or deleted
+  leveret undo 9b0c --forget   delete it for good, which frees its space""",
+    ),
+    Command(
         "logs",
         "logs:logs",
         "Print what a job's tools said. Command lines, standard error and exits of its newest attempt.",

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import SQLCompiler
     from sqlalchemy.types import TypeEngine
 
-REVISION: Final = "0006"
+REVISION: Final = "0012"
 """The newest migration, which `check` expects; a test compares it with `infra.migrations.head()`."""
 
 LIVE: Final = ("running", "publishing")
@@ -187,6 +187,7 @@ jobs = Table(
     Index("ix_jobs_state", "state", "created_at", "job_id", "lane", "parent_id"),
     Index("ix_jobs_parent_id", "parent_id", "part_index"),
     Index("ix_jobs_callback_state", "callback_state"),
+    Index("ix_jobs_finished_at", "finished_at"),
     Index("ix_jobs_waiting", "state", "priority", "created_at", "lane", "job_id"),
 )
 
@@ -221,6 +222,9 @@ artifacts = Table(
     Column("bytes", BigInteger, nullable=False),
     Column("sha256", Words, nullable=False),
     Column("duration", Float),
+    # SHA-256 of the URI, which may be longer than an index takes.
+    Column("uri_key", Words, nullable=False, server_default=""),
+    Index("ix_artifacts_uri_key", "uri_key"),
 )
 
 adoptions = Table(
