@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final, Never, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from worker.core.errors import Interrupted
 
@@ -68,15 +66,6 @@ class Abandoning(ThreadPoolExecutor):
 def abandon_threads(most: int | None = None) -> None:
     """Let the running loop have at most so many threads for blocking calls, and wait for none of them at its end."""
     asyncio.get_running_loop().set_default_executor(Abandoning(max_workers=most))
-
-
-def leave(code: int) -> Never:
-    """End the process with `code`; threads that still hang are not waited for, as the interpreter would."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    if any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
-        os._exit(code)
-    sys.exit(code)
 
 
 async def in_thread(work: Callable[[Stop], T]) -> T:

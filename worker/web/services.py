@@ -22,6 +22,7 @@ from worker.web.pulse import Pulse
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
+    from worker.control.undo import Originals
     from worker.core.finding import Check
     from worker.core.ports.files import FileReader, MultipartStore, UploadStore
     from worker.core.ports.views import Views
@@ -103,6 +104,11 @@ class Services:
                 return await queue_depths(broker)
 
         return Depths(ask)
+
+    @cached_property
+    def originals(self) -> Originals:
+        """Return the files that `undo` puts back."""
+        return serving.kept_files(self.settings)
 
     @cached_property
     def registry(self) -> Registry:

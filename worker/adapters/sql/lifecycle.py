@@ -20,7 +20,7 @@ from worker.adapters.sql.fence import (
     unblamed,
 )
 from worker.adapters.sql.parts import lock_parent, part_ended, stop_parts, write_message
-from worker.adapters.sql.rows import fresh_row, tombstone
+from worker.adapters.sql.rows import fresh_row, tombstone, uri_key
 from worker.adapters.sql.schema import LIVE, adoptions, artifacts, attempts, jobs, moment
 from worker.core.errors import IdReused, JobCancelled, LeaseLost
 from worker.core.ports import Declined, Renewal
@@ -165,6 +165,7 @@ def _artifact_rows(job_id: str, result: Result) -> list[dict[str, Any]]:
             "bytes": artifact.bytes,
             "sha256": artifact.sha256,
             "duration": artifact.duration,
+            "uri_key": uri_key(artifact.uri),
         }
         for position, artifact in enumerate(result.artifacts)
     ]

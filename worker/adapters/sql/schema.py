@@ -189,6 +189,7 @@ jobs = Table(
     Index("ix_jobs_state", "state", "created_at", "job_id", "lane", "parent_id"),
     Index("ix_jobs_parent_id", "parent_id", "part_index"),
     Index("ix_jobs_callback_state", "callback_state"),
+    Index("ix_jobs_finished_at", "finished_at"),
     Index("ix_jobs_waiting", "state", "priority", "created_at", "lane", "job_id"),
 )
 
@@ -223,6 +224,9 @@ artifacts = Table(
     Column("bytes", BigInteger, nullable=False),
     Column("sha256", Words, nullable=False),
     Column("duration", Float),
+    # SHA-256 of the URI, which may be longer than an index takes.
+    Column("uri_key", Words, nullable=False, server_default=""),
+    Index("ix_artifacts_uri_key", "uri_key"),
 )
 
 outputs = Table(
