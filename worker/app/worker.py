@@ -253,6 +253,7 @@ async def _consumer(
         queues_of(served),
         tag=f"leveret {worker_id} pid {os.getpid()}",
         max_attempts=policy.max_attempts,
+        delays=policy.delays,
     )
     stack.push_async_callback(consumer.close)
     await link.check_topology(settings.retry_delays, DEFER_SECONDS)

@@ -179,6 +179,7 @@ def new_round() -> dict[str, Any]:
         "callback_error": None,
         "refused_by": [],
         "unserved_since": None,
+        "standby": None,
         **unblamed(),
         **no_progress(),
     }
