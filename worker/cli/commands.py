@@ -37,6 +37,7 @@ class Command(NamedTuple):
 
 GROUPS: Final = {
     "dead": "Look at what died, run it again, or delete it.",
+    "folders": "Folders whose films become jobs by themselves.",
     "notifications": "Who is informed of the ends of jobs: mail, chat, webhooks.",
     "option-sets": "Options that jobs name instead of repeating them.",
 }
@@ -154,6 +155,22 @@ Examples:
   leveret option-sets put ffmpeg x265-slow x265-slow.json""",
     ),
     Command("option-sets delete", "options:delete", "Delete an option set."),
+    Command("folders list", "folders:show_list", "List the watched folders, and what was seen in them."),
+    Command("folders get", "folders:get", "Print one folder as JSON, in the shape that `put` takes."),
+    Command("folders files", "folders:files", "List the files that were seen in a folder, and what became of each."),
+    Command(
+        "folders put",
+        "folders:put",
+        "Store or replace a watched folder. `leveret serve` looks at it.",
+        """\b
+Examples:
+  leveret folders put inbox nas://inbox --template web-mp4
+  leveret folders put inbox nas://inbox --template web-mp4 --afterwards move --move-to nas://done
+  leveret folders put inbox folder.json""",
+    ),
+    Command("folders pause", "folders:pause", "Take nothing from a folder until `resume`."),
+    Command("folders resume", "folders:resume", "Take films from a paused folder again."),
+    Command("folders delete", "folders:delete", "Delete a folder; its jobs and its files stay."),
     Command("notifications list", "notifications:show_list", "List the notifications."),
     Command(
         "notifications get",

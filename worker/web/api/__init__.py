@@ -12,6 +12,7 @@ from worker.web.api import (
     documents,
     events,
     files,
+    folders,
     jobs,
     notifications,
     option_sets,
@@ -26,7 +27,20 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 PREFIX: Final = "/api/v1"
-ROUTERS: Final = (jobs, workers, dead, option_sets, documents, events, files, uploads, originals, notifications, system)
+ROUTERS: Final = (
+    jobs,
+    workers,
+    dead,
+    option_sets,
+    documents,
+    events,
+    files,
+    uploads,
+    originals,
+    notifications,
+    folders,
+    system,
+)
 
 
 def add_to(application: FastAPI) -> None:
