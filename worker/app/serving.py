@@ -11,6 +11,7 @@ from worker.adapters.storage.nas.uploads import NasUploads
 from worker.app.places import roots
 
 if TYPE_CHECKING:
+    from worker.control.undo import Originals
     from worker.core.location import External
     from worker.core.ports.files import FileReader, MultipartStore, UploadStore
     from worker.core.ports.views import Views
@@ -51,6 +52,14 @@ def uploads(settings: Settings) -> tuple[UploadStore | None, MultipartStore | No
     from worker.adapters.storage.s3.reading import S3Uploads  # noqa: PLC0415 - as above
 
     return nas, S3Uploads(buckets[0], settings.upload_folder, most_bytes=settings.upload_bytes)
+
+
+def kept_files(settings: Settings) -> Originals:
+    """Return the files that `undo` puts back."""
+    # It looks at every storage: only who undoes something pays for it.
+    from worker.app.undoing import KeptFiles  # noqa: PLC0415
+
+    return KeptFiles.of(settings)
 
 
 def _buckets(settings: Settings) -> tuple[External, ...]:

@@ -20,6 +20,7 @@ from worker.adapters.rabbitmq import Link, RabbitConsumer, RabbitEvents
 from worker.adapters.rabbitmq.jobs import RabbitJobs
 from worker.adapters.sql import SqlRepository
 from worker.adapters.threads import abandon_threads
+from worker.app import serving
 from worker.app.components import (
     broker_url,
     capabilities,
@@ -43,6 +44,7 @@ from worker.engine.host.announcer import Announcer
 from worker.engine.host.callbacks import Callbacks
 from worker.engine.host.heartbeat import Heartbeat
 from worker.engine.host.presence import WorkerPresence
+from worker.engine.host.purge import Purger
 from worker.engine.host.scratch import Scratch
 from worker.engine.host.worker import Worker
 from worker.engine.parts.files import remove_ended_parts
@@ -133,6 +135,7 @@ async def assembled(
         # What stands now lives to the end: the collector need not look through it again and again.
         gc.collect()
         gc.freeze()
+        _begin_purging(settings, resources, stack)
         if "visualize" in presence.lanes:
             stack.push_async_callback(_rehearsed(resources))
         yield worker
@@ -154,6 +157,21 @@ def _rehearsed(resources: Resources) -> Callable[[], Awaitable[None]]:
         await asyncio.gather(rehearsal, return_exceptions=True)
 
     return end
+
+
+def _begin_purging(settings: Settings, resources: Resources, stack: AsyncExitStack) -> None:
+    """Let old originals go while the worker works."""
+    if not resources.storages.keepers:
+        return
+    readers = {scheme: reader for reader in serving.readers(settings) for scheme in reader.schemes}
+    purger = Purger(resources.repository, resources.storages, readers, settings.undo_days * 86400, settings.undo_bytes)
+    purging = asyncio.create_task(purger.run(), name="purge")
+
+    async def end() -> None:
+        purging.cancel()
+        await asyncio.gather(purging, return_exceptions=True)
+
+    stack.push_async_callback(end)
 
 
 def _metrics(settings: Settings, stack: AsyncExitStack) -> Metrics | None:
@@ -235,6 +253,7 @@ async def _consumer(
         queues_of(served),
         tag=f"leveret {worker_id} pid {os.getpid()}",
         max_attempts=policy.max_attempts,
+        delays=policy.delays,
     )
     stack.push_async_callback(consumer.close)
     await link.check_topology(settings.retry_delays, DEFER_SECONDS)

@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.text import Text
 
 from worker.app.doctor import checks as all_checks
+from worker.cli.fitted import STYLES
 from worker.cli.render import say_json
-from worker.cli.tables import STYLES, WIDTH, cut, on_terminal
+from worker.cli.tables import WIDTH, cut, on_terminal
 from worker.cli.words import printable, say
 from worker.core.errors import LeveretError, Misconfigured
 from worker.core.finding import Finding
@@ -24,15 +25,6 @@ if TYPE_CHECKING:
 CHECK_SECONDS = 30.0
 STATUS_WIDTH = 9
 NAME_WIDTH = 24
-
-
-def add_to(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command(
-        "doctor",
-        help="Look at all that a worker here needs. Each thing is ok, or says what to do; exit 1 if one is broken.",
-        epilog="Example: leveret doctor --json",
-    )(doctor)
 
 
 def doctor(

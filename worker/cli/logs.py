@@ -22,15 +22,6 @@ POLL_SECONDS: Final = 0.5
 OVERLAP: Final = 2000
 
 
-def add_to(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command(
-        "logs",
-        help="Print what a job's tools said. Command lines, standard error and exits of its newest attempt.",
-        epilog="Example: leveret logs 9b0c --follow",
-    )(logs)
-
-
 def logs(
     name: Annotated[
         str,

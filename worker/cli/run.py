@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 import typer
 
-from worker.app.worker import run_worker
 from worker.core.routing import LANES
-from worker.settings import load
 
 Drain = Annotated[bool, typer.Option("--drain", help="End when the queues are empty.")]
 Lanes = Annotated[
@@ -22,17 +19,13 @@ Lanes = Annotated[
 ]
 
 
-def add_to(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command(
-        "run",
-        help="Take jobs and run them. One at a time, until SIGTERM or Ctrl-C. This is what happens without a command.",
-        epilog="Example: leveret run --lanes cpu,visualize",
-    )(run)
-
-
 def run(drain: Drain = False, lanes: Lanes = None) -> int:
     """Return the worker's exit code."""
+    import asyncio  # noqa: PLC0415 - all that a worker is made of, which help does without
+
+    from worker.app.worker import run_worker  # noqa: PLC0415 - as above
+    from worker.settings import load  # noqa: PLC0415 - as above
+
     only = lanes_in(lanes)
     asyncio.run(run_worker(load(), drain=drain, only=only))
     return 0

@@ -16,21 +16,6 @@ from worker.control.submit import submit as submit_document
 from worker.core.job import Lane, Priority  # noqa: TC001 - Typer reads them at run time
 from worker.settings import load
 
-EXAMPLES = """\b
-Examples:
-  leveret submit job.json --watch
-  echo '{"tasks": [...]}' | leveret submit - --priority high"""
-
-
-def add_to(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command(
-        "submit",
-        help="Check a message, publish it and print the job's id. With --wait or --watch, the exit code says how "
-        "the job ended: 0 completed, 1 dead, 2 cancelled.",
-        epilog=EXAMPLES,
-    )(submit)
-
 
 def submit(
     file: Annotated[

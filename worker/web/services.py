@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from worker.app import serving
-from worker.app.control import broker, modules, refuse_missing_sqlite, repository
-from worker.control import Control
+from worker.app.control import assembled, refuse_missing_sqlite, repository
 from worker.control.fleet import queue_depths
 from worker.core.errors import DatabaseUnavailable, LeveretError, RefusedPath
 from worker.core.location import External, parse_location
@@ -22,6 +21,8 @@ from worker.web.pulse import Pulse
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
+    from worker.control import Control
+    from worker.control.undo import Originals
     from worker.core.finding import Check
     from worker.core.ports.files import FileReader, MultipartStore, UploadStore
     from worker.core.ports.views import Views
@@ -105,6 +106,11 @@ class Services:
         return Depths(ask)
 
     @cached_property
+    def originals(self) -> Originals:
+        """Return the files that `undo` puts back."""
+        return serving.kept_files(self.settings)
+
+    @cached_property
     def registry(self) -> Registry:
         """Return the installed modules, loaded when they are first asked for."""
         return self.control.modules()
@@ -136,7 +142,7 @@ async def started(settings: Settings) -> AsyncIterator[Services]:
         except DatabaseUnavailable as error:
             # The page says so, and comes back by itself.
             log.warning("database_away", error=str(error))
-        control = Control(stores, partial(broker, settings), modules, settings.offline_seconds, settings.retry_delays)
+        control = assembled(settings, stores)
         views = serving.views(settings)
         stack.push_async_callback(views.close)
         pulse = Pulse(views.changes)

@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import pika
+from pika.adapters.select_connection import SelectConnection
 from pika.exceptions import (
     AMQPError,
     AuthenticationError,
@@ -29,13 +30,14 @@ from pika.exceptions import (
     UnroutableError,
 )
 
+from worker.adapters.rabbitmq.frames import take_frames
 from worker.core.brokers import broker_urls
 from worker.core.errors import BrokerUnavailable, LeveretError, Misconfigured
+from worker.core.message.copies import allowed_headers
 from worker.core.message.dead_letter import DeadLetter
 from worker.core.routing import (
     COUNT_HEADERS,
     DEAD_QUEUE,
-    DEATH_HEADERS,
     EVENTS,
     HEADER_FIRST_QUEUED_AT,
     HEADER_LANE,
@@ -79,7 +81,7 @@ class Publisher:
         self._address = ", ".join(f"{node.host}:{node.port}" for node in nodes)
         self._user = getattr(nodes[0].credentials, "username", "")
         with self._errors():
-            self._connection = pika.BlockingConnection(nodes)
+            self._connection = pika.BlockingConnection(nodes, _ReadableConnection)  # type: ignore[arg-type]  # it takes the class
             self._channel = self._open_channel()
         return self
 
@@ -162,15 +164,14 @@ class Publisher:
         self, letter: DeadLetter, job_id: str | None, lane: str, priority: str, body: bytes | None = None
     ) -> None:
         """Publish a held message again, without what earlier rounds wrote on it; then ack the dead one."""
-        dropped = {*DEATH_HEADERS, *COUNT_HEADERS}
-        kept = {name: value for name, value in letter.headers.items() if name not in dropped}
+        kept = {name: value for name, value in allowed_headers(letter.headers).items() if name not in COUNT_HEADERS}
         dialect = (letter.type or "") if body is None else ""
         self.publish_job(letter.body if body is None else body, job_id, lane, priority, kept, dialect=dialect)
         self.discard(letter)
 
     def move(self, letter: DeadLetter, job_id: str, lane: str, priority: str) -> None:
-        """Publish a held message to its job queue with the headers it has, its deaths aside; then ack the held one."""
-        kept = {name: value for name, value in letter.headers.items() if name not in DEATH_HEADERS}
+        """Publish a held message to its job queue with the headers that a copy may carry; then ack the held one."""
+        kept = allowed_headers(letter.headers)
         self.publish_job(letter.body, job_id, lane, priority, kept, dialect=letter.type or "")
         self.discard(letter)
 
@@ -297,6 +298,19 @@ class Publisher:
                 return BrokerUnavailable(
                     f"{at} does not answer{word}: is it up, and is WORKER_BROKER_URL set and right?"
                 )
+
+
+class _ReadableConnection(SelectConnection):
+    """A connection that decodes what any publisher wrote into the messages that it gets."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._received = bytearray()
+        super().__init__(*args, **kwargs)
+
+    def _on_data_available(self, data_in: bytes) -> None:
+        # pika has no seam of its own between the socket and the decoder.
+        self._received += data_in
+        super()._on_data_available(take_frames(self._received))
 
 
 def _unbind(channel: BlockingChannel, exchange: str) -> None:

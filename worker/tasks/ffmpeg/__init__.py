@@ -38,13 +38,14 @@ from worker.media.ffmpeg.promise import promise
 from worker.media.ffmpeg.streams import Arrangement, became, joined
 from worker.media.verify import check
 from worker.tasks.ffmpeg.cutting import piece_for
-from worker.tasks.ffmpeg.parts import SOUND, build_of, is_planned, join_film, make_part, plan_film
+from worker.tasks.ffmpeg.parts import SOUND, is_planned, join_film, make_part, plan_film
 from worker.tasks.ffmpeg.reading import Read, outputs_of, read_sources, with_timestamps
 from worker.tasks.shared.burning import burning_problems, burnt
 from worker.tasks.shared.decoding import decoded
 from worker.tasks.shared.languages import keep_languages
 from worker.tasks.shared.loudness_pass import levelled, loudness_problems, proved_levels
 from worker.tasks.shared.measuring import blamed
+from worker.tasks.shared.parts import Builds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -74,7 +75,7 @@ class FfmpegTask(Task[FfmpegParams]):
     def __init__(self) -> None:
         self._encoders: dict[str, dict[str, Encoder]] = {}
         self._documented: dict[tuple[str, str], Encoder | None] = {}
-        self._builds: dict[str, str] = {}
+        self._builds = Builds()
 
     def files(self, params: FfmpegParams) -> Files:
         """Return the sources and the output."""
@@ -203,7 +204,7 @@ class FfmpegTask(Task[FfmpegParams]):
             return Whole("its sources are joined to one film")
         if any(item.burn for item in read.params.output_maps):
             return Whole("a subtitle is drawn into the picture by the film's clock")
-        build = await self._build(context)
+        build = await self._builds.of(context)
         files = list(zip(read.sources, read.infos, strict=True))
         return await plan_film(read.params, read.outputs, files, task, fleet, build, context)
 
@@ -215,7 +216,7 @@ class FfmpegTask(Task[FfmpegParams]):
     async def run_part(self, params: FfmpegParams, plan: Plan, part: Part, context: TaskContext) -> None:
         """Encode a range of frames, or the sound; prove it."""
         read = await self._read(params, context)
-        build = await self._build(context)
+        build = await self._builds.of(context)
         if build != plan.build:
             raise CannotServe(f"this worker has {build}, and the parts are made by {plan.build}")
         if not await is_planned(read.params, plan, read.outputs, context):
@@ -247,16 +248,6 @@ class FfmpegTask(Task[FfmpegParams]):
             cut = {"input_options": piece.promised(params.input_options)}
             promised = promise(params.model_copy(update=cut), infos, encoders)
         return Read(sources, infos, encoders, promised, piece)
-
-    async def _build(self, context: TaskContext) -> str:
-        """Return which ffmpeg this is: parts of two builds are not joined."""
-        ffmpeg = context.tool("ffmpeg")
-        if ffmpeg not in self._builds:
-            (answer,) = await context.run(Pipeline.of(ffmpeg, "-version"))
-            if not answer.ok:
-                raise ToolFailed(str(answer))
-            self._builds[ffmpeg] = build_of(answer.output)
-        return self._builds[ffmpeg]
 
 
 async def _prove(params: FfmpegParams, read: Read, info: MediaInfo, frames: int | None, context: TaskContext) -> None:

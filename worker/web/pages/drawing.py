@@ -19,6 +19,7 @@ from worker.core.routing import LANES, PRIORITIES
 from worker.web import assets, figures
 from worker.web.asking import principal_of, services_of
 from worker.web.links import file_path
+from worker.web.pages import navigation
 from worker.web.problems import Refused, status_of
 
 if TYPE_CHECKING:
@@ -30,14 +31,6 @@ if TYPE_CHECKING:
     from worker.web.access import Role
 
 _STEERING: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-LINKS: Final = (
-    ("/", "Now"),
-    ("/jobs", "Jobs"),
-    ("/new", "New"),
-    ("/dead", "Dead letters"),
-    ("/fleet", "Fleet"),
-    ("/settings", "Settings"),
-)
 
 
 @lru_cache(maxsize=1)
@@ -63,7 +56,7 @@ def environment() -> Environment:
         part=lambda text: quote(str(text), safe=""),
         shown=shown,
     )
-    found.globals.update(links=LINKS, version=__version__, between=figures.between, states=STATES, lanes=LANES)
+    found.globals.update(version=__version__, between=figures.between, states=STATES, lanes=LANES)
     found.globals.update(priorities=PRIORITIES)
     return found
 
@@ -99,7 +92,8 @@ def draw(request: Request, template: str, status: int = HTTPStatus.OK, **values:
 
     here = values.pop("here", "")
     page = environment().get_template(template)
-    told = {"to": to, "file": file, "may": may, "who": principal, "here": here, "root": root, "notice": ""}
+    told = {"to": to, "file": file, "may": may, "who": principal, "root": root}
+    told |= {"screens": navigation.bar(here, may), "tabs": navigation.tabs(here, may)}
     told |= {"static": lambda name: f"{root}{assets.path_of(name)}", "players": assets.players(), "problems": ()}
     return HTMLResponse(page.render(**(told | {"notice": request.query_params.get("done", "")} | values)), status)
 
