@@ -145,8 +145,8 @@ def failed(exits: Sequence[Exit]) -> Exit | None:
 
 def _shown(exit_: Exit, subject: str) -> str:
     """Return `film.mkv: ffmpeg exited 1 after 2 s: [libx264] width not divisible by 2`: the line that says why."""
-    told = str(replace(exit_, tail=cause(exit_.tail) or exit_.tail))
-    return _without_addresses(f"{subject}: {told}" if subject else told)
+    message = str(replace(exit_, tail=cause(exit_.tail) or exit_.tail))
+    return _without_addresses(f"{subject}: {message}" if subject else message)
 
 
 def _with_cause(shown: str, exit_: Exit, pattern: re.Pattern[str]) -> str:

@@ -276,13 +276,13 @@ def _as_asked(params: FfmpegParams, info: MediaInfo, context: TaskContext) -> No
     No retry would help: the encoder takes the nearest that it can do, at every try.
     """
     found = [
-        (f"{item.stream_specifier.lstrip(':')} {option}", told)
-        for item, option, told in differences(params.output_maps, info)
+        (f"{item.stream_specifier.lstrip(':')} {option}", difference)
+        for item, option, difference in differences(params.output_maps, info)
     ]
     if found and not params.approximate:
-        raise InvalidJob([Problem(where, f'{told}; "approximate": true takes it') for where, told in found])
-    for where, told in found:
-        context.warn(f"{where}: {told}")
+        raise InvalidJob([Problem(where, f'{difference}; "approximate": true takes it') for where, difference in found])
+    for where, difference in found:
+        context.warn(f"{where}: {difference}")
 
 
 def _elsewhere(name: str | None) -> bool:
@@ -303,7 +303,7 @@ async def _encode(arrangement: Arrangement, read: Read, output: Path, context: T
     meter = Meter(read.promised.frames, read.promised.seconds)
     share = 1.0 - _DECODE_SHARE if params.verify == "decode" else 1.0
 
-    def told(line: str) -> None:
+    def on_line(line: str) -> None:
         if meter.line(line):
             fraction = None if meter.fraction is None else meter.fraction * share
             context.report(fraction, fps=meter.step.fps, speed=meter.step.speed)
@@ -317,7 +317,7 @@ async def _encode(arrangement: Arrangement, read: Read, output: Path, context: T
         graph=arrangement.graph,
         piece=read.piece,
     )
-    exits = await context.run(command, told)
+    exits = await context.run(command, on_line)
     if bad := failed(exits):
         raise classify(bad)
     if complaint := damage(exits[-1].complaint):
