@@ -58,10 +58,11 @@ class Receivers:
 
 
 def record(job_id: str, artifacts: int = 0) -> JobRecord:
+    facts = {"media_type": "x", "bytes": 1, "sha256": ""}
     made = [
-        ArtifactRecord(role="segment" if place else "manifest", uri=f"s3://b/{place}", media_type="x", bytes=1, sha256="")
+        ArtifactRecord(role="segment" if place else "manifest", uri=f"s3://b/{place}", **facts)
         for place in reversed(range(artifacts))
-    ]  # fmt: skip
+    ]
     return JobRecord(
         job_id=job_id, title="t", state="completed", round=1, lane="cpu", priority="normal", dialect="canonical",
         created_at=datetime.now(UTC), artifacts=made,

@@ -298,8 +298,8 @@ async def run_worker(
     """Consume until SIGTERM, or with `drain` until the queues are empty."""
     logs.configure(settings.log_level, settings.log_format)
     abandon_threads(THREADS)
-    for told in unknown_variables():
-        log.warning("setting_unknown", told=told)
+    for problem in unknown_variables():
+        log.warning("setting_unknown", problem=problem)
     refuse_shared_sqlite(settings)
     if "storage_url" not in settings.model_fields_set:
         # Only our own default is made: a stated folder that is missing may be a mount that is away.

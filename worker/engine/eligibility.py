@@ -90,9 +90,9 @@ class EligibilityGate:
             reason, waits = f"{self._worker_id} cannot do it: {lacking}", Standby(declined.epoch, standby)
             return Defer(reason, refused_by=self._worker_id, standby=waits)
         count = len(declined.workers)
-        told = "the only living worker" if count == 1 else f"all {count} workers that were asked"
+        refusing = "the only living worker" if count == 1 else f"all {count} workers that were asked"
         error = Unserved(
-            f"{told} of lane {lane} refused it for {declined.seconds:.0f} s; on {self._worker_id}: {lacking}"
+            f"{refusing} of lane {lane} refused it for {declined.seconds:.0f} s; on {self._worker_id}: {lacking}"
         )
         failure = failure_of(error, self._worker_id, 0, job.secrets)
         await repository.bury_unclaimed(job, digest, lane, priority, failure)

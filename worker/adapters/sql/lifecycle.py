@@ -275,10 +275,10 @@ def request_cancel(connection: Connection, job_id: str) -> str:
     """
     parent_id = connection.execute(select(jobs.c.parent_id).where(jobs.c.job_id == job_id)).scalar_one_or_none()
     job_id = parent_id or job_id
-    wish = connection.execute(
+    asked = connection.execute(
         upsert(connection, jobs).values(**tombstone(job_id)).on_conflict_do_nothing().returning(jobs.c.state)
     )
-    if (state := wish.scalar_one_or_none()) is not None:
+    if (state := asked.scalar_one_or_none()) is not None:
         return str(state)
     waiting = jobs.c.state.in_(("queued", "retrying", "waiting"))
     cancelled = connection.execute(

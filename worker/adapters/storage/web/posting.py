@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+import httpx
+
 from worker.adapters.storage.web.client import (
     Unanswered,
     anywhere,
@@ -20,8 +22,7 @@ from worker.core.errors import SourceMissing, StorageUnavailable
 
 if TYPE_CHECKING:
     import ssl
-
-    import httpx
+    from collections.abc import Mapping
 
 
 async def post_json(
@@ -33,11 +34,12 @@ async def post_json(
     attempts: int = 5,
     first_wait: float = 1.0,
     tls: ssl.SSLContext | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> None:
     """Return when the server has taken `document`; as `JsonPoster`, with a client for this once."""
     poster = JsonPoster(allow_private=allow_private, seconds=seconds, attempts=attempts, first_wait=first_wait, tls=tls)
     try:
-        await poster(url, document)
+        await poster(url, document, headers)
     finally:
         await poster.close()
 
@@ -65,13 +67,14 @@ class JsonPoster:
         self._make = partial(make_client, anywhere if allow_private else is_public, seconds=seconds, tls=tls)
         self._client: httpx.AsyncClient | None = None
 
-    async def __call__(self, url: str, document: str) -> None:
-        """Return when the server has taken `document`, a JSON text."""
+    async def __call__(self, url: str, document: str, headers: Mapping[str, str] | None = None) -> None:
+        """Return when the server has taken `document`, a JSON text; `headers` go with it."""
         target = checked_url(url, allow_private=self._allow_private)
         if self._client is None:
             self._client = self._make()
         try:
-            await retrying(self._attempts, self._first_wait)(_post_once, self._client, target, document.encode())
+            sent = httpx.Headers({"Content-Type": "application/json", **(headers or {})})
+            await retrying(self._attempts, self._first_wait)(_post_once, self._client, target, document.encode(), sent)
         except (Unanswered, SourceMissing) as error:
             raise StorageUnavailable(str(error)) from error
 
@@ -82,9 +85,9 @@ class JsonPoster:
             await client.aclose()
 
 
-async def _post_once(client: httpx.AsyncClient, target: httpx.URL, body: bytes) -> None:
+async def _post_once(client: httpx.AsyncClient, target: httpx.URL, body: bytes, headers: httpx.Headers) -> None:
     with web_errors(shown_url(target)):
-        request = client.build_request("POST", target, content=body, headers={"Content-Type": "application/json"})
+        request = client.build_request("POST", target, content=body, headers=headers)
         # The body of the answer is never read: its length is the other side's to choose.
         response = await client.send(request, stream=True)
         await response.aclose()
