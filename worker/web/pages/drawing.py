@@ -95,7 +95,13 @@ def draw(request: Request, template: str, status: int = HTTPStatus.OK, **values:
     told = {"to": to, "file": file, "may": may, "who": principal, "root": root}
     told |= {"screens": navigation.bar(here, may), "tabs": navigation.tabs(here, may)}
     told |= {"static": lambda name: f"{root}{assets.path_of(name)}", "players": assets.players(), "problems": ()}
-    return HTMLResponse(page.render(**(told | {"notice": request.query_params.get("done", "")} | values)), status)
+    return HTMLResponse(page.render(**(told | {"notice": _notice(request)} | values)), status)
+
+
+def _notice(request: Request) -> str:
+    """Return what was done, as `act` says it in the address; nothing where a link of somebody else led here."""
+    ours = request.headers.get("sec-fetch-site") in {"same-origin", None}
+    return request.query_params.get("done", "") if ours else ""
 
 
 def entered(role: Role, request: Request) -> RedirectResponse | None:
