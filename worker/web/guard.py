@@ -153,8 +153,8 @@ class Guard:
         self._check_host(headers.get("host", ""))
         if "content-length" in headers and "transfer-encoding" in headers:
             # A proxy before us may see another end of this request than we do (RFC 9112, 6.1).
-            told = "a request has a Content-Length or a Transfer-Encoding, not both"
-            raise Refused(HTTPStatus.BAD_REQUEST, told, {"Connection": "close"})
+            problem = "a request has a Content-Length or a Transfer-Encoding, not both"
+            raise Refused(HTTPStatus.BAD_REQUEST, problem, {"Connection": "close"})
         if wait := self._buckets.take(host_of(client)):
             seconds = str(max(1, round(wait + 0.5)))
             raise Refused(
@@ -182,8 +182,8 @@ class Guard:
         if not self._rules.is_proxy(peer):
             return client, scheme
         # a proxy may add a line of its own to one that a client wrote: all lines are one list
-        told = [part.strip() for part in ",".join(headers.getlist("x-forwarded-for")).split(",") if part.strip()]
-        for address in reversed(told):
+        addresses = [part.strip() for part in ",".join(headers.getlist("x-forwarded-for")).split(",") if part.strip()]
+        for address in reversed(addresses):
             client = address[:64]
             if not self._rules.is_proxy(address):
                 break
@@ -216,10 +216,10 @@ class Guard:
 
     def _check_origin(self, headers: Headers, scheme: str) -> None:
         """Return if a form or a script of our own page sent this. Who is no browser sends neither header."""
-        told = headers.get("origin")
+        origin = headers.get("origin")
         site = headers.get("sec-fetch-site")
-        if told is not None:
-            if told.lower() == f"{scheme}://{headers.get('host', '').lower()}":
+        if origin is not None:
+            if origin.lower() == f"{scheme}://{headers.get('host', '').lower()}":
                 return
         elif site in {"same-origin", None}:
             return
@@ -256,11 +256,11 @@ def _check_embedding(headers: Headers) -> None:
 
 def _bounded(scope: Scope, receive: Receive, limit: int) -> Receive:
     """Return `receive`, which refuses a body that is too large: before it is read where its length is told."""
-    told = Headers(scope=scope).get("content-length", "")
+    length = Headers(scope=scope).get("content-length", "")
     too_large = Refused(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body has more than {limit} bytes", {"Connection": "close"}
     )
-    if told.isascii() and told.isdigit() and (len(told) > 18 or int(told) > limit):  # noqa: PLR2004 - an exabyte
+    if length.isascii() and length.isdigit() and (len(length) > 18 or int(length) > limit):  # noqa: PLR2004 - an exabyte
         raise too_large
     seen = 0
 

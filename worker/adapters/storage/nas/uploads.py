@@ -86,8 +86,8 @@ class NasUploads:
                     room = f"{self._root} has {free} bytes free, of which others are promised {promised}"
                     raise DiskFull(f"{room}: too few for an upload of {facts.bytes}")
                 _write_new(folder, _data(upload_id), b"")
-                told = {"name": facts.name, "bytes": facts.bytes, "owner": facts.owner}
-                _write_new(folder, _info(upload_id), json.dumps(told).encode())
+                document = {"name": facts.name, "bytes": facts.bytes, "owner": facts.owner}
+                _write_new(folder, _info(upload_id), json.dumps(document).encode())
         return self._upload(upload_id, facts, 0, self._clock())
 
     async def get(self, upload_id: str) -> Upload:
@@ -185,8 +185,8 @@ class NasUploads:
                 with files.opened_folder(self._root.resolve(), self._parts) as folder:
                     yield folder
             except FileNotFoundError as error:
-                told = f"there is no upload {upload_id}: it is complete, cancelled or too old"
-                raise SourceMissing(told) from error
+                message = f"there is no upload {upload_id}: it is complete, cancelled or too old"
+                raise SourceMissing(message) from error
 
     def _upload(self, upload_id: str, facts: _Facts, offset: int, touched: float) -> Upload:
         return Upload(upload_id, facts.name, facts.bytes, offset, touched + self._seconds)
@@ -214,9 +214,9 @@ def _facts(folder: int, upload_id: str) -> _Facts:
     with os.fdopen(descriptor, "rb") as file:
         content = file.read(65536)
     try:
-        told = json.loads(content)
+        facts = json.loads(content)
         # whoever may write to the NAS may have written this: no name of theirs leads out of the folder
-        return _Facts(safe_name(str(told["name"])), int(told["bytes"]), str(told["owner"]))
+        return _Facts(safe_name(str(facts["name"])), int(facts["bytes"]), str(facts["owner"]))
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise SourceMissing(f"the upload {upload_id} cannot be read: cancel it, and begin anew") from error
 
