@@ -28,7 +28,17 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "t.srt").write_text("1\n00:00:00,100 --> 00:00:00,900\nHello\n")
     texts = ("-i", str(folder / "t.srt"), "-map", "0", "-map", "1", "-c", "copy", "-metadata:s:s:0", "language=eng")
     ffmpeg("-i", str(folder / "bare.mkv"), *texts, str(folder / "Alien: Romulus.mkv"))
-    ffmpeg("-i", str(folder / "Alien: Romulus.mkv"), "-map", "0", "-c", "copy", "-c:s", "mov_text", str(folder / "phone.mp4"))
+    ffmpeg(
+        "-i",
+        str(folder / "Alien: Romulus.mkv"),
+        "-map",
+        "0",
+        "-c",
+        "copy",
+        "-c:s",
+        "mov_text",
+        str(folder / "phone.mp4"),
+    )
     ffmpeg(
         "-f", "lavfi", "-i", "testsrc2=s=320x240:r=25:d=1", "-f", "lavfi", "-i", "sine=440:d=1:r=48000",
         "-vf", "setfield=tff", "-c:v", "mpeg2video", "-flags", "+ilme+ildct", "-top", "1", "-c:a", "ac3",
