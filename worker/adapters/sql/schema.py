@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import SQLCompiler
     from sqlalchemy.types import TypeEngine
 
-REVISION: Final = "0012"
+REVISION: Final = "0010"
 """The newest migration, which `check` expects; a test compares it with `infra.migrations.head()`."""
 
 LIVE: Final = ("running", "publishing")
@@ -170,6 +170,8 @@ jobs = Table(
     # The workers of its lane that cannot do it, and since when there is one.
     Column("refused_by", JSON, nullable=False),
     Column("unserved_since", Moment),
+    # The mark of the one copy of its message that waits while somebody has the job; nothing else carries it.
+    Column("standby", Words),
     Column("created_at", Moment, nullable=False),
     Column("started_at", Moment),
     Column("finished_at", Moment),
@@ -225,6 +227,17 @@ artifacts = Table(
     # SHA-256 of the URI, which may be longer than an index takes.
     Column("uri_key", Words, nullable=False, server_default=""),
     Index("ix_artifacts_uri_key", "uri_key"),
+)
+
+outputs = Table(
+    "outputs",
+    metadata,
+    # SHA-256 of the URI, which may be longer than an index takes.
+    Column("uri_sha256", Words, primary_key=True),
+    Column("job_id", ForeignKey("jobs.job_id", ondelete="CASCADE"), nullable=False),
+    # SHA-256 of each file that an attempt of the job was about to show there.
+    Column("made", JSON, nullable=False),
+    Index("ix_outputs_job_id", "job_id"),
 )
 
 adoptions = Table(

@@ -125,8 +125,8 @@ class S3Reader:
                 if code_of(error) in MISSING:
                     raise SourceMissing(f"{place} does not exist") from error
                 raise
-        told = head.get("ContentType") or DEFAULT
-        media_type = media_type_of(place.name) if told in {DEFAULT, "binary/octet-stream"} else told
+        declared = head.get("ContentType") or DEFAULT
+        media_type = media_type_of(place.name) if declared in {DEFAULT, "binary/octet-stream"} else declared
         modified = head["LastModified"].timestamp()
         return RemoteFile(self._connected, place, head["ContentLength"], media_type, modified, head["ETag"].strip('"'))
 
