@@ -219,22 +219,29 @@ def _known(connection: Connection, name: str, sightings: Sequence[Sighting]) -> 
 
 
 def _sight(connection: Connection, name: str, fresh: Sequence[Sighting]) -> None:
-    for one in fresh:
-        changing: dict[str, Any] = {
+    insert = upsert(connection, folder_files).values(still_since=moment())
+    kept = {column: insert.excluded[column] for column in ("bytes", "version", "state")}
+    # One statement for all of them: building it takes longer than running it.
+    statement = insert.on_conflict_do_update(
+        index_elements=[folder_files.c.folder, folder_files.c.path_key],
+        set_=kept | {"still_since": moment(), "job_id": None, "reason": None, "sidecars": []},
+    )
+    rows = [
+        {
+            "folder": name,
+            "path_key": _key(one.path),
+            "path": one.path,
+            "group_key": _key(group_of(one.path)),
             "bytes": one.bytes,
             "version": one.version,
             "state": "sidecar" if is_sidecar(one.path) else "settling",
-            "still_since": moment(),
             "job_id": None,
             "reason": None,
             "sidecars": [],
         }
-        keys = {"folder": name, "path_key": _key(one.path), "path": one.path, "group_key": _key(group_of(one.path))}
-        connection.execute(
-            upsert(connection, folder_files)
-            .values(**keys, **changing)
-            .on_conflict_do_update(index_elements=[folder_files.c.folder, folder_files.c.path_key], set_=changing)
-        )
+        for one in fresh
+    ]
+    connection.execute(statement, rows)
 
 
 def _in_state(name: str, state: str) -> ColumnElement[bool]:
