@@ -226,7 +226,7 @@ def _sight(connection: Connection, name: str, fresh: Sequence[Sighting]) -> None
         index_elements=[folder_files.c.folder, folder_files.c.path_key],
         set_=kept | {"still_since": moment(), "job_id": None, "reason": None, "sidecars": []},
     )
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "folder": name,
             "path_key": _key(one.path),
