@@ -38,6 +38,7 @@ class Command(NamedTuple):
 GROUPS: Final = {
     "dead": "Look at what died, run it again, or delete it.",
     "folders": "Folders whose films become jobs by themselves.",
+    "hooks": "Calls from other programs that make jobs: GitHub, Sonarr, Radarr, any other.",
     "notifications": "Who is informed of the ends of jobs: mail, chat, webhooks.",
     "option-sets": "Options that jobs name instead of repeating them.",
     "templates": "Jobs with variables, made into one job for each source.",
@@ -195,6 +196,18 @@ Examples:
         "Print the job that a template makes of a source, without submitting it. Exit 1 if it makes none.",
         "Example: leveret templates try h265-archive nas://in/film.mkv title='A film'",
     ),
+    Command("hooks list", "hooks:show_list", "List the hooks and their addresses."),
+    Command("hooks get", "hooks:get", "Print one hook as JSON; … stands for its secret."),
+    Command(
+        "hooks put",
+        "hooks:put",
+        "Store or replace a hook. Where it names no secret one is made, and printed this once.",
+        """\b
+Example:
+  echo '{"kind": "github", "template": "gource-1080p"}' | leveret hooks put film -""",
+    ),
+    Command("hooks calls", "hooks:calls", "List the genuine calls of a hook, and what came of each."),
+    Command("hooks delete", "hooks:delete", "Delete a hook."),
     Command("notifications list", "notifications:show_list", "List the notifications."),
     Command(
         "notifications get",

@@ -9,6 +9,7 @@ from worker.adapters.sql.attempts import SqlAttempts
 from worker.adapters.sql.database import ANSWER_SECONDS, Database
 from worker.adapters.sql.fleet import SqlFleet
 from worker.adapters.sql.folders import SqlFolders
+from worker.adapters.sql.hooks import SqlHooks
 from worker.adapters.sql.jobs import SqlJobs
 from worker.adapters.sql.notifications import SqlNotifications
 from worker.adapters.sql.originals import SqlOriginals
@@ -32,6 +33,7 @@ class SqlRepository(
     SqlOriginals,
     SqlNotifications,
     SqlFolders,
+    SqlHooks,
     SqlTemplates,
     SqlSources,
 ):

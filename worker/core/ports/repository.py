@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from worker.core.ports.attempts import AttemptStore
 from worker.core.ports.fleet import FleetStore
 from worker.core.ports.folders import FolderStore
+from worker.core.ports.hooks import HookStore
 from worker.core.ports.intake import SourceStore, TemplateStore
 from worker.core.ports.jobs import JobStore
 from worker.core.ports.notifications import NotificationStore
@@ -27,6 +28,7 @@ class Repository(
     OriginalStore,
     NotificationStore,
     FolderStore,
+    HookStore,
     TemplateStore,
     SourceStore,
     Protocol,

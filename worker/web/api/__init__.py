@@ -13,6 +13,7 @@ from worker.web.api import (
     events,
     files,
     folders,
+    hooks,
     jobs,
     notifications,
     option_sets,
@@ -39,6 +40,7 @@ ROUTERS: Final = (
     originals,
     notifications,
     folders,
+    hooks,
     system,
 )
 
