@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.app.control import control
+from worker.app.operations import operations
 from worker.cli.follow import follow, follow_all
 from worker.cli.live import watch_fleet
 from worker.cli.render import (
@@ -25,12 +25,12 @@ from worker.cli.session import EXIT_CODES
 from worker.cli.tables import on_terminal, say_table
 from worker.cli.times import seconds_in
 from worker.cli.words import say
-from worker.control.jobs import CancelRequest, cancel_job, retry_job
-from worker.control.query import find_job, matching_jobs
 from worker.core.job import Lane  # noqa: TC001 - as below
 from worker.core.listing import JobFilter
 from worker.core.record import State  # noqa: TC001 - Typer reads it at run time
-from worker.settings import load
+
+if TYPE_CHECKING:
+    from worker.control.jobs import CancelRequest
 
 JobId = Annotated[
     str, typer.Argument(metavar="ID", help="The job's id, or its first characters: four or more.", show_default=False)
@@ -88,9 +88,8 @@ def jobs(
     )
 
     async def command() -> None:
-        async with control(load()) as everything:
-            listed = matching_jobs(everything, chosen, limit=limit, details=as_json)
-            found = [record async for record in listed]
+        async with operations() as known:
+            found = [record async for record in known.matching_jobs(chosen, limit=limit, details=as_json)]
         if as_json:
             say_json([job_document(record) for record in found])
         elif on_terminal():
@@ -109,8 +108,8 @@ def job(job_id: JobId, as_json: Json = False) -> None:
     """Print one job."""
 
     async def command() -> None:
-        async with control(load()) as everything:
-            record = await find_job(everything, job_id)
+        async with operations() as known:
+            record = await known.find_job(job_id)
         if as_json:
             say_json(job_document(record))
         else:
@@ -126,14 +125,14 @@ def watch(
     """Return the exit code that says how the job ended."""
 
     async def command() -> int:
-        async with control(load()) as everything:
+        async with operations() as known:
             if job_id is None:
                 if on_terminal():
-                    await watch_fleet(everything)
+                    await watch_fleet(known)
                 else:
-                    await follow_all(everything, limit)
+                    await follow_all(known, limit)
                 return 0
-            record = await follow(everything, (await find_job(everything, job_id)).job_id)
+            record = await follow(known, (await known.find_job(job_id)).job_id)
         if on_terminal():
             say("")
             say_job(record)
@@ -152,8 +151,8 @@ def cancel(
     """Ask for the cancellation of a job."""
 
     async def command() -> CancelRequest:
-        async with control(load()) as everything:
-            return await cancel_job(everything, name, unseen=unseen)
+        async with operations() as known:
+            return await known.cancel_job(name, unseen=unseen)
 
     asked = asyncio.run(command())
     if as_json:
@@ -168,10 +167,10 @@ def retry(job_id: JobId, as_json: Json = False) -> None:
     """Run a dead, cancelled or lost job again, a retrying one at once."""
 
     async def command() -> None:
-        async with control(load()) as everything:
-            published = await retry_job(everything, job_id)
+        async with operations() as known:
+            published = await known.retry_job(job_id)
             if as_json:
-                say_json(job_document(await find_job(everything, published.name)))
+                say_json(job_document(await known.find_job(published.name)))
             else:
                 say_republished(published)
 

@@ -7,14 +7,12 @@ from typing import Annotated
 
 import typer
 
-from worker.app.control import control
+from worker.app.operations import operations
 from worker.cli.follow import follow, until_ended
 from worker.cli.render import job_document, say_json
 from worker.cli.session import EXIT_CODES, read_file
 from worker.cli.words import say, warn
-from worker.control.submit import submit as submit_document
 from worker.core.job import Lane, Priority  # noqa: TC001 - Typer reads them at run time
-from worker.settings import load
 
 EXAMPLES = """\b
 Examples:
@@ -52,17 +50,17 @@ def submit(
     body = read_file(file)
 
     async def command() -> int:
-        async with control(load(), may_create=True) as everything:
-            submitted = await submit_document(everything, body, lane=lane, priority=priority)
+        async with operations(may_create=True) as known:
+            submitted = await known.submit(body, lane=lane, priority=priority)
             record = submitted.record
             for line in submitted.warnings:
                 warn(line)
             if not as_json:
                 say(record.job_id)
             if watch and not as_json:
-                record = await follow(everything, record.job_id)
+                record = await follow(known, record.job_id)
             elif wait or watch:
-                record = await until_ended(everything, record.job_id)
+                record = await until_ended(known, record.job_id)
         if as_json:
             say_json(job_document(record))
         if record.state == "dead" and (as_json or not watch):

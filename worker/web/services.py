@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from worker.core.finding import Check
     from worker.core.ports.files import FileReader, MultipartStore, UploadStore
     from worker.core.ports.views import Views
+    from worker.core.views import Disagreement
     from worker.registry import Registry
     from worker.settings import Settings
 
@@ -93,6 +94,14 @@ class Services:
     uploads: UploadStore | None = None
     multipart: MultipartStore | None = None
     checks: Callable[[], Sequence[tuple[str, Check]]] = field(default=lambda: ())
+
+    async def reconcile(self, seconds: float, *, mend: bool) -> list[Disagreement]:
+        """Return what database, broker and storage do not agree on; with `mend` it is put right."""
+        # It reaches into every storage: what is needed so seldom is not imported before.
+        from worker.app.doctor import reconciler  # noqa: PLC0415
+
+        async with self.control.broker() as broker:
+            return await reconciler(self.settings, self.control.stores, seconds=seconds, mend=mend).run(broker)
 
     @cached_property
     def depths(self) -> Depths:
