@@ -1,15 +1,16 @@
 """`make bench`: every table, or one by its name with options of its own.
 
-python -m benchmarks [ladder | overhead | gource | fleet | parts | queries | web [options]]
+python -m benchmarks [cli | ladder | overhead | gource | fleet | parts | queries | web [options]]
 """
 
 from __future__ import annotations
 
 import sys
 
-from benchmarks import fleet, gource, ladder, overhead, parts, queries, web
+from benchmarks import cli, fleet, gource, ladder, overhead, parts, queries, web
 
 TABLES = {
+    "cli": cli.main,
     "ladder": ladder.main,
     "overhead": overhead.main,
     "gource": gource.main,

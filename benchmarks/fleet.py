@@ -1,17 +1,18 @@
-"""Leveret beside dramatiq, Celery and taskiq: the same no-op job, one worker each, on one private RabbitMQ.
+"""Leveret beside dramatiq, Celery, taskiq, procrastinate and oban: the same no-op job, one worker each.
 
     python -m benchmarks fleet [--jobs 1000] [--flat 10000] [--only leveret-sqlite,celery]
 
-The peers are installed into an environment of their own, which is thrown away. They write no rows; Leveret writes
-all of its own. Each has one worker that does one job at a time and acknowledges it afterwards; its rate is the median
-over five full queues. Prints Markdown, and below the table, of Leveret alone: how flat its memory is, and how fair
-four workers share.
+The peers are installed into an environment of their own, which is thrown away. Those on RabbitMQ write no rows;
+procrastinate and oban are queues in PostgreSQL, and keep a row for each job; Leveret writes all of its own. oban needs
+Python 3.12, and g++ and python3-dev to build a library of its own: on an older Python it is left out, which is printed.
+Each has one worker that does one job at a time and acknowledges it afterwards; its rate is the median over five full
+queues. Prints Markdown, and below the table, of Leveret alone: what two and four workers do on PostgreSQL, how flat a
+worker's memory is, and how fair four workers share.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import statistics
@@ -20,23 +21,20 @@ import sys
 import tempfile
 import threading
 import time
-import uuid
-import venv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
-import pika
 import psutil
 
+from benchmarks.candidates import KEEP_ROWS, PEERS, Candidate, ours, peer, peers_environment, plugin, send
 from infra.broker import declare
 from infra.local import LocalServices
-from infra.migrations import upgrade
-from worker.core.routing import JOBS, topology
+from worker.core.routing import topology
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Sequence
 
 HERE = Path(__file__).resolve().parent
 QUEUES = 5
@@ -46,17 +44,6 @@ PAUSE = 0.1
 PATIENCE = 120.0
 THOUSAND = 1000
 COUNT_MS = 250
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """How a worker is started and fed."""
-
-    name: str
-    argv: tuple[str, ...]
-    environment: Mapping[str, str]
-    publish: Callable[[int, float], None]
-    stamps: Path
 
 
 @dataclass(frozen=True)
@@ -135,76 +122,6 @@ def measure(candidate: Candidate, jobs: int) -> Figures:
     each = ", ".join(f"{rate:.0f}" for rate in sorted(rates))
     print(f"{candidate.name}: jobs/s of each queue: {each}", file=sys.stderr, flush=True)
     return Figures(candidate.name, start, statistics.median(rates), statistics.median(waits), idle, after)
-
-
-# ---------------------------------------------------------------- ours
-
-
-def plugin(folder: Path) -> Path:
-    """Return a folder that makes the module `noop` known."""
-    information = folder / "plugin" / "noop_task-1.0.dist-info"
-    information.mkdir(parents=True)
-    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: noop-task\nVersion: 1.0\n")
-    (information / "entry_points.txt").write_text("[leveret.tasks]\nnoop = noop_task:NoopTask\n")
-    return information.parent
-
-
-def send(url: str, count: int, pause: float, seconds: float = 0.0) -> None:
-    with pika.BlockingConnection(pika.URLParameters(url)) as connection:
-        channel = connection.channel()
-        # A busy quorum queue may lose what a channel without confirms had on its way when it closed.
-        channel.confirm_delivery()
-        for _ in range(count):
-            body = {
-                "job_id": str(uuid.uuid4()),
-                "tasks": [{"module": "noop", "data": {"sent": time.time(), "seconds": seconds}}],
-            }
-            properties = pika.BasicProperties(delivery_mode=2)
-            channel.basic_publish(JOBS, "cpu.normal", json.dumps(body).encode(), properties)
-            connection.sleep(pause) if pause else None
-
-
-def ours(name: str, broker_url: str, database_url: str, folder: Path, modules: Path) -> Candidate:
-    stamps = folder / f"{name}.txt"
-    upgrade(database_url)
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join((str(HERE.parent), str(HERE), str(modules))),
-        "STAMPS": str(stamps),
-        "WORKER_BROKER_URL": broker_url,
-        "WORKER_DATABASE_URL": database_url,
-        "WORKER_STORAGE_URL": f"file://{folder}",
-        "WORKER_SCRATCH": str(folder / "scratch"),
-        "WORKER_LOG_LEVEL": "warning",
-    }
-    argv = (sys.executable, "-m", "worker", "run", "--lanes", "cpu")
-    return Candidate(name, argv, environment, lambda count, pause: send(broker_url, count, pause), stamps)
-
-
-# ---------------------------------------------------------------- peers
-
-
-def peers_environment(folder: Path) -> Path:
-    """Return the folder of the programs of an environment with the peers in it."""
-    venv.create(folder, with_pip=True)
-    wanted = HERE / "requirements-peers.txt"
-    subprocess.run((folder / "bin" / "pip", "install", "-q", "-r", wanted), check=True)
-    return folder / "bin"
-
-
-def peer(name: str, broker_url: str, folder: Path, programs: Path) -> Candidate:
-    stamps = folder / f"{name}.txt"
-    arguments = {
-        "dramatiq": ("peer_tasks", "--processes", "1", "--threads", "1"),
-        "celery": ("-A", "peer_tasks", "worker", "-c", "1", "--without-gossip", "--without-mingle"),
-        "taskiq": ("worker", "peer_tasks:app", "--workers", "1", "--max-async-tasks", "1"),
-    }[name]
-    environment = os.environ | {"PEER": name, "BROKER_URL": broker_url, "STAMPS": str(stamps)}
-
-    def publish(count: int, pause: float) -> None:
-        argv = (programs / "python", HERE / "peer_tasks.py", str(count), str(pause))
-        subprocess.run(argv, env=environment, check=True)
-
-    return Candidate(name, (str(programs / name), *arguments), environment, publish, stamps)
 
 
 # ---------------------------------------------------------------- fair dispatch
@@ -291,7 +208,7 @@ def fair(candidate: Candidate, broker_url: str, folder: Path, management_url: st
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=1000)
-    parser.add_argument("--only", default="leveret-sqlite,leveret-postgresql,dramatiq,celery,taskiq")
+    parser.add_argument("--only", default=",".join(("leveret-sqlite", "leveret-postgresql", *PEERS)))
     parser.add_argument("--flat", type=int, default=10_000, help="jobs between which Leveret's memory is compared")
     parser.add_argument("--peers", type=Path, help="the bin folder of an environment that has the peers already")
     options = parser.parse_args(arguments)
@@ -300,7 +217,7 @@ def main(arguments: list[str] | None = None) -> None:
         folder = Path(temporary)
         counting = (f"collect_statistics_interval = {COUNT_MS}",)
         services = LocalServices(folder / "services", rabbitmq_config=counting)
-        services.up(("rabbitmq", "postgres") if "leveret-postgresql" in names else ("rabbitmq",))
+        services.up(("rabbitmq", "postgres") if {"leveret-postgresql", *KEEP_ROWS} & set(names) else ("rabbitmq",))
         try:
             run(folder, services, names, options)
         finally:
@@ -313,24 +230,53 @@ def run(folder: Path, services: LocalServices, names: list[str], options: argpar
     peers = [name for name in names if not name.startswith("leveret")]
     programs = (options.peers or peers_environment(folder / "peers")) if peers else folder
     modules = plugin(folder)
-    databases = {"leveret-sqlite": f"sqlite:///{folder}/leveret.db"}
-    if "leveret-postgresql" in names:
-        databases["leveret-postgresql"] = services.environment("postgres")["WORKER_DATABASE_URL"]
+    postgresql = services.environment("postgres").get("WORKER_DATABASE_URL", "")
+    databases = {"leveret-sqlite": f"sqlite:///{folder}/leveret.db", "leveret-postgresql": postgresql}
     print("| | start to consuming, s | jobs/s | publish to start, p50 ms | idle, MB | after the jobs, MB |")
     print("|---|---|---|---|---|---|")
     for name in names:
+        if name in PEERS and not (programs / name).exists():
+            print(f"| {name} | not for this Python ({sys.version_info.major}.{sys.version_info.minor}) | | | | |")
+            continue
         candidate = (
             ours(name, url, databases[name], folder, modules)
             if name in databases
-            else peer(name, url, folder, programs)
+            else peer(name, url, postgresql, folder, programs)
         )
         got = measure(candidate, options.jobs)
         cells = (name, f"{got.start:.2f}", f"{got.rate:.0f}", f"{got.latency * 1000:.1f}")
         print(f"| {' | '.join(cells)} | {got.idle:.0f} | {got.after:.0f} |", flush=True)
+    if "leveret-postgresql" in names:
+        candidate = ours("leveret-postgresql", url, postgresql, folder, modules)
+        print("\n" + together(candidate, options.jobs, (1, 2, 4)), flush=True)
     if "leveret-sqlite" in names:
         candidate = ours("leveret-sqlite", url, databases["leveret-sqlite"], folder, modules)
         print("\n" + flat(candidate, options.flat), flush=True)
         print("\n" + fair(candidate, url, folder, services.environment()["RABBITMQ_MANAGEMENT_URL"]))
+
+
+def together(candidate: Candidate, jobs: int, counts: Sequence[int]) -> str:
+    """Return the rate of several workers on one queue and one database, for each count of workers."""
+    rates = []
+    for count in counts:
+        before = len(stamps_of(candidate.stamps))
+        candidate.publish(jobs, 0)
+        processes = [started(_named(candidate, number))[0] for number in range(count)]
+        try:
+            stamps = [at for at, _ in wait_for(candidate.stamps, before + jobs)[before:]]
+        finally:
+            for process in processes:
+                ended(process)
+        # The first tenth is left out: workers start one after another.
+        first = jobs // 10
+        rates.append((jobs - 1 - first) / (stamps[-1] - stamps[first]))
+    each = ", ".join(f"{count}: {rate:.0f}" for count, rate in zip(counts, rates, strict=True))
+    return f"Jobs/s of {candidate.name} by number of workers: {each}."
+
+
+def _named(candidate: Candidate, number: int) -> Candidate:
+    environment = {**candidate.environment, "WORKER_ID": f"together-{number}"}
+    return Candidate(candidate.name, candidate.argv, environment, candidate.publish, candidate.stamps)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,11 @@ import asyncio
 import os
 import sys
 import time
-from typing import Any
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 PEER = os.environ["PEER"]
 URL = os.environ["BROKER_URL"]
@@ -45,6 +49,26 @@ elif PEER == "celery":
     async def send() -> None:
         job.delay(time.time())
 
+elif PEER == "procrastinate":
+    import procrastinate
+
+    app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=os.environ["DATABASE_URL"]))
+    job = app.task(name="stamp")(stamp)
+
+    async def send() -> None:
+        await job.defer_async(sent=time.time())
+
+elif PEER == "oban":
+    from oban import Oban
+    from oban import job as oban_job
+
+    @oban_job()
+    async def stamp_job(sent: float) -> None:
+        stamp(sent)
+
+    async def send() -> None:
+        await stamp_job.enqueue(time.time())
+
 else:
     from taskiq_aio_pika import AioPikaBroker
 
@@ -58,14 +82,30 @@ else:
         await job.kiq(time.time())
 
 
-async def publish(count: int, pause: float) -> None:
+@asynccontextmanager
+async def opened() -> AsyncIterator[None]:
+    """Connect the peers that a publisher must connect."""
     if PEER == "taskiq":
         await app.startup()
-    for _ in range(count):
-        await send()
-        await asyncio.sleep(pause)
-    if PEER == "taskiq":
+        yield
         await app.shutdown()
+    elif PEER == "procrastinate":
+        async with app.open_async():
+            yield
+    elif PEER == "oban":
+        pool = await Oban.create_pool(os.environ["DATABASE_URL"])
+        async with Oban(pool=pool):
+            yield
+        await pool.close()
+    else:
+        yield
+
+
+async def publish(count: int, pause: float) -> None:
+    async with opened():
+        for _ in range(count):
+            await send()
+            await asyncio.sleep(pause)
 
 
 if __name__ == "__main__":

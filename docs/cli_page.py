@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from model_tables import cell, table
 from typer.main import get_command
 
-from worker.cli import GROUPS, command_line
+from worker.cli import command_line
 from worker.web.command import add_to as add_page_commands
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def cli_page() -> list[str]:
     """Return the page of the command line."""
-    root = get_command(command_line(GROUPS, add_page_commands))
+    root = get_command(command_line(None, add_page_commands))
     lines = [
         "# Command line",
         "",

@@ -16,8 +16,8 @@ if "FAKETIME" in os.environ:
     # Before our imports: it keeps the function that it finds.
     time.sleep = lambda seconds: threading.Event().wait(seconds)  # type: ignore[assignment, return-value]
 
-from worker.adapters.threads import leave
 from worker.app.worker import run_worker
+from worker.cli import leave
 from worker.core.errors import LeveretError
 from worker.settings import load
 

@@ -7,16 +7,27 @@ import json
 import struct
 from hashlib import sha256
 
-import pika
 import pytest
 
 from tests.support.engine import document
+from tests.support.hostile import (
+    HEADERS,
+    MESSAGE_ID,
+    UNDECODABLE,
+    array,
+    publish_all,
+    publish_raw,
+    short,
+    table,
+    text,
+)
+from tests.support.queues import wait_for_dead
 from worker.core.attempt import Completed, Dead, Defer, Forward
 from worker.core.errors import BadInput
 from worker.core.message.copies import MOST_HOPS
 from worker.core.message.dialects import decode
 from worker.core.ports import ClaimRequest, Granted
-from worker.core.routing import JOBS, PRIORITIES, queue_of
+from worker.core.routing import PRIORITIES, queue_of
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
 
@@ -82,7 +93,8 @@ async def test_a_death_that_a_publisher_wrote_holds_no_dead_letter_back(harness,
 
 async def test_a_death_with_a_count_twice_holds_no_dead_letter_back(harness, broker):
     """Python reads the last one, and Erlang the first."""
-    await asyncio.to_thread(_publish_raw, broker.url, b"no job", _doubled_death())
+    forged = {MESSAGE_ID: short("forger"), HEADERS: _doubled_death()}
+    await asyncio.to_thread(publish_raw, broker.url, b"no job", forged)
     await harness.one()
     await _honest_death(harness, broker, "forger")
 
@@ -121,6 +133,29 @@ async def test_a_copy_that_a_killed_worker_left_on_its_way_dies_when_a_worker_is
     assert (await broker.dead()).message_id == "left"
 
 
+async def test_properties_that_no_client_decodes_end_as_dead_letters_over_one_connection(harness, broker):
+    hostile = [(b"no job %d" % number, own, "cpu.normal") for number, own in enumerate(UNDECODABLE.values())]
+    hostile.append((b"no job", {}, b"cpu.\xff"))
+    await asyncio.to_thread(publish_all, broker.url, hostile)
+    channel = await harness.link.channel()
+    settlements = [await harness.one() for _ in hostile]
+    assert all(isinstance(settlement.outcome, Dead) for settlement in settlements)
+    await asyncio.to_thread(wait_for_dead, broker.url, len(hostile))
+    letters = [await broker.dead() for _ in hostile]
+    assert {letter.headers["x-error-type"] for letter in letters} == {"InvalidJob"}
+    assert len(await harness.repository.refusals()) == len(hostile)
+    assert await harness.link.channel() is channel
+    await broker.settled()
+
+
+async def test_a_job_runs_whatever_its_other_properties_are(harness, broker):
+    jobs = [(document(), properties) for properties in UNDECODABLE.values()]
+    await asyncio.to_thread(publish_all, broker.url, [(json.dumps(job).encode(), own, "cpu.low") for job, own in jobs])
+    for _ in jobs:
+        assert isinstance((await harness.one()).outcome, Completed)
+    await broker.settled()
+
+
 async def _honest_death(harness, broker, *others: str) -> None:
     await broker.publish(b"none either", message_id="honest")
     await harness.one()
@@ -143,46 +178,14 @@ async def _hold(harness, job) -> None:
     assert isinstance(await harness.repository.claim(request, harness.policy), Granted)
 
 
-def _short(text: str) -> bytes:
-    return struct.pack(">B", len(text)) + text.encode()
-
-
-def _long(text: str) -> bytes:
-    return b"S" + struct.pack(">I", len(text)) + text.encode()
-
-
-def _table(*pairs: tuple[str, bytes]) -> bytes:
-    inner = b"".join(_short(name) + value for name, value in pairs)
-    return struct.pack(">I", len(inner)) + inner
-
-
 def _doubled_death() -> bytes:
     """Return a table of headers with an `x-death` whose entry has a text and a number as `count`."""
-    keys = _long("cpu.normal")
-    entry = _table(
-        ("count", _long("many")),
-        ("reason", _long("rejected")),
-        ("queue", _long("media.cpu.normal")),
-        ("exchange", _long("media.jobs")),
-        ("routing-keys", b"A" + struct.pack(">I", len(keys)) + keys),
+    entry = table(
+        ("count", text("many")),
+        ("reason", text("rejected")),
+        ("queue", text("media.cpu.normal")),
+        ("exchange", text("media.jobs")),
+        ("routing-keys", array(text("cpu.normal"))),
         ("count", b"l" + struct.pack(">q", 1)),
     )
-    array = b"F" + entry
-    return _table(("x-death", b"A" + struct.pack(">I", len(array)) + array))
-
-
-class _RawProperties(pika.BasicProperties):
-    """Properties whose table of headers is bytes of our own."""
-
-    def __init__(self, table: bytes, message_id: str) -> None:
-        super().__init__(message_id=message_id)
-        self.table = table
-
-    def encode(self):
-        flags = (1 << 13) | (1 << 12) | (1 << 7)
-        return [struct.pack(">H", flags), self.table, b"\x02", _short(self.message_id)]
-
-
-def _publish_raw(url: str, body: bytes, table: bytes, message_id: str = "forger") -> None:
-    with pika.BlockingConnection(pika.URLParameters(url)) as connection:
-        connection.channel().basic_publish(JOBS, "cpu.normal", body, _RawProperties(table, message_id))
+    return table(("x-death", array(b"F" + entry)))

@@ -18,11 +18,16 @@ import pytest
 from benchmarks.measure import real_clip
 from tests.support.media import bench_in, clip, ffmpeg, turned
 from tests.support.players import Browser, browser
+from worker.core.job import TaskSpec
+from worker.core.parts import Fleet, Plan
+from worker.registry import Registry
 from worker.tasks.hls import HlsTask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from worker.testing import BenchResult, TaskBench
 
 pytestmark = pytest.mark.xdist_group("players")
 
@@ -45,6 +50,7 @@ MATRIX: dict[str, dict[str, Any]] = {
     "late start": {"extra": ("-output_ts_offset", "10")},
     "two seconds": {"seconds": 2},
     "tiny": {"picture": "s=160x120:r=25"},
+    "in parts": {"seconds": 5, "extra": ("-g", "24")},
     "a real film": {},
     "a real film of oblong pixels": {"sounds": 0},
     "transport stream": {},
@@ -92,12 +98,26 @@ async def published(name: str, tmp_path: Path) -> tuple[Path, float]:
         data["renditions"] = [{"height": height} for height in sizes]
     if name == "transport stream":
         data["segment_format"] = "ts"
-    result = await bench.run_task(HlsTask(), data)
+    result = await in_parts(bench, data) if name == "in parts" else await bench.run_task(HlsTask(), data)
     folder = tmp_path / "published"
     for location, staged in result.outputs.items():
         (folder / location).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(staged.path, folder / location)
     return folder, result.outputs["master.m3u8"].duration or 0.0
+
+
+async def in_parts(bench: TaskBench, data: dict[str, Any]) -> BenchResult:
+    """Return what the parts of a job are joined to."""
+    task = HlsTask()
+    _, params = Registry({"hls": task}).parse(TaskSpec("hls", data | {"parts": {"seconds": 2}}, ""))
+    params = await task.prepare(params, bench)
+    plan = await task.plan(params, 0, Fleet(workers=2), bench)
+    assert isinstance(plan, Plan)
+    for part in plan.parts:
+        await task.run_part(params, plan, part, bench)
+    paths = {part.index: bench.result.outputs[part.file].path for part in plan.parts}
+    await task.join(params, plan, paths, bench)
+    return bench.result
 
 
 def keyframes(playlist: Path) -> list[float]:

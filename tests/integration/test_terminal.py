@@ -46,8 +46,8 @@ WHY = "ffmpeg exited 1 after 62 s: Error opening input: No such file or director
 
 PRETENDS = """
 import sys
-from worker.cli import doctor, follow, jobs, main, tables
-for module in (doctor, follow, jobs, tables):
+from worker.cli import doctor, follow, jobs, main, tables, watch
+for module in (doctor, follow, jobs, tables, watch):
     module.on_terminal = lambda: True
 main()
 """

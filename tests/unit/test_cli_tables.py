@@ -8,8 +8,9 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from worker.cli.fitted import cut_middle, fitted_table, fitted_widths
 from worker.cli.render import JOB_LIST, size, span
-from worker.cli.tables import Column, aligned, cut_middle, fitted_table, fitted_widths
+from worker.cli.tables import Column, aligned
 from worker.cli.words import printable
 
 

@@ -91,7 +91,7 @@ def test_a_wrong_setting_is_named(cli, monkeypatch):
 
 
 def test_a_fault_of_ours_is_one_line_too(cli):
-    code = 'import worker.cli as c; c.GROUPS = ("words",); c.main()'
+    code = "import worker.cli as c, worker.cli.jobs as j; del j.jobs; c.main()"
     done = subprocess.run(
         [sys.executable, "-c", code, "jobs"],
         env=cli.environment(),
@@ -116,6 +116,48 @@ def test_a_reader_that_is_gone_is_no_error_to_tell(cli, unbuffered):
     assert listing.stderr.read() == b""
     listing.stderr.close()
     listing.wait(timeout=20)
+
+
+HELP_IMPORTS = {"annotated_doc", "shellingham", "typer", "typing_extensions", "worker"}
+HELP_IMPORTS_OF_OURS = {
+    "worker.__main__", "worker.cli", "worker.cli.commands", "worker.cli.run", "worker.cli.words",
+    "worker.core", "worker.core.errors", "worker.core.redaction", "worker.core.routing",
+    "worker.web", "worker.web.command",
+}  # fmt: skip
+
+
+def loaded_by(*arguments: str) -> set[str]:
+    """Return the modules that a process has imported when `leveret` with these arguments is done."""
+    code = (
+        "import os, runpy, sys\n"
+        "before, os._exit = set(sys.modules), sys.exit\n"
+        "try:\n"
+        "    runpy.run_module('worker', run_name='__main__')\n"
+        "finally:\n"
+        "    sys.stderr.write(' '.join(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    return set(done.stderr.splitlines()[-1].split())
+
+
+def test_help_imports_what_it_needs_and_no_more():
+    loaded = loaded_by("--help")
+    foreign = {name.partition(".")[0] for name in loaded} - sys.stdlib_module_names
+    assert foreign <= HELP_IMPORTS
+    assert {name for name in loaded if name.startswith("worker.")} <= HELP_IMPORTS_OF_OURS
+    assert not {"asyncio", "email", "http", "ssl"} & loaded
+
+
+def test_looking_at_a_job_needs_neither_broker_nor_tasks_nor_what_draws(cli):
+    cli.insert("a-job")
+    loaded = loaded_by("job", "a-job")
+    assert {"worker.cli.jobs", "worker.adapters.sql"} <= loaded
+    unneeded = {
+        "aio_pika", "pika", "structlog", "rich.console", "rich.table", "sqlalchemy.ext.asyncio", "sqlalchemy.orm",
+        "worker.adapters.rabbitmq", "worker.app.worker", "worker.control.dead_letters", "worker.engine",
+        "worker.media", "worker.registry", "worker.tasks",
+    }  # fmt: skip
+    assert not unneeded & loaded
 
 
 def test_a_worker_loads_nothing_that_only_commands_use():

@@ -10,7 +10,7 @@ import pytest
 from typer.main import get_command
 
 from worker.app.components import registry
-from worker.cli import GROUPS, command_line
+from worker.cli import command_line
 from worker.core.message.dialects import decode
 from worker.settings import Settings
 from worker.web.command import add_to as add_page_commands
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
 EXAMPLES = ROOT / "docs/how-to/examples"
 REGISTRY = registry()
-ROOT_COMMAND = get_command(command_line(GROUPS, add_page_commands))
+ROOT_COMMAND = get_command(command_line(None, add_page_commands))
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 HEREDOC = re.compile(r"<<END\n(\{.*?\n)END$", re.MULTILINE | re.DOTALL)

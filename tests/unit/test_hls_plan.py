@@ -179,7 +179,7 @@ def test_outputs_in_different_storages_cannot_name_each_other() -> None:
 def test_uris_are_relative_and_encoded() -> None:
     assert relative_uri("nas://a/m.m3u8", "nas://a/b c/#1.m4s") == "b%20c/%231.m4s"
     assert relative_uri("e1/x/index.m3u8", "e1/x/1.m4s") == "1.m4s"
-    assert relative_uri("s3://k/a/b/m.mpd", "s3://k/c/$Number%05d$.m4s") == "../../c/$Number%05d$.m4s"
+    assert relative_uri("s3://k/a/b/m.mpd", "s3://k/c%20/$Number$/1.m4s") == "../../c%2520/%24Number%24/1.m4s"
 
 
 def test_language_codes_become_the_shortest_tags() -> None:

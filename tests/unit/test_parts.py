@@ -4,7 +4,7 @@ from fractions import Fraction
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker.core.parts import (
@@ -31,6 +31,7 @@ def plan_of(*ranges: tuple[int, int], sound: bool = False) -> Plan:
     return Plan(0, ranges[-1][1], identity, "ffmpeg 5.1", tuple(parts), {"rate": "24000/1001"})
 
 
+@settings(deadline=None)
 @given(
     frames=st.integers(1, 400_000),
     rate=st.sampled_from(RATES),
@@ -50,6 +51,7 @@ def test_cuts_are_complete_without_overlap_and_no_part_is_empty_or_tiny(frames, 
     plan_of(*pairwise(cuts))
 
 
+@settings(deadline=None)
 @given(frames=st.integers(1, 10_000), cuts=st.sets(st.integers(1, 9_999)), sound=st.booleans())
 def test_a_plan_is_the_same_after_its_way_through_json(frames, cuts, sound):
     inner = sorted(cut for cut in cuts if cut < frames)

@@ -28,6 +28,7 @@ def empty_environment(monkeypatch, tmp_path):
         ("WORKER_STORAGE_URL", "ftp://x", "s3://bucket/prefix"),
         ("WORKER_STORAGE_URL", "nas://x", "WORKER_NAS_ROOT is not set"),
         ("WORKER_LEASE_SECONDS", "0", "greater than"),
+        ("WORKER_SCRATCH", "/srv/50%d", "read as a pattern"),
     ],
 )
 def test_a_wrong_setting_is_named_in_one_line(monkeypatch, name, value, word):

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final, Never, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from worker.core.errors import Interrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable, Generator
 
 T = TypeVar("T")
 
@@ -70,15 +68,6 @@ def abandon_threads(most: int | None = None) -> None:
     asyncio.get_running_loop().set_default_executor(Abandoning(max_workers=most))
 
 
-def leave(code: int) -> Never:
-    """End the process with `code`; threads that still hang are not waited for, as the interpreter would."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    if any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
-        os._exit(code)
-    sys.exit(code)
-
-
 async def in_thread(work: Callable[[Stop], T]) -> T:
     """Return what `work` returns, run in a thread.
 
@@ -96,7 +85,26 @@ async def in_thread(work: Callable[[Stop], T]) -> T:
         raise
 
 
-def _forget(task: asyncio.Task[T]) -> None:
+async def iterated(items: Generator[T]) -> AsyncIterator[T]:
+    """Yield what a blocking generator yields, each step of it in a thread; it is closed at the end."""
+    step: asyncio.Future[T | None] | None = None
+    try:
+        while True:
+            step = asyncio.ensure_future(asyncio.to_thread(next, items, None))
+            item = await asyncio.shield(step)
+            if item is None:
+                return
+            yield item
+    finally:
+        if step is not None and not step.done():
+            # Cancelled within a step: it is closed once that has ended, which on a dead mount may be never.
+            step.add_done_callback(_forget)
+            step.add_done_callback(lambda _: items.close())
+        else:
+            items.close()
+
+
+def _forget(task: asyncio.Future[T]) -> None:
     # Reading the exception is what keeps asyncio from reporting it as lost.
     if not task.cancelled():
         task.exception()

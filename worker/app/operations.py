@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from worker.app.control import control, modules
-from worker.app.direct import Direct, DirectDocuments
+from worker.app.direct.looks import DirectLooks
 from worker.control.doctor import findings
 from worker.core.errors import LeveretError, Misconfigured
 from worker.core.finding import NamedFinding
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from contextlib import AbstractAsyncContextManager
 
-    from worker.control.operations import DocumentOperations, Operations
+    from worker.control.operations import DocumentOperations, LookOperations, Operations
     from worker.core.finding import Health
     from worker.remote import Remote
     from worker.settings.client import ClientSettings
@@ -36,9 +36,24 @@ async def operations(*, may_create: bool = False) -> AsyncIterator[Operations]:
         async with remote(client) as server:
             yield server
         return
+    # Looking at jobs does without the broker, what judges documents, and what sends notifications.
+    from worker.app.direct.everything import Direct  # noqa: PLC0415
+
     settings = load()
     async with control(settings, may_create=may_create) as known:
         yield Direct(known, settings)
+
+
+@asynccontextmanager
+async def lookups() -> AsyncIterator[LookOperations]:
+    """Yield what looks at jobs."""
+    client = load_client()
+    if client.server:
+        async with remote(client) as server:
+            yield server
+        return
+    async with control(load()) as known:
+        yield DirectLooks(known)
 
 
 @asynccontextmanager
@@ -49,6 +64,8 @@ async def documents() -> AsyncIterator[DocumentOperations]:
         async with remote(client) as server:
             yield server
         return
+    from worker.app.direct.documents import DirectDocuments  # noqa: PLC0415 - as above
+
     yield DirectDocuments(modules)
 
 

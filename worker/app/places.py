@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from worker.adapters.storage.nas import NasStorage
+from worker.adapters.storage.nas.originals import NasOriginals
 from worker.core.errors import Misconfigured, ToolMissing
 from worker.core.location import External, parse_location
 from worker.engine.storages import Storages
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from worker.core.ports import Observer, Storage
+    from worker.core.ports.originals import OriginalKeeper
     from worker.engine.host.scratch import Scratch
     from worker.settings import Settings
 
@@ -39,7 +41,22 @@ def storages(settings: Settings, observer: Observer | None = None) -> Storages:
     if buckets := tuple(place for place in places if place.scheme == "s3"):
         found.append(_s3(settings, buckets))
     web = partial(_web, settings)
-    return Storages.of(found, settings.path_map, observer, {"https": web, "http": web})
+    keepers = originals(settings) if settings.undo_days > 0 else ()
+    return Storages.of(found, settings.path_map, observer, {"https": web, "http": web}, keepers)
+
+
+def originals(settings: Settings) -> tuple[OriginalKeeper, ...]:
+    """Return what keeps, and puts back, the files that jobs replace or delete."""
+    places = roots(settings)
+    folders = tuple(Path(place.path) for place in places if place.scheme == "file")
+    nas = NasOriginals(settings.nas_root.absolute() if settings.nas_root else None, folders)
+    buckets = tuple(place for place in places if place.scheme == "s3")
+    if not buckets:
+        return (nas,)
+    # As below.
+    from worker.adapters.storage.s3.originals import S3Originals  # noqa: PLC0415
+
+    return nas, S3Originals(buckets)
 
 
 def _web(settings: Settings) -> Storage:

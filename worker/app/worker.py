@@ -8,7 +8,7 @@ import os
 import signal
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from worker.adapters.rabbitmq import Link, RabbitConsumer, RabbitEvents
 from worker.adapters.rabbitmq.jobs import RabbitJobs
 from worker.adapters.sql import SqlRepository
 from worker.adapters.threads import abandon_threads
+from worker.app import serving
 from worker.app.components import (
     broker_url,
     capabilities,
@@ -43,6 +44,7 @@ from worker.engine.host.announcer import Announcer
 from worker.engine.host.callbacks import Callbacks
 from worker.engine.host.heartbeat import Heartbeat
 from worker.engine.host.presence import WorkerPresence
+from worker.engine.host.purge import Purger
 from worker.engine.host.scratch import Scratch
 from worker.engine.host.worker import Worker
 from worker.engine.parts.files import remove_ended_parts
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from worker.adapters.metrics import Metrics
+    from worker.adapters.storage.web.posting import JsonPoster
     from worker.core.attempt import Attempt, Progress
     from worker.core.ports import Repository
     from worker.core.record import WorkerRecord
@@ -125,7 +128,7 @@ async def assembled(
             offline_seconds=settings.offline_seconds,
         )
         chores = _chores(resources, consumer, slot.worker_id, presence.lanes[0], settings.log_days * 86400)
-        worker = _worker(settings, consumer, executor, resources, chores, drain=drain)
+        worker = _worker(settings, stack, consumer, executor, resources, chores, drain=drain)
         await resources.runner.sweep(resources.scratch.is_live)
         await chores()
         presence.open(worker, executor)
@@ -133,6 +136,7 @@ async def assembled(
         # What stands now lives to the end: the collector need not look through it again and again.
         gc.collect()
         gc.freeze()
+        _begin_purging(settings, resources, stack)
         if "visualize" in presence.lanes:
             stack.push_async_callback(_rehearsed(resources))
         yield worker
@@ -154,6 +158,21 @@ def _rehearsed(resources: Resources) -> Callable[[], Awaitable[None]]:
         await asyncio.gather(rehearsal, return_exceptions=True)
 
     return end
+
+
+def _begin_purging(settings: Settings, resources: Resources, stack: AsyncExitStack) -> None:
+    """Let old originals go while the worker works."""
+    if not resources.storages.keepers:
+        return
+    readers = {scheme: reader for reader in serving.readers(settings) for scheme in reader.schemes}
+    purger = Purger(resources.repository, resources.storages, readers, settings.undo_days * 86400, settings.undo_bytes)
+    purging = asyncio.create_task(purger.run(), name="purge")
+
+    async def end() -> None:
+        purging.cancel()
+        await asyncio.gather(purging, return_exceptions=True)
+
+    stack.push_async_callback(end)
 
 
 def _metrics(settings: Settings, stack: AsyncExitStack) -> Metrics | None:
@@ -199,6 +218,7 @@ def _resources(
 
 def _worker(
     settings: Settings,
+    stack: AsyncExitStack,
     consumer: RabbitConsumer,
     executor: Executor,
     resources: Resources,
@@ -206,11 +226,17 @@ def _worker(
     *,
     drain: bool,
 ) -> Worker:
-    async def post(url: str, document: str) -> None:
+    @cache
+    def poster() -> JsonPoster:
         # httpx takes 4 MB: only who is asked to call back pays for it.
-        from worker.adapters.storage.web import post_json  # noqa: PLC0415
+        from worker.adapters.storage.web.posting import JsonPoster  # noqa: PLC0415
 
-        await post_json(url, document, allow_private=settings.allow_private_addresses)
+        made = JsonPoster(allow_private=settings.allow_private_addresses)
+        stack.push_async_callback(made.close)
+        return made
+
+    async def post(url: str, document: str) -> None:
+        await poster()(url, document)
 
     return Worker(
         consumer,
@@ -235,6 +261,7 @@ async def _consumer(
         queues_of(served),
         tag=f"leveret {worker_id} pid {os.getpid()}",
         max_attempts=policy.max_attempts,
+        delays=policy.delays,
     )
     stack.push_async_callback(consumer.close)
     await link.check_topology(settings.retry_delays, DEFER_SECONDS)
@@ -271,8 +298,8 @@ async def run_worker(
     """Consume until SIGTERM, or with `drain` until the queues are empty."""
     logs.configure(settings.log_level, settings.log_format)
     abandon_threads(THREADS)
-    for told in unknown_variables():
-        log.warning("setting_unknown", told=told)
+    for problem in unknown_variables():
+        log.warning("setting_unknown", problem=problem)
     refuse_shared_sqlite(settings)
     if "storage_url" not in settings.model_fields_set:
         # Only our own default is made: a stated folder that is missing may be a mount that is away.

@@ -5,29 +5,27 @@ from __future__ import annotations
 import io
 import os
 import sys
-from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+import threading
+from typing import TYPE_CHECKING, Annotated, Never, TypeAlias
 
 import typer
 from typer.exceptions import TyperException
 
 from worker import __version__
-from worker import logs as logs_of_program
-from worker.adapters.threads import leave
 from worker.cli import run
+from worker.cli.commands import add_commands
 from worker.cli.words import say, warn
 from worker.core.errors import InvalidJob, LeveretError
 from worker.core.redaction import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from types import TracebackType
 
     AddTo: TypeAlias = Callable[[typer.Typer], None]
 
 PROGRAM = "leveret"
 INTERRUPTED = 130
-GROUPS = ("run", "submit", "jobs", "logs", "dead", "workers", "options", "schema", "doctor", "reconcile")
 
 EPILOG = """\b
 Examples:
@@ -52,10 +50,8 @@ def main(*faces: AddTo) -> None:
 
 def call(arguments: list[str], *faces: AddTo) -> int:
     """Return the exit code of the command: 0, 1 for an error, 2 for wrong usage, 130 for Ctrl-C, or its own."""
-    logs_of_program.for_commands()
     try:
-        found = command_line(_groups(arguments), *(() if arguments[:1] in ([], ["run"]) else faces))
-        result = found(args=arguments, prog_name=PROGRAM, standalone_mode=False)
+        result = command_line(_first_word(arguments), *faces)(args=arguments, prog_name=PROGRAM, standalone_mode=False)
     except InvalidJob as error:
         for problem in error.problems:
             warn(str(problem))
@@ -74,17 +70,16 @@ def call(arguments: list[str], *faces: AddTo) -> int:
     return result if isinstance(result, int) else 0
 
 
-def _groups(arguments: list[str]) -> Sequence[str]:
-    """Return the modules whose commands these arguments may mean: a worker and a server do without the others."""
-    if arguments[:1] in ([], ["run"]):
-        return GROUPS[:1]
-    return () if arguments[:1] == ["serve"] else GROUPS
+def _first_word(arguments: list[str]) -> str:
+    """Return the command, or its group; empty where an option comes first."""
+    return arguments[0] if arguments and not arguments[0].startswith("-") else ""
 
 
-def command_line(groups: Sequence[str] = GROUPS, *faces: AddTo) -> typer.Typer:
-    """Return the command line with the commands of these modules, and those that `faces` add.
+def command_line(chosen: str | None = None, *faces: AddTo) -> typer.Typer:
+    """Return the command line with every command, and those that `faces` add.
 
-    A worker lives for weeks beside tools that need its memory: it does without the 4 MB of what draws tables.
+    With `chosen`, the first word that a person typed, only what this command needs is imported: a person does not
+    wait for the rest, and a worker, which lives for weeks beside tools that need its memory, does without it.
     """
     cli = typer.Typer(
         name=PROGRAM,
@@ -96,8 +91,7 @@ def command_line(groups: Sequence[str] = GROUPS, *faces: AddTo) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     cli.callback(invoke_without_command=True)(root)
-    for group in groups:
-        import_module(f"worker.cli.{group}").add_to(cli)
+    add_commands(cli, chosen)
     for add_to in faces:
         add_to(cli)
     return cli
@@ -120,6 +114,15 @@ def root(
     if drain or lanes is not None:
         raise typer.BadParameter(f"--drain and --lanes belong to `run`, not to `{context.invoked_subcommand}`")
     return 0
+
+
+def leave(code: int) -> Never:
+    """End the process with `code`; threads that still hang are not waited for, as the interpreter would."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
+        os._exit(code)
+    sys.exit(code)
 
 
 def _usage(error: TyperException) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker.app.operations import operations
+from worker.cli.arguments import Json  # noqa: TC001 - Typer reads it at run time
 from worker.cli.render import moment, say_facts, say_json, say_republished, size
 from worker.cli.session import read_file
 from worker.cli.tables import Column, say_table
@@ -23,7 +24,6 @@ Name = Annotated[
     str | None,
     typer.Argument(metavar="ID", help="A job's id, a message's id, or the first digits of a body's sha256."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 EXCERPT = 4000
 _COLUMNS = (
     Column("DIED", rank=2),
@@ -32,26 +32,6 @@ _COLUMNS = (
     Column("ERROR", rank=3),
     Column("REASON", 25),
 )
-
-
-def add_to(cli: typer.Typer) -> None:
-    """Add the group."""
-    group = typer.Typer(help="Look at what died, run it again, or delete it.", rich_markup_mode=None)
-    group.command("list", help="List the dead messages, newest first.")(show_list)
-    group.command(
-        "show",
-        help="Show one dead message with every reason; without ID the newest.",
-        epilog="Example: leveret dead show 3f2a9c01",
-    )(show)
-    group.command(
-        "replay",
-        help="Publish a dead message again, its job in a new round of attempts.",
-        epilog="Example: leveret dead replay --all",
-    )(replay)
-    group.command("purge", help="Delete one dead message, or all, for good.", epilog="Example: leveret dead purge -y")(
-        purge
-    )
-    cli.add_typer(group, name="dead")
 
 
 def show_list(

@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.text import Text
 
 from worker.app.operations import doctor as look
+from worker.cli.fitted import STYLES
 from worker.cli.render import say_json
-from worker.cli.tables import STYLES, WIDTH, cut, on_terminal
+from worker.cli.tables import WIDTH, cut, on_terminal
 from worker.cli.words import printable, say
 
 if TYPE_CHECKING:
@@ -20,16 +21,6 @@ if TYPE_CHECKING:
 
 STATUS_WIDTH = 9
 NAME_WIDTH = 24
-
-
-def add_to(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command(
-        "doctor",
-        help="Look at all that a worker here needs. Each thing is ok, or says what to "
-        "do; exit 1 if one is broken. With LEVERET_SERVER, those of the server.",
-        epilog="Example: leveret doctor --json",
-    )(doctor)
 
 
 def doctor(

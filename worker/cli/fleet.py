@@ -9,8 +9,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from worker.cli.fitted import STYLES, cut_middle
 from worker.cli.render import SHORT_ID, brief_progress
-from worker.cli.tables import STYLES, cut_middle, one_line
+from worker.cli.tables import one_line
 from worker.control.fleet import SHOWN_STATES
 from worker.core.routing import DEAD_QUEUE, LANES, PRIORITIES, queue_of
 

@@ -15,7 +15,7 @@ from worker.core.listing import JobFilter
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from worker.control.operations import JobOperations
+    from worker.control.operations import LookOperations
     from worker.core.record import JobRecord
 
 POLL_SECONDS: Final = 0.25
@@ -24,7 +24,7 @@ STEP_PERCENT: Final = 5
 
 
 async def until_ended(
-    known: JobOperations, job_id: str, show: Callable[[JobRecord], None] = lambda _: None
+    known: LookOperations, job_id: str, show: Callable[[JobRecord], None] = lambda _: None
 ) -> JobRecord:
     """Return the job's record once it has ended; `show` gets every record that was read on the way."""
     while True:
@@ -35,7 +35,7 @@ async def until_ended(
         await asyncio.sleep(POLL_SECONDS)
 
 
-async def follow(known: JobOperations, job_id: str) -> JobRecord:
+async def follow(known: LookOperations, job_id: str) -> JobRecord:
     """Return the job's record once it has ended, having shown people how it went."""
     if not on_terminal():
         return await until_ended(known, job_id, Changes().show)
@@ -64,7 +64,7 @@ async def follow(known: JobOperations, job_id: str) -> JobRecord:
         return await until_ended(known, job_id, show)
 
 
-async def follow_all(known: JobOperations, limit: int) -> None:
+async def follow_all(known: LookOperations, limit: int) -> None:
     """Print the changes of the newest jobs for as long as somebody reads them."""
     changes = Changes()
     while True:

@@ -9,26 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from worker.app.operations import operations
+from worker.app.operations import lookups
 from worker.cli.render import moment, say_json
 from worker.cli.words import printable
 from worker.control.errors import NotFound
 
 if TYPE_CHECKING:
-    from worker.control.operations import JobOperations
+    from worker.control.operations import LookOperations
     from worker.core.record import LogRecord
 
 POLL_SECONDS: Final = 0.5
 OVERLAP: Final = 2000
-
-
-def add_to(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command(
-        "logs",
-        help="Print what a job's tools said. Command lines, standard error and exits of its newest attempt.",
-        epilog="Example: leveret logs 9b0c --follow",
-    )(logs)
 
 
 def logs(
@@ -47,7 +38,7 @@ def logs(
         raise typer.BadParameter("--follow goes with neither --json nor --attempt")
 
     async def command() -> None:
-        async with operations() as known:
+        async with lookups() as known:
             job_id = (await known.find_job(name)).job_id
             if follow:
                 await _follow(known, job_id)
@@ -61,7 +52,7 @@ def logs(
     asyncio.run(command())
 
 
-async def _follow(known: JobOperations, job_id: str) -> None:
+async def _follow(known: LookOperations, job_id: str) -> None:
     """Print what is new until the job has ended; the log is read after the state, so that its last words are in it."""
     shown: LogRecord | None = None
     while True:

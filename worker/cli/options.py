@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker.app.operations import operations
+from worker.cli.arguments import Json  # noqa: TC001 - Typer reads it at run time
 from worker.cli.render import say_json
 from worker.cli.session import read_file
 from worker.cli.tables import Column, say_table
@@ -21,22 +22,6 @@ if TYPE_CHECKING:
 
 Module = Annotated[str, typer.Argument(metavar="MODULE", help="The module that the options are for.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The option set's name.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-
-EXAMPLES = """\b
-Examples:
-  leveret option-sets put ffmpeg opus-128k --options '{"codec": "libopus", "b": "128k"}'
-  leveret option-sets put ffmpeg x265-slow x265-slow.json"""
-
-
-def add_to(cli: typer.Typer) -> None:
-    """Add the group."""
-    group = typer.Typer(help="Options that jobs name instead of repeating them.", rich_markup_mode=None)
-    group.command("list", help="List the option sets.")(show_list)
-    group.command("get", help="Print one option set as JSON.")(get)
-    group.command("put", help="Store or replace an option set.", epilog=EXAMPLES)(put)
-    group.command("delete", help="Delete an option set.")(delete)
-    cli.add_typer(group, name="option-sets")
 
 
 def show_list(

@@ -18,18 +18,6 @@ if TYPE_CHECKING:
 _COLUMNS = (Column("WHAT"), Column("JOB"), Column("FACT", 20, folds=True), Column("DONE", 8, folds=True))
 
 
-def add_to(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command(
-        "reconcile",
-        help=(
-            "Compare database, broker and storage. Finds jobs without a message, deletions and uploads left behind, "
-            "scratch of this host, or of the server's; with --mend puts them right. Exit 1 if something is left to do."
-        ),
-        epilog="Example: leveret reconcile --mend",
-    )(reconcile)
-
-
 def reconcile(
     mend: Annotated[bool, typer.Option("--mend", help="Put right what can be put right.")] = False,
     seconds: Annotated[

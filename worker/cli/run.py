@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 import typer
 
-from worker.app.worker import run_worker
 from worker.core.routing import LANES
-from worker.settings import load
 
 Drain = Annotated[bool, typer.Option("--drain", help="End when the queues are empty.")]
 Lanes = Annotated[
@@ -22,17 +19,13 @@ Lanes = Annotated[
 ]
 
 
-def add_to(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command(
-        "run",
-        help="Take jobs and run them. One at a time, until SIGTERM or Ctrl-C. This is what happens without a command.",
-        epilog="Example: leveret run --lanes cpu,visualize",
-    )(run)
-
-
 def run(drain: Drain = False, lanes: Lanes = None) -> int:
     """Return the worker's exit code."""
+    import asyncio  # noqa: PLC0415 - all that a worker is made of, which help does without
+
+    from worker.app.worker import run_worker  # noqa: PLC0415 - as above
+    from worker.settings import load  # noqa: PLC0415 - as above
+
     only = lanes_in(lanes)
     asyncio.run(run_worker(load(), drain=drain, only=only))
     return 0
@@ -45,6 +38,6 @@ def lanes_in(text: str | None) -> tuple[str, ...] | None:
     lanes = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
     unknown = [lane for lane in lanes if lane not in LANES]
     if unknown or not lanes:
-        told = repr(unknown[0]) if unknown else "nothing"
-        raise typer.BadParameter(f"{told} is no lane; there are {', '.join(LANES)}")
+        what = repr(unknown[0]) if unknown else "nothing"
+        raise typer.BadParameter(f"{what} is no lane; there are {', '.join(LANES)}")
     return lanes

@@ -16,20 +16,6 @@ if TYPE_CHECKING:
     from worker.control.validate import Validation
 
 
-def add_to(cli: typer.Typer) -> None:
-    """Add the commands of this file."""
-    cli.command(
-        "schema",
-        help="Print a JSON Schema. That of the canonical message, or of one module's data.",
-        epilog="Example: leveret schema ffmpeg > ffmpeg.schema.json",
-    )(schema)
-    cli.command(
-        "validate",
-        help="Check a message without running it. Exit 0 if a worker would take it, else 1.",
-        epilog="Example: leveret validate job.json",
-    )(validate)
-
-
 def schema(
     module: Annotated[str | None, typer.Argument(metavar="MODULE", help="A module's name.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="It is JSON either way.")] = False,

@@ -14,21 +14,6 @@ from worker.cli.session import EXIT_CODES, read_file
 from worker.cli.words import say, warn
 from worker.core.job import Lane, Priority  # noqa: TC001 - Typer reads them at run time
 
-EXAMPLES = """\b
-Examples:
-  leveret submit job.json --watch
-  echo '{"tasks": [...]}' | leveret submit - --priority high"""
-
-
-def add_to(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command(
-        "submit",
-        help="Check a message, publish it and print the job's id. With --wait or --watch, the exit code says how "
-        "the job ended: 0 completed, 1 dead, 2 cancelled.",
-        epilog=EXAMPLES,
-    )(submit)
-
 
 def submit(
     file: Annotated[

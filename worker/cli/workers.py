@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker.app.operations import operations
+from worker.cli.arguments import Json  # noqa: TC001 - Typer reads it at run time
 from worker.cli.render import SHORT_ID, age, say_json, size, worker_document
 from worker.cli.tables import Column, say_table
 from worker.cli.times import seconds_in
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 Name = Annotated[str | None, typer.Argument(metavar="WORKER", help="A worker's id.")]
 Everyone = Annotated[bool, typer.Option("--all", help="All workers.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 THEN = {("in_progress", "pause"): ", then paused", ("in_progress", "drain"): ", then gone"}
 LONGEST_ID = 20
 _COLUMNS = (
@@ -34,27 +34,6 @@ _COLUMNS = (
     Column("SEEN", rank=1),
     Column("VERSION", rank=5),
 )
-
-
-def add_to(cli: typer.Typer) -> None:
-    """Add the commands of this file."""
-    cli.command("workers", help="List the workers and what they do.")(workers)
-    cli.command(
-        "pause",
-        help="Let a worker take no more jobs. It finishes the one it has, and stays paused over restarts.",
-        epilog="Example: leveret pause render-1",
-    )(pause)
-    cli.command(
-        "resume",
-        help="Let a paused worker take jobs again. --all leaves out those that are offline.",
-        epilog="Example: leveret resume --all",
-    )(resume)
-    cli.command("drain", help="Let a worker finish its job and end.", epilog="Example: leveret drain render-1")(drain)
-    cli.command(
-        "forget",
-        help="Forget offline workers. One, or all that were silent for so long; who comes back is listed again.",
-        epilog="Example: leveret forget --silent 7d",
-    )(forget)
 
 
 def workers(as_json: Json = False) -> None:

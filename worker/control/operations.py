@@ -11,9 +11,12 @@ if TYPE_CHECKING:
     from worker.control.fleet import FleetSnapshot
     from worker.control.jobs import CancelRequest
     from worker.control.submit import Submitted
+    from worker.control.undo import Undone
     from worker.control.validate import Validation
     from worker.core.finding import NamedFinding
     from worker.core.listing import JobFilter
+    from worker.core.notification import NotificationView
+    from worker.core.ports.originals import Original
     from worker.core.record import JobRecord, LogRecord, OptionSet, Wanted, WorkerRecord
     from worker.core.views import DeadPage, DeadWhole, Disagreement
 
@@ -42,12 +45,8 @@ class DoctorOperations(Protocol):
         ...
 
 
-class JobOperations(Protocol):
-    """Jobs; each method is the use case of its name in `worker.control`."""
-
-    async def submit(self, body: bytes, *, lane: str | None = None, priority: str | None = None) -> Submitted:
-        """Return the job that was submitted."""
-        ...
+class LookOperations(Protocol):
+    """Looking at jobs, which needs nothing but the database."""
 
     async def find_job(self, name: str) -> JobRecord:
         """Return the record of the job with this id, or the only one whose id begins so."""
@@ -61,12 +60,32 @@ class JobOperations(Protocol):
         """Return the log of the job's newest attempt that has one, or of the newest with that number."""
         ...
 
+
+class JobOperations(LookOperations, Protocol):
+    """Jobs; each method is the use case of its name in `worker.control`."""
+
+    async def submit(self, body: bytes, *, lane: str | None = None, priority: str | None = None) -> Submitted:
+        """Return the job that was submitted."""
+        ...
+
     async def cancel_job(self, name: str, *, unseen: bool = False) -> CancelRequest:
         """Ask for the cancellation of a job."""
         ...
 
     async def retry_job(self, name: str) -> Republished:
         """Run a job again."""
+        ...
+
+    async def list_originals(self) -> list[Original]:
+        """Return what is kept of files that jobs replaced or deleted."""
+        ...
+
+    async def undo(self, job_id: str) -> Undone:
+        """Put back what a job replaced or deleted."""
+        ...
+
+    async def forget_originals(self, job_id: str) -> tuple[Original, ...]:
+        """Delete for good what is kept of a job; return what it was."""
         ...
 
 
@@ -158,5 +177,29 @@ class OptionSetOperations(Protocol):
         ...
 
 
-class Operations(JobOperations, DeadOperations, FleetOperations, OptionSetOperations, Protocol):
-    """Everything that the commands do with jobs, workers, dead letters and option sets."""
+class NotificationOperations(Protocol):
+    """Who is informed of the ends of jobs."""
+
+    async def list_notifications(self) -> list[NotificationView]:
+        """Return the notifications by name."""
+        ...
+
+    async def get_notification(self, name: str) -> NotificationView:
+        """Return one notification."""
+        ...
+
+    async def put_notification(self, name: str, document: Any) -> NotificationView:
+        """Store or replace one notification."""
+        ...
+
+    async def delete_notification(self, name: str) -> None:
+        """Delete one notification, and what it has not sent yet."""
+        ...
+
+    async def try_notification(self, name: str) -> None:
+        """Send a sample now."""
+        ...
+
+
+class Operations(JobOperations, DeadOperations, FleetOperations, OptionSetOperations, NotificationOperations, Protocol):
+    """Everything that the commands do with what the database and the broker hold."""

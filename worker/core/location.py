@@ -114,8 +114,9 @@ def parse_location(text: str, path_map: Mapping[str, str] | None = None) -> Loca
         return _relative(text)
     scheme = match[1].lower()
     if scheme not in SCHEMES or match[2] is None:
+        cure = f"; for a file of that name write {_shown('./' + text)}" if match[2] is None else ""
         raise RefusedPath(
-            f"{_shown(text)}: only relative paths, absolute paths and {', '.join(SCHEMES)} URIs are known"
+            f"{_shown(text)}: only relative paths, absolute paths and {', '.join(SCHEMES)} URIs are known{cure}"
         )
     return _external(scheme, text, path_map or {})
 

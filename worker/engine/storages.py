@@ -11,24 +11,27 @@ from worker.core.location import External, parse_location
 from worker.core.ports import Unobserved
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from worker.core.attempt import Artifact
     from worker.core.ports import Confirm, Observer, Storage
+    from worker.core.ports.originals import OriginalKeeper
 
 
 @dataclass(frozen=True, slots=True)
 class Storages:
     """The storages of this host by scheme, and the translation of publishers' mount points.
 
-    `makers` make those that most workers never need, at the first place of their scheme.
+    `makers` make those that most workers never need, at the first place of their scheme. `keepers` keep what jobs
+    replace or delete; where a scheme has none, it is gone at once.
     """
 
     by_scheme: dict[str, Storage]
     path_map: Mapping[str, str]
     observer: Observer = field(default_factory=Unobserved)
     makers: Mapping[str, Callable[[], Storage]] = field(default_factory=dict)
+    keepers: Mapping[str, OriginalKeeper] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -37,10 +40,12 @@ class Storages:
         path_map: Mapping[str, str] | None = None,
         observer: Observer | None = None,
         makers: Mapping[str, Callable[[], Storage]] | None = None,
+        keepers: Iterable[OriginalKeeper] = (),
     ) -> Storages:
         """Return the storages together."""
         by_scheme = {scheme: storage for storage in storages for scheme in storage.schemes}
-        return cls(by_scheme, path_map or {}, observer or Unobserved(), makers or {})
+        keeping = {scheme: keeper for keeper in keepers for scheme in keeper.schemes}
+        return cls(by_scheme, path_map or {}, observer or Unobserved(), makers or {}, keeping)
 
     def serving(self, place: External) -> Storage:
         """Return the storage of a place; RefusedPath when this host has none for its scheme."""
@@ -69,14 +74,19 @@ class Storages:
             self.observer.moved("in", place.scheme, path.stat().st_size)
         return path
 
-    async def publish(self, artifacts: Sequence[Artifact], confirm: Confirm) -> None:
+    async def publish(
+        self, artifacts: Sequence[Artifact], confirm: Confirm, staged: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         """Bring every artifact to its place, then make them visible: media first, manifests last.
 
-        Nothing is visible until everything is there. `confirm` is awaited before each fixed name.
+        Nothing is visible until everything is there: then `staged` is awaited. `confirm` is awaited before each fixed
+        name.
         """
         for storage, own in self._grouped(artifacts):
             await storage.stage(own)
             self.observer.moved("out", self.place(own[0].uri).scheme, sum(artifact.bytes for artifact in own))
+        if staged is not None:
+            await staged()
         fixed = [artifact for artifact in artifacts if not artifact.immutable]
         for phase in (artifacts_but_manifests(fixed), [item for item in fixed if item.role == "manifest"]):
             for storage, own in self._grouped(phase):

@@ -15,11 +15,14 @@ from worker.control.errors import Conflict, NotFound, Refused
 from worker.control.fleet import FleetSnapshot
 from worker.control.jobs import CancelRequest
 from worker.control.submit import Submitted
+from worker.control.undo import Undone
 from worker.control.validate import Validation
 from worker.core.errors import BrokerUnavailable, InvalidJob, Misconfigured, Problem, ServerUnavailable
 from worker.core.finding import Finding, NamedFinding
 from worker.core.listing import MOST_LISTED
 from worker.core.message.dialects import decode
+from worker.core.notification import NotificationView
+from worker.core.ports.originals import Original
 from worker.core.record import JobRecord, LogRecord, OptionSet, WorkerRecord
 from worker.core.views import DeadPage, DeadWhole, Disagreement
 from worker.remote.link import Link, client_of
@@ -133,6 +136,20 @@ class Remote:
     async def retry_job(self, name: str) -> Republished:
         """Run a job again."""
         return Republished(**await self._link.send("POST", "jobs", name, "retry"))
+
+    async def list_originals(self) -> list[Original]:
+        """Return what is kept."""
+        return [_original(one) for one in await self._link.ask("originals", limit=MOST_LISTED)]
+
+    async def undo(self, job_id: str) -> Undone:
+        """Put back what a job replaced or deleted."""
+        found = await self._link.send("POST", "jobs", job_id, "undo", seconds=None)
+        return Undone(found["job_id"], tuple(map(_original, found["restored"])), tuple(found["stays"]))
+
+    async def forget_originals(self, job_id: str) -> tuple[Original, ...]:
+        """Delete for good what is kept of a job."""
+        found = await self._link.send("DELETE", "jobs", job_id, "originals", seconds=None)
+        return tuple(map(_original, found))
 
     # ------------------------------------------------------------------ dead letters
 
@@ -256,6 +273,37 @@ class Remote:
     async def delete_option_set(self, module: str, name: str) -> None:
         """Delete one option set."""
         await self._link.send("DELETE", "option-sets", module, name)
+
+    # ------------------------------------------------------------------ notifications
+
+    async def list_notifications(self) -> list[NotificationView]:
+        """Return the notifications."""
+        return [NotificationView.model_validate(one) for one in await self._link.ask("notifications")]
+
+    async def get_notification(self, name: str) -> NotificationView:
+        """Return one notification."""
+        return NotificationView.model_validate(await self._link.ask("notifications", name))
+
+    async def put_notification(self, name: str, document: Any) -> NotificationView:
+        """Store one notification."""
+        body = json.dumps(document).encode()
+        return NotificationView.model_validate(await self._link.send("PUT", "notifications", name, body=body))
+
+    async def delete_notification(self, name: str) -> None:
+        """Delete one notification."""
+        await self._link.send("DELETE", "notifications", name)
+
+    async def try_notification(self, name: str) -> None:
+        """Send a sample."""
+        await self._link.send("POST", "notifications", name, "test")
+
+
+def _original(document: Mapping[str, Any]) -> Original:
+    return Original(**{**document, "kept_at": _moment(document["kept_at"])})
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
 
 
 def _generation(version: str) -> tuple[str, ...]:

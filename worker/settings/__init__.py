@@ -13,6 +13,7 @@ from pydantic_settings import DotEnvSettingsSource, NoDecode, SettingsConfigDict
 
 from worker.core.errors import Misconfigured
 from worker.core.hours import ActiveHours
+from worker.core.local_names import is_plain
 from worker.core.message.wire import nearest
 from worker.core.routing import DEFAULT_DELAYS, LANES
 from worker.settings.client import ClientSettings
@@ -83,6 +84,15 @@ class Settings(ServeSettings, ClientSettings):
     )
     connect_seconds: float = Field(
         300, ge=0, description="How long the worker waits for a broker at start before it gives up."
+    )
+    undo_days: float = Field(
+        7,
+        ge=0,
+        description="How long what a job replaces or deletes is kept beside its place, hidden, for `leveret undo`;"
+        " 0 keeps nothing.",
+    )
+    undo_bytes: int = Field(
+        1 << 37, ge=0, description="How much of it is kept in all; beyond it the oldest goes before its time."
     )
     public_url: str | None = Field(None, description="Put before an output's key to make the record's URLs.")
     allow_file_repos: bool = Field(False, description="Whether file: repositories under a root may be cloned.")
@@ -156,6 +166,15 @@ class Settings(ServeSettings, ClientSettings):
     @classmethod
     def _hours(cls, value: str) -> str:
         return str(ActiveHours.parse(value))
+
+    @field_validator("scratch")
+    @classmethod
+    def _plain(cls, value: Path) -> Path:
+        if not is_plain(str(value)):
+            raise ValueError(
+                f"{str(value)!r} holds a sign that tools read as a pattern; use letters, digits, . _ and -"
+            )
+        return value
 
     @field_validator("storage_url")
     @classmethod

@@ -25,8 +25,10 @@ from worker.core.errors import (
     ToolStalled,
 )
 from worker.core.job import TaskSpec
+from worker.core.local_names import plain_name
 from worker.core.location import External, Location, Relative, is_speakable, parse_location
 from worker.core.message.wire import nearest
+from worker.engine.attempt.workspace import plainly_named
 from worker.media.capabilities import Capabilities
 from worker.media.matroska.tracks import with_languages
 from worker.media.probe import media_info, probe_command
@@ -160,7 +162,7 @@ class TaskBench:
         path = self.root / place.path.removeprefix(f"{self.root}/")
         if not await asyncio.to_thread(path.is_file):
             raise SourceMissing(f"{location} does not exist")
-        return path
+        return plainly_named(path, self.scratch(f"sources/{next(self._numbers)}/{plain_name(path.name)}"))
 
     async def listing(self, folder: str) -> tuple[str, ...]:
         """Return the locations of the files in a folder."""
@@ -202,7 +204,7 @@ class TaskBench:
         if known is not None:
             path = self.result.outputs[known].path
         else:
-            path = self._folder / "files" / str(next(self._numbers)) / PurePosixPath(place.path).name
+            path = self._folder / "files" / str(next(self._numbers)) / plain_name(PurePosixPath(place.path).name)
         path.parent.mkdir(parents=True, exist_ok=True)
         self.adopt(path, location, role=role, media_type=media_type, immutable=immutable, duration=duration)
         return path

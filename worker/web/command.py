@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from typing import Annotated
 
 import typer
-
-from worker.settings import load
 
 Address = Annotated[
     str | None, typer.Option(metavar="HOST:PORT", help="Goes before WORKER_SERVE_ADDRESS.", show_default=False)
@@ -20,6 +17,9 @@ def add_to(cli: typer.Typer) -> None:
 
     def serve(address: Address = None) -> None:
         """Answer until Ctrl-C."""
+        import asyncio  # noqa: PLC0415 - as above
+
+        from worker.settings import load  # noqa: PLC0415 - as above
         from worker.web.server import serve as answer  # noqa: PLC0415 - as above
 
         asyncio.run(answer(load(**({"serve_address": address} if address else {}))))

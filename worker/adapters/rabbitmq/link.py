@@ -7,7 +7,7 @@ import contextlib
 import random
 import re
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import aio_pika
 import structlog
@@ -20,6 +20,7 @@ from aio_pika.exceptions import (
 from aiormq.exceptions import ConnectionNotAllowed
 from yarl import URL
 
+from worker.adapters.rabbitmq.transports import ReadableTransports
 from worker.core.brokers import broker_urls
 from worker.core.errors import BrokerUnavailable, Misconfigured
 from worker.core.routing import Topology, topology
@@ -65,11 +66,15 @@ async def answered(seconds: float | None = None) -> AsyncIterator[None]:
 
 
 class _Connection(aio_pika.Connection):
-    """A connection that counts as closed where none came about.
+    """A connection that decodes what any publisher wrote, and that counts as closed where none came about.
 
     aio-pika 10.2 closes an open one when it is collected; collected by another thread, which has no loop, that warns
     of a coroutine that nobody awaited.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.kwargs["transport_factory"] = ReadableTransports()
 
     async def connect(self, timeout: TimeoutType = None) -> None:
         try:

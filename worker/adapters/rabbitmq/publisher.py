@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import pika
+from pika.adapters.select_connection import SelectConnection
 from pika.exceptions import (
     AMQPError,
     AuthenticationError,
@@ -29,13 +30,14 @@ from pika.exceptions import (
     UnroutableError,
 )
 
+from worker.adapters.rabbitmq.frames import take_frames
 from worker.core.brokers import broker_urls
 from worker.core.errors import BrokerUnavailable, LeveretError, Misconfigured
+from worker.core.message.copies import allowed_headers
 from worker.core.message.dead_letter import DeadLetter
 from worker.core.routing import (
     COUNT_HEADERS,
     DEAD_QUEUE,
-    DEATH_HEADERS,
     EVENTS,
     HEADER_FIRST_QUEUED_AT,
     HEADER_LANE,
@@ -79,7 +81,7 @@ class Publisher:
         self._address = ", ".join(f"{node.host}:{node.port}" for node in nodes)
         self._user = getattr(nodes[0].credentials, "username", "")
         with self._errors():
-            self._connection = pika.BlockingConnection(nodes)
+            self._connection = pika.BlockingConnection(nodes, _ReadableConnection)  # type: ignore[arg-type]  # it takes the class
             self._channel = self._open_channel()
         return self
 
@@ -108,14 +110,14 @@ class Publisher:
     ) -> None:
         """Publish to `media.jobs`, persistent; return once the broker has it safely in a queue."""
         now = datetime.now(UTC)
-        told = {HEADER_FIRST_QUEUED_AT: now.isoformat(timespec="milliseconds")} | dict(headers or {})
+        all_headers = {HEADER_FIRST_QUEUED_AT: now.isoformat(timespec="milliseconds")} | dict(headers or {})
         properties = pika.BasicProperties(  # type: ignore[no-untyped-call]  # pika leaves it without annotations
             content_type="application/json",
             delivery_mode=pika.DeliveryMode.Persistent.value,
             message_id=job_id,
             type=dialect or None,
             timestamp=int(time.time()),
-            headers=told | {HEADER_LANE: lane},
+            headers=all_headers | {HEADER_LANE: lane},
         )
         with self._errors():
             self._open.basic_publish(JOBS, routing_key(lane, priority), body, properties, mandatory=True)
@@ -162,15 +164,14 @@ class Publisher:
         self, letter: DeadLetter, job_id: str | None, lane: str, priority: str, body: bytes | None = None
     ) -> None:
         """Publish a held message again, without what earlier rounds wrote on it; then ack the dead one."""
-        dropped = {*DEATH_HEADERS, *COUNT_HEADERS}
-        kept = {name: value for name, value in letter.headers.items() if name not in dropped}
+        kept = {name: value for name, value in allowed_headers(letter.headers).items() if name not in COUNT_HEADERS}
         dialect = (letter.type or "") if body is None else ""
         self.publish_job(letter.body if body is None else body, job_id, lane, priority, kept, dialect=dialect)
         self.discard(letter)
 
     def move(self, letter: DeadLetter, job_id: str, lane: str, priority: str) -> None:
-        """Publish a held message to its job queue with the headers it has, its deaths aside; then ack the held one."""
-        kept = {name: value for name, value in letter.headers.items() if name not in DEATH_HEADERS}
+        """Publish a held message to its job queue with the headers that a copy may carry; then ack the held one."""
+        kept = allowed_headers(letter.headers)
         self.publish_job(letter.body, job_id, lane, priority, kept, dialect=letter.type or "")
         self.discard(letter)
 
@@ -189,8 +190,8 @@ class Publisher:
         """Return the broker's version as it told when we connected, empty where it told none."""
         assert self._connection is not None  # noqa: S101 - only asked once connected
         # pika shows what the broker said of itself nowhere else.
-        told = self._connection._impl.server_properties or {}  # noqa: SLF001
-        numbers = str(told.get("version", "")).split(".")[:3]
+        properties = self._connection._impl.server_properties or {}  # noqa: SLF001
+        numbers = str(properties.get("version", "")).split(".")[:3]
         return tuple(int(number) for number in numbers) if all(number.isdigit() for number in numbers) else ()
 
     def differences(self, queues: tuple[Queue, ...]) -> tuple[str, ...]:
@@ -254,13 +255,13 @@ class Publisher:
         return channel
 
     def _parameters(self, url: str) -> pika.URLParameters:
-        told = "WORKER_BROKER_URL is no amqp:// or amqps:// address"
+        message = "WORKER_BROKER_URL is no amqp:// or amqps:// address"
         if not url.startswith(("amqp://", "amqps://")):
-            raise Misconfigured(told)
+            raise Misconfigured(message)
         try:
             parameters = pika.URLParameters(url)
         except (ValueError, IndexError, TypeError) as error:
-            raise Misconfigured(told) from error
+            raise Misconfigured(message) from error
         parameters.socket_timeout = SOCKET_SECONDS
         parameters.stack_timeout = OPEN_SECONDS
         parameters.blocked_connection_timeout = BLOCKED_SECONDS
@@ -297,6 +298,19 @@ class Publisher:
                 return BrokerUnavailable(
                     f"{at} does not answer{word}: is it up, and is WORKER_BROKER_URL set and right?"
                 )
+
+
+class _ReadableConnection(SelectConnection):
+    """A connection that decodes what any publisher wrote into the messages that it gets."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._received = bytearray()
+        super().__init__(*args, **kwargs)
+
+    def _on_data_available(self, data_in: bytes) -> None:
+        # pika has no seam of its own between the socket and the decoder.
+        self._received += data_in
+        super()._on_data_available(take_frames(self._received))
 
 
 def _unbind(channel: BlockingChannel, exchange: str) -> None:

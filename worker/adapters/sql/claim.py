@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime  # noqa: TC003 - read at run time by the dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, insert, select, update
 
+from worker.adapters.sql.at_once import insert_job_and_attempt
 from worker.adapters.sql.database import insert_of, store
 from worker.adapters.sql.fence import blame, close_attempt, ended, new_round, no_progress
 from worker.adapters.sql.parts import lock_parent, part_ended
@@ -44,7 +44,7 @@ _SEEN = (
         for name in (
             "state", "round", "epoch", "failures", "crashes", "digest", "owner", "lease_until", "not_before",
             "cancel_requested", "error", "error_type", "error_worker", "error_attempt", "death_mark",
-            "pending_deletions", "parent_id",
+            "pending_deletions", "parent_id", "standby",
         )
     ),
     moment().label("now"),
@@ -54,6 +54,7 @@ _SEEN = (
 
 _ATTEMPT = tuple(attempts.c[name] for name in ("round", "number", "epoch", "started_at"))
 _OPENING = insert(attempts).returning(*_ATTEMPT)
+_UNLESS_KNOWN = insert_of("sqlite", jobs).on_conflict_do_nothing().returning(jobs.c.job_id)
 
 
 def claim_unknown(connection: Connection, request: ClaimRequest, policy: Policy) -> Granted | None:
@@ -69,14 +70,14 @@ def claim_unknown(connection: Connection, request: ClaimRequest, policy: Policy)
     granted = _running(request, policy, 0, first)
     values = fresh_row(request.job, request.digest, request.lane, request.priority)
     values |= granted | {"round": first.round, "started_at": moment()}
-    if store(connection, _unless_known(connection.dialect.name), values).one_or_none() is None:
-        return None
-    return _opened(connection, request, first.round, granted)
-
-
-@cache
-def _unless_known(dialect: str) -> Any:
-    return insert_of(dialect, jobs).on_conflict_do_nothing().returning(jobs.c.job_id)
+    opening = _opening(request, first.round, granted)
+    if connection.dialect.name == "postgresql":
+        row = insert_job_and_attempt(connection, values, opening, _ATTEMPT)
+    elif store(connection, _UNLESS_KNOWN, values).one_or_none() is not None:
+        row = store(connection, _OPENING, opening).one()
+    else:
+        row = None
+    return None if row is None else _as_granted(request, row)
 
 
 def claim(connection: Connection, request: ClaimRequest, policy: Policy) -> Claim:
@@ -133,13 +134,20 @@ def _decided(connection: Connection, request: ClaimRequest, policy: Policy, row:
             connection.execute(update(jobs).where(jobs.c.job_id == request.job.job_id).values(**new_round()))
             return _grant(connection, request, policy, row.epoch, _Charges(row.round + 1, 0, 0))
         case "retrying" if row.not_before is not None and row.not_before > row.now:
-            return Waiting(f"its retry is due in {_seconds(row.now, row.not_before)} s")
+            return _waiting(request, row, f"its retry is due in {_seconds(row.now, row.not_before)} s", row.not_before)
         case "running" | "publishing" if row.lease_until is not None and row.lease_until > row.now:
-            return Waiting(f"{row.owner} holds it for {_seconds(row.now, row.lease_until)} s more")
+            told = f"{row.owner} holds it for {_seconds(row.now, row.lease_until)} s more"
+            return _waiting(request, row, told, row.lease_until)
         case "running" | "publishing":
             return _succeeded(connection, request, policy, row)
         case _:
             return _grant(connection, request, policy, row.epoch, charges, _last_failure(row))
+
+
+def _waiting(request: ClaimRequest, row: Row[*tuple[Any, ...]], reason: str, until: datetime) -> Waiting:
+    """Return that the job waits until then; one copy of its message is enough to wait with it."""
+    has_standby = row.standby is not None and row.standby != request.standby
+    return Waiting(reason, (until - row.now).total_seconds(), row.epoch, has_standby)
 
 
 def _last_failure(row: Row[*tuple[Any, ...]]) -> Failure | None:
@@ -235,22 +243,28 @@ def _running(request: ClaimRequest, policy: Policy, epoch: int, charges: _Charge
         "crashes": charges.crashes,
         "owner": request.worker,
         "lease_until": moment(request.lease_seconds),
+        # Whichever copy waits is found anew: this message may be the very one.
+        "standby": None,
     }
 
 
 def _opened(connection: Connection, request: ClaimRequest, this_round: int, granted: dict[str, Any]) -> Granted:
     """Return the attempt that `granted` stands for, recorded."""
-    values = {
+    return _as_granted(request, store(connection, _OPENING, _opening(request, this_round, granted)).one())
+
+
+def _opening(request: ClaimRequest, this_round: int, granted: dict[str, Any]) -> dict[str, Any]:
+    """Return the row of the attempt that `granted` stands for."""
+    return {
         "job_id": request.job.job_id,
         "epoch": granted["epoch"],
         "round": this_round,
         "number": granted["failures"] + 1,
         "worker": request.worker,
+        "token": request.token,
+        "started_at": moment(),
+        "announced": [],
     }
-    values["token"] = request.token
-    values |= {"started_at": moment(), "announced": []}
-    row = store(connection, _OPENING, values).one()
-    return _as_granted(request, row)
 
 
 def _granted_before(connection: Connection, request: ClaimRequest, row: Row[*tuple[Any, ...]]) -> Granted | None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import bindparam, case, null, or_, select, update
 
+from worker.adapters.sql.at_once import update_job_and_attempt
 from worker.adapters.sql.database import store
 from worker.adapters.sql.schema import LIVE, attempts, jobs, moment
 from worker.core.errors import LeaseLost
@@ -29,9 +30,8 @@ A lease that ran out is still ours as long as nobody else has claimed the job: t
 """
 
 _FENCED: Final = update(jobs).where(OWNED).returning(jobs.c.cancel_requested)
-_OPEN: Final = update(attempts).where(
-    (attempts.c.job_id == _JOB) & (attempts.c.epoch == _EPOCH) & attempts.c.ended_at.is_(None)
-)
+_OPEN: Final = (attempts.c.job_id == _JOB) & (attempts.c.epoch == _EPOCH) & attempts.c.ended_at.is_(None)
+_OPENED: Final = update(attempts).where(_OPEN)
 
 
 def names(attempt: Attempt) -> dict[str, Any]:
@@ -41,10 +41,14 @@ def names(attempt: Attempt) -> dict[str, Any]:
 
 def fenced(connection: Connection, attempt: Attempt, values: dict[str, Any]) -> bool:
     """Return whether somebody wants the attempt's job cancelled, after setting `values`; LeaseLost when not ours."""
-    wish: bool | None = store(connection, _FENCED, values, **names(attempt)).scalar_one_or_none()
-    if wish is None:
-        raise LeaseLost(f"the job {attempt.job.job_id} is not ours any more (epoch {attempt.epoch})")
-    return wish
+    cancelled: bool | None = store(connection, _FENCED, values, **names(attempt)).scalar_one_or_none()
+    if cancelled is None:
+        raise _lost(attempt)
+    return cancelled
+
+
+def _lost(attempt: Attempt) -> LeaseLost:
+    return LeaseLost(f"the job {attempt.job.job_id} is not ours any more (epoch {attempt.epoch})")
 
 
 def finish(
@@ -60,13 +64,20 @@ def finish(
     The answer to a commit can be lost while the commit stands: who asks again has not lost the job. LeaseLost
     when it is not ours.
     """
-    try:
-        fenced(connection, attempt, values)
-    except LeaseLost:
-        if not _recorded(connection, attempt, outcome, ENDS[outcome]):
-            raise
+    if _ended(connection, attempt, values, _end_of_attempt(outcome, error, error_type)):
+        return True
+    if _recorded(connection, attempt, outcome, ENDS[outcome]):
         return False
-    close_attempt(connection, attempt.job.job_id, attempt.epoch, outcome, error, error_type)
+    raise _lost(attempt)
+
+
+def _ended(connection: Connection, attempt: Attempt, job: dict[str, Any], ending: dict[str, Any]) -> bool:
+    """Set the values of the attempt's job, if it is ours, and of the attempt; return whether it is."""
+    if connection.dialect.name == "postgresql":
+        return update_job_and_attempt(connection, (OWNED, _OPEN), names(attempt), job, ending)
+    if store(connection, _FENCED, job, **names(attempt)).one_or_none() is None:
+        return False
+    store(connection, _OPENED, ending, **names(attempt))
     return True
 
 
@@ -98,8 +109,11 @@ def close_attempt(
     error_type: str | None = None,
 ) -> None:
     """Write how the open attempt under `epoch` ended."""
-    values = {"outcome": outcome, "error": error, "error_type": error_type, "ended_at": moment()}
-    store(connection, _OPEN, values, this_job=job_id, this_epoch=epoch)
+    store(connection, _OPENED, _end_of_attempt(outcome, error, error_type), this_job=job_id, this_epoch=epoch)
+
+
+def _end_of_attempt(outcome: str | ColumnElement[str], error: str | None, error_type: str | None) -> dict[str, Any]:
+    return {"outcome": outcome, "error": error, "error_type": error_type, "ended_at": moment()}
 
 
 def blame(failure: Failure) -> dict[str, Any]:
@@ -137,13 +151,13 @@ def ended(state: str) -> dict[str, Any]:
 def ended_if_cancelled(state: str) -> dict[str, Any]:
     """Return the columns of a job that goes back to `state`, or ends when somebody wanted it cancelled.
 
-    A waiting job never carries a wish to be cancelled: nobody runs that could honour it.
+    A waiting job never carries a request to cancel it: no worker runs it that could obey.
     """
-    wish = jobs.c.cancel_requested
-    due = wish & jobs.c.callback_url.is_not(None)
+    cancelled = jobs.c.cancel_requested
+    due = cancelled & jobs.c.callback_url.is_not(None)
     return {
-        "state": case((wish, "cancelled"), else_=state),
-        "finished_at": case((wish, moment()), else_=null()),
+        "state": case((cancelled, "cancelled"), else_=state),
+        "finished_at": case((cancelled, moment()), else_=null()),
         "lease_until": None,
         "cancel_requested": False,
         "callback_state": case((due, "pending"), else_=null()),
@@ -165,6 +179,7 @@ def new_round() -> dict[str, Any]:
         "callback_error": None,
         "refused_by": [],
         "unserved_since": None,
+        "standby": None,
         **unblamed(),
         **no_progress(),
     }

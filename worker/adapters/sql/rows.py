@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any, Final
 
 from worker.adapters.sql.schema import jobs, moment
@@ -51,6 +52,11 @@ def _modules(job: Job) -> str:
 def searched(title: str, job_id: str) -> str:
     """Return the text in which lists of jobs look for a part of a title or an id."""
     return f"{job_id}{_BETWEEN}{title}".casefold()[:_SEARCHED]
+
+
+def uri_key(uri: str) -> str:
+    """Return what an index holds of a URI, which may be longer than it takes."""
+    return hashlib.sha256(uri.encode(errors="replace")).hexdigest()
 
 
 def fresh_row(job: Job, digest: str, lane: str, priority: str) -> dict[str, Any]:

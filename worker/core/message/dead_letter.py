@@ -43,12 +43,11 @@ class DeadLetter:
     @property
     def died_at(self) -> datetime | None:
         """Return when it died last, as the broker (in whole seconds) or the worker's header tells."""
-        told = (entry.get("time") for entry in self._deaths)
-        times = [time if time.tzinfo else time.replace(tzinfo=UTC) for time in told if isinstance(time, datetime)]
+        times = [time for entry in self._deaths if isinstance(time := entry.get("time"), datetime)]
         if times:
-            return max(times)
+            return max(map(_aware, times))
         try:
-            return datetime.fromisoformat(str(self.headers.get(HEADER_FAILED_AT)))
+            return _aware(datetime.fromisoformat(str(self.headers.get(HEADER_FAILED_AT))))
         except ValueError:
             return None
 
@@ -67,6 +66,11 @@ class DeadLetter:
     def _deaths(self) -> list[Mapping[str, Any]]:
         deaths = self.headers.get(HEADER_DEATH)
         return [entry for entry in deaths if isinstance(entry, dict)] if isinstance(deaths, list) else []
+
+
+def _aware(time: datetime) -> datetime:
+    """Return a time that can be compared with others: a publisher's may have no zone."""
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def _claimed_id(body: bytes) -> str | None:

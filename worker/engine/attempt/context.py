@@ -162,7 +162,7 @@ class EngineContext(ToolLookup):
     async def probe(self, path: Path) -> MediaInfo:
         """Return what a media file is; BadInput when it is none."""
         (answer,) = await self._runner.run(probe_command(self.tool("ffprobe"), path), timeout=QUESTION_SECONDS)
-        return await asyncio.to_thread(_with_languages, media_info(answer, path.name), path)
+        return await asyncio.to_thread(_with_languages, media_info(answer, self._workspace.asked_name(path)), path)
 
     def report(self, fraction: float | None, *, fps: float | None = None, speed: float | None = None) -> None:
         """Tell how much of this task is done."""

@@ -9,6 +9,7 @@ import structlog
 
 from worker.core.attempt import is_publish_folder
 from worker.core.errors import LeveretError
+from worker.engine.attempt.originals import keep_deleted
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -26,7 +27,12 @@ async def delete_requested(repository: Repository, storages: Storages, job_id: s
     """
     if not deletions:
         return
-    failures = [failure for uri in deletions if (failure := await _deletion_error(storages, uri)) is not None]
+    failures = []
+    for uri in deletions:
+        try:
+            await _delete(repository, storages, job_id, uri)
+        except LeveretError as error:
+            failures.append(error)
     try:
         if not failures:
             await repository.deleted(job_id)
@@ -36,13 +42,10 @@ async def delete_requested(repository: Repository, storages: Storages, job_id: s
         log.warning("deletions_pending", job_id=job_id, failures=len(failures), error=str(failure))
 
 
-async def _deletion_error(storages: Storages, uri: str) -> LeveretError | None:
-    """Return why a file cannot be deleted now, or None when it is gone."""
-    try:
+async def _delete(repository: Repository, storages: Storages, job_id: str, uri: str) -> None:
+    """Delete a file, or keep it out of sight for a while where its storage can."""
+    if not await keep_deleted(repository, storages, job_id, uri):
         await storages.delete(uri)
-    except LeveretError as error:
-        return error
-    return None
 
 
 async def remove_leftovers(

@@ -27,6 +27,7 @@ from worker.core.location import External, parse_location
 from worker.core.redaction import redacted
 from worker.engine.attempt.context import EngineContext, ToolLookup, seconds_since
 from worker.engine.attempt.leftovers import delete_requested, remove_leftovers
+from worker.engine.attempt.originals import keep_replaced, note_kept, plan_replaced, restore_interrupted
 from worker.engine.attempt.plan import Resolver, Step, requirements
 from worker.engine.attempt.progress import ProgressMeter
 from worker.engine.attempt.tool_log import ToolLog
@@ -38,6 +39,7 @@ from worker.engine.parts.work import Wait, Work, WorkFinder, make
 if TYPE_CHECKING:
     from worker.core.attempt import Attempt
     from worker.core.ports import HeldLease, Kept, Produced
+    from worker.core.ports.originals import Original
     from worker.engine.resources import Resources
 
 FIRST_REPORT_SECONDS: Final = 0.2
@@ -113,6 +115,7 @@ class AttemptRun:
             async with asyncio.timeout(seconds):
                 # What a part's job has made before is no obstacle to a part either.
                 whole = job.part.job if job.part else job.job_id
+                await restore_interrupted(resources.repository, resources.storages, self._attempt)
                 steps = await resolver.resolve(job, destination, lambda: resources.repository.planned(whole))
                 if lacking := resources.capabilities.lacking(requirements(steps)):
                     raise CannotServe(f"this worker lacks {lacking}")
@@ -200,13 +203,13 @@ class AttemptRun:
 
     async def _report(self, meter: ProgressMeter) -> None:
         """Store and tell the progress when it changed, once a second."""
-        told = None
+        reported = None
         while True:
-            if meter.now != told:
-                told = meter.now
+            if meter.now != reported:
+                reported = meter.now
                 with contextlib.suppress(DatabaseUnavailable):
-                    await self._resources.repository.report(self._attempt, told)
-                await self._resources.on_progress(self._attempt, told)
+                    await self._resources.repository.report(self._attempt, reported)
+                await self._resources.on_progress(self._attempt, reported)
             await asyncio.sleep(REPORT_SECONDS)
 
     def _result(
@@ -241,26 +244,35 @@ class AttemptRun:
 
     async def _publish_and_record(self, result: Result) -> None:
         resources, attempt = self._resources, self._attempt
+        repository, storages = resources.repository, resources.storages
+        replaced = await plan_replaced(repository, storages, attempt, result.artifacts)
         if result.artifacts:
-            await resources.repository.announce(attempt, [artifact.uri for artifact in result.artifacts])
+            await repository.announce(attempt, [artifact.uri for artifact in result.artifacts])
             await resources.on_state(StateChange.by(attempt, "publishing"))
             await resources.on_step("announced")
             try:
-                await resources.storages.publish(result.artifacts, self._confirm)
+                await storages.publish(result.artifacts, self._confirm, lambda: self._keep_replaced(replaced))
             except BaseException as error:
                 await self._discard(result, error)
                 raise
             await resources.on_step("published")
         orphans = await self._record(result)
         await resources.on_step("recorded")
+        await note_kept(repository, replaced)
         await resources.on_state(StateChange.by(attempt, "completed"))
         job_id = attempt.job.job_id
-        await delete_requested(resources.repository, resources.storages, job_id, result.deletions)
+        await delete_requested(repository, storages, job_id, result.deletions)
         if attempt.epoch > 1:
             ours = {artifact.uri for artifact in result.artifacts}
-            await remove_leftovers(resources.storages, job_id, [*orphans, *ours], ours)
+            await remove_leftovers(storages, job_id, [*orphans, *ours], ours)
             if attempt.job.part is None:
                 await remove_parts(resources, job_id)
+
+    async def _keep_replaced(self, replaced: list[Original]) -> None:
+        if replaced:
+            await self._lease.confirm()
+            await keep_replaced(self._resources.storages, replaced)
+            await self._resources.on_step("kept")
 
     async def _confirm(self) -> None:
         await self._lease.confirm()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from worker.core.attempt import Artifact
 from worker.core.errors import InvalidJob, Problem, SourceMissing, VerificationFailed
+from worker.core.local_names import is_plain, plain_name
 from worker.core.location import External, Relative, parse_location
 from worker.core.media_types import media_type_of
 
@@ -53,6 +54,7 @@ class Workspace:
         self._most = most_outputs
         self._staged: dict[External, Staged] = {}
         self._fetched: dict[External, Path] = {}
+        self._asked: dict[Path, str] = {}
         self._deletions: dict[External, None] = {}
         self._numbers = count()
 
@@ -72,10 +74,15 @@ class Workspace:
         if isinstance(location, Relative):
             raise InvalidJob([Problem("", f"{text!r} is made by no earlier task")])
         if location not in self._fetched:
-            into = self.folder / "fetched" / str(len(self._fetched)) / (location.name or "file")
+            into = self.folder / "fetched" / str(len(self._fetched)) / plain_name(location.name)
             into.parent.mkdir(parents=True, exist_ok=True)
-            self._fetched[location] = await self._storages.fetch(location, into)
+            path = self._fetched[location] = plainly_named(await self._storages.fetch(location, into), into)
+            self._asked[path] = location.name
         return self._fetched[location]
+
+    def asked_name(self, path: Path) -> str:
+        """Return the name of a file of this job as the job has it; tools may know it by a plainer one."""
+        return self._asked.get(path, path.name)
 
     async def listing(self, text: str) -> tuple[str, ...]:
         """Return the locations of the files that stand directly in a folder outside."""
@@ -152,8 +159,9 @@ class Workspace:
 
     def _fresh(self, place: External) -> Path:
         """Return a path that no output of this attempt had: bytes stay where they are when their file is moved."""
-        path = self.folder / "files" / str(next(self._numbers)) / place.name
+        path = self.folder / "files" / str(next(self._numbers)) / plain_name(place.name)
         path.parent.mkdir(parents=True)
+        self._asked[path] = place.name
         return path
 
     def new_scratch(self) -> Callable[[str], Path]:
@@ -207,6 +215,15 @@ class Workspace:
         # The folder is `Attempt.scratch_name`.
         job_id = self.folder.name.rpartition(".")[0]
         return tuple([await asyncio.to_thread(_measured, staged, job_id) for staged in self._staged.values()])
+
+
+def plainly_named(path: Path, link: Path) -> Path:
+    """Return `path`, or a new `link` to it where tools may read its name as a pattern."""
+    # mkvmerge opens the .sub that is beside a VobSub's .idx, and takes no name for a pattern
+    if path == link or is_plain(str(path)) or path.suffix.lower() == ".idx":
+        return path
+    link.symlink_to(path)
+    return link
 
 
 def _measured(staged: Staged, job_id: str) -> Artifact:

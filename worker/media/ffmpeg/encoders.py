@@ -72,8 +72,13 @@ def bits_per_second(value: str | float) -> int:
     return rate
 
 
-def video_options(rendition: Rendition, timing: Timing, *, ten_bit: bool = False) -> tuple[str, ...]:
-    """Return ffmpeg's output options for one rendition: encoder, rate control, closed GOPs of equal length."""
+def video_options(
+    rendition: Rendition, timing: Timing, *, ten_bit: bool = False, joined: bool = False
+) -> tuple[str, ...]:
+    """Return ffmpeg's output options for one rendition: encoder, rate control, closed GOPs of equal length.
+
+    A part that is `joined` has headers that do not depend on what it shows.
+    """
     coding = encoder_named(rendition.encoder)
     gop = ("-g", str(timing.gop))
     bits = _rate_control(rendition, coding)
@@ -81,6 +86,7 @@ def video_options(rendition: Rendition, timing: Timing, *, ten_bit: bool = False
         case "libx264":
             profile = "high10" if ten_bit else "high"
             keys = f"keyint={timing.gop}:min-keyint={timing.gop}:scenecut=0:open-gop=0"
+            keys += ":stitchable=1" if joined else ""
             own: tuple[str, ...] = ("-preset", "veryfast", "-profile:v", profile, *_level(rendition, timing))
             own += ("-x264-params", keys)
         case "libx265":

@@ -56,7 +56,7 @@ def _text_set(track: TextTrack, layout: Layout) -> str:
 
 def _image_set(storyboard: Storyboard, layout: Layout) -> str:
     """Return the storyboard as DASH-IF's tiled thumbnails (Guidelines IOP 6.2.6)."""
-    media = relative_uri(layout.mpd, under(layout.folder, "storyboard/sheet_$Number%03d$.jpg"))
+    media = relative_uri(layout.mpd, under(layout.folder, "storyboard/x")).removesuffix("x") + "sheet_$Number%03d$.jpg"
     tile = storyboard.tile
     timescale = 1000
     # a whole sheet's time, in ticks

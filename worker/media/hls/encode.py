@@ -13,12 +13,17 @@ from worker.media.ffmpeg.vaapi import USUAL_NODE, device, upload
 from worker.media.hls.text import copied_suffix, copy_arguments
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from fractions import Fraction
     from pathlib import Path
 
     from worker.media.hls.ladder import Rendition, Timing
 
 SAMPLE_RATE: Final = 48_000
+HEAD: Final = (
+    "-nostdin", "-hide_banner", "-v", "warning", "-xerror", "-progress", "pipe:1", "-stats_period", "1", "-y"
+)  # fmt: skip
+"""What every encoding of a presentation begins with."""
 _TONE_MAP: Final = (
     "zscale=t=linear:npl=100,format=gbrpf32le,zscale=p=bt709,tonemap=hable:desat=0,"
     "zscale=t=bt709:m=bt709:r=tv,format=yuv420p"
@@ -97,7 +102,7 @@ class Encoding:
 
 def encode_command(encoding: Encoding, ffmpeg: str, folder: Path) -> Command:
     """Return the command that writes `encoding.outputs` into `folder` and its progress to standard output."""
-    graph = [*_picture_graph(encoding.picture), *_sound_graph(encoding.audio)]
+    graph = [*_whole_graph(encoding.picture), *_sound_graph(encoding.audio)]
     outputs: list[str] = []
     encoders = [rendition.encoder for rendition in encoding.picture.renditions] if encoding.picture else []
     if encoding.picture:
@@ -109,8 +114,7 @@ def encode_command(encoding: Encoding, ffmpeg: str, folder: Path) -> Command:
         outputs += copy_arguments(codec, number, folder / f"text_{number}{copied_suffix(codec)}")
     return Command(
         (
-            ffmpeg, "-nostdin", "-hide_banner", "-v", "warning", "-xerror",
-            "-progress", "pipe:1", "-stats_period", "1", "-y",
+            ffmpeg, *HEAD,
             *device(encoders, encoding.render_node),
             *GUARDS, "-i", f"file:{encoding.source}",
             *(("-filter_complex", ";".join(graph)) if graph else ()),
@@ -119,7 +123,7 @@ def encode_command(encoding: Encoding, ffmpeg: str, folder: Path) -> Command:
     )  # fmt: skip
 
 
-def _picture_graph(picture: Picture | None) -> list[str]:
+def _whole_graph(picture: Picture | None) -> list[str]:
     if picture is None:
         return []
     rate = picture.timing.frame_rate
@@ -130,6 +134,11 @@ def _picture_graph(picture: Picture | None) -> list[str]:
         f"tpad=stop_mode=clone:stop_duration={float(hold):.6f}",
         *([tone_mapping(picture.tone_map)] if picture.tone_map else []),
     ]
+    return picture_graph(picture, chain)
+
+
+def picture_graph(picture: Picture, chain: Sequence[str]) -> list[str]:
+    """Return the graph from the source's picture through the filters `chain` to `[v0]`, `[v1]`, …."""
     count = len(picture.renditions)
     # 0:V:0 skips cover art, which 0:v:0 would take
     split = f"split={count}" + "".join(f"[s{index}]" for index in range(count))
@@ -163,17 +172,27 @@ def _picture_output(encoding: Encoding, rendition: Rendition, index: int, folder
     picture = encoding.picture
     if picture is None:
         return []
-    rate = picture.timing.frame_rate
-    options = video_options(rendition, picture.timing, ten_bit=picture.video_range != "SDR")
     return [
-        "-map", f"[v{index}]", *options, *(() if encoding.reorder else ("-bf", "0")),
+        "-map", f"[v{index}]", *picture_options(encoding, rendition),
         "-frames:v", str(picture.timing.frames),
-        "-video_track_timescale", str(_timescale(rate)), "-map_metadata", "-1", "-map_chapters", "-1",
-        "-f", "mp4", f"file:{folder / f'{rendition.name}.mp4'}",
+        "-video_track_timescale", str(timescale(picture.timing.frame_rate)),
+        "-map_metadata", "-1", "-map_chapters", "-1", "-f", "mp4", f"file:{folder / f'{rendition.name}.mp4'}",
     ]  # fmt: skip
 
 
-def _timescale(rate: Fraction) -> int:
+def picture_options(encoding: Encoding, rendition: Rendition, *, track: int | None = None) -> list[str]:
+    """Return the encoder's options of a rendition; with `track`, as those of one track of a part that is joined."""
+    if encoding.picture is None:
+        return []
+    ten_bit = encoding.picture.video_range != "SDR"
+    options = [*video_options(rendition, encoding.picture.timing, ten_bit=ten_bit, joined=track is not None)]
+    options += [] if encoding.reorder else ["-bf", "0"]
+    if track is None:
+        return options
+    return [f"{text.removesuffix(':v')}:v:{track}" if text.startswith("-") else text for text in options]
+
+
+def timescale(rate: Fraction) -> int:
     """Return a time base in which every frame begins on a whole tick, near 90 kHz as far as the rate allows."""
     return rate.numerator * max(1, 90_000 // rate.numerator)
 

@@ -51,7 +51,8 @@ def place_of(location: str) -> tuple[str, str]:
 
 def relative_uri(start: str, target: str) -> str:
     """Return how the playlist at `start` names the file at `target`, percent-encoded."""
-    return quote(posixpath.relpath(place_of(target)[1], posixpath.dirname(place_of(start)[1])), safe="/$%~@!&'()*+,;=")
+    # a % or $ of a folder's name is neither an escape nor a template of DASH
+    return quote(posixpath.relpath(place_of(target)[1], posixpath.dirname(place_of(start)[1])), safe="/~@!&'()*+,;=")
 
 
 def common_folder(folders: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from worker.core.job import Model, Place, Text
+from worker.core.parts import Division  # noqa: TC001  # pydantic reads it at run time
 from worker.media.ffmpeg.encoders import AUDIO_ENCODERS, bits_per_second, encoder_named
 from worker.media.hls.ladder import Size
 from worker.media.languages import is_tag
@@ -196,6 +197,9 @@ class HlsParams(Model):
     storyboard: bool = Field(default=True, description="Whether to publish small pictures for a seek bar.")
     hw_fallback: bool = Field(
         default=False, description="Whether software takes over where the hardware that a rendition names is not there."
+    )
+    parts: Division = Field(
+        "auto", description="Whether several workers make it together: when it pays, never, or in parts so long."
     )
     overwrite: bool = Field(default=True, description="Whether manifests of that name may be replaced.")
     verify: Verify = Field("probe", description="`decode` reads every rendition to its end once more.")

@@ -27,7 +27,7 @@ _MICRO: Final = 1_000_000
 _SOUND_TICKS: Final = 7_056_000
 """The least common multiple of 44,100 and 48,000, which holds one sample of every usual rate."""
 # The list and the parts that it names, which we made ourselves.
-_LIST_GUARDS: Final = ("-protocol_whitelist", ",".join(ACCEPTED_PROTOCOLS), "-format_whitelist", "concat,mov,matroska")
+LIST_GUARDS: Final = ("-protocol_whitelist", ",".join(ACCEPTED_PROTOCOLS), "-format_whitelist", "concat,mov,matroska")
 # MP4 keeps the sound before its beginning that an encoder needs, as Matroska does not; these go into MOV or Matroska.
 _SOUND_MUXERS: Final = {"pcm": "mov", "truehd": "matroska", "vorbis": "matroska", "libvorbis": "matroska", "dca": "mov"}
 SOUND_SUFFIXES: Final = {"mp4": ".m4a", "mov": ".mov", "matroska": ".mka"}
@@ -79,10 +79,8 @@ def part_command(ffmpeg: str, film: Film, part: Part, source: Path, output: Path
     moments where no picture is: so a late seek yields too few pictures, and never others.
     """
     picture = film.picture
-    seek = Fraction(part.details["seek"]) if "seek" in part.details else None
-    # `-copyts` keeps the source's times, which the cuts are given in; exact seeking would count from another zero.
-    entry = ("-noaccurate_seek", "-seek_timestamp", "1", "-ss", _seconds(seek)) if seek is not None else ()
-    argv = [ffmpeg, *_HEAD, "-copyts", *GUARDS, *arguments(film.input_options), *entry, "-i", f"file:{source}"]
+    argv = [ffmpeg, *_HEAD, "-copyts", *GUARDS, *arguments(film.input_options), *entry_arguments(part)]
+    argv += ["-i", f"file:{source}"]
     argv += ["-map", f"0:{picture.stream.index}", "-map_metadata", "-1", "-map_chapters", "-1"]
     beat = f"{film.rate.denominator}/{film.rate.numerator}"
     argv += arguments(_encoder_options(picture, _filters(film, part)), ":v:0")
@@ -91,10 +89,22 @@ def part_command(ffmpeg: str, film: Film, part: Part, source: Path, output: Path
     return Pipeline((Command(tuple(argv), _ENVIRONMENT, folder=output.parent),))
 
 
+def entry_arguments(part: Part) -> tuple[str, ...]:
+    """Return where a part enters its source, beside `-copyts`, which keeps the source's times that the cuts are in."""
+    # Exact seeking would count from another zero.
+    seek = part.details.get("seek")
+    return () if seek is None else ("-noaccurate_seek", "-seek_timestamp", "1", "-ss", _seconds(Fraction(seek)))
+
+
+def trim_filters(part: Part) -> list[str]:
+    """Return the filter that takes the pictures of a part alone, if it needs one."""
+    bounds = [f"{name}={_seconds(Fraction(part.details[name]))}" for name in ("start", "end") if name in part.details]
+    return [f"trim={':'.join(bounds)}"] if bounds else []
+
+
 def _filters(film: Film, part: Part) -> str:
     """Return the part's chain: its pictures alone, what the job asks for, and the grid."""
-    bounds = [f"{name}={_seconds(Fraction(part.details[name]))}" for name in ("start", "end") if name in part.details]
-    trim = [f"trim={':'.join(bounds)}"] if bounds else []
+    trim = trim_filters(part)
     options = film.picture.options
     own = [text for key in ("vf", "filter") if isinstance(text := options.get(key), str) and text.strip()]
     return ",".join([*trim, *own, f"settb={film.rate.denominator}/{film.rate.numerator}", "setpts=N"])
@@ -170,7 +180,7 @@ def join_command(
     for source, start in zip(sources, film.starts, strict=True):
         argv += ["-itsoffset", _seconds(-start), *GUARDS, *arguments(film.input_options), "-i", f"file:{source}"]
     pictures, sounds = len(sources), len(sources) + 1
-    argv += ["-itsoffset", _seconds(film.offset), *_LIST_GUARDS]
+    argv += ["-itsoffset", _seconds(film.offset), *LIST_GUARDS]
     argv += ["-f", "concat", "-safe", "0", "-auto_convert", "0", "-i", f"file:{parts_list}"]
     if sound is not None:
         argv += [*GUARDS, "-i", f"file:{sound}"]

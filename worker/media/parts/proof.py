@@ -30,17 +30,16 @@ _ALIKE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class PartFacts:
-    """What a part's file says of itself: its packets, whether it begins with a key frame, and what parts share."""
+    """What a part's packets are: how many, whether the first is a key frame, whether they are one step apart."""
 
     packets: int
     begins: bool
     even: bool
-    alike: Mapping[str, Any]
 
 
-def part_proof_command(ffprobe: str, path: Path) -> Pipeline:
-    """Return the question for what `part_facts` reads."""
-    argv = (ffprobe, "-hide_banner", "-v", "error", *GUARDS, "-of", "json=compact=1", "-select_streams", "v:0")
+def part_proof_command(ffprobe: str, path: Path, track: int = 0) -> Pipeline:
+    """Return the question for what `part_facts` reads of one of the pictures in a part's file."""
+    argv = (ffprobe, "-hide_banner", "-v", "error", *GUARDS, "-of", "json=compact=1", "-select_streams", f"v:{track}")
     entries = ("-show_data_hash", "sha256", "-show_streams", "-show_entries", "packet=pts,dts,flags")
     return Pipeline((Command((*argv, *entries, "-i", f"file:{path}")),), capture_bytes=64 << 20, label="part")
 
@@ -59,7 +58,22 @@ def part_facts(answer: Exit, rate: Fraction) -> PartFacts:
     even = all(pts == round(index * step) for index, pts in enumerate(shown))
     even = even and all(after - before == step for before, after in pairwise(coded))
     begins = bool(packets) and "K" in packets[0]["flags"] and packets[0]["pts"] == shown[0]
-    return PartFacts(len(packets), begins, even, {name: stream.get(name) for name in _ALIKE})
+    return PartFacts(len(packets), begins, even)
+
+
+def headers_command(ffprobe: str, path: Path) -> Pipeline:
+    """Return the question for what `headers` reads; no packet is read, for the part was proved when it was made."""
+    argv = (ffprobe, "-hide_banner", "-v", "error", *GUARDS, "-of", "json=compact=1", "-select_streams", "v")
+    asked = ("-show_data_hash", "sha256", "-show_streams", "-i", f"file:{path}")
+    return Pipeline((Command((*argv, *asked)),), capture_bytes=1 << 20, label="part")
+
+
+def headers(answer: Exit) -> tuple[Mapping[str, Any], ...]:
+    """Return what parts share, of each picture in a part's file; VerificationFailed where it says nothing."""
+    try:
+        return tuple({name: stream.get(name) for name in _ALIKE} for stream in json.loads(answer.output)["streams"])
+    except (ValueError, KeyError, AttributeError) as error:
+        raise VerificationFailed(f"a part cannot be read: {answer}") from error
 
 
 def check_part(facts: PartFacts, part: Part) -> None:
@@ -75,11 +89,14 @@ def check_part(facts: PartFacts, part: Part) -> None:
         raise VerificationFailed(f"part {part.index} is not what was planned: {'; '.join(faults)}")
 
 
-def check_alike(parts: Sequence[tuple[Part, PartFacts]]) -> None:
-    """Return when all parts have the headers, colours and time base of the first; VerificationFailed otherwise."""
-    first, facts = parts[0]
-    for part, other in parts[1:]:
-        if different := [name for name in _ALIKE if facts.alike[name] != other.alike[name]]:
+def check_alike(parts: Sequence[tuple[Part, Sequence[Mapping[str, Any]]]]) -> None:
+    """Return when all parts have the headers, colours and time bases of the first; VerificationFailed otherwise."""
+    first, wanted = parts[0]
+    for part, found in parts[1:]:
+        if len(found) != len(wanted):
+            raise VerificationFailed(f"part {part.index} has {len(found)} pictures instead of {len(wanted)}")
+        pairs = list(zip(wanted, found, strict=True))
+        if different := [name for name in _ALIKE if any(one[name] != other[name] for one, other in pairs)]:
             raise VerificationFailed(
                 f"part {part.index} differs from part {first.index} in {', '.join(different)}: they do not join"
             )

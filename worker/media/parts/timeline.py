@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
@@ -47,8 +48,8 @@ class Timeline:
 
     def seek(self, frame: int) -> Fraction | None:
         """Return where to seek for a picture: a key frame with another one between; None for the film's start."""
-        earlier = [key for key in self.keys if key <= self.times[frame]]
-        return earlier[-1 - _SAFE_KEYS_BACK] if len(earlier) > _SAFE_KEYS_BACK else None
+        earlier = bisect_right(self.keys, self.times[frame])
+        return self.keys[earlier - 1 - _SAFE_KEYS_BACK] if earlier > _SAFE_KEYS_BACK else None
 
 
 @dataclass(slots=True)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from worker.core.errors import BadInput, VerificationFailed
-from worker.core.parts import FRAMES, SHORTEST_SECONDS, Part, Plan, Whole, bounds, identity_of, part_key, part_seconds
+from worker.core.parts import FRAMES, Part, Plan, Whole, bounds, identity_of, part_key
 from worker.media.failure import classify, damage, failed, ignored
 from worker.media.ffmpeg.command import MUXERS
 from worker.media.ffmpeg.progress import Meter
 from worker.media.parts.commands import (
     SOUND_SUFFIXES,
     Film,
-    concat_list,
     join_command,
     part_command,
     part_details,
@@ -24,16 +22,12 @@ from worker.media.parts.commands import (
     sound_muxer,
 )
 from worker.media.parts.proof import (
-    PartFacts,
-    check_alike,
     check_join,
-    check_part,
     check_sound,
-    part_facts,
-    part_proof_command,
 )
-from worker.media.parts.refusal import Output, gop, refusal, side_data_refusal
-from worker.media.parts.timeline import PacketReader, Timeline, packets_command, side_data_command
+from worker.media.parts.refusal import Output, gop, refusal
+from worker.media.parts.timeline import PacketReader, Timeline, packets_command
+from worker.tasks.shared.parts import TOO_SHORT, joinable, prove_part, read_packets, read_timeline, wanted_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -47,12 +41,6 @@ if TYPE_CHECKING:
 
 SOUND: Final = "sound"
 _JOIN_SHARE: Final = 0.7
-
-
-def build_of(version: str) -> str:
-    """Return which ffmpeg `ffmpeg -version` tells of, short, and different where anything in it differs."""
-    first = version.partition(" Copyright")[0].replace("version ", "")
-    return f"{first[:60]} ({hashlib.sha256(version.encode()).hexdigest()[:8]})"
 
 
 def muxer_of(params: FfmpegParams) -> str:
@@ -74,25 +62,15 @@ async def plan_film(
         return Whole(reason)
     picture = next(output for output in outputs if output.is_film)
     path, info = files[picture.source]
-    seconds = picture.stream.duration or info.duration or 0.0
-    length = part_seconds(seconds, fleet, params.parts)
-    if length is None:
-        return Whole("the job says never" if params.parts == "never" else "one worker makes it as soon")
-    if not fleet.shared_storage:
-        return Whole("only one host sees the storage")
-    if 0 < seconds < length + SHORTEST_SECONDS / 2:
-        return Whole("it is too short for two parts")
-    side_data = side_data_command(context.tool("ffprobe"), path, picture.stream.index)
-    if reason := side_data_refusal(await _lines(side_data, context)):
-        return Whole(reason)
-    reader = PacketReader(picture.stream.index)
-    await _read(packets_command(context.tool("ffprobe"), path, picture.stream.index), reader, context)
-    timeline = reader.timeline()
-    if isinstance(timeline, str):
-        return Whole(timeline)
+    length = wanted_seconds(picture.stream.duration or info.duration or 0.0, fleet, params.parts)
+    if isinstance(length, Whole):
+        return length
+    timeline = await read_timeline(path, picture.stream.index, context)
+    if isinstance(timeline, Whole):
+        return timeline
     cuts = bounds(timeline.frames, timeline.rate, length, gop(picture.options))
     if len(cuts) <= 2:  # noqa: PLR2004 - the beginning and the end
-        return Whole("it is too short for two parts")
+        return Whole(TOO_SHORT)
     identity = await _identity(params, outputs, build, context)
     return _plan(task, timeline, cuts, outputs, identity, build, files, picture)
 
@@ -172,7 +150,7 @@ async def make_part(
         return
     command = part_command(ffmpeg, film, part, sources[film.picture.source], output)
     await _encode(command, Meter(part.frames), context)
-    check_part(await _facts(output, film.rate, context), part)
+    await prove_part(output, part, film.rate, 1, context)
 
 
 async def join_film(
@@ -186,9 +164,7 @@ async def join_film(
     """Return what the joined film is, once it is proved to be its parts."""
     film, muxer = film_of(plan, params, outputs), muxer_of(params)
     name = PurePosixPath(params.output_file).name
-    check_alike([(part, await _facts(parts[part.index], film.rate, context)) for part in plan.ranges])
-    listing = context.scratch("parts.ffconcat")
-    listing.write_text(concat_list(plan, film.rate, parts))
+    listing = await joinable(plan, film.rate, parts, context)
     sound = next((parts[part.index] for part in plan.named(SOUND)), None)
     output = context.output(params.output_file)
     command = join_command(context.tool("ffmpeg"), film, sources, listing, sound, output, muxer)
@@ -196,12 +172,12 @@ async def join_film(
     info = await _made(output, context)
     position = next(index for index, item in enumerate(film.outputs) if item.is_film)
     reader = PacketReader(position)
-    await _read(packets_command(context.tool("ffprobe"), output), reader, context)
+    await read_packets(packets_command(context.tool("ffprobe"), output), reader, context)
     check_join(reader, plan, film.rate, name)
     if sound is not None:
         positions = [index for index, item in enumerate(film.outputs) if item.is_encoded_sound]
         heard = PacketReader(0)
-        await _read(packets_command(context.tool("ffprobe"), sound), heard, context)
+        await read_packets(packets_command(context.tool("ffprobe"), sound), heard, context)
         check_sound(reader, positions, heard, name)
     return info
 
@@ -226,22 +202,3 @@ async def _made(path: Path, context: TaskContext) -> MediaInfo:
         return await context.probe(path)
     except BadInput as error:
         raise VerificationFailed(f"{path.name} is not what was promised: {error}") from error
-
-
-async def _facts(path: Path, rate: Fraction, context: TaskContext) -> PartFacts:
-    (answer,) = await context.run(part_proof_command(context.tool("ffprobe"), path))
-    return part_facts(answer, rate)
-
-
-async def _read(pipeline: Pipeline, reader: PacketReader, context: TaskContext) -> None:
-    exits = await context.run(pipeline, reader.line)
-    if bad := failed(exits):
-        raise classify(bad)
-
-
-async def _lines(pipeline: Pipeline, context: TaskContext) -> list[str]:
-    lines: list[str] = []
-    exits = await context.run(pipeline, lines.append)
-    if bad := failed(exits):
-        raise classify(bad)
-    return lines

@@ -7,7 +7,7 @@ from itertools import count
 from typing import TYPE_CHECKING, ClassVar
 
 from worker.core.command import Pipeline
-from worker.core.errors import LeveretError, ToolFailed
+from worker.core.errors import CannotServe, LeveretError, PlanBroken, ToolFailed
 from worker.core.task import Files, FileUse, Task
 from worker.media.capabilities import format_of
 from worker.media.ffmpeg.encoders import SOFTWARE, encoder_named
@@ -16,16 +16,20 @@ from worker.media.hls.encode import encode_command
 from worker.media.hls.params import HlsParams
 from worker.media.hls.plan import Plan, plan_of
 from worker.tasks.hls.finish import finished, hand_over, layout_for, package
+from worker.tasks.hls.parts import Film, is_planned, join_parts, make_part, plan_parts
 from worker.tasks.hls.proof import proved_host, proved_mp4s
 from worker.tasks.hls.sound import levelled
 from worker.tasks.shared.decoding import undamaged_source
 from worker.tasks.shared.measuring import probed_source
+from worker.tasks.shared.parts import Builds
 from worker.tasks.shared.running import well_run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from worker.core.parts import Division, Fleet, Part, Whole
+    from worker.core.parts import Plan as PartsPlan
     from worker.core.task import Lookup, TaskContext
 
 ENCODED = 0.9
@@ -38,6 +42,9 @@ class HlsTask(Task[HlsParams]):
     module: ClassVar[str] = "hls"
     params: ClassVar[type[HlsParams]] = HlsParams
     weight: ClassVar[float] = 10.0
+
+    def __init__(self) -> None:
+        self._builds = Builds()
 
     def files(self, params: HlsParams) -> Files:
         """Return the source and subtitle files, and the files of fixed names: manifests and outputs' playlists."""
@@ -71,27 +78,72 @@ class HlsTask(Task[HlsParams]):
         """
         for name in ("ffmpeg", "ffprobe", "packager"):
             lookup.tool(name)
-        asked = any(encoder_named(wish.codec).family for wish in params.renditions)
-        renditions = [wish.model_copy(update={"codec": _best(wish.codec, lookup)}) for wish in params.renditions]
+        asked = any(encoder_named(item.codec).family for item in params.renditions)
+        renditions = [item.model_copy(update={"codec": _best(item.codec, lookup)}) for item in params.renditions]
         return params.model_copy(update={"renditions": renditions, "hw_fallback": params.hw_fallback or not asked})
 
     async def run(self, params: HlsParams, context: TaskContext) -> None:
         """Encode, package, judge, and hand over every file; nothing is handed over unless the judge is content."""
-        source = await context.input(params.source)
-        info = await probed_source(source, params.source, context)
-        plan = plan_of(params, info, await proved_host(params, info, context))
-        for warning in plan.warnings:
-            context.warn(warning)
+        film = await self._read(params, context)
+        _warn(film.plan, context)
         folder = await asyncio.to_thread(_own_folder, context)
-        plan = await levelled(plan, source, context)
-        plan = await _encode(plan, params, source, folder, context)
-        await proved_mp4s(plan, params, folder, context)
-        await package(plan, params, folder, context)
-        context.report(PACKAGED)
-        files = await finished(plan, params, folder, context)
-        await asyncio.to_thread(hand_over, files, folder / "out", context)
-        context.note("hls", _facts(plan))
-        context.report(1.0)
+        plan, levels = await levelled(film.plan, film.path, context)
+        levels.tell(context)
+        plan = await _encode(plan, params, film.path, folder, context)
+        await _finish(plan, params, folder, context)
+
+    def division(self, params: HlsParams) -> Division:
+        """Return whether the data asks for parts."""
+        return params.parts
+
+    async def plan(self, params: HlsParams, task: int, fleet: Fleet, context: TaskContext) -> PartsPlan | Whole:
+        """Return the parts of the presentation, or why it is not divided."""
+        film = await self._read(params, context)
+        return await plan_parts(params, film, task, fleet, await self._builds.of(context), context)
+
+    async def holds(self, params: HlsParams, plan: PartsPlan, context: TaskContext) -> bool:
+        """Return whether the source and the renditions are those that were planned."""
+        return await is_planned(params, await self._read(params, context), plan, context)
+
+    async def run_part(self, params: HlsParams, plan: PartsPlan, part: Part, context: TaskContext) -> None:
+        """Encode all renditions of a range of frames, or all sounds and texts; prove it."""
+        build = await self._builds.of(context)
+        if build != plan.build:
+            raise CannotServe(f"this worker has {build}, and the parts are made by {plan.build}")
+        film = await self._read(params, context)
+        if not await is_planned(params, film, plan, context):
+            raise PlanBroken("the source is not the one that was planned")
+        await make_part(params, film, plan, part, context)
+
+    async def join(self, params: HlsParams, plan: PartsPlan, parts: Mapping[int, Path], context: TaskContext) -> None:
+        """Join the parts to the MP4s that `run` would have encoded, and go on as `run` does."""
+        film = await self._read(params, context)
+        _warn(film.plan, context)
+        folder = await asyncio.to_thread(_own_folder, context)
+        await join_parts(film, plan, parts, folder, context)
+        await _finish(film.plan, params, folder, context)
+
+    async def _read(self, params: HlsParams, context: TaskContext) -> Film:
+        """Return the source, and what is made of it here."""
+        path = await context.input(params.source)
+        info = await probed_source(path, params.source, context)
+        return Film(path, info, plan_of(params, info, await proved_host(params, info, context)))
+
+
+def _warn(plan: Plan, context: TaskContext) -> None:
+    for warning in plan.warnings:
+        context.warn(warning)
+
+
+async def _finish(plan: Plan, params: HlsParams, folder: Path, context: TaskContext) -> None:
+    """Prove the MP4s of `folder`, package them, and hand over every file once the judge is content."""
+    await proved_mp4s(plan, params, folder, context)
+    await package(plan, params, folder, context)
+    context.report(PACKAGED)
+    files = await finished(plan, params, folder, context)
+    await asyncio.to_thread(hand_over, files, folder / "out", context)
+    context.note("hls", _facts(plan))
+    context.report(1.0)
 
 
 def _best(codec: str, lookup: Lookup) -> str:

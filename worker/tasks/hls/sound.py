@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from worker.media.ffmpeg.mixing import NORMALIZED, layout
@@ -10,6 +10,7 @@ from worker.media.hls.encode import SAMPLE_RATE
 from worker.tasks.loudness import Sound, level_filter
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from worker.core.task import TaskContext
@@ -17,9 +18,26 @@ if TYPE_CHECKING:
     from worker.media.hls.plan import Plan
 
 
-async def levelled(plan: Plan, source: Path, context: TaskContext) -> Plan:
-    """Return the plan with the filters that bring every sound to the loudness it asks for."""
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """What was measured of the sounds: facts for the job's record, and warnings."""
+
+    facts: Mapping[str, object]
+    warnings: Sequence[str]
+
+    def tell(self, context: TaskContext) -> None:
+        """Put them into the job's record."""
+        for key, value in self.facts.items():
+            context.note(key, value)
+        for warning in self.warnings:
+            context.warn(warning)
+
+
+async def levelled(plan: Plan, source: Path, context: TaskContext) -> tuple[Plan, Levels]:
+    """Return the plan with the filters that bring every sound to the loudness it asks for, and what was measured."""
     sounds: list[AudioRendition] = []
+    facts: dict[str, object] = {}
+    warnings: list[str] = []
     for choice in plan.choices:
         sound = choice.rendition
         if choice.loudness:
@@ -27,9 +45,9 @@ async def levelled(plan: Plan, source: Path, context: TaskContext) -> Plan:
             filters, measured = await level_filter(
                 Sound(source, f"0:a:{sound.stream}"), chain, SAMPLE_RATE, choice.loudness, context
             )
-            context.note(f"loudness.{sound.name}", {"source": measured.integrated, "filter": filters})
+            facts[f"loudness.{sound.name}"] = {"source": measured.integrated, "filter": filters}
             if measured.is_silent:
-                context.warn(f"{sound.title} is silent, so its loudness was left alone")
+                warnings.append(f"{sound.title} is silent, so its loudness was left alone")
             sound = replace(sound, filters=filters)
         sounds.append(sound)
-    return replace(plan, sounds=tuple(sounds))
+    return replace(plan, sounds=tuple(sounds)), Levels(facts, warnings)

@@ -41,12 +41,12 @@ def nas_errors(place: object) -> Iterator[None]:
 
 
 def _ours(error: OSError, place: object) -> LeveretError:
-    told = f"{place}: {error.strerror or error}"
+    message = f"{place}: {error.strerror or error}"
     if error.errno in _FULL:
-        return DiskFull(told)
+        return DiskFull(message)
     if error.errno in _NEVER:
-        return RefusedPath(told)
-    return StorageUnavailable(told)
+        return RefusedPath(message)
+    return StorageUnavailable(message)
 
 
 @contextmanager
@@ -143,7 +143,7 @@ def copy_into(source: Path, folder: int, name: str, size: int, stop: Stop) -> No
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         writing = os.open(name, flags, 0o666, dir_fd=folder)
         try:
-            copied = _copy(reading, writing, stop)
+            copied = copy_bytes(reading, writing, stop)
             os.fsync(writing)
             stands = os.fstat(writing).st_size
         finally:
@@ -154,7 +154,8 @@ def copy_into(source: Path, folder: int, name: str, size: int, stop: Stop) -> No
         raise VerificationFailed(f"{source.name} is {size} bytes, but {stands} of {copied} read were stored")
 
 
-def _copy(reading: int, writing: int, stop: Stop) -> int:
+def copy_bytes(reading: int, writing: int, stop: Stop) -> int:
+    """Return how many bytes were copied from one open file to another, by the kernel where it can."""
     total = 0
     try:
         while count := os.copy_file_range(reading, writing, _CHUNK):

@@ -4,68 +4,40 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from worker.control import dead_letters, fleet, jobs, option_sets, query, schemas, steer
+from worker.adapters.notifying import NotificationSender, check_address
+from worker.app.direct.looks import DirectLooks
+from worker.app.undoing import KeptFiles
+from worker.control import dead_letters, fleet, jobs, notifications, option_sets, steer
 from worker.control import submit as submission
-from worker.control import validate as validation
+from worker.control import undo as undoing
+from worker.core.notification import NotificationView
 from worker.core.views import DeadPage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncGenerator, Mapping
 
     from worker.control import Control
     from worker.control.dead_letters import Replayed, Republished
     from worker.control.fleet import FleetSnapshot
     from worker.control.jobs import CancelRequest
     from worker.control.submit import Submitted
-    from worker.control.validate import Validation
-    from worker.core.listing import JobFilter
-    from worker.core.record import JobRecord, LogRecord, OptionSet, Wanted, WorkerRecord
+    from worker.control.undo import Undone
+    from worker.core.ports.originals import Original
+    from worker.core.record import OptionSet, Wanted, WorkerRecord
     from worker.core.views import DeadWhole, Disagreement
-    from worker.registry import Registry
     from worker.settings import Settings
 
 
-class DirectDocuments:
-    """`DocumentOperations` for whoever has the modules."""
-
-    def __init__(self, modules: Callable[[], Registry]) -> None:
-        self._modules = modules
-
-    async def validate(self, body: bytes) -> Validation:
-        """Return what is known of a message."""
-        return validation.validate(self._modules(), body)
-
-    async def message_schema(self) -> dict[str, Any]:
-        """Return the schema of a message."""
-        return schemas.message_schema(self._modules())
-
-    async def module_schema(self, name: str) -> dict[str, Any]:
-        """Return the schema of a module's data."""
-        return schemas.module_schema(self._modules(), name)
-
-
-class Direct:
+class Direct(DirectLooks):
     """`Operations` for whoever has the passwords of the database and the broker."""
 
     def __init__(self, control: Control, settings: Settings) -> None:
-        self._control = control
+        super().__init__(control)
         self._settings = settings
 
     async def submit(self, body: bytes, *, lane: str | None = None, priority: str | None = None) -> Submitted:
         """Return the job that was submitted."""
         return await submission.submit(self._control, body, lane=lane, priority=priority)
-
-    async def find_job(self, name: str) -> JobRecord:
-        """Return a job."""
-        return await query.find_job(self._control, name)
-
-    def matching_jobs(self, chosen: JobFilter, *, limit: int, details: bool = False) -> AsyncIterator[JobRecord]:
-        """Yield the newest jobs that match."""
-        return query.matching_jobs(self._control, chosen, limit=limit, details=details)
-
-    async def job_log(self, job_id: str, number: int | None = None) -> LogRecord:
-        """Return a job's log."""
-        return await query.job_log(self._control, job_id, number)
 
     async def cancel_job(self, name: str, *, unseen: bool = False) -> CancelRequest:
         """Ask for the cancellation of a job."""
@@ -157,3 +129,37 @@ class Direct:
     async def put_option_set(self, module: str, name: str, document: Any) -> OptionSet:
         """Store one option set."""
         return await option_sets.put_option_set(self._control, module, name, document)
+
+    async def list_originals(self) -> list[Original]:
+        """Return what is kept."""
+        return await undoing.list_originals(self._control)
+
+    async def undo(self, job_id: str) -> Undone:
+        """Put back what a job replaced or deleted."""
+        return await undoing.undo(self._control, KeptFiles.of(self._settings), job_id)
+
+    async def forget_originals(self, job_id: str) -> tuple[Original, ...]:
+        """Delete for good what is kept of a job."""
+        return await undoing.forget(self._control, KeptFiles.of(self._settings), job_id)
+
+    async def list_notifications(self) -> list[NotificationView]:
+        """Return the notifications."""
+        return [NotificationView.of(one) for one in await notifications.list_notifications(self._control)]
+
+    async def get_notification(self, name: str) -> NotificationView:
+        """Return one notification."""
+        return NotificationView.of(await notifications.get_notification(self._control, name))
+
+    async def put_notification(self, name: str, document: Any) -> NotificationView:
+        """Store one notification."""
+        await notifications.put_notification(self._control, name, document, check_address)
+        return await self.get_notification(name)
+
+    async def delete_notification(self, name: str) -> None:
+        """Delete one notification."""
+        await notifications.delete_notification(self._control, name)
+
+    async def try_notification(self, name: str) -> None:
+        """Send a sample."""
+        sender = NotificationSender(allow_private=self._settings.allow_private_addresses)
+        await notifications.try_notification(self._control, name, sender)

@@ -1,0 +1,214 @@
+"""Every command in one table: its name, the function behind it, its help. A function is imported when it is called."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Command(NamedTuple):
+    """A command as a person types it, and `module:function` below `worker.cli`."""
+
+    name: str
+    function: str
+    help: str
+    epilog: str = ""
+    asks_only_the_database: bool = False
+    """So it has nothing that logs, and does without structlog."""
+
+    @property
+    def word(self) -> str:
+        """Return the first word: the command itself, or its group."""
+        return self.name.partition(" ")[0]
+
+    def load(self) -> Callable[..., Any]:
+        """Return the function, with all that it imports."""
+        if not self.asks_only_the_database:
+            import_module("worker.logs").for_commands()
+        module, _, name = self.function.partition(":")
+        function: Callable[..., Any] = getattr(import_module(f"worker.cli.{module}"), name)
+        return function
+
+
+GROUPS: Final = {
+    "dead": "Look at what died, run it again, or delete it.",
+    "notifications": "Who is informed of the ends of jobs: mail, chat, webhooks.",
+    "option-sets": "Options that jobs name instead of repeating them.",
+}
+
+COMMANDS: Final = (
+    Command(
+        "run",
+        "run:run",
+        "Take jobs and run them. One at a time, until SIGTERM or Ctrl-C. This is what happens without a command.",
+        "Example: leveret run --lanes cpu,visualize",
+    ),
+    Command(
+        "submit",
+        "submit:submit",
+        "Check a message, publish it and print the job's id. With --wait or --watch, the exit code says how "
+        "the job ended: 0 completed, 1 dead, 2 cancelled.",
+        """\b
+Examples:
+  leveret submit job.json --watch
+  echo '{"tasks": [...]}' | leveret submit - --priority high""",
+    ),
+    Command(
+        "jobs",
+        "jobs:jobs",
+        "List the newest jobs.",
+        "Example: leveret jobs --state dead --since 2h",
+        asks_only_the_database=True,
+    ),
+    Command(
+        "job",
+        "jobs:job",
+        "Show all that is known of one job.",
+        "Example: leveret job 9b0c --json",
+        asks_only_the_database=True,
+    ),
+    Command(
+        "watch",
+        "watch:watch",
+        "Follow one job, or all. One is followed until it ends (exit 0 completed, 1 dead, 2 cancelled), all are "
+        "until q or Ctrl-C.",
+        "Example: leveret watch 9b0c",
+    ),
+    Command(
+        "cancel",
+        "cancel:cancel",
+        "Cancel a job. At once while it waits; a running one is stopped by its worker within seconds.",
+        "Example: leveret cancel 9b0c",
+    ),
+    Command(
+        "retry",
+        "cancel:retry",
+        "Run a job again. A dead or cancelled one gets a new round of attempts; a retrying one does not wait.",
+        "Example: leveret retry 9b0c && leveret watch 9b0c",
+    ),
+    Command(
+        "undo",
+        "undo:undo",
+        "Put back what a job replaced or deleted. Originals are kept for WORKER_UNDO_DAYS; without an id, list them.",
+        """\b
+Examples:
+  leveret undo                 what can be put back
+  leveret undo 9b0c            put back what that job replaced or deleted
+  leveret undo 9b0c --forget   delete it for good, which frees its space""",
+    ),
+    Command(
+        "logs",
+        "logs:logs",
+        "Print what a job's tools said. Command lines, standard error and exits of its newest attempt.",
+        "Example: leveret logs 9b0c --follow",
+        asks_only_the_database=True,
+    ),
+    Command("dead list", "dead:show_list", "List the dead messages, newest first."),
+    Command(
+        "dead show",
+        "dead:show",
+        "Show one dead message with every reason; without ID the newest.",
+        "Example: leveret dead show 3f2a9c01",
+    ),
+    Command(
+        "dead replay",
+        "dead:replay",
+        "Publish a dead message again, its job in a new round of attempts.",
+        "Example: leveret dead replay --all",
+    ),
+    Command("dead purge", "dead:purge", "Delete one dead message, or all, for good.", "Example: leveret dead purge -y"),
+    Command("workers", "workers:workers", "List the workers and what they do."),
+    Command(
+        "pause",
+        "workers:pause",
+        "Let a worker take no more jobs. It finishes the one it has, and stays paused over restarts.",
+        "Example: leveret pause render-1",
+    ),
+    Command(
+        "resume",
+        "workers:resume",
+        "Let a paused worker take jobs again. --all leaves out those that are offline.",
+        "Example: leveret resume --all",
+    ),
+    Command("drain", "workers:drain", "Let a worker finish its job and end.", "Example: leveret drain render-1"),
+    Command(
+        "forget",
+        "workers:forget",
+        "Forget offline workers. One, or all that were silent for so long; who comes back is listed again.",
+        "Example: leveret forget --silent 7d",
+    ),
+    Command("option-sets list", "options:show_list", "List the option sets."),
+    Command("option-sets get", "options:get", "Print one option set as JSON."),
+    Command(
+        "option-sets put",
+        "options:put",
+        "Store or replace an option set.",
+        """\b
+Examples:
+  leveret option-sets put ffmpeg opus-128k --options '{"codec": "libopus", "b": "128k"}'
+  leveret option-sets put ffmpeg x265-slow x265-slow.json""",
+    ),
+    Command("option-sets delete", "options:delete", "Delete an option set."),
+    Command("notifications list", "notifications:show_list", "List the notifications."),
+    Command(
+        "notifications get",
+        "notifications:get",
+        "Print one notification as JSON; … stands for what is secret.",
+    ),
+    Command(
+        "notifications put",
+        "notifications:put",
+        "Store or replace a notification. `leveret serve` sends it.",
+        """\b
+Example:
+  echo '{"url": "ntfys://ntfy.sh/my-films", "states": ["dead"]}' | leveret notifications put phone -""",
+    ),
+    Command("notifications delete", "notifications:delete", "Delete a notification, and what it has not sent yet."),
+    Command("notifications test", "notifications:send_sample", "Send a sample now, and say why it did not arrive."),
+    Command(
+        "schema",
+        "schema:schema",
+        "Print a JSON Schema. That of the canonical message, or of one module's data.",
+        "Example: leveret schema ffmpeg > ffmpeg.schema.json",
+    ),
+    Command(
+        "validate",
+        "schema:validate",
+        "Check a message without running it. Exit 0 if a worker would take it, else 1.",
+        "Example: leveret validate job.json",
+    ),
+    Command(
+        "doctor",
+        "doctor:doctor",
+        "Look at all that a worker here needs. Each thing is ok, or says what to do; exit 1 if one is broken. With "
+        "LEVERET_SERVER, at what the server needs.",
+        "Example: leveret doctor --json",
+    ),
+    Command(
+        "reconcile",
+        "reconcile:reconcile",
+        "Compare database, broker and storage. Finds jobs without a message, deletions and uploads left behind, "
+        "scratch of this host or the server's; with --mend puts them right. Exit 1 if something is left to do.",
+        "Example: leveret reconcile --mend",
+    ),
+)
+
+
+def add_commands(cli: typer.Typer, chosen: str | None) -> None:
+    """Add every command; without `chosen` all are loaded, else those of this first word, and help has the others."""
+    groups = {name: typer.Typer(help=text, rich_markup_mode=None) for name, text in GROUPS.items()}
+    for command in COMMANDS:
+        function = command.load() if chosen in {None, command.word} else _unloaded
+        name = command.name.removeprefix(f"{command.word} ")
+        groups.get(command.word, cli).command(name, help=command.help, epilog=command.epilog or None)(function)
+    for name, group in groups.items():
+        cli.add_typer(group, name=name)
+
+
+def _unloaded() -> None:
+    """Stand in for a function that this command line does not call."""

@@ -1,0 +1,100 @@
+"""What every divided film has in common: when dividing pays, when its pictures are shown, and the list of its parts."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Final
+
+from worker.core.command import Pipeline
+from worker.core.errors import ToolFailed
+from worker.core.parts import SHORTEST_SECONDS, Whole, part_seconds
+from worker.media.failure import classify, failed
+from worker.media.parts.commands import concat_list
+from worker.media.parts.proof import check_alike, check_part, headers, headers_command, part_facts, part_proof_command
+from worker.media.parts.refusal import side_data_refusal
+from worker.media.parts.timeline import PacketReader, Timeline, packets_command, side_data_command
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from fractions import Fraction
+    from pathlib import Path
+
+    from worker.core.parts import Division, Fleet, Part, Plan
+    from worker.core.task import TaskContext
+
+TOO_SHORT: Final = "it is too short for two parts"
+
+
+def build_of(version: str) -> str:
+    """Return which ffmpeg `ffmpeg -version` describes, short, and different where anything in it differs."""
+    first = version.partition(" Copyright")[0].replace("version ", "")
+    return f"{first[:60]} ({hashlib.sha256(version.encode()).hexdigest()[:8]})"
+
+
+class Builds:
+    """Which ffmpeg a worker has, asked once: parts of two builds are not joined."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+
+    async def of(self, context: TaskContext) -> str:
+        """Return the build of this worker's ffmpeg."""
+        ffmpeg = context.tool("ffmpeg")
+        if ffmpeg not in self._known:
+            (answer,) = await context.run(Pipeline.of(ffmpeg, "-version"))
+            if not answer.ok:
+                raise ToolFailed(str(answer))
+            self._known[ffmpeg] = build_of(answer.output)
+        return self._known[ffmpeg]
+
+
+def wanted_seconds(seconds: float, fleet: Fleet, division: Division) -> float | Whole:
+    """Return how many seconds of a film a part shall have, or why it has no parts."""
+    length = part_seconds(seconds, fleet, division)
+    if length is None:
+        return Whole("the job says never" if division == "never" else "one worker makes it as soon")
+    if not fleet.shared_storage:
+        return Whole("only one host sees the storage")
+    if 0 < seconds < length + SHORTEST_SECONDS / 2:
+        return Whole(TOO_SHORT)
+    return length
+
+
+async def read_timeline(path: Path, stream: int, context: TaskContext) -> Timeline | Whole:
+    """Return when the pictures of a source are shown, or why it is not divided; nothing is decoded."""
+    lines: list[str] = []
+    exits = await context.run(side_data_command(context.tool("ffprobe"), path, stream), lines.append)
+    if bad := failed(exits):
+        raise classify(bad)
+    if reason := side_data_refusal(lines):
+        return Whole(reason)
+    reader = PacketReader(stream)
+    await read_packets(packets_command(context.tool("ffprobe"), path, stream), reader, context)
+    timeline = reader.timeline()
+    return Whole(timeline) if isinstance(timeline, str) else timeline
+
+
+async def read_packets(pipeline: Pipeline, reader: PacketReader, context: TaskContext) -> None:
+    """Return once `reader` has all lines of a `packets_command`."""
+    exits = await context.run(pipeline, reader.line)
+    if bad := failed(exits):
+        raise classify(bad)
+
+
+async def prove_part(path: Path, part: Part, rate: Fraction, pictures: int, context: TaskContext) -> None:
+    """Return if each of the pictures in a part's file is what was planned; VerificationFailed otherwise."""
+    for track in range(pictures):
+        (answer,) = await context.run(part_proof_command(context.tool("ffprobe"), path, track))
+        check_part(part_facts(answer, rate), part)
+
+
+async def joinable(plan: Plan, rate: Fraction, paths: Mapping[int, Path], context: TaskContext) -> Path:
+    """Return the list of the parts of a film for ffmpeg's concat demuxer; VerificationFailed where they do not join."""
+    found = []
+    for part in plan.ranges:
+        (answer,) = await context.run(headers_command(context.tool("ffprobe"), paths[part.index]))
+        found.append((part, headers(answer)))
+    check_alike(found)
+    listing = context.scratch("parts.ffconcat")
+    listing.write_text(concat_list(plan, rate, paths))
+    return listing
