@@ -254,6 +254,7 @@ async def _consumer(
         queues_of(served),
         tag=f"leveret {worker_id} pid {os.getpid()}",
         max_attempts=policy.max_attempts,
+        delays=policy.delays,
     )
     stack.push_async_callback(consumer.close)
     await link.check_topology(settings.retry_delays, DEFER_SECONDS)
@@ -291,8 +292,8 @@ async def run_worker(
     """Consume until SIGTERM, or with `drain` until the queues are empty."""
     logs.configure(settings.log_level, settings.log_format)
     abandon_threads(THREADS)
-    for told in unknown_variables():
-        log.warning("setting_unknown", told=told)
+    for problem in unknown_variables():
+        log.warning("setting_unknown", problem=problem)
     refuse_shared_sqlite(settings)
     if "storage_url" not in settings.model_fields_set:
         # Only our own default is made: a stated folder that is missing may be a mount that is away.

@@ -98,14 +98,14 @@ def _lacks(worker: WorkerRecord, requirements: frozenset[str]) -> list[str]:
         proved = Capabilities.model_validate(worker.capabilities)
     except ValueError:
         return []
-    told = []
+    lines = []
     for name in sorted(requirements):
         kind, _, rest = name.partition(":")
         proofs = proved.tools if kind == "tool" else proved.encoders if kind == "encoder" else {}
         proof = proofs.get(rest)
         if isinstance(proof, str) or proof is False:
-            told.append(f"{rest}: {proof or 'not there'}")
-    return told
+            lines.append(f"{rest}: {proof or 'not there'}")
+    return lines
 
 
 def _who(candidates: list[Candidate], lane: str) -> str:

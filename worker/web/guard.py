@@ -156,8 +156,8 @@ class Guard:
         client, scheme = peer, str(scope.get("scheme", "http"))
         if not self._is_proxy(peer):
             return client, scheme
-        told = [part.strip() for part in headers.get("x-forwarded-for", "").split(",") if part.strip()]
-        for address in reversed(told):
+        addresses = [part.strip() for part in headers.get("x-forwarded-for", "").split(",") if part.strip()]
+        for address in reversed(addresses):
             client = address[:64]
             if not self._is_proxy(address):
                 break
@@ -197,10 +197,10 @@ class Guard:
 
     def _check_origin(self, headers: Headers, scheme: str) -> None:
         """Return if a form or a script of our own page sent this. Who is no browser sends neither header."""
-        told = headers.get("origin")
+        origin = headers.get("origin")
         site = headers.get("sec-fetch-site")
-        if told is not None:
-            if told.lower() == f"{scheme}://{headers.get('host', '').lower()}":
+        if origin is not None:
+            if origin.lower() == f"{scheme}://{headers.get('host', '').lower()}":
                 return
         elif site in {"same-origin", None}:
             return
@@ -233,11 +233,11 @@ def _bounded(scope: Scope, receive: Receive) -> Receive:
     """Return `receive`, which refuses a body that is too large: before it is read where its length is told."""
     upload = scope["method"] == "PATCH" and "/uploads/" in scope["path"]
     limit = CHUNK_BYTES if upload else BODY_BYTES
-    told = Headers(scope=scope).get("content-length", "")
+    length = Headers(scope=scope).get("content-length", "")
     too_large = Refused(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body has more than {limit} bytes", {"Connection": "close"}
     )
-    if told.isascii() and told.isdigit() and (len(told) > 18 or int(told) > limit):  # noqa: PLR2004 - an exabyte
+    if length.isascii() and length.isdigit() and (len(length) > 18 or int(length) > limit):  # noqa: PLR2004 - an exabyte
         raise too_large
     seen = 0
 

@@ -64,10 +64,10 @@ class Pulse:
         """
         number, self._next = self._next, self._next + 1
         self._watched[number] = jobs
-        told, problem = seen, ""
+        sent, problem = seen, ""
         try:
             self._begin()
-            # What others have been told already is this one's first news; else it waits for the first look.
+            # What others have been sent already is this one's first news; else it waits for the first look.
             known = self._changes is not None and jobs <= self._looked
             round_ = -1 if known or self._problem else self._round
             while not self._closed:
@@ -77,11 +77,11 @@ class Pulse:
                 version = self._version(jobs)
                 if self._problem:
                     if self._problem != problem:
-                        yield Signal(told, problem=self._problem)
+                        yield Signal(sent, problem=self._problem)
                     problem = self._problem
                     continue
-                if version != told or problem:
-                    first, told, problem = not told, version, ""
+                if version != sent or problem:
+                    first, sent, problem = not sent, version, ""
                     yield Signal(version, changed=not first)
                 else:
                     yield Signal(version)

@@ -137,8 +137,8 @@ def time_in(text: str | None, path: str) -> datetime | timedelta | None:
 
 def etag_of(record: JobRecord) -> str:
     """Return the version of a job's row."""
-    told = record.model_dump_json(exclude={"document"})
-    return f'"{hashlib.sha256(told.encode()).hexdigest()[:20]}"'
+    document = record.model_dump_json(exclude={"document"})
+    return f'"{hashlib.sha256(document.encode()).hexdigest()[:20]}"'
 
 
 def document_of(record: JobRecord) -> JobDocument:
@@ -218,8 +218,8 @@ async def post_bulk(request: Request, here: Here, _: Operator, asked: BulkReques
         return BulkAnswer(matching=len(ids), more=more)
     if asked.expected != len(ids):
         raise Refused(HTTPStatus.CONFLICT, f"{len(ids)} jobs match now, and {asked.expected} were expected: look again")
-    told = asked.filter.model_dump(exclude_none=True)
-    async with audited(request, f"jobs.{asked.action}", "", filter=json.dumps(told), matching=len(ids)) as noted:
+    conditions = asked.filter.model_dump(exclude_none=True)
+    async with audited(request, f"jobs.{asked.action}", "", filter=json.dumps(conditions), matching=len(ids)) as noted:
         done, refused = await act_on(here, asked.action, ids)
         noted["done"] = done
     return BulkAnswer(matching=len(ids), done=done, refused=refused[:100], more=more)

@@ -84,8 +84,8 @@ class NasUploads:
                 if len(_open_ids(folder)) >= MOST_OPEN:
                     raise DiskFull(f"{MOST_OPEN} uploads are open already: finish or cancel some")
                 _write_new(folder, _data(upload_id), b"")
-                told = {"name": facts.name, "bytes": facts.bytes, "owner": facts.owner}
-                _write_new(folder, _info(upload_id), json.dumps(told).encode())
+                document = {"name": facts.name, "bytes": facts.bytes, "owner": facts.owner}
+                _write_new(folder, _info(upload_id), json.dumps(document).encode())
         return self._upload(upload_id, facts, 0, self._clock())
 
     async def get(self, upload_id: str) -> Upload:
@@ -183,8 +183,8 @@ class NasUploads:
                 with files.opened_folder(self._root.resolve(), self._parts) as folder:
                     yield folder
             except FileNotFoundError as error:
-                told = f"there is no upload {upload_id}: it is complete, cancelled or too old"
-                raise SourceMissing(told) from error
+                message = f"there is no upload {upload_id}: it is complete, cancelled or too old"
+                raise SourceMissing(message) from error
 
     def _upload(self, upload_id: str, facts: _Facts, offset: int, touched: float) -> Upload:
         return Upload(upload_id, facts.name, facts.bytes, offset, touched + self._seconds)
@@ -210,8 +210,8 @@ def _open_ids(folder: int) -> list[str]:
 def _facts(folder: int, upload_id: str) -> _Facts:
     descriptor = os.open(_info(upload_id), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     with os.fdopen(descriptor, "rb") as file:
-        told = json.loads(file.read(65536))
-    return _Facts(str(told["name"]), int(told["bytes"]), str(told["owner"]))
+        facts = json.loads(file.read(65536))
+    return _Facts(str(facts["name"]), int(facts["bytes"]), str(facts["owner"]))
 
 
 def _write_new(folder: int, name: str, content: bytes) -> None:
