@@ -19,8 +19,9 @@ from worker.adapters.sql.fence import (
     names,
     unblamed,
 )
+from worker.adapters.sql.outbox import write_message
 from worker.adapters.sql.outputs import reserve
-from worker.adapters.sql.parts import lock_parent, part_ended, stop_parts, write_message
+from worker.adapters.sql.parts import lock_parent, part_ended, stop_parts
 from worker.adapters.sql.rows import fresh_row, tombstone, uri_key
 from worker.adapters.sql.schema import LIVE, adoptions, artifacts, attempts, jobs, moment
 from worker.core.errors import IdReused, JobCancelled, LeaseLost

@@ -143,6 +143,8 @@ class AttemptRun:
         """Let the job wait for its parts; its lease ends with the statement that says so."""
         await self._resources.on_step("planned")
         divided = await self._lease.last(lambda: finder.divide(wait))
+        self._resources.observer.parts("planned", len(wait.plan.parts))
+        self._resources.observer.parts("reused", len(wait.made))
         await self._resources.on_step("divided")
         await self._resources.on_state(StateChange.by(self._attempt, "waiting"))
         return divided
@@ -261,6 +263,7 @@ class AttemptRun:
                 raise
             await resources.on_step("published")
         orphans = await self._record(result)
+        self._count_parts(result)
         await resources.on_step("recorded")
         await note_kept(repository, replaced)
         await resources.on_state(StateChange.by(attempt, "completed"))
@@ -277,6 +280,13 @@ class AttemptRun:
             await self._lease.confirm()
             await keep_replaced(self._resources.storages, replaced)
             await self._resources.on_step("kept")
+
+    def _count_parts(self, result: Result) -> None:
+        """Count a part that is made, or those that are joined."""
+        if self._attempt.job.part is not None:
+            self._resources.observer.parts("made", 1)
+        elif isinstance(joined := result.facts.get("parts"), dict) and "ranges" in joined:
+            self._resources.observer.parts("joined", joined["ranges"] + joined["others"])
 
     async def _confirm(self) -> None:
         await self._lease.confirm()
