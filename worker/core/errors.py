@@ -5,6 +5,7 @@ LeveretError
 │   ├── InvalidJob            the message is no job, with every reason
 │   ├── BadInput              a source is not what it claims to be
 │   ├── RefusedPath           a path or URI lies outside what jobs may touch
+│   ├── OutputExists          another job's or somebody's file stands where an output goes
 │   ├── IdReused              this id belongs to another job
 │   ├── PlanBroken            a part cannot be made as its plan says: the job is planned anew, or runs whole
 │   ├── Unserved              no living worker can do what the job requires
@@ -44,6 +45,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+OVERWRITE = 'remove it, or say "overwrite": true'
+"""What is said of a file that stands where an output goes."""
+
+
 class LeveretError(Exception):
     """Whatever this project raises on purpose; `str()` is one line that a person can act on."""
 
@@ -78,6 +83,10 @@ class BadInput(Permanent):
 
 class RefusedPath(Permanent):
     """A path or URI that jobs may not touch, met while the job runs; one in its message is part of its InvalidJob."""
+
+
+class OutputExists(Permanent):
+    """A file that is not this job's came to an output's place while the job ran, and it may not be replaced."""
 
 
 class IdReused(Permanent):
