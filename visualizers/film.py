@@ -56,7 +56,9 @@ def _sound() -> AudioRendition:
     return AudioRendition(SOUND, 0, "und", "Sound", "sound-1", "aac", SOUND_BPS, 2, default=True)
 
 
-def film_pipeline(scene: Scene, plan: Plan, ffmpeg: str, folder: Path, *, lasting: bool = False) -> Pipeline:
+def film_pipeline(
+    scene: Scene, plan: Plan, ffmpeg: str, folder: Path, *, lasting: bool = False, accept_damage: bool = False
+) -> Pipeline:
     """Return the pipeline that writes `<rendition>.mp4` and, where there is sound, `sound.mp4` into `folder`.
 
     ffmpeg's progress comes as lines. What is `lasting` can be read as far as it came, whenever it is ended.
@@ -72,7 +74,7 @@ def film_pipeline(scene: Scene, plan: Plan, ffmpeg: str, folder: Path, *, lastin
     whole = ("-movflags", "+frag_keyframe+empty_moov", "-frag_duration", "1000000") if lasting else ()
     form = (*whole, "-map_metadata", "-1", "-map_chapters", "-1", "-f", "mp4")
     argv = (
-        ffmpeg, "-nostdin", "-hide_banner", "-v", "warning", "-xerror",
+        ffmpeg, "-nostdin", "-hide_banner", "-v", "warning", *(() if accept_damage else ("-xerror",)),
         "-progress", "pipe:1", "-stats_period", "0.5", "-y",
         *scene.inputs, *sound, "-filter_complex", _picture(scene), *_hearing(scene, number, float(plan.duration)),
         "-map", "[film]", *video_options(rendition, timing),

@@ -19,7 +19,7 @@ from visualizers.film import (
 )
 from worker.core.errors import BadInput, InvalidJob, Problem, TimedOut, ToolFailed, VerificationFailed
 from worker.core.task import Files, FileUse, Task
-from worker.media.failure import classify, damage, failed
+from worker.media.failure import classify, failed
 from worker.media.ffmpeg.progress import Meter
 from worker.media.hls.files import PlannedFile
 from worker.media.hls.params import HlsParams
@@ -29,7 +29,7 @@ from worker.tasks.hls.finish import finished, hand_over, package
 from worker.tasks.hls.proof import proved_mp4s
 from worker.tasks.shared.decoding import undamaged_source
 from worker.tasks.shared.measuring import probed_source
-from worker.tasks.shared.running import well_run
+from worker.tasks.shared.running import undamaged, well_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -127,7 +127,9 @@ class VisualizerTask(Task[SceneParams]):
                 done = COUNTED + meter.fraction * (DRAWN - COUNTED)
                 context.report(done, fps=meter.step.fps, speed=meter.step.speed)
 
-        pipeline = film_pipeline(scene, plan, context.tool("ffmpeg"), folder, lasting=lasting)
+        pipeline = film_pipeline(
+            scene, plan, context.tool("ffmpeg"), folder, lasting=lasting, accept_damage=params.damage == "accept"
+        )
         limit = _limit(params, context)
         try:
             exits = await context.run(pipeline, on_line, timeout=limit)
@@ -136,9 +138,10 @@ class VisualizerTask(Task[SceneParams]):
                 raise
             return await _kept(plan, scene, limit, folder, context)
         try:
-            _well(exits)
-        except ToolFailed:
-            if scene.sound is not None:
+            _well(exits, params, context)
+        except (ToolFailed, InvalidJob):
+            # a decoder's "invalid residual" reads as a refusal of what was asked
+            if scene.sound is not None and params.damage == "refuse":
                 await undamaged_source(scene.sound, scene.sound.name, context)
             raise
         self._visualizer.judge(scene, exits)
@@ -164,12 +167,11 @@ def _windowed(scene: Scene, params: SceneParams) -> Scene:
     return replace(scene, window=wanted)
 
 
-def _well(exits: Sequence[Exit]) -> None:
+def _well(exits: Sequence[Exit], params: SceneParams, context: TaskContext) -> None:
     """Return if every stage did all that it had to; what the first failure means is raised."""
     if (bad := failed(exits)) is not None:
         raise classify(bad)
-    if complaint := damage(exits[-1].complaint):
-        raise BadInput(f"a source is damaged or cut short: {complaint}")
+    undamaged(exits[-1].complaint, "a source", context, params.damage)
 
 
 def _limit(params: SceneParams, context: TaskContext) -> float | None:
