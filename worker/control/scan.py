@@ -1,4 +1,4 @@
-"""A folder, judged by a template without anything being done: what does not conform, what is broken, what would be saved.
+"""A folder, judged by a template while nothing is done: what does not conform, what is broken, what would be saved.
 
 A file is probed once and remembered by its path, size and time; so a second scan asks the database alone. What a scan
 keeps in memory is a batch of files, the numbers, and the first files of each kind.
@@ -6,13 +6,12 @@ keeps in memory is a batch of files, the numbers, and the first files of each ki
 
 from __future__ import annotations
 
-import asyncio
 import statistics
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from worker.control.blueprint import Blueprint, clock_of
+from worker.control.blueprint import clock_of
 from worker.control.sources import Source, Unread, identified, probe_all
 from worker.core.errors import InvalidJob
 from worker.core.media_types import media_type_of
@@ -21,6 +20,7 @@ from worker.core.pattern import is_pattern, parse_pattern
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
+    from worker.control.blueprint import Blueprint
     from worker.control.resources import Control
     from worker.core.pattern import Pattern
     from worker.core.ports.files import Found
@@ -137,8 +137,10 @@ async def _judged(
     sources = [one for one in looked if isinstance(one, Source)]
     await probe_all(control, sources, decoded=blueprint.needs_decode, health=health)
     for one in looked:
-        yield Verdict(one, UNREAD, (one.reason,)) if isinstance(one, Unread) else judge_source(
-            blueprint, one, variables, health=health
+        yield (
+            Verdict(one, UNREAD, (one.reason,))
+            if isinstance(one, Unread)
+            else judge_source(blueprint, one, variables, health=health)
         )
 
 
@@ -155,17 +157,12 @@ def judge_source(blueprint: Blueprint, source: Source, variables: Mapping[str, s
     except InvalidJob:
         # A variable that must be given for a job is no matter of a scan.
         values = {}
-    known = blueprint.document.when
-    if known is not None and blueprint.refusal(facts, values) is not None and _is_other(blueprint, facts, values):
-        return Verdict(source, LEFT, (known,))
+    if not blueprint.is_meant(facts, values):
+        return Verdict(source, LEFT, (blueprint.document.when or "",))
     broken = blueprint.broken_promises(facts, values)
     if blueprint.document.promise and not broken:
         return Verdict(source, CONFORMS)
     return Verdict(source, FAILS, broken or ("the template promises nothing that could hold already",))
-
-
-def _is_other(blueprint: Blueprint, facts: Mapping[str, object], values: Mapping[str, str]) -> bool:
-    return not blueprint.is_meant(facts, values)  # type: ignore[arg-type]  # the same facts
 
 
 async def measured_saving(control: Control, template: str) -> Saving | None:
@@ -195,6 +192,3 @@ async def saved(control: Control, template: str, limit: int = 10_000) -> Saved:
     """Return what the newest completed jobs of a template saved, by the bytes of their sources and artifacts."""
     done = [one for one in await control.stores.savings(template, limit) if one.origin.source_bytes]
     return Saved(len(done), sum(one.origin.source_bytes for one in done), sum(one.bytes for one in done))
-
-
-__all__ = ["BROKEN", "CONFORMS", "FAILS", "LEFT", "UNREAD", "Saved", "Saving", "Scan", "Verdict", "asyncio", "scan"]
