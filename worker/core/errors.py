@@ -26,7 +26,8 @@ LeveretError
 │   ├── ToolMissing           a program is not installed or does not start
 │   ├── CannotServe           this worker lacks what the job requires; another may have it
 │   ├── DatabaseUnavailable   the database does not answer
-│   └── BrokerUnavailable     the broker does not answer
+│   ├── BrokerUnavailable     the broker does not answer
+│   └── ServerUnavailable     the server of LEVERET_SERVER does not answer
 ├── Interrupted               we were told to stop: charged to no job
 │   ├── ShuttingDown          the worker is going down
 │   ├── LeaseLost             another worker owns the job now
@@ -176,6 +177,10 @@ class DatabaseUnavailable(Infrastructure):
 
 class BrokerUnavailable(Infrastructure):
     """The broker does not answer, or did not confirm."""
+
+
+class ServerUnavailable(Infrastructure):
+    """The server that the commands go over does not answer."""
 
 
 class Interrupted(LeveretError):
