@@ -19,6 +19,7 @@ from worker.web.api import (
     option_sets,
     originals,
     system,
+    templates,
     uploads,
     workers,
 )
@@ -33,6 +34,7 @@ ROUTERS: Final = (
     workers,
     dead,
     option_sets,
+    templates,
     documents,
     events,
     files,
