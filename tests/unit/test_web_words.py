@@ -176,6 +176,11 @@ async def test_a_divided_job_shows_who_makes_which_part(tmp_path):
         assert [word in page for word in ("cell-completed", "cell-running", "cell-queued")] == [True] * 3
         assert "61 %, 48 fps" in page
         parts = (await client.get("/api/v1/jobs/whole")).json()["parts"]
+        home = (await client.get("/")).text
+        assert "Made in parts" in home
+        assert "Title of whole" in home
+        assert "whole.p000" not in home
+        assert "of the same modules" not in page
         assert [(part["index"], part["state"], part["worker"]) for part in parts][1] == (1, "running", "render-2")
 
 
