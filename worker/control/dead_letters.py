@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import json
 import re
 import uuid
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from worker.core.routing import (
     HEADER_LAST_ERROR,
     queue_of,
 )
+from worker.core.views import DeadSummary, DeadWhole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -87,8 +89,16 @@ class DeadMessage:
         except InvalidJob:
             return redact(text)
 
-    def document(self) -> dict[str, Any]:
-        """Return it as programs see it."""
+    def summary(self) -> DeadSummary:
+        """Return it as people and programs see it in a list."""
+        return DeadSummary(**self._facts())
+
+    def whole(self) -> DeadWhole:
+        """Return it with its body and with those headers that are ours or the broker's."""
+        ours = {key: value for key, value in self.letter.headers.items() if key.startswith("x-")}
+        return DeadWhole(**self._facts(), headers=json.loads(json.dumps(ours, default=str)), body=self.text)
+
+    def _facts(self) -> dict[str, Any]:
         lane, priority = self.route
         return {
             "job_id": self.letter.job_id,
@@ -100,9 +110,10 @@ class DeadMessage:
             "reasons": list(self.reasons),
             "lane": lane,
             "priority": priority,
-            "died_at": self.letter.died_at.isoformat() if self.letter.died_at else None,
+            "died_at": self.letter.died_at,
             "death": self.letter.death,
             "bytes": len(self.letter.body),
+            "attempts": len(self.record.attempts) if self.record else None,
         }
 
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,7 +28,7 @@ from worker.core.redaction import redacted
 from worker.engine.attempt.context import EngineContext, ToolLookup, seconds_since
 from worker.engine.attempt.leftovers import delete_requested, remove_leftovers
 from worker.engine.attempt.originals import keep_replaced, note_kept, plan_replaced, restore_interrupted
-from worker.engine.attempt.plan import Resolver, Step, requirements
+from worker.engine.attempt.plan import Resolver, Step, guarded, requirements
 from worker.engine.attempt.progress import ProgressMeter
 from worker.engine.attempt.sources import SharedSources
 from worker.engine.attempt.tool_log import ToolLog
@@ -121,6 +121,7 @@ class AttemptRun:
                 if lacking := resources.capabilities.lacking(requirements(steps)):
                     raise CannotServe(f"this worker lacks {lacking}")
                 await resources.on_step("resolved")
+<<<<<<< HEAD
                 workspace = Workspace(
                     folder,
                     destination,
@@ -129,6 +130,10 @@ class AttemptRun:
                     sources=SharedSources(resources.scratch.root),
                     is_part=job.part is not None,
                 )
+=======
+                places = await asyncio.to_thread(guarded, steps, resources.storages, destination)
+                workspace = Workspace(folder, destination, resources.storages, resources.most_outputs, places)
+>>>>>>> main
                 async with ToolLog(resources.repository, self._attempt) as tool_log:
                     finder = WorkFinder(resources, self._attempt, steps, destination)
                     work = await finder.find(self._planning(workspace, tool_log), folder / "parts")
@@ -256,13 +261,16 @@ class AttemptRun:
     async def _publish_and_record(self, result: Result) -> None:
         resources, attempt = self._resources, self._attempt
         repository, storages = resources.repository, resources.storages
-        replaced = await plan_replaced(repository, storages, attempt, result.artifacts)
+        may_replace = [artifact for artifact in result.artifacts if artifact.replaces]
+        replaced = await plan_replaced(repository, storages, attempt, may_replace)
         if result.artifacts:
-            await repository.announce(attempt, [artifact.uri for artifact in result.artifacts])
+            own = {artifact.uri: artifact.sha256 for artifact in result.artifacts if not artifact.replaces}
+            earlier = await repository.announce(attempt, [artifact.uri for artifact in result.artifacts], own)
+            artifacts = [replace(one, earlier=earlier.get(one.uri, ())) for one in result.artifacts]
             await resources.on_state(StateChange.by(attempt, "publishing"))
             await resources.on_step("announced")
             try:
-                await storages.publish(result.artifacts, self._confirm, lambda: self._keep_replaced(replaced))
+                await storages.publish(artifacts, self._confirm, lambda: self._keep_replaced(replaced))
             except BaseException as error:
                 await self._discard(result, error)
                 raise
