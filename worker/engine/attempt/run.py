@@ -121,19 +121,16 @@ class AttemptRun:
                 if lacking := resources.capabilities.lacking(requirements(steps)):
                     raise CannotServe(f"this worker lacks {lacking}")
                 await resources.on_step("resolved")
-<<<<<<< HEAD
+                places = await asyncio.to_thread(guarded, steps, resources.storages, destination)
                 workspace = Workspace(
                     folder,
                     destination,
                     resources.storages,
                     resources.most_outputs,
+                    places,
                     sources=SharedSources(resources.scratch.root),
                     is_part=job.part is not None,
                 )
-=======
-                places = await asyncio.to_thread(guarded, steps, resources.storages, destination)
-                workspace = Workspace(folder, destination, resources.storages, resources.most_outputs, places)
->>>>>>> main
                 async with ToolLog(resources.repository, self._attempt) as tool_log:
                     finder = WorkFinder(resources, self._attempt, steps, destination)
                     work = await finder.find(self._planning(workspace, tool_log), folder / "parts")

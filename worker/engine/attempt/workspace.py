@@ -53,25 +53,18 @@ class Workspace:
         destination: External,
         storages: Storages,
         most_outputs: int = MOST_OUTPUTS,
-<<<<<<< HEAD
+        guarded: frozenset[External] = frozenset(),
         *,
         sources: SharedSources | None = None,
         is_part: bool = False,
     ) -> None:
         """Work in `folder`; relative outputs go under `destination`, a folder. More than `most_outputs` are refused.
 
-        Remote files that the host has already are taken from `sources`; those of a part are kept there for the others.
+        Outputs at the places in `guarded` replace nothing. Remote files that the host has already are taken from
+        `sources`; those of a part are kept there for the others.
         """
         self._sources = sources
         self._is_part = is_part
-=======
-        guarded: frozenset[External] = frozenset(),
-    ) -> None:
-        """Work in `folder`; relative outputs go under `destination`, a folder. More than `most_outputs` are refused.
-
-        Outputs at the places in `guarded` replace nothing.
-        """
->>>>>>> main
         self.folder = folder
         self._destination = destination
         self._storages = storages
