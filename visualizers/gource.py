@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from visualizers import LONGEST_SECONDS, Repository, Scene, Visualizer, frames_from_pipe
 from visualizers.clock import Clock, find_clock
-from visualizers.gitlog import custom_log, cut_dates, cut_positions, log_command, read_log
+from visualizers.gitlog import cut_dates, cut_positions, log_command, log_lines, read_log
 from visualizers.gource_params import GourceParams
 from visualizers.gource_pictures import picture_options
 from visualizers.virtual_clock import (
@@ -90,7 +90,7 @@ class GourceVisualizer(Visualizer[GourceParams]):
         repository = Repository(params.repo_url, params.token)
         commits = chosen(params, await _commits(repository, stage))
         log = stage.scratch("history.log")
-        await asyncio.to_thread(log.write_text, custom_log(commits), encoding="utf-8", newline="\n")
+        await asyncio.to_thread(_write, log, commits)
         extra = await picture_options(params, stage)
         sound = await _sound(params, stage)
         clock = await self.clock(stage)
@@ -172,6 +172,11 @@ async def _commits(repository: Repository, stage: Stage) -> tuple[Commit, ...]:
     *head, commit, end = log_command("{repository}")
     raw = await stage.history(repository, (*head, "--output={output}", commit, end))
     return await asyncio.to_thread(read_log, raw)
+
+
+def _write(log: Path, commits: Sequence[Commit]) -> None:
+    with log.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(log_lines(commits))
 
 
 async def _sound(params: GourceParams, stage: Stage) -> Path | None:
