@@ -92,7 +92,7 @@ class GourceVisualizer(Visualizer[GourceParams]):
         repository = Repository(params.repo_url, params.token, params.mailmap)
         commits = chosen(params, await _commits(repository, stage))
         log = stage.scratch("history.log")
-        await asyncio.to_thread(_write, log, commits)
+        content = await asyncio.to_thread(_write, log, commits)
         extra = await picture_options(params, stage)
         sound = await _sound(params, stage)
         clock = await self.clock(stage)
@@ -115,7 +115,7 @@ class GourceVisualizer(Visualizer[GourceParams]):
                 Command(command, environment) for environment in _environments(params, clock, frames, self._cores)
             ),
             sound=sound,
-            content=hashlib.sha256(history.encode()).hexdigest(),
+            content=content,
             painted=clock.library is not None,
             slack=0 if clock.library else max(SLACK_FRAMES, round(frames * SLACK_SHARE)),
         )
@@ -190,9 +190,15 @@ async def _commits(repository: Repository, stage: Stage) -> tuple[Commit, ...]:
     return await asyncio.to_thread(read_log, raw)
 
 
-def _write(log: Path, commits: Sequence[Commit]) -> None:
-    with log.open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(log_lines(commits))
+def _write(log: Path, commits: Sequence[Commit]) -> str:
+    """Return the SHA-256 of the log that is written, line by line: it is never in memory as a whole."""
+    digest = hashlib.sha256()
+    with log.open("wb") as file:
+        for line in log_lines(commits):
+            encoded = line.encode()
+            digest.update(encoded)
+            file.write(encoded)
+    return digest.hexdigest()
 
 
 async def _sound(params: GourceParams, stage: Stage) -> Path | None:
