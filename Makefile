@@ -38,7 +38,7 @@ chaos: ## faults injected into a fleet at work, and counted (N=300 jobs, SEED=â€
 	@infra/setup test
 	$(python) -m tests.chaos N=$(or $(N),300) SEED=$(SEED)
 
-bench: ## the tables of the README
+bench: ## the tables of docs/explanation/performance.md
 	@infra/setup test
 	$(python) -m benchmarks
 

@@ -62,8 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     status.set_defaults(command=_status)
     env = commands.add_parser("env", help='settings of what runs, for `eval "$(python -m infra env)"`')
     env.set_defaults(command=_env)
-    told = commands.add_parser("provision", help="declare the topology, migrate the database, make the bucket")
-    told.set_defaults(command=_provision)
+    provisioning = commands.add_parser("provision", help="declare the topology, migrate the database, make the bucket")
+    provisioning.set_defaults(command=_provision)
     clock = commands.add_parser("clock", help="build gource's virtual clock for this host, if it is not there")
     clock.set_defaults(command=_clock)
     players = commands.add_parser("assets", help="fetch the page's players (hls.js, Shaka) by their hashes, if missing")
@@ -120,10 +120,10 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _table(services: LocalServices) -> None:
-    told = services.status()
-    for service in told:
+    status = services.status()
+    for service in status:
         _say(f"{service.name:<9} {'running' if service.running else 'down':<8} {service.summary}")
-    if not told:
+    if not status:
         _say("nothing was started here: run `python -m infra up`")
 
 
@@ -141,8 +141,8 @@ def _provision(options: argparse.Namespace) -> int:
     logging.getLogger("pika").setLevel(logging.CRITICAL)
     in_file = {name: value for name, value in dotenv_values(".env").items() if value is not None}
     services = LocalServices(options.state)
-    told = overlay(in_file | os.environ, (services.environment(name) for name in SERVICES))
-    for line in provision(ProvisionSettings.read(told)):
+    environment = overlay(in_file | os.environ, (services.environment(name) for name in SERVICES))
+    for line in provision(ProvisionSettings.read(environment)):
         _say(line)
     return 0
 

@@ -43,10 +43,10 @@ class Asset:
 
 def assets() -> tuple[Asset, ...]:
     """Return the files of the list."""
-    told = json.loads(LIST.read_text())
+    listed = json.loads(LIST.read_text())
     return tuple(
         Asset(package["package"], file["from"], file["to"], file["sha256"])
-        for package in told["packages"]
+        for package in listed["packages"]
         for file in package["files"]
     )
 

@@ -45,10 +45,10 @@ def declare(broker_url: str, topology: Topology, management_url: str | None = No
     address = ", ".join(_address(url) for url in broker_urls(broker_url))
     with _channel(broker_url, address) as channel:
         for exchange in topology.exchanges:
-            with _told_apart(f"exchange {exchange.name}"):
+            with _refusals_explained(f"exchange {exchange.name}"):
                 channel.exchange_declare(exchange.name, exchange.type, durable=True, arguments=dict(exchange.arguments))
         for queue in topology.queues:
-            with _told_apart(f"queue {queue.name}", queue, broker_url, management_url):
+            with _refusals_explained(f"queue {queue.name}", queue, broker_url, management_url):
                 channel.queue_declare(queue.name, durable=True, arguments=dict(queue.arguments))
         for binding in topology.bindings:
             channel.queue_bind(binding.queue, binding.exchange, binding.routing_key)
@@ -111,7 +111,7 @@ def _channel(broker_url: str, address: str) -> Iterator[BlockingChannel]:
 
 
 @contextlib.contextmanager
-def _told_apart(
+def _refusals_explained(
     what: str, queue: Queue | None = None, broker_url: str = "", management_url: str | None = None
 ) -> Iterator[None]:
     """Turn the broker's refusal of other arguments into the difference."""
@@ -120,10 +120,10 @@ def _told_apart(
     except pika.exceptions.ChannelClosedByBroker as error:
         if error.reply_code != PRECONDITION_FAILED:
             raise
-        told = _asked(queue, broker_url, management_url) if queue and management_url else ""
-        told = told or _parsed(error.reply_text)
+        difference = _asked(queue, broker_url, management_url) if queue and management_url else ""
+        difference = difference or _parsed(error.reply_text)
         raise Misconfigured(
-            f"{what} stands with other arguments ({told}): empty it, delete it, and provision again"
+            f"{what} stands with other arguments ({difference}): empty it, delete it, and provision again"
         ) from error
 
 

@@ -169,11 +169,11 @@ def prepared(services: LocalServices, *, s3: bool, postgres: bool) -> Demo:
     for name in ("nas", "library", "scratch"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("WORKER_", "AWS_"))}
-    told = services.environment("rabbitmq")
-    told |= services.environment("s3") if s3 else {"WORKER_STORAGE_URL": f"file://{folder / 'library'}/"}
+    environment = services.environment("rabbitmq")
+    environment |= services.environment("s3") if s3 else {"WORKER_STORAGE_URL": f"file://{folder / 'library'}/"}
     database = {"WORKER_DATABASE_URL": f"sqlite:///{folder / 'leveret.db'}"}
-    told |= services.environment("postgres") if postgres else database
-    told |= {
+    environment |= services.environment("postgres") if postgres else database
+    environment |= {
         "WORKER_NAS_ROOT": str(folder / "nas"),
         "WORKER_SCRATCH": str(folder / "scratch"),
         "WORKER_ALLOW_FILE_REPOS": "true",
@@ -181,11 +181,11 @@ def prepared(services: LocalServices, *, s3: bool, postgres: bool) -> Demo:
         "WORKER_HEARTBEAT_SECONDS": "2",
         "WORKER_LOG_FORMAT": "json",
     }
-    lines = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in told.items())
+    lines = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in environment.items())
     settings = folder / "settings.sh"
     settings.touch(mode=0o600)
     settings.write_text(lines)
-    return Demo(folder, inherited | told)
+    return Demo(folder, inherited | environment)
 
 
 def make_clip(path: Path) -> None:
@@ -279,8 +279,8 @@ def show_result(demo: Demo, job_id: str) -> None:
         path = _local_copy(demo, artifact["uri"])
         _title(f"Result: {artifact['uri']}")
         argv = ("ffprobe", "-v", "error", "-of", "compact=p=0", "-show_entries")
-        told = "format=duration,size:stream=index,codec_name,width,height,channels:stream_tags=language"
-        subprocess.run((*argv, told, str(path)), check=False)
+        entries = "format=duration,size:stream=index,codec_name,width,height,channels:stream_tags=language"
+        subprocess.run((*argv, entries, str(path)), check=False)
         _say(f"  play it:  ffplay {path}")
 
 

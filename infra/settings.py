@@ -50,13 +50,13 @@ def overlay(given: Mapping[str, str], services: Iterable[Mapping[str, str]]) -> 
     """Return `given`, and the variables of each service of which it names none.
 
     A service counts as a whole: the address of one storage never meets the credentials of another.
-    What is only told of a service, as how patient it is, names none.
+    What only says how a service is set, such as its time-out, names none.
     """
-    told = dict(given)
+    settings = dict(given)
     for service in services:
         if not (service.keys() - {TIMEOUT}) & given.keys():
-            told |= {name: value for name, value in service.items() if name not in given}
-    return told
+            settings |= {name: value for name, value in service.items() if name not in given}
+    return settings
 
 
 def _delays(text: str | None) -> tuple[float, ...]:

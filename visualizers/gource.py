@@ -125,8 +125,8 @@ class GourceVisualizer(Visualizer[GourceParams]):
         for index, exit_ in enumerate(exits[:painters]):
             report, due = read_report(exit_.tail.encode()), Share(index, painters).written(scene.shown)
             if report is None or report.written != due:
-                told = "nothing of its frames" if report is None else f"of {report.written} frames"
-                raise VerificationFailed(f"gource told {told} instead of {due}")
+                said = "nothing of its frames" if report is None else f"of {report.written} frames"
+                raise VerificationFailed(f"gource said {said} instead of {due}")
 
 
 def gource_command(

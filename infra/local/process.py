@@ -151,5 +151,5 @@ def last_words(log: Path, lines: int = 3) -> str:
     if not log.exists():
         return ""
     text = log.read_bytes()[-4096:].decode(errors="replace")
-    told = [line.strip() for line in text.splitlines() if line.strip()]
-    return " / ".join(line[:200] for line in told[-lines:])
+    written = [line.strip() for line in text.splitlines() if line.strip()]
+    return " / ".join(line[:200] for line in written[-lines:])

@@ -136,8 +136,8 @@ def _write_configuration(folder: Path, record: Record) -> None:
     text = CONFIGURATION.format(host=LOOPBACK, user=USER, password=record.secret("password"), **record.ports)
     # Later lines win, so a test may set its own time-outs.
     shared = (SHARED / "rabbitmq.conf").read_text()
-    told = (line for line in shared.splitlines() if line and not line.startswith("#"))
-    lines = [*text.splitlines(), *told, *extra]
+    shared_lines = (line for line in shared.splitlines() if line and not line.startswith("#"))
+    lines = [*text.splitlines(), *shared_lines, *extra]
     names = [line.partition("=")[0].strip() for line in lines]
     kept = [line for place, line in enumerate(lines) if names[place] not in names[place + 1 :]]
     configuration = folder / "rabbitmq.conf"

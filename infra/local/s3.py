@@ -65,8 +65,8 @@ class S3:
             *(f"-{_option(name)}={port}" for name, port in ports.items()),
         )
         keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-        told = self.environment(launch.record)
-        launch.spawn("s3", argv, inherited(folder) | {key: told[key] for key in keys})
+        environment = self.environment(launch.record)
+        launch.spawn("s3", argv, inherited(folder) | {key: environment[key] for key in keys})
         launch.wait("s3", lambda: _gateway_answers(ports["s3"]), START_SECONDS)
         # The gateway is there before the master knows where the volumes are, and answers 500 until then.
         launch.wait("s3", lambda: _volumes_are_known(ports["master"]), START_SECONDS)
@@ -87,7 +87,7 @@ class S3:
         return f"http://{LOOPBACK}:{record.ports['s3']} · bucket {BUCKET}"
 
     def sweep(self, record: Record) -> None:
-        """Removes the sockets that weed puts into /tmp, whatever it is told, and leaves there."""
+        """Removes the sockets that weed puts into /tmp, whatever it is environment, and leaves there."""
         for part in ("master", "volume", "filer", "s3"):
             port = record.ports.get(f"{part}_grpc")
             Path(f"/tmp/seaweedfs-{part}-grpc-{port}.sock").unlink(missing_ok=True)  # noqa: S108

@@ -129,11 +129,11 @@ class LocalServices:
     def environment(self, only: str | None = None) -> dict[str, str]:
         """The variables that lead the worker to the services that run, or to that one of them."""
         records = self._state.read()
-        told: dict[str, str] = {}
+        found: dict[str, str] = {}
         for name, service in SERVICES.items():
             if only in {None, name} and name in records and _runs(records[name]):
-                told |= service.environment(records[name])
-        return told
+                found |= service.environment(records[name])
+        return found
 
     def log(self, name: str) -> Path:
         """Where the service writes what it does."""

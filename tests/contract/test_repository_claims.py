@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.repositories import FAILURE, POLICY, granted, job, request
 from worker.adapters.sql import SqlRepository
-from worker.core.attempt import Failure, Result
+from worker.core.attempt import Failure, Result, Standby
 from worker.core.errors import IdReused, LeaseLost
 from worker.core.ports import Buried, Finished, Granted, Waiting
 
@@ -197,3 +197,41 @@ async def test_a_claim_knows_what_the_attempt_before_ended_with(repository):
     assert first.previous is None
     await repository.retry_later(first, FAILURE, 0.0)
     assert (await granted(repository)).previous.error_type == FAILURE.error_type
+
+
+async def test_one_copy_waits_for_a_job_and_the_others_hear_that_it_does(repository):
+    attempt = await granted(repository)
+    first = await repository.claim(request(worker="w2"), POLICY)
+    assert (first.has_standby, first.epoch) == (False, attempt.epoch)
+    assert 0 < first.seconds <= 30
+    mine, other = Standby(first.epoch), Standby(first.epoch)
+    await repository.stand_by("j1", mine)
+    await repository.stand_by("j1", other)
+    assert (await repository.claim(request(worker="w2"), POLICY)).has_standby
+    assert (await repository.claim(request(worker="w2", standby=other.mark), POLICY)).has_standby
+    assert not (await repository.claim(request(worker="w2", standby=mine.mark), POLICY)).has_standby
+    again = Standby(first.epoch, before=mine.mark)
+    await repository.stand_by("j1", again)
+    assert (await repository.claim(request(worker="w2", standby=mine.mark), POLICY)).has_standby
+    assert not (await repository.claim(request(worker="w2", standby=again.mark), POLICY)).has_standby
+
+
+async def test_a_copy_that_waited_for_an_attempt_is_none_for_the_next_one(bench):
+    first = await granted(bench.repository)
+    waiting = await bench.repository.claim(request(worker="w2"), POLICY)
+    standby = Standby(waiting.epoch)
+    await bench.repository.stand_by("j1", standby)
+    await bench.repository.release(first, "interrupted", "x")
+    await granted(bench.repository)
+    assert not (await bench.repository.claim(request(worker="w2"), POLICY)).has_standby
+    await bench.repository.stand_by("j1", standby)
+    assert not (await bench.repository.claim(request(worker="w2"), POLICY)).has_standby, "it was written too late"
+
+
+async def test_after_the_death_of_a_copy_that_waited_another_one_may(repository):
+    await granted(repository)
+    waiting = await repository.claim(request(worker="w2"), POLICY)
+    await repository.stand_by("j1", Standby(waiting.epoch))
+    await repository.bury_unclaimed(job(), "d" * 64, "cpu", "normal", FAILURE)
+    assert (await repository.job("j1")).state == "running"
+    assert not (await repository.claim(request(worker="w2"), POLICY)).has_standby

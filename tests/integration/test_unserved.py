@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import pytest
 
 from tests.support.engine import DEFER_SECONDS, Harness, WriteParams, WriteTask, document
-from worker.core.attempt import Cancelled, Completed, Dead, Defer, Forward
+from worker.core.attempt import Cancelled, Completed, Dead, Defer, Forward, Surplus
 from worker.core.errors import CannotServe
 from worker.core.record import OptionSet, WorkerRecord
 from worker.core.routing import HEADER_REFUSED_BY, defer_name
@@ -176,3 +176,13 @@ async def test_a_mended_option_set_lets_a_declined_job_run(harness, broker):
     await harness.repository.put_option_set(OptionSet(module="shine", name="late", options={"codec": "h264"}))
     await harness.until(job["job_id"], "completed")
     assert (harness.storage / job["job_id"] / "late.txt").read_text() == "encoder:libx264"
+
+
+async def test_of_many_copies_that_this_worker_cannot_do_one_goes_to_the_others(harness, broker):
+    job = document(lane="cpu", tasks=[{"module": "shine", "data": {"text": "encoder:none"}}])
+    await beat(harness.repository, "tester-2")
+    for _ in range(5):
+        await broker.publish(job)
+    outcomes = [(await harness.one()).outcome for _ in range(5)]
+    assert [type(one) for one in outcomes] == [Defer, *[Surplus] * 4]
+    assert isinstance((await harness.one()).outcome, Defer)

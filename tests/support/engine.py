@@ -95,7 +95,12 @@ class Harness:
         self.link = Link(self.url, self.worker_id, confirms=False, patience=10)
         self.publisher = Link(self.url, f"{self.worker_id} publisher", confirms=True, patience=10)
         self.consumer = RabbitConsumer(
-            self.link, self.publisher, queues_of(self.lanes), tag=self.worker_id, defer_seconds=DEFER_SECONDS
+            self.link,
+            self.publisher,
+            queues_of(self.lanes),
+            tag=self.worker_id,
+            defer_seconds=DEFER_SECONDS,
+            delays=DELAYS,
         )
         self.resources = Resources(
             repository=self.repository,

@@ -9,7 +9,7 @@ import json
 import shutil
 import tempfile
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,7 +18,7 @@ import httpx
 from infra.migrations import upgrade
 from worker.adapters.sql import SqlRepository
 from worker.app import serving
-from worker.app.control import modules
+from worker.app.control import library, modules
 from worker.control import Control
 from worker.core.attempt import Artifact, Failure, Progress, Result
 from worker.core.errors import BrokerUnavailable
@@ -177,7 +177,14 @@ async def site(folder: Path, *, tokens: bool = False, **overrides: Any) -> Async
     views = serving.views(settings)
     uploads, multipart = serving.uploads(settings)
     readers = {scheme: reader for reader in serving.readers(settings) for scheme in reader.schemes}
-    control = Control(repository, partial(_same, broker), modules, settings.offline_seconds, settings.retry_delays)
+    control = Control(
+        repository,
+        partial(_same, broker),
+        modules,
+        settings.offline_seconds,
+        settings.retry_delays,
+        cache(partial(library, settings)),
+    )
     services = Services(settings, control, views, Pulse(views.changes, 0.02), readers, uploads, multipart)
     application = create(settings, services, Tokens.of(settings))
     try:

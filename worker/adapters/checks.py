@@ -266,9 +266,9 @@ async def capabilities(proving: Awaitable[Capabilities], stated: tuple[str, ...]
         )
     broken = {name: reason for name, reason in found.tools.items() if reason is not True}
     if broken or not lanes:
-        told = "; ".join(f"{name}: {reason}" for name, reason in broken.items())
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in broken.items())
         advice = "mend or remove what does not work, then run `leveret doctor --prove`"
-        return Finding(status="warning" if lanes else "error", fact=f"{fact}; {told}", advice=advice)
+        return Finding(status="warning" if lanes else "error", fact=f"{fact}; {reasons}", advice=advice)
     return Finding(status="ok", fact=fact)
 
 
@@ -282,10 +282,10 @@ async def lanes(repository: Repository, offline_after: float) -> Finding:
     fact = ", ".join(f"{lane}: {len(served.get(lane, ()))}" for lane in LANES)
     stuck = sorted({lane for lane in waiting if lane not in served})
     if stuck:
-        told = ", ".join(f"{waiting[lane]} in {lane}" for lane in stuck)
+        counts = ", ".join(f"{waiting[lane]} in {lane}" for lane in stuck)
         advice = f"start a worker that serves {','.join(stuck)} with `leveret run`, or cancel the jobs"
         alone = f"workers by lane: {fact}" if served else "no worker is running"
-        return Finding(status="warning", fact=f"{alone}; jobs wait for nobody: {told}", advice=advice)
+        return Finding(status="warning", fact=f"{alone}; jobs wait for nobody: {counts}", advice=advice)
     if not served:
         return Finding(status="warning", fact="no worker is running", advice="start one with `leveret run`")
     return Finding(status="ok", fact=f"workers by lane: {fact}")

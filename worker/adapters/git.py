@@ -208,10 +208,10 @@ class GitRepositories:
 
 def _as_environment(config: Mapping[str, str]) -> dict[str, str]:
     """Return git's settings as its environment takes them: no argv of ours shows them, a header least of all."""
-    told = {"GIT_CONFIG_COUNT": str(len(config))}
+    variables = {"GIT_CONFIG_COUNT": str(len(config))}
     for index, (key, value) in enumerate(config.items()):
-        told |= {f"GIT_CONFIG_KEY_{index}": key, f"GIT_CONFIG_VALUE_{index}": value}
-    return told
+        variables |= {f"GIT_CONFIG_KEY_{index}": key, f"GIT_CONFIG_VALUE_{index}": value}
+    return variables
 
 
 def _host_of(url: str) -> tuple[str, int]:
@@ -274,15 +274,15 @@ def meaning(exit_: Exit, shown: str, secrets: tuple[str, ...]) -> LeveretError:
     words = "\n".join(line.replace(url, "<url>") for line in lines if not _REMOTE.match(line))
     # git says why first, and then only what follows from it
     why = next((line for line in lines if line.startswith(("fatal:", "error:"))), lines[-1] if lines else "")
-    told = f"({why.removeprefix('fatal: ')[:300]})" if why else f"({exit_})"
+    reason = f"({why.removeprefix('fatal: ')[:300]})" if why else f"({exit_})"
     if _FULL.search(words):
-        return DiskFull(f"{shown} was not cloned {told}")
+        return DiskFull(f"{shown} was not cloned {reason}")
     if _REDIRECTED.search(words):
         return BadInput(f"{shown} answers with a redirect, which is not followed: name the address that it leads to")
     if _PRIVATE.search(words):
-        return BadInput(f"{shown} is private or not there: it wants a token that may read it {told}")
+        return BadInput(f"{shown} is private or not there: it wants a token that may read it {reason}")
     if _MISSING.search(words):
-        return BadInput(f"{shown}: there is no such repository {told}")
+        return BadInput(f"{shown}: there is no such repository {reason}")
     if _NONE.search(words):
-        return BadInput(f"{shown} is not a git repository {told}")
-    return RemoteUnavailable(f"{shown} was not cloned {told}")
+        return BadInput(f"{shown} is not a git repository {reason}")
+    return RemoteUnavailable(f"{shown} was not cloned {reason}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from worker.core.errors import Interrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable, Generator
 
 T = TypeVar("T")
 
@@ -85,7 +85,26 @@ async def in_thread(work: Callable[[Stop], T]) -> T:
         raise
 
 
-def _forget(task: asyncio.Task[T]) -> None:
+async def iterated(items: Generator[T]) -> AsyncIterator[T]:
+    """Yield what a blocking generator yields, each step of it in a thread; it is closed at the end."""
+    step: asyncio.Future[T | None] | None = None
+    try:
+        while True:
+            step = asyncio.ensure_future(asyncio.to_thread(next, items, None))
+            item = await asyncio.shield(step)
+            if item is None:
+                return
+            yield item
+    finally:
+        if step is not None and not step.done():
+            # Cancelled within a step: it is closed once that has ended, which on a dead mount may be never.
+            step.add_done_callback(_forget)
+            step.add_done_callback(lambda _: items.close())
+        else:
+            items.close()
+
+
+def _forget(task: asyncio.Future[T]) -> None:
     # Reading the exception is what keeps asyncio from reporting it as lost.
     if not task.cancelled():
         task.exception()

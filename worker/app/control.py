@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from worker.adapters.sql import SqlRepository
+from worker.control.library import Library
 from worker.control.resources import Control
-from worker.core.errors import Misconfigured
+from worker.core.errors import Misconfigured, ToolMissing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -30,9 +31,38 @@ async def control(settings: Settings, *, may_create: bool = False) -> AsyncItera
     stores = repository(settings)
     try:
         await stores.check()
-        yield Control(stores, partial(broker, settings), modules, settings.offline_seconds, settings.retry_delays)
+        yield assembled(settings, stores)
     finally:
         await stores.close()
+
+
+def assembled(settings: Settings, stores: Repository) -> Control:
+    """Return what the use cases work on, over a database that is open."""
+    return Control(
+        stores,
+        partial(broker, settings),
+        modules,
+        settings.offline_seconds,
+        settings.retry_delays,
+        cache(partial(library, settings)),
+    )
+
+
+def library(settings: Settings) -> Library:
+    """Return the sources that this host can look at."""
+    # Programs are looked for, and who uses S3 imports boto3.
+    from worker.app.components import runner, tools  # noqa: PLC0415
+    from worker.app.serving import readers  # noqa: PLC0415
+
+    programs = tools(settings)
+
+    def tool(name: str) -> str:
+        if name not in programs:
+            raise ToolMissing(f"{name} is not installed here, so sources cannot be looked at")
+        return programs[name]
+
+    found = {scheme: reader for reader in readers(settings) for scheme in reader.schemes}
+    return Library(found, settings.path_map, runner(settings), tool, settings.scratch / "look")
 
 
 def repository(settings: Settings) -> Repository:

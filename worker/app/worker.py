@@ -8,7 +8,7 @@ import os
 import signal
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from worker.adapters.metrics import Metrics
+    from worker.adapters.storage.web.posting import JsonPoster
     from worker.core.attempt import Attempt, Progress
     from worker.core.ports import Repository
     from worker.core.record import WorkerRecord
@@ -127,7 +128,7 @@ async def assembled(
             offline_seconds=settings.offline_seconds,
         )
         chores = _chores(resources, consumer, slot.worker_id, presence.lanes[0], settings.log_days * 86400)
-        worker = _worker(settings, consumer, executor, resources, chores, drain=drain)
+        worker = _worker(settings, stack, consumer, executor, resources, chores, drain=drain)
         await resources.runner.sweep(resources.scratch.is_live)
         await chores()
         presence.open(worker, executor)
@@ -217,6 +218,7 @@ def _resources(
 
 def _worker(
     settings: Settings,
+    stack: AsyncExitStack,
     consumer: RabbitConsumer,
     executor: Executor,
     resources: Resources,
@@ -224,11 +226,17 @@ def _worker(
     *,
     drain: bool,
 ) -> Worker:
-    async def post(url: str, document: str) -> None:
+    @cache
+    def poster() -> JsonPoster:
         # httpx takes 4 MB: only who is asked to call back pays for it.
-        from worker.adapters.storage.web import post_json  # noqa: PLC0415
+        from worker.adapters.storage.web.posting import JsonPoster  # noqa: PLC0415
 
-        await post_json(url, document, allow_private=settings.allow_private_addresses)
+        made = JsonPoster(allow_private=settings.allow_private_addresses)
+        stack.push_async_callback(made.close)
+        return made
+
+    async def post(url: str, document: str) -> None:
+        await poster()(url, document)
 
     return Worker(
         consumer,
@@ -253,6 +261,7 @@ async def _consumer(
         queues_of(served),
         tag=f"leveret {worker_id} pid {os.getpid()}",
         max_attempts=policy.max_attempts,
+        delays=policy.delays,
     )
     stack.push_async_callback(consumer.close)
     await link.check_topology(settings.retry_delays, DEFER_SECONDS)
@@ -289,8 +298,8 @@ async def run_worker(
     """Consume until SIGTERM, or with `drain` until the queues are empty."""
     logs.configure(settings.log_level, settings.log_format)
     abandon_threads(THREADS)
-    for told in unknown_variables():
-        log.warning("setting_unknown", told=told)
+    for problem in unknown_variables():
+        log.warning("setting_unknown", problem=problem)
     refuse_shared_sqlite(settings)
     if "storage_url" not in settings.model_fields_set:
         # Only our own default is made: a stated folder that is missing may be a mount that is away.

@@ -127,8 +127,8 @@ def part_lines(record: JobRecord) -> list[str]:
                 f"{part.percent:.0f} %" if part.percent is not None else "",
                 f"{part.fps:.0f} fps" if part.fps else "",
             ]
-            told = ", ".join(fact for fact in (what, part.state, part.worker or "", *facts, part.error or "") if fact)
-            lines.append(f"  part {part.index + 1}: {told}")
+            line = ", ".join(fact for fact in (what, part.state, part.worker or "", *facts, part.error or "") if fact)
+            lines.append(f"  part {part.index + 1}: {line}")
     return lines
 
 

@@ -38,6 +38,6 @@ def lanes_in(text: str | None) -> tuple[str, ...] | None:
     lanes = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
     unknown = [lane for lane in lanes if lane not in LANES]
     if unknown or not lanes:
-        told = repr(unknown[0]) if unknown else "nothing"
-        raise typer.BadParameter(f"{told} is no lane; there are {', '.join(LANES)}")
+        what = repr(unknown[0]) if unknown else "nothing"
+        raise typer.BadParameter(f"{what} is no lane; there are {', '.join(LANES)}")
     return lanes

@@ -62,8 +62,8 @@ class DeadMessage:
             return tuple(self.refusal.problems) or (self.refusal.error,)
         if self.record and self.record.error:
             return (self.record.error,)
-        if told := self.letter.headers.get(HEADER_LAST_ERROR):
-            return (str(told),)
+        if error := self.letter.headers.get(HEADER_LAST_ERROR):
+            return (str(error),)
         return (f"the broker says {self.letter.death or 'nothing'}, and the database knows nothing of it yet",)
 
     @property

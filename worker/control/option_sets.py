@@ -61,9 +61,9 @@ def options_in(value: Any, module: str, name: str) -> dict[str, Any]:
         raise InvalidJob([Problem("", "options are a JSON object")])
     if not isinstance(value.get("options"), dict) or not value.keys() <= {"name", "module", "options"}:
         return value
-    for key, told in (("name", name), ("module", module)):
-        if value.get(key, told) != told:
-            raise InvalidJob([Problem(key, f"the document says {value[key]!r}, the command {told!r}")])
+    for key, asked in (("name", name), ("module", module)):
+        if value.get(key, asked) != asked:
+            raise InvalidJob([Problem(key, f"the document says {value[key]!r}, the command {asked!r}")])
     return dict(value["options"])
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from worker.control.library import no_library
 from worker.core.routing import DEFAULT_DELAYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from worker.control.library import Library
     from worker.core.ports import BrokerAdmin, Repository
     from worker.registry import Registry
 
@@ -20,7 +22,8 @@ class Control:
 
     `broker` returns a connection that is not opened yet: `async with control.broker() as broker`. `modules` is called
     by those use cases only that judge documents, for loading every plug-in takes a third of a second. A worker that
-    was silent for `offline_seconds` is offline; `retry_delays` (seconds) name the delay queues.
+    was silent for `offline_seconds` is offline; `retry_delays` (seconds) name the delay queues. `library` is called
+    by those use cases only that look at sources: it says what can be looked at from here.
     """
 
     stores: Repository
@@ -28,3 +31,4 @@ class Control:
     modules: Callable[[], Registry]
     offline_seconds: float
     retry_delays: tuple[float, ...] = DEFAULT_DELAYS
+    library: Callable[[], Library] = no_library

@@ -94,11 +94,28 @@ class Dead:
 
 
 @dataclass(frozen=True, slots=True)
+class Standby:
+    """The mark of the copy that waits for a job which somebody has: known to the row and to that copy only.
+
+    `before` is the mark that the message carried until now, `epoch` that of the job when it was judged.
+    """
+
+    epoch: int
+    before: str = ""
+    mark: str = field(default_factory=lambda: token_hex(16), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Defer:
-    """Not here or not now, charged to nobody: a copy waits in `media.defer`, then the original is acked."""
+    """Not here or not now, charged to nobody: a copy waits in `media.defer`, then the original is acked.
+
+    `seconds` is how long the reason holds at least. `standby` marks the copy as the one that waits for its job.
+    """
 
     reason: str
     refused_by: str | None = None
+    seconds: float = 0.0
+    standby: Standby | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +125,11 @@ class Forward:
     job_id: str
     lane: str
     priority: str
+
+
+@dataclass(frozen=True, slots=True)
+class Surplus:
+    """Another copy of the message waits for the same job: ack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +149,7 @@ class Divided:
     parts: int
 
 
-Outcome: TypeAlias = Completed | Retry | Dead | Defer | Forward | Requeue | Cancelled | Divided
+Outcome: TypeAlias = Completed | Retry | Dead | Defer | Surplus | Forward | Requeue | Cancelled | Divided
 """How a delivery is settled: a closed set, matched with `assert_never`."""
 
 

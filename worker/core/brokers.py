@@ -9,6 +9,6 @@ from typing import Final
 _BETWEEN: Final = re.compile(r"\s*,\s*(?=amqps?://)")
 
 
-def broker_urls(told: str) -> tuple[str, ...]:
+def broker_urls(text: str) -> tuple[str, ...]:
     """Return the URL of each node that `WORKER_BROKER_URL` names, in the order in which they are tried."""
-    return tuple(_BETWEEN.split(told.strip()))
+    return tuple(_BETWEEN.split(text.strip()))

@@ -55,7 +55,7 @@ class TaskMessage(Model):
     """One task of a canonical message."""
 
     module: Annotated[str, StringConstraints(min_length=1, max_length=100)] = Field(description="The module's name.")
-    data: dict[str, Any] = Field(default_factory=dict, description="What the module is told: its own page says.")
+    data: dict[str, Any] = Field(default_factory=dict, description="What the module needs: its own page says.")
 
 
 class JobMessage(Envelope):
@@ -124,8 +124,8 @@ class Job:
             "part": self.part.model_dump() if self.part else None,
         }
         tasks = [{"module": task.module, "data": _without_secrets(task.data)} for task in self.tasks]
-        told = _without_secrets({key: value for key, value in envelope.items() if value is not None})
-        return {**told, "tasks": tasks}
+        kept = _without_secrets({key: value for key, value in envelope.items() if value is not None})
+        return {**kept, "tasks": tasks}
 
 
 def _secrets(value: object) -> tuple[str, ...]:

@@ -40,6 +40,7 @@ HEADER_LANE: Final = "x-lane"
 HEADER_REFUSED_BY: Final = "x-refused-by"
 HEADER_HOPS: Final = "x-hops"
 HEADER_DEATH_MARK: Final = "x-death-mark"
+HEADER_STANDBY: Final = "x-standby"
 HEADER_DEATH: Final = "x-death"
 
 DEATH_HEADERS: Final = (
@@ -65,6 +66,7 @@ COUNT_HEADERS: Final = (
     HEADER_REFUSED_BY,
     HEADER_HOPS,
     HEADER_DEATH_MARK,
+    HEADER_STANDBY,
 )
 """What we wrote of earlier attempts: stripped when a dead job is replayed."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from worker.core.attempt import Dead, Defer
+from worker.core.attempt import Dead, Defer, Standby, Surplus
 from worker.core.errors import CannotServe, LeveretError, Unserved
 from worker.core.policy import failure_of
 from worker.core.record import serving
@@ -72,18 +72,27 @@ class EligibilityGate:
         while len(self._late) > REMEMBERED:
             self._late.popitem(last=False)
 
-    async def decline(self, job: Job, digest: str, lane: str, priority: str, lacking: str) -> Defer | Dead:
-        """Return how a job that we cannot do goes on: to another worker of its lane, or dead when all refused it."""
+    async def decline(
+        self, job: Job, digest: str, route: tuple[str, str], lacking: str, standby: str = ""
+    ) -> Defer | Surplus | Dead:
+        """Return how a job that we cannot do goes on: to another worker of its lane, or dead when all refused it.
+
+        One copy of its message goes to the others: not a second one beside that which has the mark of waiting.
+        """
+        lane, priority = route
         repository = self._resources.repository
-        declined = await repository.decline(job, digest, lane, priority, self._worker_id)
+        declined = await repository.decline(job, digest, lane, priority, self._worker_id, standby)
         living = serving(await repository.workers(self._offline_seconds)).get(lane, [])
         if declined.seconds < self._unserved_seconds or not declined.workers.issuperset(living):
             log.warning("job_declined", job_id=job.job_id, lacking=lacking, declined_by=len(declined.workers))
-            return Defer(f"{self._worker_id} cannot do it: {lacking}", refused_by=self._worker_id)
+            if declined.has_standby:
+                return Surplus()
+            reason, waits = f"{self._worker_id} cannot do it: {lacking}", Standby(declined.epoch, standby)
+            return Defer(reason, refused_by=self._worker_id, standby=waits)
         count = len(declined.workers)
-        told = "the only living worker" if count == 1 else f"all {count} workers that were asked"
+        refusing = "the only living worker" if count == 1 else f"all {count} workers that were asked"
         error = Unserved(
-            f"{told} of lane {lane} refused it for {declined.seconds:.0f} s; on {self._worker_id}: {lacking}"
+            f"{refusing} of lane {lane} refused it for {declined.seconds:.0f} s; on {self._worker_id}: {lacking}"
         )
         failure = failure_of(error, self._worker_id, 0, job.secrets)
         await repository.bury_unclaimed(job, digest, lane, priority, failure)

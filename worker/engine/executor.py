@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 import structlog
 
-from worker.core.attempt import Defer, Divided, Forward, Requeue, StateChange
+from worker.core.attempt import Defer, Divided, Forward, Requeue, Standby, StateChange, Surplus
 from worker.core.errors import (
     IdReused,
     Interrupted,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from worker.core.job import Job
     from worker.core.policy import Policy
     from worker.core.ports import Delivery, Produced, Production
+    from worker.core.ports.broker import OnConfirmed
     from worker.engine.resources import Resources
 
 UNSERVED_SECONDS: Final = 3600.0
@@ -154,8 +155,10 @@ class Executor:
                 return Claimed(routed, attempt, waited(delivery.headers, attempt))
             case Finished():
                 return await self._recorder.finished(routed, claim)
-            case Waiting(reason):
-                return routed.settlement(Defer(reason))
+            case Waiting(has_standby=True):
+                return routed.settlement(Surplus())
+            case Waiting(reason, seconds, epoch):
+                return routed.settlement(Defer(reason, seconds=seconds, standby=Standby(epoch, request.standby)))
             case Buried():
                 return await self._recorder.buried(routed, claim)
             case _:
@@ -191,8 +194,7 @@ class Executor:
         """
         await self._resources.on_step("settling")
         outcome, job_id = settlement.outcome, settlement.job_id
-        close_adoption = partial(self._close_adoption, settlement) if settlement.adoption else None
-        self._settling = settling = asyncio.ensure_future(delivery.settle(settlement, close_adoption))
+        self._settling = settling = asyncio.ensure_future(delivery.settle(settlement, self._on_confirmed(settlement)))
         try:
             await asyncio.wait({settling})
         finally:
@@ -207,6 +209,17 @@ class Executor:
         await self._resources.on_step("settled")
         why = {"reason": outcome.reason} if isinstance(outcome, Defer) else {}
         log.info("settled", job_id=job_id, outcome=type(outcome).__name__, acknowledged=known, **why)
+
+    def _on_confirmed(self, settlement: Settlement) -> OnConfirmed | None:
+        """Return what is noted once the copy is confirmed, and before the original goes."""
+        if settlement.adoption:
+            return partial(self._close_adoption, settlement)
+        match settlement.outcome, settlement.job_id:
+            case Defer(standby=Standby() as standby), str(job_id):
+                repository = self._resources.repository
+                return lambda: self._persistence.persist(lambda: repository.stand_by(job_id, standby))
+            case _:
+                return None
 
     async def _close_adoption(self, settlement: Settlement) -> None:
         """Note that the copy is confirmed; a delivery whose adoption another one took comes again for a new id."""

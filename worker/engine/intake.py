@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from worker.core.errors import InvalidJob, LeveretError
-from worker.core.message.copies import count_of
+from worker.core.message.copies import count_of, text_of
 from worker.core.policy import failure_of
 from worker.core.ports import ClaimRequest
 from worker.core.record import RefusalRecord
@@ -19,6 +19,7 @@ from worker.core.routing import (
     HEADER_DEATH_MARK,
     HEADER_FIRST_QUEUED_AT,
     HEADER_ROUND,
+    HEADER_STANDBY,
     PRIORITIES,
     lane_of,
     route_of,
@@ -60,7 +61,7 @@ def real_route(delivery: Delivery, job: Job, registry: Registry, own_lane: str) 
 def claim_request(
     delivery: Delivery, job: Job, digest: str, *, worker: str, lease_seconds: float, route: tuple[str, str]
 ) -> ClaimRequest:
-    """Return the wish to run a delivered job, with what its headers tell of earlier attempts."""
+    """Return the request to run a delivered job, with what its headers say of earlier attempts."""
     return ClaimRequest(
         job=job,
         digest=digest,
@@ -70,7 +71,8 @@ def claim_request(
         priority=route[1],
         attempt_header=count_of(delivery.headers, HEADER_ATTEMPT, 0),
         round_header=count_of(delivery.headers, HEADER_ROUND, 1),
-        death_mark=_text(delivery.headers, HEADER_DEATH_MARK),
+        death_mark=text_of(delivery.headers, HEADER_DEATH_MARK),
+        standby=text_of(delivery.headers, HEADER_STANDBY),
     )
 
 
@@ -98,9 +100,3 @@ def waited(headers: Mapping[str, Any], attempt: Attempt) -> float | None:
         return max(0.0, (attempt.started_at - queued).total_seconds()) if attempt.epoch == 1 else None
     except (ValueError, TypeError):
         return None
-
-
-def _text(headers: Mapping[str, Any], name: str) -> str:
-    """Return a text that a header names, nothing where a publisher wrote something else there."""
-    value = headers.get(name)
-    return value if isinstance(value, str) else ""

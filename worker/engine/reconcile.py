@@ -86,8 +86,8 @@ class Reconciler:
     def _compare(self, queue: str, jobs: int, messages: int) -> None:
         """Note what is known of a queue that holds messages: only that some are missing, and not whose."""
         if jobs > messages:
-            told = f"{jobs} jobs of {queue} are overdue, and {messages} messages wait: look again when it is empty"
-            self._note(LOST, "", f"at least {jobs - messages}: {told}")
+            fact = f"{jobs} jobs of {queue} are overdue, and {messages} messages wait: look again when it is empty"
+            self._note(LOST, "", f"at least {jobs - messages}: {fact}")
 
     def _job_queues(self) -> frozenset[str]:
         return frozenset(binding.queue for binding in self.topology.bindings if binding.exchange == JOBS)

@@ -9,8 +9,10 @@ import structlog
 
 from worker.core.attempt import Cancelled, Completed, Dead, Defer, Requeue, Retry, StateChange
 from worker.core.errors import CannotServe, LeaseLost, LeveretError
+from worker.core.message.copies import text_of
 from worker.core.policy import failure_of
 from worker.core.redaction import redact
+from worker.core.routing import HEADER_STANDBY
 from worker.core.settlement import Settlement
 from worker.engine.attempt.leftovers import delete_requested, remove_leftovers
 from worker.engine.intake import refusal
@@ -54,10 +56,9 @@ class Recorder:
 
     async def decline(self, routed: Routed, lacking: str) -> Settlement:
         """Pass on a job of our own lane that we cannot do."""
-        decoded = routed.decoded
-        outcome = await self._persist(
-            lambda: self._gate.decline(decoded.job, decoded.digest, routed.lane, routed.priority, lacking)
-        )
+        decoded, route = routed.decoded, (routed.lane, routed.priority)
+        standby = text_of(decoded.delivery.headers, HEADER_STANDBY)
+        outcome = await self._persist(lambda: self._gate.decline(decoded.job, decoded.digest, route, lacking, standby))
         if isinstance(outcome, Dead):
             await self._resources.on_state(StateChange.death(decoded.job, outcome.failure))
         return routed.settlement(outcome, ended=isinstance(outcome, Dead))

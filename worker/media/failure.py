@@ -61,6 +61,7 @@ _JOB: Final = re.compile(
     r"cannot be used together|Error reinitializing filters|Error when evaluating the expression|"
     r"Impossible to convert between the formats|Failed to configure (in|out)put pad|"
     r"Error opening output files: (Invalid argument|Result not representable)|"
+    r"Can't write packet with unknown timestamp|Timestamps are unset in a packet|"
     r"Subtitle encoding currently only possible|experimental codecs are not enabled|"
     r"is not supported by the bitstream filter|Invalid metadata type|Subtitle codec \d+ is not supported",
     re.IGNORECASE,
@@ -144,8 +145,8 @@ def failed(exits: Sequence[Exit]) -> Exit | None:
 
 def _shown(exit_: Exit, subject: str) -> str:
     """Return `film.mkv: ffmpeg exited 1 after 2 s: [libx264] width not divisible by 2`: the line that says why."""
-    told = str(replace(exit_, tail=cause(exit_.tail) or exit_.tail))
-    return _without_addresses(f"{subject}: {told}" if subject else told)
+    message = str(replace(exit_, tail=cause(exit_.tail) or exit_.tail))
+    return _without_addresses(f"{subject}: {message}" if subject else message)
 
 
 def _with_cause(shown: str, exit_: Exit, pattern: re.Pattern[str]) -> str:

@@ -43,7 +43,8 @@ def _disposition(name: str) -> str:
     return name
 
 
-def _codec(name: str) -> str:
+def codec_name(name: str) -> str:
+    """Return ffprobe's name of a codec that people call so; ValueError for the name of an encoder."""
     if name == "copy" or name.startswith("lib"):
         raise ValueError(f"{name[:40]!r} is how a stream is made; write it into options: here stands what a stream has")
     return _CODECS.get(name.lower(), name.lower())
@@ -51,7 +52,7 @@ def _codec(name: str) -> str:
 
 SelectedLanguage = Annotated[str, StringConstraints(max_length=35), AfterValidator(_language)]
 Disposition = Annotated[str, StringConstraints(max_length=40), AfterValidator(_disposition)]
-SelectedCodec = Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(_codec)]
+SelectedCodec = Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(codec_name)]
 
 
 class Selection(Model):

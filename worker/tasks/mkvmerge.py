@@ -209,16 +209,16 @@ def _kind(found: Identified, number: int) -> str:
 def _track_faults(params: MergeParams, made: Sequence[Track]) -> list[str]:
     """Return what is wrong with the listed tracks, which come first and in their order."""
     faults: list[str] = []
-    for index, (wish, track) in enumerate(zip(params.tracks, made, strict=False)):
-        for label, wanted, got in _wishes(wish, track):
+    for index, (asked, track) in enumerate(zip(params.tracks, made, strict=False)):
+        for label, wanted, got in _compared(asked, track):
             if wanted is not None and wanted != got:
                 faults.append(f"track {index} has the {label} {got!r} instead of {wanted!r}")
     return faults
 
 
-def _wishes(wish: MergeTrack, track: Track) -> list[tuple[str, object, object]]:
-    language, name = wish.options.get("language"), wish.options.get("track-name")
-    default = wish.options.get("default-track-flag")
+def _compared(asked: MergeTrack, track: Track) -> list[tuple[str, object, object]]:
+    language, name = asked.options.get("language"), asked.options.get("track-name")
+    default = asked.options.get("default-track-flag")
     truth = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
     return [
         ("language", bcp47(str(language)) if language else None, track.language),

@@ -122,7 +122,7 @@ class VisualizerTask(Task[SceneParams]):
         lasting = params.on_timeout == "keep"
         meter = Meter(scene.shown)
 
-        def told(line: str) -> None:
+        def on_line(line: str) -> None:
             if meter.line(line) and meter.fraction is not None:
                 done = COUNTED + meter.fraction * (DRAWN - COUNTED)
                 context.report(done, fps=meter.step.fps, speed=meter.step.speed)
@@ -130,7 +130,7 @@ class VisualizerTask(Task[SceneParams]):
         pipeline = film_pipeline(scene, plan, context.tool("ffmpeg"), folder, lasting=lasting)
         limit = _limit(params, context)
         try:
-            exits = await context.run(pipeline, told, timeout=limit)
+            exits = await context.run(pipeline, on_line, timeout=limit)
         except TimedOut:
             if not lasting:
                 raise

@@ -96,7 +96,7 @@ def _add_plain(application: FastAPI) -> None:
         ready = not found["database"]
         status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
         return JSONResponse(
-            {"ready": ready} | {name: "ok" if not told else "away" for name, told in found.items()}, status
+            {"ready": ready} | {name: "ok" if not problem else "away" for name, problem in found.items()}, status
         )
 
 

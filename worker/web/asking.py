@@ -77,7 +77,7 @@ async def audited(request: Request, action: str, target: str, **detail: Any) -> 
 
 async def _note(request: Request, action: str, target: str, detail: dict[str, Any], outcome: str) -> None:
     principal = principal_of(request)
-    told: dict[str, Any] = {
+    entry: dict[str, Any] = {
         "actor": principal.name if principal else "nobody",
         "role": principal.role if principal else "",
         "client": str(request.scope.get("state", {}).get("client", "")),
@@ -87,6 +87,6 @@ async def _note(request: Request, action: str, target: str, detail: dict[str, An
         "outcome": redact(outcome),
     }
     try:
-        await services_of(request).views.note(**told)
+        await services_of(request).views.note(**entry)
     except LeveretError as error:
-        log.warning("audit_not_written", error=str(error), **told)
+        log.warning("audit_not_written", error=str(error), **entry)

@@ -60,5 +60,5 @@ def between(start: datetime | None, end: datetime | None) -> str:
 
 def sentence(text: object) -> str:
     """Return a text with an end: another sentence may follow."""
-    told = str(text).strip()
-    return told if told.endswith((".", "?", "!")) else f"{told}."
+    sentence = str(text).strip()
+    return sentence if sentence.endswith((".", "?", "!")) else f"{sentence}."

@@ -138,8 +138,8 @@ def add_to(application: FastAPI, page: Callable[[Request, errors.LeveretError], 
 
     async def unexpected(request: Request, error: Exception) -> Response:
         del error  # uvicorn logs it; the browser need not know what a fault of ours looks like
-        told = "this is a fault of leveret, please report it"
-        return answer(request, Refused(HTTPStatus.INTERNAL_SERVER_ERROR, told))
+        message = "this is a fault of leveret, please report it"
+        return answer(request, Refused(HTTPStatus.INTERNAL_SERVER_ERROR, message))
 
     application.add_exception_handler(errors.LeveretError, ours)
     application.add_exception_handler(RequestValidationError, invalid)
@@ -150,8 +150,8 @@ def add_to(application: FastAPI, page: Callable[[Request, errors.LeveretError], 
 def responses(*statuses: int, **more: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
     """Return what OpenAPI says of the answers that tell a problem, and of others: `_200={…}`."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}}
-    told: dict[int | str, dict[str, Any]] = {int(name.lstrip("_")): document for name, document in more.items()}
-    return told | {
+    documents: dict[int | str, dict[str, Any]] = {int(name.lstrip("_")): document for name, document in more.items()}
+    return documents | {
         status: {"model": ProblemDocument, "description": HTTPStatus(status).phrase, "content": content}
         for status in statuses
     }

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 LOOK_SECONDS: Final = 1.0
 BEAT_SECONDS: Final = 15.0
 MOST_WATCHERS: Final = 1000
+MOST_WATCHED: Final = 5000
+"""How many jobs all watchers name together: each look asks for all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,11 @@ class Pulse:
         """Return how many watch."""
         return len(self._watched)
 
+    def has_room(self, jobs: frozenset[str]) -> bool:
+        """Return whether one more may watch these jobs."""
+        named = sum(map(len, self._watched.values())) + len(jobs)
+        return len(self._watched) < MOST_WATCHERS and named <= MOST_WATCHED
+
     async def watch(self, jobs: frozenset[str], seen: str = "", beat: float = BEAT_SECONDS) -> AsyncIterator[Signal]:
         """Yield whenever the fleet or one of `jobs` changes, at once when that is so since the version `seen`.
 
@@ -64,10 +71,10 @@ class Pulse:
         """
         number, self._next = self._next, self._next + 1
         self._watched[number] = jobs
-        told, problem = seen, ""
+        sent, problem = seen, ""
         try:
             self._begin()
-            # What others have been told already is this one's first news; else it waits for the first look.
+            # What others have been sent already is this one's first news; else it waits for the first look.
             known = self._changes is not None and jobs <= self._looked
             round_ = -1 if known or self._problem else self._round
             while not self._closed:
@@ -77,11 +84,11 @@ class Pulse:
                 version = self._version(jobs)
                 if self._problem:
                     if self._problem != problem:
-                        yield Signal(told, problem=self._problem)
+                        yield Signal(sent, problem=self._problem)
                     problem = self._problem
                     continue
-                if version != told or problem:
-                    first, told, problem = not told, version, ""
+                if version != sent or problem:
+                    first, sent, problem = not sent, version, ""
                     yield Signal(version, changed=not first)
                 else:
                     yield Signal(version)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import secrets
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,9 +14,9 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from worker.app import serving
-from worker.app.control import broker, modules, refuse_missing_sqlite, repository
-from worker.control import Control
+from worker.app.control import assembled, refuse_missing_sqlite, repository
 from worker.control.fleet import queue_depths
+from worker.control.notifications import Notifier
 from worker.core.errors import DatabaseUnavailable, LeveretError, RefusedPath
 from worker.core.location import External, parse_location
 from worker.web.pulse import Pulse
@@ -22,9 +24,12 @@ from worker.web.pulse import Pulse
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
+    from worker.control import Control
     from worker.control.undo import Originals
     from worker.core.finding import Check
+    from worker.core.notification import Notification
     from worker.core.ports.files import FileReader, MultipartStore, UploadStore
+    from worker.core.ports.notifications import Sender
     from worker.core.ports.views import Views
     from worker.registry import Registry
     from worker.settings import Settings
@@ -94,6 +99,10 @@ class Services:
     uploads: UploadStore | None = None
     multipart: MultipartStore | None = None
     checks: Callable[[], Sequence[tuple[str, Check]]] = field(default=lambda: ())
+    followers: int = 0
+    """How many follow a log: each reads it anew every second."""
+    judging: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a message is judged, which takes a processor for up to a second."""
 
     @cached_property
     def depths(self) -> Depths:
@@ -104,6 +113,15 @@ class Services:
                 return await queue_depths(broker)
 
         return Depths(ask)
+
+    @cached_property
+    def sender(self) -> Sender:
+        """Return what sends notifications."""
+        return serving.sender(self.settings)
+
+    def check_address(self, notification: Notification) -> None:
+        """Return if something could be sent to this address; InvalidJob otherwise."""
+        serving.check_address(notification)
 
     @cached_property
     def originals(self) -> Originals:
@@ -142,7 +160,7 @@ async def started(settings: Settings) -> AsyncIterator[Services]:
         except DatabaseUnavailable as error:
             # The page says so, and comes back by itself.
             log.warning("database_away", error=str(error))
-        control = Control(stores, partial(broker, settings), modules, settings.offline_seconds, settings.retry_delays)
+        control = assembled(settings, stores)
         views = serving.views(settings)
         stack.push_async_callback(views.close)
         pulse = Pulse(views.changes)
@@ -163,12 +181,19 @@ async def started(settings: Settings) -> AsyncIterator[Services]:
             asyncio.create_task(_repeat(SAMPLE_SECONDS, lambda: views.sample(SAMPLES_KEPT_SECONDS)), name="samples"),
             asyncio.create_task(_repeat(SWEEP_SECONDS, lambda: _sweep(services)), name="sweep"),
         ]
+        notifier = Notifier(stores, services.sender, server_name(settings))
+        chores.append(asyncio.create_task(notifier.run(), name="notifications"))
         try:
             yield services
         finally:
             for chore in chores:
                 chore.cancel()
             await asyncio.gather(*chores, return_exceptions=True)
+
+
+def server_name(settings: Settings) -> str:
+    """Return a name that no other server has, for what only one of them does at a time."""
+    return f"{settings.hostname} {os.getpid()} {secrets.token_hex(4)}"
 
 
 def _checks(settings: Settings) -> Sequence[tuple[str, Check]]:

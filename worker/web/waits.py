@@ -23,8 +23,8 @@ def why_it_waits(waiting: WaitingJob, fleet: Sequence[WorkerRecord], before: int
     serving = [worker for worker in fleet if job.lane in worker.lanes and worker.status != "offline"]
     if not serving:
         gone = [worker.worker_id for worker in fleet if job.lane in worker.lanes]
-        told = f"; {_names(gone)} did, and {'is' if len(gone) == 1 else 'are'} offline" if gone else ""
-        return f"no living worker serves {job.lane}{told}"
+        others = f"; {_names(gone)} did, and {'is' if len(gone) == 1 else 'are'} offline" if gone else ""
+        return f"no living worker serves {job.lane}{others}"
     able = [worker for worker in serving if worker.worker_id not in waiting.refused_by]
     if not able:
         return f"{_names([worker.worker_id for worker in serving])} cannot do it, and nobody else serves {job.lane}"

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0012"
-down_revision = "0006"
+down_revision = "0011"
 branch_labels = None
 depends_on = None
 
@@ -67,6 +67,7 @@ def _add_notifications() -> None:
         "notifications",
         sa.Column("name", sa.Text(), primary_key=True),
         sa.Column("document", sa.JSON(), nullable=False),
+        sa.Column("created_at", _moment(), nullable=False),
         sa.Column("seen_until", _moment(), nullable=False),
         sa.Column("due_at", _moment(), nullable=False),
         sa.Column("sent_at", _moment()),

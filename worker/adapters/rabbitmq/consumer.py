@@ -58,14 +58,19 @@ class RabbitConsumer:
         tag: str,
         max_attempts: int = 4,
         defer_seconds: float = DEFER_SECONDS,
+        delays: tuple[float, ...] = (),
     ) -> None:
-        """Take messages over `link`, publish copies over `publisher`; `tag` names our consumers."""
+        """Take messages over `link`, publish copies over `publisher`; `tag` names our consumers.
+
+        `delays` are those of the retry queues, where what is not due for long waits too.
+        """
         self._link = link
         self._publisher = publisher
         self._queues = queues
         self._tag = tag
         self._max_attempts = max_attempts
         self._defer_seconds = defer_seconds
+        self._delays = delays
         self._last = ""
         self._empty_until: dict[str, float] = {}
         self._refused: set[str] = set()
@@ -248,6 +253,7 @@ class RabbitConsumer:
             queue,
             max_attempts=self._max_attempts,
             defer_seconds=self._defer_seconds,
+            delays=self._delays,
         )
 
     async def death(self) -> RabbitDelivery | None:

@@ -10,7 +10,7 @@ import structlog
 from aio_pika import DeliveryMode, Message
 
 from worker.adapters.rabbitmq.link import LINK_ERRORS, Link, answered
-from worker.core.attempt import Cancelled, Completed, Dead, Defer, Divided, Forward, Outcome, Requeue, Retry
+from worker.core.attempt import Cancelled, Completed, Dead, Defer, Divided, Forward, Outcome, Requeue, Retry, Surplus
 from worker.core.message.copies import copy_headers
 from worker.core.routing import DYING, JOBS, defer_name, retry_name, routing_key
 from worker.core.settlement import Settlement
@@ -42,12 +42,14 @@ class RabbitDelivery:
         *,
         max_attempts: int,
         defer_seconds: float,
+        delays: tuple[float, ...] = (),
     ) -> None:
         self._channel = channel
         self._publisher = publisher
         self._message = message
         self._max_attempts = max_attempts
         self._defer_seconds = defer_seconds
+        self._delays = delays
         self._settled = False
         self.queue = queue
         self.body: bytes = message.body
@@ -95,15 +97,17 @@ class RabbitDelivery:
         match outcome:
             case Retry():
                 return retry_name(outcome.delay)
-            case Defer():
-                return defer_name(self._defer_seconds)
+            case Defer(seconds=seconds):
+                # Not sooner than it makes sense: a retry may be due in ten minutes.
+                longer = [delay for delay in self._delays if self._defer_seconds < delay <= seconds]
+                return retry_name(max(longer)) if longer else defer_name(self._defer_seconds)
             case Forward():
                 return JOBS
             case Dead():
                 # Never by a nack of the original: it cannot carry the reason, and 3.10 reads the `x-death` of what
                 # dies. One that a publisher wrote ends the process that moves the dead of that queue.
                 return DYING
-            case Completed() | Cancelled() | Divided() | Requeue():
+            case Completed() | Cancelled() | Divided() | Surplus() | Requeue():
                 return None
             case _:
                 assert_never(outcome)

@@ -110,14 +110,14 @@ class Publisher:
     ) -> None:
         """Publish to `media.jobs`, persistent; return once the broker has it safely in a queue."""
         now = datetime.now(UTC)
-        told = {HEADER_FIRST_QUEUED_AT: now.isoformat(timespec="milliseconds")} | dict(headers or {})
+        all_headers = {HEADER_FIRST_QUEUED_AT: now.isoformat(timespec="milliseconds")} | dict(headers or {})
         properties = pika.BasicProperties(  # type: ignore[no-untyped-call]  # pika leaves it without annotations
             content_type="application/json",
             delivery_mode=pika.DeliveryMode.Persistent.value,
             message_id=job_id,
             type=dialect or None,
             timestamp=int(time.time()),
-            headers=told | {HEADER_LANE: lane},
+            headers=all_headers | {HEADER_LANE: lane},
         )
         with self._errors():
             self._open.basic_publish(JOBS, routing_key(lane, priority), body, properties, mandatory=True)
@@ -190,8 +190,8 @@ class Publisher:
         """Return the broker's version as it told when we connected, empty where it told none."""
         assert self._connection is not None  # noqa: S101 - only asked once connected
         # pika shows what the broker said of itself nowhere else.
-        told = self._connection._impl.server_properties or {}  # noqa: SLF001
-        numbers = str(told.get("version", "")).split(".")[:3]
+        properties = self._connection._impl.server_properties or {}  # noqa: SLF001
+        numbers = str(properties.get("version", "")).split(".")[:3]
         return tuple(int(number) for number in numbers) if all(number.isdigit() for number in numbers) else ()
 
     def differences(self, queues: tuple[Queue, ...]) -> tuple[str, ...]:
@@ -255,13 +255,13 @@ class Publisher:
         return channel
 
     def _parameters(self, url: str) -> pika.URLParameters:
-        told = "WORKER_BROKER_URL is no amqp:// or amqps:// address"
+        message = "WORKER_BROKER_URL is no amqp:// or amqps:// address"
         if not url.startswith(("amqp://", "amqps://")):
-            raise Misconfigured(told)
+            raise Misconfigured(message)
         try:
             parameters = pika.URLParameters(url)
         except (ValueError, IndexError, TypeError) as error:
-            raise Misconfigured(told) from error
+            raise Misconfigured(message) from error
         parameters.socket_timeout = SOCKET_SECONDS
         parameters.stack_timeout = OPEN_SECONDS
         parameters.blocked_connection_timeout = BLOCKED_SECONDS

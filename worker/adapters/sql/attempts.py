@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from worker.adapters.sql.database import Database
-    from worker.core.attempt import Attempt, Failure, Progress, Result
+    from worker.core.attempt import Attempt, Failure, Progress, Result, Standby
     from worker.core.job import Job
     from worker.core.policy import Policy
     from worker.core.ports import Claim, ClaimRequest, Declined, Kept, Renewal
@@ -27,6 +27,10 @@ class SqlAttempts:
     async def adopt(self, digest: str, proposed_id: str, *, redelivered: bool) -> str:
         """Return the id for a message without one; a redelivered body takes one whose copy was never confirmed."""
         return await self._database.write(lifecycle.adopt, digest, proposed_id, redelivered=redelivered)
+
+    async def stand_by(self, job_id: str, standby: Standby) -> None:
+        """Note which copy, a confirmed one, waits for the job; one that waits already stays it."""
+        await self._database.write(lifecycle.stand_by, job_id, standby)
 
     async def adopted(self, job_id: str, holder: str) -> bool:
         """Close the adoption of an id whose copy is confirmed; return whether it was still the holder's."""
@@ -86,9 +90,11 @@ class SqlAttempts:
         """Record dead a job that no attempt ran (the broker dead-lettered it, or nobody serves it)."""
         await self._database.write(lifecycle.bury_unclaimed, job, digest, lane, priority, failure)
 
-    async def decline(self, job: Job, digest: str, lane: str, priority: str, worker: str) -> Declined:
+    async def decline(
+        self, job: Job, digest: str, lane: str, priority: str, worker: str, standby: str = ""
+    ) -> Declined:
         """Note that `worker` cannot do the job; return who said so since it last ran, this one included."""
-        return await self._database.write(lifecycle.decline, job, digest, lane, priority, worker)
+        return await self._database.write(lifecycle.decline, job, digest, lane, priority, worker, standby)
 
     async def keep(self, attempt: Attempt, folder: str, files: Sequence[dict[str, Any]], seconds: float) -> None:
         """Note that the attempt's files stay in `folder` for `seconds`: a retry here need not make them again."""
@@ -114,9 +120,9 @@ class SqlAttempts:
         """Record how the callback of an ended job went: `error` is why it could not be delivered."""
         await self._database.write(aftermath.callback_done, job_id, error=error)
 
-    async def pending_callbacks(self, older_than_seconds: float) -> list[str]:
-        """Return jobs that ended at least so long ago and whose callback is still due, oldest first."""
-        return await self._database.read(aftermath.pending_callbacks, older_than_seconds)
+    async def pending_callbacks(self, older_than_seconds: float, limit: int) -> list[tuple[str, str]]:
+        """Return id and URL of callbacks that are due for at least so long, by chance, few of one URL."""
+        return await self._database.read(aftermath.pending_callbacks, older_than_seconds, limit)
 
     async def store_log(self, attempt: Attempt, text: bytes) -> None:
         """Keep what the attempt's tools wrote so far, zlib-compressed UTF-8, in place of what was kept before."""

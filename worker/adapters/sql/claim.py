@@ -44,7 +44,7 @@ _SEEN = (
         for name in (
             "state", "round", "epoch", "failures", "crashes", "digest", "owner", "lease_until", "not_before",
             "cancel_requested", "error", "error_type", "error_worker", "error_attempt", "death_mark",
-            "pending_deletions", "parent_id",
+            "pending_deletions", "parent_id", "standby",
         )
     ),
     moment().label("now"),
@@ -134,13 +134,20 @@ def _decided(connection: Connection, request: ClaimRequest, policy: Policy, row:
             connection.execute(update(jobs).where(jobs.c.job_id == request.job.job_id).values(**new_round()))
             return _grant(connection, request, policy, row.epoch, _Charges(row.round + 1, 0, 0))
         case "retrying" if row.not_before is not None and row.not_before > row.now:
-            return Waiting(f"its retry is due in {_seconds(row.now, row.not_before)} s")
+            return _waiting(request, row, f"its retry is due in {_seconds(row.now, row.not_before)} s", row.not_before)
         case "running" | "publishing" if row.lease_until is not None and row.lease_until > row.now:
-            return Waiting(f"{row.owner} holds it for {_seconds(row.now, row.lease_until)} s more")
+            told = f"{row.owner} holds it for {_seconds(row.now, row.lease_until)} s more"
+            return _waiting(request, row, told, row.lease_until)
         case "running" | "publishing":
             return _succeeded(connection, request, policy, row)
         case _:
             return _grant(connection, request, policy, row.epoch, charges, _last_failure(row))
+
+
+def _waiting(request: ClaimRequest, row: Row[*tuple[Any, ...]], reason: str, until: datetime) -> Waiting:
+    """Return that the job waits until then; one copy of its message is enough to wait with it."""
+    has_standby = row.standby is not None and row.standby != request.standby
+    return Waiting(reason, (until - row.now).total_seconds(), row.epoch, has_standby)
 
 
 def _last_failure(row: Row[*tuple[Any, ...]]) -> Failure | None:
@@ -236,6 +243,8 @@ def _running(request: ClaimRequest, policy: Policy, epoch: int, charges: _Charge
         "crashes": charges.crashes,
         "owner": request.worker,
         "lease_until": moment(request.lease_seconds),
+        # Whichever copy waits is found anew: this message may be the very one.
+        "standby": None,
     }
 
 

@@ -41,10 +41,10 @@ def names(attempt: Attempt) -> dict[str, Any]:
 
 def fenced(connection: Connection, attempt: Attempt, values: dict[str, Any]) -> bool:
     """Return whether somebody wants the attempt's job cancelled, after setting `values`; LeaseLost when not ours."""
-    wish: bool | None = store(connection, _FENCED, values, **names(attempt)).scalar_one_or_none()
-    if wish is None:
+    cancelled: bool | None = store(connection, _FENCED, values, **names(attempt)).scalar_one_or_none()
+    if cancelled is None:
         raise _lost(attempt)
-    return wish
+    return cancelled
 
 
 def _lost(attempt: Attempt) -> LeaseLost:
@@ -151,13 +151,13 @@ def ended(state: str) -> dict[str, Any]:
 def ended_if_cancelled(state: str) -> dict[str, Any]:
     """Return the columns of a job that goes back to `state`, or ends when somebody wanted it cancelled.
 
-    A waiting job never carries a wish to be cancelled: nobody runs that could honour it.
+    A waiting job never carries a request to cancel it: no worker runs it that could obey.
     """
-    wish = jobs.c.cancel_requested
-    due = wish & jobs.c.callback_url.is_not(None)
+    cancelled = jobs.c.cancel_requested
+    due = cancelled & jobs.c.callback_url.is_not(None)
     return {
-        "state": case((wish, "cancelled"), else_=state),
-        "finished_at": case((wish, moment()), else_=null()),
+        "state": case((cancelled, "cancelled"), else_=state),
+        "finished_at": case((cancelled, moment()), else_=null()),
         "lease_until": None,
         "cancel_requested": False,
         "callback_state": case((due, "pending"), else_=null()),
@@ -179,6 +179,7 @@ def new_round() -> dict[str, Any]:
         "callback_error": None,
         "refused_by": [],
         "unserved_since": None,
+        "standby": None,
         **unblamed(),
         **no_progress(),
     }

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row
 
-    from worker.core.attempt import Attempt, Failure, Progress, Result
+    from worker.core.attempt import Attempt, Failure, Progress, Result, Standby
     from worker.core.job import Job
 
 
@@ -76,6 +76,16 @@ def adopted(connection: Connection, job_id: str, holder: str) -> bool:
     here = (adoptions.c.job_id == job_id) & (adoptions.c.holder == holder)
     closed = update(adoptions).where(here).values(holder=None).returning(adoptions.c.job_id)
     return connection.execute(closed).one_or_none() is not None
+
+
+def stand_by(connection: Connection, job_id: str, standby: Standby) -> None:
+    """Note which copy, a confirmed one, waits for the job; one that waits already stays it.
+
+    Whoever claimed the job meanwhile may have this very copy: then it does not wait any more.
+    """
+    vacant = jobs.c.standby.is_(None) | (jobs.c.standby == standby.before)
+    here = (jobs.c.job_id == job_id) & (jobs.c.epoch == standby.epoch)
+    connection.execute(update(jobs).where(here & vacant).values(standby=standby.mark))
 
 
 def renew(connection: Connection, attempt: Attempt) -> Renewal:
@@ -220,30 +230,36 @@ def bury_unclaimed(connection: Connection, job: Job, digest: str, lane: str, pri
         .returning(jobs.c.epoch)
     )
     epoch = buried.scalar_one_or_none()
-    if epoch is not None:
+    if epoch is None:
+        # It may have been the copy that waits, which is dead now: another one has to.
+        connection.execute(update(jobs).where(jobs.c.job_id == job.job_id).values(standby=None))
+    else:
         close_attempt(connection, job.job_id, epoch, "crashed", failure.message, failure.error_type)
         part_ended(connection, parent, job.job_id)
 
 
-def decline(connection: Connection, job: Job, digest: str, lane: str, priority: str, worker: str) -> Declined:
+def decline(
+    connection: Connection, job: Job, digest: str, lane: str, priority: str, worker: str, standby: str = ""
+) -> Declined:
     """Note that `worker` cannot do the job; return who said so in all, and how long ago the first did."""
     if job.part is None:
         _ensure(connection, job, digest, lane, priority)
     # One whose worker fell silent waits too, and the others may all lack what it needs.
     silent = jobs.c.state.in_(LIVE) & (jobs.c.lease_until <= moment())
     waiting = jobs.c.state.in_(("queued", "retrying")) | silent
-    here = (jobs.c.job_id == job.job_id) & (jobs.c.digest == digest) & waiting
-    row = (
-        connection.execute(
-            select(jobs.c.refused_by, jobs.c.unserved_since, moment().label("now")).where(here).with_for_update()
-        )
-    ).one_or_none()
+    here = (jobs.c.job_id == job.job_id) & (jobs.c.digest == digest)
+    seen = (jobs.c.refused_by, jobs.c.unserved_since, jobs.c.standby, jobs.c.epoch)
+    asked = select(*seen, waiting.label("waits"), moment().label("now")).where(here).with_for_update()
+    row = connection.execute(asked).one_or_none()
     if row is None:
         return Declined(frozenset({worker}), 0.0)
+    has_standby = row.standby is not None and row.standby != standby
+    if not row.waits:
+        return Declined(frozenset({worker}), 0.0, row.epoch, has_standby)
     since = row.unserved_since or row.now
     names = sorted({*row.refused_by, worker})
     connection.execute(update(jobs).where(here).values(refused_by=names, unserved_since=since))
-    return Declined(frozenset(names), max(0.0, (row.now - since).total_seconds()))
+    return Declined(frozenset(names), max(0.0, (row.now - since).total_seconds()), row.epoch, has_standby)
 
 
 def _ensure(connection: Connection, job: Job, digest: str, lane: str, priority: str) -> None:
@@ -259,10 +275,10 @@ def request_cancel(connection: Connection, job_id: str) -> str:
     """
     parent_id = connection.execute(select(jobs.c.parent_id).where(jobs.c.job_id == job_id)).scalar_one_or_none()
     job_id = parent_id or job_id
-    wish = connection.execute(
+    asked = connection.execute(
         upsert(connection, jobs).values(**tombstone(job_id)).on_conflict_do_nothing().returning(jobs.c.state)
     )
-    if (state := wish.scalar_one_or_none()) is not None:
+    if (state := asked.scalar_one_or_none()) is not None:
         return str(state)
     waiting = jobs.c.state.in_(("queued", "retrying", "waiting"))
     cancelled = connection.execute(

@@ -104,8 +104,8 @@ def _at(time: datetime | timedelta) -> Any:
 
 
 def _cursor(position: Any, job_id: str) -> str:
-    told = position if isinstance(position, float) else position.isoformat()
-    return base64.urlsafe_b64encode(json.dumps([told, job_id]).encode()).decode().rstrip("=")
+    place = position if isinstance(position, float) else position.isoformat()
+    return base64.urlsafe_b64encode(json.dumps([place, job_id]).encode()).decode().rstrip("=")
 
 
 def _after(connection: Connection, cursor: str) -> tuple[ColumnElement[Any], ColumnElement[str]]:

@@ -313,11 +313,11 @@ def part_files(connection: Connection, job_id: str) -> list[tuple[str, str]]:
     made = connection.execute(
         select(artifacts.c.job_id, artifacts.c.uri).join(jobs, jobs.c.job_id == artifacts.c.job_id).where(of)
     )
-    told = connection.execute(
+    rows = connection.execute(
         select(attempts.c.job_id, attempts.c.announced).join(jobs, jobs.c.job_id == attempts.c.job_id).where(of)
     )
     every = [(row.job_id, row.uri) for row in made]
-    every += [(row.job_id, uri) for row in told for uri in row.announced]
+    every += [(row.job_id, uri) for row in rows for uri in row.announced]
     return list(dict.fromkeys(every))
 
 

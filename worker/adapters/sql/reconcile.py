@@ -70,6 +70,7 @@ def requeue(connection: Connection, job_id: str, digest: str) -> bool:
     if row is None:
         return False
     values = {"state": "queued", "digest": digest, "lease_until": None, "not_before": None, "cancel_requested": False}
+    values["standby"] = None
     connection.execute(update(jobs).where(jobs.c.job_id == job_id).values(**values))
     close_attempt(connection, job_id, row.epoch, "crashed", "it was left open, and its message was lost")
     return True

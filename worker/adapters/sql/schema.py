@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import SQLCompiler
     from sqlalchemy.types import TypeEngine
 
-REVISION: Final = "0012"
+REVISION: Final = "0010"
 """The newest migration, which `check` expects; a test compares it with `infra.migrations.head()`."""
 
 LIVE: Final = ("running", "publishing")
@@ -170,6 +170,8 @@ jobs = Table(
     # The workers of its lane that cannot do it, and since when there is one.
     Column("refused_by", JSON, nullable=False),
     Column("unserved_since", Moment),
+    # The mark of the one copy of its message that waits while somebody has the job; nothing else carries it.
+    Column("standby", Words),
     Column("created_at", Moment, nullable=False),
     Column("started_at", Moment),
     Column("finished_at", Moment),
@@ -225,6 +227,17 @@ artifacts = Table(
     # SHA-256 of the URI, which may be longer than an index takes.
     Column("uri_key", Words, nullable=False, server_default=""),
     Index("ix_artifacts_uri_key", "uri_key"),
+)
+
+outputs = Table(
+    "outputs",
+    metadata,
+    # SHA-256 of the URI, which may be longer than an index takes.
+    Column("uri_sha256", Words, primary_key=True),
+    Column("job_id", ForeignKey("jobs.job_id", ondelete="CASCADE"), nullable=False),
+    # SHA-256 of each file that an attempt of the job was about to show there.
+    Column("made", JSON, nullable=False),
+    Index("ix_outputs_job_id", "job_id"),
 )
 
 adoptions = Table(
@@ -341,6 +354,65 @@ samples = Table(
     Column("ram_percent", Float, nullable=False),
     Column("disk_free_bytes", BigInteger, nullable=False),
     Index("ix_samples_at", "at"),
+)
+
+templates = Table(
+    "templates",
+    metadata,
+    Column("name", Words, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    # NULL says that the template was deleted then.
+    Column("document", JSON(none_as_null=True)),
+    Column("stored_at", Moment, nullable=False),
+)
+
+origins = Table(
+    "origins",
+    metadata,
+    # No foreign key: what was done is known for longer than the job's own row.
+    Column("job_id", Words, primary_key=True),
+    Column("template", Words, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("source", Words, nullable=False),
+    Column("fingerprint", Words, nullable=False),
+    Column("source_bytes", BigInteger, nullable=False),
+    # `submit`, or `folder NAME`, `hook NAME`, `schedule NAME`.
+    Column("asked_by", Words, nullable=False),
+    Column("made_at", Moment, nullable=False),
+    Index("ix_origins_fingerprint", "fingerprint", "template"),
+    Index("ix_origins_template", "template", "made_at"),
+)
+
+sources = Table(
+    "sources",
+    metadata,
+    Column("uri", Words, primary_key=True),
+    Column("bytes", BigInteger, nullable=False),
+    # Seconds since 1970 by the clock of the file's own host: compared with itself alone.
+    Column("modified", Float(53), nullable=False),
+    Column("version", Words, nullable=False),
+    Column("fingerprint", Words),
+    # What a probe found, or why it found nothing.
+    Column("facts", JSON(none_as_null=True)),
+    Column("problem", Words),
+    # Empty for a file that was decoded whole without an error, else what was wrong.
+    Column("health", Words),
+    Column("seen_at", Moment, nullable=False),
+    Index("ix_sources_seen_at", "seen_at"),
+)
+
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("name", Words, primary_key=True),
+    Column("document", JSON, nullable=False),
+    Column("next_at", Moment),
+    # Which server runs it now, and until when it is its own without a sign of life.
+    Column("owner", Words),
+    Column("lease_until", Moment),
+    Column("last_at", Moment),
+    # `done`, and what was made, or why it failed.
+    Column("last_outcome", Words),
 )
 
 alembic_version = Table("alembic_version", MetaData(), Column("version_num", Text, primary_key=True))

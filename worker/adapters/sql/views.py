@@ -59,8 +59,8 @@ class SqlViews:
         self, *, actor: str, role: str, client: str, action: str, target: str, detail: dict[str, Any], outcome: str
     ) -> None:
         """Write down who did what."""
-        told = {"actor": actor, "role": role, "client": client, "action": action, "target": target[:300]}
-        await self._database.write(note, told | {"detail": detail, "outcome": outcome[:500]})
+        entry = {"actor": actor, "role": role, "client": client, "action": action, "target": target[:300]}
+        await self._database.write(note, entry | {"detail": detail, "outcome": outcome[:500]})
 
     async def audit(self, limit: int, before: int | None = None, target: str | None = None) -> list[AuditEntry]:
         """Return the newest entries first, those below the number `before`, or of one target."""
@@ -88,9 +88,9 @@ def changes(connection: Connection, watched: list[str]) -> Changes:
     live = connection.execute(active).all()
     beats = select(workers.c.worker_id, workers.c.status, workers.c.wanted, workers.c.job_id, workers.c.seen_at)
     fleet = connection.execute(beats.order_by(workers.c.worker_id)).all()
-    told = (*map(tuple, counts), newest, *map(tuple, live), *map(tuple, fleet))
+    looked = (*map(tuple, counts), newest, *map(tuple, live), *map(tuple, fleet))
     asked = connection.execute(select(*columns).where(jobs.c.job_id.in_(watched))) if watched else ()
-    return Changes(fleet=_digest(told), jobs={row.job_id: _digest(tuple(row)) for row in asked})
+    return Changes(fleet=_digest(looked), jobs={row.job_id: _digest(tuple(row)) for row in asked})
 
 
 def _digest(values: tuple[object, ...]) -> str:

@@ -24,6 +24,7 @@ from worker.core.routing import (
     HEADER_MAX_ATTEMPTS,
     HEADER_REFUSED_BY,
     HEADER_ROUND,
+    HEADER_STANDBY,
 )
 
 if TYPE_CHECKING:
@@ -54,6 +55,12 @@ def count_of(headers: Mapping[str, Any], name: str, default: int) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT else default
 
 
+def text_of(headers: Mapping[str, Any], name: str) -> str:
+    """Return a text that a header names, nothing where a publisher wrote something else there."""
+    value = headers.get(name)
+    return shortened(value) if isinstance(value, str) else ""
+
+
 def allowed_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
     """Return those of a message's headers that its copy may carry."""
     counts = {name: count_of(headers, name, -1) for name in COUNTS}
@@ -74,10 +81,13 @@ def copy_headers(
             return copied | _blame(failure, now) | {HEADER_ATTEMPT: failure.attempt, HEADER_ROUND: outcome.round}
         case Dead(failure=failure):
             return copied | _blame(failure, now) | {HEADER_DEATH_MARK: failure.mark}
-        case Defer(refused_by=str(worker)):
-            return copied | {HEADER_REFUSED_BY: worker}
+        case Defer(refused_by=worker, standby=standby):
+            told = {HEADER_REFUSED_BY: worker, HEADER_STANDBY: standby.mark if standby else None}
+            return copied | {name: value for name, value in told.items() if value}
         case Forward():
-            return copied | {HEADER_HOPS: count_of(headers, HEADER_HOPS, 0) + 1}
+            # Wherever it goes it stays the one that waits.
+            waits = {HEADER_STANDBY: mark} if (mark := text_of(headers, HEADER_STANDBY)) else {}
+            return copied | waits | {HEADER_HOPS: count_of(headers, HEADER_HOPS, 0) + 1}
         case _:
             return copied
 

@@ -168,14 +168,15 @@ def problems_of(
 ) -> tuple[Problem, ...]:
     """Return pydantic's complaints about `model` as problems under `prefix`.
 
-    An unknown field is told with the nearest field of the object that it stands in; `more` are names that the
+    An unknown field is reported with the nearest field of its object; `more` are names that the
     outermost object knows beside the model's own.
     """
     beside = frozenset(more)
-    told = list(islice(error.errors(include_url=False), MAX_PROBLEMS))
-    missing = frozenset(item["loc"] for item in told if item["type"] == "missing")
+    items = list(islice(error.errors(include_url=False), MAX_PROBLEMS))
+    missing = frozenset(item["loc"] for item in items if item["type"] == "missing")
     return tuple(
-        _problem(item, prefix, model if index < MAX_HINTS else None, beside, missing) for index, item in enumerate(told)
+        _problem(item, prefix, model if index < MAX_HINTS else None, beside, missing)
+        for index, item in enumerate(items)
     )
 
 

@@ -17,6 +17,7 @@ from worker.core.ports.claims import (
     Waiting,
 )
 from worker.core.ports.fleet import FleetStore
+from worker.core.ports.intake import SourceStore, TemplateStore
 from worker.core.ports.jobs import JobStore
 from worker.core.ports.observer import Observer, Unobserved
 from worker.core.ports.production import HeldLease, Produced, Production
@@ -54,8 +55,10 @@ __all__ = [
     "Repositories",
     "Repository",
     "Runner",
+    "SourceStore",
     "Stat",
     "Storage",
+    "TemplateStore",
     "Unobserved",
     "Waiting",
 ]

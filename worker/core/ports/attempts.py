@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from worker.core.attempt import Attempt, Failure, Progress, Result
+    from worker.core.attempt import Attempt, Failure, Progress, Result, Standby
     from worker.core.job import Job
     from worker.core.policy import Policy
     from worker.core.ports.claims import Claim, ClaimRequest, Declined, Kept, Renewal
@@ -29,6 +29,13 @@ class AttemptStore(Protocol):
         """Close the adoption of an id whose copy is confirmed: it is given to no other message.
 
         `holder` is the id that was proposed; False when another delivery has taken the adoption meanwhile.
+        """
+        ...
+
+    async def stand_by(self, job_id: str, standby: Standby) -> None:
+        """Note which copy, a confirmed one, waits for a job that somebody else has.
+
+        Where another one waits already, or somebody claimed the job meanwhile, nothing changes.
         """
         ...
 
@@ -80,8 +87,13 @@ class AttemptStore(Protocol):
         """Record dead a job that no attempt ran (the broker dead-lettered it, or nobody serves it)."""
         ...
 
-    async def decline(self, job: Job, digest: str, lane: str, priority: str, worker: str) -> Declined:
-        """Note that `worker` cannot do the job; return who said so since it last ran, this one included."""
+    async def decline(
+        self, job: Job, digest: str, lane: str, priority: str, worker: str, standby: str = ""
+    ) -> Declined:
+        """Note that `worker` cannot do the job; return who said so since it last ran, this one included.
+
+        `standby` is the mark that the message carries of having waited.
+        """
         ...
 
     async def keep(self, attempt: Attempt, folder: str, files: Sequence[dict[str, Any]], seconds: float) -> None:
@@ -108,8 +120,11 @@ class AttemptStore(Protocol):
         """Record how the callback of an ended job went: `error` is why it could not be delivered."""
         ...
 
-    async def pending_callbacks(self, older_than_seconds: float) -> list[str]:
-        """Return jobs that ended at least so long ago and whose callback is still due, oldest first."""
+    async def pending_callbacks(self, older_than_seconds: float, limit: int) -> list[tuple[str, str]]:
+        """Return id and callback URL of jobs that ended at least so long ago and whose callback is due, by chance.
+
+        Of one URL there are at most a tenth of `limit`: a receiver that is away keeps no other one waiting.
+        """
         ...
 
     async def store_log(self, attempt: Attempt, text: bytes) -> None:

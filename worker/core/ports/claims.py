@@ -18,8 +18,9 @@ class ClaimRequest:
     `digest` is the SHA-256 of the body, in hex. `attempt_header` is the charged failures that the message
     tells of (`x-attempt`) in the round it names (`x-round`), 0 for a fresh one: it counts where the database
     knows less. `death_mark` is what the message carries of an earlier death: where it is the mark of the job's last
-    death, an operator moved the message out of the dead-letter queue. `token` is this request's own: repeated after
-    an answer that was lost on the way, it is granted the same attempt again.
+    death, an operator moved the message out of the dead-letter queue. `standby` is the mark of a copy that
+    waited for the job. `token` is this request's own: repeated after an answer that was lost on the way, it is granted
+    the same attempt again.
     """
 
     job: Job
@@ -31,6 +32,7 @@ class ClaimRequest:
     attempt_header: int = 0
     round_header: int = 1
     death_mark: str = ""
+    standby: str = ""
     token: str = field(default_factory=lambda: token_hex(8))
 
 
@@ -51,9 +53,16 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Somebody else has a live lease, or the job is not due yet: defer."""
+    """Somebody else has a live lease, or the job is not due yet: defer.
+
+    `seconds` is how long that holds at least, `epoch` the job's; `has_standby` says that another copy of the message
+    waits already.
+    """
 
     reason: str
+    seconds: float = 0.0
+    epoch: int = 0
+    has_standby: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +85,15 @@ class Renewal:
 
 @dataclass(frozen=True, slots=True)
 class Declined:
-    """The workers that said they cannot do a job, and how many seconds ago the first of them did."""
+    """The workers that said they cannot do a job, and how many seconds ago the first of them did.
+
+    `has_standby` says that another copy of the message waits already.
+    """
 
     workers: frozenset[str]
     seconds: float
+    epoch: int = 0
+    has_standby: bool = False
 
 
 @dataclass(frozen=True, slots=True)

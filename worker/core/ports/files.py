@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
+    from pathlib import Path
 
     from worker.core.location import External
 
@@ -19,6 +20,16 @@ class Entry:
     is_folder: bool
     bytes: int | None = None
     modified: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file that a walk met; `modified` is seconds since 1970, `version` changes when the file does."""
+
+    place: External
+    bytes: int
+    modified: float
+    version: str
 
 
 class OpenFile(Protocol):
@@ -75,6 +86,18 @@ class FileReader(Protocol):
 
     async def entries(self, folder: External, limit: int) -> tuple[Entry, ...]:
         """Return what is in a folder, folders first, hidden names left out; at most so many."""
+        ...
+
+    def walk(self, folder: External) -> AsyncIterator[tuple[Found, ...]]:
+        """Yield the files below a folder in batches, in no order; hidden names, links and devices are left out.
+
+        However many there are, few are held at a time. SourceMissing when there is no such folder. MountMissing,
+        StorageUnavailable when it goes away meanwhile: what was yielded by then is not all.
+        """
+        ...
+
+    async def local(self, place: External) -> Path | None:
+        """Return where a file is on this host; None for one that must be fetched."""
         ...
 
     async def link(self, place: External, seconds: int) -> str | None:

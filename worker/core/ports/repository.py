@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from worker.core.ports.attempts import AttemptStore
 from worker.core.ports.fleet import FleetStore
+from worker.core.ports.intake import SourceStore, TemplateStore
 from worker.core.ports.jobs import JobStore
+from worker.core.ports.notifications import NotificationStore
 from worker.core.ports.originals import OriginalStore
 from worker.core.ports.parts import PartStore
 from worker.core.ports.reconcile import ReconcileStore
@@ -15,7 +17,18 @@ if TYPE_CHECKING:
     from worker.core.ports.claims import DatabaseFacts
 
 
-class Repository(AttemptStore, JobStore, FleetStore, ReconcileStore, PartStore, OriginalStore, Protocol):
+class Repository(
+    AttemptStore,
+    JobStore,
+    FleetStore,
+    ReconcileStore,
+    PartStore,
+    OriginalStore,
+    NotificationStore,
+    TemplateStore,
+    SourceStore,
+    Protocol,
+):
     """Every store over one database.
 
     Every method raises DatabaseUnavailable when the database does not answer. Times are the database's clock.

@@ -125,8 +125,8 @@ class Resolver:
                 await files.judge(step)
         conflicts = await files.conflicts(own) if not problems and not files.problems else []
         if problems := [*problems, *files.problems, *conflicts]:
-            told = [*problems, *(Problem(path, text) for path, text in files.missing)]
-            raise InvalidJob(told[:MAX_PROBLEMS])
+            found = [*problems, *(Problem(path, text) for path, text in files.missing)]
+            raise InvalidJob(found[:MAX_PROBLEMS])
         if files.missing:
             raise SourceMissing("; ".join(text for _, text in files.missing))
         return tuple(steps)
@@ -186,8 +186,8 @@ class _FileJudge:
             self.problems.append(_problem(path, use, f"{use.location!r} is a source of this task too"))
         _, before, other = self._made.get(place, (path, use, location))
         if other != location:
-            told = f"{use.location!r} and {before.location!r} are one place, {place}: use one name for it"
-            self.problems.append(_problem(path, use, told))
+            message = f"{use.location!r} and {before.location!r} are one place, {place}: use one name for it"
+            self.problems.append(_problem(path, use, message))
         self._made[place] = (path, use, location)
 
     def _judge_removal(self, path: str, use: FileUse, location: Location) -> None:

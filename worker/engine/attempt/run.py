@@ -203,13 +203,13 @@ class AttemptRun:
 
     async def _report(self, meter: ProgressMeter) -> None:
         """Store and tell the progress when it changed, once a second."""
-        told = None
+        reported = None
         while True:
-            if meter.now != told:
-                told = meter.now
+            if meter.now != reported:
+                reported = meter.now
                 with contextlib.suppress(DatabaseUnavailable):
-                    await self._resources.repository.report(self._attempt, told)
-                await self._resources.on_progress(self._attempt, told)
+                    await self._resources.repository.report(self._attempt, reported)
+                await self._resources.on_progress(self._attempt, reported)
             await asyncio.sleep(REPORT_SECONDS)
 
     def _result(

@@ -189,9 +189,9 @@ class Scratch:
         return _charged(own, "a quota grants no more") if own > self._free_bytes else None
 
 
-def _charged(own: int, told: str) -> ToolFailed:
+def _charged(own: int, others: str) -> ToolFailed:
     return ToolFailed(
-        f"the job filled scratch: {own // 2**20} MiB are its own and {told}; if its output does end, give it a larger"
+        f"the job filled scratch: {own // 2**20} MiB are its own and {others}; if its output does end, give it a larger"
         " WORKER_SCRATCH",
         passing=True,
     )

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from worker.core.media_info import MediaInfo, StreamInfo
     from worker.media.hls.params import HlsParams, RenditionParams
 
-_THRIFT: Final = {"h264": 1.0, "hevc": 0.7, "vp9": 0.7, "av1": 0.55}
+BITRATE_FACTOR: Final = {"h264": 1.0, "hevc": 0.7, "vp9": 0.7, "av1": 0.55}
 INTERLACED: Final = frozenset({"tt", "bb", "tb", "bt"})
 
 
@@ -132,7 +132,7 @@ def plan_of(params: HlsParams, info: MediaInfo, host: Host) -> Plan:
         segment_seconds=gops.segment_seconds if gops else even_segments(duration, params.segment_time),
         fragment_seconds=gops.gop_seconds if gops else even_segments(duration, params.segment_time),
         groups=groups,
-        own_folders={item.name: wish.dest_path for item, wish in named if wish and wish.dest_path},
+        own_folders={item.name: asked.dest_path for item, asked in named if asked and asked.dest_path},
         warnings=tuple(warnings),
         reorder=params.segment_format != "ts",
         render_node=host.render_node,
@@ -151,21 +151,22 @@ def _renditions(
             (Rendition(f"{size.short}p", size, "libx264", peak), None) for size, peak in zip(sizes, peaks, strict=True)
         )
     named: list[tuple[Rendition, RenditionParams | None]] = []
-    for wish in params.renditions:
-        encoder = _encoder(wish, params, host, warnings)
-        size = _size(wish, source, warnings)
+    for asked in params.renditions:
+        encoder = _encoder(asked, params, host, warnings)
+        size = _size(asked, source, warnings)
         name = f"{size.short}p"
         count = sum(item.name.split("-")[0] == name for item, _ in named)
-        bitrate = bits_per_second(wish.bitrate) if wish.bitrate is not None else None
+        bitrate = bits_per_second(asked.bitrate) if asked.bitrate is not None else None
         # a quarter above the mean keeps peaks within what Apple's 1.30 allows
-        peak = round(bitrate * 1.25) if bitrate else round(usual_peak(size, rate) * _THRIFT[encoder.coding])
-        rendition = Rendition(f"{name}-{count + 1}" if count else name, size, encoder.name, peak, bitrate, wish.quality)
-        named.append((rendition, wish))
+        peak = round(bitrate * 1.25) if bitrate else round(usual_peak(size, rate) * BITRATE_FACTOR[encoder.coding])
+        name = f"{name}-{count + 1}" if count else name
+        rendition = Rendition(name, size, encoder.name, peak, bitrate, asked.quality)
+        named.append((rendition, asked))
     return tuple(named)
 
 
-def _encoder(wish: RenditionParams, params: HlsParams, host: Host, warnings: list[str]) -> Encoder:
-    encoder = encoder_named(wish.codec)
+def _encoder(asked: RenditionParams, params: HlsParams, host: Host, warnings: list[str]) -> Encoder:
+    encoder = encoder_named(asked.codec)
     if encoder.family and params.hw_fallback and encoder.name not in host.encoders:
         fallback = fallback_of(encoder)
         warnings.append(f"{encoder.name} does not work on this host; {fallback.name} was used instead")
@@ -173,12 +174,12 @@ def _encoder(wish: RenditionParams, params: HlsParams, host: Host, warnings: lis
     return encoder
 
 
-def _size(wish: RenditionParams, source: Size, warnings: list[str]) -> Size:
-    wanted = wish.size
+def _size(asked: RenditionParams, source: Size, warnings: list[str]) -> Size:
+    wanted = asked.size
     size = boxed(source, wanted) if isinstance(wanted, Size) else scaled(source, wanted)
-    asked = wanted.short if isinstance(wanted, Size) else wanted
-    if asked > source.short:
-        warnings.append(f"a rendition of {wish.resolution or asked} was asked for; the source has {source}, so has it")
+    short = wanted.short if isinstance(wanted, Size) else wanted
+    if short > source.short:
+        warnings.append(f"a rendition of {asked.resolution or short} was asked for; the source has {source}, so has it")
     return size
 
 

@@ -25,14 +25,14 @@ PAD_SLACK: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class SoundChoice:
-    """One sound that is heard: a stream of the source under its language and title, as loud as `loudness` says."""
+    """One sound: a stream of the source under its language and title, as loud as `loudness` says."""
 
     rendition: AudioRendition
     loudness: LoudnessParams | None
 
 
 @dataclass(frozen=True, slots=True)
-class _Heard:
+class _Track:
     """A chosen stream of the source."""
 
     number: int
@@ -40,7 +40,7 @@ class _Heard:
     language: str
     title: str
     default: bool
-    wish: AudioParams | None
+    asked: AudioParams | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,35 +56,35 @@ class _Override:
 def planned_sounds(
     params: HlsParams, info: MediaInfo, renditions: Sequence[str], duration: Fraction, warnings: list[str]
 ) -> tuple[tuple[SoundChoice, ...], tuple[AudioRendition, ...], dict[str, str | None]]:
-    """Return the sounds, the encodings alone, and which group is heard with which rendition.
+    """Return the sounds, the encodings alone, and which group is played with which rendition.
 
     `renditions` are their names, in the order of the job's. InvalidJob for a stream or language that is not there.
     """
-    heard = _titled(_heard(params, info, warnings))
-    overrides = [_override(wish) for wish in params.renditions] if renditions and params.renditions else [_Override()]
+    tracks = _titled(_tracks(params, info, warnings))
+    overrides = [_override(asked) for asked in params.renditions] if renditions and params.renditions else [_Override()]
     distinct = list(dict.fromkeys(overrides))
     choices = tuple(
         _choice(item, override, index, params, info, duration)
         for index, override in enumerate(distinct)
-        for item in heard
+        for item in tracks
     )
     groups: dict[str, str | None] = {}
     for index, name in enumerate(renditions):
         override = overrides[index] if params.renditions else overrides[0]
-        groups[name] = _group(distinct.index(override)) if heard else None
+        groups[name] = _group(distinct.index(override)) if tracks else None
     return choices, tuple(choice.rendition for choice in choices), groups
 
 
-def _override(wish: RenditionParams) -> _Override:
-    bitrate = bits_per_second(wish.audio_bitrate) if wish.audio_bitrate is not None else None
-    return _Override(wish.audio_codec, bitrate, wish.audio_channels, wish.loudness)
+def _override(asked: RenditionParams) -> _Override:
+    bitrate = bits_per_second(asked.audio_bitrate) if asked.audio_bitrate is not None else None
+    return _Override(asked.audio_codec, bitrate, asked.audio_channels, asked.loudness)
 
 
 def _group(index: int) -> str:
     return f"sound-{index + 1}"
 
 
-def _heard(params: HlsParams, info: MediaInfo, warnings: list[str]) -> list[_Heard]:
+def _tracks(params: HlsParams, info: MediaInfo, warnings: list[str]) -> list[_Track]:
     streams = info.audio
     if params.audio is None:
         usable = [(number, stream) for number, stream in enumerate(streams) if stream.channels]
@@ -92,55 +92,55 @@ def _heard(params: HlsParams, info: MediaInfo, warnings: list[str]) -> list[_Hea
             warnings.append("an audio stream without channels was left out")
         first = next((n for n, stream in usable if "default" in stream.dispositions), usable[0][0] if usable else 0)
         return [
-            _Heard(n, s, bcp47(s.language), s.title or name_of(bcp47(s.language)), n == first, None) for n, s in usable
+            _Track(n, s, bcp47(s.language), s.title or name_of(bcp47(s.language)), n == first, None) for n, s in usable
         ]
-    chosen: list[_Heard] = []
+    chosen: list[_Track] = []
     problems: list[Problem] = []
-    some_default = any(wish.default for wish in params.audio)
-    for index, wish in enumerate(params.audio):
-        number = _number(wish, streams)
+    some_default = any(asked.default for asked in params.audio)
+    for index, asked in enumerate(params.audio):
+        number = _number(asked, streams)
         if number is None:
             known = ", ".join(bcp47(stream.language) for stream in streams)
             message = f"the source has {len(streams)} audio streams ({known}), and not this one"
             problems.append(Problem(f"audio[{index}]", message))
             continue
-        language = bcp47(wish.language or streams[number].language)
-        default = wish.default if wish.default is not None else not some_default and not chosen
-        title = wish.name or streams[number].title or name_of(language)
-        chosen.append(_Heard(number, streams[number], language, title, default, wish))
+        language = bcp47(asked.language or streams[number].language)
+        default = asked.default if asked.default is not None else not some_default and not chosen
+        title = asked.name or streams[number].title or name_of(language)
+        chosen.append(_Track(number, streams[number], language, title, default, asked))
     if problems:
         raise InvalidJob(problems)
     return chosen
 
 
-def _number(wish: AudioParams, streams: Sequence[StreamInfo]) -> int | None:
-    if wish.stream is not None:
-        return wish.stream if wish.stream < len(streams) else None
-    return find_language(wish.language or "", [stream.language for stream in streams])
+def _number(asked: AudioParams, streams: Sequence[StreamInfo]) -> int | None:
+    if asked.stream is not None:
+        return asked.stream if asked.stream < len(streams) else None
+    return find_language(asked.language or "", [stream.language for stream in streams])
 
 
-def _titled(heard: list[_Heard]) -> list[_Heard]:
+def _titled(tracks: list[_Track]) -> list[_Track]:
     """Return the sounds under titles that differ and with at most one default, as a group wants it."""
     seen: dict[str, int] = {}
-    result: list[_Heard] = []
+    result: list[_Track] = []
     defaulted = False
-    for item in heard:
+    for item in tracks:
         seen[item.title] = seen.get(item.title, 0) + 1
         title = item.title if seen[item.title] == 1 else f"{item.title} {seen[item.title]}"
         default = item.default and not defaulted
         defaulted = defaulted or default
-        result.append(_Heard(item.number, item.stream, item.language, title, default, item.wish))
+        result.append(_Track(item.number, item.stream, item.language, title, default, item.asked))
     return result
 
 
 def _choice(
-    item: _Heard, override: _Override, index: int, params: HlsParams, info: MediaInfo, duration: Fraction
+    item: _Track, override: _Override, index: int, params: HlsParams, info: MediaInfo, duration: Fraction
 ) -> SoundChoice:
-    wish = item.wish
-    encoder = AUDIO_ENCODERS[override.codec or (wish.codec if wish else "aac")]
+    asked = item.asked
+    encoder = AUDIO_ENCODERS[override.codec or (asked.codec if asked else "aac")]
     usual = min(item.stream.channels or 2, 2)
-    channels = override.channels or (wish.channels if wish else None) or usual
-    own = bits_per_second(wish.bitrate) if wish and wish.bitrate is not None else None
+    channels = override.channels or (asked.channels if asked else None) or usual
+    own = bits_per_second(asked.bitrate) if asked and asked.bitrate is not None else None
     derived = _PER_CHANNEL[encoder] * channels if encoder in _PER_CHANNEL else None
     end = stream_end(item.stream, info)
     suffix = f"-{index + 1}" if index else ""
@@ -156,4 +156,4 @@ def _choice(
         default=item.default,
         pad=None if end is None else max(0.0, float(duration) - end) + PAD_SLACK,
     )
-    return SoundChoice(rendition, override.loudness or (wish.loudness if wish else None) or params.loudness)
+    return SoundChoice(rendition, override.loudness or (asked.loudness if asked else None) or params.loudness)

@@ -45,7 +45,7 @@ def planned_texts(params: HlsParams, info: MediaInfo, warnings: list[str]) -> tu
             warnings.append(f"{pictures} subtitles that are pictures were left out; WebVTT holds text only")
         texts = [_of_stream(n, s) for n, s in enumerate(info.subtitles) if s.codec in TEXT_CODECS]
     else:
-        texts = _wished(params.subtitles, info)
+        texts = _renditions(params.subtitles, info)
     return tuple(_titled(texts))
 
 
@@ -56,27 +56,27 @@ def _of_stream(number: int, stream: StreamInfo) -> TextRendition:
     return TextRendition(f"text{number}-{language}", language, title, forced, forced, number, codec=stream.codec)
 
 
-def _wished(wishes: list[SubtitleParams], info: MediaInfo) -> list[TextRendition]:
+def _renditions(subtitles: list[SubtitleParams], info: MediaInfo) -> list[TextRendition]:
     texts: list[TextRendition] = []
     problems: list[Problem] = []
-    for index, wish in enumerate(wishes):
+    for index, asked in enumerate(subtitles):
         stream: StreamInfo | None = None
-        if wish.stream is not None:
-            if wish.stream >= len(info.subtitles):
-                message = f"is {wish.stream}, but the source has {len(info.subtitles)} subtitles"
+        if asked.stream is not None:
+            if asked.stream >= len(info.subtitles):
+                message = f"is {asked.stream}, but the source has {len(info.subtitles)} subtitles"
                 problems.append(Problem(f"subtitles[{index}].stream", message))
                 continue
-            stream = info.subtitles[wish.stream]
+            stream = info.subtitles[asked.stream]
             if stream.codec not in TEXT_CODECS:
                 problems.append(Problem(f"subtitles[{index}].stream", f"is {stream.codec}, which is no text"))
                 continue
-        language = bcp47(wish.language or (stream.language if stream else None))
-        title = wish.name or (stream.title if stream else None) or name_of(language)
-        name = f"text{wish.stream if wish.stream is not None else f'file{index}'}-{language}"
+        language = bcp47(asked.language or (stream.language if stream else None))
+        title = asked.name or (stream.title if stream else None) or name_of(language)
+        name = f"text{asked.stream if asked.stream is not None else f'file{index}'}-{language}"
         codec = stream.codec if stream else ""
         texts.append(
             TextRendition(
-                name, language, title, wish.default, wish.forced, wish.stream, wish.source, codec, wish.charset
+                name, language, title, asked.default, asked.forced, asked.stream, asked.source, codec, asked.charset
             )
         )
     if problems:

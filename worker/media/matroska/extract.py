@@ -45,9 +45,8 @@ def wanted(params: ExtractParams, found: Identified) -> tuple[Wanted, ...]:
     problems: list[Problem] = []
     items: list[Wanted] = []
     for name, mode in (("tracks", "tracks"), ("timestamps", "timestamps_v2"), ("cues", "cues")):
-        wishes: list[TrackExtract] = getattr(params, name)
-        for index, wish in enumerate(wishes):
-            items += _of_track(f"{name}[{index}]", mode, wish, found, problems)
+        for index, asked in enumerate(getattr(params, name)):
+            items += _of_track(f"{name}[{index}]", mode, asked, found, problems)
     for index, item in enumerate(params.attachments):
         match = [a for a in found.attachments if a.number == item.id or (item.name and a.name == item.name)]
         if match and match[0].bytes == 0:
@@ -67,23 +66,25 @@ def wanted(params: ExtractParams, found: Identified) -> tuple[Wanted, ...]:
     return tuple(items)
 
 
-def _of_track(path: str, mode: str, wish: TrackExtract, found: Identified, problems: list[Problem]) -> Iterator[Wanted]:
-    """Yield the part of a track that a wish means; what is wrong with the wish goes to `problems`."""
-    track = found.like(wish)
+def _of_track(
+    path: str, mode: str, asked: TrackExtract, found: Identified, problems: list[Problem]
+) -> Iterator[Wanted]:
+    """Yield what is extracted of the track that `asked` names; what is wrong with it goes to `problems`."""
+    track = found.like(asked)
     if track is None:
-        problems.append(Problem(path, f"{_described(wish)} is not among {_tracks(found)}"))
+        problems.append(Problem(path, f"{_described(asked)} is not among {_tracks(found)}"))
         return
-    pair = vobsub_pair(wish.filename) if mode == "tracks" and track.codec == VOBSUB else None
+    pair = vobsub_pair(asked.filename) if mode == "tracks" and track.codec == VOBSUB else None
     if mode == "tracks" and track.codec == VOBSUB and pair is None:
         problems.append(Problem(f"{path}.filename", "is a VobSub, which is two files: end its name in .idx or .sub"))
-    yield Wanted(mode, track.number, wish.filename, pair)
+    yield Wanted(mode, track.number, asked.filename, pair)
 
 
-def _described(wish: TrackExtract) -> str:
-    if wish.track_type is None and wish.language is None:
-        return f"track {wish.id}"
-    kind = " ".join(filter(None, (wish.language, wish.track_type or "track")))
-    return f"{kind} number {wish.id}"
+def _described(asked: TrackExtract) -> str:
+    if asked.track_type is None and asked.language is None:
+        return f"track {asked.id}"
+    kind = " ".join(filter(None, (asked.language, asked.track_type or "track")))
+    return f"{kind} number {asked.id}"
 
 
 def _tracks(found: Identified) -> str:

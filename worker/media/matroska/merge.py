@@ -89,16 +89,16 @@ class Identified:
     title: str
     seconds: float | None
 
-    def like(self, wish: TrackExtract) -> Track | None:
-        """Return the track that a wish means: its number, or the n-th of its type and language."""
-        if wish.track_type is None and wish.language is None:
-            return next((track for track in self.tracks if track.number == wish.id), None)
-        matching = [track for track in self.tracks if wish.track_type in {None, track.kind}]
-        if wish.language:
-            tag = bcp47(wish.language)
+    def like(self, asked: TrackExtract) -> Track | None:
+        """Return the track that `asked` names: its number, or the n-th of its type and language."""
+        if asked.track_type is None and asked.language is None:
+            return next((track for track in self.tracks if track.number == asked.id), None)
+        matching = [track for track in self.tracks if asked.track_type in {None, track.kind}]
+        if asked.language:
+            tag = bcp47(asked.language)
             exact = [track for track in matching if track.language == tag]
             matching = exact or [track for track in matching if is_language(track.language, tag)]
-        return matching[wish.id] if wish.id < len(matching) else None
+        return matching[asked.id] if asked.id < len(matching) else None
 
 
 def identify_command(mkvmerge: str, path: Path) -> Command:

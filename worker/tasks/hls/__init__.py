@@ -78,8 +78,8 @@ class HlsTask(Task[HlsParams]):
         """
         for name in ("ffmpeg", "ffprobe", "packager"):
             lookup.tool(name)
-        asked = any(encoder_named(wish.codec).family for wish in params.renditions)
-        renditions = [wish.model_copy(update={"codec": _best(wish.codec, lookup)}) for wish in params.renditions]
+        asked = any(encoder_named(item.codec).family for item in params.renditions)
+        renditions = [item.model_copy(update={"codec": _best(item.codec, lookup)}) for item in params.renditions]
         return params.model_copy(update={"renditions": renditions, "hw_fallback": params.hw_fallback or not asked})
 
     async def run(self, params: HlsParams, context: TaskContext) -> None:

@@ -35,10 +35,10 @@ async def decoded(
     """
     meter = Meter(seconds=seconds)
 
-    def told(line: str) -> None:
+    def on_line(line: str) -> None:
         if share and meter.line(line) and meter.fraction is not None:
             done = 1.0 - share + meter.fraction * share
             context.report(done, fps=meter.step.fps, speed=meter.step.speed)
 
-    (exit_,) = await context.run(decode_command(context.tool("ffmpeg"), path), told)
+    (exit_,) = await context.run(decode_command(context.tool("ffmpeg"), path), on_line)
     check_decoded(exit_, name)

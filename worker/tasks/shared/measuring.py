@@ -42,8 +42,8 @@ async def measured(info: MediaInfo, path: Path, name: str, context: TaskContext)
     if not exit_.ok:
         raise classify(exit_, name)
     if timeline.jumps:
-        told = ", ".join(map(str, timeline.jumps[:5]))
-        context.warn(f"the clock of {name} jumps {told}: its pieces were joined, {timeline.seconds:.2f} s in all")
+        where = ", ".join(map(str, timeline.jumps[:5]))
+        context.warn(f"the clock of {name} jumps {where}: its pieces were joined, {timeline.seconds:.2f} s in all")
     return settled(info, timeline, exit_.tail, name)
 
 

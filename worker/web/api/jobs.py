@@ -22,7 +22,7 @@ from worker.core.listing import JobFilter
 from worker.core.message.dialects import decode
 from worker.core.record import JobRecord, LogRecord, State
 from worker.web.asking import Here, Operator, Viewer, audited
-from worker.web.following import log_events
+from worker.web.following import MOST_FOLLOWERS, log_events
 from worker.web.problems import Refused, responses
 
 router = APIRouter(tags=["jobs"])
@@ -137,8 +137,8 @@ def time_in(text: str | None, path: str) -> datetime | timedelta | None:
 
 def etag_of(record: JobRecord) -> str:
     """Return the version of a job's row."""
-    told = record.model_dump_json(exclude={"document"})
-    return f'"{hashlib.sha256(told.encode()).hexdigest()[:20]}"'
+    document = record.model_dump_json(exclude={"document"})
+    return f'"{hashlib.sha256(document.encode()).hexdigest()[:20]}"'
 
 
 def document_of(record: JobRecord) -> JobDocument:
@@ -218,8 +218,8 @@ async def post_bulk(request: Request, here: Here, _: Operator, asked: BulkReques
         return BulkAnswer(matching=len(ids), more=more)
     if asked.expected != len(ids):
         raise Refused(HTTPStatus.CONFLICT, f"{len(ids)} jobs match now, and {asked.expected} were expected: look again")
-    told = asked.filter.model_dump(exclude_none=True)
-    async with audited(request, f"jobs.{asked.action}", "", filter=json.dumps(told), matching=len(ids)) as noted:
+    conditions = asked.filter.model_dump(exclude_none=True)
+    async with audited(request, f"jobs.{asked.action}", "", filter=json.dumps(conditions), matching=len(ids)) as noted:
         done, refused = await act_on(here, asked.action, ids)
         noted["done"] = done
     return BulkAnswer(matching=len(ids), done=done, refused=refused[:100], more=more)
@@ -331,6 +331,8 @@ async def get_log(
 )
 async def stream_log(here: Here, _: Viewer, job_id: Name) -> StreamingResponse:
     """Send what is written until the job has ended."""
+    if here.followers >= MOST_FOLLOWERS:
+        raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, f"{here.followers} logs are followed already")
     record = await find_job(here.control, job_id)
     events: AsyncIterator[bytes] = log_events(here, record.job_id)
     return StreamingResponse(events, media_type="text/event-stream")

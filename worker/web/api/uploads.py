@@ -90,8 +90,8 @@ def _tell(response: Response, upload: Upload) -> None:
         response.headers["Upload-Uri-Base64"] = base64.b64encode(upload.uri.encode()).decode()
 
 
-def _require_version(told: str | None) -> None:
-    if told != VERSION:
+def _require_version(version: str | None) -> None:
+    if version != VERSION:
         raise Refused(HTTPStatus.PRECONDITION_FAILED, f"Tus-Resumable must be {VERSION}", {"Tus-Version": VERSION})
 
 

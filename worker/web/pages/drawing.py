@@ -92,10 +92,16 @@ def draw(request: Request, template: str, status: int = HTTPStatus.OK, **values:
 
     here = values.pop("here", "")
     page = environment().get_template(template)
-    told = {"to": to, "file": file, "may": may, "who": principal, "root": root}
-    told |= {"screens": navigation.bar(here, may), "tabs": navigation.tabs(here, may)}
-    told |= {"static": lambda name: f"{root}{assets.path_of(name)}", "players": assets.players(), "problems": ()}
-    return HTMLResponse(page.render(**(told | {"notice": request.query_params.get("done", "")} | values)), status)
+    common = {"to": to, "file": file, "may": may, "who": principal, "root": root}
+    common |= {"screens": navigation.bar(here, may), "tabs": navigation.tabs(here, may)}
+    common |= {"static": lambda name: f"{root}{assets.path_of(name)}", "players": assets.players(), "problems": ()}
+    return HTMLResponse(page.render(**(common | {"notice": _notice(request)} | values)), status)
+
+
+def _notice(request: Request) -> str:
+    """Return what was done, as `act` says it in the address; nothing where a link of somebody else led here."""
+    ours = request.headers.get("sec-fetch-site") in {"same-origin", None}
+    return request.query_params.get("done", "") if ours else ""
 
 
 def entered(role: Role, request: Request) -> RedirectResponse | None:
@@ -126,7 +132,7 @@ async def act(request: Request, role: Role, work: Callable[[], Awaitable[tuple[s
         return away
     root = request.scope.get("root_path", "").rstrip("/")
     try:
-        path, told = await work()
+        path, notice = await work()
     except LeveretError as error:
         return draw(
             request,
@@ -136,5 +142,5 @@ async def act(request: Request, role: Role, work: Callable[[], Awaitable[tuple[s
             faults=getattr(error, "problems", ()),
             back=back,
         )
-    query = f"{'&' if '?' in path else '?'}{urlencode({'done': told})}" if told else ""
+    query = f"{'&' if '?' in path else '?'}{urlencode({'done': notice})}" if notice else ""
     return RedirectResponse(f"{root}{path}{query}", HTTPStatus.SEE_OTHER)

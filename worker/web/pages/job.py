@@ -81,8 +81,8 @@ async def _why(here: Services, record: JobRecord) -> str:
     if record.state not in {"queued", "retrying"}:
         return ""
     waiting = await here.views.waiting(MOST_WAITING)
-    told = reasons(waiting, await list_workers(here.control))
-    return next((why for one, why in zip(waiting, told, strict=True) if one.job.job_id == record.job_id), "")
+    found = reasons(waiting, await list_workers(here.control))
+    return next((why for one, why in zip(waiting, found, strict=True) if one.job.job_id == record.job_id), "")
 
 
 def _parts(here: Services, record: JobRecord, log: LogRecord | None) -> dict[str, Any]:

@@ -24,12 +24,12 @@ FIELDS = ("state", "lane", "worker", "module", "text", "since", "until")
 
 def filter_of(query: Any) -> FilterDocument:
     """Return the filter that a form says; a field that is left empty or is no choice filters nothing."""
-    told = {name: query.get(name) for name in FIELDS if query.get(name)}
+    given = {name: query.get(name) for name in FIELDS if query.get(name)}
     try:
-        return FilterDocument.model_validate(told)
+        return FilterDocument.model_validate(given)
     except ValidationError as error:
         wrong = {str(item["loc"][0]) for item in error.errors() if item["loc"]}
-        return FilterDocument.model_validate({name: value for name, value in told.items() if name not in wrong})
+        return FilterDocument.model_validate({name: value for name, value in given.items() if name not in wrong})
 
 
 @router.get("/jobs")
@@ -39,8 +39,8 @@ async def get_jobs(request: Request, cursor: Annotated[str | None, Query(max_len
         return away
     here = services_of(request)
     chosen = filter_of(request.query_params)
-    told = chosen.model_dump(exclude_none=True)
-    values: dict[str, Any] = {"here": "/jobs", "asked": dict.fromkeys(FIELDS, "") | told, "chosen": told}
+    conditions = chosen.model_dump(exclude_none=True)
+    values: dict[str, Any] = {"here": "/jobs", "asked": dict.fromkeys(FIELDS, "") | conditions, "chosen": conditions}
     values["first"] = cursor is None
     try:
         page = await list_jobs(here.control, chosen.chosen(), limit=PAGE, cursor=cursor)
@@ -63,10 +63,10 @@ async def post_bulk(
         return away
     here = services_of(request)
     try:
-        told = json.loads(chosen)
+        given = json.loads(chosen)
     except ValueError:
-        told = {}
-    wanted = filter_of(told if isinstance(told, dict) else {})
+        given = {}
+    wanted = filter_of(given if isinstance(given, dict) else {})
     found = [record async for record in matching_jobs(here.control, wanted.chosen(), limit=MOST_AT_ONCE + 1)]
     ids = [record.job_id for record in found][:MOST_AT_ONCE]
     kept = wanted.model_dump(exclude_none=True)

@@ -79,11 +79,11 @@ def _drawn(request: Request, text: str, module: str, **values: Any) -> Response:
     tasks = here.registry.tasks
     modules = [(name, summary_of(tasks[name])) for name in sorted(tasks)]
     schema = module_schema(here, module) if module in tasks else {}
-    told = {"run": None, "status": 200} | values
-    status = told.pop("status")
+    shown = {"run": None, "status": 200} | values
+    status = shown.pop("status")
     return draw(
         request, "new.html", status, here="/new", text=text, module=module, modules=modules, schema=schema,
-        uploads=here.uploads is not None, bucket=here.multipart is not None, roots=roots_of(here), **told,
+        uploads=here.uploads is not None, bucket=here.multipart is not None, roots=roots_of(here), **shown,
     )  # fmt: skip
 
 
@@ -109,9 +109,9 @@ async def post_new(
         faults = [str(problem) for problem in getattr(error, "problems", ())] or [str(error)]
         return await _with_bucket(request, _drawn(request, text, module, problems=faults, status=status_of(error)))
     root = request.scope.get("root_path", "").rstrip("/")
-    told = " ".join(found.warnings) or "The job is submitted."
+    notice = " ".join(found.warnings) or "The job is submitted."
     return RedirectResponse(
-        f"{root}/jobs/{quote(found.record.job_id)}?{urlencode({'done': told})}", HTTPStatus.SEE_OTHER
+        f"{root}/jobs/{quote(found.record.job_id)}?{urlencode({'done': notice})}", HTTPStatus.SEE_OTHER
     )
 
 

@@ -41,12 +41,12 @@ def nas_errors(place: object) -> Iterator[None]:
 
 
 def _ours(error: OSError, place: object) -> LeveretError:
-    told = f"{place}: {error.strerror or error}"
+    message = f"{place}: {error.strerror or error}"
     if error.errno in _FULL:
-        return DiskFull(told)
+        return DiskFull(message)
     if error.errno in _NEVER:
-        return RefusedPath(told)
-    return StorageUnavailable(told)
+        return RefusedPath(message)
+    return StorageUnavailable(message)
 
 
 @contextmanager

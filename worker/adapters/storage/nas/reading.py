@@ -8,9 +8,10 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from worker.adapters.storage.nas import files
+from worker.adapters.storage.nas import files, walking
 from worker.adapters.storage.nas.files import nas_errors
 from worker.adapters.storage.nas.roots import NasRoots
+from worker.adapters.threads import iterated
 from worker.core.errors import SourceMissing, StorageUnavailable
 from worker.core.location import External, is_speakable
 from worker.core.media_types import media_type_of
@@ -19,6 +20,8 @@ from worker.core.ports.files import Entry
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from worker.core.ports.files import Found
 
 CHUNK: Final = 256 * 1024
 
@@ -98,6 +101,16 @@ class NasReader:
             except FileNotFoundError as error:
                 raise SourceMissing(f"{folder} does not exist") from error
         return tuple(sorted(found, key=lambda entry: (not entry.is_folder, entry.name.casefold()))[:limit])
+
+    async def walk(self, folder: External) -> AsyncIterator[tuple[Found, ...]]:
+        """Yield the files below a folder in batches."""
+        async for batch in iterated(walking.walk(self._roots, folder)):
+            yield batch
+
+    async def local(self, place: External) -> Path | None:
+        """Return where a file is, every link resolved; RefusedPath outside the roots."""
+        spot = await asyncio.to_thread(self._roots.spot, place)
+        return spot.path
 
     async def link(self, place: External, seconds: int) -> str | None:
         """Return None: these files have no other address."""

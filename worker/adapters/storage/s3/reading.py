@@ -14,6 +14,8 @@ from botocore.exceptions import ClientError
 
 from worker.adapters.storage.s3.client import MISSING, code_of, make_client, s3_errors
 from worker.adapters.storage.s3.roots import S3Roots
+from worker.adapters.storage.s3.walking import walk
+from worker.adapters.threads import iterated
 from worker.core.errors import InvalidJob, Problem, SourceMissing, StorageUnavailable, VerificationFailed
 from worker.core.location import External, is_speakable
 from worker.core.media_types import DEFAULT, media_type_of
@@ -22,11 +24,13 @@ from worker.core.upload_name import safe_name
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
+    from pathlib import Path
 
     from botocore.response import StreamingBody
     from types_boto3_s3 import S3Client
 
     from worker.adapters.storage.s3.client import Connect
+    from worker.core.ports.files import Found
 
 CHUNK: Final = 256 * 1024
 PART_BYTES: Final = 16 << 20
@@ -121,8 +125,8 @@ class S3Reader:
                 if code_of(error) in MISSING:
                     raise SourceMissing(f"{place} does not exist") from error
                 raise
-        told = head.get("ContentType") or DEFAULT
-        media_type = media_type_of(place.name) if told in {DEFAULT, "binary/octet-stream"} else told
+        declared = head.get("ContentType") or DEFAULT
+        media_type = media_type_of(place.name) if declared in {DEFAULT, "binary/octet-stream"} else declared
         modified = head["LastModified"].timestamp()
         return RemoteFile(self._connected, place, head["ContentLength"], media_type, modified, head["ETag"].strip('"'))
 
@@ -149,6 +153,18 @@ class S3Reader:
                     if _shows(name):
                         found.append(Entry(name, False, item["Size"], item["LastModified"].timestamp()))
         return tuple([*folders, *found][:limit])
+
+    async def walk(self, folder: External) -> AsyncIterator[tuple[Found, ...]]:
+        """Yield the objects under a prefix in batches."""
+        inside = External("s3", folder.host, folder.path.rstrip("/") + "/")
+        self._roots.admit(inside.joined("x"), writing=False)
+        async for batch in iterated(walk(self._connected.client, inside)):
+            yield batch
+
+    async def local(self, place: External) -> Path | None:
+        """Return None: it must be fetched."""
+        self._roots.admit(place, writing=False)
+        return None
 
     async def link(self, place: External, seconds: int) -> str | None:
         """Return a presigned address; whoever has it may read this object until then."""
