@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from worker.adapters.sql import SqlRepository
-from worker.control.library import Library
 from worker.control.resources import Control
 from worker.core.errors import Misconfigured, ToolMissing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from worker.control.library import Library
     from worker.core.ports import BrokerAdmin, Repository
     from worker.registry import Registry
     from worker.settings import Settings
@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 async def control(settings: Settings, *, may_create: bool = False) -> AsyncIterator[Control]:
     """Yield the database, the way to the broker and the modules; Misconfigured when the schema is not the newest.
 
-    Only with `may_create` is the file of an SQLite database made where it is missing.
+    Only with `may_create` is the file of an SQLite database made where it is missing. Misconfigured, too, when
+    LEVERET_SERVER is set: whoever names a server does not mean the database of this host.
     """
+    if settings.server:
+        raise Misconfigured("LEVERET_SERVER is set, and this command does not go over a server: unset it")
     if not may_create:
         refuse_missing_sqlite(settings)
     stores = repository(settings)
@@ -53,6 +56,7 @@ def library(settings: Settings) -> Library:
     # Programs are looked for, and who uses S3 imports boto3.
     from worker.app.components import runner, tools  # noqa: PLC0415
     from worker.app.serving import readers  # noqa: PLC0415
+    from worker.control.library import Library  # noqa: PLC0415
 
     programs = tools(settings)
 

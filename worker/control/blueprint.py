@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import ValidationError
 
 from worker.core import placeholders
-from worker.core.errors import InvalidJob, Problem
+from worker.core.errors import InvalidJob, Problem, RefusedPath
+from worker.core.location import External, parse_location
 from worker.core.message.wire import bounded_hints, nearest, parse, problems_of
 from worker.core.placeholders import MissingValue, has_placeholders
 from worker.core.template import MAX_VALUE, TemplateDocument
@@ -65,12 +66,16 @@ class Blueprint:
 
     def refusal(self, facts: Mapping[str, Value], variables: Mapping[str, str]) -> Skip | None:
         """Return why the template is not for this source, or why the source needs nothing; None for work to do."""
-        known = {**facts, **typed(self.document.variables, variables)}
-        if self.document.when is not None and not self.conditions[self.document.when].holds(known):
+        if not self.is_meant(facts, variables):
             return Skip(f"the template is for other sources: {self.document.when}")
         if self.document.promise and not self.broken_promises(facts, variables):
             return Skip(f"it conforms already: {'; '.join(self.document.promise)}")
         return None
+
+    def is_meant(self, facts: Mapping[str, Value], variables: Mapping[str, str]) -> bool:
+        """Return whether the template is for such a source."""
+        known = {**facts, **typed(self.document.variables, variables)}
+        return self.document.when is None or self.conditions[self.document.when].holds(known)
 
     def broken_promises(self, facts: Mapping[str, Value], variables: Mapping[str, str]) -> tuple[str, ...]:
         """Return what the template promises and the source does not hold."""
@@ -125,13 +130,15 @@ class Blueprint:
         """
         known: Mapping[str, Value] = {**facts, **typed(self.document.variables, variables)}
         texts = {name: conditions.shown(value) for name, value in facts.items()} | dict(clock) | dict(variables)
+        numbers = {name for name, one in self.document.variables.items() if one.kind == "number"}
         problems: list[Problem] = []
         decide = keeps or (lambda condition, about: condition.holds(about))
 
         def filled(value: Any, path: str) -> Any:
             match value:
                 case str() if has_placeholders(value):
-                    return _filled_text(value, texts, path, problems)
+                    text = _filled_text(value, texts, path, problems)
+                    return _number(text) if value.strip("{} ") in numbers and value.startswith("{{") else text
                 case dict():
                     return {key: filled(item, _below(path, key)) for key, item in value.items()}
                 case list():
@@ -191,7 +198,28 @@ def _checked(variable: Variable, value: str) -> str:
             raise InvalidJob([Problem("", f"is a number, not {value[:60]!r}")]) from None
         if not value.strip("+-").replace(".", "", 1).isdigit():
             raise InvalidJob([Problem("", f"is a plain number, not {value[:60]!r}")])
+    if variable.kind == "folder":
+        return _folder(value)
     return placeholders.safe_name(value) if variable.kind == "name" else value
+
+
+def _folder(value: str) -> str:
+    """Return a folder without a slash at its end; it is a place of a storage, whichever roots allow it."""
+    try:
+        place = parse_location(value)
+    except RefusedPath as error:
+        raise InvalidJob([Problem("", str(error))]) from error
+    if not isinstance(place, External) or place.is_web:
+        raise InvalidJob([Problem("", f"is a folder like nas://out, not {value[:60]!r}")])
+    return str(place).rstrip("/")
+
+
+def _number(text: str) -> float | int | str:
+    """Return a number's text as the number; whole ones are integers."""
+    try:
+        return int(text)
+    except ValueError:
+        return float(text) if text else text
 
 
 def _filled_text(text: str, texts: Mapping[str, str], path: str, problems: list[Problem]) -> str:
