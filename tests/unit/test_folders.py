@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import os
 import time
@@ -23,12 +22,8 @@ from worker.control.folders import checked_folder, put_folder
 from worker.control.templates import put_template
 from worker.control.undo import undo
 from worker.control.watching import FolderWatcher
-from worker.core.attempt import Artifact, Result
 from worker.core.errors import BrokerUnavailable, InvalidJob, RefusedPath
 from worker.core.folder import Folder, Sighting, belongs_to, group_of
-from worker.core.message.dialects import decode
-from worker.core.policy import Policy
-from worker.core.ports import ClaimRequest
 from worker.core.ports.files import Found
 
 
@@ -298,7 +293,7 @@ async def test_sidecars_go_with_their_film(tmp_path):
         await look(here.server())
         assert here.titles == ["nas://inbox/film.2020.de.ass"]
         (film,) = await here.repository.folder_files("inbox", "submitted", 10)
-        await complete(here, film.job_id)
+        await here.complete(film.job_id)
         await look(here.server())
         assert names(here, "done") == ["film.2020.de.ass", "film.2020.en.srt", "film.2020.mkv"]
         assert names(here, "inbox") == ["film.2021.en.srt"]
@@ -309,21 +304,6 @@ def names(here, folder):
     return sorted(str(path.relative_to(found)) for path in found.rglob("*") if path.is_file())
 
 
-async def complete(here, job_id, *made: str, size=3):
-    body = next(body for body, name, *_ in here.broker.published if name == job_id)
-    record = await here.repository.job(job_id)
-    request = ClaimRequest(
-        decode(body, job_id), hashlib.sha256(body).hexdigest(), "w", 300.0, record.lane, record.priority
-    )
-    claim = await here.repository.claim(request, Policy())
-    artifacts = tuple(Artifact("file", here.root, uri, "video/mp4", size, "0" * 64) for uri in made)
-    if made:
-        await here.repository.announce(claim.attempt, list(made))
-        return claim.attempt, Result(artifacts)
-    await here.repository.complete(claim.attempt, Result(artifacts))
-    return claim.attempt, Result(artifacts)
-
-
 async def test_a_film_is_deleted_after_the_record_and_undo_brings_it_back(tmp_path):
     async with inbox(tmp_path) as here:
         await here.put(afterwards="delete")
@@ -331,7 +311,7 @@ async def test_a_film_is_deleted_after_the_record_and_undo_brings_it_back(tmp_pa
         await here.taken()
         assert names(here, "inbox") == ["a.mkv"]
         (film,) = await here.repository.folder_files("inbox", None, 10)
-        await complete(here, film.job_id)
+        await here.complete(film.job_id)
         await look(here.server())
         assert (here.root / "inbox" / "a.mkv").exists() is False
         assert await here.states() == {"a.mkv": "done"}
@@ -347,7 +327,7 @@ async def test_a_new_file_under_the_name_of_a_done_one_is_neither_moved_nor_dele
         here.drop("a.mkv", b"original")
         await here.taken()
         (film,) = await here.repository.folder_files("inbox", None, 10)
-        await complete(here, film.job_id)
+        await here.complete(film.job_id)
         here.drop("a.mkv", b"another film")
         server = here.server()
         await server._finish((await here.repository.folder("inbox")).folder, film)
@@ -363,7 +343,7 @@ async def test_a_moved_film_replaces_nothing_and_a_dead_job_leaves_its_source(tm
         await here.taken()
         for film in await here.repository.folder_files("inbox", "submitted", 10):
             if film.path == "sub/a.mkv":
-                await complete(here, film.job_id)
+                await here.complete(film.job_id)
         await look(here.server())
         assert names(here, "done") == ["sub/a (2).mkv", "sub/a.mkv"]
         assert (here.root / "done/sub/a.mkv").read_bytes() == b"another"
@@ -376,7 +356,7 @@ async def test_what_a_job_makes_is_not_taken_before_nor_after_its_record(tmp_pat
         here.drop("a.mkv")
         await here.taken()
         (film,) = await here.repository.folder_files("inbox", None, 10)
-        attempt, result = await complete(here, film.job_id, "nas://inbox/a.mp4", size=4)
+        attempt, result = await here.complete(film.job_id, "nas://inbox/a.mp4", size=4)
         here.drop("a.mp4", b"made")
         await here.taken()
         states = await here.states()
@@ -398,7 +378,7 @@ async def test_a_job_that_replaces_its_source_in_the_folder_is_no_loop(tmp_path)
         here.drop("a.mkv", b"large original")
         await here.taken()
         (film,) = await here.repository.folder_files("inbox", None, 10)
-        attempt, result = await complete(here, film.job_id, "nas://inbox/a.mkv", size=5)
+        attempt, result = await here.complete(film.job_id, "nas://inbox/a.mkv", size=5)
         here.drop("a.mkv", b"small")
         await here.repository.complete(attempt, result)
         for _ in range(2):
@@ -518,10 +498,10 @@ async def test_the_memory_of_a_look_does_not_grow_with_the_folder(tmp_path, monk
 
         monkeypatch.setattr("worker.control.library.Library.walk", walk)
         server = here.server()
-        assert await server._look(folder) == 10_000
+        assert await server.look(folder) == 10_000
         tracemalloc.start()
         try:
-            assert await server._look(folder) == 10_000
+            assert await server.look(folder) == 10_000
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()

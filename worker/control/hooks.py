@@ -115,15 +115,17 @@ async def _answered(control: Control, call: HookCall, asked: Asked, blueprint: B
         reason = f"waits: the job {waiting} about {call.subject} has not begun, and will see this push too"
         return call.model_copy(update={"outcome": reason, "job_id": waiting})
     content = hashlib.sha256((asked.content or call.digest).encode(errors="replace")).hexdigest()
+    source = asked.source if blueprint.needs_source else None
+    # A file is known by its own content; a repository and what is on the web by the call.
+    known = source is not None and asked.content is None and not source.startswith(("https://", "http://"))
     try:
         done = await submit_template(
             control,
             blueprint,
-            asked.source if blueprint.needs_source else None,
+            source,
             asked.variables,
             asked_by=f"hook {call.hook}",
-            # A file is known by its content, everything else by the call.
-            fingerprint=None if asked.source and blueprint.needs_source else content,
+            fingerprint=None if known else content,
         )
     except Permanent as error:
         await control.stores.note_call(call.model_copy(update={"outcome": f"failed: {str(error)[:500]}"}))

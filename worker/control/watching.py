@@ -109,7 +109,7 @@ class OneFolder:
         problem: str | None = None
         count: int | None = None
         try:
-            count = await self._look(stored.folder)
+            count = await self.look(stored.folder)
             await self._turn(stored.folder)
         except LeveretError as error:
             problem = str(error)
@@ -164,7 +164,7 @@ class OneFolder:
 
     # ------------------------------------------------------------------ looking
 
-    async def _look(self, folder: Folder) -> int:
+    async def look(self, folder: Folder) -> int:
         """Return how many files there are; each batch is noted before the next is read."""
         place = await self.files.admit(folder.place)
         count = 0

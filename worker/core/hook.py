@@ -42,7 +42,11 @@ class Hook(Model):
         default_factory=dict,
         description="Variables that the call gives, each with its place in the body: `repository.name`, `files.0`.",
     )
-    source: Field_ | None = Field(None, description="Where in the body the source is, for a template that has one.")
+    source: Field_ | None = Field(
+        None,
+        description="Where in the body the source is, for a template that has one; by default a push's repository, an "
+        "import's file, and the field `source`.",
+    )
     branches: Annotated[tuple[Pattern, ...], Field(max_length=50)] = Field(
         (), description="Patterns of branches whose pushes count; by default the repository's own default branch."
     )
@@ -153,15 +157,16 @@ def _pushed(hook: Hook, event: str, body: dict[str, Any], known: frozenset[str])
         return Asked(event=event, ignored=f"the branch {branch[:100]} is none of {', '.join(wanted)}")
     if hook.repositories and not any(fnmatchcase(repository, pattern) for pattern in hook.repositories):
         return Asked(event=event, ignored=f"the repository {repository[:100]} is none of this hook's")
+    address = value_at(body, hook.source or "repository.clone_url")
     given = {
-        "repo_url": value_at(body, "repository.clone_url"),
+        "repo_url": address,
         "repository": repository,
         "branch": branch,
         "commit": commit,
         "title": value_at(body, "repository.name"),
     }
     variables = {name: text for name, text in given.items() if text and name in known}
-    return Asked(event=event, subject=told, content=f"{told} {commit}", variables=variables)
+    return Asked(event=event, subject=told, content=f"{told} {commit}", source=address, variables=variables)
 
 
 def _imported(hook: Hook, body: dict[str, Any], known: frozenset[str]) -> Asked:

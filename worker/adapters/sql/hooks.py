@@ -39,7 +39,7 @@ class SqlHooks:
         return await self._database.write(_delete, name)
 
     async def note_call(self, call: HookCall) -> None:
-        """Note a call; one that is known keeps when it first came."""
+        """Note a call; one that is known keeps when it came first, and what it made then."""
         await self._database.write(_note, call)
 
     async def hook_calls(self, name: str, limit: int, subject: str | None = None) -> list[HookCall]:
@@ -87,7 +87,12 @@ def _note(connection: Connection, call: HookCall) -> None:
             received_at=moment(),
             **values,
         )
-        .on_conflict_do_update(index_elements=[hook_calls.c.hook, hook_calls.c.digest], set_=values)
+        .on_conflict_do_update(
+            index_elements=[hook_calls.c.hook, hook_calls.c.digest],
+            set_=values,
+            # What a call made it made when it came first.
+            where=hook_calls.c.job_id.is_(None),
+        )
     )
 
 

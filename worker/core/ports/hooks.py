@@ -28,7 +28,7 @@ class HookStore(Protocol):
         ...
 
     async def note_call(self, call: HookCall) -> None:
-        """Note a call; one that is known keeps when it first came."""
+        """Note a call; one that is known keeps when it came first, and what it made then."""
         ...
 
     async def hook_calls(self, name: str, limit: int, subject: str | None = None) -> list[HookCall]:
