@@ -22,7 +22,7 @@ from tests.support.hostile import (
     text,
 )
 from tests.support.queues import wait_for_dead
-from worker.core.attempt import Completed, Dead, Defer, Forward
+from worker.core.attempt import Completed, Dead, Defer, Forward, Surplus
 from worker.core.errors import BadInput
 from worker.core.message.copies import MOST_HOPS
 from worker.core.message.dialects import decode
@@ -56,10 +56,10 @@ async def test_a_deferred_message_with_more_routes_comes_back_once(harness, brok
     await harness.repository.submit(*_row(job))
     await _hold(harness, job)
     await broker.publish(job, headers={"CC": ["cpu.high"]})
-    for _ in range(2):
-        assert isinstance((await harness.one()).outcome, Defer)
-    for _ in range(2):
-        assert isinstance((await harness.one()).outcome, Defer)
+    # The two copies of the publisher's routes: one waits for the job, the other is settled.
+    outcomes = {type((await harness.one()).outcome) for _ in range(2)}
+    assert outcomes == {Defer, Surplus}
+    assert isinstance((await harness.one()).outcome, Defer)
     assert await messages(broker, "cpu") == 0
     assert harness.task.runs == 0
 
