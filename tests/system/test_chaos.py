@@ -21,7 +21,7 @@ async def test_under_faults_no_job_is_lost_doubled_torn_or_leaked(tmp_path):
     findings = await campaign.run()
     sys.stdout.write(campaign.table(findings))
     assert findings.breaches == []
-    assert sum(findings.states.values()) == 41
+    assert sum(findings.states.values()) >= 41 + 6 * campaign.hostile.rounds
     assert sum(campaign.faults.values()) >= 5
 
 
