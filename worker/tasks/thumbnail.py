@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, ClassVar
 
 from worker.core.command import Pipeline
@@ -11,6 +12,7 @@ from worker.core.errors import BadInput, InvalidJob, Problem, VerificationFailed
 from worker.core.task import Files, FileUse, Lookup, Task, TaskContext
 from worker.media.hls.ladder import film_seconds, shown_size
 from worker.media.thumbnail import (
+    ENCODERS,
     Moment,
     ThumbnailParams,
     last_picture,
@@ -44,9 +46,9 @@ class ThumbnailTask(Task[ThumbnailParams]):
         )
 
     def requires(self, params: ThumbnailParams) -> frozenset[str]:
-        """Return ffmpeg."""
-        del params
-        return frozenset({"tool:ffmpeg", "tool:ffprobe"})
+        """Return ffmpeg, and the encoder of the picture: not every build has one of PNG or WebP."""
+        encoder = ENCODERS[PurePosixPath(params.output_file).suffix.lower()]
+        return frozenset({"tool:ffmpeg", "tool:ffprobe", f"encoder:{encoder}"})
 
     async def prepare(self, params: ThumbnailParams, lookup: Lookup) -> ThumbnailParams:
         """Return `params`; ToolMissing without ffmpeg."""
@@ -101,7 +103,7 @@ async def _shown_at(still: _Still, time: float, context: TaskContext) -> None:
         raise InvalidJob([Problem("time", f"is {time:g} s, but the film lasts {seconds:.3f} s")])
     for moment in moments(time, still.info):
         search = Pipeline((search_command(context.tool("ffmpeg"), still.source, moment),), label="search")
-        end = await well_run(context, search, still.params.source, reads_source=True)
+        end = await well_run(context, search, still.params.source, reads_source=True, damage=still.params.damage)
         ticks = last_picture(end.tail)
         if ticks is not None and await _written(still, moment, ticks, context):
             return
@@ -113,5 +115,11 @@ async def _written(still: _Still, moment: Moment, ticks: int | None, context: Ta
     command = thumbnail_command(
         context.tool("ffmpeg"), still.source, still.target, still.size, moment, ticks, still.filters
     )
-    await well_run(context, Pipeline((command,), label="thumbnail"), still.params.source, reads_source=True)
+    await well_run(
+        context,
+        Pipeline((command,), label="thumbnail"),
+        still.params.source,
+        reads_source=True,
+        damage=still.params.damage,
+    )
     return await asyncio.to_thread(still.target.exists)

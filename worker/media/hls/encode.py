@@ -61,7 +61,7 @@ class Picture:
 
     `tone_map` is the transfer (`smpte2084`) that is brought to SDR; without it `video_range` (SDR, PQ, HLG) stays as
     it is, in ten bits where it is not SDR. `pad` is how many seconds the last picture may be held to reach the film's
-    end.
+    end; `mastering` what HDR10 that is kept says of its mastering, as x265's parameters.
     """
 
     renditions: tuple[Rendition, ...]
@@ -70,6 +70,7 @@ class Picture:
     tone_map: str | None = None
     video_range: str = "SDR"
     pad: float = 0.0
+    mastering: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ class Encoding:
 
     Without `reorder` there are no B-frames. In MPEG-TS, which has no edit lists, they would let the first picture come
     after the first decoding time, and hls.js would see a hole there and move the sound (seen with 1.7.4).
-    `render_node` is the device of VAAPI encoders.
+    `render_node` is the device of VAAPI encoders. With `accept_damage` a decoder's complaint does not end the run.
     """
 
     source: Path
@@ -88,6 +89,7 @@ class Encoding:
     subtitles: tuple[tuple[int, str], ...] = ()
     reorder: bool = True
     render_node: str = USUAL_NODE
+    accept_damage: bool = False
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -114,7 +116,7 @@ def encode_command(encoding: Encoding, ffmpeg: str, folder: Path) -> Command:
         outputs += copy_arguments(codec, number, folder / f"text_{number}{copied_suffix(codec)}")
     return Command(
         (
-            ffmpeg, *HEAD,
+            ffmpeg, *(part for part in HEAD if part != "-xerror" or not encoding.accept_damage),
             *device(encoders, encoding.render_node),
             *GUARDS, "-i", f"file:{encoding.source}",
             *(("-filter_complex", ";".join(graph)) if graph else ()),
@@ -185,7 +187,15 @@ def picture_options(encoding: Encoding, rendition: Rendition, *, track: int | No
     if encoding.picture is None:
         return []
     ten_bit = encoding.picture.video_range != "SDR"
-    options = [*video_options(rendition, encoding.picture.timing, ten_bit=ten_bit, joined=track is not None)]
+    options = [
+        *video_options(
+            rendition,
+            encoding.picture.timing,
+            ten_bit=ten_bit,
+            joined=track is not None,
+            mastering=encoding.picture.mastering,
+        )
+    ]
     options += [] if encoding.reorder else ["-bf", "0"]
     if track is None:
         return options

@@ -23,7 +23,7 @@ from worker.core.message.wire import nearest
 from worker.core.parts import Whole
 from worker.core.task import Files, FileUse, Lookup, Task, TaskContext
 from worker.media.capabilities import coding_of, family_of, format_of
-from worker.media.failure import classify, damage, failed, ignored
+from worker.media.failure import classify, failed, ignored
 from worker.media.ffmpeg.asked import differences
 from worker.media.ffmpeg.command import FfmpegParams, OutputMap, ffmpeg_command, merged
 from worker.media.ffmpeg.options import (
@@ -46,6 +46,8 @@ from worker.tasks.shared.languages import keep_languages
 from worker.tasks.shared.loudness_pass import levelled, loudness_problems, proved_levels
 from worker.tasks.shared.measuring import blamed
 from worker.tasks.shared.parts import Builds
+from worker.tasks.shared.pictures import mastering_in
+from worker.tasks.shared.running import undamaged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -63,6 +65,7 @@ _ELSEWHERE: Final = re.compile(
     r"xeve|oapv|xavs2|davs2))$"
 )
 _DECODE_SHARE: Final = 0.2
+_PQ: Final = "smpte2084"
 
 
 class FfmpegTask(Task[FfmpegParams]):
@@ -200,6 +203,8 @@ class FfmpegTask(Task[FfmpegParams]):
     async def plan(self, params: FfmpegParams, task: int, fleet: Fleet, context: TaskContext) -> Plan | Whole:
         """Return the parts of the film, or why it is not divided."""
         read = await self._read(params, context)
+        if params.damage == "accept":
+            return Whole("damage of its sources is accepted")
         if params.join:
             return Whole("its sources are joined to one film")
         if any(item.burn for item in read.params.output_maps):
@@ -260,6 +265,7 @@ async def _prove(params: FfmpegParams, read: Read, info: MediaInfo, frames: int 
         promised = promise(read.params, await blamed(error, claims, context), read.encoders)
         check(info, replace(promised.expected, frames=frames), name)
     _as_asked(params, info, context)
+    await _mastering_kept(read, info, output, context)
     streams = [one.stream for one in read.promised.arrangement.streams]
     info = await keep_languages(streams, info, output, name, context)
     context.note(f"streams.{name}", became(read.promised.arrangement, info))
@@ -268,6 +274,18 @@ async def _prove(params: FfmpegParams, read: Read, info: MediaInfo, frames: int 
     await proved_levels(params, output, info, context)
     context.output(params.output_file, duration=info.duration)
     context.report(1.0)
+
+
+async def _mastering_kept(read: Read, info: MediaInfo, output: Path, context: TaskContext) -> None:
+    """Warn where HDR10 stays HDR10 and loses what it says of its mastering: most encoders write none of it."""
+    pictures = [one for one in read.promised.arrangement.streams if one.stream.color_transfer == _PQ]
+    if not pictures or info.video is None or info.video.color_transfer != _PQ:
+        return
+    had = await mastering_in(read.sources[pictures[0].source], context)
+    has = await mastering_in(output, context)
+    if had and had != has:
+        hint = f'; x265 keeps it by "x265-params": "hdr10=1:{had}"'
+        context.warn(f"mastering display and content light level of the source are not in the output{hint}")
 
 
 def _as_asked(params: FfmpegParams, info: MediaInfo, context: TaskContext) -> None:
@@ -320,8 +338,7 @@ async def _encode(arrangement: Arrangement, read: Read, output: Path, context: T
     exits = await context.run(command, on_line)
     if bad := failed(exits):
         raise classify(bad)
-    if complaint := damage(exits[-1].complaint):
-        raise BadInput(f"a source is damaged or cut short: {complaint}")
+    undamaged(exits[-1].complaint, "a source", context, params.damage)
     for line in ignored(exits[-1].tail):
         context.warn(f"ffmpeg did not take an option: {line}")
     return meter.step.frame

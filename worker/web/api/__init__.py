@@ -12,11 +12,14 @@ from worker.web.api import (
     documents,
     events,
     files,
+    folders,
+    hooks,
     jobs,
     notifications,
     option_sets,
     originals,
     system,
+    templates,
     uploads,
     workers,
 )
@@ -26,7 +29,22 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 PREFIX: Final = "/api/v1"
-ROUTERS: Final = (jobs, workers, dead, option_sets, documents, events, files, uploads, originals, notifications, system)
+ROUTERS: Final = (
+    jobs,
+    workers,
+    dead,
+    option_sets,
+    templates,
+    documents,
+    events,
+    files,
+    uploads,
+    originals,
+    notifications,
+    folders,
+    hooks,
+    system,
+)
 
 
 def add_to(application: FastAPI) -> None:

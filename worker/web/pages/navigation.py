@@ -37,10 +37,23 @@ class Shown:
 SCREENS: Final = (
     Entry("/", "Now"),
     Entry("/jobs", "Jobs"),
-    Entry("/new", "New", "operator", (Entry("/new", "From a message", "operator"),)),
+    Entry(
+        "/new",
+        "New",
+        "operator",
+        (Entry("/new", "From a message", "operator"), Entry("/templates", "From a template", "operator")),
+    ),
     Entry("/dead", "Dead letters"),
     Entry("/fleet", "Fleet"),
-    Entry("/settings", "Settings", "admin", (Entry("/settings", "Options and versions", "admin"),)),
+    Entry(
+        "/settings",
+        "Settings",
+        "admin",
+        (
+            Entry("/settings", "Options and versions", "admin"),
+            Entry("/settings/automatic", "Folders and hooks", "admin"),
+        ),
+    ),
 )
 
 
