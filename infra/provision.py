@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from infra.broker import declare, mark
 from infra.bucket import ensure_bucket
-from infra.migrations import head, upgrade
-from worker.adapters.sql import SqlRepository
+from infra.migrations import head, identity, upgrade
 from worker.core.redaction import redact
 from worker.core.routing import topology
 
@@ -22,17 +20,9 @@ def provision(settings: ProvisionSettings) -> Iterator[str]:
     """Yield one line for each thing that stands now; raises a LeveretError of one line."""
     yield declare(settings.broker_url, topology(settings.retry_delays), settings.management_url)
     yield _migrate(settings.database_url)
-    yield mark(settings.broker_url, asyncio.run(_identity(settings.database_url)))
+    yield mark(settings.broker_url, identity(settings.database_url))
     if settings.storage_url.startswith("s3://"):
         yield ensure_bucket(settings)
-
-
-async def _identity(database_url: str) -> str:
-    rows = SqlRepository(database_url)
-    try:
-        return await rows.identity()
-    finally:
-        await rows.close()
 
 
 def _migrate(database_url: str) -> str:
