@@ -143,7 +143,13 @@ def stated_bytes(head: bytes) -> int | None:
 
 def is_uncertain(info: MediaInfo) -> bool:
     """Return whether the length that a file tells must be measured: it may be a guess, or sound, which costs little."""
-    return info.video is None or bool(_UNCERTAIN & _names(info)) or film_seconds(info) is None
+    return info.video is None or bool(_UNCERTAIN & _names(info)) or film_seconds(info) is None or _starts_late(info)
+
+
+def _starts_late(info: MediaInfo) -> bool:
+    """Return whether a Matroska file without its streams' lengths begins late: its own may count from either end."""
+    said = all(any(key.upper().startswith("DURATION") for key in s.tags) for s in (*info.of_kind("video"), *info.audio))
+    return "matroska" in info.container and info.start > AGREES_SECONDS and not said
 
 
 def settled(info: MediaInfo, timeline: Timeline, said: str, name: str) -> MediaInfo:

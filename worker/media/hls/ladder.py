@@ -186,7 +186,8 @@ def film_seconds(info: MediaInfo) -> float | None:
         return max(known, default=None)
     absolute = not info.measured and ("matroska" in info.container or "mp4" in info.container)
     whole = info.duration - (info.start if absolute and info.start > 0 else 0.0)
-    return max([whole, *known])
+    # mkvmerge's figure begins with the first packet, ffmpeg's with zero: one that no start fits into tells nothing
+    return max([whole, *known], default=None) if whole > 0 else max(known, default=None)
 
 
 def timing(video: StreamInfo, seconds: float, segment_seconds: float) -> Timing:
