@@ -39,6 +39,7 @@ GROUPS: Final = {
     "dead": "Look at what died, run it again, or delete it.",
     "notifications": "Who is informed of the ends of jobs: mail, chat, webhooks.",
     "option-sets": "Options that jobs name instead of repeating them.",
+    "schedules": "Templates and scans that run by themselves; `leveret serve` runs them.",
     "templates": "Jobs with variables, made into one job for each source.",
 }
 
@@ -205,6 +206,19 @@ Example:
     ),
     Command("notifications delete", "notifications:delete", "Delete a notification, and what it has not sent yet."),
     Command("notifications test", "notifications:send_sample", "Send a sample now, and say why it did not arrive."),
+    Command("schedules list", "schedules:show_list", "List the schedules, when each runs next, and how it went."),
+    Command("schedules get", "schedules:get", "Print a schedule as JSON."),
+    Command(
+        "schedules put",
+        "schedules:put",
+        "Store or replace a schedule. A missed run is made up once.",
+        """\b
+Examples:
+  leveret schedules put nightly --cron '30 3 * * *' --zone Europe/Berlin -t h265-archive 'nas://films/**/*.mkv'
+  leveret schedules put health --cron '0 4 * * sun' -t h265-archive --scan --health nas://films""",
+    ),
+    Command("schedules delete", "schedules:delete", "Delete a schedule."),
+    Command("schedules run", "schedules:run_now", "Run a schedule now; exit 1 if the run failed."),
     Command(
         "schema",
         "schema:schema",

@@ -17,6 +17,7 @@ from worker.app import serving
 from worker.app.control import assembled, refuse_missing_sqlite, repository
 from worker.control.fleet import queue_depths
 from worker.control.notifications import Notifier
+from worker.control.schedules import run_due
 from worker.core.errors import DatabaseUnavailable, LeveretError, RefusedPath
 from worker.core.location import External, parse_location
 from worker.web.pulse import Pulse
@@ -39,6 +40,7 @@ log = structlog.get_logger(__name__)
 
 SAMPLE_SECONDS: Final = 30.0
 SAMPLES_KEPT_SECONDS: Final = 86400.0
+SCHEDULE_SECONDS: Final = 5.0
 SWEEP_SECONDS: Final = 3600.0
 DEPTHS_SECONDS: Final = 5.0
 DEPTHS_OLD_SECONDS: Final = 60.0
@@ -190,6 +192,8 @@ async def started(settings: Settings) -> AsyncIterator[Services]:
             asyncio.create_task(_repeat(SAMPLE_SECONDS, lambda: views.sample(SAMPLES_KEPT_SECONDS)), name="samples"),
             asyncio.create_task(_repeat(SWEEP_SECONDS, lambda: _sweep(services)), name="sweep"),
         ]
+        owner = server_name(settings)
+        chores.append(asyncio.create_task(_repeat(SCHEDULE_SECONDS, lambda: run_due(control, owner)), name="schedules"))
         notifier = Notifier(stores, services.sender, server_name(settings))
         chores.append(asyncio.create_task(notifier.run(), name="notifications"))
         try:
