@@ -152,3 +152,15 @@ def test_the_how_to_shows_the_very_files_of_its_example(page, example):
     shown = dict(re.findall(r"^`([\w.]+)`:\n\n```\w+\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
     there = {path.name: path.read_text() for path in (EXAMPLES / example).iterdir() if path.is_file()}
     assert shown == there
+
+
+def test_every_test_and_module_that_the_page_on_security_names_is_there():
+    page = (ROOT / "docs/explanation/security.md").read_text()
+    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    named = set(re.findall(r"`(test_\w+)`", page))
+    assert len(named) > 50
+    assert sorted(name for name in named if f"def {name}(" not in tests) == []
+    places = re.findall(
+        r"`((?:core|adapters|engine|media|process|tasks|web|app|cli)/[\w/.]*|visualizers/[\w.]+)`", page
+    )
+    assert [one for one in places if not ((ROOT / "worker" / one).exists() or (ROOT / one).exists())] == []

@@ -12,6 +12,8 @@ from worker.web.api import (
     documents,
     events,
     files,
+    folders,
+    hooks,
     jobs,
     notifications,
     option_sets,
@@ -41,6 +43,8 @@ ROUTERS: Final = (
     uploads,
     originals,
     notifications,
+    folders,
+    hooks,
     system,
 )
 
