@@ -16,6 +16,7 @@ from error_page import errors_page, sample_attempt
 from ffmpeg_page import ffmpeg_page
 from model_tables import cell, default_of, field_table, model_sections, nested, table
 from pydantic import SecretStr
+from template_page import template_page
 
 from visualizers import GROUP as VISUALIZERS
 from worker.adapters.metrics import metric_families
@@ -71,6 +72,7 @@ def pages() -> dict[str, list[str]]:
         "records.md": records_page(),
         "events.md": events_page(),
         "metrics.md": metrics_page(),
+        "templates.md": template_page(),
         "cli.md": cli_page(),
         "api.md": api_page(),
         "errors.md": errors_page(),
