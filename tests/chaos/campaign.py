@@ -37,7 +37,10 @@ TIMED_OUT = "has timed out waiting"
 
 @dataclass
 class Campaign:
-    """`count` jobs under faults drawn from `seed`; `seconds` bound the faults, `calm_seconds` the quiet end."""
+    """`count` jobs under faults drawn from `seed`; `seconds` bound the faults, `calm_seconds` the quiet end.
+
+    With `kind` the jobs are of it, but for the few kinds that no campaign is without.
+    """
 
     folder: Path
     count: int
@@ -46,6 +49,7 @@ class Campaign:
     calm_seconds: float = 120.0
     slow_faults: bool = True
     quiet_kills: int = 5
+    kind: str = ""
     faults: Counter[str] = field(default_factory=Counter)
     missed: Counter[str] = field(default_factory=Counter)
     absent: dict[str, str] = field(default_factory=dict)
@@ -61,7 +65,7 @@ class Campaign:
             await asyncio.to_thread(make_sources, world.nas, world.s3())
             self._dice = random.Random(self.seed)
             await asyncio.to_thread(listen, world.real["WORKER_BROKER_URL"])
-            kinds = [*ALWAYS, *[""] * self.count][: self.count]
+            kinds = [*ALWAYS, *[self.kind] * self.count][: self.count]
             self.jobs = [plan(index, self.seed, self._dice, world.nas, kind) for index, kind in enumerate(kinds)]
             try:
                 async with Sight(world.nas / "out") as sight:
