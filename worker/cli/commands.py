@@ -38,7 +38,7 @@ class Command(NamedTuple):
 GROUPS: Final = {
     "dead": "Look at what died, run it again, or delete it.",
     "folders": "Folders whose films become jobs by themselves.",
-    "hooks": "Calls from other programs that make jobs: GitHub, Sonarr, Radarr, any other.",
+    "hooks": "Calls from other programs that make jobs.",
     "notifications": "Who is informed of the ends of jobs: mail, chat, webhooks.",
     "option-sets": "Options that jobs name instead of repeating them.",
     "templates": "Jobs with variables, made into one job for each source.",
