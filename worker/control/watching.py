@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -52,6 +53,9 @@ class FolderWatcher:
 
     async def run(self) -> None:
         """Go on for ever; a folder that is stored is looked at within a second."""
+        # The first film does not wait until every plug-in is loaded.
+        with suppress(LeveretError):
+            await asyncio.to_thread(self.control.modules)
         try:
             while True:
                 try:
@@ -108,16 +112,18 @@ class OneFolder:
         began = time.monotonic()
         problem: str | None = None
         count: int | None = None
+        took = 0.0
         try:
             count = await self.look(stored.folder)
+            # What is submitted now takes its time, and makes the next look no later.
+            took = time.monotonic() - began
             await self._turn(stored.folder)
         except LeveretError as error:
             problem = str(error)
         await self._note(count, problem)
         if problem and problem != stored.problem:
             log.warning("folder_problem", folder=self.name, error=problem)
-        every = stored.folder.looks_every(time.monotonic() - began)
-        return await self._wait(stored, every)
+        return await self._wait(stored, stored.folder.looks_every(took))
 
     async def _wait(self, stored: StoredFolder, seconds: float) -> float:
         """Let pass what lies between two looks, taking what settles meanwhile; return what is left of it."""
