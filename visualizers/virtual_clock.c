@@ -17,7 +17,7 @@
  * Environment (the library does nothing in a program that does not use SDL, such as a launcher):
  *   VC_EVERY   renders per exported frame: 1 at 60 fps, 2 at 30, 3 at 25. Checked against what gource does.
  *   VC_FIRST   the first exported frame that is written, from 0; default 0.
- *   VC_LAST    the exported frame before which writing ends; default: the end of the film. Gource is told to
+ *   VC_LAST    the exported frame before which writing ends; default: the end of the film. Gource is asked to
  *              quit after the last frame of the range.
  *   VC_SHARES  how many processes share the frames of the range, in turns; default 1.
  *   VC_SHARE   which of them this one is, from 0. It writes the frames of all up to itself, in order: its own as
@@ -361,7 +361,7 @@ void *SDL_CreateThread(thread_body body, const char *name, void *data) {
 }
 
 void SDL_WaitThread(void *thread, int *status) {
-    /* Gource was told to quit before it read its log. */
+    /* Gource was asked to quit before it read its log. */
     let_log_be_read();
     real_SDL_WaitThread(thread, status);
 }

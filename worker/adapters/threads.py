@@ -1,4 +1,4 @@
-"""Blocking work in a thread that can be told to stop, for a thread cannot be cancelled."""
+"""Blocking work in a thread that can be stopped, for a thread cannot be cancelled."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PATIENCE_SECONDS: Final = 30.0
 
 
 class Stop:
-    """How work in a thread learns that nobody wants its result any more."""
+    """Says to work in a thread that its result is not needed any more."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -132,7 +132,7 @@ async def assembled(
         await chores()
         presence.open(worker, executor)
         await heartbeat.beat()
-        # What stands now lives to the end: the collector need not look through it again and again.
+        # What exists now lives to the end: the collector need not look through it again and again.
         gc.collect()
         gc.freeze()
         _begin_purging(settings, resources, stack)

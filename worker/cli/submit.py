@@ -1,4 +1,4 @@
-"""Giving a job in."""
+"""Submitting a job."""
 
 from __future__ import annotations
 

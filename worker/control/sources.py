@@ -74,8 +74,8 @@ async def _probed(control: Control, place: External, record: SourceRecord) -> So
         facts = facts_of(await control.library().probe(place))
     except BadInput as error:
         return record.model_copy(update={"problem": str(error)})
-    told = {name: list(value) if isinstance(value, tuple) else value for name, value in facts.items()}
-    return record.model_copy(update={"facts": told})
+    as_json = {name: list(value) if isinstance(value, tuple) else value for name, value in facts.items()}
+    return record.model_copy(update={"facts": as_json})
 
 
 async def look_at(control: Control, uri: str) -> Source:

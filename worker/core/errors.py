@@ -26,7 +26,7 @@ LeveretError
 │   ├── CannotServe           this worker lacks what the job requires; another may have it
 │   ├── DatabaseUnavailable   the database does not answer
 │   └── BrokerUnavailable     the broker does not answer
-├── Interrupted               we were told to stop: charged to no job
+├── Interrupted               we were asked to stop: charged to no job
 │   ├── ShuttingDown          the worker is going down
 │   ├── LeaseLost             another worker owns the job now
 │   └── JobCancelled          somebody cancelled the job
@@ -170,7 +170,7 @@ class BrokerUnavailable(Infrastructure):
 
 
 class Interrupted(LeveretError):
-    """We were told to stop."""
+    """We were asked to stop."""
 
 
 class ShuttingDown(Interrupted):

@@ -106,7 +106,7 @@ def thumbnail_command(
 ) -> Command:
     """Return the command that writes the picture at `ticks`, or the most telling one after where reading starts.
 
-    `filters` stand before the scaling (deinterlacing, tone mapping).
+    `filters` come before the scaling (deinterlacing, tone mapping).
     """
     choose = [f"thumbnail=n={LOOKED_AT}"] if ticks is None else [f"select=gte(pts\\,{ticks})"]
     pixels = "yuvj420p" if ENCODERS[target.suffix.lower()] == "mjpeg" else "rgb24"

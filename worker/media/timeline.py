@@ -147,7 +147,7 @@ def is_uncertain(info: MediaInfo) -> bool:
 
 
 def settled(info: MediaInfo, timeline: Timeline, said: str, name: str) -> MediaInfo:
-    """Return `info` with the lengths that its packets have, where it told none or others.
+    """Return `info` with the lengths that its packets have, where it stated none or others.
 
     `said` is what ffprobe wrote beside. BadInput for a file that holds less than it states: it was cut short.
     """

@@ -230,7 +230,7 @@ def unauthorized(detail: str) -> Refused:
 
 
 def _bounded(scope: Scope, receive: Receive) -> Receive:
-    """Return `receive`, which refuses a body that is too large: before it is read where its length is told."""
+    """Return `receive`, which refuses a body that is too large: before it is read where its length is stated."""
     upload = scope["method"] == "PATCH" and "/uploads/" in scope["path"]
     limit = CHUNK_BYTES if upload else BODY_BYTES
     length = Headers(scope=scope).get("content-length", "")

@@ -118,7 +118,7 @@ class Link:
         """Return an open channel, connecting with growing pauses, each once every node was tried.
 
         Raises Misconfigured for wrong credentials, BrokerUnavailable when the first connect took too long; after
-        it once stood, it is waited for without end.
+        it was once open, it is waited for without end.
         """
         async with self._lock:
             if self._channel is not None and not self._channel.is_closed:
@@ -197,7 +197,7 @@ class Link:
             self._on_cancel()
 
     async def check_topology(self, delays: tuple[float, ...], defer_seconds: float) -> None:
-        """Return if everything that we use stands in the broker; Misconfigured names the first that does not."""
+        """Return if everything that we use is declared in the broker; Misconfigured names the first that does not."""
         wanted: Topology = topology(delays, defer_seconds)
         names = [("exchange", item.name) for item in wanted.exchanges] + [
             ("queue", item.name) for item in wanted.queues

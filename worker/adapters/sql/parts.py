@@ -39,11 +39,11 @@ class SqlParts:
         return await self._database.read(known_plan, job_id)
 
     async def divide(
-        self, attempt: Attempt, plan: Mapping[str, Any], parts: Sequence[PlannedPart], standing: Collection[int]
+        self, attempt: Attempt, plan: Mapping[str, Any], parts: Sequence[PlannedPart], still_there: Collection[int]
     ) -> None:
         """Let the job wait for its parts; their messages are in the outbox."""
         await self._database.write_many(
-            len(parts), lambda connection: divide(connection, attempt, plan, parts, frozenset(standing))
+            len(parts), lambda connection: divide(connection, attempt, plan, parts, frozenset(still_there))
         )
 
     async def parts(self, job_id: str) -> list[PartRecord]:
@@ -94,9 +94,9 @@ def divide(
     attempt: Attempt,
     plan: Mapping[str, Any],
     parts: Sequence[PlannedPart],
-    standing: frozenset[int],
+    still_there: frozenset[int],
 ) -> None:
-    """Let the job wait for the parts that are not `standing`; rows of an older plan end."""
+    """Let the job wait for the parts that are not `still_there`; rows of an older plan end."""
     parent = attempt.job.job_id
     values = {"state": "waiting", "lease_until": None, "plan": {"plan": dict(plan), "broken": None}}
     try:
@@ -111,7 +111,7 @@ def divide(
     route = connection.execute(select(jobs.c.lane, jobs.c.priority).where(jobs.c.job_id == parent)).one()
     rows = {row.part_index: row for row in connection.execute(_rows_of(parent))}
     for planned in parts:
-        if planned.part.index not in standing:
+        if planned.part.index not in still_there:
             _queue_part(connection, planned, rows.get(planned.part.index), (route.lane, route.priority), parent)
     surplus = [row.job_id for index, row in rows.items() if index >= len(parts)]
     if surplus:

@@ -96,7 +96,7 @@ class OriginalKeeper(Protocol):
     async def put_back(self, place: External, token: str, *, replace: bool) -> bool:
         """Return whether the original is at its place again; False when it is not kept.
 
-        Without `replace` nothing that stands there is lost: StorageUnavailable.
+        Without `replace` nothing that is there is lost: StorageUnavailable.
         """
         ...
 

@@ -59,7 +59,7 @@ class Lease:
         return result
 
     def end(self, error: LeveretError) -> None:
-        """Note why the work must stop; the first reason stands."""
+        """Note why the work must stop; the first reason counts."""
         self.ended = self.ended or error
 
     async def confirm(self) -> None:

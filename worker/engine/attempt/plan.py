@@ -177,7 +177,7 @@ class _FileJudge:
                 self._judge_removal(path, use, location)
 
     def _place(self, location: Location) -> External:
-        """Return where a location of this job stands in the end: one place may have two names."""
+        """Return where a location of this job is in the end: one place may have two names."""
         return self._destination.joined(location.path) if isinstance(location, Relative) else location
 
     def _judge_write(self, path: str, use: FileUse, location: Location, reads: set[External]) -> None:

@@ -1,4 +1,4 @@
-"""The worker: takes one job at a time, rests when its host is sick, stops when it is told."""
+"""The worker: takes one job at a time, rests when its host is sick, stops on a signal."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class Worker:
     def stop(self) -> None:
         """End after the present job, or when the grace is over; a second call ends the job at once."""
         if self._stopping.is_set():
-            self._interrupt("told twice to stop")
+            self._interrupt("asked twice to stop")
             return
         log.info("worker_stopping", grace_seconds=self._grace_seconds if self._busy else 0)
         self._stopping.set()

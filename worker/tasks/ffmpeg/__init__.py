@@ -294,7 +294,7 @@ def _option_problems(item: OutputMap, encoder: Encoder | None, path: str) -> Ite
 async def _encode(
     arrangement: Arrangement, context: TaskContext, sources: Sequence[Path], output: Path, promised: Promise
 ) -> int | None:
-    """Return how many frames ffmpeg says it wrote, None when it told of none; raises what its failure means."""
+    """Return how many frames ffmpeg says it wrote, None when it named none; raises what its failure means."""
     params = arrangement.params
     meter = Meter(promised.frames, promised.seconds)
     share = 1.0 - _DECODE_SHARE if params.verify == "decode" else 1.0

@@ -121,9 +121,9 @@ class S3Originals:
                 ExtraArgs={**described, "CopySourceIfMatch": head["ETag"]},
                 Config=_TRANSFER,
             )
-        stands = self._head(target)
-        if stands is None or stands["ContentLength"] != head["ContentLength"]:
-            size = None if stands is None else stands["ContentLength"]
+        stored = self._head(target)
+        if stored is None or stored["ContentLength"] != head["ContentLength"]:
+            size = None if stored is None else stored["ContentLength"]
             raise VerificationFailed(f"{target}: {head['ContentLength']} bytes were copied, and {size} stand there")
 
 

@@ -1,4 +1,4 @@
-"""How an object comes to stand under a fixed key: all that may be repeated first, then one request, sent once."""
+"""How an object gets a fixed key: all that may be repeated first, then one request, sent once."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Reveal:
                 Bucket=final.host,
                 Key=final.key,
                 CopySource={"Bucket": staged.host, "Key": staged.key},
-                # Headers are taken as they are told only when the source's are not asked for.
+                # Headers are taken as they are given only when the source's are not asked for.
                 MetadataDirective="REPLACE",
                 **headers_of(artifact),  # type: ignore[arg-type]
             )
@@ -168,7 +168,7 @@ class _Body(FileIO):
 
 
 def is_same(client: S3Client, place: External, artifact: Artifact) -> bool:
-    """Return whether the object that stands there says that it is this artifact."""
+    """Return whether the object that is there says that it is this artifact."""
     with s3_errors(place):
         head = client.head_object(Bucket=place.host, Key=place.key)
     return head.get("Metadata", {}).get(SHA256_KEY) == artifact.sha256 and head["ContentLength"] == artifact.bytes
