@@ -98,7 +98,7 @@ static uint64_t step = 0;          /* renders since the first export */
 static bool drawing = true;        /* this render is drawn */
 static bool compiling = false;     /* a display list is being compiled: it outlives this render */
 static bool range_ended = false;   /* the last frame of the range has been read */
-static bool quit_told = false;
+static bool quit_asked = false;
 static bool signal_is_ours = false; /* the next signal to gource's writer tells of a frame */
 static uint64_t exported = 0;
 
@@ -298,9 +298,9 @@ uint32_t SDL_GetTicks(void) { return ticks; }
 void SDL_Delay(uint32_t ms) { ticks += ms == 0 ? 1 : ms; }
 
 int SDL_PollEvent(void *event) {
-    if (range_ended && !quit_told && event != NULL) {
+    if (range_ended && !quit_asked && event != NULL) {
         /* The way in which SDL itself ends a program: all of gource's own endings run. */
-        quit_told = true;
+        quit_asked = true;
         memset(event, 0, EVENT_BYTES);
         memcpy(event, &(uint32_t){QUIT_EVENT}, sizeof(uint32_t));
         return 1;

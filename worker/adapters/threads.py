@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PATIENCE_SECONDS: Final = 30.0
+STOP_SECONDS: Final = 30.0
 
 
 class Stop:
@@ -81,7 +81,7 @@ async def in_thread(work: Callable[[Stop], T]) -> T:
     except asyncio.CancelledError:
         stop.set()
         task.add_done_callback(_forget)
-        await asyncio.wait({task}, timeout=PATIENCE_SECONDS)
+        await asyncio.wait({task}, timeout=STOP_SECONDS)
         raise
 
 

@@ -35,7 +35,7 @@ def checks(settings: Settings, *, prove: bool = False) -> list[tuple[str, Check]
         ("broker", lambda: look.broker(broker(settings), topology(settings.retry_delays))),
         (
             "broker time-out",
-            lambda: look.patience(broker(settings), settings.broker_timeout_seconds, settings.job_seconds),
+            lambda: look.broker_timeout(broker(settings), settings.broker_timeout_seconds, settings.job_seconds),
         ),
         *(() if settings.nas_root else (("nas", look.no_nas),)),
         *(_look_at_folder(settings, folder) for folder in folders),

@@ -108,7 +108,12 @@ async def assembled(
         policy = Policy(settings.retry_delays)
         consumer = await _consumer(settings, stack, slot.worker_id, presence.lanes, policy)
         jobs = RabbitJobs(
-            Link(broker_url(settings), f"leveret {slot.worker_id} pid {os.getpid()} outbox", confirms=True, patience=10)
+            Link(
+                broker_url(settings),
+                f"leveret {slot.worker_id} pid {os.getpid()} outbox",
+                confirms=True,
+                wait_seconds=10,
+            )
         )
         stack.push_async_callback(jobs.close)
         resources = replace(
@@ -246,7 +251,7 @@ async def _consumer(
     settings: Settings, stack: AsyncExitStack, worker_id: str, served: tuple[str, ...], policy: Policy
 ) -> RabbitConsumer:
     name = f"leveret {worker_id} pid {os.getpid()} {','.join(served)}"
-    link = Link(broker_url(settings), name, confirms=False, patience=settings.connect_seconds)
+    link = Link(broker_url(settings), name, confirms=False, wait_seconds=settings.connect_seconds)
     consumer = RabbitConsumer(
         link,
         Link(broker_url(settings), f"{name} publisher", confirms=True),

@@ -1,4 +1,4 @@
-"""The database, the broker and the storages compared after a disaster; what does not agree is shown, or mended."""
+"""The database, the broker and the storages compared after a failure; what does not agree is shown, or repaired."""
 
 from __future__ import annotations
 

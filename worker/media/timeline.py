@@ -88,8 +88,8 @@ class Timeline:
 
     def __init__(self, info: MediaInfo) -> None:
         joined = bool(_CLOCKS & _names(info))
-        heard = [s for s in info.streams if s.kind in {"video", "audio"} and not s.attached_picture]
-        self._tracks: dict[str, _Track] = {str(stream.index): _Track(joined) for stream in heard}
+        timed = [s for s in info.streams if s.kind in {"video", "audio"} and not s.attached_picture]
+        self._tracks: dict[str, _Track] = {str(stream.index): _Track(joined) for stream in timed}
 
     def line(self, text: str) -> None:
         """Take one packet: `stream,pts,dts,duration,flags`; discarded ones and lines of another kind are passed."""

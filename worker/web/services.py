@@ -36,7 +36,7 @@ SAMPLES_KEPT_SECONDS: Final = 86400.0
 SWEEP_SECONDS: Final = 3600.0
 DEPTHS_SECONDS: Final = 5.0
 DEPTHS_OLD_SECONDS: Final = 60.0
-DEPTHS_PATIENCE: Final = 2.0
+DEPTHS_WAIT_SECONDS: Final = 2.0
 
 
 class Depths:
@@ -59,7 +59,7 @@ class Depths:
             self._asking = asyncio.create_task(self._asked(), name="depths")
             self._asking.add_done_callback(self._answered)
         if time.monotonic() - self._at > DEPTHS_OLD_SECONDS and self._asking is not None:
-            await asyncio.wait({self._asking}, timeout=DEPTHS_PATIENCE)
+            await asyncio.wait({self._asking}, timeout=DEPTHS_WAIT_SECONDS)
         if time.monotonic() - self._at > DEPTHS_OLD_SECONDS:
             return {}, "the broker has not answered yet"
         return self._known, self._problem

@@ -43,7 +43,7 @@ async def delete_requested(repository: Repository, storages: Storages, job_id: s
 
 
 async def _delete(repository: Repository, storages: Storages, job_id: str, uri: str) -> None:
-    """Delete a file, or keep it out of sight for a while where its storage can."""
+    """Delete a file, or hide it for a while where its storage can."""
     if not await keep_deleted(repository, storages, job_id, uri):
         await storages.delete(uri)
 

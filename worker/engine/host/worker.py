@@ -219,9 +219,9 @@ class Worker:
         if self._stopping.is_set() or self._wanted != "run":
             return None
         left = self._hours.seconds_to_change(self._clock())
-        patience = CHORES_SECONDS if left is None else min(CHORES_SECONDS, left)
+        seconds = CHORES_SECONDS if left is None else min(CHORES_SECONDS, left)
         try:
-            async with asyncio.timeout(patience) as waiting:
+            async with asyncio.timeout(seconds) as waiting:
                 self._waiting = waiting
                 return await self._consumer.next()
         except TimeoutError:
