@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from worker.adapters.notifying import NotificationSender, check_address
 from worker.adapters.sql.views import SqlViews
 from worker.adapters.storage.nas.reading import NasReader
 from worker.adapters.storage.nas.uploads import NasUploads
@@ -14,8 +15,11 @@ if TYPE_CHECKING:
     from worker.control.undo import Originals
     from worker.core.location import External
     from worker.core.ports.files import FileReader, MultipartStore, UploadStore
+    from worker.core.ports.notifications import Sender
     from worker.core.ports.views import Views
     from worker.settings import Settings
+
+__all__ = ["check_address", "kept_files", "readers", "sender", "uploads", "views"]
 
 
 def views(settings: Settings) -> Views:
@@ -60,6 +64,11 @@ def kept_files(settings: Settings) -> Originals:
     from worker.app.undoing import KeptFiles  # noqa: PLC0415
 
     return KeptFiles.of(settings)
+
+
+def sender(settings: Settings) -> Sender:
+    """Return what sends notifications."""
+    return NotificationSender(allow_private=settings.allow_private_addresses)
 
 
 def _buckets(settings: Settings) -> tuple[External, ...]:

@@ -37,6 +37,7 @@ class Command(NamedTuple):
 
 GROUPS: Final = {
     "dead": "Look at what died, run it again, or delete it.",
+    "notifications": "Who is informed of the ends of jobs: mail, chat, webhooks.",
     "option-sets": "Options that jobs name instead of repeating them.",
 }
 
@@ -153,6 +154,22 @@ Examples:
   leveret option-sets put ffmpeg x265-slow x265-slow.json""",
     ),
     Command("option-sets delete", "options:delete", "Delete an option set."),
+    Command("notifications list", "notifications:show_list", "List the notifications."),
+    Command(
+        "notifications get",
+        "notifications:get",
+        "Print one notification as JSON; … stands for what is secret.",
+    ),
+    Command(
+        "notifications put",
+        "notifications:put",
+        "Store or replace a notification. `leveret serve` sends it.",
+        """\b
+Example:
+  echo '{"url": "ntfys://ntfy.sh/my-films", "states": ["dead"]}' | leveret notifications put phone -""",
+    ),
+    Command("notifications delete", "notifications:delete", "Delete a notification, and what it has not sent yet."),
+    Command("notifications test", "notifications:send_sample", "Send a sample now, and say why it did not arrive."),
     Command(
         "schema",
         "schema:schema",

@@ -50,7 +50,8 @@ class StreamInfo:
 class MediaInfo:
     """A media file: its container, seconds, bytes, and streams in file order.
 
-    `measured` says that the lengths are those of its packets, each stream's counted from its own start.
+    `measured` says that the lengths are those of its packets, each stream's counted from its own start; `jumps` how
+    often its clock is set anew, so that its pieces follow one another on no clock of the file.
     """
 
     container: str
@@ -62,6 +63,7 @@ class MediaInfo:
     chapters: int = 0
     tags: Mapping[str, str] = field(default_factory=dict)
     measured: bool = False
+    jumps: int = 0
 
     def of_kind(self, kind: str) -> tuple[StreamInfo, ...]:
         """Return the streams of one kind, cover art left out of the videos."""

@@ -61,6 +61,7 @@ _JOB: Final = re.compile(
     r"cannot be used together|Error reinitializing filters|Error when evaluating the expression|"
     r"Impossible to convert between the formats|Failed to configure (in|out)put pad|"
     r"Error opening output files: (Invalid argument|Result not representable)|"
+    r"Can't write packet with unknown timestamp|Timestamps are unset in a packet|"
     r"Subtitle encoding currently only possible|experimental codecs are not enabled|"
     r"is not supported by the bitstream filter|Invalid metadata type|Subtitle codec \d+ is not supported",
     re.IGNORECASE,

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field
 
 from worker.core.command import Command
 from worker.core.job import Model, Place
-from worker.media.ffmpeg.formats import GUARDS
+from worker.media.ffmpeg.formats import GUARDS, INDEXED, RAW_PICTURES
 from worker.media.hls.ladder import Size, even
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ LOOKED_AT: Final = 100
 """Frames among which the most telling is sought."""
 NEAR_SECONDS: Final = 20.0
 ROUNDING_SECONDS: Final = 0.0005
-_INDEXED: Final = frozenset({"mov", "mp4", "matroska", "webm", "avi", "mxf", "asf", "nut"})
-_RAW: Final = frozenset({"h264", "hevc", "vvc", "mpegvideo", "m4v", "vc1", "av1", "obu", "mjpeg"})
 _TICKS: Final = re.compile(r"Parsed_showinfo_\d+ @ \S+\] n: *\d+ pts: *(-?\d+) ")
 
 
@@ -75,7 +73,7 @@ def moments(time: float, info: MediaInfo) -> tuple[Moment, ...]:
     may begin at the next key frame only, past the picture: then from farther away, and from the begin at last.
     """
     names = set(info.container.split(","))
-    far = (time,) if _INDEXED & names else () if _RAW & names else (time - NEAR_SECONDS,)
+    far = (time,) if INDEXED & names else () if RAW_PICTURES & names else (time - NEAR_SECONDS,)
     seeks = tuple(Moment(seek, time) for seek in far if seek > 0)
     return (*seeks, Moment(None, time), Moment(None, None))
 

@@ -174,7 +174,7 @@ def _measured(info: MediaInfo, timeline: Timeline, seconds: float) -> MediaInfo:
     lengths = timeline.lengths()
     start = min(first for first, _ in lengths.values())
     streams = tuple(_with_length(stream, lengths.get(stream.index)) for stream in info.streams)
-    return replace(info, duration=seconds, start=start, streams=streams, measured=True)
+    return replace(info, duration=seconds, start=start, streams=streams, measured=True, jumps=len(timeline.jumps))
 
 
 def _with_length(stream: StreamInfo, length: tuple[float, float] | None) -> StreamInfo:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import secrets
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,6 +16,7 @@ import structlog
 from worker.app import serving
 from worker.app.control import assembled, refuse_missing_sqlite, repository
 from worker.control.fleet import queue_depths
+from worker.control.notifications import Notifier
 from worker.core.errors import DatabaseUnavailable, LeveretError, RefusedPath
 from worker.core.location import External, parse_location
 from worker.web.pulse import Pulse
@@ -24,7 +27,9 @@ if TYPE_CHECKING:
     from worker.control import Control
     from worker.control.undo import Originals
     from worker.core.finding import Check
+    from worker.core.notification import Notification
     from worker.core.ports.files import FileReader, MultipartStore, UploadStore
+    from worker.core.ports.notifications import Sender
     from worker.core.ports.views import Views
     from worker.registry import Registry
     from worker.settings import Settings
@@ -106,6 +111,15 @@ class Services:
         return Depths(ask)
 
     @cached_property
+    def sender(self) -> Sender:
+        """Return what sends notifications."""
+        return serving.sender(self.settings)
+
+    def check_address(self, notification: Notification) -> None:
+        """Return if something could be sent to this address; InvalidJob otherwise."""
+        serving.check_address(notification)
+
+    @cached_property
     def originals(self) -> Originals:
         """Return the files that `undo` puts back."""
         return serving.kept_files(self.settings)
@@ -163,12 +177,19 @@ async def started(settings: Settings) -> AsyncIterator[Services]:
             asyncio.create_task(_repeat(SAMPLE_SECONDS, lambda: views.sample(SAMPLES_KEPT_SECONDS)), name="samples"),
             asyncio.create_task(_repeat(SWEEP_SECONDS, lambda: _sweep(services)), name="sweep"),
         ]
+        notifier = Notifier(stores, services.sender, server_name(settings))
+        chores.append(asyncio.create_task(notifier.run(), name="notifications"))
         try:
             yield services
         finally:
             for chore in chores:
                 chore.cancel()
             await asyncio.gather(*chores, return_exceptions=True)
+
+
+def server_name(settings: Settings) -> str:
+    """Return a name that no other server has, for what only one of them does at a time."""
+    return f"{settings.hostname} {os.getpid()} {secrets.token_hex(4)}"
 
 
 def _checks(settings: Settings) -> Sequence[tuple[str, Check]]:

@@ -67,6 +67,7 @@ def _add_notifications() -> None:
         "notifications",
         sa.Column("name", sa.Text(), primary_key=True),
         sa.Column("document", sa.JSON(), nullable=False),
+        sa.Column("created_at", _moment(), nullable=False),
         sa.Column("seen_until", _moment(), nullable=False),
         sa.Column("due_at", _moment(), nullable=False),
         sa.Column("sent_at", _moment()),

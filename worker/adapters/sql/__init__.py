@@ -9,6 +9,7 @@ from worker.adapters.sql.attempts import SqlAttempts
 from worker.adapters.sql.database import ANSWER_SECONDS, Database
 from worker.adapters.sql.fleet import SqlFleet
 from worker.adapters.sql.jobs import SqlJobs
+from worker.adapters.sql.notifications import SqlNotifications
 from worker.adapters.sql.originals import SqlOriginals
 from worker.adapters.sql.parts import SqlParts
 from worker.adapters.sql.reconcile import SqlReconcile
@@ -21,7 +22,17 @@ if TYPE_CHECKING:
 __all__ = ["SqlRepository"]
 
 
-class SqlRepository(SqlAttempts, SqlJobs, SqlFleet, SqlReconcile, SqlParts, SqlOriginals, SqlTemplates, SqlSources):
+class SqlRepository(
+    SqlAttempts,
+    SqlJobs,
+    SqlFleet,
+    SqlReconcile,
+    SqlParts,
+    SqlOriginals,
+    SqlNotifications,
+    SqlTemplates,
+    SqlSources,
+):
     """`worker.core.ports.Repository`: every store over one database.
 
     `url` is `sqlite:///path` or `postgresql://user:password@host/name`; `answer_seconds` are those after which a

@@ -35,6 +35,8 @@ notifications = Table(
     metadata,
     Column("name", Words, primary_key=True),
     Column("document", JSON, nullable=False),
+    # Jobs that ended before it are none of its.
+    Column("created_at", Moment, nullable=False),
     # Jobs that ended before are not looked at any more.
     Column("seen_until", Moment, nullable=False),
     # The next message goes out then at the earliest.

@@ -8,6 +8,7 @@ from worker.core.ports.attempts import AttemptStore
 from worker.core.ports.fleet import FleetStore
 from worker.core.ports.intake import SourceStore, TemplateStore
 from worker.core.ports.jobs import JobStore
+from worker.core.ports.notifications import NotificationStore
 from worker.core.ports.originals import OriginalStore
 from worker.core.ports.parts import PartStore
 from worker.core.ports.reconcile import ReconcileStore
@@ -17,7 +18,16 @@ if TYPE_CHECKING:
 
 
 class Repository(
-    AttemptStore, JobStore, FleetStore, ReconcileStore, PartStore, OriginalStore, TemplateStore, SourceStore, Protocol
+    AttemptStore,
+    JobStore,
+    FleetStore,
+    ReconcileStore,
+    PartStore,
+    OriginalStore,
+    NotificationStore,
+    TemplateStore,
+    SourceStore,
+    Protocol,
 ):
     """Every store over one database.
 

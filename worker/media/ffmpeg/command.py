@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from worker.core.media_info import MediaInfo, StreamInfo
+    from worker.media.ffmpeg.cutting import Piece
 
 MUXERS: Final = {
     ".mkv": "matroska", ".mka": "matroska", ".mks": "matroska", ".webm": "webm", ".mp4": "mp4", ".m4v": "ipod",
@@ -59,6 +60,9 @@ _STILLS: Final = {"image2": ("-frames:v", "1", "-update", "1"), "webp": ("-frame
 # The index comes before the media, so that a player may begin before it has the whole file.
 _FAST_START: Final = ("-movflags", "+faststart")
 MUXER_OPTIONS: Final = _STILLS | dict.fromkeys(("mp4", "ipod", "mov", "3gp"), _FAST_START)
+_TIMED: Final = frozenset({"mp4", "ipod", "mov", "3gp"})
+# What says the pictures' times itself.
+_RATES: Final = frozenset({"r", "fpsmax", "fps_mode", "force_fps"})
 Kind = Literal["v", "V", "a", "s", "d", "t"]
 KIND_NAMES: Final[dict[str, str]] = {"v": "video", "a": "audio", "s": "subtitle", "d": "data", "t": "attachment"}
 """ffmpeg's letters for kinds of streams, and ffprobe's names."""
@@ -296,15 +300,18 @@ def ffmpeg_command(
     *,
     render_node: str = USUAL_NODE,
     graph: str | None = None,
+    piece: Piece | None = None,
 ) -> Pipeline:
     """Return the run of one task: local `sources` in the order of `params.sources`, into the local `output`.
 
-    `render_node` is the device of VAAPI encoders; `graph` the complex filter of `[v]` and `[a]`, instead of maps.
+    `render_node` is the device of VAAPI encoders; `graph` the complex filter of `[v]` and `[a]`, instead of maps;
+    `piece` what is cut out of the sources.
     """
+    before = piece.input_options(params.input_options) if piece else params.input_options
     encoders = [item.encoder for item in params.output_maps]
     argv = [ffmpeg, "-nostdin", "-hide_banner", "-v", "warning", *PROGRESS, "-y", *device(encoders, render_node)]
     for source in sources:
-        argv += [*GUARDS, *arguments(params.input_options), "-i", f"file:{source}"]
+        argv += [*GUARDS, *arguments(before), "-i", f"file:{source}"]
     if graph is not None:
         argv += ["-filter_complex", graph]
         argv += [
@@ -315,15 +322,27 @@ def ffmpeg_command(
         ]
     for source_map in params.source_maps if graph is None else ():
         argv += ["-map", str(source_map)]
+    muxer = MUXERS[PurePosixPath(params.output_file).suffix.lower()]
     for output_map in params.output_maps:
         options: Mapping[str, Any] = output_map.options
         if takes_uploads(output_map.encoder):
             options = with_upload(options, decoded_there=params.input_options.get("hwaccel_output_format") == "vaapi")
-        argv += arguments(options, output_map.stream_specifier)
-    muxer = MUXERS[PurePosixPath(params.output_file).suffix.lower()]
+        argv += [*arguments(options, output_map.stream_specifier), *_own_times(output_map, muxer)]
+    if piece:
+        copied = [item for item in params.output_maps if item.encoder == "copy" and item.specifier in {"a", "s"}]
+        argv += piece.output_arguments([item.stream_specifier.lstrip(":") for item in copied])
     argv += [*MUXER_OPTIONS.get(muxer, ()), "-f", muxer, f"file:{output}"]
     # SVT-AV1 writes its settings to standard error past ffmpeg's level; 1 is errors only
     return Pipeline((Command(tuple(argv), {"SVT_LOG": "1"}, folder=output.parent),))
+
+
+def _own_times(output_map: OutputMap, muxer: str) -> tuple[str, ...]:
+    """Return what keeps an encoded picture's own times in MP4: ffmpeg (5.1) would fill a late start with pictures."""
+    if output_map.specifier != "v" or output_map.encoder in {"copy", None} or muxer not in _TIMED:
+        return ()
+    if output_map.options.keys() & _RATES:
+        return ()
+    return (f"-fps_mode{output_map.stream_specifier}", "vfr")
 
 
 def merged(stored: dict[str, Any], inline: dict[str, Any]) -> dict[str, Any]:

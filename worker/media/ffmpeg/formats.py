@@ -26,6 +26,10 @@ _TEXT: Final = ("srt", "ass", "webvtt", "sup")
 
 ACCEPTED_FORMATS: Final = (*_CONTAINERS, *_SOUND, *_PICTURES, *_TEXT)
 
+INDEXED: Final = frozenset({"mov", "mp4", "matroska", "webm", "avi", "mxf", "asf", "nut"})
+"""Containers that say where their key frames are, so that ffmpeg enters them at the one before a time."""
+RAW_PICTURES: Final = frozenset({"h264", "hevc", "vvc", "mpegvideo", "m4v", "vc1", "av1", "obu", "mjpeg"})
+"""Pictures without a container: they have no clock."""
 GUARDS: Final = (
     "-protocol_whitelist",
     ",".join(ACCEPTED_PROTOCOLS),

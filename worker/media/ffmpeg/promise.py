@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # Containers whose stated duration is no guess from bytes and bit rate.
 _TRUSTED: Final = frozenset({"mov", "matroska", "mpegts", "flac", "wav", "ogg", "avi", "asf", "mxf", "nut"})
 _UNTIMED: Final = frozenset({"itsoffset", "itsscale", "r", "framerate", "sseof", "fflags", "ignore_editlist"})
+_CUTS: Final = frozenset({"ss", "to", "t"})
 # Outputs without a duration of their own, or with one that is guessed from their bit rate.
 _TIMELESS: Final = frozenset(
     {"image2", "webp", "gif", "srt", "ass", "webvtt", "sup", "h264", "hevc", "adts", "ac3", "eac3", "dts", "ivf"}
@@ -98,8 +99,10 @@ def _at_most(
 ) -> float | None:
     """Return the longest that the output may be: streams may begin apart, and a cut copy at the key frame before."""
     loose = any(stream.kind == "subtitle" for _, stream in streams) or not streams
-    if seconds is None or loose or params.input_options:
+    if seconds is None or loose or params.input_options.keys() - _CUTS:
         return None
+    if params.input_options:
+        return seconds
     if params.join:
         return seconds
     return max([seconds, *((film_seconds(info) or 0.0) for info in infos)])

@@ -34,11 +34,12 @@ from worker.media.ffmpeg.options import (
     parse_encoders,
 )
 from worker.media.ffmpeg.progress import Meter
-from worker.media.ffmpeg.promise import Promise, promise
+from worker.media.ffmpeg.promise import promise
 from worker.media.ffmpeg.streams import Arrangement, became, joined
 from worker.media.verify import check
+from worker.tasks.ffmpeg.cutting import piece_for
 from worker.tasks.ffmpeg.parts import SOUND, is_planned, join_film, make_part, plan_film
-from worker.tasks.ffmpeg.reading import Read, outputs_of, read_sources
+from worker.tasks.ffmpeg.reading import Read, outputs_of, read_sources, with_timestamps
 from worker.tasks.shared.burning import burning_problems, burnt
 from worker.tasks.shared.decoding import decoded
 from worker.tasks.shared.languages import keep_languages
@@ -186,10 +187,10 @@ class FfmpegTask(Task[FfmpegParams]):
             context.warn(warning)
         output = context.output(params.output_file)
         params = await levelled(read.params, read.sources, read.infos, context)
-        params = await burnt(params, read.sources, output.parent, context)
+        params = with_timestamps(await burnt(params, read.sources, output.parent, context), read)
         arrangement = joined(replace(read.promised.arrangement, params=params), read.infos)
         params = arrangement.params
-        frames = await _encode(arrangement, context, read.sources, output, read.promised)
+        frames = await _encode(arrangement, read, output, context)
         await _prove(params, read, await _probed(output, params.output_file, context), frames, context)
 
     def division(self, params: FfmpegParams) -> Division:
@@ -241,7 +242,12 @@ class FfmpegTask(Task[FfmpegParams]):
             item.encoder for item in params.output_maps if item.encoder not in {*encoders, *NO_ENCODER, None}
         ]:
             raise ToolMissing(f"this worker's ffmpeg has no encoder {lacking[0]}")
-        return Read(sources, infos, encoders, promise(params, infos, encoders))
+        promised = promise(params, infos, encoders)
+        piece = await piece_for(promised.arrangement, sources, infos, context)
+        if piece is not None:
+            cut = {"input_options": piece.promised(params.input_options)}
+            promised = promise(params.model_copy(update=cut), infos, encoders)
+        return Read(sources, infos, encoders, promised, piece)
 
 
 async def _prove(params: FfmpegParams, read: Read, info: MediaInfo, frames: int | None, context: TaskContext) -> None:
@@ -291,12 +297,10 @@ def _option_problems(item: OutputMap, encoder: Encoder | None, path: str) -> Ite
     yield from output_problems(item.options, kind, encoder, f"{path}.options")
 
 
-async def _encode(
-    arrangement: Arrangement, context: TaskContext, sources: Sequence[Path], output: Path, promised: Promise
-) -> int | None:
+async def _encode(arrangement: Arrangement, read: Read, output: Path, context: TaskContext) -> int | None:
     """Return how many frames ffmpeg says it wrote, None when it named none; raises what its failure means."""
     params = arrangement.params
-    meter = Meter(promised.frames, promised.seconds)
+    meter = Meter(read.promised.frames, read.promised.seconds)
     share = 1.0 - _DECODE_SHARE if params.verify == "decode" else 1.0
 
     def on_line(line: str) -> None:
@@ -305,7 +309,13 @@ async def _encode(
             context.report(fraction, fps=meter.step.fps, speed=meter.step.speed)
 
     command = ffmpeg_command(
-        params, context.tool("ffmpeg"), sources, output, render_node=context.render_node, graph=arrangement.graph
+        params,
+        context.tool("ffmpeg"),
+        read.sources,
+        output,
+        render_node=context.render_node,
+        graph=arrangement.graph,
+        piece=read.piece,
     )
     exits = await context.run(command, on_line)
     if bad := failed(exits):

@@ -17,21 +17,25 @@ if TYPE_CHECKING:
     from worker.core.media_info import MediaInfo
     from worker.core.task import TaskContext
     from worker.media.ffmpeg.command import FfmpegParams, Kind
+    from worker.media.ffmpeg.cutting import Piece
     from worker.media.ffmpeg.options import Encoder
     from worker.media.ffmpeg.promise import Promise
 
 _TEXTS: Final = frozenset({"srt", "ass", "webvtt"})
 """Containers of ffprobe that are text files."""
+_UNTIMED: Final = frozenset({"mpeg", "avi"})
+"""Containers where a picture may have no time of its own, which other containers must have."""
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """The sources of a task as they are, and what its output will be."""
+    """The sources of a task as they are, what its output will be, and the piece that is cut out of them."""
 
     sources: list[Path]
     infos: list[MediaInfo]
     encoders: Mapping[str, Encoder]
     promised: Promise
+    piece: Piece | None = None
 
     @property
     def params(self) -> FfmpegParams:
@@ -71,3 +75,12 @@ async def read_sources(params: FfmpegParams, context: TaskContext) -> tuple[list
         paths.append(path)
         infos.append(info)
     return paths, infos
+
+
+def with_timestamps(params: FfmpegParams, read: Read) -> FfmpegParams:
+    """Return the data with times made up for copied pictures of containers that leave some pictures without."""
+    kinds = [item.encoder for item in params.output_maps if item.specifier == "v"]
+    untimed = any(_UNTIMED & set(info.container.split(",")) for info in read.infos)
+    if not untimed or "copy" not in kinds or "fflags" in params.input_options:
+        return params
+    return params.model_copy(update={"input_options": {**params.input_options, "fflags": "+genpts"}})

@@ -7,14 +7,26 @@ from typing import TYPE_CHECKING, Final
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
 
-from worker.web.api import dead, documents, events, files, jobs, option_sets, originals, system, uploads, workers
+from worker.web.api import (
+    dead,
+    documents,
+    events,
+    files,
+    jobs,
+    notifications,
+    option_sets,
+    originals,
+    system,
+    uploads,
+    workers,
+)
 from worker.web.problems import responses
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
 PREFIX: Final = "/api/v1"
-ROUTERS: Final = (jobs, workers, dead, option_sets, documents, events, files, uploads, originals, system)
+ROUTERS: Final = (jobs, workers, dead, option_sets, documents, events, files, uploads, originals, notifications, system)
 
 
 def add_to(application: FastAPI) -> None:

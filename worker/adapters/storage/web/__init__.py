@@ -244,6 +244,7 @@ async def post_json(
     attempts: int = 5,
     first_wait: float = 1.0,
     tls: ssl.SSLContext | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> None:
     """Return when the server has taken `document`, a JSON text (any 2xx); redirects are not followed.
 
@@ -257,7 +258,7 @@ async def post_json(
         async with make_client(anywhere if allow_private else is_public, seconds=seconds, tls=tls) as client:
             with web_errors(shown_url(target)):
                 request = client.build_request(
-                    "POST", target, content=body, headers={"Content-Type": "application/json"}
+                    "POST", target, content=body, headers={"Content-Type": "application/json", **(headers or {})}
                 )
                 # The body of the answer is never read: its length is the other side's to choose.
                 response = await client.send(request, stream=True)

@@ -1,0 +1,82 @@
+"""Notifications over the API. Addresses and secrets are stored, and never shown."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Request
+from pydantic import Field
+
+from worker.control.notifications import (
+    delete_notification,
+    get_notification,
+    list_notifications,
+    put_notification,
+    try_notification,
+)
+from worker.core.message.wire import parse
+from worker.core.record import Record
+from worker.web.asking import Admin, Here, Viewer, audited
+from worker.web.problems import responses
+
+if TYPE_CHECKING:
+    from worker.core.notification import StoredNotification
+
+router = APIRouter(tags=["notifications"])
+
+Name = Annotated[str, Field(min_length=1, max_length=64)]
+BODY: dict[str, Any] = {
+    "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
+}
+
+
+class NotificationDocument(Record):
+    """A notification; in `document`, `…` stands for what is secret."""
+
+    name: str
+    document: dict[str, Any]
+    sent_at: datetime | None
+    failures: int
+    problem: str | None
+    waiting: int
+
+    @classmethod
+    def of(cls, stored: StoredNotification) -> NotificationDocument:
+        """Return what is shown of a notification."""
+        return cls(**(stored.model_dump() | {"document": stored.notification.shown}))
+
+
+@router.get("/notifications", summary="List the notifications")
+async def get_all(here: Here, _: Viewer) -> list[NotificationDocument]:
+    """Return the notifications by name."""
+    return [NotificationDocument.of(one) for one in await list_notifications(here.control)]
+
+
+@router.get("/notifications/{name}", summary="Look at a notification", responses=responses(404))
+async def get_one(here: Here, _: Viewer, name: Name) -> NotificationDocument:
+    """Return one notification."""
+    return NotificationDocument.of(await get_notification(here.control, name))
+
+
+@router.put("/notifications/{name}", summary="Store a notification", openapi_extra=BODY)
+async def put_one(request: Request, here: Here, _: Admin, name: Name) -> NotificationDocument:
+    """Return what is stored now. Where the body has `…` for an address or a secret, the stored one stays."""
+    document = parse(await request.body())
+    async with audited(request, "notification.put", name):
+        await put_notification(here.control, name, document, here.check_address)
+    return NotificationDocument.of(await get_notification(here.control, name))
+
+
+@router.delete("/notifications/{name}", status_code=204, summary="Delete a notification", responses=responses(404))
+async def delete_one(request: Request, here: Here, _: Admin, name: Name) -> None:
+    """Delete one notification, and what it has not sent yet."""
+    async with audited(request, "notification.delete", name):
+        await delete_notification(here.control, name)
+
+
+@router.post("/notifications/{name}/test", status_code=204, summary="Send a sample", responses=responses(404))
+async def send_sample(request: Request, here: Here, _: Admin, name: Name) -> None:
+    """Send a sample now; 503 says why it did not arrive."""
+    async with audited(request, "notification.test", name):
+        await try_notification(here.control, name, here.sender)
