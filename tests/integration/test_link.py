@@ -80,4 +80,4 @@ async def test_of_several_nodes_the_first_that_answers_is_used_by_all_that_speak
         await link.close()
         with Publisher(nodes) as publisher:
             assert publisher.count(DEAD_QUEUE) >= 0
-        assert "stand" in declare(nodes, topology())
+        assert "are declared" in declare(nodes, topology())

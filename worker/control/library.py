@@ -121,8 +121,3 @@ async def _copied(file: OpenFile, path: Path, *, whole: bool) -> Path:
             async for piece in file.read(start, length):
                 await asyncio.to_thread(copy.write, piece)
     return path
-
-
-def no_library() -> Library:
-    """Raise: this process was given no files to look at."""
-    raise RefusedPath("sources cannot be looked at from here")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from worker.control.library import no_library
+from worker.core.errors import RefusedPath
 from worker.core.routing import DEFAULT_DELAYS
 
 if TYPE_CHECKING:
@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from worker.control.library import Library
     from worker.core.ports import BrokerAdmin, Repository
     from worker.registry import Registry
+
+
+def no_library() -> Library:
+    """Raise: this process was given no files to look at."""
+    raise RefusedPath("sources cannot be looked at from here")
 
 
 @dataclass(frozen=True, slots=True)
