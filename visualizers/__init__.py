@@ -87,10 +87,11 @@ ParamsT = TypeVar("ParamsT", bound=SceneParams)
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """Where a history is, and what may be needed to read it."""
+    """Where a history is, and what may be needed to read it; with `mailmap` the file of that name comes along."""
 
     url: str
     token: str | None = field(default=None, repr=False)
+    mailmap: bool = False
 
 
 class Stage(Lookup, Protocol):

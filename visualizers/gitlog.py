@@ -30,7 +30,8 @@ MOST_CHANGES = 1_000_000
 # Gource's texts are single lines on a screen; longer names would be cut by the frame's edge anyway.
 LONGEST_NAME = 200
 
-_HEADER = re.compile(rb"(-?\d{1,19}) ([^\n]*)")
+_HEADER = re.compile(rb"(-?\d*) ([^\n]*)")
+_DIGITS = 19
 _CHANGE = re.compile(rb"\n?:\d+ \d+ [0-9a-f]+ [0-9a-f]+ ([A-Z])\d*")
 _DATE = re.compile(
     r"(\d{4})-(\d{2})-(\d{2})(?: (\d{2}):(\d{2})(?::(\d{2}))?)?(?: ?(Z|[+-]\d{1,2}(?::?\d{2})?))?",
@@ -66,17 +67,18 @@ class Commit:
     changes: tuple[Change, ...]
 
 
-def log_command(git_directory: str) -> tuple[str, ...]:
+def log_command(git_directory: str, *, mailmap: bool = False) -> tuple[str, ...]:
     """Return the arguments after `git` that write the log of a bare repository, for `read_log`.
 
-    The author is `%an`: `%aN` reads `.mailmap`, and in a clone without blobs that is a hidden fetch, which fails
-    the command where the network is gone. Ids are written in full because git looks into the objects to shorten
-    them; renames are two changes because finding them takes the blobs.
+    With `mailmap` the authors are those of the repository's `.mailmap`, which must be in the clone: in one without
+    blobs it would be a hidden fetch, which fails the command where the network is gone. Ids are written in full
+    because git looks into the objects to shorten them; renames are two changes because finding them takes the blobs.
     """
+    author = "%aN" if mailmap else "%an"
     return (
         f"--git-dir={git_directory}",
         "-c",
-        "log.mailmap=false",
+        f"log.mailmap={str(mailmap).lower()}",
         "-c",
         "log.showSignature=false",
         "-c",
@@ -94,7 +96,7 @@ def log_command(git_directory: str) -> tuple[str, ...]:
         "--no-decorate",
         "--diff-merges=off",
         "--encoding=UTF-8",
-        "--pretty=tformat:%ct %an",
+        f"--pretty=tformat:%ct {author}",
         "HEAD",
         "--",
     )
@@ -106,7 +108,7 @@ def read_log(raw: bytes) -> tuple[Commit, ...]:
     A merge has no changes of its own: they came with the commits that it joins. Anything but the output of
     `log_command` raises MalformedLog.
     """
-    commits = (commit for commit in _commits(raw) if commit.changes)
+    commits = (commit for commit in _dated(_commits(raw)) if commit.changes)
     return tuple(sorted(commits, key=lambda commit: commit.time))
 
 
@@ -170,21 +172,38 @@ def _zone(text: str | None) -> timezone:
     return timezone(-offset if text[0] == "-" else offset)
 
 
-def _commits(raw: bytes) -> Iterator[Commit]:
-    """Yield every commit in the order of the log.
+def _dated(commits: Iterable[tuple[int | None, str, tuple[Change, ...]]]) -> Iterator[Commit]:
+    """Yield the commits with a date each: one that git cannot print, or no calendar has, is that of the one before."""
+    waiting: list[tuple[str, tuple[Change, ...]]] = []
+    last: int | None = None
+    for time, author, changes in commits:
+        if time is None and last is None:
+            waiting.append((author, changes))
+            continue
+        last = time if time is not None else last or EARLIEST
+        for earlier in waiting:
+            yield Commit(last, *earlier)
+        waiting.clear()
+        yield Commit(last, author, changes)
+    for earlier in waiting:
+        yield Commit(EARLIEST, *earlier)
+
+
+def _commits(raw: bytes) -> Iterator[tuple[int | None, str, tuple[Change, ...]]]:
+    """Yield time, author and changes of every commit in the order of the log.
 
     With `-z` the log is `header NUL LF meta NUL path NUL meta NUL path NUL header NUL …`, where a meta begins with `:`;
     a commit without changes is its header alone. A path is what follows a meta, whatever it holds, so that no name
     can pose as anything else.
     """
     tokens = _tokens(raw)
-    header: tuple[int, str] | None = None
+    header: tuple[int | None, str] | None = None
     changes: list[Change] = []
     left = MOST_CHANGES
     for token in filter(None, tokens):
         if not token.startswith((b":", b"\n:")):
             if header is not None:
-                yield Commit(*header, tuple(changes))
+                yield *header, tuple(changes)
             header, changes = _header(token), []
         elif header is None:
             raise MalformedLog("git's log has a change before its first commit")
@@ -194,7 +213,7 @@ def _commits(raw: bytes) -> Iterator[Commit]:
         else:
             raise BadInput(f"the history is too large: it has more than {MOST_CHANGES} changes of files")
     if header is not None:
-        yield Commit(*header, tuple(changes))
+        yield *header, tuple(changes)
 
 
 def _tokens(raw: bytes) -> Iterator[bytes]:
@@ -206,12 +225,14 @@ def _tokens(raw: bytes) -> Iterator[bytes]:
     yield raw[start:]
 
 
-def _header(token: bytes) -> tuple[int, str]:
-    """Return the time and the author of a commit."""
+def _header(token: bytes) -> tuple[int | None, str]:
+    """Return the time and the author of a commit; None for a time that git does not print or no calendar has."""
     found = _HEADER.fullmatch(token)
     if found is None:
         raise MalformedLog(f"git's log has no commit where one was expected: {token[:40]!r}")
-    time = min(max(int(found[1]), EARLIEST), LATEST)
+    # a date before 1970 or without digits is printed as nothing, an overflow with more digits than a time has
+    known = found[1].lstrip(b"-") and len(found[1]) <= _DIGITS and int(found[1]) <= LATEST
+    time = max(int(found[1]), EARLIEST) if known else None
     return time, _clean(found[2]) or "Unknown"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from visualizers import LONGEST_SECONDS, Repository, Scene, Visualizer, frames_from_pipe
@@ -87,7 +88,7 @@ class GourceVisualizer(Visualizer[GourceParams]):
 
     async def scene(self, params: GourceParams, stage: Stage) -> Scene:
         """Return the film of the history, which is cloned, cut and counted."""
-        repository = Repository(params.repo_url, params.token)
+        repository = Repository(params.repo_url, params.token, params.mailmap)
         commits = chosen(params, await _commits(repository, stage))
         log = stage.scratch("history.log")
         await asyncio.to_thread(log.write_text, custom_log(commits), encoding="utf-8", newline="\n")
@@ -155,7 +156,11 @@ def chosen(params: GourceParams, commits: Sequence[Commit]) -> tuple[Commit, ...
         raise BadInput("the repository has no commit that changes a file")
     kept = cut_positions(cut_dates(commits, params.start_date, params.stop_date), params.start, params.stop)
     if not kept:
-        raise BadInput(f"none of the {len(commits)} commits lies between the dates and positions that are asked for")
+        first, last = (datetime.fromtimestamp(commits[at].time, UTC).strftime("%Y-%m-%d") for at in (0, -1))
+        raise BadInput(
+            f"none of the {len(commits)} commits lies between the dates and positions that are asked for:"
+            f" the history is of {first} to {last}"
+        )
     return kept
 
 
@@ -169,7 +174,7 @@ def speed(params: GourceParams, commits: Sequence[Commit]) -> float:
 
 
 async def _commits(repository: Repository, stage: Stage) -> tuple[Commit, ...]:
-    *head, commit, end = log_command("{repository}")
+    *head, commit, end = log_command("{repository}", mailmap=repository.mailmap)
     raw = await stage.history(repository, (*head, "--output={output}", commit, end))
     return await asyncio.to_thread(read_log, raw)
 

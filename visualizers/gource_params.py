@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from datetime import timedelta
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
@@ -22,6 +23,7 @@ from worker.core.job import Model, Place
 
 MOST_AVATARS: Final = 200
 _SIZE: Final = re.compile(r"-?(\d{2,4})x(\d{2,4})")
+_TIME_OF_DAY: Final = re.compile(r"\d \d{2}:\d{2}")
 _WIDEST: Final = 3840
 _TALLEST: Final = 2160
 _LEAST: Final = 64
@@ -49,6 +51,14 @@ def _date(value: Any) -> Any:
     return parse_date(value) if isinstance(value, str) else value
 
 
+def _stop_date(value: Any) -> Any:
+    """Return the moment of a stop date: the end of its day where no time is given."""
+    if not isinstance(value, str):
+        return value
+    parsed = parse_date(value)
+    return parsed if _TIME_OF_DAY.search(value) else parsed + timedelta(days=1, seconds=-1)
+
+
 def _flag(value: Any) -> Any:
     """Return True for a flag that is written without a value, as command lines have it."""
     return True if value is None or value == "" else value
@@ -67,6 +77,7 @@ def option(name: str, *more: str) -> AliasChoices:
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Resolution = Annotated[str, StringConstraints(max_length=16), AfterValidator(_resolution)]
 Date = Annotated[AwareDatetime, BeforeValidator(_date)]
+StopDate = Annotated[AwareDatetime, BeforeValidator(_stop_date)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Line = Annotated[str, AfterValidator(plain)]
 Colour = Annotated[str, StringConstraints(pattern=r"^#?[0-9A-Fa-f]{6}$"), AfterValidator(lambda t: t.removeprefix("#"))]
@@ -92,6 +103,9 @@ class GourceParams(SceneParams):
     token: Annotated[str, StringConstraints(max_length=4096)] | None = Field(
         None, repr=False, description="What lets us read it. It reaches no log, no record and no command line."
     )
+    mailmap: Flag = Field(
+        default=True, description="Whether authors are named as the repository's own `.mailmap` says, as git log does."
+    )
     resolution: Resolution = Field(
         "1280x720", validation_alias=option("resolution"), description="Width and height; even, at most 3840x2160."
     )
@@ -104,7 +118,9 @@ class GourceParams(SceneParams):
     start_date: Date | None = Field(
         None, validation_alias=option("start_date"), description="The first commits' date: YYYY-MM-DD hh:mm:ss +tz."
     )
-    stop_date: Date | None = Field(None, validation_alias=option("stop_date"), description="The last commits' date.")
+    stop_date: StopDate | None = Field(
+        None, validation_alias=option("stop_date"), description="The last commits' date; without a time its whole day."
+    )
     start: Annotated[Number, Field(ge=0, le=1)] = Field(
         0.0, validation_alias=option("start", "--start-position"), description="Where in the history the film begins."
     )

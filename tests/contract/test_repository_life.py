@@ -194,7 +194,7 @@ async def test_a_job_that_goes_back_with_a_wish_to_be_cancelled_is_cancelled(rep
     record = await repository.job("j1")
     assert record.state == "cancelled"
     assert record.finished_at is not None
-    assert await repository.pending_callbacks(0.0) == ["j1"]
+    assert await repository.pending_callbacks(0.0, 10) == [("j1", "https://example.org/told")]
     assert await repository.claim(request(), POLICY) == Finished("cancelled")
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from tests.support.http_files import Site, certificates, serving
 from tests.support.storages import Maker, external
-from worker.adapters.storage.web import WebSource, post_json
+from worker.adapters.storage.web import WebSource
+from worker.adapters.storage.web.posting import post_json
 from worker.core.errors import BadInput, RefusedPath, SourceMissing, StorageUnavailable, TimedOut
 
 CONTENT = os.urandom(300_000)

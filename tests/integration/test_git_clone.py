@@ -20,6 +20,8 @@ from worker.process.runner import ProcessRunner
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from worker.core.ports import Clone
+
 ONE = {"a.py": "1"}
 
 
@@ -38,11 +40,11 @@ async def test_a_clone_holds_the_history_and_no_contents(tmp_path):
     origin = made_repository(tmp_path / "origin", {"a.py": "x" * 5000}, {"a.py": "y" * 5000, "ç.py": "2"})
     git = repositories(tmp_path)
     clone = await git.clone(f"file://{origin}", tmp_path / "into")
-    *head, commit, end = log_command(str(clone))
-    raw = await git.log(clone, (*head, "--output={output}", commit, end))
+    *head, commit, end = log_command(str(clone.folder))
+    raw = await git.log(clone.folder, (*head, "--output={output}", commit, end))
     assert len(custom_log(read_log(raw)).splitlines()) == 3
     kinds = subprocess.run(
-        ("git", "-C", clone, "cat-file", "--batch-check", "--batch-all-objects"), capture_output=True, check=True
+        ("git", "-C", clone.folder, "cat-file", "--batch-check", "--batch-all-objects"), capture_output=True, check=True
     )
     assert b"blob" not in kinds.stdout
 
@@ -143,7 +145,7 @@ async def test_a_private_repository_is_cloned_with_a_token_that_no_argv_shows(tm
 
     git = GitRepositories(Watching(dict(os.environ)), allow_private=True, authority=certificate)
     clone = await git.clone(f"{url}/origin/.git", tmp_path / "into", token=TOKEN)
-    config = (clone / "config").read_text()
+    config = (clone.folder / "config").read_text()
     assert seen
     assert not [text for text in (*seen, config) if TOKEN in text or ENCODED in text]
 
@@ -181,3 +183,53 @@ async def test_a_server_that_says_nothing_is_given_up_in_time_and_no_git_is_left
     assert "was not cloned within 1 s" in str(error)
     assert time.monotonic() - started < 10
     assert [child.name() for child in psutil.Process().children(recursive=True) if "git" in child.name()] == []
+
+
+async def history_of(git: GitRepositories, clone: Clone, *, mailmap: bool = False) -> str:
+    *head, commit, end = log_command(str(clone.folder), mailmap=mailmap)
+    return custom_log(read_log(await git.log(clone.folder, (*head, "--output={output}", commit, end))))
+
+
+def git_in(folder: Path, *arguments: str) -> None:
+    identity = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1"}
+    who = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org")
+    subprocess.run(("git", "-C", str(folder), *who, *arguments), check=True, env={**os.environ, **identity})
+
+
+async def test_a_repository_of_sha_256_is_cloned_and_read(tmp_path):
+    (tmp_path / "origin").mkdir()
+    git_in(tmp_path / "origin", "init", "-q", "-b", "main", "--object-format=sha256")
+    (tmp_path / "origin/a").write_text("1")
+    git_in(tmp_path / "origin", "add", "a")
+    git_in(tmp_path / "origin", "commit", "-qm", "m")
+    git = repositories(tmp_path)
+    clone = await git.clone(f"file://{tmp_path}/origin", tmp_path / "into", mailmap=True)
+    assert (await history_of(git, clone, mailmap=True)).endswith("|Ada|A|a\n")
+
+
+@pytest.mark.parametrize(("branches", "chosen"), [(["topic", "master"], "master"), (["zeta", "beta"], "beta")])
+async def test_a_head_that_names_an_absent_branch_gives_way_to_a_usual_one(tmp_path, branches, chosen):
+    origin = made_repository(tmp_path / "origin", ONE)
+    for branch in branches:
+        git_in(origin, "branch", branch)
+    git_in(origin, "symbolic-ref", "HEAD", "refs/heads/gone")
+    git_in(origin, "branch", "-D", "main")
+    git = repositories(tmp_path)
+    clone = await git.clone(f"file://{origin}", tmp_path / "into")
+    assert len(clone.warnings) == 1
+    assert clone.warnings[0].endswith(f"this is the history of {chosen}")
+    assert len((await history_of(git, clone)).splitlines()) == 1
+
+
+async def test_the_mailmap_of_a_repository_names_its_authors(tmp_path):
+    mailmap = {".mailmap": "Ada Lovelace <ada@example.org>\n"}
+    made_repository(tmp_path / "origin", mailmap)
+    (tmp_path / "origin/a").write_text("1")
+    git_in(tmp_path / "origin", "add", "a")
+    git_in(tmp_path / "origin", "commit", "-qm", "m")
+    with served(tmp_path) as (url, certificate):
+        git = GitRepositories(ProcessRunner(dict(os.environ)), allow_private=True, authority=certificate)
+        clone = await git.clone(f"{url}/origin/.git", tmp_path / "into", token=TOKEN, mailmap=True)
+    # the server is gone: nothing is fetched while the log is read
+    assert "|Ada Lovelace|A|a\n" in await history_of(git, clone, mailmap=True)
+    assert "|Ada|A|a\n" in await history_of(git, clone)

@@ -119,3 +119,16 @@ def test_a_clone_without_blobs_is_read_without_its_origin(repository: Repository
     command = ("git", *log_command(str(clone)))
     raw = subprocess.run(command, check=True, capture_output=True).stdout
     assert custom_log(read_log(raw)) == "1000|Ada|A|.mailmap\n1000|Ada|A|a\n"
+
+
+@pytest.mark.parametrize("date", ["99999999999999999999999 +0000", "-5 +0000", "", "yesterday"])
+def test_a_commit_whose_date_git_cannot_print_is_shown_with_the_one_before(repository: Repository, date: str) -> None:
+    repository.commit("Ada", 1000, a="1")
+    repository.commit("Ada", 2000, a="2")
+    tree = repository.git("rev-parse", "HEAD^{tree}", author="x", time=0).decode().strip()
+    parent = repository.git("rev-parse", "HEAD^", author="x", time=0).decode().strip()
+    text = f"tree {tree}\nparent {parent}\nauthor Eve <e@x> 1500 +0000\ncommitter C <c@x> {date}\n\nm\n"
+    (repository.folder / "commit").write_text(text)
+    made = repository.git("hash-object", "-t", "commit", "-w", "--literally", "commit", author="x", time=0)
+    repository.git("update-ref", "refs/heads/main", made.decode().strip(), author="x", time=0)
+    assert repository.log().splitlines() == ["1000|Ada|A|a", "1000|Eve|M|a"]

@@ -16,7 +16,8 @@ import pytest
 from worker.adapters.git import GitRepositories
 from worker.adapters.storage.nas import NasStorage
 from worker.adapters.storage.s3 import S3Storage
-from worker.adapters.storage.web import WebSource, post_json
+from worker.adapters.storage.web import WebSource
+from worker.adapters.storage.web.posting import post_json
 from worker.app.components import registry
 from worker.core.command import Exit
 from worker.core.errors import InvalidJob, Problem, RefusedPath

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from worker.adapters.git import meaning
+from worker.adapters.git_errors import meaning
 from worker.core.command import Command, Exit
 from worker.core.errors import Permanent, ToolFailed
 from worker.media.failure import classify

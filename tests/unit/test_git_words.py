@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.adapters.git import meaning
+from worker.adapters.git_errors import meaning
 from worker.core.command import Command, Exit
 from worker.core.errors import BadInput, DiskFull, RemoteUnavailable
 

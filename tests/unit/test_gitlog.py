@@ -23,6 +23,9 @@ from visualizers.gitlog import (
     parse_date,
     read_log,
 )
+from visualizers.gource import chosen
+from visualizers.gource_params import GourceParams
+from worker.core.errors import BadInput
 
 ZERO = "0" * 40
 BLOB = "ab" * 20
@@ -96,8 +99,8 @@ def test_an_author_without_a_name_is_unknown() -> None:
     assert custom_log(read_log(entry(7, "", ("A", "x")))) == "7|Unknown|A|x\n"
 
 
-@pytest.mark.parametrize(("time", "kept"), [(-5, EARLIEST), (0, EARLIEST), (2**62, LATEST)])
-def test_times_that_gources_calendar_cannot_hold_are_moved_to_its_ends(time: int, kept: int) -> None:
+@pytest.mark.parametrize(("time", "kept"), [(-5, EARLIEST), (0, EARLIEST), (LATEST, LATEST), (2**62, EARLIEST)])
+def test_times_that_gources_calendar_cannot_hold_are_replaced(time: int, kept: int) -> None:
     assert read_log(entry(time, "Ada", ("A", "x")))[0].time == kept
 
 
@@ -211,9 +214,45 @@ def test_what_is_no_date_is_refused(text: str) -> None:
         parse_date(text)
 
 
-def test_the_command_never_looks_for_a_mailmap_which_a_clone_without_blobs_would_fetch() -> None:
+def test_the_command_reads_a_mailmap_only_where_it_was_asked_to() -> None:
     command = log_command("/srv/repo.git")
     assert command[0] == "--git-dir=/srv/repo.git"
     assert "log.mailmap=false" in command
     assert not any("%aN" in part for part in command)
     assert command[-1] == "--"
+    mapped = log_command("/srv/repo.git", mailmap=True)
+    assert "log.mailmap=true" in mapped
+    assert any("%aN" in part for part in mapped)
+
+
+@pytest.mark.parametrize(
+    ("dates", "times"),
+    [
+        (["", "7", ""], [7, 7, 7]),
+        (["5", "99999999999999999999999", "9"], [5, 5, 9]),
+        (["5", "253402300800"], [5, 5]),
+        (["", ""], [EARLIEST, EARLIEST]),
+    ],
+)
+def test_a_commit_without_a_date_that_git_prints_has_that_of_its_neighbour(dates: list[str], times: list[int]) -> None:
+    meta = b"\n:100644 100644 " + b"0" * 40 + b" " + b"0" * 40 + b" M\0a\0"
+    raw = b"".join(f"{date} Ada\0".encode() + meta for date in dates)
+    assert [commit.time for commit in read_log(raw)] == times
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("2024-05-06", 86_399), ("'2024-05-06'", 86_399), ("2024-05-06 +02:00", 79_199), ("2024-05-06 10:00", 36_000)],
+)
+def test_a_stop_date_without_a_time_is_the_end_of_its_day(text: str, seconds: int) -> None:
+    day = datetime(2024, 5, 6, tzinfo=UTC).timestamp()
+    assert (
+        GourceParams.model_validate({"repo_url": "https://x", "stop_date": text}).stop_date.timestamp() == day + seconds
+    )
+
+
+def test_a_range_without_commits_names_the_historys() -> None:
+    commits = read_log(entry(1_700_000_000, "Ada", ("A", "x")))
+    params = GourceParams.model_validate({"repo_url": "https://x", "start_date": "2024-01-01"})
+    with pytest.raises(BadInput, match=r"the history is of 2023-11-14 to 2023-11-14"):
+        chosen(params, commits)

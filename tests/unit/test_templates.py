@@ -123,7 +123,7 @@ def test_a_text_that_could_choose_a_folder_is_refused():
     safe = edited("variables/title", {"default": "x"})
     safe["job"]["tasks"][0]["data"]["output_file"] = "./{{ title|name }}.mkv"
     checked_template(modules(), "film", safe)
-    assert "stands in the path job.destination" in refusal(
+    assert "is part of the path job.destination" in refusal(
         edited("job/destination", "nas://{{ language }}/") | {"variables": FILM["variables"] | {"language": "eng"}}
     )
     assert "no name" in refusal(FILM, "../film")

@@ -10,16 +10,19 @@ import asyncio
 import base64
 import os
 import re
+import shutil
 import socket
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit
 
+from worker.adapters.git_errors import meaning, shown
 from worker.core.addresses import is_public
 from worker.core.command import Command, Pipeline, Reason
-from worker.core.errors import BadInput, DiskFull, LeveretError, RefusedPath, RemoteUnavailable, TimedOut, ToolFailed
+from worker.core.errors import BadInput, RefusedPath, RemoteUnavailable, TimedOut, ToolFailed
 from worker.core.location import External, parse_location
-from worker.core.redaction import redact
+from worker.core.ports.programs import Clone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -37,24 +40,9 @@ RESOLVE_SECONDS: Final = 20.0
 TOKEN: Final = re.compile(r"[\x21-\x7e]{1,4096}")
 
 _HOST: Final = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?|[0-9a-f:.]+", re.IGNORECASE)
-_PRIVATE: Final = re.compile(
-    r"could not read (Username|Password)|Authentication failed|returned error: 40[13]|access denied|"
-    r"invalid credentials",
-    re.IGNORECASE,
-)
-_MISSING: Final = re.compile(
-    r"repository '.*' not found|does not exist|returned error: 404|returned error: 410|No such file or directory",
-    re.IGNORECASE,
-)
-_REDIRECTED: Final = re.compile(r"unable to update url base from redirection|returned error: 30\d", re.IGNORECASE)
-_NONE: Final = re.compile(
-    r"does not appear to be a git repository|not valid: is this a git repository|bad line length|"
-    r"protocol error|invalid (index-pack|ref)|not a git repository|fetch-pack: invalid",
-    re.IGNORECASE,
-)
-_REMOTE: Final = re.compile(r"remote: |(fatal|error): remote error: ")
 _MEMORY: Final = re.compile(r"Out of memory|Cannot allocate memory|malloc|calloc|realloc|mmap failed", re.IGNORECASE)
-_FULL: Final = re.compile(r"No space left on device|Disk quota exceeded", re.IGNORECASE)
+_NO_MAILMAP: Final = re.compile(r"(path '\.mailmap' does not exist|invalid object name|Not a valid object name)")
+_USUAL_BRANCHES: Final = ("main", "master", "trunk", "develop", "default", "dev")
 _OURS: Final = {
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_CONFIG_GLOBAL": os.devnull,
@@ -74,6 +62,18 @@ _CONFIG: Final = {
     "transfer.bundleURI": "false",
     "gc.auto": "0",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _Remote:
+    """A repository that may be reached: how errors call it, git's own address of it, and what a git needs for it."""
+
+    subject: str
+    origin: str
+    environment: Mapping[str, str]
+    home: Path
+    secrets: tuple[str, ...]
+    label: str
 
 
 class GitRepositories:
@@ -103,8 +103,28 @@ class GitRepositories:
         self._bytes, self._seconds, self._log_bytes = clone_bytes, clone_seconds, log_bytes
         self._authority = authority
 
-    async def clone(self, url: str, into: Path, *, token: str | None = None, label: str = "") -> Path:
+    async def clone(
+        self, url: str, into: Path, *, token: str | None = None, mailmap: bool = False, label: str = ""
+    ) -> Clone:
         """Return a bare clone of `url` below `into`; see the port."""
+        home, target = into / "home", into / "repository.git"
+        remote = await self._remote(url, home, token, label)
+        await asyncio.to_thread(home.mkdir, parents=True)
+        warnings: tuple[str, ...] = ()
+        await self._clone_branch(remote, target, into)
+        if not await asyncio.to_thread(_has_commit, target, shown(url)):
+            branch = await self._usual_branch(remote, into)
+            if branch is None:
+                raise BadInput(f"{shown(url)} is empty: it has no commit")
+            await asyncio.to_thread(shutil.rmtree, target)
+            await self._clone_branch(remote, target, into, branch)
+            told = ascii(branch)[1:-1]
+            warnings = (f"HEAD of {shown(url)} names a branch that is not there; this is the history of {told}",)
+        if mailmap:
+            await self._fetch_mailmap(remote, target, into)
+        return Clone(target, warnings)
+
+    async def _remote(self, url: str, home: Path, token: str | None, label: str) -> _Remote:
         config, protocol, origin = dict(_CONFIG), "https", url
         secrets: tuple[str, ...] = ()
         if token is not None and not TOKEN.fullmatch(token):
@@ -117,25 +137,48 @@ class GitRepositories:
                 header = base64.b64encode(f"x-access-token:{token}".encode()).decode()
                 config["http.extraHeader"] = f"Authorization: Basic {header}"
                 secrets = (token, header)
-        home, target = into / "home", into / "repository.git"
-        await asyncio.to_thread(home.mkdir, parents=True)
         # https alone: a server may name another protocol in a redirect or a submodule
         environment = _OURS | {"HOME": str(home), "GIT_ALLOW_PROTOCOL": protocol} | _as_environment(config)
         if self._authority is not None:
             environment["GIT_SSL_CAINFO"] = str(self._authority)
+        return _Remote(shown(url), origin, environment, home, secrets, label)
+
+    async def _clone_branch(self, remote: _Remote, target: Path, into: Path, branch: str | None = None) -> None:
+        """Clone one branch, HEAD's by default."""
+        named = () if branch is None else (f"--branch={branch}",)
         argv = (
-            self._git, "clone", "--bare", "--no-tags", "--single-branch", "--filter=blob:none", "--template=",
-            "--no-local", "--quiet", "--", origin, str(target),
+            "clone", "--bare", "--no-tags", "--single-branch", "--filter=blob:none", "--template=",
+            "--no-local", "--quiet", *named, "--", remote.origin, str(target),
         )  # fmt: skip
-        command = Command(argv, environment, folder=home, secrets=secrets, memory_bytes=CLONE_MEMORY_BYTES)
-        too_large = f"{_shown(url)} is too large: more than {self._bytes} bytes without its files' contents"
-        exit_ = await self._bounded(Pipeline((command,), label="clone"), into, (self._bytes, too_large), label)
-        if exit_.reason is Reason.TIMED_OUT:
-            raise TimedOut(f"{_shown(url)} was not cloned within {self._seconds:.0f} s")
+        exit_ = await self._asked(remote, argv, into)
         if not exit_.ok:
-            raise meaning(exit_, _shown(url), secrets)
-        await asyncio.to_thread(_look, target, _shown(url))
-        return target
+            raise meaning(exit_, remote.subject, remote.secrets)
+
+    async def _usual_branch(self, remote: _Remote, into: Path) -> str | None:
+        """Return the branch that a repository whose HEAD names none has most likely as its main one; None for none."""
+        exit_ = await self._asked(remote, ("ls-remote", "--heads", "--", remote.origin, "refs/heads/*"), into)
+        if not exit_.ok:
+            raise meaning(exit_, remote.subject, remote.secrets)
+        names = [line.partition("\trefs/heads/")[2] for line in exit_.output.splitlines() if "\trefs/heads/" in line]
+        return next((name for name in _USUAL_BRANCHES if name in names), names[0] if names else None)
+
+    async def _fetch_mailmap(self, remote: _Remote, target: Path, into: Path) -> None:
+        """Fetch the one file of the repository that its log needs, where it has it."""
+        exit_ = await self._asked(remote, (f"--git-dir={target}", "cat-file", "-s", "HEAD:.mailmap"), into)
+        if not exit_.ok and not _NO_MAILMAP.search(exit_.tail):
+            raise meaning(exit_, f"the .mailmap of {remote.subject}", remote.secrets)
+
+    async def _asked(self, remote: _Remote, arguments: Sequence[str], into: Path) -> Exit:
+        """Return how a git ended that may reach the remote, its time and its bytes bounded."""
+        argv = (self._git, *arguments)
+        command = Command(
+            argv, remote.environment, folder=remote.home, secrets=remote.secrets, memory_bytes=CLONE_MEMORY_BYTES
+        )
+        too_large = f"{remote.subject} is too large: more than {self._bytes} bytes without its files' contents"
+        exit_ = await self._bounded(Pipeline((command,), label="clone"), into, (self._bytes, too_large), remote.label)
+        if exit_.reason is Reason.TIMED_OUT:
+            raise TimedOut(f"{remote.subject} was not cloned within {self._seconds:.0f} s")
+        return exit_
 
     async def log(self, repository: Path, arguments: Sequence[str], *, label: str = "") -> bytes:
         """Return what `git ARGUMENTS` writes into `{output}`, bounded while it runs; see the port."""
@@ -159,14 +202,14 @@ class GitRepositories:
         """Return the URL of a local repository with all links resolved; RefusedPath outside of the allowed roots."""
         place = parse_location(url)
         if not isinstance(place, External) or place.scheme != "file":
-            raise RefusedPath(f"{_shown(url)} is no file: URL")
+            raise RefusedPath(f"{shown(url)} is no file: URL")
         if not self._file_roots:
-            raise RefusedPath(f"{_shown(url)}: this worker clones no file: repositories (WORKER_ALLOW_FILE_REPOS)")
+            raise RefusedPath(f"{shown(url)}: this worker clones no file: repositories (WORKER_ALLOW_FILE_REPOS)")
         path = Path(place.path).resolve()
         if not any(path.is_relative_to(root.resolve()) for root in self._file_roots):
-            raise RefusedPath(f"{_shown(url)} lies outside of the folders that jobs may touch")
+            raise RefusedPath(f"{shown(url)} lies outside of the folders that jobs may touch")
         if not path.exists():
-            raise BadInput(f"{_shown(url)}: there is no such repository")
+            raise BadInput(f"{shown(url)}: there is no such repository")
         return f"file://{quote(str(path))}"  # git decodes it
 
     async def _pinned(self, url: str) -> str:
@@ -217,24 +260,19 @@ def _as_environment(config: Mapping[str, str]) -> dict[str, str]:
 def _host_of(url: str) -> tuple[str, int]:
     """Return the host and the port of an https URL; RefusedPath for every other protocol and spelling."""
     if not url.isascii() or not url.isprintable() or " " in url or "\\" in url or len(url) > 2048:  # noqa: PLR2004
-        raise RefusedPath(f"{_shown(url)} is no URL: it holds blanks, control characters or other scripts")
+        raise RefusedPath(f"{shown(url)} is no URL: it holds blanks, control characters or other scripts")
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or 443
     except ValueError as error:
-        raise RefusedPath(f"{_shown(url)} is no URL: {error}") from error
+        raise RefusedPath(f"{shown(url)} is no URL: {error}") from error
     if not url.startswith("https://"):
-        raise RefusedPath(f"{_shown(url)}: repositories are cloned over https only")
+        raise RefusedPath(f"{shown(url)}: repositories are cloned over https only")
     if "@" in parts.netloc:
-        raise RefusedPath(f"{_shown(url)}: a URL with a user name or password in it is refused")
+        raise RefusedPath(f"{shown(url)}: a URL with a user name or password in it is refused")
     if not _HOST.fullmatch(host):
-        raise RefusedPath(f"{_shown(url)}: there is no host, or one that is no name")
+        raise RefusedPath(f"{shown(url)}: there is no host, or one that is no name")
     return host, port
-
-
-def _shown(url: str) -> str:
-    """Return a URL as an error may show it: without userinfo, query and whatever else is long."""
-    return redact(url.partition("?")[0].partition("#")[0][:200].encode("unicode_escape").decode())
 
 
 def _size(folder: Path) -> int:
@@ -251,38 +289,19 @@ def _size(folder: Path) -> int:
     return total
 
 
-def _look(target: Path, shown: str) -> None:
-    """Return if the clone has a commit to show; BadInput otherwise."""
+def _has_commit(target: Path, subject: str) -> bool:
+    """Return whether the HEAD of a clone is a commit; BadInput for what is no repository."""
     # GitPython looks for git as it is imported, and fails without: only who clones needs either
-    from git import Repo  # noqa: PLC0415
+    from git import GitCommandError, Repo  # noqa: PLC0415
     from git.exc import GitError  # noqa: PLC0415
 
     try:
-        with Repo(target) as repository:
-            empty = not repository.head.is_valid()
+        # git itself is asked: GitPython's own reading of objects knows SHA-1 only
+        with Repo(target) as repository, repository.git.custom_environment(**_OURS, GIT_ALLOW_PROTOCOL="none"):
+            try:
+                repository.git.cat_file("-e", "HEAD^{commit}")
+            except GitCommandError:
+                return False
+            return True
     except (GitError, ValueError, OSError) as error:
-        raise BadInput(f"{shown} cannot be read once cloned: {error}") from error
-    if empty:
-        raise BadInput(f"{shown} is empty: it has no commit")
-
-
-def meaning(exit_: Exit, shown: str, secrets: tuple[str, ...]) -> LeveretError:
-    """Return what a failed clone means for its job."""
-    lines = [line.strip() for line in redact(exit_.tail, secrets).splitlines() if line.strip()]
-    # what the server says is shown, but decides nothing; neither does what the job's URL holds
-    url = exit_.command.argv[-2]
-    words = "\n".join(line.replace(url, "<url>") for line in lines if not _REMOTE.match(line))
-    # git says why first, and then only what follows from it
-    why = next((line for line in lines if line.startswith(("fatal:", "error:"))), lines[-1] if lines else "")
-    reason = f"({why.removeprefix('fatal: ')[:300]})" if why else f"({exit_})"
-    if _FULL.search(words):
-        return DiskFull(f"{shown} was not cloned {reason}")
-    if _REDIRECTED.search(words):
-        return BadInput(f"{shown} answers with a redirect, which is not followed: name the address that it leads to")
-    if _PRIVATE.search(words):
-        return BadInput(f"{shown} is private or not there: it wants a token that may read it {reason}")
-    if _MISSING.search(words):
-        return BadInput(f"{shown}: there is no such repository {reason}")
-    if _NONE.search(words):
-        return BadInput(f"{shown} is not a git repository {reason}")
-    return RemoteUnavailable(f"{shown} was not cloned {reason}")
+        raise BadInput(f"{subject} cannot be read once cloned: {error}") from error

@@ -40,7 +40,7 @@ class NotificationSender:
 
     async def _post(self, notification: Notification, message: Message) -> None:
         # httpx takes 4 MB: only who has a webhook pays for it.
-        from worker.adapters.storage.web import post_json  # noqa: PLC0415
+        from worker.adapters.storage.web.posting import post_json  # noqa: PLC0415
 
         at = int(time.time())
         document = json.dumps(message.document(at))

@@ -8,7 +8,7 @@ import os
 import signal
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from worker.adapters.metrics import Metrics
+    from worker.adapters.storage.web.posting import JsonPoster
     from worker.core.attempt import Attempt, Progress
     from worker.core.ports import Repository
     from worker.core.record import WorkerRecord
@@ -132,7 +133,7 @@ async def assembled(
             offline_seconds=settings.offline_seconds,
         )
         chores = _chores(resources, consumer, slot.worker_id, presence.lanes[0], settings.log_days * 86400)
-        worker = _worker(settings, consumer, executor, resources, chores, drain=drain)
+        worker = _worker(settings, stack, consumer, executor, resources, chores, drain=drain)
         await resources.runner.sweep(resources.scratch.is_live)
         await chores()
         presence.open(worker, executor)
@@ -222,6 +223,7 @@ def _resources(
 
 def _worker(
     settings: Settings,
+    stack: AsyncExitStack,
     consumer: RabbitConsumer,
     executor: Executor,
     resources: Resources,
@@ -229,11 +231,17 @@ def _worker(
     *,
     drain: bool,
 ) -> Worker:
-    async def post(url: str, document: str) -> None:
+    @cache
+    def poster() -> JsonPoster:
         # httpx takes 4 MB: only who is asked to call back pays for it.
-        from worker.adapters.storage.web import post_json  # noqa: PLC0415
+        from worker.adapters.storage.web.posting import JsonPoster  # noqa: PLC0415
 
-        await post_json(url, document, allow_private=settings.allow_private_addresses)
+        made = JsonPoster(allow_private=settings.allow_private_addresses)
+        stack.push_async_callback(made.close)
+        return made
+
+    async def post(url: str, document: str) -> None:
+        await poster()(url, document)
 
     return Worker(
         consumer,

@@ -39,6 +39,7 @@ GROUPS: Final = {
     "dead": "Look at what died, run it again, or delete it.",
     "notifications": "Who is informed of the ends of jobs: mail, chat, webhooks.",
     "option-sets": "Options that jobs name instead of repeating them.",
+    "templates": "Jobs with variables, made into one job for each source.",
 }
 
 COMMANDS: Final = (
@@ -52,11 +53,14 @@ COMMANDS: Final = (
         "submit",
         "submit:submit",
         "Check a message, publish it and print the job's id. With --wait or --watch, the exit code says how "
-        "the job ended: 0 completed, 1 dead, 2 cancelled.",
+        "the job ended: 0 completed, 1 dead, 2 cancelled. With --template, make a job of each source: what is done "
+        "already, and what conforms, is skipped; exit 1 if a source could not be made into a job.",
         """\b
 Examples:
   leveret submit job.json --watch
-  echo '{"tasks": [...]}' | leveret submit - --priority high""",
+  echo '{"tasks": [...]}' | leveret submit - --priority high
+  leveret submit --template h265-archive nas://in/film.mkv title='A film' --watch
+  leveret submit --template h265-archive 'nas://in/**/*.{mkv,mp4}' --dry-run""",
     ),
     Command(
         "jobs",
@@ -154,6 +158,26 @@ Examples:
   leveret option-sets put ffmpeg x265-slow x265-slow.json""",
     ),
     Command("option-sets delete", "options:delete", "Delete an option set."),
+    Command("templates list", "templates:show_list", "List the templates, those that are shipped too."),
+    Command(
+        "templates get",
+        "templates:get",
+        "Print a template as JSON, in the shape that `put` takes.",
+        "Example: leveret templates get h265-archive > mine.json",
+    ),
+    Command(
+        "templates put",
+        "templates:put",
+        "Check a template and store it as the next version. Jobs that were made of an earlier one stay as they are.",
+        "Example: leveret templates put film film.json",
+    ),
+    Command("templates delete", "templates:delete", "Delete a template.", "Example: leveret templates delete film"),
+    Command(
+        "templates try",
+        "templates:try_template",
+        "Print the job that a template makes of a source, without submitting it. Exit 1 if it makes none.",
+        "Example: leveret templates try h265-archive nas://in/film.mkv title='A film'",
+    ),
     Command("notifications list", "notifications:show_list", "List the notifications."),
     Command(
         "notifications get",

@@ -1,9 +1,10 @@
-"""Submitting a job."""
+"""Submitting jobs: a message, or a template and its sources."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,11 +17,25 @@ from worker.control.submit import submit as submit_document
 from worker.core.job import Lane, Priority  # noqa: TC001 - Typer reads them at run time
 from worker.settings import load
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from worker.control import Control
+    from worker.core.record import JobRecord
+
 
 def submit(
-    file: Annotated[
-        str, typer.Argument(metavar="FILE|-", help="The message, in any accepted shape.", show_default=False)
-    ],
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="FILE|- | SOURCE... [KEY=VALUE]...",
+            help="The message, in any accepted shape; with --template the sources or patterns, and its variables.",
+            show_default=False,
+        ),
+    ] = None,
+    template: Annotated[
+        str | None, typer.Option("--template", "-t", metavar="NAME", help="Make a job of each source.")
+    ] = None,
     priority: Annotated[
         Priority | None, typer.Option(help="Goes before the message's own.", show_default=False)
     ] = None,
@@ -29,29 +44,81 @@ def submit(
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until the job has ended.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Wait, and show how it goes.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With --template: count the sources and submit nothing.")
+    ] = False,
+    again: Annotated[bool, typer.Option("--again", help="With --template: also what is done already.")] = False,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="With --template: submit at most so many.", show_default=False)
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="With --template: do not ask.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the job's record, after --wait the final one, as JSON.")
     ] = False,
 ) -> int:
     """Return the exit code."""
-    body = read_file(file)
+    wanted = Following(wait=wait, watch=watch, as_json=as_json)
+    if template is not None:
+        asked = {"again": again, "yes": yes, "dry_run": dry_run, "limit": limit, "lane": lane, "priority": priority}
+        return asyncio.run(_submit_template(template, arguments or [], wanted, asked))
+    if len(arguments or []) != 1:
+        raise typer.BadParameter("give one FILE, - for standard input, or --template NAME and its sources")
+    if dry_run or again or limit is not None:
+        raise typer.BadParameter("--dry-run, --again and --limit belong to --template")
+    return asyncio.run(_submit_message(read_file((arguments or ["-"])[0]), lane, priority, wanted))
 
-    async def command() -> int:
-        async with control(load(), may_create=True) as everything:
-            submitted = await submit_document(everything, body, lane=lane, priority=priority)
-            record = submitted.record
-            for line in submitted.warnings:
-                warn(line)
-            if not as_json:
-                say(record.job_id)
-            if watch and not as_json:
-                record = await follow(everything, record.job_id)
-            elif wait or watch:
-                record = await until_ended(everything, record.job_id)
-        if as_json:
-            say_json(job_document(record))
-        if record.state == "dead" and (as_json or not watch):
-            warn(f"{record.job_id} is dead: {record.error_type}: {record.error}")
-        return EXIT_CODES[record.state] if wait or watch else 0
 
-    return asyncio.run(command())
+@dataclass(frozen=True, slots=True)
+class Following:
+    """What is shown of what was submitted."""
+
+    wait: bool
+    watch: bool
+    as_json: bool
+
+    @property
+    def until_end(self) -> bool:
+        """Return whether the command ends when the job does."""
+        return self.wait or self.watch
+
+
+async def _submit_message(body: bytes, lane: str | None, priority: str | None, wanted: Following) -> int:
+    async with control(load(), may_create=True) as everything:
+        submitted = await submit_document(everything, body, lane=lane, priority=priority)
+        for line in submitted.warnings:
+            warn(line)
+        if not wanted.as_json:
+            say(submitted.record.job_id)
+        return await _ended(everything, submitted.record, wanted)
+
+
+async def _submit_template(template: str, arguments: Sequence[str], wanted: Following, asked: dict[str, Any]) -> int:
+    from worker.cli.intake import document, submit_sources  # noqa: PLC0415 - only with a template
+    from worker.cli.templates import values_in  # noqa: PLC0415 - as above
+
+    sources, variables = values_in(arguments)
+    silent = wanted.as_json and not wanted.until_end
+    async with control(load(), may_create=True) as everything:
+        report = await submit_sources(everything, template, sources, variables, as_json=silent, **asked)
+        worst = 1 if report.failed else 0
+        if not wanted.until_end or asked["dry_run"]:
+            return worst
+        alone = wanted if len(report.made) == 1 else replace(wanted, as_json=False)
+        for made in report.made:
+            worst = max(worst, await _ended(everything, made.record, alone))
+        if wanted.as_json and alone is not wanted:
+            say_json(document(template, report))
+        return worst
+
+
+async def _ended(everything: Control, record: JobRecord, wanted: Following) -> int:
+    """Return the exit code of a job that was submitted, once it has ended if that is waited for."""
+    if wanted.watch and not wanted.as_json:
+        record = await follow(everything, record.job_id)
+    elif wanted.until_end:
+        record = await until_ended(everything, record.job_id)
+    if wanted.as_json:
+        say_json(job_document(record))
+    if record.state == "dead" and (wanted.as_json or not wanted.watch):
+        warn(f"{record.job_id} is dead: {record.error_type}: {record.error}")
+    return EXIT_CODES[record.state] if wanted.until_end else 0

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import ValidationError
 
 from worker.core import placeholders
-from worker.core.errors import InvalidJob, Problem
+from worker.core.errors import InvalidJob, Problem, RefusedPath
+from worker.core.location import External, parse_location
 from worker.core.message.wire import bounded_hints, nearest, parse, problems_of
 from worker.core.placeholders import MissingValue, has_placeholders
 from worker.core.template import MAX_VALUE, TemplateDocument
@@ -125,13 +126,15 @@ class Blueprint:
         """
         known: Mapping[str, Value] = {**facts, **typed(self.document.variables, variables)}
         texts = {name: conditions.shown(value) for name, value in facts.items()} | dict(clock) | dict(variables)
+        numbers = {name for name, one in self.document.variables.items() if one.kind == "number"}
         problems: list[Problem] = []
         decide = keeps or (lambda condition, about: condition.holds(about))
 
         def filled(value: Any, path: str) -> Any:
             match value:
                 case str() if has_placeholders(value):
-                    return _filled_text(value, texts, path, problems)
+                    text = _filled_text(value, texts, path, problems)
+                    return _number(text) if value.strip("{} ") in numbers and value.startswith("{{") else text
                 case dict():
                     return {key: filled(item, _below(path, key)) for key, item in value.items()}
                 case list():
@@ -191,7 +194,28 @@ def _checked(variable: Variable, value: str) -> str:
             raise InvalidJob([Problem("", f"is a number, not {value[:60]!r}")]) from None
         if not value.strip("+-").replace(".", "", 1).isdigit():
             raise InvalidJob([Problem("", f"is a plain number, not {value[:60]!r}")])
+    if variable.kind == "folder":
+        return _folder(value)
     return placeholders.safe_name(value) if variable.kind == "name" else value
+
+
+def _folder(value: str) -> str:
+    """Return a folder without a slash at its end; it is a place of a storage, whichever roots allow it."""
+    try:
+        place = parse_location(value)
+    except RefusedPath as error:
+        raise InvalidJob([Problem("", str(error))]) from error
+    if not isinstance(place, External) or place.is_web:
+        raise InvalidJob([Problem("", f"is a folder like nas://out, not {value[:60]!r}")])
+    return str(place).rstrip("/")
+
+
+def _number(text: str) -> float | int | str:
+    """Return a number's text as the number; whole ones are integers."""
+    try:
+        return int(text)
+    except ValueError:
+        return float(text) if text else text
 
 
 def _filled_text(text: str, texts: Mapping[str, str], path: str, problems: list[Problem]) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from worker.core.errors import BadInput, RefusedPath
+from worker.core.errors import BadInput, RefusedPath, SourceMissing, StorageUnavailable
+from worker.core.identity import SourceRecord
 from worker.core.location import External, parse_location
 from worker.media.conditions import facts_of
 
@@ -14,8 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from worker.control.resources import Control
-    from worker.core.identity import SourceRecord
+    from worker.core.ports.files import Found
     from worker.media.conditions import Value
+
+AT_ONCE: Final = 8
+"""How many files are read at the same time: a disk gains by some, and suffers from many."""
 
 
 @dataclass(slots=True)
@@ -85,27 +90,56 @@ async def look_at(control: Control, uri: str) -> Source:
         return Source(str(place), place)
     place = control.library().place(uri)
     record = await control.library().look(place)
-    (found,) = await identified(control, [record])
+    known = await control.stores.sources([record.uri])
+    found = await _identified(control, record, known)
+    if found is not known.get(record.uri):
+        await control.stores.remember([found])
     return Source(found.uri, place, found)
 
 
-async def identified(control: Control, records: Sequence[SourceRecord]) -> list[SourceRecord]:
-    """Return sources with what is remembered of them; those that are new or changed are read, a little of each.
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A file that could not be looked at, and why."""
 
-    Two statements for all of them; the second only where something is new. One that is gone or changes meanwhile is
-    left out.
+    uri: str
+    reason: str
+
+
+async def identified(control: Control, found: Sequence[Found]) -> list[Source | Unread]:
+    """Return the files of a walk as sources; those that are new or changed are read, a little of each.
+
+    Two statements for all of them, the second only where something is new. What a walk met and is gone by now is
+    left out. What ails the storage as a whole is raised: MountMissing.
     """
-    known = await control.stores.sources([one.uri for one in records])
-    found: list[SourceRecord] = []
-    fresh: list[SourceRecord] = []
+    records = {str(one.place): (one.place, _record(one)) for one in found}
+    known = await control.stores.sources(list(records))
+    limit = asyncio.Semaphore(AT_ONCE)
+
+    async def look(uri: str, place: External, record: SourceRecord) -> Source | Unread | None:
+        async with limit:
+            try:
+                return Source(uri, place, await _identified(control, record, known))
+            except SourceMissing:
+                return None
+            except (StorageUnavailable, RefusedPath) as error:
+                return Unread(uri, str(error))
+
+    looked = await asyncio.gather(*(look(uri, place, record) for uri, (place, record) in records.items()))
+    answers = [one for one in looked if one is not None]
+    sources = [one for one in answers if isinstance(one, Source)]
+    await control.stores.remember([one.record for one in sources if one.record and one.record.seen_at is None])
+    return answers
+
+
+def _record(found: Found) -> SourceRecord:
+    return SourceRecord(uri=str(found.place), bytes=found.bytes, modified=found.modified, version=found.version)
+
+
+async def _identified(control: Control, record: SourceRecord, known: Mapping[str, SourceRecord]) -> SourceRecord:
+    """Return what is remembered of a file that is what it was, else what it is now, which nobody remembers yet."""
+    before = known.get(record.uri)
+    if before is not None and before.is_still(record) and before.fingerprint is not None:
+        return before
     library = control.library()
-    for record in records:
-        before = known.get(record.uri)
-        if before is not None and before.is_still(record) and before.fingerprint is not None:
-            found.append(before)
-            continue
-        mark = await library.fingerprint(library.place(record.uri), version=record.version)
-        fresh.append(record.model_copy(update={"fingerprint": mark}))
-        found.append(fresh[-1])
-    await control.stores.remember(fresh)
-    return found
+    mark = await library.fingerprint(library.place(record.uri), version=record.version)
+    return record.model_copy(update={"fingerprint": mark})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from worker.core.record import serving
 if TYPE_CHECKING:
     from worker.control.resources import Control
     from worker.core.job import Job
+    from worker.core.ports import BrokerAdmin
     from worker.core.record import JobRecord
 
 
@@ -30,11 +32,18 @@ class Submitted:
 
 
 async def submit(
-    control: Control, body: bytes, *, lane: str | None = None, priority: str | None = None, job_id: str | None = None
+    control: Control,
+    body: bytes,
+    *,
+    lane: str | None = None,
+    priority: str | None = None,
+    job_id: str | None = None,
+    broker: BrokerAdmin | None = None,
 ) -> Submitted:
     """Return the job that was submitted; `lane` and `priority` go before the document's own.
 
-    `job_id` is the id of a document that has none, a fresh one by default. InvalidJob with every problem, IdReused
+    `job_id` is the id of a document that has none, a fresh one by default. `broker` is a connection that is open
+    already: who submits many makes one for all. InvalidJob with every problem, IdReused
     when the id exists, Refused when the broker did not take it.
     """
     job = decode(body, job_id or str(uuid.uuid4()))
@@ -42,20 +51,22 @@ async def submit(
     if found.problems:
         raise InvalidJob(found.problems)
     route = (lane or found.lane, priority or found.priority)
-    await _publish(control, job, body, route)
+    await _publish(control, job, body, route, broker)
     warnings = []
     if route[0] not in serving(await control.stores.workers(control.offline_seconds)):
         warnings.append(f"no living worker serves the lane {route[0]}: the job waits until one does")
     return Submitted(await find_job(control, job.job_id), tuple(warnings))
 
 
-async def _publish(control: Control, job: Job, body: bytes, route: tuple[str, str]) -> None:
+async def _publish(
+    control: Control, job: Job, body: bytes, route: tuple[str, str], connected: BrokerAdmin | None
+) -> None:
     """Insert the row with its message, then publish; the broker is reached first, so that it seldom fails in between.
 
     Who is killed after the insert leaves the message to a worker's chores, unless it has a secret, which no row keeps.
     What was not confirmed is cancelled: should it be in a queue all the same, whoever gets it acks it unrun.
     """
-    async with control.broker() as broker:
+    async with control.broker() if connected is None else nullcontext(connected) as broker:
         kept = None if job.secrets else body
         await control.stores.submit(job, hashlib.sha256(body).hexdigest(), *route, kept)
         try:

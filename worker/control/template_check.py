@@ -103,7 +103,7 @@ def _example(variable: Variable) -> str:
         return variable.example
     if variable.choices:
         return variable.choices[0]
-    return "1" if variable.kind == "number" else "example"
+    return {"number": "1", "folder": "nas://example"}.get(variable.kind, "example")
 
 
 def _judged(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from worker.control.blueprint import Blueprint, Skip, clock_of, compile_template
 from worker.control.errors import NotFound, Refused
+from worker.control.shipped import VERSION, shipped_templates
 from worker.control.sources import Source, look_at
 from worker.control.submit import Submitted, submit
 from worker.control.template_check import check_template
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from worker.control.resources import Control
+    from worker.core.ports import BrokerAdmin
     from worker.core.record import JobRecord
     from worker.core.template import OriginState
     from worker.registry import Registry
@@ -49,6 +51,18 @@ class Rendered:
 
 
 @dataclass(frozen=True, slots=True)
+class Route:
+    """Where jobs go: what is None the template or the job says; `broker` is a connection that is open already."""
+
+    lane: str | None = None
+    priority: str | None = None
+    broker: BrokerAdmin | None = None
+
+
+ANYWHERE: Final = Route()
+
+
+@dataclass(frozen=True, slots=True)
 class Made:
     """A job that was made of a source."""
 
@@ -67,16 +81,19 @@ class Skipped:
 
 
 async def list_templates(control: Control) -> list[StoredTemplate]:
-    """Return the newest version of each template, by name."""
-    return await control.stores.templates()
+    """Return the newest version of each template by name; those that are shipped are version 0."""
+    stored = {one.name: one for one in await control.stores.templates()}
+    return sorted((dict(shipped_templates()) | stored).values(), key=lambda one: one.name)
 
 
 async def get_template(control: Control, name: str, version: int | None = None) -> StoredTemplate:
     """Return a template, its newest version by default; NotFound names the nearest."""
-    found = await control.stores.template(name, version)
+    found = await control.stores.template(name, version) if version != VERSION else None
+    if found is None and not version:
+        found = shipped_templates().get(name)
     if found is not None:
         return found
-    known = [one.name for one in await control.stores.templates()]
+    known = [one.name for one in await list_templates(control)]
     if version is not None and name in known:
         raise NotFound(f"the template {name!r} has no version {version}")
     hint = nearest(name, known) or "; `leveret templates list` lists them"
@@ -101,8 +118,10 @@ async def put_template(control: Control, name: str, document: Any) -> StoredTemp
 
 
 async def delete_template(control: Control, name: str) -> None:
-    """Delete a template; NotFound when there is none."""
+    """Delete a template; one that is shipped is itself again. NotFound when none is stored."""
     if not await control.stores.delete_template(name):
+        if name in shipped_templates():
+            raise Refused(f"the template {name} is shipped: it can be replaced, and not deleted")
         raise NotFound(f"there is no template {name[:100]!r}")
 
 
@@ -138,8 +157,7 @@ async def submit_template(
     asked_by: str = SUBMIT,
     again: bool = False,
     fingerprint: str | None = None,
-    lane: str | None = None,
-    priority: str | None = None,
+    route: Route = ANYWHERE,
 ) -> Made | Skipped:
     """Return the job that was submitted, or why none was: the source was done before, conforms, or is not meant.
 
@@ -162,7 +180,7 @@ async def submit_template(
         return Skipped(uri, rendered.reason)
     own = f"{job_id}.{uuid.uuid4().hex[:6]}" if job_id and again else job_id
     own = own or f"{blueprint.name}-{uuid.uuid4().hex[:_DIGEST]}"
-    return await _submitted(control, rendered, found, own, mark or "", asked_by, (lane, priority))
+    return await _submitted(control, rendered, found, own, mark or "", asked_by, route)
 
 
 async def _submitted(
@@ -172,7 +190,7 @@ async def _submitted(
     job_id: str,
     fingerprint: str,
     asked_by: str,
-    route: tuple[str | None, str | None],
+    route: Route,
 ) -> Made | Skipped:
     origin = Origin(
         job_id=job_id,
@@ -184,7 +202,9 @@ async def _submitted(
         asked_by=asked_by,
     )
     try:
-        done: Submitted = await submit(control, rendered.body, lane=route[0], priority=route[1], job_id=job_id)
+        done: Submitted = await submit(
+            control, rendered.body, lane=route.lane, priority=route.priority, job_id=job_id, broker=route.broker
+        )
     except IdReused:
         # Somebody was quicker, or died before it was written down.
         await control.stores.note_origins([origin])

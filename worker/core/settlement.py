@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from worker.core.routing import DEFAULT_PRIORITY
@@ -16,8 +16,8 @@ class Settlement:
     """The outcome of a delivery, and under which id and route a copy of it goes on.
 
     `outcome` has no default: an outcome that nobody decided must not acknowledge unfinished work. `error` is what a
-    failed attempt ended with; `ended` says that this delivery brought its job to its end, `calls_back` that the
-    publisher asked for a callback then. `waited` is the seconds before the first attempt, where they are known.
+    failed attempt ended with; `ended` says that this delivery brought its job to its end, `callback_url` where the
+    publisher wants its record then. `waited` is the seconds before the first attempt, where they are known.
     `adoption` is the
     id that was proposed for a message that came without one, where its copy brings it one.
     """
@@ -30,5 +30,5 @@ class Settlement:
     error: BaseException | None = None
     ended: bool = False
     waited: float | None = None
-    calls_back: bool = False
+    callback_url: str = field(default="", repr=False)
     adoption: str = ""

@@ -32,10 +32,11 @@ class Variable(Model):
     """What can be chosen when a job is made of the template. A text in place of this object is its default."""
 
     description: Annotated[str, StringConstraints(max_length=500)] = Field("", description="What it is for.")
-    kind: Literal["text", "name", "number"] = Field(
+    kind: Literal["text", "name", "folder", "number"] = Field(
         "text",
-        description="`name` becomes a safe part of a path: it holds no `/`. `number` is a number. "
-        "A `text` may not stand in a path.",
+        description="`name` becomes a safe part of a path: it holds no `/`. `folder` is a place below the roots: who "
+        "gives it chooses where files go. `number` is a number, also in the message where it stands alone. A `text` "
+        "may not stand in a path.",
     )
     default: Value | None = Field(None, description="The value where none is given; it may hold `{{ … }}`.")
     example: Value | None = Field(None, description="What replaces it while the template is checked.")

@@ -263,6 +263,10 @@ class _Stage:
         """Return what git writes of a clone."""
         into = self._context.scratch("clone")
         label = str(into.parent.parent)
-        clone = await self._repositories.clone(repository.url, into, token=repository.token, label=label)
-        named = [argument.replace("{repository}", str(clone)) for argument in arguments]
-        return await self._repositories.log(clone, named, label=label)
+        clone = await self._repositories.clone(
+            repository.url, into, token=repository.token, mailmap=repository.mailmap, label=label
+        )
+        for warning in clone.warnings:
+            self._context.warn(warning)
+        named = [argument.replace("{repository}", str(clone.folder)) for argument in arguments]
+        return await self._repositories.log(clone.folder, named, label=label)

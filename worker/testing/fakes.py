@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from worker.core.ports import Clone
+
 
 def make_job(*tasks: tuple[str, Mapping[str, Any]], job_id: str = "job-1", **fields: Any) -> Job:
     """Return a job of `tasks`, each a module's name and its data."""
@@ -21,9 +23,11 @@ def make_job(*tasks: tuple[str, Mapping[str, Any]], job_id: str = "job-1", **fie
 class NoRepositories:
     """Repositories of which there is none."""
 
-    async def clone(self, url: str, into: Path, *, token: str | None = None, label: str = "") -> Path:
+    async def clone(
+        self, url: str, into: Path, *, token: str | None = None, mailmap: bool = False, label: str = ""
+    ) -> Clone:
         """Raise BadInput."""
-        del into, token, label
+        del into, token, mailmap, label
         raise BadInput(f"{url}: there is no such repository")
 
     async def log(self, repository: Path, arguments: Sequence[str], *, label: str = "") -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, Field
@@ -59,7 +60,8 @@ class DryRun(BaseModel):
 
 async def dry_run(here: Services, body: bytes) -> DryRun:
     """Return what would become of this message; nothing is stored, published or run."""
-    found = validate(here.registry, body)
+    async with here.judging:
+        found = await asyncio.to_thread(validate, here.registry, body)
     faults = [Fault(path=problem.path, message=problem.message) for problem in found.problems]
     answer = DryRun(
         valid=found.valid,

@@ -19,6 +19,7 @@ POLL_SECONDS: Final = 1.0
 OVERLAP: Final = 2000
 BEAT: Final = b": still here\n\n"
 RETRY_MILLISECONDS: Final = 2000
+MOST_FOLLOWERS: Final = 200
 
 
 def event(name: str, data: Any, version: str = "") -> bytes:
@@ -45,6 +46,15 @@ async def log_events(here: Services, job_id: str) -> AsyncIterator[bytes]:
     `attempt` begins a new text, `text` adds to it, `end` says how the job ended. The log is read after the state, so
     that its last words are in it.
     """
+    here.followers += 1
+    try:
+        async for one in _log_events(here, job_id):
+            yield one
+    finally:
+        here.followers -= 1
+
+
+async def _log_events(here: Services, job_id: str) -> AsyncIterator[bytes]:
     shown: LogRecord | None = None
     while not here.pulse.closed:
         try:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 
 from worker.web.access import COOKIE, LOCAL, Principal, Tokens
+from worker.web.connections import host_of
 from worker.web.problems import Refused, problem_response
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
 BODY_BYTES: Final = 2 * 1024 * 1024
+STRANGER_BYTES: Final = 16 * 1024
 CHUNK_BYTES: Final = 64 * 1024 * 1024
 """The largest piece of an upload; everything else has at most `BODY_BYTES`."""
 POLICY: Final = (
@@ -111,6 +113,14 @@ class Rules:
         networks = tuple(ipaddress.ip_network(text, strict=False) for text in proxies)
         return cls(tokens, frozenset(name.lower() for name in hosts), networks)
 
+    def is_proxy(self, address: str) -> bool:
+        """Return whether an address is one of the named proxies."""
+        try:
+            found = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(found in network for network in self.proxies)
+
 
 class Guard:
     """The ASGI application around ours. It puts `principal`, `client` and `scheme` into the request's state."""
@@ -130,7 +140,7 @@ class Guard:
         guarded = self._with_headers(scope, send)
         try:
             await self._admit(scope)
-            await self._application(scope, _bounded(scope, receive), guarded)
+            await self._application(scope, _bounded(scope, receive, self._most_bytes(scope)), guarded)
         except Refused as error:
             await problem_response(error)(scope, receive, guarded)
 
@@ -141,35 +151,44 @@ class Guard:
         state["client"], state["scheme"], state["tokens"] = client, scheme, self._rules.tokens
         state["failures"], state["answers"] = self._failures, self._answers
         self._check_host(headers.get("host", ""))
-        if wait := self._buckets.take(client):
+        if "content-length" in headers and "transfer-encoding" in headers:
+            # A proxy before us may see another end of this request than we do (RFC 9112, 6.1).
+            problem = "a request has a Content-Length or a Transfer-Encoding, not both"
+            raise Refused(HTTPStatus.BAD_REQUEST, problem, {"Connection": "close"})
+        if wait := self._buckets.take(host_of(client)):
             seconds = str(max(1, round(wait + 0.5)))
             raise Refused(
                 HTTPStatus.TOO_MANY_REQUESTS, f"too many requests: wait {seconds} s", {"Retry-After": seconds}
             )
         state["principal"], ambient = await self._who(headers, client)
-        if scope["method"] not in SAFE and ambient:
+        if not ambient:
+            return
+        if scope["method"] in SAFE:
+            _check_embedding(headers)
+        else:
             self._check_origin(headers, scheme)
+
+    def _most_bytes(self, scope: Scope) -> int:
+        """Return how large a request's body may be: a stranger sends no more than a token, and no parser sees more."""
+        if scope["state"]["principal"] is None:
+            return STRANGER_BYTES
+        upload = scope["method"] == "PATCH" and "/uploads/" in scope["path"]
+        return CHUNK_BYTES if upload else BODY_BYTES
 
     def _origin_of(self, scope: Scope, headers: Headers) -> tuple[str, str]:
         """Return the client's address and the scheme as it used it; a proxy's word counts only for a named proxy."""
         peer = scope["client"][0] if scope.get("client") else "local"
         client, scheme = peer, str(scope.get("scheme", "http"))
-        if not self._is_proxy(peer):
+        if not self._rules.is_proxy(peer):
             return client, scheme
-        addresses = [part.strip() for part in headers.get("x-forwarded-for", "").split(",") if part.strip()]
+        # a proxy may add a line of its own to one that a client wrote: all lines are one list
+        addresses = [part.strip() for part in ",".join(headers.getlist("x-forwarded-for")).split(",") if part.strip()]
         for address in reversed(addresses):
             client = address[:64]
-            if not self._is_proxy(address):
+            if not self._rules.is_proxy(address):
                 break
-        forwarded = headers.get("x-forwarded-proto", "").strip().lower()
+        forwarded = ",".join(headers.getlist("x-forwarded-proto")).rpartition(",")[2].strip().lower()
         return client, forwarded if forwarded in {"http", "https"} else scheme
-
-    def _is_proxy(self, address: str) -> bool:
-        try:
-            found = ipaddress.ip_address(address)
-        except ValueError:
-            return False
-        return any(found in network for network in self._rules.proxies)
 
     def _check_host(self, host: str) -> None:
         """Return if the page is called by a name of ours: else a foreign page may have let its own name mean us."""
@@ -189,7 +208,7 @@ class Guard:
         if kind.lower() == "bearer":
             found = self._rules.tokens.principal(token.strip())
             if found is None:
-                await self._failures.failed(client)
+                await self._failures.failed(host_of(client))
                 raise unauthorized("this token is not known")
             return found, False
         cookie = _cookie(headers.get("cookie", ""))
@@ -229,10 +248,14 @@ def unauthorized(detail: str) -> Refused:
     return Refused(HTTPStatus.UNAUTHORIZED, detail, {"WWW-Authenticate": 'Bearer realm="leveret"'})
 
 
-def _bounded(scope: Scope, receive: Receive) -> Receive:
+def _check_embedding(headers: Headers) -> None:
+    """Return if a person opened this, or a page of ours: no other site's page may make a browser ask us in silence."""
+    if headers.get("sec-fetch-site") in {"cross-site", "same-site"} and headers.get("sec-fetch-mode") != "navigate":
+        raise Refused(HTTPStatus.FORBIDDEN, "this request came from another site's page")
+
+
+def _bounded(scope: Scope, receive: Receive, limit: int) -> Receive:
     """Return `receive`, which refuses a body that is too large: before it is read where its length is stated."""
-    upload = scope["method"] == "PATCH" and "/uploads/" in scope["path"]
-    limit = CHUNK_BYTES if upload else BODY_BYTES
     length = Headers(scope=scope).get("content-length", "")
     too_large = Refused(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body has more than {limit} bytes", {"Connection": "close"}

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 LOOK_SECONDS: Final = 1.0
 BEAT_SECONDS: Final = 15.0
 MOST_WATCHERS: Final = 1000
+MOST_WATCHED: Final = 5000
+"""How many jobs all watchers name together: each look asks for all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,11 @@ class Pulse:
     def watchers(self) -> int:
         """Return how many watch."""
         return len(self._watched)
+
+    def has_room(self, jobs: frozenset[str]) -> bool:
+        """Return whether one more may watch these jobs."""
+        named = sum(map(len, self._watched.values())) + len(jobs)
+        return len(self._watched) < MOST_WATCHERS and named <= MOST_WATCHED
 
     async def watch(self, jobs: frozenset[str], seen: str = "", beat: float = BEAT_SECONDS) -> AsyncIterator[Signal]:
         """Yield whenever the fleet or one of `jobs` changes, at once when that is so since the version `seen`.

@@ -52,6 +52,8 @@ async def send_file(request: Request, here: Services, place: External, *, throug
 
 def _answer(request: Request, file: OpenFile, place: External) -> Response:
     headers = _headers(file, place)
+    # a server sends none of a HEAD's bytes, but would read them all
+    bare = request.method == "HEAD"
     wanted = request.headers.get("if-none-match", "")
     if f'"{file.etag}"' in {part.strip() for part in wanted.split(",")}:
         return _Closing(file, Part(0, 0), HTTPStatus.NOT_MODIFIED, headers, file.media_type)
@@ -65,12 +67,13 @@ def _answer(request: Request, file: OpenFile, place: External) -> Response:
         ) from error
     if part is None or not still_is(request.headers.get("if-range"), file.etag, file.modified):
         whole = Part(0, file.size)
-        return _Closing(file, whole, HTTPStatus.OK, headers | {"Content-Length": str(file.size)}, file.media_type)
+        headers |= {"Content-Length": str(file.size)}
+        return _Closing(file, Part(0, 0) if bare else whole, HTTPStatus.OK, headers, file.media_type)
     headers |= {
         "Content-Range": f"bytes {part.start}-{part.start + part.length - 1}/{file.size}",
         "Content-Length": str(part.length),
     }
-    return _Closing(file, part, HTTPStatus.PARTIAL_CONTENT, headers, file.media_type)
+    return _Closing(file, Part(0, 0) if bare else part, HTTPStatus.PARTIAL_CONTENT, headers, file.media_type)
 
 
 def _headers(file: OpenFile, place: External) -> dict[str, str]:

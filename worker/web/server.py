@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
 import socket
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import structlog
 import uvicorn
@@ -17,6 +18,8 @@ from worker.core.errors import Misconfigured
 from worker.settings.serve import address_of, is_loopback
 from worker.web.access import Tokens
 from worker.web.application import create
+from worker.web.connections import Limits, limited_protocol
+from worker.web.guard import Rules
 from worker.web.services import started
 
 if TYPE_CHECKING:
@@ -56,11 +59,14 @@ async def serve(settings: Settings) -> None:
     """Answer until SIGTERM; then end the streams, let requests end for seconds, and close everything."""
     logs.configure(settings.log_level, settings.log_format)
     abandon_threads(32)
+    _allow_many_files()
     tokens = Tokens.of(settings)
     require_tokens(settings, tokens)
     with listening(settings) as door:
         async with started(settings) as services:
-            server = _Server(_configuration(create(settings, services, tokens)))
+            rules = Rules.of(tokens, settings.serve_hosts, settings.serve_trusted_proxies)
+            protocol = limited_protocol(Limits(), rules.is_proxy)
+            server = _Server(_configuration(create(settings, services, tokens), protocol))
             loop = asyncio.get_running_loop()
 
             def end() -> None:
@@ -77,15 +83,26 @@ async def serve(settings: Settings) -> None:
     log.info("server_stopped")
 
 
-def _configuration(application: Any) -> uvicorn.Config:
+def _allow_many_files() -> None:
+    """Raise the number of files that may be open: each connection is one, and a shell's default is a thousand."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 4 * MOST_CONNECTIONS if hard == resource.RLIM_INFINITY else min(4 * MOST_CONNECTIONS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _configuration(
+    application: Any, protocol: type[asyncio.Protocol], lifespan: Literal["on", "off"] = "on"
+) -> uvicorn.Config:
     return uvicorn.Config(
         application,
+        http=protocol,
         log_config=None,
         access_log=False,
         server_header=False,
         date_header=True,
         proxy_headers=False,
-        lifespan="on",
+        lifespan=lifespan,
         ws="none",
         limit_concurrency=MOST_CONNECTIONS,
         timeout_keep_alive=30,

@@ -99,6 +99,10 @@ class Services:
     uploads: UploadStore | None = None
     multipart: MultipartStore | None = None
     checks: Callable[[], Sequence[tuple[str, Check]]] = field(default=lambda: ())
+    followers: int = 0
+    """How many follow a log: each reads it anew every second."""
+    judging: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a message is judged, which takes a processor for up to a second."""
 
     @cached_property
     def depths(self) -> Depths:

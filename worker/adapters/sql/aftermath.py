@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, exists, or_, select, update
+from sqlalchemy import delete, exists, func, or_, select, update
 
 from worker.adapters.sql.database import upsert
 from worker.adapters.sql.fence import fenced
@@ -82,8 +82,14 @@ def callback_done(connection: Connection, job_id: str, *, error: str | None = No
     )
 
 
-def pending_callbacks(connection: Connection, older_than_seconds: float) -> list[str]:
-    """Return jobs that ended at least so long ago and whose callback is still due, oldest first."""
+def pending_callbacks(connection: Connection, older_than_seconds: float, limit: int) -> list[tuple[str, str]]:
+    """Return id and URL of callbacks that are due for at least so long: a handful by chance, few of one URL.
+
+    By chance, so that workers that ask at once get others, and nobody's thousands stand before the rest for ever.
+    """
     due = (jobs.c.callback_state == "pending") & (jobs.c.finished_at <= moment(-older_than_seconds))
-    rows = connection.execute(select(jobs.c.job_id).where(due).order_by(jobs.c.finished_at))
-    return list(rows.scalars())
+    place = func.row_number().over(partition_by=jobs.c.callback_url, order_by=jobs.c.finished_at).label("place")
+    found = select(jobs.c.job_id, jobs.c.callback_url, place).where(due).subquery()
+    chosen = select(found.c.job_id, found.c.callback_url).where(found.c.place <= max(1, limit // 10))
+    rows = connection.execute(chosen.order_by(func.random()).limit(limit))
+    return [(row.job_id, row.callback_url or "") for row in rows]

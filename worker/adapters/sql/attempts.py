@@ -120,9 +120,9 @@ class SqlAttempts:
         """Record how the callback of an ended job went: `error` is why it could not be delivered."""
         await self._database.write(aftermath.callback_done, job_id, error=error)
 
-    async def pending_callbacks(self, older_than_seconds: float) -> list[str]:
-        """Return jobs that ended at least so long ago and whose callback is still due, oldest first."""
-        return await self._database.read(aftermath.pending_callbacks, older_than_seconds)
+    async def pending_callbacks(self, older_than_seconds: float, limit: int) -> list[tuple[str, str]]:
+        """Return id and URL of callbacks that are due for at least so long, by chance, few of one URL."""
+        return await self._database.read(aftermath.pending_callbacks, older_than_seconds, limit)
 
     async def store_log(self, attempt: Attempt, text: bytes) -> None:
         """Keep what the attempt's tools wrote so far, zlib-compressed UTF-8, in place of what was kept before."""

@@ -21,7 +21,7 @@ from worker.core.ports.intake import SourceStore, TemplateStore
 from worker.core.ports.jobs import JobStore
 from worker.core.ports.observer import Observer, Unobserved
 from worker.core.ports.production import HeldLease, Produced, Production
-from worker.core.ports.programs import Repositories, Runner
+from worker.core.ports.programs import Clone, Repositories, Runner
 from worker.core.ports.reconcile import ReconcileStore
 from worker.core.ports.repository import Repository
 from worker.core.ports.storage import Confirm, Stat, Storage
@@ -33,6 +33,7 @@ __all__ = [
     "Buried",
     "Claim",
     "ClaimRequest",
+    "Clone",
     "Confirm",
     "Consumer",
     "DatabaseFacts",

@@ -120,8 +120,11 @@ class AttemptStore(Protocol):
         """Record how the callback of an ended job went: `error` is why it could not be delivered."""
         ...
 
-    async def pending_callbacks(self, older_than_seconds: float) -> list[str]:
-        """Return jobs that ended at least so long ago and whose callback is still due, oldest first."""
+    async def pending_callbacks(self, older_than_seconds: float, limit: int) -> list[tuple[str, str]]:
+        """Return id and callback URL of jobs that ended at least so long ago and whose callback is due, by chance.
+
+        Of one URL there are at most a tenth of `limit`: a receiver that is away keeps no other one waiting.
+        """
         ...
 
     async def store_log(self, attempt: Attempt, text: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -42,11 +43,23 @@ class Runner(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Clone:
+    """A bare clone, and what people should know of it."""
+
+    folder: Path
+    warnings: tuple[str, ...] = ()
+
+
 class Repositories(Protocol):
     """Where histories come from."""
 
-    async def clone(self, url: str, into: Path, *, token: str | None = None, label: str = "") -> Path:
-        """Return a bare clone of `url` below `into`, which holds the history and no file's content.
+    async def clone(
+        self, url: str, into: Path, *, token: str | None = None, mailmap: bool = False, label: str = ""
+    ) -> Clone:
+        """Return a bare clone of `url` below `into`: the history of HEAD, and no file's content but `.mailmap`'s.
+
+        Where HEAD names a branch that is not there, it is the history of a usual one, with a warning.
 
         BadInput for what is no repository, is empty, is too large, is not there or is not ours to read;
         RefusedPath for protocols, addresses and folders that jobs may not reach; RemoteUnavailable for what may

@@ -162,8 +162,8 @@ class Worker:
             settlement = await self._executor.execute(delivery)
         finally:
             self._busy = False
-        if settlement.ended and settlement.job_id and settlement.calls_back:
-            self._callbacks.begin(settlement.job_id)
+        if settlement.ended and settlement.job_id and settlement.callback_url:
+            self._callbacks.begin(settlement.job_id, settlement.callback_url)
         self._judge_host(settlement)
 
     async def _is_fit(self) -> bool:

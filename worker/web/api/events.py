@@ -11,7 +11,6 @@ from fastapi.responses import StreamingResponse
 from worker.web.asking import Here, Viewer
 from worker.web.following import pulse_events
 from worker.web.problems import Refused
-from worker.web.pulse import MOST_WATCHERS
 
 router = APIRouter(tags=["events"])
 
@@ -34,8 +33,8 @@ async def get_events(
 
     `here` is a sign of life, `trouble` says that the database could not be asked and why.
     """
-    if here.pulse.watchers >= MOST_WATCHERS:
-        raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, f"{MOST_WATCHERS} streams are open already")
     watched = frozenset(name for name in job or () if name.isprintable() and len(name) <= 128)  # noqa: PLR2004 - an id
+    if not here.pulse.has_room(watched):
+        raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, f"{here.pulse.watchers} streams are open already")
     seen = last_event_id if last_event_id and last_event_id.isalnum() else ""
     return StreamingResponse(pulse_events(here, watched, seen), media_type="text/event-stream")

@@ -22,7 +22,7 @@ from worker.core.listing import JobFilter
 from worker.core.message.dialects import decode
 from worker.core.record import JobRecord, LogRecord, State
 from worker.web.asking import Here, Operator, Viewer, audited
-from worker.web.following import log_events
+from worker.web.following import MOST_FOLLOWERS, log_events
 from worker.web.problems import Refused, responses
 
 router = APIRouter(tags=["jobs"])
@@ -331,6 +331,8 @@ async def get_log(
 )
 async def stream_log(here: Here, _: Viewer, job_id: Name) -> StreamingResponse:
     """Send what is written until the job has ended."""
+    if here.followers >= MOST_FOLLOWERS:
+        raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, f"{here.followers} logs are followed already")
     record = await find_job(here.control, job_id)
     events: AsyncIterator[bytes] = log_events(here, record.job_id)
     return StreamingResponse(events, media_type="text/event-stream")

@@ -95,7 +95,13 @@ def draw(request: Request, template: str, status: int = HTTPStatus.OK, **values:
     common = {"to": to, "file": file, "may": may, "who": principal, "root": root}
     common |= {"screens": navigation.bar(here, may), "tabs": navigation.tabs(here, may)}
     common |= {"static": lambda name: f"{root}{assets.path_of(name)}", "players": assets.players(), "problems": ()}
-    return HTMLResponse(page.render(**(common | {"notice": request.query_params.get("done", "")} | values)), status)
+    return HTMLResponse(page.render(**(common | {"notice": _notice(request)} | values)), status)
+
+
+def _notice(request: Request) -> str:
+    """Return what was done, as `act` says it in the address; nothing where a link of somebody else led here."""
+    ours = request.headers.get("sec-fetch-site") in {"same-origin", None}
+    return request.query_params.get("done", "") if ours else ""
 
 
 def entered(role: Role, request: Request) -> RedirectResponse | None:

@@ -78,11 +78,13 @@ class NasUploads:
             if not self._root.is_dir():
                 raise Misconfigured(f"{self._root} is not there; mount it, or mend WORKER_NAS_ROOT")
             free = shutil.disk_usage(self._root).free
-            if free < facts.bytes + KEPT_FREE:
-                raise DiskFull(f"{self._root} has {free} bytes free: too few for an upload of {facts.bytes}")
             with files.opened_folder(self._root.resolve(), self._parts, made=set()) as folder:
                 if len(_open_ids(folder)) >= MOST_OPEN:
                     raise DiskFull(f"{MOST_OPEN} uploads are open already: finish or cancel some")
+                promised = _promised(folder)
+                if free < facts.bytes + promised + KEPT_FREE:
+                    room = f"{self._root} has {free} bytes free, of which others are promised {promised}"
+                    raise DiskFull(f"{room}: too few for an upload of {facts.bytes}")
                 _write_new(folder, _data(upload_id), b"")
                 document = {"name": facts.name, "bytes": facts.bytes, "owner": facts.owner}
                 _write_new(folder, _info(upload_id), json.dumps(document).encode())
@@ -152,7 +154,7 @@ class NasUploads:
 
     def _cancel(self, upload_id: str) -> None:
         with self._opened(upload_id) as folder:
-            _facts(folder, upload_id)
+            os.stat(_info(upload_id), dir_fd=folder, follow_symlinks=False)
             _remove(folder, upload_id)
 
     async def sweep(self) -> int:
@@ -210,8 +212,23 @@ def _open_ids(folder: int) -> list[str]:
 def _facts(folder: int, upload_id: str) -> _Facts:
     descriptor = os.open(_info(upload_id), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     with os.fdopen(descriptor, "rb") as file:
-        facts = json.loads(file.read(65536))
-    return _Facts(str(facts["name"]), int(facts["bytes"]), str(facts["owner"]))
+        content = file.read(65536)
+    try:
+        facts = json.loads(content)
+        # whoever may write to the NAS may have written this: no name of theirs leads out of the folder
+        return _Facts(safe_name(str(facts["name"])), int(facts["bytes"]), str(facts["owner"]))
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise SourceMissing(f"the upload {upload_id} cannot be read: cancel it, and begin anew") from error
+
+
+def _promised(folder: int) -> int:
+    """Return the bytes that open uploads still lack."""
+    lacking = 0
+    for upload_id in _open_ids(folder):
+        with suppress(FileNotFoundError, SourceMissing):
+            there = os.stat(_data(upload_id), dir_fd=folder, follow_symlinks=False).st_size
+            lacking += max(0, _facts(folder, upload_id).bytes - there)
+    return lacking
 
 
 def _write_new(folder: int, name: str, content: bytes) -> None:

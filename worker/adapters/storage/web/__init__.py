@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urljoin
 
 import httpx
-import tenacity
 
 from worker.adapters.storage.web.client import (
     MAX_REDIRECTS,
@@ -19,6 +18,8 @@ from worker.adapters.storage.web.client import (
     anywhere,
     checked_url,
     make_client,
+    require_success,
+    retrying,
     shown_url,
     web_errors,
 )
@@ -32,13 +33,13 @@ if TYPE_CHECKING:
     from io import FileIO
     from pathlib import Path
 
+    import tenacity
+
     from worker.core.attempt import Artifact
     from worker.core.location import External
     from worker.core.ports import Confirm
 
 _RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
-_PASSING: Final = frozenset({408, 421, 425, 429, 500, 502, 503, 504, 507, 509, 520, 521, 522, 523, 524})
-_GONE: Final = frozenset({404, 410})
 
 
 @dataclass(slots=True)
@@ -204,7 +205,7 @@ class WebSource:
                     if not response.has_redirect_location:
                         # Of an empty file there is no first byte, and of a shorter one nothing to resume.
                         if response.status_code != httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE or not headers:
-                            _require_success(response.status_code, shown_url(url))
+                            require_success(response.status_code, shown_url(url))
                         yield response
                         return
                 finally:
@@ -235,66 +236,9 @@ class WebSource:
         """Return: there is no server that must always be there."""
 
 
-async def post_json(
-    url: str,
-    document: str,
-    *,
-    allow_private: bool = False,
-    seconds: float = 10.0,
-    attempts: int = 5,
-    first_wait: float = 1.0,
-    tls: ssl.SSLContext | None = None,
-    headers: Mapping[str, str] | None = None,
-) -> None:
-    """Return when the server has taken `document`, a JSON text (any 2xx); redirects are not followed.
-
-    Repeated, with growing waits, while the server is away or busy. StorageUnavailable in the end, or at once for
-    any other answer; RefusedPath for an address that is not public, unless allowed.
-    """
-    target = checked_url(url, allow_private=allow_private)
-    body = document.encode()
-
-    async def once() -> None:
-        async with make_client(anywhere if allow_private else is_public, seconds=seconds, tls=tls) as client:
-            with web_errors(shown_url(target)):
-                request = client.build_request(
-                    "POST", target, content=body, headers={"Content-Type": "application/json", **(headers or {})}
-                )
-                # The body of the answer is never read: its length is the other side's to choose.
-                response = await client.send(request, stream=True)
-                await response.aclose()
-        if response.is_redirect:
-            raise StorageUnavailable(f"{shown_url(target)} answered with a redirect, which a callback does not follow")
-        _require_success(response.status_code, shown_url(target))
-
-    try:
-        await retrying(attempts, first_wait)(once)
-    except (Unanswered, SourceMissing) as error:
-        raise StorageUnavailable(str(error)) from error
-
-
-def retrying(attempts: int, first_wait: float) -> tenacity.AsyncRetrying:
-    """Return what repeats a call while it is Unanswered, waiting longer each time, and raises the last one."""
-    return tenacity.AsyncRetrying(
-        retry=tenacity.retry_if_exception_type(Unanswered),
-        stop=tenacity.stop_after_attempt(attempts),
-        wait=tenacity.wait_exponential_jitter(multiplier=first_wait, max=30.0, jitter=first_wait),
-        reraise=True,
-    )
-
-
 def _length(response: httpx.Response) -> int | None:
     length = response.headers.get("Content-Length", "")
     return int(length) if length.isdecimal() else None
-
-
-def _require_success(status: int, shown: str) -> None:
-    if status in _GONE:
-        raise SourceMissing(f"{shown} does not exist (HTTP {status})")
-    if status in _PASSING:
-        raise Unanswered(f"{shown} answered HTTP {status}")
-    if not httpx.codes.is_success(status):
-        raise StorageUnavailable(f"{shown} answered HTTP {status}")
 
 
 def _write_all(file: FileIO, chunk: bytes) -> None:

@@ -9,15 +9,18 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import httpx
+import tenacity
 
 from worker.core.addresses import is_public
-from worker.core.errors import RefusedPath, StorageUnavailable
+from worker.core.errors import RefusedPath, SourceMissing, StorageUnavailable
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator
 
 MAX_REDIRECTS: Final = 5
+_PASSING: Final = frozenset({408, 421, 425, 429, 500, 502, 503, 504, 507, 509, 520, 521, 522, 523, 524})
+_GONE: Final = frozenset({404, 410})
 _HOST: Final = re.compile(r"[a-z0-9_.-]+|[0-9a-f:.]+")
 _RESOLVE_SECONDS: Final = 20.0
 USER_AGENT: Final = "leveret"
@@ -149,3 +152,23 @@ def make_client(
         trust_env=False,
         headers={"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity"},
     )
+
+
+def retrying(attempts: int, first_wait: float) -> tenacity.AsyncRetrying:
+    """Return what repeats a call while it is Unanswered, waiting longer each time, and raises the last one."""
+    return tenacity.AsyncRetrying(
+        retry=tenacity.retry_if_exception_type(Unanswered),
+        stop=tenacity.stop_after_attempt(attempts),
+        wait=tenacity.wait_exponential_jitter(multiplier=first_wait, max=30.0, jitter=first_wait),
+        reraise=True,
+    )
+
+
+def require_success(status: int, shown: str) -> None:
+    """Return if an answer's status says success; Unanswered for one that may pass."""
+    if status in _GONE:
+        raise SourceMissing(f"{shown} does not exist (HTTP {status})")
+    if status in _PASSING:
+        raise Unanswered(f"{shown} answered HTTP {status}")
+    if not httpx.codes.is_success(status):
+        raise StorageUnavailable(f"{shown} answered HTTP {status}")
