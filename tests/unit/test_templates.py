@@ -118,7 +118,7 @@ def test_what_is_wrong_with_a_template_is_said_when_it_is_stored(path, value, wo
 
 def test_a_text_that_could_choose_a_folder_is_refused():
     told = refusal(edited("variables/title", {"default": "x"}))
-    assert "variables.title: is a text, and stands in the path job.tasks[0]" in told
+    assert "variables.title: is a text, and is part of the path job.tasks[0]" in told
     assert "{{ title|name }}" in told
     safe = edited("variables/title", {"default": "x"})
     safe["job"]["tasks"][0]["data"]["output_file"] = "./{{ title|name }}.mkv"

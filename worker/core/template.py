@@ -35,7 +35,7 @@ class Variable(Model):
     kind: Literal["text", "name", "folder", "number"] = Field(
         "text",
         description="`name` becomes a safe part of a path: it holds no `/`. `folder` is a place below the roots: who "
-        "gives it chooses where files go. `number` is a number, also in the message where it stands alone. A `text` "
+        "gives it chooses where files go. `number` is a number, also in the message where it is alone. A `text` "
         "may not stand in a path.",
     )
     default: Value | None = Field(None, description="The value where none is given; it may hold `{{ … }}`.")
