@@ -25,7 +25,7 @@ from worker.core.message import dialects
 from worker.core.message.wire import MAX_BODY_BYTES, MAX_DEPTH
 from worker.engine.host.announcer import Announcer
 from worker.registry import GROUP, Registry
-from worker.settings import Settings
+from worker.settings import Settings, variable_of
 from worker.tasks.visualizer import visualizer_tasks
 from worker.testing import NoRepositories
 
@@ -95,7 +95,7 @@ def settings_page() -> list[str]:
         default = info.default
         match default:
             case SecretStr():
-                shown = f"`{default.get_secret_value()}`"
+                shown = f"`{default.get_secret_value()}`" if default.get_secret_value() else "empty"
             case Path():
                 shown = f"`{default.name}` in the system's temporary folder"
             case tuple() if default:
@@ -107,7 +107,7 @@ def settings_page() -> list[str]:
         kinds = {bool: "true or false", int: "integer", float: "number", Path: "path"}
         words = kinds.get(kind, "words, comma-separated" if name in WORDS else "text")
         words = {"retry_delays": "numbers, comma-separated", "path_map": "pairs, comma-separated"}.get(name, words)
-        rows.append((f"`WORKER_{name.upper()}`", words, shown, info.description or ""))
+        rows.append((f"`{variable_of(name)}`", words, shown, info.description or ""))
     return [
         "# Settings",
         "",

@@ -15,6 +15,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from visualizers.virtual_clock import WHOLE, FrameRange
 from worker.core.job import Model, Place
+from worker.core.parts import Division  # noqa: TC001  # pydantic reads it at run time
 from worker.core.task import Files, Lookup
 from worker.media.verify import Verify  # noqa: TC001  # pydantic reads it at run time
 
@@ -68,6 +69,10 @@ class SceneParams(Model):
     first_frame: Annotated[int, Field(ge=0, le=_MOST_FRAMES)] = Field(0, description="The first frame that is drawn.")
     last_frame: Annotated[int, Field(ge=1, le=_MOST_FRAMES)] | None = Field(
         None, description="The frame before which drawing ends; by default the film's end."
+    )
+
+    parts: Division = Field(
+        "auto", description="Whether several workers draw it together: when it pays, never, or in parts so long."
     )
 
     @model_validator(mode="after")
@@ -130,11 +135,12 @@ class Stage(Lookup, Protocol):
 class Scene:
     """A film that is about to be drawn.
 
-    `frames` is the number of the whole film's. `painters` are joined by pipes, and the last of them writes frames to
-    its standard output; there are none where ffmpeg draws by itself. `inputs` are ffmpeg's arguments up to the last
-    `-i`, `graph` a filter graph that ends in `[picture]`, in `size` (width and height, even). The first audio stream of
-    `sound` is heard. `painted` says that the painters draw `window` alone; else it is cut out of what they draw. A
-    painter on the real clock may come to `slack` frames more or fewer than were counted.
+    `frames` is the number of the whole film's. `painters` are joined by pipes, and the last of them writes frames
+    to its standard output; there are none where ffmpeg draws by itself. `inputs` are ffmpeg's arguments up to the
+    last `-i`, `graph` a filter graph that ends in `[picture]`, in `size` (width and height, even). The first audio
+    stream of `sound` is heard. `content` is a hash of what the frames show; without it no film is divided.
+    `painted` says that the painters draw `window` alone; else it is cut out of what they draw. A painter on the
+    real clock may come to `slack` frames more or fewer than were counted.
     """
 
     size: tuple[int, int]
@@ -145,6 +151,7 @@ class Scene:
     painters: tuple[Command, ...] = ()
     sound: Path | None = None
     window: FrameRange = WHOLE
+    content: str = ""
     painted: bool = False
     slack: int = 0
 
@@ -177,6 +184,19 @@ class Visualizer(ABC, Generic[ParamsT]):
     @abstractmethod
     async def scene(self, params: ParamsT, stage: Stage) -> Scene:
         """Return the scene, its frames counted. InvalidJob or BadInput for what no film can be made of."""
+
+    async def renderer(self, lookup: Lookup) -> str | None:
+        """Return what decides how a frame looks here, so that others with the same may draw ranges of one film.
+
+        None where no range can be drawn alone.
+        """
+        del lookup
+        return None
+
+    async def sound(self, params: ParamsT, stage: Stage) -> Path | None:
+        """Return what is heard with the scene; asked where parts of a film are joined, which are silent."""
+        del params, stage
+        return None
 
     def judge(self, scene: Scene, exits: Sequence[Exit]) -> None:
         """Return if the painters, which all ended well, tell of nothing amiss; VerificationFailed otherwise."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,10 +26,14 @@ _HASH_BYTES: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """The clock that renders run on: `library` is the proved virtual one, None means the real one. Why, in one line."""
+    """The clock that renders run on: `library` is the proved virtual one, None means the real one. Why, in one line.
+
+    `pixels` is the hash of the frames that it was proved with: hosts whose drivers draw differently have another one.
+    """
 
     library: Path | None
     reason: str
+    pixels: str = ""
 
     @property
     def name(self) -> str:
@@ -47,13 +52,13 @@ async def find_clock(lookup: Lookup, library: Path | None = None, cores: int = 1
     if not await asyncio.to_thread(path.is_file):
         return Clock(None, "the virtual clock is not built here: run `python -m infra clock`")
     try:
-        verdict = await _proved(lookup, path, cores)
+        verdict, pixels = await _proved(lookup, path, cores)
     except (LeveretError, ValueError) as error:
         return Clock(None, str(error))
-    return Clock(path if verdict.identical else None, verdict.reason)
+    return Clock(path if verdict.identical else None, verdict.reason, pixels if verdict.identical else "")
 
 
-async def _proved(lookup: Lookup, library: Path, cores: int) -> Verdict:
+async def _proved(lookup: Lookup, library: Path, cores: int) -> tuple[Verdict, str]:
     folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="gource-clock-"))
     log = folder / "proof.log"
     try:
@@ -62,14 +67,14 @@ async def _proved(lookup: Lookup, library: Path, cores: int) -> Verdict:
         virtual, last = await _frames(lookup, proof.command, proof.virtual)
         if last.ok and read_report(last.tail.encode()) is None:
             # The loader goes on without a library that it cannot take, and gource then draws on the real clock.
-            return Verdict(identical=False, reason="the virtual clock's library did not come into play")
+            return Verdict(identical=False, reason="the virtual clock's library did not come into play"), ""
         verdict = Verdict(identical=False, reason="the real clock was not tried")
         for _attempt in range(ATTEMPTS):
             real, _ = await _frames(lookup, proof.command, (proof.real,))
             verdict = judge_frames(real, virtual)
             if verdict.identical or not virtual:
                 break
-        return verdict
+        return verdict, hashlib.sha256("\n".join(virtual).encode()).hexdigest()
     finally:
         await asyncio.to_thread(log.unlink, missing_ok=True)
         await asyncio.to_thread(folder.rmdir)

@@ -12,6 +12,7 @@ from worker.media.ffmpeg.formats import GUARDS
 from worker.media.hls.encode import SAMPLE_RATE, AudioRendition, Picture
 from worker.media.hls.ladder import Rendition, Size, Timing, usual_peak
 from worker.media.hls.plan import Plan
+from worker.media.parts.commands import LIST_GUARDS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,10 +57,13 @@ def _sound() -> AudioRendition:
     return AudioRendition(SOUND, 0, "und", "Sound", "sound-1", "aac", SOUND_BPS, 2, default=True)
 
 
-def film_pipeline(scene: Scene, plan: Plan, ffmpeg: str, folder: Path, *, lasting: bool = False) -> Pipeline:
+def film_pipeline(
+    scene: Scene, plan: Plan, ffmpeg: str, folder: Path, *, lasting: bool = False, joined: bool = False
+) -> Pipeline:
     """Return the pipeline that writes `<rendition>.mp4` and, where there is sound, `sound.mp4` into `folder`.
 
-    ffmpeg's progress comes as lines. What is `lasting` can be read as far as it came, whenever it is ended.
+    ffmpeg's progress comes as lines. What is `lasting` can be read as far as it came, whenever it is ended. What is
+    `joined` is a part of a film.
     """
     if plan.picture is None:
         raise ValueError("a film has a picture")
@@ -75,7 +79,7 @@ def film_pipeline(scene: Scene, plan: Plan, ffmpeg: str, folder: Path, *, lastin
         ffmpeg, "-nostdin", "-hide_banner", "-v", "warning", "-xerror",
         "-progress", "pipe:1", "-stats_period", "0.5", "-y",
         *scene.inputs, *sound, "-filter_complex", _picture(scene), *_hearing(scene, number, float(plan.duration)),
-        "-map", "[film]", *video_options(rendition, timing),
+        "-map", "[film]", *video_options(rendition, timing, joined=joined),
         "-video_track_timescale", str(scene.framerate * 512), *form, f"file:{folder / rendition.name}.mp4",
     )  # fmt: skip
     if scene.sound is not None:
@@ -83,6 +87,25 @@ def film_pipeline(scene: Scene, plan: Plan, ffmpeg: str, folder: Path, *, lastin
         argv += ("-map", "[sound]", "-c:a", "aac", "-b:a", str(SOUND_BPS), *length, *form)
         argv += (f"file:{folder / SOUND}.mp4",)
     return Pipeline((*scene.painters, Command(argv)), label="film")
+
+
+def sound_pipeline(scene: Scene, ffmpeg: str, sound: Path, folder: Path) -> Pipeline:
+    """Return the pipeline that writes `sound.mp4` into `folder`, as `film_pipeline` does beside the picture."""
+    seconds, start = scene.shown / scene.framerate, scene.window.first / scene.framerate
+    argv: tuple[str, ...] = (ffmpeg, "-nostdin", "-hide_banner", "-v", "warning", "-xerror", "-y")
+    argv += ("-ss", f"{start:.6f}", *GUARDS, "-i", f"file:{sound}", *_hearing(scene, 0, seconds), "-map", "[sound]")
+    argv += ("-c:a", "aac", "-b:a", str(SOUND_BPS), "-t", f"{seconds:.6f}", "-map_metadata", "-1")
+    return Pipeline(
+        (Command((*argv, "-map_chapters", "-1", "-f", "mp4", f"file:{folder / SOUND}.mp4")),), label="sound"
+    )
+
+
+def parts_command(ffmpeg: str, listing: Path, scene: Scene, target: Path) -> Pipeline:
+    """Return the pipeline that copies the parts of a film into one."""
+    head = (ffmpeg, "-nostdin", "-hide_banner", "-v", "error", "-y", *LIST_GUARDS, "-f", "concat", "-safe", "0")
+    maps = ("-auto_convert", "0", "-i", f"file:{listing}", "-map", "0:v:0", "-c", "copy")
+    form = ("-video_track_timescale", str(scene.framerate * 512), "-map_metadata", "-1", "-map_chapters", "-1")
+    return Pipeline((Command((*head, *maps, *form, "-f", "mp4", f"file:{target}")),), label="join parts")
 
 
 def _picture(scene: Scene) -> str:

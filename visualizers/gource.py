@@ -7,6 +7,7 @@ its options are values of ours. It draws on the virtual clock where that is prov
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar, Final
@@ -90,8 +91,8 @@ class GourceVisualizer(Visualizer[GourceParams]):
         """Return the film of the history, which is cloned, cut and counted."""
         repository = Repository(params.repo_url, params.token, params.mailmap)
         commits = chosen(params, await _commits(repository, stage))
-        log = stage.scratch("history.log")
-        await asyncio.to_thread(log.write_text, custom_log(commits), encoding="utf-8", newline="\n")
+        log, history = stage.scratch("history.log"), custom_log(commits)
+        await asyncio.to_thread(log.write_text, history, encoding="utf-8", newline="\n")
         extra = await picture_options(params, stage)
         sound = await _sound(params, stage)
         clock = await self.clock(stage)
@@ -114,9 +115,19 @@ class GourceVisualizer(Visualizer[GourceParams]):
                 Command(command, environment) for environment in _environments(params, clock, frames, self._cores)
             ),
             sound=sound,
+            content=hashlib.sha256(history.encode()).hexdigest(),
             painted=clock.library is not None,
             slack=0 if clock.library else max(SLACK_FRAMES, round(frames * SLACK_SHARE)),
         )
+
+    async def renderer(self, lookup: Lookup) -> str | None:
+        """Return which pixels this host draws: the virtual clock alone draws ranges that join."""
+        clock = await self.clock(lookup)
+        return f"gource {clock.pixels[:16]}" if clock.library is not None else None
+
+    async def sound(self, params: GourceParams, stage: Stage) -> Path | None:
+        """Return the file of the sound."""
+        return await _sound(params, stage)
 
     def judge(self, scene: Scene, exits: Sequence[Exit]) -> None:
         """Return if each gource reported all its frames being written."""

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.repositories import ENDINGS, FAILURE, POLICY, artifact, granted, job, repeats, request
 from worker.core.attempt import Progress, Result
-from worker.core.errors import JobCancelled, LeaseLost
+from worker.core.errors import JobCancelled, LeaseLost, OutputExists
 from worker.core.ports import Finished, Renewal, Waiting
 
 
@@ -234,3 +234,31 @@ async def test_a_job_that_no_attempt_ran_is_buried_unless_it_lives(bench):
     await bury(job(), "d" * 64, "cpu", "low", FAILURE)
     record = await bench.repository.job("j1")
     assert (record.state, record.attempts[0].outcome) == ("dead", "crashed")
+
+
+# ------------------------------------------------------------------ which job makes a file
+
+
+async def test_a_file_is_made_by_one_job_at_a_time_and_knows_what_its_attempts_made(repository):
+    own = {"nas://a.mkv": "1" * 64, "nas://b.mkv": "2" * 64}
+    first = await granted(repository)
+    assert await repository.announce(first, list(own), own) == {"nas://a.mkv": (), "nas://b.mkv": ()}
+    other = await granted(repository, a_job=job("j2"))
+    with pytest.raises(OutputExists, match=r"nas://a\.mkv: the job j1, which is publishing"):
+        await repository.announce(other, ["nas://a.mkv"], {"nas://a.mkv": "3" * 64})
+    await repository.release(first, "interrupted", "x")
+    again = await granted(repository)
+    found = await repository.announce(again, list(own), {"nas://a.mkv": "4" * 64})
+    assert found == {"nas://a.mkv": ("1" * 64,)}
+    await repository.bury(again, FAILURE)
+    assert await repository.announce(other, ["nas://a.mkv"], {"nas://a.mkv": "3" * 64}) == {"nas://a.mkv": ()}
+
+
+async def test_of_many_jobs_that_announce_one_file_one_does(repository):
+    jobs = [await granted(repository, a_job=job(f"j{number}")) for number in range(4)]
+    own = {f"nas://{name}.mkv": "1" * 64 for name in "abc"}
+    results = await asyncio.gather(
+        *(repository.announce(attempt, list(own), own) for attempt in jobs), return_exceptions=True
+    )
+    assert sum(isinstance(one, dict) for one in results) == 1
+    assert sum(isinstance(one, OutputExists) for one in results) == 3

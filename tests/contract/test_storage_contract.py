@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from dataclasses import replace
 
 import pytest
 
 from tests.support.storages import PART_BYTES, Confirmations, Maker, NasBench, S3Bench, publish, s3_running
-from worker.core.errors import LeaseLost, LeveretError, RefusedPath, SourceMissing, VerificationFailed
+from worker.core.errors import LeaseLost, LeveretError, OutputExists, RefusedPath, SourceMissing, VerificationFailed
 
 ODD_NAMES = [
     "with space.mkv",
@@ -306,3 +307,71 @@ async def test_a_listing_passes_over_a_name_that_no_job_could_say(bench):
 async def test_a_listing_of_no_folder_is_a_missing_source(bench):
     with pytest.raises(SourceMissing):
         await bench.storage.listing(bench.place("no-such-folder"))
+
+
+# ------------------------------------------------------------------ one file, two jobs
+
+
+def guarded(make, place, content, job, *, earlier=()):
+    return replace(make(place, content, attempt=f"{job}.1"), job_id=job, replaces=False, earlier=earlier)
+
+
+@pytest.mark.parametrize("size", [10, PART_BYTES + 1, PART_BYTES * 4 + 2])
+async def test_of_two_jobs_that_make_one_file_one_wins_and_the_other_is_told(bench, make, size):
+    place = bench.place("film/movie.mkv")
+    first, second = guarded(make, place, b"1" * size, "first"), guarded(make, place, b"2" * size, "second")
+    await bench.storage.stage([first])
+    await bench.storage.stage([second])
+    results = await asyncio.gather(
+        bench.storage.reveal([first], Confirmations(bench)),
+        bench.storage.reveal([second], Confirmations(bench)),
+        return_exceptions=True,
+    )
+    assert sorted(type(one).__name__ for one in results) == ["NoneType", "OutputExists"]
+    assert bench.get("film/movie.mkv") == (b"1" if results[0] is None else b"2") * size
+    await bench.storage.discard([first, second])
+    assert bench.names() == {"film/movie.mkv"}
+
+
+async def test_a_file_that_came_meanwhile_is_not_replaced(bench, make):
+    artifact = guarded(make, bench.place("movie.mkv"), b"new", "job")
+    await bench.storage.stage([artifact])
+    bench.put("movie.mkv", b"somebody's")
+    with pytest.raises(OutputExists, match="overwrite"):
+        await bench.storage.reveal([artifact], Confirmations(bench))
+    await bench.storage.discard([artifact])
+    assert bench.get("movie.mkv") == b"somebody's"
+    assert bench.names() == {"movie.mkv"}
+
+
+@pytest.mark.parametrize("size", [10, PART_BYTES * 4 + 2])
+async def test_what_an_earlier_attempt_of_the_job_showed_is_replaced(bench, make, size):
+    place = bench.place("movie.mkv")
+    first = guarded(make, place, b"1" * size, "job")
+    await publish(bench.storage, [first])
+    second = guarded(make, place, b"2" * size, "job", earlier=(first.sha256,))
+    await publish(bench.storage, [second])
+    assert bench.get("movie.mkv") == b"2" * size
+    assert bench.names() == {"movie.mkv"}
+
+
+@pytest.mark.parametrize("size", [10, PART_BYTES * 4 + 2])
+async def test_a_file_that_may_replace_nothing_is_revealed_again_after_a_crash(bench, make, size):
+    artifact = guarded(make, bench.place("movie.mkv"), b"1" * size, "job")
+    await publish(bench.storage, [artifact])
+    await publish(bench.storage, [artifact])
+    assert bench.names() == {"movie.mkv"}
+
+
+async def test_where_there_are_no_links_a_file_that_stands_is_not_replaced_either(tmp_path, make, monkeypatch):
+    def refused(*_args, **_options):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    bench = NasBench(tmp_path / "nas")
+    artifact = guarded(make, bench.place("movie.mkv"), b"new", "job")
+    await publish(bench.storage, [artifact])
+    assert bench.get("movie.mkv") == b"new"
+    with pytest.raises(OutputExists):
+        await publish(bench.storage, [guarded(make, bench.place("movie.mkv"), b"other", "another")])
+    assert bench.get("movie.mkv") == b"new"

@@ -15,6 +15,7 @@ from tests.support.parts import X264, packets
 from worker.adapters.host import bundled_tools, find_tools
 from worker.core.errors import BadInput
 from worker.core.message.dialects import decode
+from worker.engine.parts.copies import copy_slow_parts
 from worker.engine.parts.files import remove_ended_parts
 from worker.engine.parts.outbox import publish_outbox
 from worker.tasks.ffmpeg import FfmpegTask
@@ -201,6 +202,39 @@ async def test_a_message_of_a_part_that_no_plan_has_is_refused(workers, broker, 
     assert await repository.job("film.p0000") is None
     (refusal,) = await repository.refusals()
     assert "only a worker writes the parts of a job" in refusal.error
+
+
+async def test_a_part_that_one_worker_makes_far_too_slowly_is_made_by_the_other_and_the_first_is_stopped(
+    workers, broker, repository
+):
+    slow, fast = workers
+    stuck, over = asyncio.Event(), asyncio.Event()
+
+    async def hang(step):
+        if step == "resolved" and slow.executor.job.job_id == "film.p0002":
+            stuck.set()
+            await over.wait()
+
+    slow.on_step = hang
+    await broker.publish(submitted(slow))
+    for _ in range(1 + PARTS - 1):  # the plan, the sound, and two of the three ranges
+        await slow.one()
+    hanging = asyncio.ensure_future(slow.one(60))
+    await asyncio.wait_for(stuck.wait(), 30)
+    async with asyncio.timeout(60):
+        while await copy_slow_parts(fast.resources, fast.worker_id, fast.lanes, 0.0) is None:
+            await asyncio.sleep(0.05)
+    await together([fast], "film", "completed", "dead")
+    record = await repository.job("film")
+    assert record.state == "completed", record.error
+    assert record.parts[2].worker == fast.worker_id
+    assert len(record.parts) == PARTS
+    settlement = await asyncio.wait_for(hanging, 30)
+    assert type(settlement.outcome).__name__ == "Cancelled"
+    assert len(packets(result(slow))) == FRAMES
+    await remove_ended_parts(slow.resources)
+    assert left(slow) == []
+    assert await repository.outbox(0.0, 10) == []
 
 
 @pytest.mark.parametrize("step", ["planned", "divided", "verified", "announced", "published", "recorded", "settling"])

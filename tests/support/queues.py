@@ -26,7 +26,7 @@ def reject(url, queue, count=1):
             channel.basic_nack(method.delivery_tag, requeue=False)
 
 
-def taken(channel, queue, seconds=10.0):
+def taken(channel, queue, seconds=60.0):
     deadline = time.monotonic() + seconds
     while True:
         method, properties, body = channel.basic_get(queue)

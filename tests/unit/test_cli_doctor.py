@@ -6,7 +6,8 @@ import asyncio
 import json
 import time
 
-from worker.cli.doctor import outcome, say_finding
+from worker.cli.doctor import say_finding
+from worker.control.doctor import outcome
 from worker.core.errors import MountMissing
 from worker.core.finding import Finding
 
@@ -60,7 +61,7 @@ async def test_a_check_that_fails_or_hangs_is_an_error(monkeypatch):
         await asyncio.Event().wait()
         raise AssertionError
 
-    monkeypatch.setattr("worker.cli.doctor.CHECK_SECONDS", 0.05)
+    monkeypatch.setattr("worker.control.doctor.CHECK_SECONDS", 0.05)
     assert (await outcome(sick)).fact == "/srv/nas is not mounted"
     started = time.monotonic()
     assert (await outcome(silent)).status == "error"

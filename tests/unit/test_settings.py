@@ -7,7 +7,8 @@ import os
 import pytest
 
 from worker.core.errors import Misconfigured
-from worker.settings import load, unknown_variables
+from worker.settings import Settings, load, unknown_variables
+from worker.settings.client import load_client
 
 
 @pytest.fixture(autouse=True)
@@ -66,3 +67,33 @@ def test_a_variable_that_is_no_setting_is_told_with_the_nearest_one(monkeypatch,
         "WORKER_HEARTBEAT_SECOND is no setting; did you mean 'WORKER_HEARTBEAT_SECONDS'?",
         "WORKER_LANE is no setting; did you mean 'WORKER_LANES'?",
     )
+
+
+def test_tokens_and_hosts_are_read_from_the_environment(monkeypatch):
+    monkeypatch.setenv("WORKER_SERVE_TOKENS", f"viewer:anna:{'0' * 64}, admin:bob:{'1' * 64}")
+    monkeypatch.setenv("WORKER_SERVE_HOSTS", "Media.example, other")
+    settings = load()
+    assert settings.serve_tokens == (f"viewer:anna:{'0' * 64}", f"admin:bob:{'1' * 64}")
+    assert settings.serve_hosts == ("media.example", "other")
+
+
+def test_no_check_of_a_setting_hides_another_of_the_same_name():
+    """A method of a subclass takes the place of its base's, and pydantic drops the check of the hidden one."""
+    names = [
+        name
+        for base in Settings.__mro__
+        if base.__module__.startswith("worker.settings")
+        for name, value in vars(base).items()
+        if isinstance(value, classmethod) or name in base.__pydantic_decorators__.field_validators
+    ]
+    assert sorted(names) == sorted(set(names))
+
+
+def test_the_server_and_its_token_are_read_from_variables_of_their_own(monkeypatch, tmp_path):
+    (tmp_path / ".env").write_text("LEVERET_SERVER=https://media.example/leveret/\nLEVERET_TOKEN=lvt_a\n")
+    assert load_client().server == load().server == "https://media.example/leveret"
+    assert load_client().token.get_secret_value() == "lvt_a"
+    assert "lvt_a" not in repr(load())
+    monkeypatch.setenv("WORKER_SERVER", "http://127.0.0.1:1")
+    (told,) = unknown_variables()
+    assert told.startswith("WORKER_SERVER is no setting")

@@ -80,6 +80,13 @@ class Metrics:
             ("direction", "scheme"),
             registry=registry,
         )
+        self._parts = Counter(
+            "leveret_parts",
+            "Parts of divided jobs: planned, reused (made before), made, copied (made a second time, for the first was "
+            "slow), joined.",
+            ("event",),
+            registry=registry,
+        )
         self._exits = Counter(
             "leveret_tool_exits", "Ends of programs, by reason.", ("program", "reason"), registry=registry
         )
@@ -129,6 +136,10 @@ class Metrics:
     def moved(self, direction: str, scheme: str, count: int) -> None:
         """Count bytes; `direction` is `in` or `out`."""
         self._bytes.labels(direction, scheme).inc(count)
+
+    def parts(self, event: str, count: int) -> None:
+        """Count parts of divided jobs."""
+        self._parts.labels(event).inc(count)
 
     def tool_ended(self, end: Exit) -> None:
         """Count the end of a program."""

@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 async def control(settings: Settings, *, may_create: bool = False) -> AsyncIterator[Control]:
     """Yield the database, the way to the broker and the modules; Misconfigured when the schema is not the newest.
 
-    Only with `may_create` is the file of an SQLite database made where it is missing.
+    Only with `may_create` is the file of an SQLite database made where it is missing. Misconfigured, too, when
+    LEVERET_SERVER is set: whoever names a server does not mean the database of this host.
     """
+    if settings.server:
+        raise Misconfigured("LEVERET_SERVER is set, and this command does not go over a server: unset it")
     if not may_create:
         refuse_missing_sqlite(settings)
     stores = repository(settings)

@@ -47,6 +47,7 @@ from worker.engine.host.presence import WorkerPresence
 from worker.engine.host.purge import Purger
 from worker.engine.host.scratch import Scratch
 from worker.engine.host.worker import Worker
+from worker.engine.parts.copies import copy_slow_parts
 from worker.engine.parts.files import remove_ended_parts
 from worker.engine.parts.outbox import LEFT_SECONDS, publish_outbox
 from worker.engine.resources import OnStep, Resources, no_step
@@ -132,7 +133,7 @@ async def assembled(
             unserved_seconds=settings.unserved_seconds,
             offline_seconds=settings.offline_seconds,
         )
-        chores = _chores(resources, consumer, slot.worker_id, presence.lanes[0], settings.log_days * 86400)
+        chores = _chores(resources, consumer, slot.worker_id, presence.lanes, settings.log_days * 86400)
         worker = _worker(settings, stack, consumer, executor, resources, chores, drain=drain)
         await resources.runner.sweep(resources.scratch.is_live)
         await chores()
@@ -274,13 +275,13 @@ async def _consumer(
 
 
 def _chores(
-    resources: Resources, consumer: RabbitConsumer, worker_id: str, lane: str, log_seconds: float
+    resources: Resources, consumer: RabbitConsumer, worker_id: str, lanes: tuple[str, ...], log_seconds: float
 ) -> Callable[[], Awaitable[None]]:
     """Return what is done now and then between jobs.
 
     Left-over scratch of killed workers goes, and old logs; what the broker moved to the dead letters is recorded.
     """
-    deaths = DeathRecorder(resources, worker_id, lane)
+    deaths = DeathRecorder(resources, worker_id, lanes[0])
 
     async def sweep() -> None:
         for useless in await resources.repository.expired_kept(worker_id):
@@ -289,6 +290,7 @@ def _chores(
         await resources.repository.forget_logs(log_seconds)
         await publish_outbox(resources, LEFT_SECONDS)
         await remove_ended_parts(resources)
+        await copy_slow_parts(resources, worker_id, lanes)
         removed = await asyncio.to_thread(resources.scratch.sweep, kept)
         if removed:
             log.info("scratch_swept", folders=removed)

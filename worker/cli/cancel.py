@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.app.control import control
+from worker.app.operations import operations
 from worker.cli.arguments import JobId, Json  # noqa: TC001 - Typer reads them at run time
 from worker.cli.render import job_document, say_json, say_republished
 from worker.cli.words import say
-from worker.control.jobs import CancelRequest, cancel_job, retry_job
-from worker.control.query import find_job
-from worker.settings import load
+
+if TYPE_CHECKING:
+    from worker.control.jobs import CancelRequest
 
 
 def cancel(
@@ -26,8 +26,8 @@ def cancel(
     """Ask for the cancellation of a job."""
 
     async def command() -> CancelRequest:
-        async with control(load()) as everything:
-            return await cancel_job(everything, name, unseen=unseen)
+        async with operations() as known:
+            return await known.cancel_job(name, unseen=unseen)
 
     asked = asyncio.run(command())
     if as_json:
@@ -42,10 +42,10 @@ def retry(job_id: JobId, as_json: Json = False) -> None:
     """Run a dead, cancelled or lost job again, a retrying one at once."""
 
     async def command() -> None:
-        async with control(load()) as everything:
-            published = await retry_job(everything, job_id)
+        async with operations() as known:
+            published = await known.retry_job(job_id)
             if as_json:
-                say_json(job_document(await find_job(everything, published.name)))
+                say_json(job_document(await known.find_job(published.name)))
             else:
                 say_republished(published)
 

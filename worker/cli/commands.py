@@ -209,14 +209,15 @@ Example:
     Command(
         "doctor",
         "doctor:doctor",
-        "Look at all that a worker here needs. Each thing is ok, or says what to do; exit 1 if one is broken.",
+        "Look at all that a worker here needs. Each thing is ok, or says what to do; exit 1 if one is broken. With "
+        "LEVERET_SERVER, at what the server needs.",
         "Example: leveret doctor --json",
     ),
     Command(
         "reconcile",
         "reconcile:reconcile",
         "Compare database, broker and storage. Finds jobs without a message, deletions and uploads left behind, "
-        "scratch of this host; with --mend puts them right. Exit 1 if something is left to do.",
+        "scratch of this host or the server's; with --mend puts them right. Exit 1 if something is left to do.",
         "Example: leveret reconcile --mend",
     ),
 )

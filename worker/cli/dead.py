@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.app.control import control
+from worker.app.operations import operations
 from worker.cli.arguments import Json  # noqa: TC001 - Typer reads it at run time
 from worker.cli.render import moment, say_facts, say_json, say_republished, size
 from worker.cli.session import read_file
 from worker.cli.tables import Column, say_table
 from worker.cli.words import say, warn
-from worker.control.dead_letters import Replayed, list_dead, purge_all, purge_dead, replay_all, replay_dead, show_dead
-from worker.core.routing import DEAD_QUEUE
-from worker.settings import load
+from worker.control.dead_letters import Replayed
+from worker.core.routing import DEAD_QUEUE, queue_of
 
 if TYPE_CHECKING:
-    from worker.control.dead_letters import DeadList, DeadMessage
+    from worker.core.views import DeadPage, DeadWhole
 
 Name = Annotated[
     str | None,
@@ -40,20 +39,20 @@ def show_list(
 ) -> None:
     """Print the newest dead messages."""
 
-    async def command() -> DeadList:
-        async with control(load()) as everything:
-            return await list_dead(everything, limit)
+    async def command() -> DeadPage:
+        async with operations() as known:
+            return await known.list_dead(limit)
 
     found = asyncio.run(command())
     messages = found.messages
     if as_json:
-        say_json([message.document() for message in messages])
+        say_json([message.model_dump(mode="json") for message in messages])
         return
     rows = [
         (
-            moment(message.letter.died_at),
-            message.letter.job_id or "",
-            message.letter.digest[:12],
+            moment(message.died_at),
+            message.job_id or "",
+            message.sha256[:12],
             message.error_type,
             "; ".join(message.reasons),
         )
@@ -67,33 +66,31 @@ def show_list(
 def show(name: Name = None, as_json: Json = False) -> None:
     """Print one dead message."""
 
-    async def command() -> DeadMessage:
-        async with control(load()) as everything:
-            return await show_dead(everything, name)
+    async def command() -> DeadWhole:
+        async with operations() as known:
+            return await known.show_dead(name)
 
     message = asyncio.run(command())
     if as_json:
-        headers = {key: value for key, value in message.letter.headers.items() if key.startswith("x-")}
-        say_json(message.document() | {"headers": headers, "body": message.text})
+        say_json(message.model_dump(mode="json"))
         return
-    letter, record = message.letter, message.record
     say_facts(
         {
-            "job": letter.job_id or "none",
-            "title": record.title if record else "",
-            "died": moment(letter.died_at),
+            "job": message.job_id or "none",
+            "title": message.title or "",
+            "died": moment(message.died_at),
             "error": message.error_type,
-            "queue": ".".join(("media", *message.route)),
-            "attempts": str(len(record.attempts)) if record else "0, it never became a job",
-            "message id": letter.message_id or "none",
-            "sha256": letter.digest,
-            "size": size(len(letter.body)),
+            "queue": queue_of(message.lane, message.priority),
+            "attempts": "0, it never became a job" if message.attempts is None else str(message.attempts),
+            "message id": message.message_id or "none",
+            "sha256": message.sha256,
+            "size": size(message.bytes),
         }
     )
     for reason in message.reasons:
         say(f"reason: {reason}")
     say("")
-    say(message.text[:EXCERPT] + (" …" if len(message.text) > EXCERPT else ""))
+    say(message.body[:EXCERPT] + (" …" if len(message.body) > EXCERPT else ""))
 
 
 def replay(
@@ -115,10 +112,10 @@ def replay(
     body = read_file(document) if document is not None else None
 
     async def command() -> Replayed:
-        async with control(load()) as known:
+        async with operations() as known:
             if name is None:
-                return await replay_all(known)
-            return Replayed((await replay_dead(known, name, body),), ())
+                return await known.replay_all()
+            return Replayed((await known.replay_dead(name, body),), ())
 
     found = asyncio.run(command())
     if as_json:
@@ -145,8 +142,8 @@ def purge(
         typer.confirm(f"Delete {'all messages' if name is None else name} from {DEAD_QUEUE} for good?", abort=True)
 
     async def command() -> int:
-        async with control(load()) as everything:
-            return await (purge_all(everything) if name is None else purge_dead(everything, name))
+        async with operations() as known:
+            return await (known.purge_all() if name is None else known.purge_dead(name))
 
     count = asyncio.run(command())
     if as_json:

@@ -10,19 +10,15 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from worker.app.doctor import checks as all_checks
+from worker.app.operations import doctor as look
 from worker.cli.fitted import STYLES
 from worker.cli.render import say_json
 from worker.cli.tables import WIDTH, cut, on_terminal
 from worker.cli.words import printable, say
-from worker.core.errors import LeveretError, Misconfigured
-from worker.core.finding import Finding
-from worker.settings import load, unknown_variables
 
 if TYPE_CHECKING:
-    from worker.core.finding import Check
+    from worker.core.finding import Finding
 
-CHECK_SECONDS = 30.0
 STATUS_WIDTH = 9
 NAME_WIDTH = 24
 
@@ -32,14 +28,14 @@ def doctor(
     prove: Annotated[bool, typer.Option("--prove", help="Prove anew what encoders and tools can do.")] = False,
 ) -> int:
     """Return 0 if nothing is broken."""
-    findings = asyncio.run(_findings(prove=prove))
-    broken = any(finding.status == "error" for _, finding in findings)
+    findings = asyncio.run(look(prove=prove))
+    broken = any(finding.status == "error" for finding in findings)
     if as_json:
-        checks = [{"name": name} | finding.model_dump() for name, finding in findings]
+        checks = [{"name": finding.name} | finding.model_dump() for finding in findings]
         say_json({"ok": not broken, "checks": checks})
     else:
-        for name, finding in findings:
-            say_finding(name, finding)
+        for finding in findings:
+            say_finding(finding.name, finding)
     return 1 if broken else 0
 
 
@@ -64,31 +60,3 @@ def _wrapped(text: str, indent: str, width: int) -> list[str]:
     return textwrap.wrap(
         text, width, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )
-
-
-async def _findings(*, prove: bool) -> list[tuple[str, Finding]]:
-    """Return what was found, the settings first: without them nothing else can be looked at."""
-    try:
-        settings = load()
-        checks = all_checks(settings, prove=prove)
-    except Misconfigured as error:
-        return [("settings", Finding(status="error", fact=str(error), advice="correct it in the environment or .env"))]
-    found = [("settings", _settings())]
-    return found + [(name, await outcome(check)) for name, check in checks]
-
-
-def _settings() -> Finding:
-    if strange := unknown_variables():
-        return Finding(status="warning", fact="; ".join(strange), advice="correct it in the environment or .env")
-    return Finding(status="ok", fact="every variable that is set can be read")
-
-
-async def outcome(check: Check) -> Finding:
-    """Return what a check found, its failure and its silence included."""
-    try:
-        async with asyncio.timeout(CHECK_SECONDS):
-            return await check()
-    except TimeoutError:
-        return Finding(status="error", fact=f"no answer within {CHECK_SECONDS:.0f} s", advice="see whether it is up")
-    except LeveretError as error:
-        return Finding(status="error", fact=str(error))

@@ -10,13 +10,12 @@ from rich.progress import BarColumn, Progress, TextColumn
 from worker.cli.render import part_cells, progress_of
 from worker.cli.tables import on_terminal
 from worker.cli.words import printable, say
-from worker.control.query import find_job, list_jobs
 from worker.core.listing import JobFilter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from worker.control import Control
+    from worker.control.operations import LookOperations
     from worker.core.record import JobRecord
 
 POLL_SECONDS: Final = 0.25
@@ -24,20 +23,22 @@ LIST_POLL_SECONDS: Final = 0.5
 STEP_PERCENT: Final = 5
 
 
-async def until_ended(control: Control, job_id: str, show: Callable[[JobRecord], None] = lambda _: None) -> JobRecord:
+async def until_ended(
+    known: LookOperations, job_id: str, show: Callable[[JobRecord], None] = lambda _: None
+) -> JobRecord:
     """Return the job's record once it has ended; `show` gets every record that was read on the way."""
     while True:
-        record = await find_job(control, job_id)
+        record = await known.find_job(job_id)
         show(record)
         if record.is_terminal:
             return record
         await asyncio.sleep(POLL_SECONDS)
 
 
-async def follow(control: Control, job_id: str) -> JobRecord:
+async def follow(known: LookOperations, job_id: str) -> JobRecord:
     """Return the job's record once it has ended, having shown people how it went."""
     if not on_terminal():
-        return await until_ended(control, job_id, Changes().show)
+        return await until_ended(known, job_id, Changes().show)
     bar = Progress(
         TextColumn("{task.fields[title]}", markup=False),
         BarColumn(),
@@ -60,14 +61,15 @@ async def follow(control: Control, job_id: str) -> JobRecord:
                 detail=printable(detail(record))[:200],
             )
 
-        return await until_ended(control, job_id, show)
+        return await until_ended(known, job_id, show)
 
 
-async def follow_all(control: Control, limit: int) -> None:
+async def follow_all(known: LookOperations, limit: int) -> None:
     """Print the changes of the newest jobs for as long as somebody reads them."""
     changes = Changes()
     while True:
-        for record in reversed((await list_jobs(control, JobFilter(), limit=limit)).jobs):
+        newest = [record async for record in known.matching_jobs(JobFilter(), limit=limit)]
+        for record in reversed(newest):
             changes.show(record)
         await asyncio.sleep(LIST_POLL_SECONDS)
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from worker.app.control import control
+from worker.app.operations import lookups
 from worker.cli.arguments import JobId, Json  # noqa: TC001 - Typer reads them at run time
 from worker.cli.render import (
     JOB_COLUMNS,
@@ -21,11 +21,9 @@ from worker.cli.render import (
 )
 from worker.cli.tables import on_terminal, say_table
 from worker.cli.times import seconds_in
-from worker.control.query import find_job, matching_jobs
 from worker.core.job import Lane  # noqa: TC001 - as below
 from worker.core.listing import JobFilter
 from worker.core.record import State  # noqa: TC001 - Typer reads it at run time
-from worker.settings import load
 
 MAX_LISTED = 100_000
 
@@ -57,9 +55,8 @@ def jobs(
     )
 
     async def command() -> None:
-        async with control(load()) as everything:
-            listed = matching_jobs(everything, chosen, limit=limit, details=as_json)
-            found = [record async for record in listed]
+        async with lookups() as known:
+            found = [record async for record in known.matching_jobs(chosen, limit=limit, details=as_json)]
         if as_json:
             say_json([job_document(record) for record in found])
         elif on_terminal():
@@ -78,8 +75,8 @@ def job(job_id: JobId, as_json: Json = False) -> None:
     """Print one job."""
 
     async def command() -> None:
-        async with control(load()) as everything:
-            record = await find_job(everything, job_id)
+        async with lookups() as known:
+            record = await known.find_job(job_id)
         if as_json:
             say_json(job_document(record))
         else:

@@ -8,7 +8,7 @@ import signal
 import termios
 import time
 import tty
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -16,14 +16,13 @@ from rich.console import Console
 from rich.live import Live
 
 from worker.cli.fleet import picture
-from worker.control.fleet import FleetSnapshot, fleet_rows, queue_depths
+from worker.control.fleet import FleetSnapshot
 from worker.core.errors import LeveretError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from worker.control import Control
-    from worker.core.ports import BrokerAdmin
+    from worker.control.operations import FleetOperations
 
 POLL_SECONDS: Final = 1.0
 SILENT_SECONDS: Final = 5.0
@@ -31,9 +30,9 @@ KEYBOARD: Final = 0
 KEYS: Final = 64
 
 
-async def watch_fleet(control: Control) -> None:
+async def watch_fleet(known: FleetOperations) -> None:
     """Show the fleet until somebody types q, or Ctrl-C, which raises KeyboardInterrupt as everywhere."""
-    look = LastLook(control)
+    look = LastLook(known)
     ended = asyncio.Event()
     console = Console()
     with Live(console=console, screen=True, auto_refresh=False) as live, listening(ended, look.changed):
@@ -79,8 +78,8 @@ def listening(ended: asyncio.Event, changed: asyncio.Event) -> Iterator[None]:
 class LastLook:
     """What database and broker answered last, each asked by itself; one that is silent becomes a problem."""
 
-    def __init__(self, control: Control) -> None:
-        self._control = control
+    def __init__(self, known: FleetOperations) -> None:
+        self._known = known
         self._rows = FleetSnapshot()
         self._waiting: Mapping[str, int] = {}
         self._problems = {"database": "", "broker": ""}
@@ -101,7 +100,7 @@ class LastLook:
         """Ask the database, for ever."""
         while True:
             try:
-                self._rows = await fleet_rows(self._control)
+                self._rows = await self._known.fleet_rows()
             except LeveretError as error:
                 self._note("database", f"what you see is old: {error}")
             else:
@@ -111,16 +110,14 @@ class LastLook:
     async def follow_queues(self) -> None:
         """Ask the broker, for ever, over one connection that is made anew when it is lost."""
         while True:
-            async with AsyncExitStack() as stack:
-                try:
-                    broker: BrokerAdmin = await stack.enter_async_context(self._control.broker())
-                    while True:
-                        self._waiting = await queue_depths(broker)
+            try:
+                async with aclosing(self._known.queue_depths()) as depths:
+                    async for self._waiting in depths:
                         self._note("broker")
                         await asyncio.sleep(POLL_SECONDS)
-                except LeveretError as error:
-                    self._waiting = {}
-                    self._note("broker", str(error))
+            except LeveretError as error:
+                self._waiting = {}
+                self._note("broker", str(error))
             await asyncio.sleep(POLL_SECONDS)
 
     def _note(self, name: str, problem: str = "") -> None:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from worker.app.control import control
+from worker.app.operations import lookups
 from worker.cli.render import moment, say_json
 from worker.cli.words import printable
-from worker.control.query import find_job, job_log
-from worker.settings import load
+from worker.control.errors import NotFound
 
 if TYPE_CHECKING:
-    from worker.control import Control
+    from worker.control.operations import LookOperations
     from worker.core.record import LogRecord
 
 POLL_SECONDS: Final = 0.5
@@ -38,12 +38,12 @@ def logs(
         raise typer.BadParameter("--follow goes with neither --json nor --attempt")
 
     async def command() -> None:
-        async with control(load()) as everything:
-            job_id = (await find_job(everything, name)).job_id
+        async with lookups() as known:
+            job_id = (await known.find_job(name)).job_id
             if follow:
-                await _follow(everything, job_id)
+                await _follow(known, job_id)
                 return
-            found = await job_log(everything, job_id, attempt)
+            found = await known.job_log(job_id, attempt)
         if as_json:
             say_json(found.model_dump(mode="json"))
         else:
@@ -52,13 +52,13 @@ def logs(
     asyncio.run(command())
 
 
-async def _follow(control: Control, job_id: str) -> None:
+async def _follow(known: LookOperations, job_id: str) -> None:
     """Print what is new until the job has ended; the log is read after the state, so that its last words are in it."""
     shown: LogRecord | None = None
     while True:
-        ended = (await find_job(control, job_id)).is_terminal
-        found = await control.stores.log(job_id)
-        if found is not None:
+        ended = (await known.find_job(job_id)).is_terminal
+        with suppress(NotFound):
+            found = await known.job_log(job_id)
             if shown is None or shown.epoch != found.epoch:
                 _write(f"--- attempt {found.number} on {found.worker}, {moment(found.updated_at)}\n")
                 shown = None

@@ -7,50 +7,36 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.adapters.notifying import NotificationSender, check_address
-from worker.app.control import control
+from worker.app.operations import operations
 from worker.cli.arguments import Json  # noqa: TC001 - Typer reads it at run time
 from worker.cli.render import moment, say_json
 from worker.cli.session import read_file
 from worker.cli.tables import Column, say_table
 from worker.cli.words import say
-from worker.control.notifications import (
-    delete_notification,
-    get_notification,
-    list_notifications,
-    put_notification,
-    try_notification,
-)
 from worker.core.message.wire import parse
-from worker.settings import load
 
 if TYPE_CHECKING:
-    from worker.core.notification import StoredNotification
+    from worker.core.notification import NotificationView
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The notification's name.")]
-
-
-def document(stored: StoredNotification) -> dict[str, Any]:
-    """Return what is shown of a notification: its address and its secret are not."""
-    return stored.model_dump(mode="json") | {"document": stored.notification.shown}
 
 
 def show_list(as_json: Json = False) -> None:
     """Print the notifications."""
 
-    async def command() -> list[StoredNotification]:
-        async with control(load()) as everything:
-            return await list_notifications(everything)
+    async def command() -> list[NotificationView]:
+        async with operations() as known:
+            return await known.list_notifications()
 
     found = asyncio.run(command())
     if as_json:
-        say_json([document(one) for one in found])
+        say_json([one.model_dump(mode="json") for one in found])
         return
     columns = (Column("NAME"), Column("TO"), Column("STATES"), Column("SENT"), Column("PROBLEM", 20, folds=True))
     rows = []
     for one in found:
-        shown = one.notification.shown
-        off = "" if one.notification.enabled else " (off)"
+        shown = one.document
+        off = "" if shown["enabled"] else " (off)"
         rows.append((one.name, shown["url"] + off, ", ".join(shown["states"]), moment(one.sent_at), one.problem or ""))
     say_table(columns, rows, "no notifications")
 
@@ -59,11 +45,11 @@ def get(name: Name, as_json: Json = False) -> None:
     """Print one notification; `…` stands for what is secret, and `put` leaves that as it is."""
     del as_json  # it is JSON either way
 
-    async def command() -> StoredNotification:
-        async with control(load()) as everything:
-            return await get_notification(everything, name)
+    async def command() -> NotificationView:
+        async with operations() as known:
+            return await known.get_notification(name)
 
-    say_json(asyncio.run(command()).notification.shown)
+    say_json(asyncio.run(command()).document)
 
 
 def put(
@@ -75,8 +61,8 @@ def put(
     body = parse(read_file(file))
 
     async def command() -> Any:
-        async with control(load()) as everything:
-            return (await put_notification(everything, name, body, check_address)).shown
+        async with operations() as known:
+            return (await known.put_notification(name, body)).document
 
     shown = asyncio.run(command())
     if as_json:
@@ -89,8 +75,8 @@ def delete(name: Name, as_json: Json = False) -> None:
     """Delete one notification."""
 
     async def command() -> None:
-        async with control(load()) as everything:
-            await delete_notification(everything, name)
+        async with operations() as known:
+            await known.delete_notification(name)
 
     asyncio.run(command())
     if as_json:
@@ -101,11 +87,10 @@ def delete(name: Name, as_json: Json = False) -> None:
 
 def send_sample(name: Name, as_json: Json = False) -> None:
     """Send a sample."""
-    settings = load()
 
     async def command() -> None:
-        async with control(settings) as everything:
-            await try_notification(everything, name, NotificationSender(allow_private=settings.allow_private_addresses))
+        async with operations() as known:
+            await known.try_notification(name)
 
     asyncio.run(command())
     if as_json:

@@ -8,21 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.app.control import control, modules
+from worker.app.operations import operations
 from worker.cli.arguments import Json  # noqa: TC001 - Typer reads it at run time
 from worker.cli.render import say_json
 from worker.cli.session import read_file
 from worker.cli.tables import Column, say_table
 from worker.cli.words import say
-from worker.control.option_sets import (
-    MAX_NAME,
-    checked_option_set,
-    delete_option_set,
-    get_option_set,
-    list_option_sets,
-)
+from worker.control.option_sets import MAX_NAME
 from worker.core.message.wire import parse
-from worker.settings import load
 
 if TYPE_CHECKING:
     from worker.core.record import OptionSet
@@ -38,8 +31,8 @@ def show_list(
     """Print the option sets."""
 
     async def command() -> list[OptionSet]:
-        async with control(load()) as everything:
-            return await list_option_sets(everything, module)
+        async with operations() as known:
+            return await known.list_option_sets(module)
 
     found = asyncio.run(command())
     if as_json:
@@ -54,8 +47,8 @@ def get(module: Module, name: Name, as_json: Json = False) -> None:
     del as_json  # it is JSON either way
 
     async def command() -> OptionSet:
-        async with control(load()) as everything:
-            return await get_option_set(everything, module, name)
+        async with operations() as known:
+            return await known.get_option_set(module, name)
 
     say_json(asyncio.run(command()).model_dump())
 
@@ -76,13 +69,12 @@ def put(
     if not 0 < len(name) <= MAX_NAME:
         raise typer.BadParameter(f"a name has 1 to {MAX_NAME} characters")
     document = parse((options or "").encode() if file is None else read_file(file))
-    option_set = checked_option_set(modules(), module, name, document)
 
-    async def command() -> None:
-        async with control(load()) as everything:
-            await everything.stores.put_option_set(option_set)
+    async def command() -> OptionSet:
+        async with operations() as known:
+            return await known.put_option_set(module, name, document)
 
-    asyncio.run(command())
+    option_set = asyncio.run(command())
     if as_json:
         say_json(option_set.model_dump())
     else:
@@ -93,8 +85,8 @@ def delete(module: Module, name: Name, as_json: Json = False) -> None:
     """Delete one option set."""
 
     async def command() -> None:
-        async with control(load()) as everything:
-            await delete_option_set(everything, module, name)
+        async with operations() as known:
+            await known.delete_option_set(module, name)
 
     asyncio.run(command())
     if as_json:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.app.control import control
+from worker.app.operations import operations
 from worker.cli.render import say_json
 from worker.cli.tables import Column, say_table
 from worker.cli.words import say
-from worker.settings import load
 
 if TYPE_CHECKING:
-    from worker.engine.reconcile import Disagreement
+    from worker.core.views import Disagreement
 
 _COLUMNS = (Column("WHAT"), Column("JOB"), Column("FACT", 20, folds=True), Column("DONE", 8, folds=True))
 
@@ -30,16 +28,12 @@ def reconcile(
     """Return 0 if all agrees, or agrees now."""
 
     async def command() -> list[Disagreement]:
-        settings = load()
-        # What looks through storages and scratch is imported by nobody else.
-        from worker.app.doctor import reconciler  # noqa: PLC0415
-
-        async with control(settings) as everything, everything.broker() as broker:
-            return await reconciler(settings, everything.stores, seconds=seconds, mend=mend).run(broker)
+        async with operations() as known:
+            return await known.reconcile(seconds, mend=mend)
 
     found = asyncio.run(command())
     if as_json:
-        say_json([asdict(item) for item in found])
+        say_json([item.model_dump() for item in found])
     else:
         rows = [(item.kind, item.job_id, item.fact, item.done) for item in found]
         say_table(_COLUMNS, rows, "database, broker and storage agree")

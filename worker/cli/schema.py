@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import asyncio
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.app.control import modules
+from worker.app.operations import documents
 from worker.cli.render import say_facts, say_json
 from worker.cli.session import read_file
 from worker.cli.words import warn
-from worker.control.errors import NotFound
-from worker.control.validate import validate as validate_document
-from worker.core.job import JobMessage
-from worker.core.message.wire import nearest
+
+if TYPE_CHECKING:
+    from worker.control.validate import Validation
 
 
 def schema(
@@ -22,24 +22,12 @@ def schema(
 ) -> None:
     """Print a JSON Schema."""
     del as_json
-    registry = modules()
-    if module is None:
-        say_json(_message_schema(sorted(registry.tasks)))
-        return
-    task = registry.tasks.get(module)
-    if task is None:
-        raise NotFound(f"unknown module {module!r}{nearest(module, registry.tasks)}")
-    say_json({"$schema": _DRAFT} | task.params.model_json_schema())
 
+    async def command() -> dict[str, Any]:
+        async with documents() as known:
+            return await (known.message_schema() if module is None else known.module_schema(module))
 
-_DRAFT = "https://json-schema.org/draft/2020-12/schema"
-
-
-def _message_schema(modules: list[str]) -> dict[str, Any]:
-    """Return the canonical message's schema, with the names of the modules that are installed here."""
-    document: dict[str, Any] = {"$schema": _DRAFT} | JobMessage.model_json_schema()
-    document["$defs"]["TaskMessage"]["properties"]["module"]["examples"] = modules
-    return document
+    say_json(asyncio.run(command()))
 
 
 def validate(
@@ -47,7 +35,13 @@ def validate(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
 ) -> int:
     """Return 0 for a valid message."""
-    found = validate_document(modules(), read_file(file))
+    body = read_file(file)
+
+    async def command() -> Validation:
+        async with documents() as known:
+            return await known.validate(body)
+
+    found = asyncio.run(command())
     facts: dict[str, Any] = {
         "dialect": found.dialect,
         "modules": list(found.modules),

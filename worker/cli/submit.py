@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.app.control import control
+from worker.app.direct.looks import DirectLooks
+from worker.app.operations import operations
 from worker.cli.follow import follow, until_ended
 from worker.cli.render import job_document, say_json
 from worker.cli.session import EXIT_CODES, read_file
 from worker.cli.words import say, warn
-from worker.control.submit import submit as submit_document
 from worker.core.job import Lane, Priority  # noqa: TC001 - Typer reads them at run time
 from worker.settings import load
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from worker.control import Control
+    from worker.control.operations import LookOperations
     from worker.core.record import JobRecord
 
 
@@ -83,13 +84,13 @@ class Following:
 
 
 async def _submit_message(body: bytes, lane: str | None, priority: str | None, wanted: Following) -> int:
-    async with control(load(), may_create=True) as everything:
-        submitted = await submit_document(everything, body, lane=lane, priority=priority)
+    async with operations(may_create=True) as known:
+        submitted = await known.submit(body, lane=lane, priority=priority)
         for line in submitted.warnings:
             warn(line)
         if not wanted.as_json:
             say(submitted.record.job_id)
-        return await _ended(everything, submitted.record, wanted)
+        return await _ended(known, submitted.record, wanted)
 
 
 async def _submit_template(template: str, arguments: Sequence[str], wanted: Following, asked: dict[str, Any]) -> int:
@@ -105,18 +106,18 @@ async def _submit_template(template: str, arguments: Sequence[str], wanted: Foll
             return worst
         alone = wanted if len(report.made) == 1 else replace(wanted, as_json=False)
         for made in report.made:
-            worst = max(worst, await _ended(everything, made.record, alone))
+            worst = max(worst, await _ended(DirectLooks(everything), made.record, alone))
         if wanted.as_json and alone is not wanted:
             say_json(document(template, report))
         return worst
 
 
-async def _ended(everything: Control, record: JobRecord, wanted: Following) -> int:
+async def _ended(known: LookOperations, record: JobRecord, wanted: Following) -> int:
     """Return the exit code of a job that was submitted, once it has ended if that is waited for."""
     if wanted.watch and not wanted.as_json:
-        record = await follow(everything, record.job_id)
+        record = await follow(known, record.job_id)
     elif wanted.until_end:
-        record = await until_ended(everything, record.job_id)
+        record = await until_ended(known, record.job_id)
     if wanted.as_json:
         say_json(job_document(record))
     if record.state == "dead" and (wanted.as_json or not wanted.watch):

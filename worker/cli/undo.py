@@ -8,15 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.app.control import control
-from worker.app.undoing import KeptFiles
+from worker.app.operations import operations
 from worker.cli.arguments import Json  # noqa: TC001 - Typer reads it at run time
 from worker.cli.render import moment, say_json, size
 from worker.cli.tables import Column, say_table
 from worker.cli.words import say
-from worker.control.undo import forget, list_originals
-from worker.control.undo import undo as undo_job
-from worker.settings import load
 
 if TYPE_CHECKING:
     from worker.core.ports.originals import Original
@@ -30,19 +26,17 @@ def undo(
     """Put back, list or forget."""
     if job_id is None and drop:
         raise typer.BadParameter("--forget needs the id of a job")
-    settings = load()
 
     async def command() -> None:
-        async with control(settings) as everything:
+        async with operations() as known:
             if job_id is None:
-                _list(await list_originals(everything), as_json=as_json)
+                _list(await known.list_originals(), as_json=as_json)
                 return
-            files = KeptFiles.of(settings)
             if drop:
-                gone = await forget(everything, files, job_id)
+                gone = await known.forget_originals(job_id)
                 _say(gone, "deleted for good", as_json=as_json)
                 return
-            done = await undo_job(everything, files, job_id)
+            done = await known.undo(job_id)
         _say(done.restored, "put back", as_json=as_json, stays=done.stays)
 
     asyncio.run(command())

@@ -7,15 +7,13 @@ from typing import Annotated
 
 import typer
 
-from worker.app.control import control
+from worker.app.operations import operations
 from worker.cli.follow import follow, follow_all
 from worker.cli.live import watch_fleet
 from worker.cli.render import say_job
 from worker.cli.session import EXIT_CODES
 from worker.cli.tables import on_terminal
 from worker.cli.words import say
-from worker.control.query import find_job
-from worker.settings import load
 
 
 def watch(
@@ -25,14 +23,14 @@ def watch(
     """Return the exit code that says how the job ended."""
 
     async def command() -> int:
-        async with control(load()) as everything:
+        async with operations() as known:
             if job_id is None:
                 if on_terminal():
-                    await watch_fleet(everything)
+                    await watch_fleet(known)
                 else:
-                    await follow_all(everything, limit)
+                    await follow_all(known, limit)
                 return 0
-            record = await follow(everything, (await find_job(everything, job_id)).job_id)
+            record = await follow(known, (await known.find_job(job_id)).job_id)
         if on_terminal():
             say("")
             say_job(record)

@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.app.control import control
+from worker.app.operations import operations
 from worker.cli.arguments import Json  # noqa: TC001 - Typer reads it at run time
 from worker.cli.render import SHORT_ID, age, say_json, size, worker_document
 from worker.cli.tables import Column, say_table
 from worker.cli.times import seconds_in
 from worker.cli.words import say
-from worker.control.fleet import unserved_lanes
-from worker.control.steer import forget_silent_workers, forget_worker, list_workers, steer_fleet, steer_worker
-from worker.settings import load
 
 if TYPE_CHECKING:
     from worker.core.record import Wanted, WorkerRecord
@@ -43,9 +40,8 @@ def workers(as_json: Json = False) -> None:
     """Print the workers."""
 
     async def command() -> tuple[list[WorkerRecord], dict[str, int]]:
-        async with control(load()) as everything:
-            fleet = await list_workers(everything)
-            return fleet, await unserved_lanes(everything, fleet)
+        async with operations() as known:
+            return await known.list_workers(), await known.unserved_lanes()
 
     found, stuck = asyncio.run(command())
     if as_json:
@@ -101,8 +97,8 @@ def _steer(name: str | None, wanted: Wanted, *, everyone: bool, as_json: bool) -
         raise typer.BadParameter("give a WORKER, or --all")
 
     async def command() -> list[str]:
-        async with control(load()) as everything:
-            return await (steer_fleet(everything, wanted) if name is None else steer_worker(everything, name, wanted))
+        async with operations() as known:
+            return await (known.steer_fleet(wanted) if name is None else known.steer_worker(name, wanted))
 
     asked = asyncio.run(command())
     if as_json:
@@ -128,10 +124,10 @@ def forget(
     seconds = seconds_in(silent) if silent is not None else 0.0
 
     async def command() -> list[str]:
-        async with control(load()) as everything:
+        async with operations() as known:
             if name is not None:
-                return await forget_worker(everything, name)
-            return await forget_silent_workers(everything, seconds)
+                return await known.forget_worker(name)
+            return await known.forget_silent_workers(seconds)
 
     forgotten = asyncio.run(command())
     if as_json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import json
 import re
 import uuid
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from worker.core.routing import (
     HEADER_LAST_ERROR,
     queue_of,
 )
+from worker.core.views import DeadSummary, DeadWhole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -87,8 +89,16 @@ class DeadMessage:
         except InvalidJob:
             return redact(text)
 
-    def document(self) -> dict[str, Any]:
-        """Return it as programs see it."""
+    def summary(self) -> DeadSummary:
+        """Return it as people and programs see it in a list."""
+        return DeadSummary(**self._facts())
+
+    def whole(self) -> DeadWhole:
+        """Return it with its body and with those headers that are ours or the broker's."""
+        ours = {key: value for key, value in self.letter.headers.items() if key.startswith("x-")}
+        return DeadWhole(**self._facts(), headers=json.loads(json.dumps(ours, default=str)), body=self.text)
+
+    def _facts(self) -> dict[str, Any]:
         lane, priority = self.route
         return {
             "job_id": self.letter.job_id,
@@ -100,9 +110,10 @@ class DeadMessage:
             "reasons": list(self.reasons),
             "lane": lane,
             "priority": priority,
-            "died_at": self.letter.died_at.isoformat() if self.letter.died_at else None,
+            "died_at": self.letter.died_at,
             "death": self.letter.death,
             "bytes": len(self.letter.body),
+            "attempts": len(self.record.attempts) if self.record else None,
         }
 
 
@@ -250,11 +261,21 @@ async def replay_message(control: Control, broker: BrokerAdmin, message: DeadMes
     if record is not None and job_id:
         _refuse_unless_ended(record)
         if record.state in {"dead", "cancelled"}:
-            record = await control.stores.reopen(job_id, letter.digest)
+            record = await control.stores.reopen(job_id, letter.digest, body=_kept(letter.body, job_id))
+    numbers = await control.stores.outbox_of(job_id) if record is not None and job_id else []
     await broker.replay(letter, job_id, lane, priority)
+    await control.stores.published(numbers)
     if record is not None:
         await broker.publish_event(StateChange(record.job_id, record.title, "queued", round=record.round))
     return Republished(message.name, job_id, record.round if record else None, queue_of(lane, priority), "dead letter")
+
+
+def _kept(body: bytes, job_id: str) -> bytes | None:
+    """Return what the outbox keeps until it is published: nothing of a job with a secret, which no row keeps."""
+    try:
+        return None if decode(body, job_id).secrets else body
+    except InvalidJob:
+        return None
 
 
 def _refuse_unless_ended(record: JobRecord) -> None:
@@ -275,7 +296,9 @@ async def _replace(control: Control, broker: BrokerAdmin, message: DeadMessage, 
         raise InvalidJob(found.problems)
     if record is not None:
         record = await _reopen_with(control, record, job, body, (found.lane, found.priority))
+    numbers = await control.stores.outbox_of(job.job_id) if record is not None else []
     await broker.replay(letter, job.job_id, found.lane, found.priority, body)
+    await control.stores.published(numbers)
     if record is not None:
         await broker.publish_event(StateChange(record.job_id, record.title, "queued", round=record.round))
     queue = queue_of(found.lane, found.priority)
@@ -286,7 +309,8 @@ async def _reopen_with(control: Control, record: JobRecord, job: Job, body: byte
     _refuse_unless_ended(record)
     if record.state == "queued":
         raise Conflict(f"the job {record.job_id} is queued; cancel it before its document is replaced")
-    return await control.stores.reopen(record.job_id, hashlib.sha256(body).hexdigest(), job, route)
+    kept = _kept(body, record.job_id)
+    return await control.stores.reopen(record.job_id, hashlib.sha256(body).hexdigest(), job, route, kept)
 
 
 async def purge_dead(control: Control, name: str) -> int:

@@ -61,6 +61,9 @@ async def _publish_cancelled(control: Control, job_id: str, title: str) -> None:
 async def retry_job(control: Control, name: str) -> Republished:
     """Run a dead, cancelled or lost job again in a new round, a retrying one at once; Conflict says why not."""
     record = await find_job(control, name)
+    if (part := record.document.get("part")) and record.state in {"dead", "cancelled"}:
+        # Nobody would take it: its job has ended too, and runs again as a whole.
+        record = await find_job(control, part["job"])
     if record.state not in {"dead", "cancelled", "queued", "retrying"}:
         raise Conflict(_cannot_retry(record))
     async with control.broker() as broker:
@@ -128,8 +131,10 @@ async def _publish_stored(control: Control, broker: BrokerAdmin, record: JobReco
             )
         await control.stores.request_cancel(job_id)
     body = _stored_body(record)
-    reopened = await control.stores.reopen(job_id, hashlib.sha256(body).hexdigest())
+    reopened = await control.stores.reopen(job_id, hashlib.sha256(body).hexdigest(), body=body)
+    numbers = await control.stores.outbox_of(job_id)
     await broker.publish_job(body, job_id, record.lane, record.priority, dialect="canonical")
+    await control.stores.published(numbers)
     await broker.publish_event(StateChange(job_id, record.title, "queued", round=reopened.round))
     return Republished(job_id, job_id, reopened.round, queue, "database")
 

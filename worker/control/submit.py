@@ -69,13 +69,14 @@ async def _publish(
     async with control.broker() if connected is None else nullcontext(connected) as broker:
         kept = None if job.secrets else body
         await control.stores.submit(job, hashlib.sha256(body).hexdigest(), *route, kept)
+        numbers = await control.stores.outbox_of(job.job_id)
         try:
             await broker.publish_job(body, job.job_id, *route, dialect=job.dialect)
         except (BrokerUnavailable, Misconfigured) as error:
             await control.stores.request_cancel(job.job_id)
-            await control.stores.published_job(job.job_id)
+            await control.stores.published(numbers)
             raise Refused(
                 f"{error}; the job is recorded as cancelled: `leveret retry {job.job_id}` publishes it"
             ) from error
-        await control.stores.published_job(job.job_id)
+        await control.stores.published(numbers)
         await broker.publish_event(StateChange(job.job_id, job.title, "queued"))

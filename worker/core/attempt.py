@@ -201,7 +201,8 @@ class Artifact:
     `path` is the staged file, `uri` where it goes, `role` what it is to a reader: `file`, `segment`,
     `init`, `playlist`, `manifest`, `subtitle`, `poster`, `storyboard`, `log`. `immutable` files live in the
     attempt's own folder and never change; `manifest` ones are made visible last. `job_id` is whose it is: hidden
-    names carry it, so that whoever ends the job finds what a killed worker left.
+    names carry it, so that whoever ends the job finds what a killed worker left. `replaces` says whether what stands
+    there may be replaced; where it may not, only files whose SHA-256 is in `earlier`, the job's own, are.
     """
 
     role: str
@@ -213,6 +214,8 @@ class Artifact:
     duration: float | None = None
     immutable: bool = False
     job_id: str = ""
+    replaces: bool = True
+    earlier: tuple[str, ...] = ()
 
     @property
     def mark(self) -> str:

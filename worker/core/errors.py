@@ -5,6 +5,7 @@ LeveretError
 │   ├── InvalidJob            the message is no job, with every reason
 │   ├── BadInput              a source is not what it claims to be
 │   ├── RefusedPath           a path or URI lies outside what jobs may touch
+│   ├── OutputExists          another job's or somebody's file is where an output goes
 │   ├── IdReused              this id belongs to another job
 │   ├── PlanBroken            a part cannot be made as its plan says: the job is planned anew, or runs whole
 │   ├── Unserved              no living worker can do what the job requires
@@ -25,7 +26,8 @@ LeveretError
 │   ├── ToolMissing           a program is not installed or does not start
 │   ├── CannotServe           this worker lacks what the job requires; another may have it
 │   ├── DatabaseUnavailable   the database does not answer
-│   └── BrokerUnavailable     the broker does not answer
+│   ├── BrokerUnavailable     the broker does not answer
+│   └── ServerUnavailable     the server of LEVERET_SERVER does not answer
 ├── Interrupted               we were asked to stop: charged to no job
 │   ├── ShuttingDown          the worker is going down
 │   ├── LeaseLost             another worker owns the job now
@@ -41,6 +43,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+OVERWRITE = 'remove it, or say "overwrite": true'
+"""What is said of a file that is where an output goes."""
 
 
 class LeveretError(Exception):
@@ -77,6 +83,10 @@ class BadInput(Permanent):
 
 class RefusedPath(Permanent):
     """A path or URI that jobs may not touch, met while the job runs; one in its message is part of its InvalidJob."""
+
+
+class OutputExists(Permanent):
+    """A file that is not this job's came to an output's place while the job ran, and it may not be replaced."""
 
 
 class IdReused(Permanent):
@@ -167,6 +177,10 @@ class DatabaseUnavailable(Infrastructure):
 
 class BrokerUnavailable(Infrastructure):
     """The broker does not answer, or did not confirm."""
+
+
+class ServerUnavailable(Infrastructure):
+    """The server that the commands go over does not answer."""
 
 
 class Interrupted(LeveretError):

@@ -20,5 +20,11 @@ class Finding(BaseModel):
     advice: str = ""
 
 
+class NamedFinding(Finding):
+    """What the doctor found out, and about what."""
+
+    name: str
+
+
 Check: TypeAlias = Callable[[], Awaitable[Finding]]
 """Finds out; a LeveretError that it raises counts as an error with that message."""

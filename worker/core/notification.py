@@ -86,6 +86,22 @@ class StoredNotification(Record):
         return Notification.model_validate(self.document)
 
 
+class NotificationView(Record):
+    """The same as people and programs see it: in `document`, `…` stands for what is secret."""
+
+    name: str
+    document: dict[str, Any]
+    sent_at: datetime | None
+    failures: int
+    problem: str | None
+    waiting: int
+
+    @classmethod
+    def of(cls, stored: StoredNotification) -> Self:
+        """Return what is shown of a notification."""
+        return cls(**(stored.model_dump() | {"document": stored.notification.shown}))
+
+
 class Notice(Record):
     """The end of a job, as somebody is informed of it."""
 

@@ -147,6 +147,11 @@ def part_id(job_id: str, index: int) -> str:
     return f"{job_id}.p{index:04d}"
 
 
+def copy_id(job_id: str) -> str:
+    """Return the id of the row of a part's second copy: `film.p0007.2`."""
+    return f"{job_id}.2"
+
+
 def part_seconds(seconds: float, fleet: Fleet, division: Division) -> float | None:
     """Return how many seconds of film a part shall have; None where dividing does not pay."""
     if division == "never":

@@ -37,6 +37,47 @@ class ResultView(Record):
     artifacts: list[ArtifactRecord]
 
 
+class DeadSummary(Record):
+    """A dead message with what the database knows of it; `kind` is `job`, `refusal` or `unknown`."""
+
+    job_id: str | None
+    message_id: str | None
+    sha256: str
+    title: str | None
+    kind: str
+    error_type: str
+    reasons: list[str]
+    lane: str
+    priority: str
+    died_at: datetime | None
+    death: str
+    bytes: int
+    attempts: int | None = Field(None, description="How many attempts ran; none for a message that never was a job.")
+
+
+class DeadWhole(DeadSummary):
+    """The same with the message itself, without its secrets, and the headers that we wrote."""
+
+    headers: dict[str, Any]
+    body: str
+
+
+class DeadPage(Record):
+    """The newest dead messages, and how many there are."""
+
+    messages: list[DeadSummary]
+    count: int
+
+
+class Disagreement(Record):
+    """One thing that is not as it should be: of which kind, of which job, what is known, and what was done."""
+
+    kind: str
+    job_id: str
+    fact: str
+    done: str = ""
+
+
 class Changes(Record):
     """What tells whether something changed: a text for the whole fleet, and one for each job that is looked at.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from worker.core.errors import LeveretError
 from worker.core.routing import DEAD_QUEUE, DEATHS, JOBS, queue_of
+from worker.core.views import Disagreement
 from worker.engine.attempt.leftovers import delete_requested, is_of_an_attempt, remove_leftovers
 
 if TYPE_CHECKING:
@@ -23,16 +24,6 @@ LOST: Final = "job without a message"
 DELETIONS: Final = "deletion that is due"
 ORPHANS: Final = "orphaned upload"
 SCRATCH: Final = "left scratch"
-
-
-@dataclass(frozen=True, slots=True)
-class Disagreement:
-    """One thing that is not as it should be: of which kind, of which job, what is known, and what was done."""
-
-    kind: str
-    job_id: str
-    fact: str
-    done: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +52,7 @@ class Reconciler:
         return self.found
 
     def _note(self, kind: str, job_id: str, fact: str, done: str = "") -> None:
-        self.found.append(Disagreement(kind, job_id, fact, done))
+        self.found.append(Disagreement(kind=kind, job_id=job_id, fact=fact, done=done))
 
     # ------------------------------------------------------------------ jobs and messages
 

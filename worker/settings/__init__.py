@@ -16,13 +16,14 @@ from worker.core.hours import ActiveHours
 from worker.core.local_names import is_plain
 from worker.core.message.wire import nearest
 from worker.core.routing import DEFAULT_DELAYS, LANES
+from worker.settings.client import ClientSettings
 from worker.settings.serve import ServeSettings
 
 Words = Annotated[tuple[str, ...], NoDecode]
 Seconds = Annotated[tuple[float, ...], NoDecode]
 
 
-class Settings(ServeSettings):
+class Settings(ServeSettings, ClientSettings):
     """Every setting of a worker, of its commands and of the page: `WORKER_<NAME>` in the environment or in `.env`."""
 
     model_config = SettingsConfigDict(
@@ -215,14 +216,21 @@ def load(**overrides: Any) -> Settings:
     except ValidationError as error:
         lines = []
         for item in error.errors(include_url=False, include_input=False):
-            name = f"WORKER_{str(item['loc'][0]).upper()} " if item["loc"] else ""
+            name = f"{variable_of(str(item['loc'][0]))} " if item["loc"] else ""
             lines.append(f"{name}{item['msg'].removeprefix('Value error, ')}")
         raise Misconfigured("; ".join(lines)) from error
 
 
+def variable_of(name: str) -> str:
+    """Return the environment's variable of a setting, given by its field or by that variable."""
+    field = Settings.model_fields.get(name)
+    stated = field.validation_alias if field else name if name.startswith("LEVERET_") else None
+    return stated if isinstance(stated, str) else f"WORKER_{name.upper()}"
+
+
 def unknown_variables() -> tuple[str, ...]:
     """Return what is said of each WORKER_ variable, set here or in `.env`, that is no setting: nothing reads it."""
-    known = {f"WORKER_{name.upper()}" for name in Settings.model_fields}
+    known = {variable_of(name) for name in Settings.model_fields}
     given = {name.upper() for name in (*os.environ, *DotEnvSettingsSource(Settings).env_vars)}
     strange = sorted(name for name in given - known if name.startswith("WORKER_"))
     return tuple(f"{name} is no setting{nearest(name, known)}" for name in strange)

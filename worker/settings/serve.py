@@ -52,7 +52,7 @@ class ServeSettings(BaseSettings):
 
     @field_validator("serve_tokens", "serve_hosts", "serve_trusted_proxies", mode="before")
     @classmethod
-    def _parts(cls, value: Any) -> Any:
+    def _listed(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @field_validator("serve_tokens")

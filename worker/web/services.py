@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from worker.core.ports.files import FileReader, MultipartStore, UploadStore
     from worker.core.ports.notifications import Sender
     from worker.core.ports.views import Views
+    from worker.core.views import Disagreement
     from worker.registry import Registry
     from worker.settings import Settings
 
@@ -103,6 +104,14 @@ class Services:
     """How many follow a log: each reads it anew every second."""
     judging: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a message is judged, which takes a processor for up to a second."""
+
+    async def reconcile(self, seconds: float, *, mend: bool) -> list[Disagreement]:
+        """Return what database, broker and storage do not agree on; with `mend` it is put right."""
+        # It reaches into every storage: what is needed so seldom is not imported before.
+        from worker.app.doctor import reconciler  # noqa: PLC0415
+
+        async with self.control.broker() as broker:
+            return await reconciler(self.settings, self.control.stores, seconds=seconds, mend=mend).run(broker)
 
     @cached_property
     def depths(self) -> Depths:

@@ -9,7 +9,7 @@ from worker.adapters.sql import aftermath, claim, lifecycle, logs, refusals
 from worker.adapters.sql.database import Durability
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from worker.adapters.sql.database import Database
     from worker.core.attempt import Attempt, Failure, Progress, Result, Standby
@@ -51,9 +51,11 @@ class SqlAttempts:
         """Store progress; a lost lease is no error here, and a terminal row is not touched."""
         await self._database.write_relaxed(lifecycle.report, attempt, progress)
 
-    async def announce(self, attempt: Attempt, uris: Sequence[str]) -> None:
+    async def announce(
+        self, attempt: Attempt, uris: Sequence[str], own: Mapping[str, str] | None = None
+    ) -> dict[str, tuple[str, ...]]:
         """Set `publishing` and keep the planned URIs; JobCancelled when a cancel came first."""
-        await self._database.write(lifecycle.announce, attempt, uris)
+        return await self._database.write(lifecycle.announce, attempt, uris, own or {})
 
     async def planned(self, job_id: str) -> frozenset[str]:
         """Return every URI that an attempt of this job announced or published."""

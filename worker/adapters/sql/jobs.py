@@ -41,10 +41,15 @@ class SqlJobs:
         return await self._database.write(lifecycle.request_cancel, job_id)
 
     async def reopen(
-        self, job_id: str, digest: str | None = None, job: Job | None = None, route: tuple[str, str] | None = None
+        self,
+        job_id: str,
+        digest: str | None = None,
+        job: Job | None = None,
+        route: tuple[str, str] | None = None,
+        body: bytes | None = None,
     ) -> JobRecord:
         """Open a new round of a dead or cancelled job; InvalidJob names why another one cannot be."""
-        return await self._database.write(operator_queries.reopen, job_id, digest, job, route)
+        return await self._database.write(operator_queries.reopen, job_id, digest, job, route, body)
 
     async def refusals(self, limit: int = 100) -> list[RefusalRecord]:
         """Return the newest refusals first."""

@@ -19,7 +19,9 @@ from worker.adapters.sql.fence import (
     names,
     unblamed,
 )
-from worker.adapters.sql.parts import lock_parent, part_ended, stop_parts, write_message
+from worker.adapters.sql.outbox import write_message
+from worker.adapters.sql.outputs import reserve
+from worker.adapters.sql.parts import lock_parent, part_ended, stop_parts
 from worker.adapters.sql.rows import fresh_row, tombstone, uri_key
 from worker.adapters.sql.schema import LIVE, adoptions, artifacts, attempts, jobs, moment
 from worker.core.errors import IdReused, JobCancelled, LeaseLost
@@ -27,7 +29,7 @@ from worker.core.ports import Declined, Renewal
 from worker.core.record import TERMINAL
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy import Connection, Row
 
@@ -98,8 +100,13 @@ def report(connection: Connection, attempt: Attempt, progress: Progress) -> None
     store(connection, _OURS, asdict(progress), **names(attempt))
 
 
-def announce(connection: Connection, attempt: Attempt, uris: Sequence[str]) -> None:
-    """Set `publishing` and keep the planned URIs; JobCancelled when a cancel came first."""
+def announce(
+    connection: Connection, attempt: Attempt, uris: Sequence[str], own: Mapping[str, str]
+) -> dict[str, tuple[str, ...]]:
+    """Set `publishing` and keep the planned URIs; JobCancelled when a cancel came first.
+
+    `own` are the SHA-256 of what may replace nothing, by URI: returned is what earlier attempts made there.
+    """
     values = {"state": "publishing", "lease_until": moment(attempt.lease_seconds)}
     if store(connection, _UNCANCELLED, values, **names(attempt)).one_or_none() is None:
         if connection.execute(select(jobs.c.cancel_requested).where(OWNED), names(attempt)).scalar_one_or_none():
@@ -108,6 +115,7 @@ def announce(connection: Connection, attempt: Attempt, uris: Sequence[str]) -> N
     this = (attempts.c.job_id == attempt.job.job_id) & (attempts.c.epoch == attempt.epoch)
     before = connection.execute(select(attempts.c.announced).where(this)).scalar_one()
     connection.execute(update(attempts).where(this).values(announced=list(dict.fromkeys([*before, *uris]))))
+    return reserve(connection, attempt.job.job_id, own)
 
 
 def planned(connection: Connection, job_id: str) -> frozenset[str]:

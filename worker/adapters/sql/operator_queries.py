@@ -9,6 +9,7 @@ from sqlalchemy import select, update
 
 from worker.adapters.sql.errors import PROVISION
 from worker.adapters.sql.fence import new_round
+from worker.adapters.sql.outbox import write_message
 from worker.adapters.sql.parts import part_records
 from worker.adapters.sql.rows import LISTED, job_record, of_document
 from worker.adapters.sql.schema import (
@@ -48,9 +49,14 @@ def run_now(connection: Connection, job_id: str) -> bool:
 
 
 def reopen(
-    connection: Connection, job_id: str, digest: str | None, replaced: Job | None, route: tuple[str, str] | None
+    connection: Connection,
+    job_id: str,
+    digest: str | None,
+    replaced: Job | None,
+    route: tuple[str, str] | None,
+    body: bytes | None,
 ) -> JobRecord:
-    """Open a new round of a dead or cancelled job; InvalidJob says why another one cannot be."""
+    """Open a new round of a dead or cancelled job, and write its message; InvalidJob says why another cannot be."""
     values = new_round() | ({"digest": digest} if digest else {})
     if replaced is not None and route is not None:
         values |= of_document(replaced) | {"lane": route[0], "priority": route[1]}
@@ -62,6 +68,8 @@ def reopen(
     done = opened.one_or_none()
     record = job(connection, job_id)
     if done is not None and record is not None:
+        if body is not None:
+            write_message(connection, job_id, body, "queued")
         return record
     if record is None:
         raise InvalidJob([Problem("", f"there is no job {job_id}")])

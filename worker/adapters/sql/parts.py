@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, select, update
 
+from worker.adapters.sql.copies import copy_part, end_copies, slow_parts
 from worker.adapters.sql.database import upsert
 from worker.adapters.sql.fence import blame, close_attempt, ended, fenced, new_round
+from worker.adapters.sql.outbox import body_of, outbox_of, published, unpublished, write_message
+from worker.adapters.sql.part_files import ended_with_parts, forget_part_files, part_files
 from worker.adapters.sql.rows import fresh_row, of_document
-from worker.adapters.sql.schema import LIVE, artifacts, attempts, jobs, moment, outbox
+from worker.adapters.sql.schema import LIVE, artifacts, attempts, jobs
 from worker.core.attempt import Failure
 from worker.core.errors import IdReused, JobCancelled, LeaseLost
-from worker.core.ports.parts import KnownPlan, MadePart, OutboxMessage, PlannedPart
+from worker.core.parts import part_id
+from worker.core.ports.parts import KnownPlan, MadePart, OutboxMessage, PlannedPart, SlowPart
 from worker.core.record import PartRecord
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from sqlalchemy import ColumnElement, Connection, Row
+    from sqlalchemy import Connection, Row
 
     from worker.adapters.sql.database import Database
     from worker.core.attempt import Attempt
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 PLAN_FAULTS: Final = frozenset({"PlanBroken", "VerificationFailed", "Unserved"})
 """Errors of a part that are its plan's: the job goes on without it."""
 _IDLE: Final = ("queued", "retrying")
+_COUNTS: Final = jobs.c.state.in_((*_IDLE, *LIVE, "completed"))
 
 
 class SqlParts:
@@ -50,6 +54,14 @@ class SqlParts:
         """Return the parts of a divided job, in order."""
         return await self._database.read(part_records, job_id)
 
+    async def slow_parts(self, worker: str, lanes: Collection[str], seconds: float) -> list[SlowPart]:
+        """Return the parts that others than `worker` make for over `seconds`, far longer than their neighbours took."""
+        return await self._database.read(slow_parts, worker, lanes, seconds)
+
+    async def copy_part(self, slow: SlowPart, planned: PlannedPart) -> bool:
+        """Return whether a second copy of a part was queued."""
+        return await self._database.write(copy_part, slow, planned)
+
     async def outbox(self, older_than_seconds: float, limit: int) -> list[OutboxMessage]:
         """Return the oldest messages that nobody has noted as published."""
         return await self._database.read(unpublished, older_than_seconds, limit)
@@ -58,9 +70,9 @@ class SqlParts:
         """Note that messages of the outbox are published."""
         await self._database.write(published, numbers)
 
-    async def published_job(self, job_id: str) -> None:
-        """Note that the messages of a job are published."""
-        await self._database.write(published_job, job_id)
+    async def outbox_of(self, job_id: str) -> list[int]:
+        """Return the numbers of a job's messages that nobody has noted as published."""
+        return await self._database.read(outbox_of, job_id)
 
     async def ended_with_parts(self, dead_seconds: float) -> list[str]:
         """Return the ended jobs whose parts have files; a dead one's may be used again for `dead_seconds`."""
@@ -109,7 +121,10 @@ def divide(
         raise JobCancelled(f"the job {parent} was cancelled before it was divided")
     close_attempt(connection, parent, attempt.epoch, "divided")
     route = connection.execute(select(jobs.c.lane, jobs.c.priority).where(jobs.c.job_id == parent)).one()
-    rows = {row.part_index: row for row in connection.execute(_rows_of(parent))}
+    found = connection.execute(_rows_of(parent)).all()
+    rows = {row.part_index: row for row in found if row.job_id == part_id(parent, row.part_index)}
+    copies = [row for row in found if row.job_id != part_id(parent, row.part_index)]
+    end_copies(connection, [row.job_id for row in copies if row.part_index not in still_there])
     for planned in parts:
         if planned.part.index not in still_there:
             _queue_part(connection, planned, rows.get(planned.part.index), (route.lane, route.priority), parent)
@@ -167,11 +182,6 @@ def close_attempt_of(connection: Connection, job_id: str) -> None:
     close_attempt(connection, job_id, epoch, "interrupted", "its job was planned anew")
 
 
-def write_message(connection: Connection, job_id: str, body: bytes, state: str) -> None:
-    """Write a message into the outbox."""
-    connection.execute(insert(outbox).values(job_id=job_id, body=body, state=state, written_at=moment()))
-
-
 def lock_parent(connection: Connection, job_id: str | None) -> Row[*tuple[Any, ...]] | None:
     """Return the row of a divided job, locked: before its parts', everywhere, so that no two transactions cross."""
     if job_id is None:
@@ -180,7 +190,7 @@ def lock_parent(connection: Connection, job_id: str | None) -> Row[*tuple[Any, .
     return connection.execute(wanted.where(jobs.c.job_id == job_id).with_for_update()).one_or_none()
 
 
-def part_ended(connection: Connection, parent: Row[*tuple[Any, ...]] | None, part_id: str) -> None:
+def part_ended(connection: Connection, parent: Row[*tuple[Any, ...]] | None, job_id: str) -> None:
     """Do what the end of a part means: the last one queues the join, a dead one ends its job or its plan.
 
     To be called in the transaction that ended it, with its job locked before.
@@ -189,24 +199,29 @@ def part_ended(connection: Connection, parent: Row[*tuple[Any, ...]] | None, par
         return
     part = connection.execute(
         select(jobs.c.state, jobs.c.part_index, jobs.c.error, jobs.c.error_type, jobs.c.error_worker, jobs.c.document)
-        .where(jobs.c.job_id == part_id)
+        .where(jobs.c.job_id == job_id)
     ).one()  # fmt: skip
+    others = (jobs.c.parent_id == parent.job_id) & (jobs.c.part_index == part.part_index) & (jobs.c.job_id != job_id)
     match part.state:
         case "completed":
+            _stop(connection, others)
             _join_if_last(connection, parent)
+        case "dead" | "cancelled" if connection.execute(select(jobs.c.job_id).where(others & _COUNTS)).first():
+            # The other copy of it was first, or is being made.
+            return
         case "dead":
             _part_died(connection, parent, part)
         case "cancelled":
             # Its job still waits for it: only a job can be cancelled, not a part of it.
-            connection.execute(update(jobs).where(jobs.c.job_id == part_id).values(**new_round()))
-            write_message(connection, part_id, body_of(part.document), "queued")
+            connection.execute(update(jobs).where(jobs.c.job_id == job_id).values(**new_round()))
+            write_message(connection, job_id, body_of(part.document), "queued")
 
 
 def _join_if_last(connection: Connection, parent: Row[*tuple[Any, ...]]) -> None:
     count = len(parent.plan["plan"]["parts"])
     mine = (jobs.c.parent_id == parent.job_id) & (jobs.c.part_index < count)
     made = connection.execute(
-        select(func.count()).select_from(jobs).where(mine & (jobs.c.state == "completed"))
+        select(func.count(jobs.c.part_index.distinct())).where(mine & (jobs.c.state == "completed"))
     ).scalar_one()
     if made == count:
         _queue_parent(connection, parent, {})
@@ -232,11 +247,6 @@ def _queue_parent(connection: Connection, parent: Row[*tuple[Any, ...]], more: d
     write_message(connection, parent.job_id, body_of(parent.document), "queued")
 
 
-def body_of(document: object) -> bytes:
-    """Return a stored document as a message."""
-    return json.dumps(document).encode()
-
-
 def stop_parts(connection: Connection, parent_id: str) -> None:
     """Cancel the parts of a job that has ended."""
     _stop(connection, jobs.c.parent_id == parent_id)
@@ -247,41 +257,20 @@ def _stop(connection: Connection, which: Any) -> None:
     connection.execute(update(jobs).where(which & (jobs.c.state == "running")).values(cancel_requested=True))
 
 
-def unpublished(connection: Connection, older_than_seconds: float, limit: int) -> list[OutboxMessage]:
-    """Return the oldest messages, each with its job's route."""
-    found = connection.execute(
-        select(
-            outbox.c.number, outbox.c.job_id, jobs.c.title, outbox.c.body, jobs.c.lane, jobs.c.priority,
-            jobs.c.dialect, outbox.c.state, jobs.c.parent_id.is_not(None), jobs.c.error, jobs.c.error_type,
-        )
-        .join(jobs, jobs.c.job_id == outbox.c.job_id)
-        .where(outbox.c.written_at <= moment(-older_than_seconds))
-        .order_by(outbox.c.number)
-        .limit(limit)
-    )  # fmt: skip
-    return [OutboxMessage(*row) for row in found]
-
-
-def published(connection: Connection, numbers: Collection[int]) -> None:
-    """Delete messages that are published."""
-    connection.execute(delete(outbox).where(outbox.c.number.in_(list(numbers))))
-
-
-def published_job(connection: Connection, job_id: str) -> None:
-    """Delete the messages of a job."""
-    connection.execute(delete(outbox).where(outbox.c.job_id == job_id))
-
-
 def part_records(connection: Connection, job_id: str) -> list[PartRecord]:
-    """Return the parts of the job's present plan."""
+    """Return the parts of the job's present plan, each once: its copy where that one was first."""
     rows = connection.execute(
         select(
             jobs.c.job_id, jobs.c.part_index, jobs.c.part_frames, jobs.c.state, jobs.c.owner, jobs.c.percent,
             jobs.c.fps, jobs.c.error,
         )
         .where(jobs.c.parent_id == job_id)
-        .order_by(jobs.c.part_index)
+        .order_by(jobs.c.part_index, jobs.c.job_id)
     )  # fmt: skip
+    chosen: dict[int, Row[*tuple[Any, ...]]] = {}
+    for row in rows:
+        if row.part_index not in chosen or row.state == "completed":
+            chosen[row.part_index] = row
     return [
         PartRecord(
             job_id=row.job_id,
@@ -293,36 +282,5 @@ def part_records(connection: Connection, job_id: str) -> list[PartRecord]:
             fps=row.fps,
             error=row.error,
         )
-        for row in rows
+        for row in chosen.values()
     ]
-
-
-def ended_with_parts(connection: Connection, dead_seconds: float) -> list[str]:
-    """Return the ended jobs whose parts have files that nobody needs any more."""
-    parent = jobs.alias("parent")
-    over: ColumnElement[bool] = parent.c.state.in_(("completed", "cancelled"))
-    over |= (parent.c.state == "dead") & (parent.c.finished_at <= moment(-dead_seconds))
-    made = select(jobs.c.parent_id).join(artifacts, artifacts.c.job_id == jobs.c.job_id)
-    rows = connection.execute(select(parent.c.job_id).where(over & parent.c.job_id.in_(made)))
-    return list(rows.scalars())
-
-
-def part_files(connection: Connection, job_id: str) -> list[tuple[str, str]]:
-    """Return every file that parts of a job made or announced."""
-    of = jobs.c.parent_id == job_id
-    made = connection.execute(
-        select(artifacts.c.job_id, artifacts.c.uri).join(jobs, jobs.c.job_id == artifacts.c.job_id).where(of)
-    )
-    rows = connection.execute(
-        select(attempts.c.job_id, attempts.c.announced).join(jobs, jobs.c.job_id == attempts.c.job_id).where(of)
-    )
-    every = [(row.job_id, row.uri) for row in made]
-    every += [(row.job_id, uri) for row in rows for uri in row.announced]
-    return list(dict.fromkeys(every))
-
-
-def forget_part_files(connection: Connection, job_id: str) -> None:
-    """Delete what is recorded of the files of a job's parts."""
-    ids = select(jobs.c.job_id).where(jobs.c.parent_id == job_id).scalar_subquery()
-    connection.execute(delete(artifacts).where(artifacts.c.job_id.in_(ids)))
-    connection.execute(update(attempts).where(attempts.c.job_id.in_(ids)).values(announced=[]))

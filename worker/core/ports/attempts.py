@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from worker.core.attempt import Attempt, Failure, Progress, Result, Standby
     from worker.core.job import Job
@@ -51,8 +51,14 @@ class AttemptStore(Protocol):
         """Store progress; a lost lease is no error here, and a terminal row is not touched."""
         ...
 
-    async def announce(self, attempt: Attempt, uris: Sequence[str]) -> None:
-        """Set `publishing` and keep the planned URIs; JobCancelled when a cancel came first."""
+    async def announce(
+        self, attempt: Attempt, uris: Sequence[str], own: Mapping[str, str] | None = None
+    ) -> dict[str, tuple[str, ...]]:
+        """Set `publishing` and keep the planned URIs; JobCancelled when a cancel came first.
+
+        `own` are the SHA-256 of the files that may replace nothing, by URI. Returned are those that earlier attempts
+        of the job were about to show there; OutputExists where another job makes one now.
+        """
         ...
 
     async def planned(self, job_id: str) -> frozenset[str]:

@@ -36,11 +36,16 @@ class JobStore(Protocol):
         ...
 
     async def reopen(
-        self, job_id: str, digest: str | None = None, job: Job | None = None, route: tuple[str, str] | None = None
+        self,
+        job_id: str,
+        digest: str | None = None,
+        job: Job | None = None,
+        route: tuple[str, str] | None = None,
+        body: bytes | None = None,
     ) -> JobRecord:
         """Open a new round of a dead or cancelled job; InvalidJob names why another one cannot be.
 
-        `job` and its `route` (lane, priority) take the place of the stored document.
+        `job` and its `route` (lane, priority) take the place of the stored document; `body` goes into the outbox.
         """
         ...
 

@@ -19,6 +19,10 @@ class Observer(Protocol):
         """Hear of `count` bytes that went `in` from or `out` to a storage."""
         ...
 
+    def parts(self, event: str, count: int) -> None:
+        """Count parts of divided jobs that were `planned`, `reused`, `made`, `copied` or `joined`."""
+        ...
+
 
 class Unobserved:
     """Counts nothing."""
@@ -27,4 +31,7 @@ class Unobserved:
         """Ignore it."""
 
     def moved(self, direction: str, scheme: str, count: int) -> None:
+        """Ignore it."""
+
+    def parts(self, event: str, count: int) -> None:
         """Ignore it."""

@@ -61,6 +61,16 @@ class OutboxMessage:
     error_type: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class SlowPart:
+    """A part that is being made, for so long that another worker may make it too; `document` is its message."""
+
+    job_id: str
+    parent_id: str
+    index: int
+    document: Mapping[str, Any]
+
+
 class PartStore(Protocol):
     """Plans, parts, and the outbox."""
 
@@ -81,6 +91,17 @@ class PartStore(Protocol):
         """Return the parts of a divided job, in order."""
         ...
 
+    async def slow_parts(self, worker: str, lanes: Collection[str], seconds: float) -> list[SlowPart]:
+        """Return the parts that others than `worker` make for over `seconds`, far longer than their neighbours took.
+
+        None while anything waits in these lanes.
+        """
+        ...
+
+    async def copy_part(self, slow: SlowPart, planned: PlannedPart) -> bool:
+        """Return whether a second copy of a part was queued: one is enough, and none of a part that has ended."""
+        ...
+
     async def outbox(self, older_than_seconds: float, limit: int) -> list[OutboxMessage]:
         """Return the oldest messages that nobody has noted as published."""
         ...
@@ -89,8 +110,8 @@ class PartStore(Protocol):
         """Note that messages of the outbox are published."""
         ...
 
-    async def published_job(self, job_id: str) -> None:
-        """Note that the messages of a job are published."""
+    async def outbox_of(self, job_id: str) -> list[int]:
+        """Return the numbers of a job's messages that nobody has noted as published."""
         ...
 
     async def ended_with_parts(self, dead_seconds: float) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from worker.core.errors import InvalidJob, Problem, RefusedPath, SourceMissing
+from worker.core.errors import OVERWRITE, InvalidJob, Problem, RefusedPath, SourceMissing
 from worker.core.location import External, Relative, parse_location
 from worker.core.message.wire import MAX_PROBLEMS, bounded_hints
 
@@ -227,8 +227,21 @@ class _FileJudge:
                 continue
             mine = await own() if mine is None else mine
             if str(place) not in mine:
-                problems.append(_problem(path, use, f'{place} exists; remove it, or say "overwrite": true'))
+                problems.append(_problem(path, use, f"{place} exists; {OVERWRITE}"))
         return problems
+
+
+def guarded(steps: Sequence[Step], storages: Storages, destination: External) -> frozenset[External]:
+    """Return where outputs of these tasks go that may not replace what is there; it asks the file system."""
+    places: dict[External, bool] = {}
+    for step in steps:
+        for use in step.task.files(step.params).writes:
+            location = parse_location(use.location, storages.path_map)
+            if isinstance(location, Relative):
+                places[destination.joined(location.path)] = use.overwrite
+            else:
+                places[storages.admit(location, writing=True)] = use.overwrite
+    return frozenset(place for place, overwrite in places.items() if not overwrite)
 
 
 def _join(path: str, inner: str) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,7 +28,7 @@ from worker.core.redaction import redacted
 from worker.engine.attempt.context import EngineContext, ToolLookup, seconds_since
 from worker.engine.attempt.leftovers import delete_requested, remove_leftovers
 from worker.engine.attempt.originals import keep_replaced, note_kept, plan_replaced, restore_interrupted
-from worker.engine.attempt.plan import Resolver, Step, requirements
+from worker.engine.attempt.plan import Resolver, Step, guarded, requirements
 from worker.engine.attempt.progress import ProgressMeter
 from worker.engine.attempt.tool_log import ToolLog
 from worker.engine.attempt.watch import Watch
@@ -120,7 +120,8 @@ class AttemptRun:
                 if lacking := resources.capabilities.lacking(requirements(steps)):
                     raise CannotServe(f"this worker lacks {lacking}")
                 await resources.on_step("resolved")
-                workspace = Workspace(folder, destination, resources.storages, resources.most_outputs)
+                places = await asyncio.to_thread(guarded, steps, resources.storages, destination)
+                workspace = Workspace(folder, destination, resources.storages, resources.most_outputs, places)
                 async with ToolLog(resources.repository, self._attempt) as tool_log:
                     finder = WorkFinder(resources, self._attempt, steps, destination)
                     work = await finder.find(self._planning(workspace, tool_log), folder / "parts")
@@ -142,6 +143,8 @@ class AttemptRun:
         """Let the job wait for its parts; its lease ends with the statement that says so."""
         await self._resources.on_step("planned")
         divided = await self._lease.last(lambda: finder.divide(wait))
+        self._resources.observer.parts("planned", len(wait.plan.parts))
+        self._resources.observer.parts("reused", len(wait.made))
         await self._resources.on_step("divided")
         await self._resources.on_state(StateChange.by(self._attempt, "waiting"))
         return divided
@@ -245,18 +248,22 @@ class AttemptRun:
     async def _publish_and_record(self, result: Result) -> None:
         resources, attempt = self._resources, self._attempt
         repository, storages = resources.repository, resources.storages
-        replaced = await plan_replaced(repository, storages, attempt, result.artifacts)
+        may_replace = [artifact for artifact in result.artifacts if artifact.replaces]
+        replaced = await plan_replaced(repository, storages, attempt, may_replace)
         if result.artifacts:
-            await repository.announce(attempt, [artifact.uri for artifact in result.artifacts])
+            own = {artifact.uri: artifact.sha256 for artifact in result.artifacts if not artifact.replaces}
+            earlier = await repository.announce(attempt, [artifact.uri for artifact in result.artifacts], own)
+            artifacts = [replace(one, earlier=earlier.get(one.uri, ())) for one in result.artifacts]
             await resources.on_state(StateChange.by(attempt, "publishing"))
             await resources.on_step("announced")
             try:
-                await storages.publish(result.artifacts, self._confirm, lambda: self._keep_replaced(replaced))
+                await storages.publish(artifacts, self._confirm, lambda: self._keep_replaced(replaced))
             except BaseException as error:
                 await self._discard(result, error)
                 raise
             await resources.on_step("published")
         orphans = await self._record(result)
+        self._count_parts(result)
         await resources.on_step("recorded")
         await note_kept(repository, replaced)
         await resources.on_state(StateChange.by(attempt, "completed"))
@@ -273,6 +280,13 @@ class AttemptRun:
             await self._lease.confirm()
             await keep_replaced(self._resources.storages, replaced)
             await self._resources.on_step("kept")
+
+    def _count_parts(self, result: Result) -> None:
+        """Count a part that is made, or those that are joined."""
+        if self._attempt.job.part is not None:
+            self._resources.observer.parts("made", 1)
+        elif isinstance(joined := result.facts.get("parts"), dict) and "ranges" in joined:
+            self._resources.observer.parts("joined", joined["ranges"] + joined["others"])
 
     async def _confirm(self) -> None:
         await self._lease.confirm()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
@@ -45,13 +45,22 @@ class Workspace:
     """The files of one attempt."""
 
     def __init__(
-        self, folder: Path, destination: External, storages: Storages, most_outputs: int = MOST_OUTPUTS
+        self,
+        folder: Path,
+        destination: External,
+        storages: Storages,
+        most_outputs: int = MOST_OUTPUTS,
+        guarded: frozenset[External] = frozenset(),
     ) -> None:
-        """Work in `folder`; relative outputs go under `destination`, a folder. More than `most_outputs` are refused."""
+        """Work in `folder`; relative outputs go under `destination`, a folder. More than `most_outputs` are refused.
+
+        Outputs at the places in `guarded` replace nothing.
+        """
         self.folder = folder
         self._destination = destination
         self._storages = storages
         self._most = most_outputs
+        self._guarded = guarded
         self._staged: dict[External, Staged] = {}
         self._fetched: dict[External, Path] = {}
         self._asked: dict[Path, str] = {}
@@ -214,7 +223,11 @@ class Workspace:
         """Return everything staged, measured and hashed; VerificationFailed for what is missing or empty."""
         # The folder is `Attempt.scratch_name`.
         job_id = self.folder.name.rpartition(".")[0]
-        return tuple([await asyncio.to_thread(_measured, staged, job_id) for staged in self._staged.values()])
+        measured = [await asyncio.to_thread(_measured, staged, job_id) for staged in self._staged.values()]
+        return tuple(
+            replace(artifact, replaces=place not in self._guarded)
+            for place, artifact in zip(self._staged, measured, strict=True)
+        )
 
 
 def plainly_named(path: Path, link: Path) -> Path:

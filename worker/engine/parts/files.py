@@ -11,7 +11,7 @@ from worker.core.errors import LeveretError
 from worker.core.parts import PARTS_FOLDER
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from worker.core.parts import Plan
@@ -28,17 +28,16 @@ def parts_folder(resources: Resources, destination: str, job_id: str) -> str:
     return f"{base.rstrip('/')}/{PARTS_FOLDER}/{job_id}/"
 
 
-async def still_there(resources: Resources, plan: Plan, made: Mapping[int, MadePart]) -> dict[int, MadePart]:
+async def still_there(resources: Resources, plan: Plan, made: Sequence[MadePart]) -> dict[int, MadePart]:
     """Return the parts of a plan whose files are there, by index; only their sizes are looked at."""
     found = {}
-    for part in plan.parts:
-        file = made.get(part.index)
-        if file is None or file.key != part.key:
+    for file in made:
+        if file.index in found or file.index >= len(plan.parts) or file.key != plan.parts[file.index].key:
             continue
         place = resources.storages.place(file.uri)
         stat = await resources.storages.serving(place).stat(place)
         if stat is not None and stat.bytes == file.bytes:
-            found[part.index] = file
+            found[file.index] = file
     return found
 
 

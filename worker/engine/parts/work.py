@@ -100,7 +100,7 @@ class WorkFinder:
             plan = await self._planned(task, params, index, context)
         if isinstance(plan, Whole):
             return RunWhole("" if plan.reason in _UNREMARKABLE else plan.reason)
-        found = await still_there(self._resources, plan, {part.index: part for part in known.made})
+        found = await still_there(self._resources, plan, known.made)
         if len(found) == len(plan.parts):
             files = await fetched(self._resources, found, folder)
             if len(files) == len(plan.parts):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
 from worker.control.dead_letters import list_dead, purge_all, purge_dead, replay_all, replay_dead, show_dead
 from worker.core.routing import DEAD_QUEUE
+from worker.core.views import DeadPage, DeadWhole
+from worker.web.api.republished import RepublishedDocument
 from worker.web.asking import Admin, Here, Operator, Viewer, audited
 from worker.web.problems import Refused, responses
 
@@ -19,42 +20,11 @@ router = APIRouter(tags=["dead letters"])
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 
-class DeadDocument(BaseModel):
-    """A dead message with what the database knows of it."""
-
-    job_id: str | None
-    message_id: str | None
-    sha256: str
-    title: str | None
-    kind: str
-    error_type: str
-    reasons: list[str]
-    lane: str
-    priority: str
-    died_at: datetime | None
-    death: str
-    bytes: int
-    attempts: int | None = Field(None, description="How many attempts ran; none for a message that never was a job.")
-
-
-class DeadWhole(DeadDocument):
-    """The same with the message itself, without its secrets, and the headers that we wrote."""
-
-    headers: dict[str, Any]
-    body: str
-
-
-class DeadPage(BaseModel):
-    """The newest dead messages, and how many there are."""
-
-    messages: list[DeadDocument]
-    count: int
-
-
 class ReplayAnswer(BaseModel):
     """What was published again, and why the rest was left dead."""
 
     replayed: int
+    published: list[RepublishedDocument] = Field(default_factory=list)
     refused: list[str] = Field(default_factory=list)
 
 
@@ -65,23 +35,16 @@ class PurgeAnswer(BaseModel):
 
 
 @router.get("/dead", summary="List the dead messages, newest first")
-async def get_dead(here: Here, _: Viewer, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> DeadPage:
+async def get_dead(here: Here, _: Viewer, limit: Annotated[int, Query(ge=1, le=10_000)] = 100) -> DeadPage:
     """Return the newest dead messages."""
     found = await list_dead(here.control, limit)
-    return DeadPage(messages=[_shown(message) for message in found.messages], count=found.count)
+    return DeadPage(messages=[message.summary() for message in found.messages], count=found.count)
 
 
-def _shown(message: Any) -> DeadDocument:
-    attempts = len(message.record.attempts) if message.record else None
-    return DeadDocument.model_validate(message.document() | {"attempts": attempts})
-
-
-@router.get("/dead/{name}", summary="Look at a dead message", responses=responses(404))
+@router.get("/dead/{name:path}", summary="Look at a dead message", responses=responses(404))
 async def get_one(here: Here, _: Operator, name: Name) -> DeadWhole:
     """Return one by its job's id, its message's id or the first digits of its body's SHA-256."""
-    message = await show_dead(here.control, name)
-    headers = {key: str(value) for key, value in message.letter.headers.items() if key.startswith("x-")}
-    return DeadWhole(**_shown(message).model_dump(), headers=headers, body=message.text)
+    return (await show_dead(here.control, name)).whole()
 
 
 @router.post("/dead/replay", summary="Publish every dead message again")
@@ -93,16 +56,17 @@ async def post_replay_all(
     async with audited(request, "dead.replay", "all") as noted:
         done = await replay_all(here.control)
         noted["replayed"] = len(done.published)
-    return ReplayAnswer(replayed=len(done.published), refused=list(done.refused)[:100])
+    published = [RepublishedDocument.of(one) for one in done.published]
+    return ReplayAnswer(replayed=len(published), published=published, refused=list(done.refused))
 
 
-@router.post("/dead/{name}/replay", summary="Publish a dead message again", responses=responses(404))
+@router.post("/dead/{name:path}/replay", summary="Publish a dead message again", responses=responses(404))
 async def post_replay(request: Request, here: Here, _: Operator, name: Name) -> ReplayAnswer:
     """Return that it was published; a JSON body goes out in place of a wrong one."""
     body = await request.body()
     async with audited(request, "dead.replay", name, replaced=bool(body)):
-        await replay_dead(here.control, name, body or None)
-    return ReplayAnswer(replayed=1)
+        done = await replay_dead(here.control, name, body or None)
+    return ReplayAnswer(replayed=1, published=[RepublishedDocument.of(done)])
 
 
 @router.delete("/dead", summary="Delete every dead message for good")
@@ -116,7 +80,7 @@ async def delete_all(
     return PurgeAnswer(purged=count)
 
 
-@router.delete("/dead/{name}", summary="Delete a dead message for good", responses=responses(404))
+@router.delete("/dead/{name:path}", summary="Delete a dead message for good", responses=responses(404))
 async def delete_one(request: Request, here: Here, _: Admin, name: Name) -> PurgeAnswer:
     """Return that it was deleted."""
     async with audited(request, "dead.purge", name):

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
-from worker.core.job import JobMessage
-from worker.core.message.wire import nearest
+from worker.control.schemas import message_schema, module_schema
 from worker.web.asking import Here, Viewer
 from worker.web.dry_run import DryRun, dry_run
-from worker.web.problems import Refused, responses
+from worker.web.problems import responses
 
 router = APIRouter(tags=["documents"])
 
-DRAFT = "https://json-schema.org/draft/2020-12/schema"
 BODY: dict[str, Any] = {
     "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
 }
@@ -44,23 +41,13 @@ def summary_of(task: object) -> str:
 @router.get("/schema", summary="The JSON Schema of a message")
 async def get_schema(here: Here, _: Viewer) -> dict[str, Any]:
     """Return the canonical message's schema, with the names of the modules."""
-    document: dict[str, Any] = {"$schema": DRAFT} | JobMessage.model_json_schema()
-    document["$defs"]["TaskMessage"]["properties"]["module"]["examples"] = sorted(here.registry.tasks)
-    return document
+    return message_schema(here.registry)
 
 
 @router.get("/modules/{name}/schema", summary="The JSON Schema of a module's data", responses=responses(404))
 async def get_module_schema(here: Here, _: Viewer, name: str) -> dict[str, Any]:
     """Return the schema of one module's data."""
-    return module_schema(here, name)
-
-
-def module_schema(here: Here, name: str) -> dict[str, Any]:
-    """Return the schema of one module's data; 404 names the nearest."""
-    task = here.registry.tasks.get(name)
-    if task is None:
-        raise Refused(HTTPStatus.NOT_FOUND, f"unknown module {name[:100]!r}{nearest(name, here.registry.tasks)}")
-    return {"$schema": DRAFT} | task.params.model_json_schema()
+    return module_schema(here.registry, name)
 
 
 @router.post("/validate", summary="Say what would become of a message, without running it", openapi_extra=BODY)

@@ -21,6 +21,7 @@ from worker.core.job import Lane, Priority
 from worker.core.listing import JobFilter
 from worker.core.message.dialects import decode
 from worker.core.record import JobRecord, LogRecord, State
+from worker.web.api.republished import RepublishedDocument
 from worker.web.asking import Here, Operator, Viewer, audited
 from worker.web.following import MOST_FOLLOWERS, log_events
 from worker.web.problems import Refused, responses
@@ -57,15 +58,6 @@ class CancelAnswer(BaseModel):
 
     job_id: str
     state: str
-
-
-class RetryAnswer(BaseModel):
-    """What was published again: in which round, to which queue, and out of what."""
-
-    job_id: str | None
-    round: int | None
-    queue: str
-    source: str
 
 
 class FilterDocument(BaseModel):
@@ -288,12 +280,12 @@ async def post_retry(
     _: Operator,
     job_id: Name,
     if_match: Annotated[str | None, Header(max_length=200)] = None,
-) -> RetryAnswer:
+) -> RepublishedDocument:
     """Return what was published again; a retrying job is tried at once."""
     await _require_match(here, job_id, if_match)
     async with audited(request, "job.retry", job_id):
         done = await retry_job(here.control, job_id)
-    return RetryAnswer(job_id=done.job_id, round=done.round, queue=done.queue, source=done.source)
+    return RepublishedDocument.of(done)
 
 
 async def _require_match(here: Here, job_id: str, if_match: str | None) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from pydantic import Field
@@ -16,12 +15,9 @@ from worker.control.notifications import (
     try_notification,
 )
 from worker.core.message.wire import parse
-from worker.core.record import Record
+from worker.core.notification import NotificationView
 from worker.web.asking import Admin, Here, Viewer, audited
 from worker.web.problems import responses
-
-if TYPE_CHECKING:
-    from worker.core.notification import StoredNotification
 
 router = APIRouter(tags=["notifications"])
 
@@ -31,41 +27,25 @@ BODY: dict[str, Any] = {
 }
 
 
-class NotificationDocument(Record):
-    """A notification; in `document`, `…` stands for what is secret."""
-
-    name: str
-    document: dict[str, Any]
-    sent_at: datetime | None
-    failures: int
-    problem: str | None
-    waiting: int
-
-    @classmethod
-    def of(cls, stored: StoredNotification) -> NotificationDocument:
-        """Return what is shown of a notification."""
-        return cls(**(stored.model_dump() | {"document": stored.notification.shown}))
-
-
 @router.get("/notifications", summary="List the notifications")
-async def get_all(here: Here, _: Viewer) -> list[NotificationDocument]:
+async def get_all(here: Here, _: Viewer) -> list[NotificationView]:
     """Return the notifications by name."""
-    return [NotificationDocument.of(one) for one in await list_notifications(here.control)]
+    return [NotificationView.of(one) for one in await list_notifications(here.control)]
 
 
 @router.get("/notifications/{name}", summary="Look at a notification", responses=responses(404))
-async def get_one(here: Here, _: Viewer, name: Name) -> NotificationDocument:
+async def get_one(here: Here, _: Viewer, name: Name) -> NotificationView:
     """Return one notification."""
-    return NotificationDocument.of(await get_notification(here.control, name))
+    return NotificationView.of(await get_notification(here.control, name))
 
 
 @router.put("/notifications/{name}", summary="Store a notification", openapi_extra=BODY)
-async def put_one(request: Request, here: Here, _: Admin, name: Name) -> NotificationDocument:
+async def put_one(request: Request, here: Here, _: Admin, name: Name) -> NotificationView:
     """Return what is stored now. Where the body has `…` for an address or a secret, the stored one stays."""
     document = parse(await request.body())
     async with audited(request, "notification.put", name):
         await put_notification(here.control, name, document, here.check_address)
-    return NotificationDocument.of(await get_notification(here.control, name))
+    return NotificationView.of(await get_notification(here.control, name))
 
 
 @router.delete("/notifications/{name}", status_code=204, summary="Delete a notification", responses=responses(404))

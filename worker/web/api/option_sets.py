@@ -30,13 +30,15 @@ async def get_all(
     return await list_option_sets(here.control, module)
 
 
-@router.get("/option-sets/{module}/{name}", summary="Look at an option set", responses=responses(404))
+@router.get("/option-sets/{module}/{name:path}", summary="Look at an option set", responses=responses(404))
 async def get_one(here: Here, _: Viewer, module: Module, name: Name) -> OptionSet:
     """Return one option set."""
     return await get_option_set(here.control, module, name)
 
 
-@router.put("/option-sets/{module}/{name}", summary="Store an option set", openapi_extra=BODY, responses=responses(404))
+@router.put(
+    "/option-sets/{module}/{name:path}", summary="Store an option set", openapi_extra=BODY, responses=responses(404)
+)
 async def put_one(request: Request, here: Here, _: Admin, module: Module, name: Name) -> OptionSet:
     """Return the option set that is stored now; the body is its options."""
     document = parse(await request.body())
@@ -45,7 +47,7 @@ async def put_one(request: Request, here: Here, _: Admin, module: Module, name: 
 
 
 @router.delete(
-    "/option-sets/{module}/{name}", status_code=204, summary="Delete an option set", responses=responses(404)
+    "/option-sets/{module}/{name:path}", status_code=204, summary="Delete an option set", responses=responses(404)
 )
 async def delete_one(request: Request, here: Here, _: Admin, module: Module, name: Name) -> None:
     """Delete one option set."""

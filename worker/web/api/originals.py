@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,21 +28,18 @@ class OriginalDocument(Record):
     job_id: str
     uri: str
     bytes: int
+    version: str
     new_bytes: int | None
+    new_sha256: str | None
+    state: str
     kept_at: datetime | None
+    proved: bool
     problem: str | None
 
     @classmethod
     def of(cls, one: Original) -> OriginalDocument:
         """Return the document of an original."""
-        return cls(
-            job_id=one.job_id,
-            uri=one.uri,
-            bytes=one.bytes,
-            new_bytes=one.new_bytes,
-            kept_at=one.kept_at,
-            problem=one.problem,
-        )
+        return cls(**asdict(one))
 
 
 class UndoneDocument(Record):
@@ -69,11 +67,11 @@ async def undo_one(request: Request, here: Here, _: Operator, job_id: JobId) -> 
 
 @router.delete(
     "/jobs/{job_id}/originals",
-    status_code=204,
     summary="Delete for good what is kept of a job",
     responses=responses(404),
 )
-async def forget_one(request: Request, here: Here, _: Admin, job_id: JobId) -> None:
-    """Free its space; the job cannot be undone then."""
+async def forget_one(request: Request, here: Here, _: Admin, job_id: JobId) -> list[OriginalDocument]:
+    """Return what was deleted, whose space is free now; the job cannot be undone then."""
     async with audited(request, "job.forget-originals", job_id):
-        await forget(here.control, here.originals, job_id)
+        gone = await forget(here.control, here.originals, job_id)
+    return [OriginalDocument.of(one) for one in gone]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
 from worker import __version__
-from worker.core.errors import LeveretError
-from worker.core.finding import Finding
-from worker.core.views import AuditEntry
-from worker.web.asking import Admin, Here, Viewer
+from worker.control.doctor import findings
+from worker.core.finding import NamedFinding
+from worker.core.views import AuditEntry, Disagreement
+from worker.web.asking import Admin, Here, Viewer, audited
 
 router = APIRouter(tags=["system"])
 
@@ -22,12 +22,6 @@ class WhoAmI(BaseModel):
     name: str
     role: str
     version: str
-
-
-class NamedFinding(Finding):
-    """What the doctor found out about one thing."""
-
-    name: str
 
 
 class AuditPage(BaseModel):
@@ -46,18 +40,23 @@ async def get_whoami(who: Viewer) -> WhoAmI:
 @router.get("/doctor", summary="Look at everything that the server needs")
 async def get_doctor(here: Here, _: Admin) -> list[NamedFinding]:
     """Return what the doctor finds on the server's host; it takes some seconds."""
-    return await findings(here)
+    return await findings(here.checks())
 
 
-async def findings(here: Here) -> list[NamedFinding]:
-    """Return what the doctor finds; a check that fails is a finding."""
-    found = []
-    for name, check in here.checks():
-        try:
-            one = await check()
-        except LeveretError as error:
-            one = Finding(status="error", fact=str(error))
-        found.append(NamedFinding(name=name, **one.model_dump()))
+@router.post("/reconcile", summary="Compare the database, the broker and the storages")
+async def post_reconcile(
+    request: Request,
+    here: Here,
+    _: Admin,
+    mend: Annotated[bool, Query(description="Put right what can be put right.")] = False,
+    overdue: Annotated[float, Query(ge=0, le=1e9, description="How many seconds a job may be overdue.")] = 120.0,
+) -> list[Disagreement]:
+    """Return what does not agree, and what was done about it; left scratch is that of the server's host."""
+    if not mend:
+        return await here.reconcile(overdue, mend=False)
+    async with audited(request, "fleet.reconcile", "all") as noted:
+        found = await here.reconcile(overdue, mend=True)
+        noted["found"], noted["mended"] = len(found), sum(bool(one.done) for one in found)
     return found
 
 

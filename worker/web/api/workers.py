@@ -8,11 +8,12 @@ from typing import Annotated, Final, Literal
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
-from worker.control.fleet import unserved_lanes
-from worker.control.steer import forget_worker, list_workers, steer_fleet, steer_worker
+from worker.control.fleet import fleet_rows, unserved_lanes
+from worker.control.steer import forget_silent_workers, forget_worker, list_workers, steer_fleet, steer_worker
 from worker.core.message.wire import nearest
 from worker.core.record import Wanted, WorkerRecord
 from worker.core.views import LaneDepth, Sample
+from worker.web.api.jobs import JobDocument, document_of
 from worker.web.asking import Here, Operator, Viewer, audited
 from worker.web.problems import Refused, responses
 
@@ -92,6 +93,38 @@ async def delete_worker(request: Request, here: Here, _: Operator, worker_id: Na
     async with audited(request, "worker.forget", worker_id):
         gone = await forget_worker(here.control, worker_id)
     return Asked(wanted="forget", workers=gone)
+
+
+@router.delete("/workers", summary="Forget the workers that were silent for long")
+async def delete_silent(
+    request: Request,
+    here: Here,
+    _: Operator,
+    silent: Annotated[float, Query(ge=0, le=1e9, description="For so many seconds, three heartbeats at least.")],
+) -> Asked:
+    """Return the workers that were forgotten."""
+    async with audited(request, "fleet.forget", "all") as noted:
+        gone = await forget_silent_workers(here.control, silent)
+        noted["workers"] = len(gone)
+    return Asked(wanted="forget", workers=gone)
+
+
+class FleetDocument(BaseModel):
+    """The fleet at a glance: how many jobs are in each state, the workers, and the jobs at which something happens."""
+
+    counts: dict[str, int]
+    workers: list[WorkerRecord]
+    jobs: list[JobDocument]
+
+
+@router.get("/fleet", summary="The fleet at a glance")
+async def get_fleet(
+    here: Here, _: Viewer, most: Annotated[int, Query(ge=1, le=1000, description="Jobs of each state.")] = 200
+) -> FleetDocument:
+    """Return what `leveret watch` shows, without the queues."""
+    found = await fleet_rows(here.control, most)
+    jobs = [document_of(record) for record in found.jobs]
+    return FleetDocument(counts=dict(found.counts), workers=list(found.workers), jobs=jobs)
 
 
 @router.get("/queues", summary="What waits")

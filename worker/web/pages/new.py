@@ -13,9 +13,10 @@ from fastapi.responses import RedirectResponse
 from starlette.responses import Response
 
 from worker.control.query import find_job
+from worker.control.schemas import module_schema
 from worker.control.submit import submit
 from worker.core.errors import LeveretError
-from worker.web.api.documents import module_schema, summary_of
+from worker.web.api.documents import summary_of
 from worker.web.api.files import browse, roots_of
 from worker.web.asking import audited, services_of
 from worker.web.dry_run import dry_run
@@ -78,7 +79,7 @@ def _drawn(request: Request, text: str, module: str, **values: Any) -> Response:
     here = services_of(request)
     tasks = here.registry.tasks
     modules = [(name, summary_of(tasks[name])) for name in sorted(tasks)]
-    schema = module_schema(here, module) if module in tasks else {}
+    schema = module_schema(here.registry, module) if module in tasks else {}
     shown = {"run": None, "status": 200} | values
     status = shown.pop("status")
     return draw(

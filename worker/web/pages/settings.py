@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Form, Query, Request
 from starlette.responses import Response
 
+from worker.control.doctor import findings
 from worker.control.option_sets import delete_option_set, list_option_sets, put_option_set
 from worker.control.steer import list_workers
 from worker.core.errors import LeveretError
 from worker.core.message.wire import parse
 from worker.web.api.files import roots_of
-from worker.web.api.system import findings
 from worker.web.asking import audited, services_of
 from worker.web.pages.drawing import act, draw, entered
 
@@ -35,7 +35,7 @@ async def get_settings(
     if away := entered("admin", request):
         return away
     here = services_of(request)
-    found = await findings(here) if doctor else None
+    found = await findings(here.checks()) if doctor else None
     try:
         values = await _rows(here, before)
     except LeveretError as error:

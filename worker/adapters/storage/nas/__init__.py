@@ -15,7 +15,15 @@ from worker.adapters.storage.nas.files import HIDDEN, MAX_NAME_BYTES, nas_errors
 from worker.adapters.storage.nas.roots import NasRoots, Spot
 from worker.adapters.threads import Stop, in_thread
 from worker.core.attempt import is_publish_folder, job_mark
-from worker.core.errors import DiskFull, MountMissing, SourceMissing, StorageUnavailable, VerificationFailed
+from worker.core.errors import (
+    OVERWRITE,
+    DiskFull,
+    MountMissing,
+    OutputExists,
+    SourceMissing,
+    StorageUnavailable,
+    VerificationFailed,
+)
 from worker.core.location import External, parse_location
 from worker.core.media_types import media_type_of
 from worker.core.parts import PARTS_FOLDER
@@ -202,10 +210,12 @@ class NasStorage:
                     raise VerificationFailed(f"{artifact.uri}: {staged.st_size} of {artifact.bytes} bytes were staged")
         return False
 
-    def _reveal(self, artifact: Artifact, _stop: Stop) -> None:
+    def _reveal(self, artifact: Artifact, stop: Stop) -> None:
         spot = self._roots.spot(_place(artifact))
         with nas_errors(artifact.uri), files.opened_folder(spot.root, spot.folders) as folder:
-            os.replace(_hidden_name(artifact, spot.name), spot.name, src_dir_fd=folder, dst_dir_fd=folder)
+            hidden = _hidden_name(artifact, spot.name)
+            if artifact.replaces or not _shown_anew(folder, hidden, spot.name, artifact, stop):
+                os.replace(hidden, spot.name, src_dir_fd=folder, dst_dir_fd=folder)
             files.flush_folder(folder)
         # Folders that hold something visible are no longer ours to take back.
         here = spot.path.parent
@@ -321,6 +331,27 @@ def _is_stored(folder: int, name: str, artifact: Artifact, stop: Stop) -> bool:
     """Return whether `name` holds the artifact's very bytes already."""
     found = files.status(folder, name)
     return found is not None and found.st_size == artifact.bytes and files.digest(folder, name, stop) == artifact.sha256
+
+
+def _shown_anew(folder: int, hidden: str, name: str, artifact: Artifact, stop: Stop) -> bool:
+    """Return whether the staged file has its fixed name now; False where an earlier one of its job has it.
+
+    OutputExists where anybody else's file has it.
+    """
+    while True:
+        if files.name_anew(folder, hidden, name):
+            return True
+        try:
+            standing = files.digest(folder, name, stop)
+        except FileNotFoundError:
+            # It went this very moment.
+            continue
+        if standing == artifact.sha256:
+            files.drop(folder, hidden)
+            return True
+        if standing in artifact.earlier:
+            return False
+        raise OutputExists(f"{artifact.uri} exists, and this job did not make it; {OVERWRITE}")
 
 
 def _kept_depth(folders: Sequence[str]) -> int:

@@ -28,6 +28,8 @@ _CHUNK: Final = 8 * 1024 * 1024
 # What copy_file_range answers between file systems or kernels that cannot do it.
 _NO_COPY: Final = frozenset({errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM})
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+"""What a file system answers that knows no second name for a file."""
 _NEVER: Final = frozenset({errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG})
 
 
@@ -203,6 +205,27 @@ def digest(folder: int, name: str, stop: Stop) -> str:
     finally:
         os.close(descriptor)
     return sha256.hexdigest()
+
+
+def name_anew(folder: int, hidden: str, name: str) -> bool:
+    """Return whether the file `hidden` is called `name` now; False where something has that name.
+
+    A link refuses what exists, as no rename does. SMB and exFAT have none: there one that comes between the look and
+    the rename is replaced.
+    """
+    try:
+        os.link(hidden, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        if status(folder, name) is not None:
+            return False
+        os.rename(hidden, name, src_dir_fd=folder, dst_dir_fd=folder)
+        return True
+    drop(folder, hidden)
+    return True
 
 
 def flush_folder(folder: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import json
 import os
 import re
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
 KEPT_FREE: Final = 1 << 30
 MOST_OPEN: Final = 100
-_NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 _ID: Final = re.compile(r"^[0-9a-f]{32}$")
 
 
@@ -253,7 +251,7 @@ def _shown(folder: int, upload_id: str, name: str) -> bool:
     except FileExistsError:
         return False
     except OSError as error:
-        if error.errno not in _NO_LINKS:
+        if error.errno not in files.NO_LINKS:
             raise
         # SMB and exFAT know no second name for a file.
         if files.status(folder, name) is not None:

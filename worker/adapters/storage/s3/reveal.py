@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from io import FileIO
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from botocore.exceptions import ClientError
 
-from worker.adapters.storage.s3.client import code_of, s3_errors
+from worker.adapters.storage.s3.client import MISSING, code_of, s3_errors
 from worker.adapters.storage.s3.roots import SHA256_KEY, headers_of, require_whole
 from worker.adapters.threads import in_thread
-from worker.core.errors import LeveretError, StorageUnavailable
+from worker.core.errors import OVERWRITE, LeveretError, OutputExists, StorageUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 PAUSES: Final = (0.2, 0.5, 1.0, 2.0)
 MOST_PARTS: Final = 10_000
+Condition: TypeAlias = "dict[str, str]"
+_TAKEN: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
+_UNKNOWN: Final = frozenset({"NotImplemented", "501"})
+"""What a server answers that knows no condition for this request."""
 _BUSY: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS})
 
 
@@ -88,19 +92,29 @@ class Reveal:
 
     def _put(self, artifact: Artifact, final: External, stop: Stop) -> None:
         with s3_errors(final), _Body(artifact.path, stop) as body:
-            self.once.put_object(Bucket=final.host, Key=final.key, Body=body, **headers_of(artifact))  # type: ignore[arg-type]
+
+            def put(condition: Condition) -> None:
+                body.seek(0)
+                extra = headers_of(artifact) | condition
+                self.once.put_object(Bucket=final.host, Key=final.key, Body=body, **extra)  # type: ignore[arg-type]
+
+            show(self.client, artifact, final, put)
 
     def _copy(self, artifact: Artifact, staged: External, final: External, stop: Stop) -> None:
         del stop
-        with s3_errors(final):
+
+        def copy(condition: Condition) -> None:
             self.once.copy_object(
                 Bucket=final.host,
                 Key=final.key,
                 CopySource={"Bucket": staged.host, "Key": staged.key},
                 # Headers are taken as they are given only when the source's are not asked for.
                 MetadataDirective="REPLACE",
-                **headers_of(artifact),  # type: ignore[arg-type]
+                **(headers_of(artifact) | condition),  # type: ignore[arg-type]
             )
+
+        with s3_errors(final):
+            show(self.client, artifact, final, copy)
 
     def _assembly(self, artifact: Artifact, staged: External, final: External, stop: Stop) -> Pending:
         with s3_errors(final):
@@ -112,7 +126,7 @@ class Reveal:
 
         def abandon() -> None:
             with s3_errors(final):
-                self.client.abort_multipart_upload(Bucket=final.host, Key=final.key, UploadId=upload)
+                self._abort(final, upload)
 
         try:
             with s3_errors(final):
@@ -121,6 +135,9 @@ class Reveal:
             abandon()
             raise
         return Pending(lambda _: self._complete(artifact, final, upload, parts), abandon)
+
+    def _abort(self, final: External, upload: str) -> None:
+        self.client.abort_multipart_upload(Bucket=final.host, Key=final.key, UploadId=upload)
 
     def _parts(
         self, artifact: Artifact, staged: External, final: External, upload: str, stop: Stop
@@ -144,11 +161,19 @@ class Reveal:
             return list(pool.map(copied, range(0, artifact.bytes, size)))
 
     def _complete(self, artifact: Artifact, final: External, upload: str, parts: list[CompletedPartTypeDef]) -> None:
+        def complete(condition: Condition) -> None:
+            self.once.complete_multipart_upload(
+                Bucket=final.host,
+                Key=final.key,
+                UploadId=upload,
+                MultipartUpload={"Parts": parts},
+                **condition,  # type: ignore[arg-type]
+            )
+
         with s3_errors(final):
             try:
-                self.once.complete_multipart_upload(
-                    Bucket=final.host, Key=final.key, UploadId=upload, MultipartUpload={"Parts": parts}
-                )
+                if not show(self.client, artifact, final, complete):
+                    self._abort(final, upload)
             except ClientError as error:
                 # An earlier try was done, and its answer lost.
                 if code_of(error) != "NoSuchUpload" or not is_same(self.client, final, artifact):
@@ -165,6 +190,48 @@ class _Body(FileIO):
     def read(self, size: int | None = -1, /) -> bytes:
         self._stop.check()
         return super().read(-1 if size is None else size) or b""
+
+
+def show(client: S3Client, artifact: Artifact, final: External, send: Callable[[Condition], None]) -> bool:
+    """Return whether the request that shows an artifact was sent, False where it is there already.
+
+    It is sent on the condition under which it may be, and OutputExists where it may not.
+
+    Asked first, for there are servers that ignore the condition; the condition, for somebody may come in between.
+    """
+    if artifact.replaces or standing_digest(client, final) in artifact.earlier:
+        send({})
+        return True
+    if _is_there_already(client, artifact, final):
+        return False
+    try:
+        send({"IfNoneMatch": "*"})
+    except ClientError as error:
+        if code_of(error) in _UNKNOWN:
+            send({})
+        elif code_of(error) in _TAKEN and _is_there_already(client, artifact, final):
+            return False
+        else:
+            raise
+    return True
+
+
+def _is_there_already(client: S3Client, artifact: Artifact, final: External) -> bool:
+    """Return whether the artifact is what is there, False where nothing does; OutputExists for all else."""
+    standing = standing_digest(client, final)
+    if standing is not None and standing != artifact.sha256:
+        raise OutputExists(f"{final} exists, and this job did not make it; {OVERWRITE}")
+    return standing is not None
+
+
+def standing_digest(client: S3Client, place: External) -> str | None:
+    """Return the SHA-256 that the object there says it has, empty where it says none; None where nothing is."""
+    try:
+        return str(client.head_object(Bucket=place.host, Key=place.key).get("Metadata", {}).get(SHA256_KEY, ""))
+    except ClientError as error:
+        if code_of(error) in MISSING:
+            return None
+        raise
 
 
 def is_same(client: S3Client, place: External, artifact: Artifact) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from visualizers import GROUP, SceneParams, Visualizer
@@ -17,9 +16,8 @@ from visualizers.film import (
     plan_of,
     shortened,
 )
-from worker.core.errors import BadInput, InvalidJob, Problem, TimedOut, ToolFailed, VerificationFailed
+from worker.core.errors import BadInput, TimedOut, ToolFailed, VerificationFailed
 from worker.core.task import Files, FileUse, Task
-from worker.media.failure import classify, damage, failed
 from worker.media.ffmpeg.progress import Meter
 from worker.media.hls.files import PlannedFile
 from worker.media.hls.params import HlsParams
@@ -28,17 +26,19 @@ from worker.registry import plugins
 from worker.tasks.hls.finish import finished, hand_over, package
 from worker.tasks.hls.proof import proved_mp4s
 from worker.tasks.shared.decoding import undamaged_source
-from worker.tasks.shared.measuring import probed_source
+from worker.tasks.shared.parts import Builds
 from worker.tasks.shared.running import well_run
+from worker.tasks.visualizer.ranges import Ranges
+from worker.tasks.visualizer.stage import Stage, well, windowed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping
     from importlib.metadata import EntryPoint
     from pathlib import Path
 
-    from visualizers import Repository, Scene
-    from worker.core.command import Exit
-    from worker.core.media_info import MediaInfo
+    from visualizers import Scene
+    from worker.core.parts import Division, Fleet, Part, Whole
+    from worker.core.parts import Plan as PartsPlan
     from worker.core.ports import Repositories
     from worker.core.task import Lookup, TaskContext
     from worker.media.hls.plan import Plan
@@ -67,6 +67,7 @@ class VisualizerTask(Task[SceneParams]):
         self.params = visualizer.params  # type: ignore[misc]
         self._visualizer = visualizer
         self._repositories = repositories
+        self._builds = Builds()
 
     def files(self, params: SceneParams) -> Files:
         """Return what the visualizer reads, and the file of a fixed name that is made."""
@@ -91,30 +92,36 @@ class VisualizerTask(Task[SceneParams]):
 
     async def run(self, params: SceneParams, context: TaskContext) -> None:
         """Make the scene, draw it, prove the film, package it; every file is handed over at the end."""
-        scene = await self._visualizer.scene(params, _Stage(context, self._repositories))
-        scene = _windowed(scene, params)
+        scene = await self._visualizer.scene(params, Stage(context, self._repositories))
+        scene = windowed(scene, params)
         context.report(COUNTED)
         folder = context.scratch("film/x").parent
         plan = await self._drawn(scene, params, folder, context)
-        hls = HlsParams(
-            source=params.output_file,
-            segment_time=2.0,
-            master_playlist_name=params.master_playlist_name,
-            poster=False,
-            storyboard=False,
-            verify=params.verify,
-        )
-        await proved_mp4s(plan, hls, folder, context)
-        files: list[PlannedFile] = []
-        if params.output == "hls":
-            await package(plan, hls, folder, context)
-            files = await finished(plan, hls, folder, context)
-        else:
-            await _joined(plan, params, folder, context)
-        if params.thumbnail:
-            files.insert(0, await _thumbnail(plan, folder, context))
-        await asyncio.to_thread(hand_over, files, folder / "out", context)
-        context.report(1.0)
+        await _finish(plan, params, folder, context)
+
+    def division(self, params: SceneParams) -> Division:
+        """Return whether the data asks for parts."""
+        return params.parts
+
+    async def plan(self, params: SceneParams, task: int, fleet: Fleet, context: TaskContext) -> PartsPlan | Whole:
+        """Return the ranges that several workers draw, or why one draws all of them."""
+        return await self._ranges(context).plan(params, task, fleet)
+
+    async def holds(self, params: SceneParams, plan: PartsPlan, context: TaskContext) -> bool:
+        """Return whether the data and the files that it names are those that were planned."""
+        return await self._ranges(context).is_planned(params, plan)
+
+    async def run_part(self, params: SceneParams, plan: PartsPlan, part: Part, context: TaskContext) -> None:
+        """Draw a range of frames and prove it."""
+        await self._ranges(context).draw(params, plan, part)
+
+    async def join(self, params: SceneParams, plan: PartsPlan, parts: Mapping[int, Path], context: TaskContext) -> None:
+        """Join the ranges to the film that `run` would have drawn, and go on as `run` does."""
+        folder = context.scratch("film/x").parent
+        await _finish(await self._ranges(context).join(params, plan, parts, folder), params, folder, context)
+
+    def _ranges(self, context: TaskContext) -> Ranges:
+        return Ranges(self._visualizer, self._repositories, self._builds, context)
 
     async def _drawn(self, scene: Scene, params: SceneParams, folder: Path, context: TaskContext) -> Plan:
         """Return the plan of what lies in `folder` now: as many frames as were counted, or as there was time for."""
@@ -136,7 +143,7 @@ class VisualizerTask(Task[SceneParams]):
                 raise
             return await _kept(plan, scene, limit, folder, context)
         try:
-            _well(exits)
+            well(exits)
         except ToolFailed:
             if scene.sound is not None:
                 await undamaged_source(scene.sound, scene.sound.name, context)
@@ -148,28 +155,34 @@ class VisualizerTask(Task[SceneParams]):
         return shortened(plan, frames)
 
 
+async def _finish(plan: Plan, params: SceneParams, folder: Path, context: TaskContext) -> None:
+    """Prove the film in `folder`, package it, and hand over every file."""
+    hls = HlsParams(
+        source=params.output_file,
+        segment_time=2.0,
+        master_playlist_name=params.master_playlist_name,
+        poster=False,
+        storyboard=False,
+        verify=params.verify,
+    )
+    await proved_mp4s(plan, hls, folder, context)
+    files: list[PlannedFile] = []
+    if params.output == "hls":
+        await package(plan, hls, folder, context)
+        files = await finished(plan, hls, folder, context)
+    else:
+        await _joined(plan, params, folder, context)
+    if params.thumbnail:
+        files.insert(0, await _thumbnail(plan, folder, context))
+    await asyncio.to_thread(hand_over, files, folder / "out", context)
+    context.report(1.0)
+
+
 def _main(params: SceneParams) -> tuple[str, str]:
     """Return the file that the record's `manifest_url` means: the option that names it, and its place."""
     if params.output == "mp4":
         return "output_file", params.output_file
     return "master_playlist_name", params.master_playlist_name
-
-
-def _windowed(scene: Scene, params: SceneParams) -> Scene:
-    wanted = params.frames
-    last = scene.frames if wanted.last is None else wanted.last
-    if wanted.first >= scene.frames or last > scene.frames:
-        message = f"the film has {scene.frames} frames, not {max(wanted.first + 1, last)}"
-        raise InvalidJob([Problem("last_frame" if wanted.last else "first_frame", message)])
-    return replace(scene, window=wanted)
-
-
-def _well(exits: Sequence[Exit]) -> None:
-    """Return if every stage did all that it had to; what the first failure means is raised."""
-    if (bad := failed(exits)) is not None:
-        raise classify(bad)
-    if complaint := damage(exits[-1].complaint):
-        raise BadInput(f"a source is damaged or cut short: {complaint}")
 
 
 def _limit(params: SceneParams, context: TaskContext) -> float | None:
@@ -238,35 +251,3 @@ async def _thumbnail(plan: Plan, folder: Path, context: TaskContext) -> PlannedF
     place = f"{context.attempt_folder}/poster.jpg"
     context.set_urls(thumbnail=place)
     return PlannedFile(place, "poster", immutable=True, local="poster.jpg")
-
-
-class _Stage:
-    """What a visualizer may use of a running task; histories are cloned for it."""
-
-    def __init__(self, context: TaskContext, repositories: Repositories) -> None:
-        self._context, self._repositories = context, repositories
-        self.option_set = context.option_set
-        self.encoder, self.encoders = context.encoder, context.encoders
-        self.render_node = context.render_node
-        self.tool = context.tool
-        self.run = context.run
-        self.input, self.listing = context.input, context.listing
-        self.scratch = context.scratch
-        self.note = context.note
-        self.warn = context.warn
-
-    async def probe(self, path: Path) -> MediaInfo:
-        """Return what a source is, its length measured where its container may be wrong about it."""
-        return await probed_source(path, path.name, self._context)
-
-    async def history(self, repository: Repository, arguments: Sequence[str]) -> bytes:
-        """Return what git writes of a clone."""
-        into = self._context.scratch("clone")
-        label = str(into.parent.parent)
-        clone = await self._repositories.clone(
-            repository.url, into, token=repository.token, mailmap=repository.mailmap, label=label
-        )
-        for warning in clone.warnings:
-            self._context.warn(warning)
-        named = [argument.replace("{repository}", str(clone.folder)) for argument in arguments]
-        return await self._repositories.log(clone.folder, named, label=label)

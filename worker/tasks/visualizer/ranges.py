@@ -1,0 +1,168 @@
+"""A scene in parts: ranges of frames that several workers draw, and the film that they are joined to."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final
+
+from visualizers import Scene
+from visualizers.film import film_pipeline, parts_command, plan_of, sound_pipeline
+from worker.core.errors import CannotServe, PlanBroken, ToolFailed, VerificationFailed
+from worker.core.parts import FRAMES, Part, PartLength, Plan, Whole, bounds, identity_of, part_key
+from worker.media.ffmpeg.progress import Meter
+from worker.media.parts.proof import check_join
+from worker.media.parts.timeline import PacketReader, packets_command
+from worker.tasks.shared.decoding import undamaged_source
+from worker.tasks.shared.parts import TOO_SHORT, joinable, prove_part, read_packets
+from worker.tasks.shared.running import well_run
+from worker.tasks.visualizer.stage import Stage, well, windowed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from visualizers import SceneParams, Visualizer
+    from worker.core.parts import Fleet
+    from worker.core.ports import Repositories
+    from worker.core.task import TaskContext
+    from worker.media.hls.plan import Plan as FilmPlan
+    from worker.tasks.shared.parts import Builds
+
+SHORTEST_SECONDS: Final = 10.0
+"""Each part simulates the whole film, so parts are few and long: one a worker, and none is shorter than this."""
+
+
+class Ranges:
+    """The parts of one scene."""
+
+    def __init__(
+        self, visualizer: Visualizer[Any], repositories: Repositories, builds: Builds, context: TaskContext
+    ) -> None:
+        self._visualizer = visualizer
+        self._repositories = repositories
+        self._builds = builds
+        self._context = context
+
+    async def plan(self, params: SceneParams, task: int, fleet: Fleet) -> Plan | Whole:
+        """Return the ranges, or why one worker draws all of them; the scene is counted for it."""
+        if params.parts == "auto" and fleet.workers < 2:  # noqa: PLR2004 - one worker gains nothing
+            return Whole("one worker makes it as soon")
+        if params.time_limit is not None or params.on_timeout == "keep":
+            return Whole("its time limit is that of the whole film")
+        if not fleet.shared_storage:
+            return Whole("only one host sees the storage")
+        build = await self._build()
+        if build is None:
+            return Whole("its frames cannot be drawn in ranges here")
+        stage = _NotingStage(self._context, self._repositories)
+        scene = windowed(await self._visualizer.scene(params, stage), params)
+        if not scene.content or scene.slack:
+            return Whole("its frames cannot be drawn in ranges here")
+        seconds = scene.shown / scene.framerate
+        length = max(SHORTEST_SECONDS, seconds / fleet.workers)
+        if isinstance(params.parts, PartLength):
+            length = params.parts.seconds
+        film = plan_of(scene)
+        gop = film.timing.gop if film.timing else 1
+        cuts = bounds(scene.shown, Fraction(scene.framerate), length, gop)
+        if len(cuts) <= 2:  # noqa: PLR2004 - the beginning and the end
+            return Whole(TOO_SHORT)
+        data = await self._data(params)
+        identity = identity_of(data, scene.content, scene.frames, build)
+        parts = tuple(
+            Part(index, part_key(identity, FRAMES, first, last), first, last)
+            for index, (first, last) in enumerate(pairwise(cuts))
+        )
+        details = {
+            "data": data, "frames": scene.frames, "size": list(scene.size), "rate": scene.framerate,
+            "facts": stage.facts,
+        }  # fmt: skip
+        return Plan(task, scene.shown, identity, build, parts, details)
+
+    async def is_planned(self, params: SceneParams, plan: Plan) -> bool:
+        """Return whether the data is that of the plan, and the files that it names.
+
+        The history may have moved on: the film is that of the moment it was planned, and each part compares.
+        """
+        return plan.details.get("data") == await self._data(params)
+
+    async def _data(self, params: SceneParams) -> str:
+        versions = [await self._context.version(use.location) for use in self._visualizer.files(params).reads]
+        return identity_of(params.model_dump(mode="json", exclude={"parts"}), versions)
+
+    async def _build(self) -> str | None:
+        """Return what decides the bytes of a part: how a frame looks here, and the encoder."""
+        renderer = await self._visualizer.renderer(self._context)
+        return None if renderer is None else f"{renderer}, {await self._builds.of(self._context)}"
+
+    async def draw(self, params: SceneParams, plan: Plan, part: Part) -> None:
+        """Draw one range, and prove it; PlanBroken where the history is another one than was planned."""
+        context, build = self._context, await self._build()
+        if build != plan.build:
+            raise CannotServe(f"this worker draws with {build or 'no renderer'}, and the parts are by {plan.build}")
+        begin = params.first_frame
+        ours = params.model_copy(update={"first_frame": begin + part.first, "last_frame": begin + part.last})
+        scene = windowed(await self._visualizer.scene(ours, Stage(context, self._repositories)), ours)
+        if identity_of(await self._data(params), scene.content, scene.frames, build) != plan.identity:
+            raise PlanBroken("the history is not the one that was planned")
+        scene = replace(scene, sound=None)
+        folder = context.scratch("part/x").parent
+        film, meter = plan_of(scene), Meter(scene.shown)
+
+        def advance(line: str) -> None:
+            if meter.line(line):
+                context.report(meter.fraction, fps=meter.step.fps, speed=meter.step.speed)
+
+        exits = await context.run(film_pipeline(scene, film, context.tool("ffmpeg"), folder, joined=True), advance)
+        well(exits)
+        self._visualizer.judge(scene, exits)
+        made = folder / f"{_name(film)}.mp4"
+        await prove_part(made, part, Fraction(scene.framerate), 1, context)
+        context.adopt(made, part.file, role="part")
+
+    async def join(self, params: SceneParams, plan: Plan, parts: Mapping[int, Path], folder: Path) -> FilmPlan:
+        """Return the plan of what lies in `folder` then: the film that is joined of its parts, and its sound."""
+        context, details = self._context, plan.details
+        sound = await self._visualizer.sound(params, Stage(context, self._repositories))
+        width, height = details["size"]
+        scene = Scene(
+            size=(width, height), framerate=details["rate"], frames=details["frames"], inputs=(), graph="", sound=sound
+        )
+        scene = windowed(scene, params)
+        film, rate = plan_of(scene), Fraction(scene.framerate)
+        target = folder / f"{_name(film)}.mp4"
+        listing = await joinable(plan, rate, parts, context)
+        await well_run(context, parts_command(context.tool("ffmpeg"), listing, scene, target), "the join")
+        reader = PacketReader(0)
+        await read_packets(packets_command(context.tool("ffprobe"), target), reader, context)
+        check_join(reader, plan, rate, "the film")
+        if sound is not None:
+            try:
+                await well_run(context, sound_pipeline(scene, context.tool("ffmpeg"), sound, folder), sound.name)
+            except ToolFailed:
+                await undamaged_source(sound, sound.name, context)
+                raise
+        for key, value in details["facts"].items():
+            context.note(key, value)
+        return film
+
+
+def _name(film: FilmPlan) -> str:
+    if film.picture is None:
+        raise VerificationFailed("a film has a picture")
+    (rendition,) = film.picture.renditions
+    return rendition.name
+
+
+class _NotingStage(Stage):
+    """Keeps the facts of a scene, for the record of the film that is joined later."""
+
+    def __init__(self, context: TaskContext, repositories: Repositories) -> None:
+        super().__init__(context, repositories)
+        self.facts: dict[str, object] = {}
+        self.note = self._keep
+
+    def _keep(self, key: str, value: object) -> None:
+        self.facts[key] = value

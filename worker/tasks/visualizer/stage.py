@@ -1,0 +1,70 @@
+"""What a visualizer may use of a running task, and what every drawing of a scene is judged by."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from worker.core.errors import BadInput, InvalidJob, Problem
+from worker.media.failure import classify, damage, failed
+from worker.tasks.shared.measuring import probed_source
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from visualizers import Repository, Scene, SceneParams
+    from worker.core.command import Exit
+    from worker.core.media_info import MediaInfo
+    from worker.core.ports import Repositories
+    from worker.core.task import TaskContext
+
+
+def windowed(scene: Scene, params: SceneParams) -> Scene:
+    """Return the scene with the frames that are wanted; InvalidJob where it has not so many."""
+    wanted = params.frames
+    last = scene.frames if wanted.last is None else wanted.last
+    if wanted.first >= scene.frames or last > scene.frames:
+        message = f"the film has {scene.frames} frames, not {max(wanted.first + 1, last)}"
+        raise InvalidJob([Problem("last_frame" if wanted.last else "first_frame", message)])
+    return replace(scene, window=wanted)
+
+
+def well(exits: Sequence[Exit]) -> None:
+    """Return if every stage did all that it had to; what the first failure means is raised."""
+    if (bad := failed(exits)) is not None:
+        raise classify(bad)
+    if complaint := damage(exits[-1].complaint):
+        raise BadInput(f"a source is damaged or cut short: {complaint}")
+
+
+class Stage:
+    """What a visualizer may use of a running task; histories are cloned for it."""
+
+    def __init__(self, context: TaskContext, repositories: Repositories) -> None:
+        self._context, self._repositories = context, repositories
+        self.option_set = context.option_set
+        self.encoder, self.encoders = context.encoder, context.encoders
+        self.render_node = context.render_node
+        self.tool = context.tool
+        self.run = context.run
+        self.input, self.listing = context.input, context.listing
+        self.scratch = context.scratch
+        self.note = context.note
+        self.warn = context.warn
+
+    async def probe(self, path: Path) -> MediaInfo:
+        """Return what a source is, its length measured where its container may be wrong about it."""
+        return await probed_source(path, path.name, self._context)
+
+    async def history(self, repository: Repository, arguments: Sequence[str]) -> bytes:
+        """Return what git writes of a clone."""
+        into = self._context.scratch("clone")
+        label = str(into.parent.parent)
+        clone = await self._repositories.clone(
+            repository.url, into, token=repository.token, mailmap=repository.mailmap, label=label
+        )
+        for warning in clone.warnings:
+            self._context.warn(warning)
+        named = [argument.replace("{repository}", str(clone.folder)) for argument in arguments]
+        return await self._repositories.log(clone.folder, named, label=label)
