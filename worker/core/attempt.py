@@ -201,7 +201,7 @@ class Artifact:
     `path` is the staged file, `uri` where it goes, `role` what it is to a reader: `file`, `segment`,
     `init`, `playlist`, `manifest`, `subtitle`, `poster`, `storyboard`, `log`. `immutable` files live in the
     attempt's own folder and never change; `manifest` ones are made visible last. `job_id` is whose it is: hidden
-    names carry it, so that whoever ends the job finds what a killed worker left. `replaces` says whether what stands
+    names carry it, so that whoever ends the job finds what a killed worker left. `replaces` says whether what is
     there may be replaced; where it may not, only files whose SHA-256 is in `earlier`, the job's own, are.
     """
 
