@@ -17,7 +17,7 @@ from visualizers.virtual_clock import WHOLE, FrameRange
 from worker.core.job import Model, Place
 from worker.core.parts import Division  # noqa: TC001  # pydantic reads it at run time
 from worker.core.task import Files, Lookup
-from worker.media.verify import Verify  # noqa: TC001  # pydantic reads it at run time
+from worker.media.verify import DAMAGE_MEANING, Damage, Verify
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,6 +63,7 @@ class SceneParams(Model):
         description="Whether a film that reaches its time_limit fails, or is published as far as it came;"
         " one that may be kept ends before the job's own time does.",
     )
+    damage: Damage = Field("refuse", description=DAMAGE_MEANING)
     verify: Verify = Field(
         "probe", description="How the film is proved: by counting its frames, or by decoding all of it too."
     )

@@ -58,7 +58,14 @@ def _sound() -> AudioRendition:
 
 
 def film_pipeline(
-    scene: Scene, plan: Plan, ffmpeg: str, folder: Path, *, lasting: bool = False, joined: bool = False
+    scene: Scene,
+    plan: Plan,
+    ffmpeg: str,
+    folder: Path,
+    *,
+    lasting: bool = False,
+    joined: bool = False,
+    accept_damage: bool = False,
 ) -> Pipeline:
     """Return the pipeline that writes `<rendition>.mp4` and, where there is sound, `sound.mp4` into `folder`.
 
@@ -76,7 +83,7 @@ def film_pipeline(
     whole = ("-movflags", "+frag_keyframe+empty_moov", "-frag_duration", "1000000") if lasting else ()
     form = (*whole, "-map_metadata", "-1", "-map_chapters", "-1", "-f", "mp4")
     argv = (
-        ffmpeg, "-nostdin", "-hide_banner", "-v", "warning", "-xerror",
+        ffmpeg, "-nostdin", "-hide_banner", "-v", "warning", *(() if accept_damage else ("-xerror",)),
         "-progress", "pipe:1", "-stats_period", "0.5", "-y",
         *scene.inputs, *sound, "-filter_complex", _picture(scene), *_hearing(scene, number, float(plan.duration)),
         "-map", "[film]", *video_options(rendition, timing, joined=joined),

@@ -16,6 +16,7 @@ import m3u8
 import pytest
 
 from benchmarks.measure import real_clip
+from tests.support.broadcasts import clock_moved, recording
 from tests.support.media import bench_in, clip, ffmpeg, turned
 from tests.support.players import Browser, browser
 from worker.core.job import TaskSpec
@@ -53,6 +54,9 @@ MATRIX: dict[str, dict[str, Any]] = {
     "in parts": {"seconds": 5, "extra": ("-g", "24")},
     "a real film": {},
     "a real film of oblong pixels": {"sounds": 0},
+    "slow pictures": {"picture": "s=320x180:r=1/4", "seconds": 8},
+    "interlaced": {"extra": ("-c:v", "mpeg2video", "-flags", "+ildct+ilme", "-top", "1", "-b:v", "2M")},
+    "a clock that jumps": {"seconds": 6},
     "transport stream": {},
 }
 REAL = {"a real film": "bigbuckbunny.mp4", "a real film of oblong pixels": "carphone_pristine.mp4"}
@@ -77,6 +81,8 @@ def source_of(name: str, folder: Path) -> Path:
     if name in REAL:
         return real_clip(REAL[name])
     # ffmpeg writes a turned picture's matrix into MP4 and MOV only
+    if name == "a clock that jumps":
+        return clock_moved(recording(folder / "plain.ts", seconds=6), folder / "jumps.ts", 3600)
     source = clip(folder / f"source.{'mp4' if name == 'rotated' else 'mkv'}", **MATRIX[name])
     if name == "rotated":
         return turned(source, folder / "turned.mp4")

@@ -89,6 +89,11 @@ def test_nothing_is_scaled_up_or_out_of_its_box(width: int, height: int, wide: i
         ("273/10", "30000/1001"),
         ("10", "10"),
         ("61", "61/2"),
+        ("1", "1"),
+        ("1/2", "1"),
+        ("1/4", "1"),
+        ("3/10", "6/5"),
+        ("1/90", "1"),
     ],
 )
 def test_frame_rates_are_constant_standard_and_at_most_60(rate: str, made: str) -> None:

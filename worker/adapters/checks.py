@@ -175,11 +175,13 @@ class Asked(Protocol):
 
 
 async def broker(admin: BrokerAdmin, wanted: Topology) -> Finding:
-    """Return whether the broker answers, holds our queues with our arguments, and lets us use them."""
+    """Return whether the broker answers, holds our queues as they should be, lets us use them, and takes messages."""
     queues = wanted.queues
     async with admin:
         differences = await admin.differences(queues)
         refusals = () if differences else await admin.refusals(wanted.exchanges)
+        if not differences and not refusals:
+            await admin.require_taking()
     if differences:
         missing = all(line.endswith("is missing") for line in differences)
         advice = "run `python -m infra provision`" if missing else "drain and delete what differs, then provision"

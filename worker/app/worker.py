@@ -90,7 +90,11 @@ async def assembled(
         )
         stack.push_async_callback(events.close)
         presence = WorkerPresence(
-            slot.worker_id, settings.hostname, __version__, partial(host.measure, settings.scratch)
+            slot.worker_id,
+            settings.hostname,
+            __version__,
+            partial(host.measure, settings.scratch),
+            lambda: events.blocked,
         )
         stack.callback(presence.close)
         metrics = _metrics(settings, stack)

@@ -158,6 +158,17 @@ Examples:
   leveret option-sets put ffmpeg x265-slow x265-slow.json""",
     ),
     Command("option-sets delete", "options:delete", "Delete an option set."),
+    Command(
+        "scan",
+        "scan:scan",
+        "Judge a folder by a template, and do nothing. Says what does not conform, is broken, and what a run would "
+        "save. Exit 1 if a file is broken.",
+        """\b
+Examples:
+  leveret scan nas://films --template h265-archive
+  leveret scan 'nas://films/**/*.mkv' --template h265-archive --health
+  leveret scan nas://films --template h265-archive --submit --limit 5""",
+    ),
     Command("templates list", "templates:show_list", "List the templates, those that are shipped too."),
     Command(
         "templates get",

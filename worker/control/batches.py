@@ -209,9 +209,18 @@ async def _sources(
             sources = [source for source in looked if isinstance(source, Source)]
             done = {} if again else await _done(control, blueprint, sources, variables)
             for source in looked:
-                yield Failed(source.uri, source.reason) if isinstance(source, Unread) else done.get(source.uri, source)
+                if isinstance(source, Unread):
+                    yield Failed(source.uri, source.reason)
+                else:
+                    yield _broken(source, again=again) or done.get(source.uri) or source
         if not matched:
             raise _no_match(one, met)
+
+
+def _broken(source: Source, *, again: bool) -> Failed | None:
+    """Return why a file is not worth a job: a health check found it broken."""
+    health = source.record.health if source.record else None
+    return Failed(source.uri, f"it is broken: {health}") if health and not again else None
 
 
 async def _made(

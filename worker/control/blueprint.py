@@ -66,12 +66,16 @@ class Blueprint:
 
     def refusal(self, facts: Mapping[str, Value], variables: Mapping[str, str]) -> Skip | None:
         """Return why the template is not for this source, or why the source needs nothing; None for work to do."""
-        known = {**facts, **typed(self.document.variables, variables)}
-        if self.document.when is not None and not self.conditions[self.document.when].holds(known):
+        if not self.is_meant(facts, variables):
             return Skip(f"the template is for other sources: {self.document.when}")
         if self.document.promise and not self.broken_promises(facts, variables):
             return Skip(f"it conforms already: {'; '.join(self.document.promise)}")
         return None
+
+    def is_meant(self, facts: Mapping[str, Value], variables: Mapping[str, str]) -> bool:
+        """Return whether the template is for such a source."""
+        known = {**facts, **typed(self.document.variables, variables)}
+        return self.document.when is None or self.conditions[self.document.when].holds(known)
 
     def broken_promises(self, facts: Mapping[str, Value], variables: Mapping[str, str]) -> tuple[str, ...]:
         """Return what the template promises and the source does not hold."""

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from worker.core.errors import RefusedPath, StorageUnavailable
+from worker.core.errors import RefusedPath, StorageUnavailable, VerificationFailed
 from worker.core.identity import Fingerprint, SourceRecord, sample_ranges
 from worker.core.location import External, parse_location
+from worker.media.loudness import loudness_command, parse_loudness
 from worker.media.probe import media_info, probe_command
+from worker.media.verify import check_decoded, decode_command
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from worker.core.ports.files import FileReader, Found, OpenFile
 
 PROBE_SECONDS: Final = 60.0
+STALL_SECONDS: Final = 120.0
 EDGE_BYTES: Final = 16 << 20
 """How much of a remote file's head and tail a probe sees: the index of a container is in one of them."""
 
@@ -81,6 +84,23 @@ class Library:
         async with self.near(place) as path:
             (answer,) = await self.runner.run(probe_command(self.tool("ffprobe"), path), timeout=PROBE_SECONDS)
         return media_info(answer, str(place))
+
+    async def loudness(self, place: External) -> float | None:
+        """Return the integrated loudness of a file's first sound in LUFS; None where it has none, or is silent."""
+        async with self.near(place, whole=True) as path:
+            (exit_,) = await self.runner.run(loudness_command(self.tool("ffmpeg"), path), stall=STALL_SECONDS)
+        found = parse_loudness(exit_.tail) if exit_.ok else None
+        return None if found is None or found.is_silent else found.integrated
+
+    async def health(self, place: External) -> str:
+        """Return what is wrong with a file that is decoded to its end; nothing for one that is whole."""
+        async with self.near(place, whole=True) as path:
+            (exit_,) = await self.runner.run(decode_command(self.tool("ffmpeg"), path), stall=STALL_SECONDS)
+        try:
+            check_decoded(exit_, str(place))
+        except VerificationFailed as error:
+            return str(error)
+        return ""
 
     @asynccontextmanager
     async def near(self, place: External, *, whole: bool = False) -> AsyncIterator[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from worker.core.errors import BadInput, RefusedPath, SourceMissing, StorageUnavailable
 from worker.core.identity import SourceRecord
@@ -15,10 +15,13 @@ from worker.media.conditions import facts_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from worker.control.library import Library
     from worker.control.resources import Control
     from worker.core.ports.files import Found
     from worker.media.conditions import Value
 
+LOUDNESS: Final = "audio.loudness"
+PROBES_AT_ONCE: Final = 4
 AT_ONCE: Final = 8
 """How many files are read at the same time: a disk gains by some, and suffers from many."""
 
@@ -53,34 +56,71 @@ class Source:
             "source.suffix": name.suffix.lower(),
         }
 
+    def remembered(self) -> dict[str, Value]:
+        """Return what a probe said of it."""
+        facts = (self.record.facts if self.record else None) or {}
+        told = {name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()}
+        return {name: value for name, value in told.items() if value is not None}
+
     async def facts(self, control: Control, *, decoded: bool = False) -> Mapping[str, Value]:
         """Return what a probe says of it, remembered from the last time where the file is the same.
 
-        BadInput when it is no media.
+        With `decoded` what only a decoder can measure is among it. BadInput when it is no media.
         """
-        del decoded
-        record = self.record
-        if record is None:
+        if self.record is None:
             raise RefusedPath(f"{self.uri} cannot be looked at from here, and the template asks what it is")
-        if record.facts is None and record.problem is None:
-            self.record = record = await _probed(control, self.place, record)
-            await control.stores.remember([record])
-        if record.facts is None:
-            raise BadInput(record.problem or f"{self.uri} is no media")
-        return {name: tuple(value) if isinstance(value, list) else value for name, value in record.facts.items()}
+        await probe_all(control, [self], decoded=decoded)
+        if self.record.facts is None:
+            raise BadInput(self.record.problem or f"{self.uri} is no media")
+        return self.remembered()
 
 
 def _root_of(folder: External) -> str:
     return f"{folder.scheme}://{folder.host}" if folder.scheme != "file" else ""
 
 
-async def _probed(control: Control, place: External, record: SourceRecord) -> SourceRecord:
+async def probe_all(
+    control: Control, sources: Sequence[Source], *, decoded: bool = False, health: bool = False
+) -> None:
+    """Probe those that were not probed yet, and with `health` decode those that were not; one statement remembers all.
+
+    What a file that vanishes meanwhile was is not known: it stays without facts.
+    """
+    limit = asyncio.Semaphore(PROBES_AT_ONCE)
+
+    async def look(source: Source) -> SourceRecord | None:
+        async with limit:
+            return await _probed(control.library(), source, decoded=decoded, health=health)
+
+    changed = await asyncio.gather(*(look(one) for one in sources))
+    await control.stores.remember([one for one in changed if one is not None])
+
+
+async def _probed(library: Library, source: Source, *, decoded: bool, health: bool) -> SourceRecord | None:
+    """Return what is known of a source now, None where nothing new is; the source knows it too."""
+    record = source.record
+    if record is None:
+        return None
+    update: dict[str, Any] = {}
     try:
-        facts = facts_of(await control.library().probe(place))
+        facts = record.facts
+        if facts is None and record.problem is None:
+            probed = facts_of(await library.probe(source.place))
+            facts = {name: list(value) if isinstance(value, tuple) else value for name, value in probed.items()}
+            update["facts"] = facts
+        if decoded and facts is not None and LOUDNESS not in facts and facts.get("audio.count"):
+            update["facts"] = facts | {LOUDNESS: await library.loudness(source.place)}
+        if health and facts is not None and record.health is None:
+            update["health"] = await library.health(source.place)
     except BadInput as error:
-        return record.model_copy(update={"problem": str(error)})
-    as_json = {name: list(value) if isinstance(value, tuple) else value for name, value in facts.items()}
-    return record.model_copy(update={"facts": as_json})
+        update["problem"] = str(error)
+    except (SourceMissing, StorageUnavailable, RefusedPath) as error:
+        source.record = record.model_copy(update={"problem": str(error)})
+        return None
+    if not update:
+        return None
+    source.record = record.model_copy(update=update)
+    return source.record
 
 
 async def look_at(control: Control, uri: str) -> Source:

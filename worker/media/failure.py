@@ -122,10 +122,17 @@ def passing(tail: str) -> bool:
 
 def damage(tail: str) -> str | None:
     """Return the first line that tells of a cut or damaged source, though the tool may have exited 0; else None."""
-    for line in tail.splitlines():
-        if _DAMAGE.search(line):
-            return _plain(line)
-    return None
+    return next(iter(damages(tail)), None)
+
+
+def damages(tail: str) -> tuple[str, ...]:
+    """Return the lines that tell of a cut or damaged source, each once."""
+    return tuple(dict.fromkeys(_plain(line) for line in tail.splitlines() if _DAMAGE.search(line)))
+
+
+def lost_packets(tail: str) -> tuple[str, ...]:
+    """Return the lines by which a demultiplexer tells of lost packets, each once."""
+    return tuple(line for line in damages(tail) if "Packet corrupt" in line)
 
 
 def ignored(tail: str) -> tuple[str, ...]:

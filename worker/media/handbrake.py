@@ -12,7 +12,7 @@ from worker.core.faults import faults
 from worker.core.job import Model, Place
 from worker.core.message.wire import nearest
 from worker.media.ffmpeg.options import parameters_problem
-from worker.media.verify import Verify  # noqa: TC001  # pydantic reads it at run time
+from worker.media.verify import DAMAGE_MEANING, Damage, Verify
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -132,6 +132,7 @@ class HandbrakeParams(Model):
         default_factory=list, max_length=50, description="The subtitles in the older spelling."
     )
     overwrite: bool = Field(default=False, description="Whether a file of that name may be replaced.")
+    damage: Damage = Field("refuse", description=DAMAGE_MEANING)
     verify: Verify = Field(
         "probe", description="How the new film is proved: by its tracks and seconds, or by decoding all of it too."
     )

@@ -10,11 +10,16 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import Field
 
+from worker.core.command import Command, Pipeline
 from worker.core.job import Model
+from worker.media.ffmpeg.formats import GUARDS
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SILENCE: Final = -70.0
 """LUFS: the absolute gate of ITU-R BS.1770, below which nothing is heard."""
@@ -52,6 +57,12 @@ def measuring(filters: str = "") -> str:
     """Return the filter chain that measures a sound after `filters`."""
     meter = "ebur128=peak=true:framelog=verbose"
     return f"{filters},{meter}" if filters else meter
+
+
+def loudness_command(ffmpeg: str, path: Path) -> Pipeline:
+    """Return the measurement of a file's first sound; the end of its standard error is for `parse_loudness`."""
+    head = (ffmpeg, "-nostdin", "-hide_banner", "-nostats", "-v", "info", *GUARDS, "-i", f"file:{path}")
+    return Pipeline((Command((*head, "-map", "0:a:0", "-af", measuring(), "-f", "null", "-")),), label="loudness")
 
 
 def parse_loudness(text: str) -> Loudness | None:

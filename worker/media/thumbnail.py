@@ -14,6 +14,7 @@ from worker.core.command import Command
 from worker.core.job import Model, Place
 from worker.media.ffmpeg.formats import GUARDS, INDEXED, RAW_PICTURES
 from worker.media.hls.ladder import Size, even
+from worker.media.verify import DAMAGE_MEANING, Damage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +45,7 @@ class ThumbnailParams(Model):
     )
     width: Annotated[int, Field(ge=16, le=8192)] | None = Field(None, description="The greatest width.")
     height: Annotated[int, Field(ge=16, le=8192)] | None = Field(None, description="The greatest height.")
+    damage: Damage = Field("refuse", description=DAMAGE_MEANING)
     overwrite: bool = Field(default=False, description="Whether a file of that name may be replaced.")
 
 

@@ -22,6 +22,12 @@ DURATION_SLACK_SECONDS: Final = 1.0
 DURATION_SLACK_SHARE: Final = 0.005
 Verify = Literal["probe", "decode"]
 """How an output is proved: by what it says of itself, or by decoding all of it too."""
+Damage = Literal["refuse", "accept"]
+"""What becomes of a source whose decoder complains of damage: no output, or one with a warning that says what."""
+DAMAGE_MEANING: Final = (
+    "What becomes of a source that is damaged within: `refuse`, or `accept`, which conceals what is lost and says in"
+    " the record what was damaged. A source that is cut short is refused all the same."
+)
 _JUDGED: Final = frozenset({"video", "audio", "subtitle"})
 
 

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from worker.core.command import Pipeline
 from worker.core.errors import BadInput, InvalidJob, Problem, ToolFailed, VerificationFailed
 from worker.core.task import Files, FileUse, Lookup, Task, TaskContext
-from worker.media.failure import classify, damage, failed
+from worker.media.failure import classify, failed
 from worker.media.handbrake import HandbrakeMeter, HandbrakeParams, handbrake_command, option_name, own_words
 from worker.media.hls.ladder import film_seconds
 from worker.media.verify import Expected, check
 from worker.tasks.shared.decoding import decoded
 from worker.tasks.shared.measuring import blamed, probed_source
+from worker.tasks.shared.running import undamaged
 
 if TYPE_CHECKING:
     from worker.core.command import Exit
@@ -74,7 +75,10 @@ class HandbrakeTask(Task[HandbrakeParams]):
             raise handbrake_failure(bad, params)
         if not await asyncio.to_thread(output.exists):
             raise handbrake_failure(exits[-1], params)
-        _undamaged(exits[-1].complaint, info, params)
+        # what it says before looks for titles, and in a stream without an index that begins in the middle of pictures
+        said = exits[-1].complaint
+        said = said.rpartition(_ENCODING)[2] if info.container in _WITHOUT_INDEX else said
+        undamaged(said, params.source, context, params.damage)
         made = await context.probe(output)
         try:
             _prove(params, info, made)
@@ -99,14 +103,6 @@ def handbrake_failure(exit_: Exit, params: HandbrakeParams) -> Exception:
         return error
     message = f"{params.source}: HandBrake {_CODES.get(exit_.code, 'made nothing')}: {exit_}"
     return BadInput(message) if exit_.code == 2 else ToolFailed(message, passing=error.passing)  # noqa: PLR2004  # no title, see _CODES
-
-
-def _undamaged(tail: str, source: MediaInfo, params: HandbrakeParams) -> None:
-    """Return if HandBrake, which exits 0, read its source without a complaint; BadInput with it otherwise."""
-    # what it says before looks for titles, and in a stream without an index that begins in the middle of pictures
-    said = tail.rpartition(_ENCODING)[2] if source.container in _WITHOUT_INDEX else tail
-    if complaint := damage(said):
-        raise BadInput(f"{params.source} is damaged or cut short: {complaint}")
 
 
 def _prove(params: HandbrakeParams, source: MediaInfo, made: MediaInfo) -> None:

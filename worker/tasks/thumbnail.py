@@ -101,7 +101,7 @@ async def _shown_at(still: _Still, time: float, context: TaskContext) -> None:
         raise InvalidJob([Problem("time", f"is {time:g} s, but the film lasts {seconds:.3f} s")])
     for moment in moments(time, still.info):
         search = Pipeline((search_command(context.tool("ffmpeg"), still.source, moment),), label="search")
-        end = await well_run(context, search, still.params.source, reads_source=True)
+        end = await well_run(context, search, still.params.source, reads_source=True, damage=still.params.damage)
         ticks = last_picture(end.tail)
         if ticks is not None and await _written(still, moment, ticks, context):
             return
@@ -113,5 +113,11 @@ async def _written(still: _Still, moment: Moment, ticks: int | None, context: Ta
     command = thumbnail_command(
         context.tool("ffmpeg"), still.source, still.target, still.size, moment, ticks, still.filters
     )
-    await well_run(context, Pipeline((command,), label="thumbnail"), still.params.source, reads_source=True)
+    await well_run(
+        context,
+        Pipeline((command,), label="thumbnail"),
+        still.params.source,
+        reads_source=True,
+        damage=still.params.damage,
+    )
     return await asyncio.to_thread(still.target.exists)

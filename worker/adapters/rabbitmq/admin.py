@@ -124,6 +124,10 @@ class RabbitAdmin:
         """Return what this user may not do of publishing to `exchanges` and reading dead letters."""
         return await self._run(Publisher.refusals, exchanges)
 
+    async def require_taking(self) -> None:
+        """Return if the broker takes a message now; BrokerUnavailable while it is short of memory or disk."""
+        await self._run(Publisher.require_taking)
+
     async def differences(self, queues: tuple[Queue, ...]) -> tuple[str, ...]:
         """Return one line for each of `queues` that is missing or has other arguments than these."""
         return await self._run(Publisher.differences, queues)

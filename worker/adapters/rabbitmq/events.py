@@ -34,6 +34,11 @@ class RabbitEvents:
         self._pending: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(BACKLOG)
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def blocked(self) -> str:
+        """Return why the broker takes no messages now; empty while it does, or is away."""
+        return self._link.blocked
+
     async def publish(self, routing_key: str, event: Mapping[str, object]) -> None:
         """Queue an event; the oldest give way when the broker is away for long."""
         if self._task is None:

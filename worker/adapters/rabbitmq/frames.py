@@ -31,7 +31,7 @@ LAST_SECOND: Final = 253_402_300_799
 """The last second of the year 9999."""
 
 _METHOD, _HEADER = 1, 2
-_BASIC: Final = 60
+_BASIC, _CONNECTION = 60, 10
 _SHORT, _TABLE, _MODE, _OCTET, _EXPIRATION, _TIME = "short", "table", "mode", "octet", "expiration", "time"
 _PROPERTIES: Final = (
     (15, _SHORT), (14, _SHORT), (13, _TABLE), (12, _MODE), (11, _OCTET), (10, _SHORT), (9, _SHORT), (8, _EXPIRATION),
@@ -62,6 +62,22 @@ def take_frames(received: bytearray) -> bytes:
         frames.append(readable(bytes(received[:end])))
         del received[:end]
     return b"".join(frames)
+
+
+def blocked_by(frame: bytes) -> str | None:
+    """Return why the broker takes no messages any more, where a frame says so; empty where it takes them again.
+
+    It says so to connections that publish, when it is short of memory or disk (`connection.blocked`, `.unblocked`).
+    """
+    if frame[0] != _METHOD or len(frame) < HEAD_BYTES + 5 or _number(frame, HEAD_BYTES, ">H") != _CONNECTION:
+        return None
+    match _number(frame, HEAD_BYTES + 2, ">H"):
+        case 60:
+            return frame[HEAD_BYTES + 5 : -1].decode(errors="replace") or "no reason"
+        case 61:
+            return ""
+        case _:
+            return None
 
 
 def readable(frame: bytes) -> bytes:

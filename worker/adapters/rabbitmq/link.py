@@ -7,7 +7,7 @@ import contextlib
 import random
 import re
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import aio_pika
 import structlog
@@ -72,9 +72,9 @@ class _Connection(aio_pika.Connection):
     of a coroutine that nobody awaited.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.kwargs["transport_factory"] = ReadableTransports()
+    def __init__(self, url: URL, name: str, on_blocked: Callable[[str], None]) -> None:
+        super().__init__(url, client_properties={"connection_name": name})
+        self.kwargs["transport_factory"] = ReadableTransports(on_blocked)
 
     async def connect(self, timeout: TimeoutType = None) -> None:
         try:
@@ -107,6 +107,8 @@ class Link:
         self._lock = asyncio.Lock()
         self._was_connected = False
         self._on_cancel: Callable[[], None] | None = None
+        self.blocked = ""
+        """Why the broker takes no messages from this connection; empty while it does."""
 
     @property
     def address(self) -> str:
@@ -160,12 +162,9 @@ class Link:
     async def _open(self) -> AbstractChannel:
         if self._connection is None or self._connection.is_closed:
             await self.reset()
-            self._connection = await aio_pika.connect(
-                self._nodes[self._node],
-                timeout=CONNECT_SECONDS,
-                client_properties={"connection_name": self._name},
-                connection_class=_Connection,
-            )
+            connection = _Connection(self._nodes[self._node], self._name, self._note_blocked)
+            await connection.connect(timeout=CONNECT_SECONDS)
+            self._connection = connection
         channel = self._connection.channel(publisher_confirms=self._confirms, on_return_raises=self._confirms)
         try:
             # aio-pika takes a timeout here and does not heed it.
@@ -180,6 +179,13 @@ class Link:
             log.info("broker_reconnected", address=self.address)
         self._was_connected = True
         return channel
+
+    def _note_blocked(self, reason: str) -> None:
+        if reason:
+            log.warning("broker_blocked", address=self.address, reason=reason)
+        elif self.blocked:
+            log.info("broker_unblocked", address=self.address)
+        self.blocked = reason
 
     async def watch_cancels(self, callback: Callable[[], None]) -> None:
         """Call `callback` when the broker cancels a consumer of the present channel (its queue was deleted).
@@ -218,6 +224,7 @@ class Link:
         A fresh channel alone is none on a connection that is stuck.
         """
         connection, self._connection, self._channel = self._connection, None, None
+        self.blocked = ""
         if connection is not None:
             with contextlib.suppress(*LINK_ERRORS):
                 await asyncio.wait_for(connection.close(), CONNECT_SECONDS)

@@ -215,6 +215,11 @@ class Publisher:
         asked[f"read {DEAD_QUEUE}"] = _look
         return tuple(deed for deed, attempt in asked.items() if self._refused(attempt))
 
+    def require_taking(self) -> None:
+        """Return if the broker takes a message now: an event that nobody listens to."""
+        with self._errors():
+            self._open.basic_publish(EVENTS, "doctor.asked", b"{}")
+
     def _refused(self, attempt: Callable[[BlockingChannel], object]) -> bool:
         with self._errors():
             channel = self._open_channel()

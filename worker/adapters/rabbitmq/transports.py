@@ -8,27 +8,36 @@ from typing import TYPE_CHECKING, Any
 
 from aiormq.connection import TCPTransportFactory, TLSTransportFactory, TransportFactory
 
-from worker.adapters.rabbitmq.frames import HEAD_BYTES, take_frames
+from worker.adapters.rabbitmq.frames import HEAD_BYTES, blocked_by, take_frames
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from yarl import URL
 
 
 class ReadableTransports(TransportFactory):
-    """What aiormq connects with; the bytes that it reads are `readable`."""
+    """What aiormq connects with; the bytes that it reads are `readable`.
+
+    `on_blocked` gets the reason why the broker takes no messages any more, and nothing when it takes them again.
+    """
+
+    def __init__(self, on_blocked: Callable[[str], None]) -> None:
+        self._on_blocked = on_blocked
 
     async def create(self, url: URL, **kwargs: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Connect."""
         secure = url.scheme == "amqps"
         reader, writer = await (TLSTransportFactory() if secure else TCPTransportFactory()).create(url, **kwargs)
-        return _ReadableReader(reader), writer
+        return _ReadableReader(reader, self._on_blocked), writer
 
 
 class _ReadableReader(asyncio.StreamReader):
     """The reader of a connection, a frame at a time."""
 
-    def __init__(self, reader: asyncio.StreamReader) -> None:
+    def __init__(self, reader: asyncio.StreamReader, on_blocked: Callable[[str], None]) -> None:
         super().__init__()
+        self._on_blocked = on_blocked
         self._reader = reader
         self._ready = bytearray()
 
@@ -41,6 +50,8 @@ class _ReadableReader(asyncio.StreamReader):
             received = bytearray(head)
             if not head.startswith(b"AMQP"):
                 received += await self._reader.readexactly(int(struct.unpack_from(">L", head, 3)[0]) + 1)
+                if (reason := blocked_by(bytes(received))) is not None:
+                    self._on_blocked(reason)
             self._ready += take_frames(received)
         if len(self._ready) < n:
             raise asyncio.IncompleteReadError(bytes(self._ready), n)

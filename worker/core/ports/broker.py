@@ -170,6 +170,10 @@ class BrokerAdmin(Protocol):
         """Return what this user may not do of publishing to `exchanges` and reading dead letters."""
         ...
 
+    async def require_taking(self) -> None:
+        """Return if the broker takes a message now; BrokerUnavailable while it is short of memory or disk."""
+        ...
+
     async def differences(self, queues: tuple[Queue, ...]) -> tuple[str, ...]:
         """Return one line for each of `queues` that is missing or has other arguments than these."""
         ...

@@ -25,11 +25,20 @@ class WorkerPresence:
     operator's command of that time holds as soon as the worker begins.
     """
 
-    def __init__(self, worker_id: str, hostname: str, version: str, measure: Callable[[], Hardware]) -> None:
+    def __init__(
+        self,
+        worker_id: str,
+        hostname: str,
+        version: str,
+        measure: Callable[[], Hardware],
+        blocked: Callable[[], str] = str,
+    ) -> None:
+        """Show this worker; `measure` looks at the host, `blocked` says why the broker takes no messages."""
         self._worker_id = worker_id
         self._hostname = hostname
         self._version = version
         self._measure = measure
+        self._blocked = blocked
         # A thread of its own: uploads and downloads may fill the common ones for minutes, and a beat waits for none.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="measure")
         self._worker: Worker | None = None
@@ -64,8 +73,13 @@ class WorkerPresence:
             lanes=list(self.lanes),
             capabilities=self.capabilities.document() if self.capabilities.proved else {},
             hardware=hardware,
-            problem=worker.problem if worker else None,
+            problem=(worker.problem if worker else None) or self._broker_problem(),
         )
+
+    def _broker_problem(self) -> str | None:
+        """Return that jobs end here but nothing is published, None while it is."""
+        reason = self._blocked()
+        return f"the broker takes no messages ({reason}): retries and dead letters wait" if reason else None
 
     def close(self) -> None:
         """Let the thread go; nothing is described any more."""

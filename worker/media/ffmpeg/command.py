@@ -34,7 +34,7 @@ from worker.media.ffmpeg.vaapi import USUAL_NODE, device, takes_uploads, with_up
 from worker.media.loudness import LoudnessParams  # noqa: TC001  # pydantic reads it at run time
 from worker.media.selection import Selection
 from worker.media.subtitles.charset import Charset  # noqa: TC001  # pydantic reads it at run time
-from worker.media.verify import Verify  # noqa: TC001  # pydantic reads it at run time
+from worker.media.verify import DAMAGE_MEANING, Damage, Verify
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -218,6 +218,7 @@ class FfmpegParams(Model):
         description="Whether it is only a warning where an encoder took another pixel format, rate, size, sample rate,"
         " number of channels or profile than it was asked for.",
     )
+    damage: Damage = Field("refuse", description=DAMAGE_MEANING)
     verify: Verify = Field(
         "probe", description="How the output is proved: by its streams and duration, or by decoding all of it too."
     )

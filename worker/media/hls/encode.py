@@ -78,7 +78,7 @@ class Encoding:
 
     Without `reorder` there are no B-frames. In MPEG-TS, which has no edit lists, they would let the first picture come
     after the first decoding time, and hls.js would see a hole there and move the sound (seen with 1.7.4).
-    `render_node` is the device of VAAPI encoders.
+    `render_node` is the device of VAAPI encoders. With `accept_damage` a decoder's complaint does not end the run.
     """
 
     source: Path
@@ -88,6 +88,7 @@ class Encoding:
     subtitles: tuple[tuple[int, str], ...] = ()
     reorder: bool = True
     render_node: str = USUAL_NODE
+    accept_damage: bool = False
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -114,7 +115,7 @@ def encode_command(encoding: Encoding, ffmpeg: str, folder: Path) -> Command:
         outputs += copy_arguments(codec, number, folder / f"text_{number}{copied_suffix(codec)}")
     return Command(
         (
-            ffmpeg, *HEAD,
+            ffmpeg, *(part for part in HEAD if part != "-xerror" or not encoding.accept_damage),
             *device(encoders, encoding.render_node),
             *GUARDS, "-i", f"file:{encoding.source}",
             *(("-filter_complex", ";".join(graph)) if graph else ()),

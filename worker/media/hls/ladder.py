@@ -127,7 +127,8 @@ def output_rate(video: StreamInfo) -> Fraction:
     """Return the constant frame rate to make: at most 60, halved from above it, a standard one where it is near.
 
     A variable rate shows as an odd average; the next standard rate above it keeps every picture. Slow sources
-    (screen captures, slide shows) keep theirs.
+    (screen captures, slide shows) keep theirs, and below one picture a second repeat each: players wait for ever for
+    pictures that are farther apart (shaka-player 4, hls.js 1.7).
     """
     rate = video.frame_rate or Fraction(25)
     if rate <= 0:
@@ -139,7 +140,8 @@ def output_rate(video: StreamInfo) -> Fraction:
         return near
     if rate < STANDARD_RATES[0]:
         # A damaged header may promise a picture in weeks.
-        return max(rate.limit_denominator(SLOWEST.denominator), SLOWEST)
+        rate = max(rate.limit_denominator(SLOWEST.denominator), SLOWEST)
+        return rate * max(1, math.ceil(1 / rate))
     return min((standard for standard in STANDARD_RATES if standard >= rate), default=STANDARD_RATES[-1])
 
 

@@ -14,7 +14,7 @@ from worker.media.hls.ladder import Size
 from worker.media.languages import is_tag
 from worker.media.loudness import LoudnessParams  # noqa: TC001  # pydantic reads it at run time
 from worker.media.subtitles.charset import Charset  # noqa: TC001  # pydantic reads it at run time
-from worker.media.verify import Verify  # noqa: TC001  # pydantic reads it at run time
+from worker.media.verify import DAMAGE_MEANING, Damage, Verify
 
 _NAMED: Final = {"4k": 2160, "uhd": 2160, "2k": 1440, "qhd": 1440, "fhd": 1080, "fullhd": 1080, "hd": 720, "sd": 480}
 _LINES: Final = re.compile(r"^(\d{2,4})p?$")
@@ -202,4 +202,5 @@ class HlsParams(Model):
         "auto", description="Whether several workers make it together: when it pays, never, or in parts so long."
     )
     overwrite: bool = Field(default=True, description="Whether manifests of that name may be replaced.")
+    damage: Damage = Field("refuse", description=DAMAGE_MEANING)
     verify: Verify = Field("probe", description="`decode` reads every rendition to its end once more.")

@@ -67,6 +67,7 @@ class Plan:
     warnings: tuple[str, ...] = ()
     reorder: bool = True
     render_node: str = USUAL_NODE
+    accept_damage: bool = False
 
     @property
     def timing(self) -> Timing | None:
@@ -82,7 +83,16 @@ class Plan:
     def encoding(self, source: Path) -> Encoding:
         """Return the one ffmpeg run that makes it from `source`."""
         streams = tuple((text.stream, text.codec) for text in self.texts if text.stream is not None)
-        return Encoding(source, self.duration, self.picture, self.sounds, streams, self.reorder, self.render_node)
+        return Encoding(
+            source,
+            self.duration,
+            self.picture,
+            self.sounds,
+            streams,
+            self.reorder,
+            self.render_node,
+            accept_damage=self.accept_damage,
+        )
 
     def in_software(self) -> Plan:
         """Return the same plan without hardware encoders."""
@@ -136,6 +146,7 @@ def plan_of(params: HlsParams, info: MediaInfo, host: Host) -> Plan:
         warnings=tuple(warnings),
         reorder=params.segment_format != "ts",
         render_node=host.render_node,
+        accept_damage=params.damage == "accept",
     )
 
 

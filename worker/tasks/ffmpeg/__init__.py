@@ -23,7 +23,7 @@ from worker.core.message.wire import nearest
 from worker.core.parts import Whole
 from worker.core.task import Files, FileUse, Lookup, Task, TaskContext
 from worker.media.capabilities import coding_of, family_of, format_of
-from worker.media.failure import classify, damage, failed, ignored
+from worker.media.failure import classify, failed, ignored
 from worker.media.ffmpeg.asked import differences
 from worker.media.ffmpeg.command import FfmpegParams, OutputMap, ffmpeg_command, merged
 from worker.media.ffmpeg.options import (
@@ -46,6 +46,7 @@ from worker.tasks.shared.languages import keep_languages
 from worker.tasks.shared.loudness_pass import levelled, loudness_problems, proved_levels
 from worker.tasks.shared.measuring import blamed
 from worker.tasks.shared.parts import Builds
+from worker.tasks.shared.running import undamaged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -200,6 +201,8 @@ class FfmpegTask(Task[FfmpegParams]):
     async def plan(self, params: FfmpegParams, task: int, fleet: Fleet, context: TaskContext) -> Plan | Whole:
         """Return the parts of the film, or why it is not divided."""
         read = await self._read(params, context)
+        if params.damage == "accept":
+            return Whole("damage of its sources is accepted")
         if params.join:
             return Whole("its sources are joined to one film")
         if any(item.burn for item in read.params.output_maps):
@@ -320,8 +323,7 @@ async def _encode(arrangement: Arrangement, read: Read, output: Path, context: T
     exits = await context.run(command, on_line)
     if bad := failed(exits):
         raise classify(bad)
-    if complaint := damage(exits[-1].complaint):
-        raise BadInput(f"a source is damaged or cut short: {complaint}")
+    undamaged(exits[-1].complaint, "a source", context, params.damage)
     for line in ignored(exits[-1].tail):
         context.warn(f"ffmpeg did not take an option: {line}")
     return meter.step.frame

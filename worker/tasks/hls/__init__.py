@@ -7,7 +7,8 @@ from itertools import count
 from typing import TYPE_CHECKING, ClassVar
 
 from worker.core.command import Pipeline
-from worker.core.errors import CannotServe, LeveretError, PlanBroken, ToolFailed
+from worker.core.errors import CannotServe, InvalidJob, LeveretError, PlanBroken, ToolFailed
+from worker.core.parts import Whole
 from worker.core.task import Files, FileUse, Task
 from worker.media.capabilities import format_of
 from worker.media.ffmpeg.encoders import SOFTWARE, encoder_named
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from worker.core.parts import Division, Fleet, Part, Whole
+    from worker.core.parts import Division, Fleet, Part
     from worker.core.parts import Plan as PartsPlan
     from worker.core.task import Lookup, TaskContext
 
@@ -99,6 +100,8 @@ class HlsTask(Task[HlsParams]):
     async def plan(self, params: HlsParams, task: int, fleet: Fleet, context: TaskContext) -> PartsPlan | Whole:
         """Return the parts of the presentation, or why it is not divided."""
         film = await self._read(params, context)
+        if params.damage == "accept":
+            return Whole("damage of its source is accepted")
         return await plan_parts(params, film, task, fleet, await self._builds.of(context), context)
 
     async def holds(self, params: HlsParams, plan: PartsPlan, context: TaskContext) -> bool:
@@ -178,10 +181,13 @@ async def _encode_once(plan: Plan, params: HlsParams, source: Path, folder: Path
     command = encode_command(plan.encoding(source), context.tool("ffmpeg"), folder)
     frames = plan.timing.frames if plan.timing else None
     on_line = _reporter(context, frames, float(plan.duration))
+    pipeline = Pipeline((command,), label="encode")
     try:
-        await well_run(context, Pipeline((command,), label="encode"), params.source, on_line, reads_source=True)
-    except ToolFailed:
-        await undamaged_source(source, params.source, context)
+        await well_run(context, pipeline, params.source, on_line, reads_source=True, damage=params.damage)
+    except (ToolFailed, InvalidJob):
+        # a decoder's "invalid residual" reads as a refusal of what was asked
+        if params.damage == "refuse":
+            await undamaged_source(source, params.source, context)
         raise
 
 

@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
 from worker.core.command import Pipeline
-from worker.core.errors import BadInput, ToolFailed, VerificationFailed
+from worker.core.errors import BadInput, InvalidJob, ToolFailed, VerificationFailed
 from worker.core.parts import Part, Whole, identity_of, part_key
 from worker.core.parts import Plan as PartsPlan
 from worker.media.ffmpeg.progress import Meter
@@ -121,7 +121,7 @@ async def _make_others(params: HlsParams, film: Film, output: Path, context: Tas
     command = encode_command(encoding, context.tool("ffmpeg"), folder)
     try:
         await _run(Pipeline((command,), label="sound"), Meter(seconds=float(plan.duration)), params, context)
-    except ToolFailed:
+    except (ToolFailed, InvalidJob):
         await undamaged_source(film.path, params.source, context)
         raise
     await asyncio.to_thread(_bundle, output, folder, encoding.outputs, levels)

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from worker.core.errors import BadInput
-from worker.media.failure import classify
+from worker.media.failure import classify, lost_packets
 from worker.media.timeline import Timeline, is_uncertain, packets_command, settled, stated_bytes
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ async def measured(info: MediaInfo, path: Path, name: str, context: TaskContext)
     (exit_,) = await context.run(packets_command(context.tool("ffprobe"), path), timeline.line)
     if not exit_.ok:
         raise classify(exit_, name)
+    if lost := lost_packets(exit_.complaint):
+        context.warn(f"{name} is damaged: {lost[0]}{f', and {len(lost) - 1} more' if len(lost) > 1 else ''}")
     if timeline.jumps:
         where = ", ".join(map(str, timeline.jumps[:5]))
         context.warn(f"the clock of {name} jumps {where}: its pieces were joined, {timeline.seconds:.2f} s in all")

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from worker.core.errors import BadInput, ToolFailed
-from worker.media.failure import classify, damage, failed
+from worker.media.failure import classify, damages, failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from worker.core.command import Exit, Pipeline
     from worker.core.task import TaskContext
+    from worker.media.verify import Damage
+
+
+_MOST_TOLD: Final = 20
+"""Complaints that the record holds."""
 
 
 async def well_run(
@@ -21,23 +26,33 @@ async def well_run(
     on_line: Callable[[str], None] | None = None,
     *,
     reads_source: bool = False,
+    damage: Damage = "refuse",
 ) -> Exit:
     """Return how the last stage ended, all stages being well; else raise what the failed one's words mean.
 
-    Where it `reads_source`, complaints of damage are the source's fault: BadInput, and at exit 0 too.
+    Where it `reads_source`, complaints of damage are the source's fault: BadInput, and at exit 0 too, unless `damage`
+    is accepted.
     """
     exits = await context.run(pipeline, on_line)
     if (bad := failed(exits)) is not None:
         error = classify(bad, subject)
         if reads_source and isinstance(error, ToolFailed) and bad.signal is None:
-            undamaged(bad, subject)
+            undamaged(bad.complaint, subject, context)
         raise error
     if reads_source:
-        undamaged(exits[-1], subject)
+        undamaged(exits[-1].complaint, subject, context, damage)
     return exits[-1]
 
 
-def undamaged(exit_: Exit, subject: str) -> None:
-    """Return if the tool read its source without a complaint; BadInput with the complaint otherwise."""
-    if complaint := damage(exit_.complaint):
-        raise BadInput(f"{subject} is damaged or cut short: {complaint}")
+def undamaged(complaint: str, subject: str, context: TaskContext, damage: Damage = "refuse") -> None:
+    """Return if a tool's words tell of no damage of its source, or the job accepts it; else BadInput with the first.
+
+    Accepted damage becomes a warning, and a fact of the record with every line that the tool's last words hold.
+    """
+    found = damages(complaint)
+    if not found:
+        return
+    if damage == "refuse":
+        raise BadInput(f'{subject} is damaged or cut short: {found[0]}; "damage": "accept" takes it as it is')
+    context.warn(f"{subject} is damaged: {found[0]}{f', and {len(found) - 1} more' if len(found) > 1 else ''}")
+    context.note("damage", {"source": subject, "complaints": list(found[:_MOST_TOLD]), "count": len(found)})

@@ -16,7 +16,7 @@ from visualizers.film import (
     plan_of,
     shortened,
 )
-from worker.core.errors import BadInput, TimedOut, ToolFailed, VerificationFailed
+from worker.core.errors import BadInput, InvalidJob, TimedOut, ToolFailed, VerificationFailed
 from worker.core.task import Files, FileUse, Task
 from worker.media.ffmpeg.progress import Meter
 from worker.media.hls.files import PlannedFile
@@ -134,7 +134,9 @@ class VisualizerTask(Task[SceneParams]):
                 done = COUNTED + meter.fraction * (DRAWN - COUNTED)
                 context.report(done, fps=meter.step.fps, speed=meter.step.speed)
 
-        pipeline = film_pipeline(scene, plan, context.tool("ffmpeg"), folder, lasting=lasting)
+        pipeline = film_pipeline(
+            scene, plan, context.tool("ffmpeg"), folder, lasting=lasting, accept_damage=params.damage == "accept"
+        )
         limit = _limit(params, context)
         try:
             exits = await context.run(pipeline, on_line, timeout=limit)
@@ -143,9 +145,10 @@ class VisualizerTask(Task[SceneParams]):
                 raise
             return await _kept(plan, scene, limit, folder, context)
         try:
-            well(exits)
-        except ToolFailed:
-            if scene.sound is not None:
+            well(exits, params, context)
+        except (ToolFailed, InvalidJob):
+            # a decoder's "invalid residual" reads as a refusal of what was asked
+            if scene.sound is not None and params.damage == "refuse":
                 await undamaged_source(scene.sound, scene.sound.name, context)
             raise
         self._visualizer.judge(scene, exits)

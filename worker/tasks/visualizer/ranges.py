@@ -116,7 +116,7 @@ class Ranges:
                 context.report(meter.fraction, fps=meter.step.fps, speed=meter.step.speed)
 
         exits = await context.run(film_pipeline(scene, film, context.tool("ffmpeg"), folder, joined=True), advance)
-        well(exits)
+        well(exits, params, context)
         self._visualizer.judge(scene, exits)
         made = folder / f"{_name(film)}.mp4"
         await prove_part(made, part, Fraction(scene.framerate), 1, context)

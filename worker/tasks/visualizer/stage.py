@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from worker.core.errors import BadInput, InvalidJob, Problem
-from worker.media.failure import classify, damage, failed
+from worker.core.errors import InvalidJob, Problem
+from worker.media.failure import classify, failed
 from worker.tasks.shared.measuring import probed_source
+from worker.tasks.shared.running import undamaged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,12 +31,11 @@ def windowed(scene: Scene, params: SceneParams) -> Scene:
     return replace(scene, window=wanted)
 
 
-def well(exits: Sequence[Exit]) -> None:
+def well(exits: Sequence[Exit], params: SceneParams, context: TaskContext) -> None:
     """Return if every stage did all that it had to; what the first failure means is raised."""
     if (bad := failed(exits)) is not None:
         raise classify(bad)
-    if complaint := damage(exits[-1].complaint):
-        raise BadInput(f"a source is damaged or cut short: {complaint}")
+    undamaged(exits[-1].complaint, "a source", context, params.damage)
 
 
 class Stage:

@@ -17,6 +17,7 @@ from worker.web.api import (
     option_sets,
     originals,
     system,
+    templates,
     uploads,
     workers,
 )
@@ -26,7 +27,20 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 PREFIX: Final = "/api/v1"
-ROUTERS: Final = (jobs, workers, dead, option_sets, documents, events, files, uploads, originals, notifications, system)
+ROUTERS: Final = (
+    jobs,
+    workers,
+    dead,
+    option_sets,
+    templates,
+    documents,
+    events,
+    files,
+    uploads,
+    originals,
+    notifications,
+    system,
+)
 
 
 def add_to(application: FastAPI) -> None:

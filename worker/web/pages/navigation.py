@@ -37,7 +37,12 @@ class Shown:
 SCREENS: Final = (
     Entry("/", "Now"),
     Entry("/jobs", "Jobs"),
-    Entry("/new", "New", "operator", (Entry("/new", "From a message", "operator"),)),
+    Entry(
+        "/new",
+        "New",
+        "operator",
+        (Entry("/new", "From a message", "operator"), Entry("/templates", "From a template", "operator")),
+    ),
     Entry("/dead", "Dead letters"),
     Entry("/fleet", "Fleet"),
     Entry("/settings", "Settings", "admin", (Entry("/settings", "Options and versions", "admin"),)),
