@@ -1,13 +1,13 @@
 """`make bench`: every table, or one by its name with options of its own.
 
-python -m benchmarks [cli | ladder | overhead | gource | fleet | parts | queries | web [options]]
+python -m benchmarks [cli | ladder | overhead | gource | fleet | folders | parts | queries | web [options]]
 """
 
 from __future__ import annotations
 
 import sys
 
-from benchmarks import cli, fleet, gource, ladder, overhead, parts, queries, web
+from benchmarks import cli, fleet, folders, gource, ladder, overhead, parts, queries, web
 
 TABLES = {
     "cli": cli.main,
@@ -15,6 +15,7 @@ TABLES = {
     "overhead": overhead.main,
     "gource": gource.main,
     "fleet": fleet.main,
+    "folders": folders.main,
     "parts": parts.main,
     "web": web.main,
     "queries": queries.main,

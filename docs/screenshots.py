@@ -23,8 +23,9 @@ from worker.core.attempt import Failure  # noqa: E402
 from worker.core.record import Hardware  # noqa: E402
 
 SCREENS = {
-    "now": "/", "jobs": "/jobs", "job": "/jobs/running", "result": "/jobs/result-1", "new": "/new?module=hls",
-    "fleet": "/fleet", "worker": "/fleet/render-1", "settings": "/settings",
+    "now": "/", "jobs": "/jobs", "job": "/jobs/running",
+    "parts": "/jobs/divided", "result": "/jobs/result-1", "new": "/new?module=hls",
+    "fleet": "/fleet", "dead": "/dead", "worker": "/fleet/render-1", "settings": "/settings",
 }  # fmt: skip
 VIEWS = {"": (1280, 800, "light"), "-narrow": (390, 844, "dark")}
 PROVED = {
@@ -44,6 +45,7 @@ async def fill(here: Site) -> None:
     await here.beat("render-3", status="paused", problem="outside its active hours 22:00-06:00")
     attempt = await here.run("running")
     await here.repository.store_log(attempt, zlib.compress(b"[0.0 s] $ ffmpeg -i file:film.mkv -c:v libx264 out.mp4\n"))
+    await here.divide("divided", "The whole tour, " + "with everything that was said between the songs, " * 3, 24)
     await here.submit("waits", "The long way home", lane="nvenc", priority="high")
     await here.submit("next", "Harbour at dawn")
     again = await here.claim("again", "Rain on the roof")

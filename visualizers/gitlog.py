@@ -114,11 +114,14 @@ def read_log(raw: bytes) -> tuple[Commit, ...]:
 
 def custom_log(commits: Iterable[Commit]) -> str:
     """Return gource's custom format: a line `time|author|action|path` for each change; no commits, no text."""
-    return "".join(
-        f"{commit.time}|{commit.author}|{change.action}|{change.path}\n"
-        for commit in commits
-        for change in commit.changes
-    )
+    return "".join(log_lines(commits))
+
+
+def log_lines(commits: Iterable[Commit]) -> Iterator[str]:
+    """Yield the lines of `custom_log`, so that a long log is never in memory as a whole."""
+    for commit in commits:
+        for change in commit.changes:
+            yield f"{commit.time}|{commit.author}|{change.action}|{change.path}\n"
 
 
 def cut_dates(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from visualizers import LONGEST_SECONDS, Repository, Scene, Visualizer, frames_from_pipe
 from visualizers.clock import Clock, find_clock
-from visualizers.gitlog import custom_log, cut_dates, cut_positions, log_command, read_log
+from visualizers.gitlog import cut_dates, cut_positions, log_command, log_lines, read_log
 from visualizers.gource_params import GourceParams
 from visualizers.gource_pictures import picture_options
 from visualizers.virtual_clock import (
@@ -91,8 +91,8 @@ class GourceVisualizer(Visualizer[GourceParams]):
         """Return the film of the history, which is cloned, cut and counted."""
         repository = Repository(params.repo_url, params.token, params.mailmap)
         commits = chosen(params, await _commits(repository, stage))
-        log, history = stage.scratch("history.log"), custom_log(commits)
-        await asyncio.to_thread(log.write_text, history, encoding="utf-8", newline="\n")
+        log = stage.scratch("history.log")
+        content = await asyncio.to_thread(_write, log, commits)
         extra = await picture_options(params, stage)
         sound = await _sound(params, stage)
         clock = await self.clock(stage)
@@ -115,7 +115,7 @@ class GourceVisualizer(Visualizer[GourceParams]):
                 Command(command, environment) for environment in _environments(params, clock, frames, self._cores)
             ),
             sound=sound,
-            content=hashlib.sha256(history.encode()).hexdigest(),
+            content=content,
             painted=clock.library is not None,
             slack=0 if clock.library else max(SLACK_FRAMES, round(frames * SLACK_SHARE)),
         )
@@ -188,6 +188,17 @@ async def _commits(repository: Repository, stage: Stage) -> tuple[Commit, ...]:
     *head, commit, end = log_command("{repository}", mailmap=repository.mailmap)
     raw = await stage.history(repository, (*head, "--output={output}", commit, end))
     return await asyncio.to_thread(read_log, raw)
+
+
+def _write(log: Path, commits: Sequence[Commit]) -> str:
+    """Return the SHA-256 of the log that is written, line by line: it is never in memory as a whole."""
+    digest = hashlib.sha256()
+    with log.open("wb") as file:
+        for line in log_lines(commits):
+            encoded = line.encode()
+            digest.update(encoded)
+            file.write(encoded)
+    return digest.hexdigest()
 
 
 async def _sound(params: GourceParams, stage: Stage) -> Path | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from visualizers.gitlog import EARLIEST, LATEST, clean, parse_date
 from visualizers.gource_params import MOST_AVATARS, plain
 from worker.core.command import Command, Pipeline
-from worker.core.errors import BadInput, ToolFailed
+from worker.core.errors import BadInput, CannotServe, ToolFailed
 from worker.media.ffmpeg.formats import GUARDS
 
 if TYPE_CHECKING:
@@ -87,6 +87,8 @@ async def _drawn(stage: Stage, location: str, target: Path, scale: str) -> None:
         f"file:{target}",
     )  # fmt: skip
     (exit_,) = await stage.run(Pipeline((Command(argv),), label="picture"))
+    if not exit_.ok and "Unknown encoder" in exit_.complaint:
+        raise CannotServe("this worker's ffmpeg has no encoder of PNG")
     if not exit_.ok:
         raise (
             ToolFailed(f"{location}: {exit_}", passing=True)

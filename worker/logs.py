@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from worker.core.redaction import redact
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
+_STEERING = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -35,6 +37,7 @@ def configure(level: str, form: str) -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             _redacted,
+            *((_on_its_line,) if as_text else ()),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -56,3 +59,16 @@ def for_commands() -> None:
 
 def _redacted(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     return {key: redact(value) if isinstance(value, str) else value for key, value in event.items()}
+
+
+def _on_its_line(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Return an event none of whose texts steers a terminal or begins a line that poses as another event."""
+    trace = event.pop("exception", None)
+    shown = {key: _STEERING.sub(_escaped, value) if isinstance(value, str) else value for key, value in event.items()}
+    if isinstance(trace, str):
+        shown["exception"] = "\n".join(f"  | {_STEERING.sub(_escaped, line)}" for line in trace.split("\n"))
+    return shown
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode()

@@ -19,7 +19,7 @@ from worker.core.message.dialects import decode
 
 from .faults import Fault, absent, deck
 from .invariant import KINDS, Findings, examine, waiting
-from .jobs import HAS_GOURCE, SECRETIVE, PlannedJob, make_sources, plan
+from .jobs import ALWAYS, HAS_GOURCE, PlannedJob, make_sources, plan
 from .planted import found_in, of_jobs, of_services, unseen
 from .readable import everything, listen
 from .sight import Sight
@@ -61,7 +61,7 @@ class Campaign:
             await asyncio.to_thread(make_sources, world.nas, world.s3())
             self._dice = random.Random(self.seed)
             await asyncio.to_thread(listen, world.real["WORKER_BROKER_URL"])
-            kinds = [*SECRETIVE, *[""] * self.count][: self.count]
+            kinds = [*ALWAYS, *[""] * self.count][: self.count]
             self.jobs = [plan(index, self.seed, self._dice, world.nas, kind) for index, kind in enumerate(kinds)]
             try:
                 async with Sight(world.nas / "out") as sight:
@@ -195,6 +195,7 @@ class Campaign:
             ("injected, and met nothing: not counted", _listed(self.missed)),
             *((f"· {name}", told) for name, told in sorted((self.absent | counted).items())),
             *((f"· died of {name}", str(count)) for name, count in sorted(findings.errors.items())),
+            *((f"· divided films {how}", str(count)) for how, count in sorted(findings.divided.items())),
             *((kind, str(len(getattr(findings, kind)))) for kind in KINDS),
             ("whole outputs of jobs that died between showing and recording them", str(len(findings.shown))),
             ("seconds from SIGKILL to the next attempt", _spread(findings.recoveries)),

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     Inject = Callable[[World, random.Random], Coroutine[Any, Any, bool]]
 
 STEPS = (
-    "claimed", "resolved", "task 0", "ran", "verified", "announced", "revealing", "published", "recorded", "settling",
-    "settled",
+    "claimed", "resolved", "planned", "divided", "task 0", "ran", "verified", "announced", "revealing", "published",
+    "recorded", "settling", "settled",
 )  # fmt: skip
 
 

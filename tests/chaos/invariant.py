@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from worker.adapters.sql import SqlRepository
 from worker.core import errors
 from worker.core.routing import DEAD_QUEUE, DEATHS, topology
 
-from .jobs import DYING
+from .jobs import DYING, FRAMES
 from .sight import Sight
 from .world import DELAYS
 
@@ -44,6 +45,7 @@ class Findings:
     shown: list[str] = field(default_factory=list)
     states: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
+    divided: Counter[str] = field(default_factory=Counter)
     recoveries: list[float] = field(default_factory=list)
     undisturbed: list[float] = field(default_factory=list)
 
@@ -149,7 +151,28 @@ def _judge(job: PlannedJob, record: JobRecord | None, stores: Stores, findings: 
         )
     if record.state == "completed" and not record.artifacts:
         findings.lost.append(f"{job.job_id} completed with nothing")
+    if job.kind == "divided":
+        _judge_parts(job, record, stores, findings)
     return {uri for artifact in record.artifacts for uri in _judge_file(job, artifact, stores, findings)}
+
+
+def _judge_parts(job: PlannedJob, record: JobRecord, stores: Stores, findings: Findings) -> None:
+    """Every picture is there once, whoever made it, and no part goes on after its film."""
+    if record.state == "completed":
+        for artifact in record.artifacts:
+            found = _pictures(stores.read(stores.normal(artifact.uri)) or b"")
+            if found != FRAMES:
+                findings.torn.append(f"{job.job_id}: {artifact.uri} has {found} pictures instead of {FRAMES}")
+        findings.divided["made in parts" if "ranges" in record.facts.get("parts", {}) else "made whole"] += 1
+    open_parts = [part.job_id for part in record.parts if part.state not in {"completed", "cancelled", "dead"}]
+    findings.lost += [f"{part} is open, and its job is {record.state}" for part in open_parts]
+
+
+def _pictures(film: bytes) -> int:
+    argv = ("ffprobe", "-v", "error", "-count_packets", "-select_streams", "v:0", "-show_entries",
+            "stream=nb_read_packets", "-of", "csv=p=0", "-i", "pipe:0")  # fmt: skip
+    answer = subprocess.run(argv, check=False, capture_output=True, input=film).stdout.decode()
+    return int(answer.strip() or 0)
 
 
 def _judge_file(job: PlannedJob, artifact: ArtifactRecord, stores: Stores, findings: Findings) -> set[str]:
@@ -172,11 +195,15 @@ def _judge_places(stores: Stores, expected: set[str], records: dict[str, JobReco
     for uri in sorted(standing - expected):
         owner = next((job_id for job_id in records if f"/{job_id}/" in uri), None)
         record = records[owner] if owner else None
+        if "/.parts/" in uri and ".leveret" not in uri and record is not None and record.state == "dead":
+            # They are kept for a retry.
+            continue
         told = f"{uri} stands there, of a job that is {record.state if record else 'unknown'}"
         if ".leveret" not in uri and record is not None and record.state in {"dead", "cancelled"} and shown(owner):
             findings.shown.append(told)
             continue
-        (findings.leaked if ".leveret" in uri or OWN_FOLDER.search(uri) else findings.torn).append(told)
+        ours = ".leveret" in uri or "/.parts/" in uri or OWN_FOLDER.search(uri)
+        (findings.leaked if ours else findings.torn).append(told)
 
 
 def _judge_sizes(

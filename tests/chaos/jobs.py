@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 KINDS = {
     "copy": 20, "move": 8, "large": 4, "encode": 12, "file": 12, "segments": 20, "permanent": 8, "transient": 10,
-    "long": 4, "cancelled": 6, "telling": 2, "userinfo": 2, "calling": 2, "git user": 1, "git query": 1,
+    "long": 4, "cancelled": 6, "telling": 2, "userinfo": 2, "calling": 2, "git user": 1, "git query": 1, "divided": 5,
 }  # fmt: skip
 """How often each kind is drawn, of about a hundred."""
 INPUTS = ("nas://in", "s3://media/sources")
@@ -28,6 +28,10 @@ LARGE_BYTES = 9 << 20
 HAS_GOURCE = shutil.which("gource") is not None
 SECRETIVE = ("telling", "userinfo", "calling", "git user", "git query")
 """The kinds that carry a secret; every campaign has each of them."""
+ALWAYS = (*SECRETIVE, "divided")
+"""The kinds that every campaign has."""
+FRAMES = 125
+"""What a divided film has, in two ranges, and its sound beside."""
 DYING = frozenset({"permanent", "telling", "userinfo", "git user", "git query"})
 """The kinds that never may complete."""
 
@@ -53,7 +57,12 @@ def make_sources(nas: Path, s3: S3Client) -> None:
     picture = ("-f", "lavfi", "-i", "testsrc2=s=160x90:r=25:d=1", "-c:v", "libx264", "-preset", "ultrafast")
     argv = ("ffmpeg", "-nostdin", "-v", "error", "-y", *picture, str(nas / "in" / "clip.mkv"))
     subprocess.run(argv, check=True, timeout=60)
-    for name in ("source.bin", "clip.mkv"):
+    length = FRAMES // 25
+    film = ("-f", "lavfi", "-i", f"testsrc2=s=160x90:r=25:d={length}", "-f", "lavfi", "-i", f"sine=d={length}")
+    coded = ("-c:v", "libx264", "-preset", "ultrafast", "-g", "25", "-c:a", "aac")
+    argv = ("ffmpeg", "-nostdin", "-v", "error", "-y", *film, *coded, str(nas / "in" / "film.mkv"))
+    subprocess.run(argv, check=True, timeout=60)
+    for name in ("source.bin", "clip.mkv", "film.mkv"):
         s3.put_object(Bucket="media", Key=f"sources/{name}", Body=(nas / "in" / name).read_bytes())
 
 
@@ -81,7 +90,7 @@ def plan(index: int, seed: int, dice: random.Random, nas: Path, kind: str = "") 
         submitted=dice.random() < 0.5,
         cancel_after=dice.uniform(0, 6) if kind == "cancelled" else None,
         source=source,
-        size={"encode": None, "copy": COPIED_BYTES, "move": MOVED_BYTES}.get(
+        size={"encode": None, "divided": None, "copy": COPIED_BYTES, "move": MOVED_BYTES}.get(
             kind, task["data"].get("size", SMALL_BYTES)
         ),
     )
@@ -127,7 +136,21 @@ def _task(kind: str, job_id: str, destination: str, dice: random.Random) -> dict
                     "output_file": "encoded.mkv",
                 },
             }
+        case "divided":
+            return {"module": "ffmpeg", "data": _divided(f"{dice.choice(INPUTS)}/film.mkv")}
     return {"module": "chaos", "data": _data(kind, dice)}
+
+
+def _divided(source: str) -> dict[str, Any]:
+    """Return the data of a film that all workers make together."""
+    video = {"codec": "libx264", "preset": "ultrafast"}
+    return {
+        "sources": [source],
+        "source_maps": [{"specifier": "v"}, {"specifier": "a"}],
+        "output_maps": [{"specifier": "v", "options": video}, {"specifier": "a", "options": {"codec": "aac"}}],
+        "output_file": "film.mkv",
+        "parts": {"seconds": 2},
+    }
 
 
 def _data(kind: str, dice: random.Random) -> dict[str, Any]:

@@ -185,6 +185,34 @@ async def test_a_server_that_says_nothing_is_given_up_in_time_and_no_git_is_left
     assert [child.name() for child in psutil.Process().children(recursive=True) if "git" in child.name()] == []
 
 
+@pytest.mark.parametrize("way", ["alternates", "commondir", "linked objects", "git file", "linked git"])
+async def test_a_local_repository_takes_no_objects_from_elsewhere(tmp_path, way):
+    secret = made_repository(tmp_path / "secret", ONE)
+    root = tmp_path / "root"
+    root.mkdir()
+    origin = made_repository(root / "origin", ONE)
+    inner = origin / ".git" if (origin / ".git").exists() else origin
+    theirs = secret / ".git" if (secret / ".git").exists() else secret
+    if way == "alternates":
+        (inner / "objects" / "info").mkdir(exist_ok=True)
+        (inner / "objects" / "info" / "alternates").write_text(f"{theirs / 'objects'}\n")
+    elif way == "commondir":
+        (inner / "commondir").write_text(f"{theirs}\n")
+    elif way == "linked objects":
+        (inner / "objects").rename(inner / "old")
+        (inner / "objects").symlink_to(theirs / "objects")
+    else:
+        origin = root / "other"
+        origin.mkdir()
+        if way == "git file":
+            (origin / ".git").write_text(f"gitdir: {theirs}\n")
+        else:
+            (origin / ".git").symlink_to(theirs)
+    error = await refused(f"file://{origin}", tmp_path, repositories(root))
+    assert isinstance(error, RefusedPath)
+    assert "from elsewhere" in str(error)
+
+
 async def history_of(git: GitRepositories, clone: Clone, *, mailmap: bool = False) -> str:
     *head, commit, end = log_command(str(clone.folder), mailmap=mailmap)
     return custom_log(read_log(await git.log(clone.folder, (*head, "--output={output}", commit, end))))

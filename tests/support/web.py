@@ -23,8 +23,10 @@ from worker.control import Control
 from worker.core.attempt import Artifact, Failure, Progress, Result
 from worker.core.errors import BrokerUnavailable
 from worker.core.message.dialects import decode
+from worker.core.parts import Part, Plan, part_id, part_key
 from worker.core.policy import Policy
 from worker.core.ports import ClaimRequest, Granted
+from worker.core.ports.parts import PlannedPart
 from worker.core.record import Hardware, WorkerRecord
 from worker.core.routing import DEAD_QUEUE
 from worker.settings import load
@@ -143,6 +145,30 @@ class Site:
             for file in files
         )
         await self.repository.complete(attempt, Result(artifacts=made, total_seconds=12.5))
+
+    async def divide(self, job_id: str, title: str = "", count: int = 3) -> None:
+        """Make a divided job: its first part is made, the second is being made, the others wait."""
+        attempt = await self.claim(job_id, title)
+        ranges = tuple(
+            Part(n, part_key("one", "frames", n * 250, n * 250 + 250), n * 250, n * 250 + 250) for n in range(count)
+        )
+        planned = []
+        for part in ranges:
+            own = part_id(job_id, part.index)
+            document = {"job_id": own, "job_title": own, "tasks": [{"module": "probe", "data": {}}]}
+            body = json.dumps(document | {"part": {"job": job_id, "index": part.index, "key": part.key}}).encode()
+            planned.append(PlannedPart(part, decode(body, own), body, hashlib.sha256(body).hexdigest()))
+        plan = Plan(0, count * 250, "one", "ffmpeg", ranges)
+        await self.repository.divide(attempt, plan.document(), planned, ())
+        for worker, one in zip(("render-1", "render-2"), planned, strict=False):
+            request = ClaimRequest(one.job, one.digest, worker, 300.0, "cpu", "normal")
+            claim = await self.repository.claim(request, Policy())
+            assert isinstance(claim, Granted)
+            await self.repository.report(claim.attempt, Progress(61.0, "ffmpeg", 48.0, 2.0, 9.0))
+            if worker == "render-1":
+                uri = f"file://{self.folder}/out/.parts/{one.part.file}"
+                made = Artifact("part", self.folder, uri, "video/mp4", bytes=1, sha256="0" * 64)
+                await self.repository.complete(claim.attempt, Result(artifacts=(made,)))
 
     async def beat(self, worker_id: str = "render-1", **values: Any) -> None:
         """Let a worker tell of itself."""

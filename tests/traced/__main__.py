@@ -8,17 +8,27 @@ import sys
 import tempfile
 from pathlib import Path
 
+from worker.adapters.host import bundled_tools, find_tools
+
 from .options import CANARY, Case, cases
 
 TABLE = Path(__file__).parent / "options.tsv"
 SECONDS = 30.0
-PROGRAMS = {"handbrake": "HandBrakeCLI", "mkvmerge": "mkvmerge", "ffmpeg": "ffmpeg"}
+PROGRAMS = {
+    "handbrake": "HandBrakeCLI",
+    "mkvmerge": "mkvmerge",
+    "ffmpeg": "ffmpeg",
+    "parameters": "ffmpeg",
+    "gource": "gource",
+}
 
 
 def main() -> int:
     """Return 0 when no option made a tool touch the path that is its value. `only` tools may be named."""
-    wanted = sys.argv[1:] or list(PROGRAMS)
-    tools = {name: found for name in wanted if (found := shutil.which(PROGRAMS[name]))}
+    wanted = sys.argv[1:] or [*PROGRAMS, "packager"]
+    installed = find_tools(dict.fromkeys((*PROGRAMS.values(), "packager")), bundled_tools())
+    installed |= {name: installed[program] for name, program in PROGRAMS.items() if program in installed}
+    tools = {name: installed[name] for name in wanted if name in installed}
     if missing := sorted({*wanted} - tools.keys()) + ["strace"] * (shutil.which("strace") is None):
         sys.stderr.write(f"not installed: {', '.join(missing)}\n")
         return 2

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
+from visualizers.gource import gource_command
+from visualizers.gource_params import GourceParams
 from worker.core.errors import LeveretError
 from worker.core.job import TaskSpec
 from worker.media.ffmpeg.filters import AUDIO_FILTERS, VIDEO_FILTERS, filter_problem
@@ -18,10 +24,13 @@ from worker.media.ffmpeg.options import (
     arguments,
     input_problems,
     output_problems,
+    parameters_problem,
     parse_encoder_options,
     parse_encoders,
 )
 from worker.media.handbrake import SECTIONS, HandbrakeParams, handbrake_command
+from worker.media.hls.packager import Input, packager_command
+from worker.media.hls.params import HlsParams
 from worker.media.matroska.merge import MergeFiles, merge_arguments, option_file_command, parse_identified
 from worker.media.matroska.params import (
     GLOBAL_FLAGS,
@@ -43,6 +52,17 @@ if TYPE_CHECKING:
 CANARY = "leveret-canary.txt"
 """The file that no tool may touch; it lies in the folder that tools run in."""
 
+GOURCE_TEXTS = frozenset({"title", "background_colour", "resolution", "output_ppm_stream", "start_date", "hide"})
+"""Fields of gource's task that are no numbers, no switches, and no files that the worker itself fetches."""
+
+PARAMETERS = {
+    "libx264": ("x264-params", "libx264"), "libx265": ("x265-params", "libx265"),
+    "libsvtav1": ("svtav1-params", "libSvtAv1Enc"), "libaom-av1": ("aom-params", "libaom"),
+}  # fmt: skip
+"""Encoders whose library has parameters of its own: the option that takes them, and the library's file."""
+
+_LONGEST_WORD = 28
+_OFFSCREEN = ("env", "SDL_VIDEODRIVER=offscreen", "LIBGL_ALWAYS_SOFTWARE=1", "timeout", "8")
 _TINY = {"v": "testsrc=s=256x144:r=10:d=0.3", "a": "sine=d=0.3"}
 
 
@@ -70,6 +90,7 @@ def static_names() -> frozenset[tuple[str, str, str]]:
     found |= {("mkvmerge", "track", name) for name in TRACK_FLAGS | TRACK_VALUES}
     found |= {("ffmpeg", "input", name) for name in INPUT_OPTIONS}
     found |= {("ffmpeg", f"output {kind}", name) for kind, names in KIND_OPTIONS.items() for name in names}
+    found |= {("gource", "task", name) for name in GOURCE_TEXTS} | {("packager", "task", "language")}
     return frozenset(found | {("ffmpeg", "filter", name) for name in VIDEO_FILTERS | AUDIO_FILTERS})
 
 
@@ -81,6 +102,12 @@ def cases(tools: dict[str, str], folder: Path, clip: Path) -> Iterator[Case]:
         yield from _mkvmerge(tools["mkvmerge"], folder, clip)
     if "ffmpeg" in tools:
         yield from _ffmpeg(tools["ffmpeg"], folder, clip)
+    if "parameters" in tools:
+        yield from _parameters(tools["parameters"])
+    if "gource" in tools:
+        yield from _gource(tools["gource"], folder)
+    if "packager" in tools:
+        yield from _packager(tools["packager"], folder, clip)
 
 
 def _handbrake(program: str, folder: Path, clip: Path) -> Iterator[Case]:
@@ -147,6 +174,61 @@ def _ffmpeg(program: str, folder: Path, clip: Path) -> Iterator[Case]:
             yield _filter(head, kind, name, "", path)
             for option in _filter_options(program, name):
                 yield _filter(head, kind, name, option, path)
+
+
+def _parameters(program: str) -> Iterator[Case]:
+    """Yield every word in an encoder's library as one of its own parameters: it names those that it knows."""
+    head = (program, "-nostdin", "-v", "error", "-y", "-f", "lavfi", "-i", "color=s=128x96:r=5:d=0.4")
+    for encoder, (option, library) in PARAMETERS.items():
+        path = next((path for path in _libraries(program) if path.rpartition("/")[2].startswith(library)), None)
+        for name in _words(path) if path else ():
+            value = f"{name}={CANARY}"
+            refusal = parameters_problem(value) or ""
+            argv = (*head, "-c:v", encoder, f"-{option}", value, "-f", "null", "-")
+            yield Case("parameters", option, name, () if refusal else argv, refusal)
+
+
+def _libraries(program: str) -> list[str]:
+    listed = subprocess.run(("ldd", program), capture_output=True, text=True, check=False).stdout
+    return re.findall(r"=> (\S+)", listed)
+
+
+def _words(library: str) -> list[str]:
+    """Return what in a library could be the name of a parameter."""
+    with open(library, "rb") as file:  # noqa: PTH123 - a file of the system
+        found = re.findall(rb"\0([a-z][a-z0-9]+(?:-[a-z0-9]+){0,4})(?=\0)", file.read())
+    return sorted({word.decode() for word in found if len(word) <= _LONGEST_WORD})
+
+
+def _gource(program: str, folder: Path) -> Iterator[Case]:
+    """Yield gource's texts, as a path and as an option that takes one."""
+    log = folder / "history.log"
+    log.write_text("1000000000|a|A|a.txt\n1000100000|b|M|a.txt\n")
+    path = str(folder / CANARY)
+    for name in sorted(GOURCE_TEXTS):
+        for value in (path, f"--load-config={path}", "--load-config", f"@{path}", f"--path {path}"):
+            try:
+                params = GourceParams.model_validate({"repo_url": "https://example.org/a.git", name: value})
+            except ValidationError as error:
+                yield Case("gource", "task", name, refusal=str(error))
+                continue
+            argv = gource_command(params, program, log, (), 1.0)
+            yield Case("gource", "task", name, (*_OFFSCREEN, *argv, "--stop-at-time", "1"))
+
+
+def _packager(program: str, folder: Path, clip: Path) -> Iterator[Case]:
+    path = str(folder / CANARY)
+    for value in (path, CANARY, f"eng,in={CANARY}", "eng"):
+        try:
+            HlsParams.model_validate({"source": "a.mkv", "audio": [{"stream": 0, "language": value}]})
+        except ValidationError as error:
+            yield Case("packager", "task", "language", refusal=str(error))
+            continue
+        shutil.copy(clip, folder / "sound.mp4")
+        inputs = (Input("sound", value, "group"),)
+        yield Case(
+            "packager", "task", "language", packager_command(program, folder, inputs, Fraction(2), Fraction(2)).argv
+        )
 
 
 def _output(head: tuple[str, ...], clip: Path, kind: str, encoder: Encoder | None, name: str, path: str) -> Case:

@@ -20,6 +20,8 @@ from worker.media.capabilities import (
     reason_in,
     software_trial,
 )
+from worker.media.thumbnail import ThumbnailParams
+from worker.tasks.thumbnail import ThumbnailTask
 
 NVENC = {"h264_nvenc": True, "libx264": True, "hevc_nvenc": "Cannot load libcuda.so.1", "libx265": True, "aac": True}
 LISTED = """ V....D libx264              libx264 H.264 (codec h264)
@@ -205,3 +207,12 @@ async def test_a_tool_that_does_not_start_is_told_and_stops_nothing(tmp_path):
         "gource": "gource is not executable",
     }
     assert lanes_of(found) == ("cpu",)
+
+
+@pytest.mark.parametrize(("name", "encoder"), [("o.png", "png"), ("o.webp", "libwebp"), ("o.jpg", "mjpeg")])
+def test_a_still_is_declined_where_this_ffmpeg_was_built_without_its_encoder(name: str, encoder: str) -> None:
+    needed = ThumbnailTask().requires(ThumbnailParams(source="nas://film.mkv", output_file=name))
+    tools = {"ffmpeg": True, "ffprobe": True}
+    bare = Capabilities(proved=True, tools=tools, listed=frozenset({"libx264"}))
+    assert bare.lacking(needed) == f"encoder:{encoder} (not in this ffmpeg)"
+    assert Capabilities(proved=True, tools=tools, listed=frozenset({encoder})).lacking(needed) is None

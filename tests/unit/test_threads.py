@@ -55,7 +55,8 @@ def test_a_reaction_that_comes_late_is_called_at_once():
 
 HANGING = """
 import asyncio, threading
-from worker.adapters.threads import Abandoning, leave
+from worker.adapters.threads import Abandoning
+from worker.cli import leave
 
 async def main():
     asyncio.get_running_loop().set_default_executor(Abandoning(max_workers=2))

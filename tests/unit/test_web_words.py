@@ -165,3 +165,34 @@ async def test_every_screen_is_drawn_for_a_job_of_every_kind(tmp_path):
         page = (await client.get("/jobs/with-a-file")).text
         assert f"/api/v1/through/file{film}" in page
         assert "retry due in" in (await client.get("/jobs/retrying")).text
+
+
+async def test_a_divided_job_shows_who_makes_which_part(tmp_path):
+    async with site(tmp_path) as here, here.client() as client:
+        await here.divide("whole")
+        page = (await client.get("/jobs/whole")).text
+        assert page.count('<li class="cell ') == 3
+        assert 'title="part 2: running, render-2, 61 %"' in page
+        assert [word in page for word in ("cell-completed", "cell-running", "cell-queued")] == [True] * 3
+        assert "61 %, 48 fps" in page
+        parts = (await client.get("/api/v1/jobs/whole")).json()["parts"]
+        home = (await client.get("/")).text
+        assert "Made in parts" in home
+        assert "Title of whole" in home
+        assert "whole.p000" not in home
+        assert "of the same modules" not in page
+        assert [(part["index"], part["state"], part["worker"]) for part in parts][1] == (1, "running", "render-2")
+
+
+async def test_a_job_says_what_it_took_beside_what_similar_jobs_took(tmp_path):
+    async with site(tmp_path) as here, here.client() as client:
+        film = tmp_path / "out" / "film.mp4"
+        film.write_bytes(b"x" * 2048)
+        await here.complete("first", film)
+        await here.submit("next")
+        page = (await client.get("/jobs/first")).text
+        assert "It took 0:00 and made 2.0 KiB. 1 completed job of the same modules (this one with them) took" in page
+        waiting = (await client.get("/jobs/next")).text
+        assert "1 completed job of the same modules took 0:12 and made 2.0 KiB in the middle" in waiting
+        await here.die("broken")
+        assert "of the same modules" not in (await client.get("/jobs/broken")).text

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import worker
+from worker.adapters import automatic_checks as automatic
 from worker.adapters import checks as look
 from worker.adapters import host
 from worker.app.components import TOOLS, capabilities, refuse_shared_sqlite, runner
@@ -45,6 +46,9 @@ def checks(settings: Settings, *, prove: bool = False) -> list[tuple[str, Check]
         ("capabilities", lambda: look.capabilities(capabilities(settings, again=prove), settings.lanes)),
         ("page", lambda: _look_at_page(settings)),
         ("lanes", lambda: look.lanes(_rows(settings), settings.offline_seconds)),
+        ("folders", lambda: automatic.folders(_rows(settings))),
+        ("notifications", lambda: automatic.notifications(_rows(settings))),
+        ("undo", lambda: automatic.originals(_rows(settings), settings.undo_bytes)),
     ]
 
 

@@ -14,12 +14,14 @@ from worker.app.places import roots
 if TYPE_CHECKING:
     from worker.control.undo import Originals
     from worker.core.location import External
+    from worker.core.ports import Repository
     from worker.core.ports.files import FileReader, MultipartStore, UploadStore
+    from worker.core.ports.folders import FolderFiles
     from worker.core.ports.notifications import Sender
     from worker.core.ports.views import Views
     from worker.settings import Settings
 
-__all__ = ["check_address", "kept_files", "readers", "sender", "uploads", "views"]
+__all__ = ["check_address", "folder_files", "kept_files", "readers", "sender", "uploads", "views"]
 
 
 def views(settings: Settings) -> Views:
@@ -64,6 +66,14 @@ def kept_files(settings: Settings) -> Originals:
     from worker.app.undoing import KeptFiles  # noqa: PLC0415
 
     return KeptFiles.of(settings)
+
+
+def folder_files(settings: Settings, stores: Repository) -> FolderFiles:
+    """Return what is done with the files of watched folders."""
+    # As above.
+    from worker.app.folder_files import WatchedFiles  # noqa: PLC0415
+
+    return WatchedFiles.of(settings, stores)
 
 
 def sender(settings: Settings) -> Sender:

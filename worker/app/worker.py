@@ -38,6 +38,7 @@ from worker.core.ports import Unobserved
 from worker.core.routing import DEFER_SECONDS, queues_of
 from worker.engine.attempt.context import ToolLookup
 from worker.engine.attempt.run import LocalProduction
+from worker.engine.attempt.sources import sweep_sources
 from worker.engine.deaths import DeathRecorder
 from worker.engine.executor import Executor
 from worker.engine.host.announcer import Announcer
@@ -296,6 +297,7 @@ def _chores(
         await remove_ended_parts(resources)
         await copy_slow_parts(resources, worker_id, lanes)
         removed = await asyncio.to_thread(resources.scratch.sweep, kept)
+        await asyncio.to_thread(sweep_sources, resources.scratch)
         if removed:
             log.info("scratch_swept", folders=removed)
         await deaths.record(consumer)

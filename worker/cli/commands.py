@@ -37,6 +37,8 @@ class Command(NamedTuple):
 
 GROUPS: Final = {
     "dead": "Look at what died, run it again, or delete it.",
+    "folders": "Folders whose films become jobs by themselves.",
+    "hooks": "Calls from other programs that make jobs: GitHub, Sonarr, Radarr, any other.",
     "notifications": "Who is informed of the ends of jobs: mail, chat, webhooks.",
     "option-sets": "Options that jobs name instead of repeating them.",
     "templates": "Jobs with variables, made into one job for each source.",
@@ -169,6 +171,22 @@ Examples:
   leveret scan 'nas://films/**/*.mkv' --template h265-archive --health
   leveret scan nas://films --template h265-archive --submit --limit 5""",
     ),
+    Command("folders list", "folders:show_list", "List the watched folders, and what was seen in them."),
+    Command("folders get", "folders:get", "Print one folder as JSON, in the shape that `put` takes."),
+    Command("folders files", "folders:files", "List the files that were seen in a folder, and what became of each."),
+    Command(
+        "folders put",
+        "folders:put",
+        "Store or replace a watched folder. `leveret serve` looks at it.",
+        """\b
+Examples:
+  leveret folders put inbox nas://inbox --template web-mp4
+  leveret folders put inbox nas://inbox --template web-mp4 --afterwards move --move-to nas://done
+  leveret folders put inbox folder.json""",
+    ),
+    Command("folders pause", "folders:pause", "Take nothing from a folder until `resume`."),
+    Command("folders resume", "folders:resume", "Take films from a paused folder again."),
+    Command("folders delete", "folders:delete", "Delete a folder; its jobs and its files stay."),
     Command("templates list", "templates:show_list", "List the templates, those that are shipped too."),
     Command(
         "templates get",
@@ -189,6 +207,18 @@ Examples:
         "Print the job that a template makes of a source, without submitting it. Exit 1 if it makes none.",
         "Example: leveret templates try h265-archive nas://in/film.mkv title='A film'",
     ),
+    Command("hooks list", "hooks:show_list", "List the hooks and their addresses."),
+    Command("hooks get", "hooks:get", "Print one hook as JSON; … stands for its secret."),
+    Command(
+        "hooks put",
+        "hooks:put",
+        "Store or replace a hook. Where it names no secret one is made, and printed this once.",
+        """\b
+Example:
+  echo '{"kind": "github", "template": "gource-1080p"}' | leveret hooks put film -""",
+    ),
+    Command("hooks calls", "hooks:calls", "List the genuine calls of a hook, and what came of each."),
+    Command("hooks delete", "hooks:delete", "Delete a hook."),
     Command("notifications list", "notifications:show_list", "List the notifications."),
     Command(
         "notifications get",

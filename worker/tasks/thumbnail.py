@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, ClassVar
 
 from worker.core.command import Pipeline
@@ -11,6 +12,7 @@ from worker.core.errors import BadInput, InvalidJob, Problem, VerificationFailed
 from worker.core.task import Files, FileUse, Lookup, Task, TaskContext
 from worker.media.hls.ladder import film_seconds, shown_size
 from worker.media.thumbnail import (
+    ENCODERS,
     Moment,
     ThumbnailParams,
     last_picture,
@@ -44,9 +46,9 @@ class ThumbnailTask(Task[ThumbnailParams]):
         )
 
     def requires(self, params: ThumbnailParams) -> frozenset[str]:
-        """Return ffmpeg."""
-        del params
-        return frozenset({"tool:ffmpeg", "tool:ffprobe"})
+        """Return ffmpeg, and the encoder of the picture: not every build has one of PNG or WebP."""
+        encoder = ENCODERS[PurePosixPath(params.output_file).suffix.lower()]
+        return frozenset({"tool:ffmpeg", "tool:ffprobe", f"encoder:{encoder}"})
 
     async def prepare(self, params: ThumbnailParams, lookup: Lookup) -> ThumbnailParams:
         """Return `params`; ToolMissing without ffmpeg."""

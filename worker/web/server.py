@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import resource
 import signal
 import socket
@@ -59,6 +60,7 @@ async def serve(settings: Settings) -> None:
     """Answer until SIGTERM; then end the streams, let requests end for seconds, and close everything."""
     logs.configure(settings.log_level, settings.log_format)
     abandon_threads(32)
+    _log_faults()
     _allow_many_files()
     tokens = Tokens.of(settings)
     require_tokens(settings, tokens)
@@ -109,6 +111,20 @@ def _configuration(
         timeout_graceful_shutdown=END_SECONDS,
         h11_max_incomplete_event_size=64 * 1024,
     )
+
+
+class _Faults(logging.Handler):
+    """What uvicorn says of faults, in our log; that strangers send what is no HTTP is none."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log it."""
+        log.error("server_fault", error=record.getMessage().strip(), exc_info=record.exc_info)
+
+
+def _log_faults() -> None:
+    theirs = logging.getLogger("uvicorn.error")
+    theirs.handlers, theirs.propagate = [_Faults(logging.ERROR)], False
+    theirs.setLevel(logging.ERROR)
 
 
 class _Server(uvicorn.Server):

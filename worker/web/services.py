@@ -17,6 +17,7 @@ from worker.app import serving
 from worker.app.control import assembled, refuse_missing_sqlite, repository
 from worker.control.fleet import queue_depths
 from worker.control.notifications import Notifier
+from worker.control.watching import FolderWatcher
 from worker.core.errors import DatabaseUnavailable, LeveretError, RefusedPath
 from worker.core.location import External, parse_location
 from worker.web.pulse import Pulse
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from worker.core.finding import Check
     from worker.core.notification import Notification
     from worker.core.ports.files import FileReader, MultipartStore, UploadStore
+    from worker.core.ports.folders import FolderFiles
     from worker.core.ports.notifications import Sender
     from worker.core.ports.views import Views
     from worker.core.views import Disagreement
@@ -124,6 +126,11 @@ class Services:
         return Depths(ask)
 
     @cached_property
+    def folder_files(self) -> FolderFiles:
+        """Return what is done with the files of watched folders."""
+        return serving.folder_files(self.settings, self.control.stores)
+
+    @cached_property
     def sender(self) -> Sender:
         """Return what sends notifications."""
         return serving.sender(self.settings)
@@ -191,7 +198,11 @@ async def started(settings: Settings) -> AsyncIterator[Services]:
             asyncio.create_task(_repeat(SWEEP_SECONDS, lambda: _sweep(services)), name="sweep"),
         ]
         notifier = Notifier(stores, services.sender, server_name(settings))
-        chores.append(asyncio.create_task(notifier.run(), name="notifications"))
+        watcher = FolderWatcher(control, services.folder_files, server_name(settings))
+        chores += [
+            asyncio.create_task(notifier.run(), name="notifications"),
+            asyncio.create_task(watcher.run(), name="folders"),
+        ]
         try:
             yield services
         finally:

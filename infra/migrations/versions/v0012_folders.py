@@ -124,15 +124,15 @@ def _add_folders() -> None:
         sa.Column("folder", sa.Text(), primary_key=True),
         sa.Column("path_key", sa.Text(), primary_key=True),
         sa.Column("path", sa.Text(), nullable=False),
+        sa.Column("group_key", sa.Text(), nullable=False),
         sa.Column("bytes", sa.BigInteger(), nullable=False),
         sa.Column("version", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("still_since", _moment(), nullable=False),
-        sa.Column("identity", sa.Text()),
         sa.Column("job_id", sa.Text()),
         sa.Column("reason", sa.Text()),
         sa.Column("sidecars", sa.JSON(), nullable=False),
     )
     op.create_index("ix_folder_files_state", "folder_files", ["folder", "state", "still_since"])
-    op.create_index("ix_folder_files_identity", "folder_files", ["folder", "identity"])
+    op.create_index("ix_folder_files_group_key", "folder_files", ["folder", "group_key"])
     op.create_index("ix_folder_files_job_id", "folder_files", ["job_id"])

@@ -8,6 +8,8 @@ from worker.adapters.sql import operator_queries
 from worker.adapters.sql.attempts import SqlAttempts
 from worker.adapters.sql.database import ANSWER_SECONDS, Database
 from worker.adapters.sql.fleet import SqlFleet
+from worker.adapters.sql.folders import SqlFolders
+from worker.adapters.sql.hooks import SqlHooks
 from worker.adapters.sql.jobs import SqlJobs
 from worker.adapters.sql.notifications import SqlNotifications
 from worker.adapters.sql.originals import SqlOriginals
@@ -30,6 +32,8 @@ class SqlRepository(
     SqlParts,
     SqlOriginals,
     SqlNotifications,
+    SqlFolders,
+    SqlHooks,
     SqlTemplates,
     SqlSources,
 ):

@@ -105,17 +105,18 @@ folder_files = Table(
     # SHA-256 of the path below the folder.
     Column("path_key", Words, primary_key=True),
     Column("path", Words, nullable=False),
+    # SHA-256 of what a film and its subtitles have in common.
+    Column("group_key", Words, nullable=False),
     Column("bytes", BigInteger, nullable=False),
     Column("version", Words, nullable=False),
-    # `settling`, `taken`, `submitted`, `done`, `skipped`, `failed`.
+    # `settling`, `sidecar`, `submitted`, `done`, `skipped`, `failed`.
     Column("state", Words, nullable=False),
     # Since when size and version are as they are, by the database's clock.
     Column("still_since", Moment, nullable=False),
-    Column("identity", Words),
     Column("job_id", Words),
     Column("reason", Words),
     Column("sidecars", JSON, nullable=False),
     Index("ix_folder_files_state", "folder", "state", "still_since"),
-    Index("ix_folder_files_identity", "folder", "identity"),
+    Index("ix_folder_files_group_key", "folder", "group_key"),
     Index("ix_folder_files_job_id", "job_id"),
 )

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 ACTIVE: Final = ("running", "publishing", "retrying")
 WAITING: Final = ("queued", "retrying")
+DONE: Final = (jobs.c.state == "completed") & jobs.c.parent_id.is_(None)
+"""Whole jobs: a part is no result, and says nothing of what a job takes."""
 MOST_ACTIVE: Final = 500
 MOST_WATCHED: Final = 500
 SIMILAR: Final = 30
@@ -98,11 +100,11 @@ def _digest(values: tuple[object, ...]) -> str:
 
 
 def waiting(connection: Connection, limit: int) -> list[WaitingJob]:
-    """Return the jobs that wait, high priority first, then the oldest: one index walk a priority."""
+    """Return the jobs that wait, high priority first, then the oldest: one index walk a priority; no parts of jobs."""
     order = case({"high": 0, "normal": 1, "low": 2}, value=jobs.c.priority, else_=3)
     parts = [
         select(jobs.c.job_id, order.label("rank"), jobs.c.created_at)
-        .where((jobs.c.state == state) & (jobs.c.priority == priority))
+        .where((jobs.c.state == state) & (jobs.c.priority == priority) & jobs.c.parent_id.is_(None))
         .order_by(jobs.c.created_at)
         .limit(limit)
         .subquery()
@@ -136,7 +138,7 @@ def depths(connection: Connection) -> list[LaneDepth]:
 
 def results(connection: Connection, limit: int) -> list[ResultView]:
     """Return the newest completed jobs and those artifacts of theirs that a page shows."""
-    newest = select(*LISTED).where(jobs.c.state == "completed").order_by(jobs.c.created_at.desc()).limit(limit)
+    newest = select(*LISTED).where(DONE).order_by(jobs.c.created_at.desc()).limit(limit)
     rows = connection.execute(newest).all()
     shown = select(artifacts).where(
         artifacts.c.job_id.in_([row.job_id for row in rows]) & artifacts.c.role.in_(SHOWN_ROLES)
@@ -152,7 +154,7 @@ def expectation(connection: Connection, modules: list[str]) -> Expectation | Non
     """Return the middle of what the newest similar jobs took."""
     done = (
         select(jobs.c.job_id, jobs.c.metrics, jobs.c.document)
-        .where(jobs.c.state == "completed")
+        .where(DONE)
         .order_by(jobs.c.created_at.desc())
         .limit(SIMILAR * 4)
     )

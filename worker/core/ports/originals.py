@@ -103,3 +103,7 @@ class OriginalKeeper(Protocol):
     async def drop(self, place: External, token: str) -> None:
         """Delete what is kept; nothing there is success."""
         ...
+
+    async def relocate(self, place: External, target: External) -> bool:
+        """Return whether the file is at `target` now, and not at its place; False where another one stands there."""
+        ...

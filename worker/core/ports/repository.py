@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from worker.core.ports.attempts import AttemptStore
 from worker.core.ports.fleet import FleetStore
+from worker.core.ports.folders import FolderStore
+from worker.core.ports.hooks import HookStore
 from worker.core.ports.intake import SourceStore, TemplateStore
 from worker.core.ports.jobs import JobStore
 from worker.core.ports.notifications import NotificationStore
@@ -25,6 +27,8 @@ class Repository(
     PartStore,
     OriginalStore,
     NotificationStore,
+    FolderStore,
+    HookStore,
     TemplateStore,
     SourceStore,
     Protocol,

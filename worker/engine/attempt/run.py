@@ -30,6 +30,7 @@ from worker.engine.attempt.leftovers import delete_requested, remove_leftovers
 from worker.engine.attempt.originals import keep_replaced, note_kept, plan_replaced, restore_interrupted
 from worker.engine.attempt.plan import Resolver, Step, guarded, requirements
 from worker.engine.attempt.progress import ProgressMeter
+from worker.engine.attempt.sources import SharedSources
 from worker.engine.attempt.tool_log import ToolLog
 from worker.engine.attempt.watch import Watch
 from worker.engine.attempt.workspace import Workspace
@@ -121,11 +122,20 @@ class AttemptRun:
                     raise CannotServe(f"this worker lacks {lacking}")
                 await resources.on_step("resolved")
                 places = await asyncio.to_thread(guarded, steps, resources.storages, destination)
-                workspace = Workspace(folder, destination, resources.storages, resources.most_outputs, places)
+                workspace = Workspace(
+                    folder,
+                    destination,
+                    resources.storages,
+                    resources.most_outputs,
+                    places,
+                    sources=SharedSources(resources.scratch.root),
+                    is_part=job.part is not None,
+                )
                 async with ToolLog(resources.repository, self._attempt) as tool_log:
                     finder = WorkFinder(resources, self._attempt, steps, destination)
                     work = await finder.find(self._planning(workspace, tool_log), folder / "parts")
                     if isinstance(work, Wait):
+                        await workspace.share()
                         return await self._divide(finder, work)
                     contexts, task_seconds = await self._run(steps, work, workspace, tool_log)
                 if job.keep_log:

@@ -23,9 +23,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from worker.core.location import Location
+    from worker.engine.attempt.sources import SharedSources
     from worker.engine.storages import Storages
 
 MOST_OUTPUTS: Final = 100_000
+LOCAL: Final = frozenset({"file", "nas"})
+"""Schemes whose files are read in place."""
 _BLOCK = 1 << 20
 
 
@@ -51,11 +54,17 @@ class Workspace:
         storages: Storages,
         most_outputs: int = MOST_OUTPUTS,
         guarded: frozenset[External] = frozenset(),
+        *,
+        sources: SharedSources | None = None,
+        is_part: bool = False,
     ) -> None:
         """Work in `folder`; relative outputs go under `destination`, a folder. More than `most_outputs` are refused.
 
-        Outputs at the places in `guarded` replace nothing.
+        Outputs at the places in `guarded` replace nothing. Remote files that the host has already are taken from
+        `sources`; those of a part are kept there for the others.
         """
+        self._sources = sources
+        self._is_part = is_part
         self.folder = folder
         self._destination = destination
         self._storages = storages
@@ -85,9 +94,35 @@ class Workspace:
         if location not in self._fetched:
             into = self.folder / "fetched" / str(len(self._fetched)) / plain_name(location.name)
             into.parent.mkdir(parents=True, exist_ok=True)
-            path = self._fetched[location] = plainly_named(await self._storages.fetch(location, into), into)
+            path = self._fetched[location] = plainly_named(await self._fetch(location, into), into)
             self._asked[path] = location.name
         return self._fetched[location]
+
+    async def _fetch(self, location: External, into: Path) -> Path:
+        sources = self._sources
+        if sources is None or not (self._is_part or sources.has_any()):
+            return await self._storages.fetch(location, into)
+        if not (version := await self._version(location)):
+            return await self._storages.fetch(location, into)
+        if self._is_part:
+            return await sources.fetched(str(location), version, into, lambda: self._storages.fetch(location, into))
+        found = await sources.linked(str(location), version, into)
+        return found or await self._storages.fetch(location, into)
+
+    async def _version(self, location: External) -> str:
+        """Return what a remote file is shared under, empty for a local one and where nothing tells versions apart."""
+        if location.scheme in LOCAL:
+            return ""
+        found = await self._storages.serving(location).stat(location)
+        return found.version if found is not None and not found.version.endswith("-") else ""
+
+    async def share(self) -> None:
+        """Let the parts that are made on this host have the remote files that were fetched here."""
+        if self._sources is None:
+            return
+        for location, path in self._fetched.items():
+            if version := await self._version(location):
+                await self._sources.keep(str(location), version, path)
 
     def asked_name(self, path: Path) -> str:
         """Return the name of a file of this job as the job has it; tools may know it by a plainer one."""

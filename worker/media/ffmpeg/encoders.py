@@ -73,11 +73,12 @@ def bits_per_second(value: str | float) -> int:
 
 
 def video_options(
-    rendition: Rendition, timing: Timing, *, ten_bit: bool = False, joined: bool = False
+    rendition: Rendition, timing: Timing, *, ten_bit: bool = False, joined: bool = False, mastering: str = ""
 ) -> tuple[str, ...]:
     """Return ffmpeg's output options for one rendition: encoder, rate control, closed GOPs of equal length.
 
-    A part that is `joined` has headers that do not depend on what it shows.
+    A part that is `joined` has headers that do not depend on what it shows. `mastering` are the parameters by which
+    x265 writes what HDR10 says of its mastering.
     """
     coding = encoder_named(rendition.encoder)
     gop = ("-g", str(timing.gop))
@@ -91,6 +92,7 @@ def video_options(
             own += ("-x264-params", keys)
         case "libx265":
             keys = f"keyint={timing.gop}:min-keyint={timing.gop}:scenecut=0:open-gop=0:log-level=error"
+            keys += f":hdr10=1:{mastering}" if mastering else ""
             own = ("-preset", "fast", "-tag:v", "hvc1", "-x265-params", keys)
         case "libsvtav1":
             own = (*gop, "-preset", "8", "-svtav1-params", "scd=0")

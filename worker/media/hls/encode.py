@@ -61,7 +61,7 @@ class Picture:
 
     `tone_map` is the transfer (`smpte2084`) that is brought to SDR; without it `video_range` (SDR, PQ, HLG) stays as
     it is, in ten bits where it is not SDR. `pad` is how many seconds the last picture may be held to reach the film's
-    end.
+    end; `mastering` what HDR10 that is kept says of its mastering, as x265's parameters.
     """
 
     renditions: tuple[Rendition, ...]
@@ -70,6 +70,7 @@ class Picture:
     tone_map: str | None = None
     video_range: str = "SDR"
     pad: float = 0.0
+    mastering: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +187,15 @@ def picture_options(encoding: Encoding, rendition: Rendition, *, track: int | No
     if encoding.picture is None:
         return []
     ten_bit = encoding.picture.video_range != "SDR"
-    options = [*video_options(rendition, encoding.picture.timing, ten_bit=ten_bit, joined=track is not None)]
+    options = [
+        *video_options(
+            rendition,
+            encoding.picture.timing,
+            ten_bit=ten_bit,
+            joined=track is not None,
+            mastering=encoding.picture.mastering,
+        )
+    ]
     options += [] if encoding.reorder else ["-bf", "0"]
     if track is None:
         return options

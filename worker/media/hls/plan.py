@@ -40,11 +40,15 @@ INTERLACED: Final = frozenset({"tt", "bb", "tb", "bt"})
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What this host has proved that it can do: hardware encoders by name, VAAPI's device, and tone mapping."""
+    """What this host has proved that it can do: hardware encoders by name, VAAPI's device, and tone mapping.
+
+    `mastering` is what the source says of its mastering, as x265's parameters.
+    """
 
     encoders: frozenset[str] = frozenset()
     tone_mapping: bool = False
     render_node: str = USUAL_NODE
+    mastering: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +214,10 @@ def _picture(
     tone_map = video_range != "SDR" and params.hdr == "sdr" and host.tone_mapping
     if video_range != "SDR" and params.hdr == "sdr" and not tone_map:
         warnings.append(f"this host's ffmpeg cannot map tones (zscale is missing); {video_range} was kept")
+    if host.mastering and not tone_map:
+        others = sorted({rendition.encoder for rendition, _ in named} - {"libx265"})
+        if others:
+            warnings.append(f"mastering display and content light level are lost: {', '.join(others)} writes none")
     end = stream_end(video, info)
     return Picture(
         renditions=tuple(rendition for rendition, _ in named),
@@ -217,5 +225,6 @@ def _picture(
         deinterlace=video.field_order in INTERLACED,
         tone_map=video.color_transfer if tone_map else None,
         video_range="SDR" if tone_map else video_range,
+        mastering="" if tone_map else host.mastering,
         pad=max(0.0, float(clock.duration) - end) if end is not None else 1.0,
     )

@@ -46,6 +46,7 @@ from worker.tasks.shared.languages import keep_languages
 from worker.tasks.shared.loudness_pass import levelled, loudness_problems, proved_levels
 from worker.tasks.shared.measuring import blamed
 from worker.tasks.shared.parts import Builds
+from worker.tasks.shared.pictures import mastering_in
 from worker.tasks.shared.running import undamaged
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ _ELSEWHERE: Final = re.compile(
     r"xeve|oapv|xavs2|davs2))$"
 )
 _DECODE_SHARE: Final = 0.2
+_PQ: Final = "smpte2084"
 
 
 class FfmpegTask(Task[FfmpegParams]):
@@ -263,6 +265,7 @@ async def _prove(params: FfmpegParams, read: Read, info: MediaInfo, frames: int 
         promised = promise(read.params, await blamed(error, claims, context), read.encoders)
         check(info, replace(promised.expected, frames=frames), name)
     _as_asked(params, info, context)
+    await _mastering_kept(read, info, output, context)
     streams = [one.stream for one in read.promised.arrangement.streams]
     info = await keep_languages(streams, info, output, name, context)
     context.note(f"streams.{name}", became(read.promised.arrangement, info))
@@ -271,6 +274,18 @@ async def _prove(params: FfmpegParams, read: Read, info: MediaInfo, frames: int 
     await proved_levels(params, output, info, context)
     context.output(params.output_file, duration=info.duration)
     context.report(1.0)
+
+
+async def _mastering_kept(read: Read, info: MediaInfo, output: Path, context: TaskContext) -> None:
+    """Warn where HDR10 stays HDR10 and loses what it says of its mastering: most encoders write none of it."""
+    pictures = [one for one in read.promised.arrangement.streams if one.stream.color_transfer == _PQ]
+    if not pictures or info.video is None or info.video.color_transfer != _PQ:
+        return
+    had = await mastering_in(read.sources[pictures[0].source], context)
+    has = await mastering_in(output, context)
+    if had and had != has:
+        hint = f'; x265 keeps it by "x265-params": "hdr10=1:{had}"'
+        context.warn(f"mastering display and content light level of the source are not in the output{hint}")
 
 
 def _as_asked(params: FfmpegParams, info: MediaInfo, context: TaskContext) -> None:

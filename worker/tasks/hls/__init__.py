@@ -70,7 +70,8 @@ class HlsTask(Task[HlsParams]):
         if params.hw_fallback:
             codecs = {codec for codec in codecs if format_of(codec) or encoder_named(codec).family is None}
         needed = {f"encoder:{format_of(codec) or encoder_named(codec).name}" for codec in codecs}
-        return frozenset({"tool:ffmpeg", "tool:ffprobe", "tool:packager", *needed})
+        stills = {"encoder:mjpeg"} if params.poster or params.storyboard else set()
+        return frozenset({"tool:ffmpeg", "tool:ffprobe", "tool:packager", *needed, *stills})
 
     async def prepare(self, params: HlsParams, lookup: Lookup) -> HlsParams:
         """Return `params` with the best encoder of this host for each format; ToolMissing where a tool is missing.
@@ -130,7 +131,7 @@ class HlsTask(Task[HlsParams]):
         """Return the source, and what is made of it here."""
         path = await context.input(params.source)
         info = await probed_source(path, params.source, context)
-        return Film(path, info, plan_of(params, info, await proved_host(params, info, context)))
+        return Film(path, info, plan_of(params, info, await proved_host(params, path, info, context)))
 
 
 def _warn(plan: Plan, context: TaskContext) -> None:

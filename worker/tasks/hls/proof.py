@@ -8,7 +8,7 @@ from worker.core.errors import VerificationFailed
 from worker.media.capabilities import hardware_trial
 from worker.media.hls.plan import Host, hardware_named, is_hdr
 from worker.tasks.shared.decoding import decoded
-from worker.tasks.shared.pictures import maps_tones
+from worker.tasks.shared.pictures import maps_tones, mastering_in
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +23,7 @@ SOUND_SLACK: Final = 0.06
 """Seconds that a sound's file may differ: a frame at its start and one at its end, of at most 32 ms."""
 
 
-async def proved_host(params: HlsParams, info: MediaInfo, context: TaskContext) -> Host:
+async def proved_host(params: HlsParams, source: Path, info: MediaInfo, context: TaskContext) -> Host:
     """Return what this host can do of what the job needs; each is tried, for lists of encoders prove nothing."""
     ffmpeg = context.tool("ffmpeg")
     node = context.render_node
@@ -32,7 +32,10 @@ async def proved_host(params: HlsParams, info: MediaInfo, context: TaskContext) 
     mapping = False
     if is_hdr(info) and params.hdr == "sdr":
         mapping = await maps_tones(context)
-    return Host(frozenset(encoders), mapping, node)
+    mastering = ""
+    if is_hdr(info) and not mapping:
+        mastering = await mastering_in(source, context)
+    return Host(frozenset(encoders), mapping, node, mastering)
 
 
 async def _works(context: TaskContext, trial: Pipeline) -> bool:

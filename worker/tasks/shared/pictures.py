@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 from worker.core.command import Command, Pipeline
 from worker.media.hls.encode import HDR_TRANSFERS, tone_mapping
+from worker.media.hls.mastering import mastering_command, mastering_of
 from worker.media.hls.plan import INTERLACED
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from worker.core.media_info import StreamInfo
     from worker.core.task import TaskContext
 
@@ -23,6 +26,12 @@ async def picture_filters(video: StreamInfo, context: TaskContext) -> tuple[str,
             name = HDR_TRANSFERS[transfer]
             context.warn(f"this host's ffmpeg cannot map tones (zscale is missing): the still of {name} looks grey")
     return tuple(filters)
+
+
+async def mastering_in(path: Path, context: TaskContext) -> str:
+    """Return what a film says of its mastering, as x265's parameters; nothing where it says nothing."""
+    (exit_,) = await context.run(mastering_command(context.tool("ffprobe"), path), timeout=60)
+    return mastering_of(exit_.output) if exit_.ok else ""
 
 
 async def maps_tones(context: TaskContext) -> bool:

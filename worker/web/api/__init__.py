@@ -12,6 +12,8 @@ from worker.web.api import (
     documents,
     events,
     files,
+    folders,
+    hooks,
     jobs,
     notifications,
     option_sets,
@@ -39,6 +41,8 @@ ROUTERS: Final = (
     uploads,
     originals,
     notifications,
+    folders,
+    hooks,
     system,
 )
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from worker.web.pages import dead, fleet, job, jobs, login, new, now, settings, templates
+from worker.web.pages import automatic, dead, fleet, job, jobs, login, new, now, settings, templates
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-SCREENS = (now, jobs, job, new, templates, dead, fleet, settings, login)
+SCREENS = (now, jobs, job, new, templates, dead, fleet, settings, automatic, login)
 
 
 def add_to(application: FastAPI) -> None:

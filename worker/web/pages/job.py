@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +16,7 @@ from worker.control.jobs import cancel_job, retry_job
 from worker.control.query import find_job, job_log
 from worker.control.steer import list_workers
 from worker.core.errors import LeveretError
+from worker.core.record import STATES
 from worker.core.routing import JOBS, routing_key
 from worker.web.asking import audited, principal_of, services_of
 from worker.web.pages.drawing import act, draw, entered
@@ -22,7 +24,8 @@ from worker.web.pages.now import reasons
 from worker.web.problems import status_of
 
 if TYPE_CHECKING:
-    from worker.core.record import ArtifactRecord, JobRecord, LogRecord
+    from worker.core.record import ArtifactRecord, JobRecord, LogRecord, PartRecord
+    from worker.core.views import Expectation
     from worker.web.services import Services
 
 router = APIRouter()
@@ -56,13 +59,13 @@ async def get_job(request: Request, job_id: str) -> Response:
         log = await _log(here, record.job_id)
         audit = await here.views.audit(20, target=record.job_id) if _is_admin(request) else []
         why = await _why(here, record)
+        expectation = await _expectation(here, record)
     except LeveretError as error:
         return draw(
             request, "refused.html", status_of(error), problem=str(error), faults=(), back="/jobs", here="/jobs"
         )
-    return draw(
-        request, "job.html", here="/jobs", job=record, log=log, audit=audit, why=why, **_parts(here, record, log)
-    )
+    values: dict[str, Any] = {"log": log, "audit": audit, "why": why, "expectation": expectation}
+    return draw(request, "job.html", here="/jobs", job=record, **values, **_parts(here, record, log))
 
 
 def _is_admin(request: Request) -> bool:
@@ -85,6 +88,25 @@ async def _why(here: Services, record: JobRecord) -> str:
     return next((why for one, why in zip(waiting, found, strict=True) if one.job.job_id == record.job_id), "")
 
 
+async def _expectation(here: Services, record: JobRecord) -> Expectation | None:
+    """Return what similar jobs took; of one that failed nothing is compared."""
+    return await here.views.expectation(record.modules) if record.state not in {"dead", "cancelled"} else None
+
+
+def seconds_of(record: JobRecord) -> float | None:
+    """Return how long a completed job took, from the first attempt of its round."""
+    started = min((one.started_at for one in record.attempts if one.round == record.round), default=None)
+    if record.state != "completed" or started is None or record.finished_at is None:
+        return None
+    return (record.finished_at - started).total_seconds()
+
+
+def counts_of(parts: list[PartRecord]) -> list[tuple[str, int]]:
+    """Return how many parts are in each state that has one, in the order of a job's life."""
+    counts = Counter(part.state for part in parts)
+    return [(state, counts[state]) for state in STATES if counts[state]]
+
+
 def _parts(here: Services, record: JobRecord, log: LogRecord | None) -> dict[str, Any]:
     made = [one for one in record.artifacts if one.role not in {"segment", "init"}]
     segments = len(record.artifacts) - len(made)
@@ -97,6 +119,8 @@ def _parts(here: Services, record: JobRecord, log: LogRecord | None) -> dict[str
         "made": made[:MOST_ARTIFACTS],
         "hidden": max(0, len(made) - MOST_ARTIFACTS),
         "segments": segments,
+        "took": seconds_of(record),
+        "part_counts": counts_of(record.parts),
         "total_bytes": sum(one.bytes for one in record.artifacts),
         "commands": commands_in(text),
         "log_text": text,

@@ -45,7 +45,15 @@ SCREENS: Final = (
     ),
     Entry("/dead", "Dead letters"),
     Entry("/fleet", "Fleet"),
-    Entry("/settings", "Settings", "admin", (Entry("/settings", "Options and versions", "admin"),)),
+    Entry(
+        "/settings",
+        "Settings",
+        "admin",
+        (
+            Entry("/settings", "Options and versions", "admin"),
+            Entry("/settings/automatic", "Folders and hooks", "admin"),
+        ),
+    ),
 )
 
 

@@ -52,6 +52,7 @@ def _nothing() -> dict[str, Any]:
     return {
         "fleet": [],
         "lost": [],
+        "divided": [],
         "running": {},
         "waiting": [],
         "more": 0,
@@ -69,14 +70,15 @@ async def _look(here: Services) -> dict[str, Any]:
         here.views.depths(),
         here.views.waiting(MOST_WAITING),
         here.views.results(MOST_RESULTS),
-        _running(here),
+        _in_states(here, "running", "publishing", "waiting"),
     )
     alive = [worker for worker in fleet if worker.status != "offline"]
     busy = {worker.job_id for worker in alive}
     waits = [(one, why) for one, why in zip(waiting, reasons(waiting, fleet), strict=True)]
     return {
         "fleet": alive,
-        "lost": [job for job in running if job.job_id not in busy][:20],
+        "lost": [job for job in running if job.job_id not in busy and job.state != "waiting"][:20],
+        "divided": [job for job in running if job.state == "waiting"][:MOST_RESULTS],
         "gone": [worker for worker in fleet if worker.status == "offline"],
         "running": {job.job_id: job for job in running},
         "waiting": waits,
@@ -87,9 +89,9 @@ async def _look(here: Services) -> dict[str, Any]:
     }
 
 
-async def _running(here: Services) -> list[JobRecord]:
+async def _in_states(here: Services, *states: str) -> list[JobRecord]:
     found: list[JobRecord] = []
-    for state in ("running", "publishing"):
+    for state in states:
         found += (await here.control.stores.page(JobFilter(state), MOST_LIVE)).jobs
     return found
 

@@ -11,7 +11,7 @@ from worker.adapters.storage.nas import files
 from worker.adapters.storage.nas.files import HIDDEN, MAX_NAME_BYTES, nas_errors
 from worker.adapters.storage.nas.roots import NasRoots, Spot
 from worker.adapters.threads import Stop, in_thread
-from worker.core.errors import StorageUnavailable, VerificationFailed
+from worker.core.errors import SourceMissing, StorageUnavailable, VerificationFailed
 from worker.core.ports import Stat
 
 if TYPE_CHECKING:
@@ -107,6 +107,29 @@ class NasOriginals:
                     files.drop(undo, _kept_name(token, spot.name))
             _remove_empty(folder)
 
+    async def relocate(self, place: External, target: External) -> bool:
+        """Return whether the file is at `target` now; False where another one stands there."""
+        return await in_thread(lambda _: self._relocate(place, target))
+
+    def _relocate(self, place: External, target: External) -> bool:
+        here, there = self._spot(place), self._spot(target)
+        with nas_errors(place), files.opened_folder(there.root, there.folders, set()) as new, _opened(here) as old:
+            found = None if old is None else files.status(old, here.name)
+            stands = files.status(new, there.name)
+            if old is None or found is None:
+                raise SourceMissing(f"{place} does not exist")
+            files.require_regular(found, place)
+            if stands is not None:
+                if not os.path.samestat(found, stands):
+                    return False
+            elif not _linked(old, here.name, new, there.name):
+                os.rename(here.name, there.name, src_dir_fd=old, dst_dir_fd=new)
+            files.flush_folder(new)
+            # The second name, by a link of ours now or of a server that was killed right after it made it.
+            if files.status(new, there.name) is not None:
+                files.drop(old, here.name)
+        return True
+
     def _spot(self, place: External) -> Spot:
         spot = self._roots.spot(place)
         with nas_errors(place):
@@ -179,6 +202,19 @@ def _copy(folder: int, name: str, undo: int, kept: str, stop: Stop) -> None:
         files.drop(undo, part)
         raise VerificationFailed(f"{name}: {copied} of {found.st_size} bytes could be kept")
     os.rename(part, kept, src_dir_fd=undo, dst_dir_fd=undo)
+
+
+def _linked(old: int, name: str, new: int, other: str) -> bool:
+    """Return whether a file has a second name now, which replaces nothing; False where there are no links."""
+    try:
+        os.link(name, other, src_dir_fd=old, dst_dir_fd=new, follow_symlinks=False)
+    except OSError as error:
+        if error.errno == errno.EXDEV:
+            raise StorageUnavailable(f"{other} would be on another file system: move_to must be on the same") from error
+        if error.errno not in _NO_LINK:
+            raise
+        return False
+    return True
 
 
 def _remove_empty(folder: int) -> None:

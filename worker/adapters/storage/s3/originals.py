@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from worker.adapters.storage.s3.client import MISSING, code_of, make_client, s3_errors
 from worker.adapters.storage.s3.roots import HIDDEN, MAX_KEY_BYTES, S3Roots
 from worker.adapters.threads import in_thread
-from worker.core.errors import StorageUnavailable, VerificationFailed
+from worker.core.errors import SourceMissing, StorageUnavailable, VerificationFailed
 from worker.core.location import External
 from worker.core.ports import Stat
 
@@ -95,6 +95,24 @@ class S3Originals:
         """Delete what is kept; nothing there is success."""
         self._roots.admit(place, writing=False)
         await in_thread(lambda _: self._delete(_kept_place(place, token)))
+
+    async def relocate(self, place: External, target: External) -> bool:
+        """Return whether the object is at `target` now; False where another one stands there."""
+        self._roots.admit(place, writing=False)
+        self._roots.admit(target, writing=True)
+        return await in_thread(lambda _: self._relocate(place, target))
+
+    def _relocate(self, place: External, target: External) -> bool:
+        found, stands = self._head(place), self._head(target)
+        if found is None:
+            raise SourceMissing(f"{place} does not exist")
+        mark = f"{found['ETag']}-{found['LastModified'].timestamp():.0f}"
+        if stands is None:
+            self._copy(place, target, found, {**found.get("Metadata", {}), _OF: mark})
+        elif stands.get("Metadata", {}).get(_OF) != mark:
+            return False
+        self._delete(place)
+        return True
 
     def _delete(self, place: External) -> None:
         with s3_errors(place):

@@ -1,0 +1,91 @@
+"""Sources that a host fetches once: whoever wants one at the same time waits, and a removed copy harms no reader."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from worker.core.errors import StorageUnavailable
+from worker.engine.attempt.sources import FOLDER, SharedSources
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Remote:
+    """Counts how often it is fetched."""
+
+    def __init__(self, *failures: Exception) -> None:
+        self.fetches = 0
+        self._failures = list(failures)
+
+    def into(self, path: Path):
+        async def fetch() -> Path:
+            self.fetches += 1
+            await asyncio.sleep(0)
+            if self._failures:
+                raise self._failures.pop()
+            _write(path)
+            return path
+
+        return fetch
+
+
+def _write(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"film")
+
+
+async def test_attempts_that_want_one_source_at_the_same_time_fetch_it_once(tmp_path: Path) -> None:
+    remote, sources = Remote(), [SharedSources(tmp_path) for _ in range(4)]
+    paths = [tmp_path / f"job.{number}" / "film" for number in range(4)]
+    found = await asyncio.gather(
+        *(one.fetched("s3://a/film", "7-x", path, remote.into(path)) for one, path in zip(sources, paths, strict=True))
+    )
+    assert found == paths
+    assert remote.fetches == 1
+    assert [path.read_bytes() for path in paths] == [b"film"] * 4
+
+
+async def test_another_version_is_another_copy(tmp_path: Path) -> None:
+    remote, sources = Remote(), SharedSources(tmp_path)
+    for version in ("7-x", "7-y", "7-x"):
+        path = tmp_path / f"job.{remote.fetches}.{version}"
+        await sources.fetched("s3://a/film", version, path, remote.into(path))
+    assert remote.fetches == 2
+    assert await sources.linked("s3://a/film", "8-z", tmp_path / "none") is None
+
+
+async def test_a_fetch_that_fails_leaves_the_source_to_the_next(tmp_path: Path) -> None:
+    remote, sources = Remote(StorageUnavailable("away")), SharedSources(tmp_path)
+    path = tmp_path / "job.1" / "film"
+    with pytest.raises(StorageUnavailable):
+        await sources.fetched("s3://a/film", "7-x", path, remote.into(path))
+    assert await sources.fetched("s3://a/film", "7-x", path, remote.into(path)) == path
+
+
+async def test_what_the_plan_fetched_is_there_for_the_parts_until_nobody_uses_it(tmp_path: Path) -> None:
+    remote, sources = Remote(), SharedSources(tmp_path)
+    assert not sources.has_any()
+    planned, part = tmp_path / "plan.1" / "film", tmp_path / "part.1" / "film"
+    await sources.keep("s3://a/film", "7-x", await remote.into(planned)())
+    assert sources.has_any()
+    assert await sources.linked("s3://a/film", "7-x", part) == part
+    assert sources.sweep() == 0, "it was used just now"
+    (copy,) = (path for path in (tmp_path / FOLDER).iterdir() if not path.suffix)
+    os.utime(copy, (0, 0))
+    assert sources.sweep() == 1
+    assert part.read_bytes() == b"film", "an attempt keeps what it reads"
+    assert not sources.has_any()
+    assert sources.sweep() == 0
+
+
+async def test_all_copies_go_where_room_is_needed(tmp_path: Path) -> None:
+    remote, sources = Remote(), SharedSources(tmp_path)
+    for name in "ab":
+        path = tmp_path / name
+        await sources.fetched(f"s3://a/{name}", "7-x", path, remote.into(path))
+    assert sources.sweep(0.0) == 2

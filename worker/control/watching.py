@@ -1,0 +1,307 @@
+"""Watched folders at work: look, wait until a file stands still, submit, and tidy up after its job.
+
+Nothing here decides by what it remembers. Files are rows, the folder is a row with a lease, and a job's id follows from
+the template and the content of its source: whoever looks at the same file makes the same job, however often one of them
+is killed. A look that fails concludes nothing: a mount that is away is not an empty folder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from worker.control.errors import Refused
+from worker.control.jobs import retry_job
+from worker.control.templates import Made, blueprint_of, submit_template
+from worker.core.errors import LeveretError, Permanent, SourceMissing, Transient
+from worker.core.folder import Sighting, is_sidecar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from worker.control.resources import Control
+    from worker.core.folder import Folder, FolderFile, StoredFolder
+    from worker.core.location import External
+    from worker.core.ports.files import Found
+    from worker.core.ports.folders import FolderFiles, FolderStore
+
+LEASE_SECONDS: Final = 30.0
+"""A folder is another server's after so long a silence of the one that looked at it."""
+LIST_SECONDS: Final = 1.0
+NOTE_SECONDS: Final = 15.0
+AT_ONCE: Final = 20
+TURN_SECONDS: Final = 0.5
+SIDECAR: Final = "sidecar"
+"""The variable that a template may have for the first subtitles beside its film."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class FolderWatcher:
+    """Looks at every folder whose turn is this server's."""
+
+    control: Control
+    files: FolderFiles
+    owner: str
+    _watching: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+
+    async def run(self) -> None:
+        """Go on for ever; a folder that is stored is looked at within a second."""
+        try:
+            while True:
+                try:
+                    names = {one.name for one in await self.control.stores.folders()}
+                except LeveretError as error:
+                    log.warning("folders_wait", error=str(error))
+                else:
+                    for name in names - self._watching.keys():
+                        watch = OneFolder(self.control, self.files, self.owner, name)
+                        self._watching[name] = asyncio.create_task(watch.run(), name=f"folder {name}")
+                self._watching = {name: task for name, task in self._watching.items() if not task.done()}
+                await asyncio.sleep(LIST_SECONDS)
+        finally:
+            for task in self._watching.values():
+                task.cancel()
+            await asyncio.gather(*self._watching.values(), return_exceptions=True)
+
+
+@dataclass(slots=True)
+class OneFolder:
+    """One folder, looked at again and again."""
+
+    control: Control
+    files: FolderFiles
+    owner: str
+    name: str
+    _turn_at: float = 0.0
+    _lease_at: float = 0.0
+    _noted: tuple[int | None, str | None, float] = (None, None, float("-inf"))
+
+    @property
+    def _stores(self) -> FolderStore:
+        return self.control.stores
+
+    async def run(self) -> None:
+        """Look until the folder is deleted; what fails is said in its row, and tried again."""
+        while True:
+            seconds: float | None = LIST_SECONDS
+            try:
+                seconds = await self.round()
+            except LeveretError as error:
+                log.warning("folder_waits", folder=self.name, error=str(error))
+            if seconds is None:
+                return
+            await asyncio.sleep(seconds)
+
+    async def round(self) -> float | None:
+        """Look once; return the seconds until the next look, None when there is no such folder."""
+        stored = await self._stores.folder(self.name)
+        if stored is None:
+            return None
+        if stored.paused or not await self._claimed():
+            return LIST_SECONDS
+        began = time.monotonic()
+        problem: str | None = None
+        count: int | None = None
+        try:
+            count = await self.look(stored.folder)
+            await self._turn(stored.folder)
+        except LeveretError as error:
+            problem = str(error)
+        await self._note(count, problem)
+        if problem and problem != stored.problem:
+            log.warning("folder_problem", folder=self.name, error=problem)
+        every = stored.folder.looks_every(time.monotonic() - began)
+        return await self._wait(stored, every)
+
+    async def _wait(self, stored: StoredFolder, seconds: float) -> float:
+        """Let pass what lies between two looks, taking what settles meanwhile; return what is left of it."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            due = await self._stores.seconds_to_settle(self.name, stored.folder.settle_seconds)
+            if due is None or due > left:
+                # A paused or deleted folder, and another lease, are seen again within a second.
+                if left <= LIST_SECONDS:
+                    return left
+                await asyncio.sleep(LIST_SECONDS)
+            else:
+                await asyncio.sleep(max(due, 0.05))
+            current = await self._stores.folder(self.name)
+            if current is None or current.paused or current.document != stored.document:
+                return 0.0
+            if not await self._claimed():
+                return LIST_SECONDS
+            try:
+                taken = await self._turn(stored.folder)
+            except LeveretError as error:
+                await self._note(None, str(error))
+                taken = 0
+            if due == 0.0 and not taken:
+                # There is no room, or something is away: it is tried again, but not at once.
+                await asyncio.sleep(min(LIST_SECONDS, max(0.0, until - time.monotonic())))
+        return 0.0
+
+    async def _note(self, count: int | None, problem: str | None) -> None:
+        """Say in the folder's row how the look went: when that changed, and now and then."""
+        before = self._noted
+        now = time.monotonic()
+        if (count, problem) != before[:2] or now - before[2] > NOTE_SECONDS:
+            await self._stores.folder_scanned(self.name, self.owner, count, problem)
+            self._noted = (count, problem, now)
+
+    async def _claimed(self) -> bool:
+        """Return whether the folder is ours; the lease is renewed long before its end."""
+        if time.monotonic() < self._lease_at:
+            return True
+        mine = await self._stores.claim_folder(self.name, self.owner, LEASE_SECONDS)
+        self._lease_at = time.monotonic() + LEASE_SECONDS / 5 if mine else 0.0
+        return mine
+
+    # ------------------------------------------------------------------ looking
+
+    async def look(self, folder: Folder) -> int:
+        """Return how many files there are; each batch is noted before the next is read."""
+        place = await self.files.admit(folder.place)
+        count = 0
+        self._turn_at = time.monotonic() + TURN_SECONDS
+        async for batch in self.control.library().walk(place):
+            if not await self._claimed():
+                raise Refused("another server looks at this folder now")
+            wanted = _wanted(folder, place, batch)
+            count += len(wanted)
+            if wanted:
+                await self._stores.sight(self.name, wanted)
+            if time.monotonic() > self._turn_at:
+                # In a folder of a million files nobody waits for the end of a look.
+                self._turn_at = time.monotonic() + TURN_SECONDS
+                await self._stores.folder_scanned(self.name, self.owner, count, None, done=False)
+                await self._turn(folder)
+        return count
+
+    # ------------------------------------------------------------------ taking
+
+    async def _turn(self, folder: Folder) -> int:
+        """Submit what has settled, as far as there is room, and tidy up after jobs that are done; return how many."""
+        count = 0
+        if folder.afterwards != "leave":
+            for file in await self._stores.finished_files(self.name, AT_ONCE):
+                await self._finish(folder, file)
+                count += 1
+        if await self._stores.seconds_to_settle(self.name, folder.settle_seconds) != 0.0:
+            return count
+        room = folder.most_waiting - await self._stores.waiting_jobs(self.name)
+        for file in await self._stores.settled(self.name, folder.settle_seconds, min(AT_ONCE, max(0, room))):
+            if not await self._claimed():
+                break
+            await self._take(folder, file)
+            count += 1
+        return count
+
+    async def _take(self, folder: Folder, file: FolderFile) -> None:
+        """Submit one file, if it still is what it was and nobody writes it."""
+        base = await self.files.admit(folder.place)
+        place = base.joined(file.path)
+        try:
+            if not await self._stands_still(file, place):
+                return
+            maker = await self._stores.maker_of(str(place), file.bytes)
+            if maker is not None:
+                reason = f"the job {maker} made it: what a job makes is not taken"
+                await self._stores.decide(self.name, file, "skipped", job_id=maker, reason=reason)
+                return
+            sidecars, settled = await self._stores.sidecars(self.name, file.path, folder.settle_seconds)
+            if settled:
+                await self._submit(folder, file, place, base, sidecars)
+            else:
+                await self._stores.decide(self.name, file, "settling", reason="its subtitles are being written")
+        except SourceMissing:
+            # Removed before it settled; should a mount be away, it is seen again when that is back.
+            await self._stores.forget_file(self.name, file.path)
+        except Transient as error:
+            # It may be this file alone: the others do not wait for it.
+            await self._stores.decide(self.name, file, "settling", reason=str(error)[:500])
+            log.warning("folder_file_waits", folder=self.name, path=file.path, error=str(error))
+
+    async def _stands_still(self, file: FolderFile, place: External) -> bool:
+        """Return whether the file is what the last look saw; else it begins to settle anew."""
+        found = await self.control.library().look(place)
+        if (found.bytes, found.version) != (file.bytes, file.version):
+            await self._stores.sight(self.name, [Sighting(path=file.path, bytes=found.bytes, version=found.version)])
+            return False
+        if file.bytes == 0 or await self.files.is_written(place):
+            # An upload that stalls, or has reserved its room: it counts from now again.
+            await self._stores.decide(self.name, file, "settling", reason="it is being written")
+            return False
+        return True
+
+    async def _submit(
+        self, folder: Folder, file: FolderFile, place: External, base: External, sidecars: Sequence[Sighting]
+    ) -> None:
+        try:
+            blueprint = await blueprint_of(self.control, folder.template)
+            variables = dict(folder.variables)
+            if sidecars and SIDECAR in blueprint.document.variables:
+                variables.setdefault(SIDECAR, str(base.joined(sidecars[0].path)))
+            done = await submit_template(self.control, blueprint, str(place), variables, asked_by=f"folder {self.name}")
+        except Permanent as error:
+            # Whatever else fails, a storage or a broker that is away, says nothing about the file.
+            await self._stores.decide(self.name, file, "failed", reason=str(error)[:500])
+            log.warning("folder_file_failed", folder=self.name, path=file.path, error=str(error))
+            return
+        if isinstance(done, Made):
+            await self._stores.decide(self.name, file, "submitted", job_id=done.record.job_id, sidecars=sidecars)
+            log.info("folder_file_submitted", folder=self.name, path=file.path, job_id=done.record.job_id)
+            return
+        if done.job_id is not None and await self._is_ours(done.job_id, place):
+            # Submitted before, by a server that was killed before it could say so.
+            await self._publish_unpublished(done.job_id)
+            await self._stores.decide(self.name, file, "submitted", job_id=done.job_id, sidecars=sidecars)
+        else:
+            await self._stores.decide(self.name, file, "skipped", job_id=done.job_id, reason=done.reason[:500])
+
+    async def _publish_unpublished(self, job_id: str) -> None:
+        """Publish a job that a broker which went away in the middle of it never got: `submit` cancels it then."""
+        record = await self.control.stores.job(job_id)
+        if record is not None and record.state == "cancelled" and not record.attempts:
+            await retry_job(self.control, job_id)
+
+    async def _is_ours(self, job_id: str, place: External) -> bool:
+        origin = await self.control.stores.origin(job_id)
+        return origin is not None and origin.source == str(place) and origin.asked_by == f"folder {self.name}"
+
+    # ------------------------------------------------------------------ afterwards
+
+    async def _finish(self, folder: Folder, file: FolderFile) -> None:
+        """Move or delete a film and its subtitles, now that its job is recorded; what changed since stays."""
+        base = await self.files.admit(folder.place)
+        reason = None
+        for one in (*file.sidecars, file):
+            place = base.joined(one.path)
+            try:
+                found = await self.control.library().look(place)
+                if (found.bytes, found.version) != (one.bytes, one.version):
+                    reason = f"{one.path} has changed since: it stays"
+                elif folder.afterwards == "delete":
+                    await self.files.delete(file.job_id or "", place)
+                else:
+                    await self.files.move(place, await self.files.admit(folder.move_to), one.path)
+            except SourceMissing:
+                continue
+        await self._stores.decide(self.name, file, "done", job_id=file.job_id, reason=reason, sidecars=file.sidecars)
+
+
+def _wanted(folder: Folder, place: External, batch: Sequence[Found]) -> list[Sighting]:
+    """Return the films and the sidecars in a batch, by their paths below the folder."""
+    start = len(place.path.rstrip("/")) + 1
+    wanted = []
+    for found in batch:
+        path = found.place.path[start:]
+        below_move_to = bool(folder.move_to) and str(found.place).startswith(folder.move_to)
+        if not below_move_to and (is_sidecar(path) or folder.takes(path)):
+            wanted.append(Sighting(path=path, bytes=found.bytes, version=found.version))
+    return wanted

@@ -1,0 +1,111 @@
+"""What makes jobs and messages by itself: watched folders, hooks, notifications; and what can be undone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Form, Request
+from starlette.responses import Response
+
+from worker.control.folders import delete_folder, list_folders, pause_folder
+from worker.control.hooks import delete_hook, list_hooks
+from worker.control.notifications import delete_notification, list_notifications, try_notification
+from worker.control.undo import list_originals, undo
+from worker.core.errors import LeveretError
+from worker.web.asking import audited, services_of
+from worker.web.pages.drawing import act, draw, entered
+
+if TYPE_CHECKING:
+    from worker.web.services import Services
+
+router = APIRouter()
+
+PATH = "/settings/automatic"
+MOST = 50
+
+
+@router.get(PATH)
+async def get_automatic(request: Request) -> Response:
+    """Draw folders, hooks, notifications and originals."""
+    if away := entered("admin", request):
+        return away
+    empty: dict[str, Any] = {"folders": [], "hooks": [], "notifications": [], "originals": []}
+    try:
+        values = await _rows(services_of(request))
+    except LeveretError as error:
+        values = empty | {"problems": [str(error)]}
+    return draw(request, "automatic.html", here=PATH, most=MOST, **values)
+
+
+async def _rows(here: Services) -> dict[str, Any]:
+    return {
+        "folders": await list_folders(here.control),
+        "hooks": await list_hooks(here.control),
+        "notifications": await list_notifications(here.control),
+        "originals": await list_originals(here.control, MOST),
+    }
+
+
+@router.post(PATH + "/folders")
+async def post_folder(
+    request: Request,
+    name: Annotated[str, Form(max_length=64)],
+    action: Annotated[str, Form(pattern="^(pause|resume|delete)$")],
+) -> Response:
+    """Pause, resume or delete a folder."""
+
+    async def work() -> tuple[str, str]:
+        control = services_of(request).control
+        async with audited(request, f"folder.{action}", name):
+            if action == "delete":
+                await delete_folder(control, name)
+                return PATH, f"The folder {name} is deleted; its jobs and its files stay."
+            await pause_folder(control, name, paused=action == "pause")
+        return PATH, f"The folder {name} is {'paused' if action == 'pause' else 'looked at again'}."
+
+    return await act(request, "admin", work, back=PATH)
+
+
+@router.post(PATH + "/hooks")
+async def post_hook(request: Request, name: Annotated[str, Form(max_length=64)]) -> Response:
+    """Delete a hook."""
+
+    async def work() -> tuple[str, str]:
+        async with audited(request, "hook.delete", name):
+            await delete_hook(services_of(request).control, name)
+        return PATH, f"The hook {name} is deleted."
+
+    return await act(request, "admin", work, back=PATH)
+
+
+@router.post(PATH + "/notifications")
+async def post_notification(
+    request: Request,
+    name: Annotated[str, Form(max_length=64)],
+    action: Annotated[str, Form(pattern="^(test|delete)$")],
+) -> Response:
+    """Send a sample, or delete a notification."""
+
+    async def work() -> tuple[str, str]:
+        here = services_of(request)
+        async with audited(request, f"notification.{action}", name):
+            if action == "delete":
+                await delete_notification(here.control, name)
+                return PATH, f"The notification {name} is deleted."
+            await try_notification(here.control, name, here.sender)
+        return PATH, f"A sample is sent to {name}."
+
+    return await act(request, "admin", work, back=PATH)
+
+
+@router.post(PATH + "/originals")
+async def post_original(request: Request, job_id: Annotated[str, Form(max_length=128)]) -> Response:
+    """Undo a job."""
+
+    async def work() -> tuple[str, str]:
+        here = services_of(request)
+        async with audited(request, "job.undo", job_id):
+            done = await undo(here.control, here.originals, job_id)
+        return PATH, f"{len(done.restored)} of the job's originals are put back."
+
+    return await act(request, "admin", work, back=PATH)
