@@ -1,4 +1,4 @@
-"""Watched folders at work: look, wait until a file stands still, submit, and tidy up after its job.
+"""Watched folders at work: look, wait until a file is still, submit, and tidy up after its job.
 
 Nothing here decides by what it remembers. Files are rows, the folder is a row with a lease, and a job's id follows from
 the template and the content of its source: whoever looks at the same file makes the same job, however often one of them

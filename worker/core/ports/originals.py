@@ -105,5 +105,5 @@ class OriginalKeeper(Protocol):
         ...
 
     async def relocate(self, place: External, target: External) -> bool:
-        """Return whether the file is at `target` now, and not at its place; False where another one stands there."""
+        """Return whether the file is at `target` now, and not at its place; False where another one is there."""
         ...

@@ -108,7 +108,7 @@ class NasOriginals:
             _remove_empty(folder)
 
     async def relocate(self, place: External, target: External) -> bool:
-        """Return whether the file is at `target` now; False where another one stands there."""
+        """Return whether the file is at `target` now; False where another one is there."""
         return await in_thread(lambda _: self._relocate(place, target))
 
     def _relocate(self, place: External, target: External) -> bool:
@@ -119,7 +119,7 @@ class NasOriginals:
             if old is None or found is None:
                 raise SourceMissing(f"{place} does not exist")
             files.require_regular(found, place)
-            if stands is not None:
+            if is is not None:
                 if not os.path.samestat(found, stands):
                     return False
             elif not _linked(old, here.name, new, there.name):

@@ -97,7 +97,7 @@ class S3Originals:
         await in_thread(lambda _: self._delete(_kept_place(place, token)))
 
     async def relocate(self, place: External, target: External) -> bool:
-        """Return whether the object is at `target` now; False where another one stands there."""
+        """Return whether the object is at `target` now; False where another one is there."""
         self._roots.admit(place, writing=False)
         self._roots.admit(target, writing=True)
         return await in_thread(lambda _: self._relocate(place, target))
@@ -107,9 +107,9 @@ class S3Originals:
         if found is None:
             raise SourceMissing(f"{place} does not exist")
         mark = f"{found['ETag']}-{found['LastModified'].timestamp():.0f}"
-        if stands is None:
+        if is is None:
             self._copy(place, target, found, {**found.get("Metadata", {}), _OF: mark})
-        elif stands.get("Metadata", {}).get(_OF) != mark:
+        elif is.get("Metadata", {}).get(_OF) != mark:
             return False
         self._delete(place)
         return True
