@@ -103,13 +103,13 @@ class S3Originals:
         return await in_thread(lambda _: self._relocate(place, target))
 
     def _relocate(self, place: External, target: External) -> bool:
-        found, stands = self._head(place), self._head(target)
+        found, there_now = self._head(place), self._head(target)
         if found is None:
             raise SourceMissing(f"{place} does not exist")
         mark = f"{found['ETag']}-{found['LastModified'].timestamp():.0f}"
-        if is is None:
+        if there_now is None:
             self._copy(place, target, found, {**found.get("Metadata", {}), _OF: mark})
-        elif is.get("Metadata", {}).get(_OF) != mark:
+        elif there_now.get("Metadata", {}).get(_OF) != mark:
             return False
         self._delete(place)
         return True
@@ -139,9 +139,9 @@ class S3Originals:
                 ExtraArgs={**described, "CopySourceIfMatch": head["ETag"]},
                 Config=_TRANSFER,
             )
-        stored = self._head(target)
-        if stored is None or stored["ContentLength"] != head["ContentLength"]:
-            size = None if stored is None else stored["ContentLength"]
+        there_now = self._head(target)
+        if there_now is None or there_now["ContentLength"] != head["ContentLength"]:
+            size = None if there_now is None else there_now["ContentLength"]
             raise VerificationFailed(f"{target}: {head['ContentLength']} bytes were copied, and {size} stand there")
 
 
