@@ -182,7 +182,7 @@ async def test_a_template_is_filled_with_what_the_source_is(tmp_path, made_film)
         assert rendered.document["job_title"] == "a film (eng)"
         assert rendered.document["destination"] == "nas://in/small/"
         (task,) = rendered.document["tasks"]
-        assert task["data"]["output_maps"][0]["options"]["crf"] == "18"
+        assert task["data"]["output_maps"][0]["options"]["crf"] == 18
         assert task["data"]["output_file"] == "./a film.mkv"
         assert task["data"]["source_maps"] == [{"source": 0, "specifier": "v"}, {"source": 0, "specifier": "a"}]
         assert rendered.variables == {"title": "a film", "crf": "18", "language": "eng"}
