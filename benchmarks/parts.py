@@ -4,6 +4,9 @@
 
 The parts and the join are those of the module ffmpeg, without a broker between them: what dividing itself costs. CPU
 seconds are those of the tools, and say more than wall seconds where other programs share the machine.
+
+Then a model: the costs that were measured, the real plan, and workers that take parts in order on a clock of its own.
+It says what 1 to 1,000 workers would need for a film of two hours, and is first held against what one and two needed.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.measure import host
+from benchmarks.parts_model import Measured, Spans, print_model
 from worker.core.job import TaskSpec
 from worker.core.parts import Fleet, Plan, in_order
 from worker.process.runner import ProcessRunner
@@ -50,17 +54,13 @@ def main(options: Sequence[str] = ()) -> None:
     parser.add_argument("--seconds", type=int, default=30)
     seconds = parser.parse_args(options).seconds
     with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(_table(Path(folder), seconds))
+        print_model(seconds, asyncio.run(_table(Path(folder), seconds)))
 
 
-async def _table(folder: Path, seconds: int) -> None:
+async def _table(folder: Path, seconds: int) -> Measured:
     (folder / "root").mkdir()
-    source = folder / "root" / "source.mkv"
-    inputs = ("-f", "lavfi", "-i", f"testsrc2=s=640x360:r=25:d={seconds}", "-f", "lavfi", "-i", f"sine=d={seconds}")
-    coded = ("-vf", "noise=alls=12:allf=t", "-c:v", "libx264", "-preset", "ultrafast", "-crf", "20", "-g", "50")
-    await asyncio.to_thread(
-        subprocess.run, ("ffmpeg", "-v", "error", *inputs, *coded, "-pix_fmt", "yuv420p", str(source)), check=True
-    )
+    await asyncio.to_thread(_make_source, folder / "root" / "source.mkv", seconds)
+    await asyncio.to_thread(_make_source, folder / "root" / "short.mkv", seconds / 3)
     video = {"codec": "libx264", "preset": "medium", "crf": 26, "g": 50, "threads": 1}
     data = {
         "sources": ["nas://source.mkv"],
@@ -71,16 +71,32 @@ async def _table(folder: Path, seconds: int) -> None:
     }
     print(f"{host()}: {seconds} s of 640x360, x264 medium, a thread an encoder\n")
     print("| | wall s | of the tools' CPU s | of the bytes |\n|---|---|---|---|")
-    whole = await _measured(folder, data, 0)
+    whole, _ = await _measured(folder, data, 0)
+    walls: dict[int, float] = {}
+    spans: Spans | None = None
     for count in (0, 1, 2):
-        wall, cpu, size = whole if count == 0 else await _measured(folder, data, count)
+        (wall, cpu, size), spent = (whole, None) if count == 0 else await _measured(folder, data, count)
+        walls[count] = wall
+        spans = spent if count == 1 else spans
         name = "whole, one core" if count == 0 else f"in parts, workers of one core: {count}"
         figures = f"{wall:.1f} ({whole[0] / wall:.2f} times as fast) | {cpu / whole[1]:.3f} | {size / whole[2]:.4f}"
         print(f"| {name} | {figures} |", flush=True)
+    # What a plan and a join cost whatever their length shows beside those of a shorter film.
+    _, short = await _measured(folder, data | {"sources": ["nas://short.mkv"]}, 1)
+    if spans is None or short is None:
+        raise RuntimeError("nothing was made in parts")
+    return Measured(walls, spans.costs(short, whole[0] / (seconds * 25)))
 
 
-async def _measured(folder: Path, data: dict[str, Any], workers: int) -> tuple[float, float, int]:
-    """Return the wall seconds, the CPU seconds of the tools, and the bytes of the film."""
+def _make_source(path: Path, seconds: float) -> None:
+    inputs = ("-f", "lavfi", "-i", f"testsrc2=s=640x360:r=25:d={seconds}", "-f", "lavfi", "-i", f"sine=d={seconds}")
+    coded = ("-vf", "noise=alls=12:allf=t", "-c:v", "libx264", "-preset", "ultrafast", "-crf", "20", "-g", "50")
+    subprocess.run(("ffmpeg", "-v", "error", *inputs, *coded, "-pix_fmt", "yuv420p", str(path)), check=True)
+
+
+async def _measured(folder: Path, data: dict[str, Any], workers: int) -> tuple[tuple[float, float, int], Spans | None]:
+    """Return the wall seconds, the CPU seconds of the tools and the bytes of the film; and what each step took."""
+    spans = Spans()
     benches = []
     for core in range(max(1, workers)):
         runner = Pinned(dict(os.environ))
@@ -96,15 +112,20 @@ async def _measured(folder: Path, data: dict[str, Any], workers: int) -> tuple[f
         plan = await task.plan(params, 0, Fleet(workers=2), benches[0])
         if not isinstance(plan, Plan):
             raise RuntimeError(plan.reason)
+        spans.plan = time.monotonic() - began
         left = in_order(plan.parts)
 
         async def work(bench: TaskBench) -> None:
             while left:
-                await task.run_part(params, plan, left.pop(0), bench)
+                part, start = left.pop(0), time.monotonic()
+                await task.run_part(params, plan, part, bench)
+                spans.parts.append((part.frames, time.monotonic() - start))
 
         await asyncio.gather(*(work(bench) for bench in benches))
         made = {name: file.path for bench in benches for name, file in bench.result.outputs.items()}
+        joining = time.monotonic()
         await task.join(params, plan, {part.index: made[part.file] for part in plan.parts}, benches[0])
+        spans.join, spans.frames = time.monotonic() - joining, plan.frames
     wall, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return wall, cpu, benches[0].result.outputs["film.mp4"].path.stat().st_size
+    return (wall, cpu, benches[0].result.outputs["film.mp4"].path.stat().st_size), spans

@@ -13,8 +13,9 @@ from urllib.parse import quote, unquote, urlsplit
 import pika
 import pika.exceptions
 
-from worker.core.brokers import broker_urls
+from worker.core.brokers import OTHER_DATABASE, broker_urls
 from worker.core.errors import BrokerUnavailable, Misconfigured
+from worker.core.routing import FLEET, fleet_mark
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -55,6 +56,19 @@ def declare(broker_url: str, topology: Topology, management_url: str | None = No
         write_through(channel)
     counts = f"{len(topology.exchanges)} exchanges, {len(topology.queues)} queues, {len(topology.bindings)} bindings"
     return f"broker {address}: {counts} are declared"
+
+
+def mark(broker_url: str, identity: str) -> str:
+    """Return one line on whose the broker is: the database's that has `identity`; Misconfigured when another's."""
+    address = ", ".join(_address(url) for url in broker_urls(broker_url))
+    with _channel(broker_url, address) as channel:
+        try:
+            channel.exchange_declare(FLEET, "fanout", durable=True, arguments=fleet_mark(identity))
+        except pika.exceptions.ChannelClosedByBroker as error:
+            if error.reply_code != PRECONDITION_FAILED:
+                raise
+            raise Misconfigured(f"the broker {address} {OTHER_DATABASE}") from error
+    return f"broker {address}: it belongs to the database {identity[:8]}"
 
 
 def write_through(channel: BlockingChannel) -> None:

@@ -197,6 +197,29 @@ async def broker(admin: BrokerAdmin, wanted: Topology) -> Finding:
     return Finding(status="ok", fact=f"it answers, holds our {len(queues)} queues, and we may read and publish")
 
 
+async def fleet(admin: BrokerAdmin, rows: Identified) -> Finding:
+    """Return whether broker and database are those of one fleet."""
+    try:
+        identity = await rows.identity()
+    finally:
+        await rows.close()
+    async with admin:
+        await admin.require_fleet(identity)
+    return Finding(status="ok", fact=f"the broker is that of this database ({identity[:8]}), or of none yet")
+
+
+class Identified(Protocol):
+    """A database that says which one it is."""
+
+    async def identity(self) -> str:
+        """Return which database this is."""
+        ...
+
+    async def close(self) -> None:
+        """Close every connection."""
+        ...
+
+
 class Checkable(Protocol):
     """A storage, or all of them."""
 

@@ -113,7 +113,7 @@ async def assembled(
         log.info("host_proved", formats=presence.capabilities.formats, hardware=list(presence.capabilities.hardware))
         presence.lanes = served_lanes(settings, presence.capabilities, only)
         policy = Policy(settings.retry_delays)
-        consumer = await _consumer(settings, stack, slot.worker_id, presence.lanes, policy)
+        consumer = await _consumer(settings, stack, slot.worker_id, presence.lanes, policy, await rows.identity())
         jobs = RabbitJobs(
             Link(
                 broker_url(settings),
@@ -262,7 +262,12 @@ def _worker(
 
 
 async def _consumer(
-    settings: Settings, stack: AsyncExitStack, worker_id: str, served: tuple[str, ...], policy: Policy
+    settings: Settings,
+    stack: AsyncExitStack,
+    worker_id: str,
+    served: tuple[str, ...],
+    policy: Policy,
+    identity: str,
 ) -> RabbitConsumer:
     name = f"leveret {worker_id} pid {os.getpid()} {','.join(served)}"
     link = Link(broker_url(settings), name, confirms=False, wait_seconds=settings.connect_seconds)
@@ -276,6 +281,7 @@ async def _consumer(
     )
     stack.push_async_callback(consumer.close)
     await link.check_topology(settings.retry_delays, DEFER_SECONDS)
+    await link.require_fleet(identity)
     return consumer
 
 

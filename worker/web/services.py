@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from worker.core.ports.notifications import Sender
     from worker.core.ports.views import Views
     from worker.core.views import Disagreement
+    from worker.engine.attempt.rehearsal import Rehearsals
     from worker.registry import Registry
     from worker.settings import Settings
 
@@ -106,6 +107,8 @@ class Services:
     """How many follow a log: each reads it anew every second."""
     judging: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a message is judged, which takes a processor for up to a second."""
+    rehearsing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a job is rehearsed: tools look at its sources, on the host of the server."""
 
     async def reconcile(self, seconds: float, *, mend: bool) -> list[Disagreement]:
         """Return what database, broker and storage do not agree on; with `mend` it is put right."""
@@ -143,6 +146,11 @@ class Services:
     def originals(self) -> Originals:
         """Return the files that `undo` puts back."""
         return serving.kept_files(self.settings)
+
+    @cached_property
+    def rehearsals(self) -> Rehearsals:
+        """Return what finds out which commands a job would run."""
+        return serving.rehearsals(self.settings, self.control.stores)
 
     @cached_property
     def registry(self) -> Registry:

@@ -124,6 +124,10 @@ class RabbitAdmin:
         """Return what this user may not do of publishing to `exchanges` and reading dead letters."""
         return await self._run(Publisher.refusals, exchanges)
 
+    async def require_fleet(self, identity: str) -> None:
+        """Return if the broker was provisioned for the database `identity`, or for none; Misconfigured otherwise."""
+        await self._run(Publisher.require_fleet, identity)
+
     async def require_taking(self) -> None:
         """Return if the broker takes a message now; BrokerUnavailable while it is short of memory or disk."""
         await self._run(Publisher.require_taking)

@@ -17,13 +17,13 @@ from aio_pika.exceptions import (
     ChannelNotFoundEntity,
     ProbableAuthenticationError,
 )
-from aiormq.exceptions import ConnectionNotAllowed
+from aiormq.exceptions import ChannelAccessRefused, ChannelPreconditionFailed, ConnectionNotAllowed
 from yarl import URL
 
 from worker.adapters.rabbitmq.transports import ReadableTransports
-from worker.core.brokers import broker_urls
+from worker.core.brokers import OTHER_DATABASE, broker_urls
 from worker.core.errors import BrokerUnavailable, Misconfigured
-from worker.core.routing import Topology, topology
+from worker.core.routing import FLEET, Topology, fleet_mark, topology
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -217,6 +217,24 @@ class Link:
                 raise Misconfigured(f"the broker has no {kind} {name}: run `python -m infra provision`") from error
             except LINK_ERRORS as error:
                 raise BrokerUnavailable(f"the broker at {self.address} went away: {_word(error)}") from error
+
+    async def require_fleet(self, identity: str) -> None:
+        """Return if the broker was provisioned for the database `identity`, or for none; Misconfigured otherwise.
+
+        Who may not declare an exchange cannot ask.
+        """
+        try:
+            async with answered():
+                await (await self.channel()).get_exchange(FLEET)
+            async with answered():
+                arguments = fleet_mark(identity)
+                await (await self.channel()).declare_exchange(FLEET, "fanout", durable=True, arguments=arguments)
+        except ChannelPreconditionFailed as error:
+            raise Misconfigured(f"the broker at {self.address} {OTHER_DATABASE}") from error
+        except (ChannelNotFoundEntity, ChannelAccessRefused):
+            return
+        except LINK_ERRORS as error:
+            raise BrokerUnavailable(f"the broker at {self.address} went away: {_word(error)}") from error
 
     async def reset(self) -> None:
         """End the connection, so that the next use opens a fresh one; what it held goes back to its queue.

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import shutil
 import tarfile
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from worker.core.command import Pipeline
 from worker.core.errors import BadInput, InvalidJob, ToolFailed, VerificationFailed
@@ -154,18 +155,20 @@ def _unbundle(path: Path, folder: Path, names: Sequence[str]) -> Levels:
     try:
         with tarfile.open(path, "r:") as bundle:
             for name in names:
-                (folder / name).write_bytes(_content(bundle, name))
-            document: dict[str, Any] = json.loads(_content(bundle, _LEVELS))
+                with _content(bundle, name) as content, (folder / name).open("wb") as file:
+                    shutil.copyfileobj(content, file)
+            with _content(bundle, _LEVELS) as content:
+                document: dict[str, Any] = json.loads(content.read())
     except (KeyError, ValueError, tarfile.TarError) as error:
         raise VerificationFailed(f"the part of the sound is not what was planned: {error}") from error
     return Levels(document["facts"], document["warnings"])
 
 
-def _content(bundle: tarfile.TarFile, name: str) -> bytes:
+def _content(bundle: tarfile.TarFile, name: str) -> IO[bytes]:
     content = bundle.extractfile(name)
     if content is None:
         raise KeyError(f"{name} is no file")
-    return content.read()
+    return content
 
 
 async def join_parts(

@@ -36,7 +36,8 @@ async def well_run(
     exits = await context.run(pipeline, on_line)
     if (bad := failed(exits)) is not None:
         error = classify(bad, subject)
-        if reads_source and isinstance(error, ToolFailed) and bad.signal is None:
+        if reads_source and isinstance(error, (ToolFailed, BadInput)) and bad.signal is None:
+            # ffmpeg 7 says that the data is invalid where 5.1 ends without a word
             undamaged(bad.complaint, subject, context)
         raise error
     if reads_source:
