@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.loop import LOOP_SECONDS, longest_hold
 from visualizers import gitlog
 from visualizers.gitlog import log_command, read_log
 from worker.adapters.git import LOG_MEMORY_BYTES, GitRepositories
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WIDTH = 10
-LOOP_SECONDS = 2.0
-"""How long the event loop may be held: less than half of a heartbeat."""
 
 
 def bomb(folder: Path, depth: int) -> Path:
@@ -51,16 +50,6 @@ async def log_of(repository: Path, **bounds: int) -> bytes:
     git = GitRepositories(ProcessRunner(dict(os.environ)), **bounds)
     *head, commit, end = log_command(str(repository))
     return await git.log(repository, (*head, "--output={output}", commit, end))
-
-
-async def longest_hold(stop: asyncio.Event) -> float:
-    """Return for how long the event loop was held at most."""
-    loop, longest = asyncio.get_running_loop(), 0.0
-    while not stop.is_set():
-        before = loop.time()
-        await asyncio.sleep(0.01)
-        longest = max(longest, loop.time() - before - 0.01)
-    return longest
 
 
 async def test_a_history_that_fits_no_memory_ends_git_and_not_the_host(tmp_path):

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from tests.traced.__main__ import TABLE, touches
-from tests.traced.options import CANARY, static_names
+from tests.traced.options import CANARY, PARAMETERS, static_names
 
 
 def test_every_allowed_option_is_traced_and_none_opens_its_value():
@@ -14,6 +16,9 @@ def test_every_allowed_option_is_traced_and_none_opens_its_value():
     assert all(len(row) == 4 for row in rows)
     assert static_names() - {row[:3] for row in rows} == set(), "run `python -m tests.traced`"
     assert [row for row in rows if row[3] == "OPENED"] == []
+    words = Counter(row[1] for row in rows if row[0] == "parameters")
+    assert set(words) == {option for option, _ in PARAMETERS.values()}
+    assert min(words.values()) > 100
 
 
 def test_the_tracer_notices_a_call_that_names_the_path():

@@ -276,4 +276,4 @@ def add_commands(cli: typer.Typer, chosen: str | None) -> None:
 
 
 def _unloaded() -> None:
-    """Stand in for a function that this command line does not call."""
+    """Take the place of a function that this command line does not call."""

@@ -1,4 +1,4 @@
-"""Watched folders at work: look, wait until a file stands still, submit, and tidy up after its job.
+"""Watched folders at work: look, wait until a file is still, submit, and tidy up after its job.
 
 Nothing here decides by what it remembers. Files are rows, the folder is a row with a lease, and a job's id follows from
 the template and the content of its source: whoever looks at the same file makes the same job, however often one of them
@@ -213,7 +213,7 @@ class OneFolder:
         base = await self.files.admit(folder.place)
         place = base.joined(file.path)
         try:
-            if not await self._stands_still(file, place):
+            if not await self._is_unchanged(file, place):
                 return
             maker = await self._stores.maker_of(str(place), file.bytes)
             if maker is not None:
@@ -233,7 +233,7 @@ class OneFolder:
             await self._stores.decide(self.name, file, "settling", reason=str(error)[:500])
             log.warning("folder_file_waits", folder=self.name, path=file.path, error=str(error))
 
-    async def _stands_still(self, file: FolderFile, place: External) -> bool:
+    async def _is_unchanged(self, file: FolderFile, place: External) -> bool:
         """Return whether the file is what the last look saw; else it begins to settle anew."""
         found = await self.control.library().look(place)
         if (found.bytes, found.version) != (file.bytes, file.version):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from worker.media.verify import Damage
 
 
-_MOST_TOLD: Final = 20
+_MOST_NOTED: Final = 20
 """Complaints that the record holds."""
 
 
@@ -36,7 +36,8 @@ async def well_run(
     exits = await context.run(pipeline, on_line)
     if (bad := failed(exits)) is not None:
         error = classify(bad, subject)
-        if reads_source and isinstance(error, ToolFailed) and bad.signal is None:
+        if reads_source and isinstance(error, (ToolFailed, BadInput)) and bad.signal is None:
+            # ffmpeg 7 says that the data is invalid where 5.1 ends without a word
             undamaged(bad.complaint, subject, context)
         raise error
     if reads_source:
@@ -55,4 +56,4 @@ def undamaged(complaint: str, subject: str, context: TaskContext, damage: Damage
     if damage == "refuse":
         raise BadInput(f'{subject} is damaged or cut short: {found[0]}; "damage": "accept" takes it as it is')
     context.warn(f"{subject} is damaged: {found[0]}{f', and {len(found) - 1} more' if len(found) > 1 else ''}")
-    context.note("damage", {"source": subject, "complaints": list(found[:_MOST_TOLD]), "count": len(found)})
+    context.note("damage", {"source": subject, "complaints": list(found[:_MOST_NOTED]), "count": len(found)})

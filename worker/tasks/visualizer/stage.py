@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from worker.core.errors import InvalidJob, Problem
+from worker.core.errors import BadInput, InvalidJob, Problem
 from worker.media.failure import classify, failed
 from worker.tasks.shared.measuring import probed_source
 from worker.tasks.shared.running import undamaged
@@ -34,7 +34,10 @@ def windowed(scene: Scene, params: SceneParams) -> Scene:
 def well(exits: Sequence[Exit], params: SceneParams, context: TaskContext) -> None:
     """Return if every stage did all that it had to; what the first failure means is raised."""
     if (bad := failed(exits)) is not None:
-        raise classify(bad)
+        error = classify(bad)
+        if isinstance(error, BadInput) and params.damage == "refuse":
+            undamaged(bad.complaint, "a source", context)
+        raise error
     undamaged(exits[-1].complaint, "a source", context, params.damage)
 
 
