@@ -38,7 +38,7 @@ class Command(NamedTuple):
 GROUPS: Final = {
     "dead": "Look at what died, run it again, or delete it.",
     "folders": "Folders whose films become jobs by themselves.",
-    "hooks": "Calls from other programs that make jobs: GitHub, Sonarr, Radarr, any other.",
+    "hooks": "Calls from other programs that make jobs.",
     "notifications": "Who is informed of the ends of jobs: mail, chat, webhooks.",
     "option-sets": "Options that jobs name instead of repeating them.",
     "schedules": "Templates and scans that run by themselves; `leveret serve` runs them.",
@@ -290,4 +290,4 @@ def add_commands(cli: typer.Typer, chosen: str | None) -> None:
 
 
 def _unloaded() -> None:
-    """Stand in for a function that this command line does not call."""
+    """Take the place of a function that this command line does not call."""

@@ -52,6 +52,10 @@ class SqlRepository(
         """Return what is known of the database itself."""
         return await self._database.read(operator_queries.facts)
 
+    async def identity(self) -> str:
+        """Return which database this is: random, made with it, and kept by a copy of it."""
+        return await self._database.read(operator_queries.identify)
+
     async def check(self) -> None:
         """Return if the schema is the newest; Misconfigured names the command otherwise."""
         await self._database.read(operator_queries.check)

@@ -44,6 +44,10 @@ class Repository(
         """Return what is known of the database itself."""
         ...
 
+    async def identity(self) -> str:
+        """Return which database this is: random, made with it, and kept by a copy of it."""
+        ...
+
     async def check(self) -> None:
         """Return if the schema is the newest; Misconfigured names the command otherwise."""
         ...
