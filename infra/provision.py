@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from infra.broker import declare
+from infra.broker import declare, mark
 from infra.bucket import ensure_bucket
-from infra.migrations import head, upgrade
+from infra.migrations import head, identity, upgrade
 from worker.core.redaction import redact
 from worker.core.routing import topology
 
@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 
 def provision(settings: ProvisionSettings) -> Iterator[str]:
-    """Yield one line for each thing that stands now; raises a LeveretError of one line."""
+    """Yield one line for each thing that is there now; raises a LeveretError of one line."""
     yield declare(settings.broker_url, topology(settings.retry_delays), settings.management_url)
     yield _migrate(settings.database_url)
+    yield mark(settings.broker_url, identity(settings.database_url))
     if settings.storage_url.startswith("s3://"):
         yield ensure_bucket(settings)
 

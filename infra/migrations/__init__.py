@@ -67,6 +67,20 @@ def upgrade(database_url: str) -> None:
         raise _translated(error, url) from error
 
 
+def identity(database_url: str) -> str:
+    """Return which database this is: the random text that was written with its tables."""
+    url = _driver_url(database_url)
+    try:
+        engine = _engine(url)
+        try:
+            with engine.begin() as connection:
+                return str(connection.execute(text("SELECT identity FROM identity")).scalar_one())
+        finally:
+            engine.dispose()
+    except SQLAlchemyError as error:
+        raise _translated(error, url) from error
+
+
 def _config() -> Config:
     config = Config()
     # Alembic reads % as its own interpolation.

@@ -18,6 +18,7 @@ from worker.core.errors import BrokerUnavailable, DatabaseUnavailable, IdReused,
 from worker.core.message.dialects import decode
 
 from .faults import Fault, absent, deck
+from .hostile import HostilePublisher, open_jobs
 from .invariant import KINDS, Findings, examine, waiting
 from .jobs import ALWAYS, HAS_GOURCE, PlannedJob, make_sources, plan
 from .planted import found_in, of_jobs, of_services, unseen
@@ -55,11 +56,14 @@ class Campaign:
     absent: dict[str, str] = field(default_factory=dict)
     jobs: list[PlannedJob] = field(default_factory=list)
     took: float = 0.0
+    hostile: HostilePublisher = field(default_factory=lambda: HostilePublisher(0, 0))
 
     async def run(self) -> Findings:
         """Return what is wrong in the end."""
         started = time.monotonic()
-        async with World(self.folder) as world:
+        self.hostile = HostilePublisher(self.seed, max(3, self.count // 8))
+        # The silent receiver of callbacks is on this host.
+        async with World(self.folder, settings={"WORKER_ALLOW_PRIVATE_ADDRESSES": "true"}) as world:
             self.absent = absent(world)
             self.repository = SqlRepository(world.real["WORKER_DATABASE_URL"])
             await asyncio.to_thread(make_sources, world.nas, world.s3())
@@ -75,7 +79,7 @@ class Campaign:
                 metrics = await world.metrics()
                 stuck = await world.stop_workers()
                 await world.one_last_worker()
-                findings = await examine(world, self.jobs, sight.sizes)
+                findings = await examine(world, self.jobs, sight.sizes, self.hostile)
                 findings.leaked += [f"{name} did not end after SIGTERM" for name in stuck]
                 findings.told = await asyncio.to_thread(self._told, world, metrics)
             finally:
@@ -96,6 +100,15 @@ class Campaign:
     async def _disturb(self, world: World) -> None:
         """Publish while faults go on; end when every job has ended, or the time is over."""
         publishing = asyncio.create_task(self._publish(world))
+        attack = asyncio.create_task(self.hostile.run(world))
+        try:
+            await self._until_published(world, publishing)
+        finally:
+            attack.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await attack
+
+    async def _until_published(self, world: World, publishing: asyncio.Task[None]) -> None:
         async with self.under_faults(world):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.seconds):
@@ -176,8 +189,7 @@ class Campaign:
 
     async def _open(self, published: int | None = None) -> int:
         """Return how many of the jobs published so far have not ended."""
-        counts = await insist(self.repository.counts)
-        ended = sum(counts.get(state, 0) for state in ("completed", "dead", "cancelled"))
+        ended = await insist(lambda: open_jobs(self.repository, hostile=False, ended=True))
         return (len(self.jobs) if published is None else published) - ended
 
     async def _settle(self, world: World) -> None:
@@ -185,7 +197,11 @@ class Campaign:
         await world.calm()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.calm_seconds):
-                while await self._open() or await asyncio.to_thread(waiting, world):
+                while (
+                    await self._open()
+                    or await open_jobs(self.repository, hostile=True, ended=False)
+                    or await asyncio.to_thread(waiting, world)
+                ):
                     await asyncio.sleep(0.5)
 
     def table(self, findings: Findings) -> str:
@@ -194,6 +210,7 @@ class Campaign:
         rows = [
             ("seed", str(self.seed)),
             ("jobs", f"{self.count} ({', '.join(f'{n} {state}' for state, n in sorted(findings.states.items()))})"),
+            ("hostile messages", self.hostile.told),
             ("seconds", f"{self.took:.0f}"),
             ("faults", str(sum(self.faults.values()))),
             ("injected, and met nothing: not counted", _listed(self.missed)),

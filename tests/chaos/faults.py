@@ -30,7 +30,7 @@ LAST_WORDS = {
     "s3": re.compile(rb"^(PUT|POST|GET) "),
 }
 """What a client says when the loss of its answer leaves it in doubt, by service."""
-PATIENCE_SECONDS = 8.0
+STOP_SECONDS = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +59,8 @@ def kill_at(step: str) -> Inject:
 
 
 async def _until(reached: Callable[[], bool]) -> bool:
-    """Return whether it comes so far within `PATIENCE_SECONDS`."""
-    for _ in range(int(PATIENCE_SECONDS / 0.05)):
+    """Return whether it comes so far within `STOP_SECONDS`."""
+    for _ in range(int(STOP_SECONDS / 0.05)):
         if reached():
             return True
         await asyncio.sleep(0.05)
@@ -201,6 +201,27 @@ async def unmount(world: World, dice: random.Random) -> bool:
     return True
 
 
+ALARMS = {
+    "memory": (("set_vm_memory_high_watermark", "absolute", "1000"), ("set_vm_memory_high_watermark", "0.8")),
+    "disk": (("set_disk_free_limit", "1000000GB"), ("set_disk_free_limit", "1MB")),
+}
+
+
+def alarm(resource: str) -> Inject:
+    """Let the broker be short of something for longer than it lets a delivery be held."""
+
+    async def inject(world: World, dice: random.Random) -> bool:
+        raised, cleared = ALARMS[resource]
+        await asyncio.to_thread(world.services.rabbitmqctl, *raised)
+        try:
+            await asyncio.sleep(dice.uniform(7, 10))
+        finally:
+            await asyncio.to_thread(world.services.rabbitmqctl, *cleared)
+        return True
+
+    return inject
+
+
 def deck(world: World) -> list[Fault]:
     """Return every kind of fault that this machine can have, once."""
     found = [Fault("SIGKILL of a worker", kill), Fault("SIGKILL of a worker", kill)]
@@ -210,6 +231,8 @@ def deck(world: World) -> list[Fault]:
         Fault("SIGTERM with enough grace", terminate(0)),
         Fault("SIGTERM with too little grace", terminate(1)),
         Fault("broker restart", restart_broker, slow=True),
+        Fault("broker short of memory", alarm("memory"), slow=True),
+        Fault("broker short of disk", alarm("disk"), slow=True),
         Fault("database restart", restart_database, slow=True),
         Fault("database pause beyond the lease", pause_database, slow=True),
         Fault("S3 answers 500", refusing(500)),

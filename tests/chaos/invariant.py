@@ -24,6 +24,7 @@ from .world import DELAYS
 if TYPE_CHECKING:
     from worker.core.record import ArtifactRecord, JobRecord
 
+    from .hostile import HostilePublisher
     from .jobs import PlannedJob
     from .world import World
 
@@ -62,11 +63,16 @@ def waiting(world: World) -> dict[str, int]:
     return {name: count for name, count in found.items() if count}
 
 
-async def examine(world: World, jobs: list[PlannedJob], seen: Sizes | None = None) -> Findings:
+async def examine(
+    world: World, jobs: list[PlannedJob], seen: Sizes | None = None, hostile: HostilePublisher | None = None
+) -> Findings:
     """Return what is wrong with a world whose workers have ended; `seen` are the sizes that files once had."""
     findings = Findings()
     repository = SqlRepository(world.real["WORKER_DATABASE_URL"])
     try:
+        if hostile is not None:
+            jobs = [*jobs, *await hostile.planned(repository)]
+            await hostile.judge(world, repository, findings)
         records = {job.job_id: await repository.job(job.job_id) for job in jobs}
     finally:
         await repository.close()
@@ -76,7 +82,7 @@ async def examine(world: World, jobs: list[PlannedJob], seen: Sizes | None = Non
         expected |= _judge(job, records[job.job_id], stores, findings)
     _judge_places(stores, expected, records, findings)
     _judge_sizes(jobs, records, stores.sizes(), seen or {}, findings)
-    _judge_messages(world, records, findings)
+    _judge_messages(world, records, findings, hostile)
     _judge_host(world, findings)
     spans = sorted(_recoveries(world, records), key=lambda span: span[1] - span[0])
     findings.recoveries = [end - begin for begin, end in spans]
@@ -224,13 +230,20 @@ def _judge_sizes(
             findings.torn.append(f"{uri} was seen with {sorted(other)} bytes, and is whole with {sorted(whole)}")
 
 
-def _judge_messages(world: World, records: dict[str, JobRecord | None], findings: Findings) -> None:
+def _judge_messages(
+    world: World, records: dict[str, JobRecord | None], findings: Findings, hostile: HostilePublisher | None
+) -> None:
     findings.leaked += [f"{count} messages are left in {name}" for name, count in waiting(world).items()]
     with Publisher(world.real["WORKER_BROKER_URL"]) as publisher:
-        letters = {letter.message_id for letter in publisher.dead_letters()}
+        refused = hostile.refused if hostile else set()
+        letters = {letter.message_id for letter in publisher.dead_letters() if letter.digest not in refused}
     dead = {job_id for job_id, record in records.items() if record is not None and record.state == "dead"}
+    # A message that expires after its job ended dies beside it.
+    spare = hostile.expiring if hostile else set()
     findings.lost += [f"{job_id} is dead without a dead letter" for job_id in sorted(dead - letters)]
-    findings.leaked += [f"{job_id} has a dead letter and is not dead" for job_id in sorted(map(str, letters - dead))]
+    findings.leaked += [
+        f"{job_id} has a dead letter and is not dead" for job_id in sorted(map(str, letters - dead - spare))
+    ]
 
 
 def _judge_host(world: World, findings: Findings) -> None:

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from tests.chaos.faults import ALARMS
 from tests.support.engine import document
 from worker.adapters import checks
 from worker.adapters.rabbitmq.admin import RabbitAdmin
@@ -16,11 +17,6 @@ from worker.core.routing import topology
 from worker.engine.host.presence import WorkerPresence
 
 pytestmark = [pytest.mark.xdist_group("rabbitmq"), pytest.mark.timeout(180)]
-
-ALARMS = {
-    "memory": (("set_vm_memory_high_watermark", "absolute", "1000"), ("set_vm_memory_high_watermark", "0.8")),
-    "disk": (("set_disk_free_limit", "1000000GB"), ("set_disk_free_limit", "1MB")),
-}
 
 
 @pytest.mark.parametrize("resource", ALARMS)

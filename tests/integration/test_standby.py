@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.engine import DEFER_SECONDS, DELAYS, Harness, document
 from worker.core.attempt import Completed, Defer, Surplus
+from worker.core.message.copies import copy_exchange
 from worker.core.message.dialects import decode
 from worker.core.ports import ClaimRequest, Granted
 from worker.core.routing import defer_name, queue_of
@@ -97,5 +98,5 @@ async def test_what_is_not_due_for_long_waits_as_long_as_the_longest_delay(harne
     delivery = await harness.consumer.next()
     settlement = await harness.executor.execute(delivery)
     assert settlement.outcome.seconds > max(DELAYS)
-    assert delivery._copy_exchange(settlement.outcome) == f"media.retry.{max(DELAYS):g}s"
-    assert delivery._copy_exchange(Defer("soon", seconds=0.1)) == defer_name(DEFER_SECONDS)
+    assert copy_exchange(settlement.outcome, DEFER_SECONDS, DELAYS) == f"media.retry.{max(DELAYS):g}s"
+    assert copy_exchange(Defer("soon", seconds=0.1), DEFER_SECONDS, DELAYS) == defer_name(DEFER_SECONDS)

@@ -63,6 +63,9 @@ class Broker:
     async def publish_job(self, body: bytes, job_id: str | None, lane: str, priority: str, *_: Any, **__: Any) -> None:
         self.published.append((body, job_id, lane, priority))
 
+    async def require_fleet(self, identity: str) -> None:
+        """The broker is ours."""
+
     async def publish_event(self, change: Any) -> None:
         """Nobody listens."""
 

@@ -17,11 +17,11 @@ pytestmark = [pytest.mark.xdist_group("chaos"), pytest.mark.timeout(280)]
 
 async def test_under_faults_no_job_is_lost_doubled_torn_or_leaked(tmp_path):
     seed = int(os.environ.get("SEED", "20"))
-    campaign = Campaign(tmp_path / "world", 40, seed, seconds=60, quiet_kills=1)
+    campaign = Campaign(tmp_path / "world", 30, seed, seconds=60, quiet_kills=1)
     findings = await campaign.run()
     sys.stdout.write(campaign.table(findings))
     assert findings.breaches == []
-    assert sum(findings.states.values()) == 41
+    assert sum(findings.states.values()) >= 31 + 6 * campaign.hostile.rounds
     assert sum(campaign.faults.values()) >= 5
 
 

@@ -82,7 +82,7 @@ async def clock(repository: Repository) -> Finding:
     return Finding(status="ok", fact=fact)
 
 
-async def patience(publisher: Asked, timeout_seconds: float, longest_seconds: float) -> Finding:
+async def broker_timeout(publisher: Asked, timeout_seconds: float, longest_seconds: float) -> Finding:
     """Return whether the broker leaves a delivery with us for as long as the longest job may take.
 
     From 3.8.15 on it takes back what is not acknowledged in time. How long that is it tells neither over AMQP nor
@@ -195,6 +195,29 @@ async def broker(admin: BrokerAdmin, wanted: Topology) -> Finding:
             advice="give it the permissions: `rabbitmqctl set_permissions -p VHOST USER '.*' '.*' '.*'`",
         )
     return Finding(status="ok", fact=f"it answers, holds our {len(queues)} queues, and we may read and publish")
+
+
+async def fleet(admin: BrokerAdmin, rows: Identified) -> Finding:
+    """Return whether broker and database are those of one fleet."""
+    try:
+        identity = await rows.identity()
+    finally:
+        await rows.close()
+    async with admin:
+        await admin.require_fleet(identity)
+    return Finding(status="ok", fact=f"the broker is that of this database ({identity[:8]}), or of none yet")
+
+
+class Identified(Protocol):
+    """A database that says which one it is."""
+
+    async def identity(self) -> str:
+        """Return which database this is."""
+        ...
+
+    async def close(self) -> None:
+        """Close every connection."""
+        ...
 
 
 class Checkable(Protocol):

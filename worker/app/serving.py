@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from worker.core.ports.folders import FolderFiles
     from worker.core.ports.notifications import Sender
     from worker.core.ports.views import Views
+    from worker.engine.attempt.rehearsal import Rehearsals
     from worker.settings import Settings
 
-__all__ = ["check_address", "folder_files", "kept_files", "readers", "sender", "uploads", "views"]
+__all__ = ["check_address", "folder_files", "kept_files", "readers", "rehearsals", "sender", "uploads", "views"]
 
 
 def views(settings: Settings) -> Views:
@@ -41,6 +42,17 @@ def readers(settings: Settings) -> tuple[FileReader, ...]:
     from worker.adapters.storage.s3.reading import S3Reader  # noqa: PLC0415
 
     return nas, S3Reader(buckets)
+
+
+def rehearsals(settings: Settings, rows: Repository) -> Rehearsals:
+    """Return what finds out which commands a job would run, with the programs and files of this host."""
+    # It plans as a worker does, for which it takes much of the engine.
+    from worker.app.components import runner, tools  # noqa: PLC0415
+    from worker.app.places import storages  # noqa: PLC0415
+    from worker.engine.attempt.rehearsal import Rehearsals  # noqa: PLC0415
+
+    places = storages(settings)
+    return Rehearsals(rows, runner(settings), tools(settings), places, settings.storage_url, settings.scratch / "look")
 
 
 def uploads(settings: Settings) -> tuple[UploadStore | None, MultipartStore | None]:

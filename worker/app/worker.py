@@ -113,9 +113,14 @@ async def assembled(
         log.info("host_proved", formats=presence.capabilities.formats, hardware=list(presence.capabilities.hardware))
         presence.lanes = served_lanes(settings, presence.capabilities, only)
         policy = Policy(settings.retry_delays)
-        consumer = await _consumer(settings, stack, slot.worker_id, presence.lanes, policy)
+        consumer = await _consumer(settings, stack, slot.worker_id, presence.lanes, policy, await rows.identity())
         jobs = RabbitJobs(
-            Link(broker_url(settings), f"leveret {slot.worker_id} pid {os.getpid()} outbox", confirms=True, patience=10)
+            Link(
+                broker_url(settings),
+                f"leveret {slot.worker_id} pid {os.getpid()} outbox",
+                confirms=True,
+                wait_seconds=10,
+            )
         )
         stack.push_async_callback(jobs.close)
         resources = replace(
@@ -139,7 +144,7 @@ async def assembled(
         await chores()
         presence.open(worker, executor)
         await heartbeat.beat()
-        # What stands now lives to the end: the collector need not look through it again and again.
+        # What exists now lives to the end: the collector need not look through it again and again.
         gc.collect()
         gc.freeze()
         _begin_purging(settings, resources, stack)
@@ -257,10 +262,15 @@ def _worker(
 
 
 async def _consumer(
-    settings: Settings, stack: AsyncExitStack, worker_id: str, served: tuple[str, ...], policy: Policy
+    settings: Settings,
+    stack: AsyncExitStack,
+    worker_id: str,
+    served: tuple[str, ...],
+    policy: Policy,
+    identity: str,
 ) -> RabbitConsumer:
     name = f"leveret {worker_id} pid {os.getpid()} {','.join(served)}"
-    link = Link(broker_url(settings), name, confirms=False, patience=settings.connect_seconds)
+    link = Link(broker_url(settings), name, confirms=False, wait_seconds=settings.connect_seconds)
     consumer = RabbitConsumer(
         link,
         Link(broker_url(settings), f"{name} publisher", confirms=True),
@@ -271,6 +281,7 @@ async def _consumer(
     )
     stack.push_async_callback(consumer.close)
     await link.check_topology(settings.retry_delays, DEFER_SECONDS)
+    await link.require_fleet(identity)
     return consumer
 
 

@@ -9,20 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from worker.app.control import control, modules
+from worker.app.operations import operations
 from worker.cli.arguments import Json  # noqa: TC001 - Typer reads it at run time
 from worker.cli.render import moment, say_json
 from worker.cli.session import read_file
 from worker.cli.tables import Column, say_table
 from worker.cli.words import say, warn
 from worker.control.blueprint import Skip
-from worker.control.templates import (
-    checked_template,
-    delete_template,
-    get_template,
-    list_templates,
-    put_template,
-    render,
-)
+from worker.control.templates import checked_template, render
 from worker.core.message.wire import parse
 from worker.settings import load
 
@@ -65,8 +59,8 @@ def show_list(as_json: Json = False) -> None:
     """Print the templates."""
 
     async def command() -> list[StoredTemplate]:
-        async with control(load()) as everything:
-            return await list_templates(everything)
+        async with operations() as known:
+            return await known.list_templates()
 
     found = asyncio.run(command())
     if as_json:
@@ -94,8 +88,8 @@ def get(
     del as_json  # it is JSON either way
 
     async def command() -> StoredTemplate:
-        async with control(load()) as everything:
-            return await get_template(everything, name, version)
+        async with operations() as known:
+            return await known.get_template(name, version)
 
     say_json(asyncio.run(command()).document)
 
@@ -105,11 +99,10 @@ def put(
 ) -> None:
     """Store one template."""
     document = parse(read_file(file))
-    checked_template(modules(), name, document)
 
     async def command() -> StoredTemplate:
-        async with control(load(), may_create=True) as everything:
-            return await put_template(everything, name, document)
+        async with operations(may_create=True) as known:
+            return await known.put_template(name, document)
 
     stored = asyncio.run(command())
     if as_json:
@@ -122,8 +115,8 @@ def delete(name: Name, as_json: Json = False) -> None:
     """Delete one template."""
 
     async def command() -> None:
-        async with control(load()) as everything:
-            await delete_template(everything, name)
+        async with operations() as known:
+            await known.delete_template(name)
 
     asyncio.run(command())
     if as_json:
@@ -158,8 +151,8 @@ def try_template(
             warn(f"no job: {found.reason}")
         return 1
     if as_json:
-        told = {"template": found.template, "version": found.version, "source": found.source}
-        say_json(told | {"variables": found.variables, "job": found.document, "reason": None})
+        document = {"template": found.template, "version": found.version, "source": found.source}
+        say_json(document | {"variables": found.variables, "job": found.document, "reason": None})
     else:
         say_json(found.document)
     return 0

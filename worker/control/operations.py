@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from worker.core.notification import NotificationView
     from worker.core.ports.originals import Original
     from worker.core.record import JobRecord, LogRecord, OptionSet, Wanted, WorkerRecord
+    from worker.core.template import StoredTemplate
     from worker.core.views import DeadPage, DeadWhole, Disagreement
 
 
@@ -201,5 +202,33 @@ class NotificationOperations(Protocol):
         ...
 
 
-class Operations(JobOperations, DeadOperations, FleetOperations, OptionSetOperations, NotificationOperations, Protocol):
+class TemplateOperations(Protocol):
+    """Templates."""
+
+    async def list_templates(self) -> list[StoredTemplate]:
+        """Return the newest version of each template, shipped ones too."""
+        ...
+
+    async def get_template(self, name: str, version: int | None = None) -> StoredTemplate:
+        """Return a template, its newest version by default."""
+        ...
+
+    async def put_template(self, name: str, document: Any) -> StoredTemplate:
+        """Check a template and store it as the next version."""
+        ...
+
+    async def delete_template(self, name: str) -> None:
+        """Delete a template."""
+        ...
+
+
+class Operations(
+    JobOperations,
+    DeadOperations,
+    FleetOperations,
+    OptionSetOperations,
+    NotificationOperations,
+    TemplateOperations,
+    Protocol,
+):
     """Everything that the commands do with what the database and the broker hold."""

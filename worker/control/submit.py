@@ -67,6 +67,7 @@ async def _publish(
     What was not confirmed is cancelled: should it be in a queue all the same, whoever gets it acks it unrun.
     """
     async with control.broker() if connected is None else nullcontext(connected) as broker:
+        await broker.require_fleet(await control.stores.identity())
         kept = None if job.secrets else body
         await control.stores.submit(job, hashlib.sha256(body).hexdigest(), *route, kept)
         numbers = await control.stores.outbox_of(job.job_id)

@@ -1,4 +1,4 @@
-"""The names and arguments of everything that stands in the broker. Pure: `infra.provision` declares it.
+"""The names and arguments of everything that is declared in the broker. Pure: `infra.provision` declares it.
 
 Safety-critical settings are queue arguments, so that a fresh broker without policies drops nothing.
 Arguments are those of RabbitMQ's quorum-queue and dead-letter guides; broker.md has the measurements.
@@ -7,7 +7,7 @@ Arguments are those of RabbitMQ's quorum-queue and dead-letter guides; broker.md
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +20,8 @@ DEFER: Final = "media.defer"
 DYING: Final = "media.dying"
 DEATHS: Final = "media.deaths"
 EVENTS: Final = "media.events"
+FLEET: Final = "media.fleet"
+"""Nothing goes through it: its alternate exchange, which need not be there, names the fleet's database."""
 
 LANES: Final = ("cpu", "nvenc", "qsv", "vaapi", "visualize")
 PRIORITIES: Final = ("high", "normal", "low")
@@ -99,11 +101,19 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """All that must stand, in the order of declaration: what catches the dead comes first."""
+    """All that must exist, in the order of declaration: what catches the dead comes first."""
 
     exchanges: tuple[Exchange, ...]
     queues: tuple[Queue, ...]
     bindings: tuple[Binding, ...]
+
+
+def fleet_mark(identity: str) -> dict[str, Any]:
+    """Return the arguments of the exchange `FLEET` that say whose the broker is.
+
+    Of all arguments of an exchange brokers compare only this one when it is declared again.
+    """
+    return {"alternate-exchange": f"media.database.{identity}"}
 
 
 def queue_of(lane: str, priority: str) -> str:

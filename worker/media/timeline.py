@@ -88,8 +88,8 @@ class Timeline:
 
     def __init__(self, info: MediaInfo) -> None:
         joined = bool(_CLOCKS & _names(info))
-        heard = [s for s in info.streams if s.kind in {"video", "audio"} and not s.attached_picture]
-        self._tracks: dict[str, _Track] = {str(stream.index): _Track(joined) for stream in heard}
+        timed = [s for s in info.streams if s.kind in {"video", "audio"} and not s.attached_picture]
+        self._tracks: dict[str, _Track] = {str(stream.index): _Track(joined) for stream in timed}
 
     def line(self, text: str) -> None:
         """Take one packet: `stream,pts,dts,duration,flags`; discarded ones and lines of another kind are passed."""
@@ -153,7 +153,7 @@ def _starts_late(info: MediaInfo) -> bool:
 
 
 def settled(info: MediaInfo, timeline: Timeline, said: str, name: str) -> MediaInfo:
-    """Return `info` with the lengths that its packets have, where it told none or others.
+    """Return `info` with the lengths that its packets have, where it stated none or others.
 
     `said` is what ffprobe wrote beside. BadInput for a file that holds less than it states: it was cut short.
     """

@@ -1,11 +1,13 @@
 """What a plug-in's tests need: `check_task` and `check_visualizer`, which say whether it keeps the rules, and fakes.
 
-`TaskBench` runs a task in a folder, `make_job` builds a job, `NoRepositories` stands where git would.
+`TaskBench` runs a task in a folder, `make_job` builds a job, `NoRepositories` is where git would.
+`MemoryBroker` is a broker in memory; its consumers, deliveries and publisher keep the contract of those over RabbitMQ.
 """
 
 from __future__ import annotations
 
 from worker.testing.bench import STALL_SECONDS, TaskBench, refusal
+from worker.testing.broker import MemoryBroker, MemoryConsumer, MemoryDelivery, MemoryMessage, MemoryPublisher
 from worker.testing.conformance import check_task, check_visualizer
 from worker.testing.fakes import NoRepositories, make_job
 from worker.testing.result import BenchResult, Report, StagedFile
@@ -13,6 +15,11 @@ from worker.testing.result import BenchResult, Report, StagedFile
 __all__ = [
     "STALL_SECONDS",
     "BenchResult",
+    "MemoryBroker",
+    "MemoryConsumer",
+    "MemoryDelivery",
+    "MemoryMessage",
+    "MemoryPublisher",
     "NoRepositories",
     "Report",
     "StagedFile",

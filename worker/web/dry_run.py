@@ -41,6 +41,14 @@ class SourceFact(BaseModel):
     problem: str = ""
 
 
+class FirstCommand(BaseModel):
+    """The first command of a task, redacted, with the paths of the server's host; or why it is not known."""
+
+    module: str
+    argv: str = ""
+    problem: str = ""
+
+
 class DryRun(BaseModel):
     """What would become of a message."""
 
@@ -55,11 +63,15 @@ class DryRun(BaseModel):
     candidates: list[Candidate] = Field(default_factory=list)
     who: str = Field("", description="Who can take it, in one sentence.")
     expectation: Expectation | None = Field(None, description="What similar jobs took: the middle of the newest.")
+    commands: list[FirstCommand] = Field(default_factory=list, description="What each task would run; for operators.")
     unchecked: list[str] = Field(default_factory=list, description="What a look at the message alone cannot show.")
 
 
-async def dry_run(here: Services, body: bytes) -> DryRun:
-    """Return what would become of this message; nothing is stored, published or run."""
+async def dry_run(here: Services, body: bytes, *, rehearse: bool = False) -> DryRun:
+    """Return what would become of this message; nothing is stored or published.
+
+    With `rehearse`, its tasks plan what they would run: tools look at the sources then.
+    """
     async with here.judging:
         found = await asyncio.to_thread(validate, here.registry, body)
     faults = [Fault(path=problem.path, message=problem.message) for problem in found.problems]
@@ -82,6 +94,7 @@ async def dry_run(here: Services, body: bytes) -> DryRun:
             "sources": await _sources(here, found.job),
             "candidates": candidates,
             "who": _who(candidates, judged.lane),
+            "commands": await _commands(here, found.job, candidates) if rehearse else [],
             "expectation": await here.views.expectation(judged.modules),
         }
     )
@@ -142,3 +155,16 @@ async def _fact(here: Services, location: str) -> SourceFact:
         return SourceFact(uri=location, bytes=file.size)
     finally:
         await file.close()
+
+
+async def _commands(here: Services, job: Job, candidates: list[Candidate]) -> list[FirstCommand]:
+    """Return what each task would run on the first worker that can take the job."""
+    able = {one.worker_id for one in candidates if one.able}
+    fleet = [worker for worker in await list_workers(here.control) if worker.worker_id in able and worker.capabilities]
+    try:
+        proved = Capabilities.model_validate(fleet[0].capabilities) if fleet else Capabilities()
+    except ValueError:
+        proved = Capabilities()
+    async with here.rehearsing:
+        found = await here.rehearsals(job, here.registry, proved)
+    return [FirstCommand(module=one.module, argv=one.argv, problem=one.problem) for one in found]

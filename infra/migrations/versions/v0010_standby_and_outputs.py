@@ -1,4 +1,6 @@
-"""Which copy of a message waits for its job, and which job makes the file at a place."""
+"""Which copy of a message waits for its job, which job makes the file at a place, and which database this is."""
+
+import uuid
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +12,9 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the column and the table; what was announced before is no output of theirs."""
+    """Add the column and the tables; what was announced before is no output of theirs."""
+    identity = op.create_table("identity", sa.Column("identity", sa.Text(), primary_key=True))
+    op.bulk_insert(identity, [{"identity": uuid.uuid4().hex}])
     op.add_column("jobs", sa.Column("standby", sa.Text()))
     op.create_table(
         "outputs",

@@ -70,7 +70,7 @@ class RabbitAdmin:
 
     @property
     def version(self) -> tuple[int, ...]:
-        """Return the broker's version as it told when we connected, empty where it told none."""
+        """Return the broker's version as it said when we connected, empty where it said none."""
         return self._publisher.version
 
     async def publish_job(
@@ -123,6 +123,10 @@ class RabbitAdmin:
     async def refusals(self, exchanges: tuple[Exchange, ...]) -> tuple[str, ...]:
         """Return what this user may not do of publishing to `exchanges` and reading dead letters."""
         return await self._run(Publisher.refusals, exchanges)
+
+    async def require_fleet(self, identity: str) -> None:
+        """Return if the broker was provisioned for the database `identity`, or for none; Misconfigured otherwise."""
+        await self._run(Publisher.require_fleet, identity)
 
     async def require_taking(self) -> None:
         """Return if the broker takes a message now; BrokerUnavailable while it is short of memory or disk."""

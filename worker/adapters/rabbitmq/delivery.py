@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, assert_never
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from aio_pika import DeliveryMode, Message
 
 from worker.adapters.rabbitmq.link import LINK_ERRORS, Link, answered
-from worker.core.attempt import Cancelled, Completed, Dead, Defer, Divided, Forward, Outcome, Requeue, Retry, Surplus
-from worker.core.message.copies import copy_headers
-from worker.core.routing import DYING, JOBS, defer_name, retry_name, routing_key
+from worker.core.attempt import Dead, Requeue
+from worker.core.message.copies import copy_exchange, copy_headers
+from worker.core.routing import DYING, routing_key
 from worker.core.settlement import Settlement
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class RabbitDelivery:
         if self._settled:
             raise RuntimeError("a delivery is settled once")
         outcome = settlement.outcome
-        exchange = self._copy_exchange(outcome)
+        exchange = copy_exchange(outcome, self._defer_seconds, self._delays)
         if exchange is not None:
             dead = isinstance(outcome, Dead)
             key = self.routing_key if dead else routing_key(settlement.lane, settlement.priority)
@@ -91,26 +91,6 @@ class RabbitDelivery:
         """Return the message to its queue, if it is still unsettled and the broker still knows it."""
         if not self._settled:
             await self.settle(Settlement(Requeue()))
-
-    def _copy_exchange(self, outcome: Outcome) -> str | None:
-        """Return where the copy of the original goes that an outcome needs, None where it needs none."""
-        match outcome:
-            case Retry():
-                return retry_name(outcome.delay)
-            case Defer(seconds=seconds):
-                # Not sooner than it makes sense: a retry may be due in ten minutes.
-                longer = [delay for delay in self._delays if self._defer_seconds < delay <= seconds]
-                return retry_name(max(longer)) if longer else defer_name(self._defer_seconds)
-            case Forward():
-                return JOBS
-            case Dead():
-                # Never by a nack of the original: it cannot carry the reason, and 3.10 reads the `x-death` of what
-                # dies. One that a publisher wrote ends the process that moves the dead of that queue.
-                return DYING
-            case Completed() | Cancelled() | Divided() | Surplus() | Requeue():
-                return None
-            case _:
-                assert_never(outcome)
 
     def _copy(self, settlement: Settlement) -> Message:
         """Return the message that takes the original's place."""

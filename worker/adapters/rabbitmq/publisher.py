@@ -31,7 +31,7 @@ from pika.exceptions import (
 )
 
 from worker.adapters.rabbitmq.frames import take_frames
-from worker.core.brokers import broker_urls
+from worker.core.brokers import OTHER_DATABASE, broker_urls
 from worker.core.errors import BrokerUnavailable, LeveretError, Misconfigured
 from worker.core.message.copies import allowed_headers
 from worker.core.message.dead_letter import DeadLetter
@@ -39,9 +39,11 @@ from worker.core.routing import (
     COUNT_HEADERS,
     DEAD_QUEUE,
     EVENTS,
+    FLEET,
     HEADER_FIRST_QUEUED_AT,
     HEADER_LANE,
     JOBS,
+    fleet_mark,
     routing_key,
 )
 
@@ -187,7 +189,7 @@ class Publisher:
 
     @property
     def version(self) -> tuple[int, ...]:
-        """Return the broker's version as it told when we connected, empty where it told none."""
+        """Return the broker's version as it said when we connected, empty where it said none."""
         assert self._connection is not None  # noqa: S101 - only asked once connected
         # pika shows what the broker said of itself nowhere else.
         properties = self._connection._impl.server_properties or {}  # noqa: SLF001
@@ -214,6 +216,25 @@ class Publisher:
         }
         asked[f"read {DEAD_QUEUE}"] = _look
         return tuple(deed for deed, attempt in asked.items() if self._refused(attempt))
+
+    def require_fleet(self, identity: str) -> None:
+        """Return if the broker was provisioned for the database `identity`, or for none; Misconfigured otherwise."""
+        for passive in (True, False):
+            try:
+                with self._errors():
+                    channel = self._open_channel()
+                try:
+                    channel.exchange_declare(
+                        FLEET, "fanout", passive=passive, durable=True, arguments=fleet_mark(identity)
+                    )
+                except ChannelClosedByBroker as error:
+                    if error.reply_code == PRECONDITION_FAILED:
+                        raise Misconfigured(f"the broker at {self._address} {OTHER_DATABASE}") from error
+                    # It was marked for nobody, or this user may not ask.
+                    return
+            except (AMQPError, ChannelError, OSError) as error:
+                raise self._translated(error) from error
+            channel.close()
 
     def require_taking(self) -> None:
         """Return if the broker takes a message now: an event that nobody listens to."""

@@ -15,6 +15,7 @@ from worker.adapters.sql.notifications import SqlNotifications
 from worker.adapters.sql.originals import SqlOriginals
 from worker.adapters.sql.parts import SqlParts
 from worker.adapters.sql.reconcile import SqlReconcile
+from worker.adapters.sql.schedules import SqlSchedules
 from worker.adapters.sql.sources import SqlSources
 from worker.adapters.sql.templates import SqlTemplates
 
@@ -36,6 +37,7 @@ class SqlRepository(
     SqlHooks,
     SqlTemplates,
     SqlSources,
+    SqlSchedules,
 ):
     """`worker.core.ports.Repository`: every store over one database.
 
@@ -49,6 +51,10 @@ class SqlRepository(
     async def facts(self) -> DatabaseFacts:
         """Return what is known of the database itself."""
         return await self._database.read(operator_queries.facts)
+
+    async def identity(self) -> str:
+        """Return which database this is: random, made with it, and kept by a copy of it."""
+        return await self._database.read(operator_queries.identify)
 
     async def check(self) -> None:
         """Return if the schema is the newest; Misconfigured names the command otherwise."""

@@ -17,6 +17,7 @@ from worker.adapters.sql.schema import (
     alembic_version,
     artifacts,
     attempts,
+    identity,
     jobs,
     moment,
 )
@@ -40,6 +41,11 @@ def job(connection: Connection, job_id: str) -> JobRecord | None:
     made = select(artifacts).where(artifacts.c.job_id == job_id).order_by(artifacts.c.position)
     record = job_record(row, connection.execute(tried).all(), connection.execute(made).all(), row.document)
     return with_parts(record, part_records(connection, job_id)) if row.plan else record
+
+
+def identify(connection: Connection) -> str:
+    """Return which database this is."""
+    return str(connection.execute(select(identity.c.identity)).scalar_one())
 
 
 def run_now(connection: Connection, job_id: str) -> bool:

@@ -229,6 +229,13 @@ artifacts = Table(
     Index("ix_artifacts_uri_key", "uri_key"),
 )
 
+identity = Table(
+    "identity",
+    metadata,
+    # One row, random, written with the table: a broker that was provisioned for this database has it too.
+    Column("identity", Words, primary_key=True),
+)
+
 outputs = Table(
     "outputs",
     metadata,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from worker.adapters.notifying import NotificationSender, check_address
 from worker.app.direct.looks import DirectLooks
 from worker.app.undoing import KeptFiles
-from worker.control import dead_letters, fleet, jobs, notifications, option_sets, steer
+from worker.control import dead_letters, fleet, jobs, notifications, option_sets, steer, templates
 from worker.control import submit as submission
 from worker.control import undo as undoing
 from worker.core.notification import NotificationView
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from worker.control.undo import Undone
     from worker.core.ports.originals import Original
     from worker.core.record import OptionSet, Wanted, WorkerRecord
+    from worker.core.template import StoredTemplate
     from worker.core.views import DeadWhole, Disagreement
     from worker.settings import Settings
 
@@ -163,3 +164,19 @@ class Direct(DirectLooks):
         """Send a sample."""
         sender = NotificationSender(allow_private=self._settings.allow_private_addresses)
         await notifications.try_notification(self._control, name, sender)
+
+    async def list_templates(self) -> list[StoredTemplate]:
+        """Return the templates."""
+        return await templates.list_templates(self._control)
+
+    async def get_template(self, name: str, version: int | None = None) -> StoredTemplate:
+        """Return one template."""
+        return await templates.get_template(self._control, name, version)
+
+    async def put_template(self, name: str, document: Any) -> StoredTemplate:
+        """Store one template."""
+        return await templates.put_template(self._control, name, document)
+
+    async def delete_template(self, name: str) -> None:
+        """Delete one template."""
+        await templates.delete_template(self._control, name)

@@ -7,11 +7,12 @@ versions up to 3.13 when the copy dies.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
-from worker.core.attempt import Dead, Defer, Forward, Retry
+from worker.core.attempt import Cancelled, Completed, Dead, Defer, Divided, Forward, Requeue, Retry, Surplus
 from worker.core.policy import shortened
 from worker.core.routing import (
+    DYING,
     HEADER_ATTEMPT,
     HEADER_DEATH_MARK,
     HEADER_ERROR_TYPE,
@@ -25,6 +26,9 @@ from worker.core.routing import (
     HEADER_REFUSED_BY,
     HEADER_ROUND,
     HEADER_STANDBY,
+    JOBS,
+    defer_name,
+    retry_name,
 )
 
 if TYPE_CHECKING:
@@ -82,14 +86,38 @@ def copy_headers(
         case Dead(failure=failure):
             return copied | _blame(failure, now) | {HEADER_DEATH_MARK: failure.mark}
         case Defer(refused_by=worker, standby=standby):
-            told = {HEADER_REFUSED_BY: worker, HEADER_STANDBY: standby.mark if standby else None}
-            return copied | {name: value for name, value in told.items() if value}
+            headers = {HEADER_REFUSED_BY: worker, HEADER_STANDBY: standby.mark if standby else None}
+            return copied | {name: value for name, value in headers.items() if value}
         case Forward():
             # Wherever it goes it stays the one that waits.
             waits = {HEADER_STANDBY: mark} if (mark := text_of(headers, HEADER_STANDBY)) else {}
             return copied | waits | {HEADER_HOPS: count_of(headers, HEADER_HOPS, 0) + 1}
         case _:
             return copied
+
+
+def copy_exchange(outcome: Outcome, defer_seconds: float, delays: tuple[float, ...]) -> str | None:
+    """Return the exchange that takes the copy by which `outcome` is settled, None where it needs none.
+
+    `delays` are those of the retry queues.
+    """
+    match outcome:
+        case Retry():
+            return retry_name(outcome.delay)
+        case Defer(seconds=seconds):
+            # Not sooner than it makes sense: a retry may be due in ten minutes.
+            longer = [delay for delay in delays if defer_seconds < delay <= seconds]
+            return retry_name(max(longer)) if longer else defer_name(defer_seconds)
+        case Forward():
+            return JOBS
+        case Dead():
+            # Never by a nack of the original: it cannot carry the reason, and 3.10 reads the `x-death` of what dies.
+            # One that a publisher wrote ends the process that moves the dead of that queue.
+            return DYING
+        case Completed() | Cancelled() | Divided() | Surplus() | Requeue():
+            return None
+        case _:
+            assert_never(outcome)
 
 
 def _blame(failure: Failure, now: str) -> dict[str, Any]:

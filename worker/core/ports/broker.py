@@ -170,6 +170,10 @@ class BrokerAdmin(Protocol):
         """Return what this user may not do of publishing to `exchanges` and reading dead letters."""
         ...
 
+    async def require_fleet(self, identity: str) -> None:
+        """Return if the broker was provisioned for the database `identity`, or for none; Misconfigured otherwise."""
+        ...
+
     async def require_taking(self) -> None:
         """Return if the broker takes a message now; BrokerUnavailable while it is short of memory or disk."""
         ...

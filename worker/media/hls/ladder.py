@@ -228,7 +228,7 @@ def usual_peak(size: Size, frame_rate: Fraction) -> int:
 def derived_sizes(source: Size) -> tuple[Size, ...]:
     """Return the sizes of a ladder for `source`, the greatest first: the rungs below it, none above.
 
-    A source that stands well above its nearest rung (or below all of them) is a rung itself.
+    A source that is well above its nearest rung (or below all of them) is a rung itself.
     """
     sizes = [scaled(source, rung) for rung in RUNGS if rung <= source.short]
     tallest = sizes[0].short if sizes else 0

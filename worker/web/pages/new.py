@@ -102,17 +102,19 @@ async def post_new(
     body = text.encode("utf-8", "replace")
     try:
         if action == "try":
-            return await _with_bucket(request, _drawn(request, text, module, run=await dry_run(here, body)))
+            return await _with_bucket(
+                request, _drawn(request, text, module, run=await dry_run(here, body, rehearse=True))
+            )
         async with audited(request, "job.submit", "") as noted:
-            found = await submit(here.control, body)
-            noted["job_id"] = found.record.job_id
+            done = await submit(here.control, body)
+            noted["job_id"] = done.record.job_id
     except LeveretError as error:
         faults = [str(problem) for problem in getattr(error, "problems", ())] or [str(error)]
         return await _with_bucket(request, _drawn(request, text, module, problems=faults, status=status_of(error)))
     root = request.scope.get("root_path", "").rstrip("/")
-    notice = " ".join(found.warnings) or "The job is submitted."
+    notice = " ".join(done.warnings) or "The job is submitted."
     return RedirectResponse(
-        f"{root}/jobs/{quote(found.record.job_id)}?{urlencode({'done': notice})}", HTTPStatus.SEE_OTHER
+        f"{root}/jobs/{quote(done.record.job_id)}?{urlencode({'done': notice})}", HTTPStatus.SEE_OTHER
     )
 
 
