@@ -1,13 +1,13 @@
 """`make bench`: every table, or one by its name with options of its own.
 
-python -m benchmarks [cli | ladder | overhead | gource | fleet | folders | parts | queries | web [options]]
+python -m benchmarks [cli | ladder | overhead | gource | fleet | folders | parts | queries | scan | web [options]]
 """
 
 from __future__ import annotations
 
 import sys
 
-from benchmarks import cli, fleet, folders, gource, ladder, overhead, parts, queries, web
+from benchmarks import cli, fleet, folders, gource, ladder, overhead, parts, queries, scan, web
 
 TABLES = {
     "cli": cli.main,
@@ -19,6 +19,7 @@ TABLES = {
     "parts": parts.main,
     "web": web.main,
     "queries": queries.main,
+    "scan": scan.main,
 }
 
 

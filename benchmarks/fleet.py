@@ -41,7 +41,7 @@ QUEUES = 5
 """Full queues whose rates are taken: the speed of a shared machine changes within seconds."""
 LATENCIES = 50
 PAUSE = 0.1
-PATIENCE = 120.0
+LONGEST_SECONDS = 120.0
 THOUSAND = 1000
 COUNT_MS = 250
 
@@ -65,7 +65,7 @@ def stamps_of(path: Path) -> list[tuple[float, float]]:
 
 
 def wait_for(path: Path, count: int) -> list[tuple[float, float]]:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + LONGEST_SECONDS
     while len(found := stamps_of(path)) < count:
         assert time.monotonic() < deadline, f"{len(found)} of {count} jobs"
         time.sleep(0.02)

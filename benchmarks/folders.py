@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from benchmarks.measure import host
 from infra.migrations import upgrade
+from worker import logs
 from worker.adapters.sql import SqlRepository
 from worker.app.control import assembled
 from worker.app.folder_files import WatchedFiles
@@ -65,6 +66,7 @@ def main(options: Sequence[str] = ()) -> None:
     files = int(options[0]) if options else FILES
     settle = float(options[1]) if len(options) > 1 else SETTLE
     print(host())
+    logs.for_commands()
     asyncio.run(_drops(settle))
     asyncio.run(_looks(files))
 

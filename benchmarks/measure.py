@@ -52,8 +52,8 @@ def cost(argv: Sequence[str]) -> Cost:
 def packets(path: Path) -> str:
     """Return the SHA-256 of all packets of a file, whatever its container tells of times and names."""
     argv = ("ffmpeg", "-nostdin", "-v", "error", "-i", str(path), "-map", "0", "-c", "copy", "-f", "hash", "-")
-    told = subprocess.run(argv, check=True, capture_output=True).stdout
-    return hashlib.sha256(told).hexdigest()
+    listed = subprocess.run(argv, check=True, capture_output=True).stdout
+    return hashlib.sha256(listed).hexdigest()
 
 
 def shape(path: Path) -> str:
@@ -63,8 +63,8 @@ def shape(path: Path) -> str:
     neighbours, half done, have taken so far.
     """
     asked = ("-show_entries", "packet=stream_index,pts_time,duration_time,flags", "-of", "csv=p=0")
-    told = subprocess.run(("ffprobe", "-v", "error", *asked, str(path)), check=True, capture_output=True).stdout
-    return hashlib.sha256(told).hexdigest()
+    listed = subprocess.run(("ffprobe", "-v", "error", *asked, str(path)), check=True, capture_output=True).stdout
+    return hashlib.sha256(listed).hexdigest()
 
 
 def real_clip(name: str = "bigbuckbunny.mp4") -> Path:

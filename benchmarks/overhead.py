@@ -87,8 +87,8 @@ def fleet(folder: Path) -> Iterator[dict[str, str]]:
             "WORKER_GRACE_SECONDS": str(GRACE_SECONDS),
             "WORKER_NICE": "0",
         }
-        stands = list(provision(ProvisionSettings.read(environment)))
-        assert stands, "nothing is provisioned"
+        provisioned = list(provision(ProvisionSettings.read(environment)))
+        assert provisioned, "nothing is provisioned"
         with (folder / "worker.log").open("wb") as log:
             argv = (sys.executable, "-m", "worker")
             worker = subprocess.Popen(argv, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL)

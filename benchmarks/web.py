@@ -88,7 +88,7 @@ def fill(path: Path, jobs: int) -> None:
             "modules": "\nprobe\n", "error": "it failed",
         }  # fmt: skip
         statement = f"INSERT INTO jobs ({','.join(columns)}) VALUES ({','.join(':' + name for name in columns)})"  # noqa: S608 - our own columns
-        told = (
+        jobs_made = (
             base | {
                 "job_id": f"job-{n:06}", "title": f"title-{n}", "state": states[n % 100], "lane": lanes[n % 5],
                 "created_at": now - n, "finished_at": now - n, "searched": f"job-{n:06}\ntitle-{n}",
@@ -96,7 +96,7 @@ def fill(path: Path, jobs: int) -> None:
             for n in range(jobs)
         )  # fmt: skip
         with rows:
-            rows.executemany(statement, told)
+            rows.executemany(statement, jobs_made)
             names = [row[1] for row in rows.execute("PRAGMA table_info(attempts)")]
             tried = dict.fromkeys(names) | {"epoch": 1, "round": 1, "number": 1, "token": "t", "announced": "[]"}
             insert = f"INSERT INTO attempts ({','.join(names)}) VALUES ({','.join(':' + name for name in names)})"  # noqa: S608 - as above
@@ -167,12 +167,12 @@ async def watched(address: str, process: psutil.Process, url: str, streams: int)
     """Print what it takes to tell so many streams of a change a second."""
     limits = httpx.Limits(max_connections=streams)
     async with httpx.AsyncClient(base_url=address, timeout=60, limits=limits) as client:
-        heard = [0] * streams
+        changes = [0] * streams
 
         async def listen(number: int) -> None:
             async with client.stream("GET", "/api/v1/events") as stream:
                 async for line in stream.aiter_lines():
-                    heard[number] += line.startswith("event: change")
+                    changes[number] += line.startswith("event: change")
 
         listening = [asyncio.create_task(listen(number)) for number in range(streams)]
         await asyncio.sleep(3)
@@ -187,5 +187,5 @@ async def watched(address: str, process: psutil.Process, url: str, streams: int)
         await asyncio.gather(*listening, return_exceptions=True)
     print(
         f"{streams} event streams, a change a second for {seconds:.0f} s: {100 * core:.0f} % of a core,"
-        f" {grown:+.1f} MB; each heard of {min(heard)} to {max(heard)} changes"
+        f" {grown:+.1f} MB; each changes of {min(changes)} to {max(changes)} changes"
     )

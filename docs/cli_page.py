@@ -21,7 +21,7 @@ def cli_page() -> list[str]:
     lines = [
         "# Command line",
         "",
-        "`leveret` and `python -m worker` are the same program. Exit codes: 0 done, 1 an error told in one line on",
+        "`leveret` and `python -m worker` are the same program. Exit codes: 0 done, 1 an error in one line on",
         "standard error, 2 wrong usage, 130 Ctrl-C; `submit --wait`, `submit --watch` and `watch ID` say how the job",
         "ended (0 completed, 1 dead, 2 cancelled). `--json` prints one document on standard output and nothing else.",
     ]

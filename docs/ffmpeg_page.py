@@ -42,7 +42,7 @@ def ffmpeg_page() -> list[str]:
         "that are, no option that names a file. Instead of:",
         "",
     ]
-    lines += [f"- `{name}`{told}." for name, told in sorted(INSTEAD.items())]
+    lines += [f"- `{name}`{instead}." for name, instead in sorted(INSTEAD.items())]
     lines += ["", "## Containers", "", f"Written, by the output's suffix: {_listed(MUXERS)}.", ""]
     lines += [f"Read, by ffmpeg's names: {_listed(ACCEPTED_FORMATS)}. Protocols: {_listed(ACCEPTED_PROTOCOLS)}."]
     lines += ["Playlists and lists open further files, so they are no sources, whatever they are named."]

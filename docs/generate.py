@@ -16,6 +16,7 @@ from error_page import errors_page, sample_attempt
 from ffmpeg_page import ffmpeg_page
 from model_tables import cell, default_of, field_table, model_sections, nested, table
 from pydantic import SecretStr
+from template_page import template_page
 
 from visualizers import GROUP as VISUALIZERS
 from worker.adapters.metrics import metric_families
@@ -71,6 +72,7 @@ def pages() -> dict[str, list[str]]:
         "records.md": records_page(),
         "events.md": events_page(),
         "metrics.md": metrics_page(),
+        "templates.md": template_page(),
         "cli.md": cli_page(),
         "api.md": api_page(),
         "errors.md": errors_page(),
@@ -146,8 +148,8 @@ def message_page() -> list[str]:
         f"A publisher sends JSON to the exchange `{routing.JOBS}`. A message is at most {MAX_BODY_BYTES} bytes and",
         f"{MAX_DEPTH} levels deep, UTF-8, without repeated keys, with 1 to {job.MAX_TASKS} tasks. Unknown fields are",
         "refused by name. Which dialect a message is, is decided by its keys. All that is wrong with the envelope and",
-        "with the shape of the tasks is told in one refusal, each fault with its path. Once these are right, the",
-        "faults of all tasks are told in one, too; those of a task's options and paths once its fields are right.",
+        "with the shape of the tasks is in one refusal, each fault with its path. Once these are right, the",
+        "faults of all tasks are in one, too; those of a task's options and paths once its fields are right.",
         "",
         "## Canonical",
         "",
@@ -177,8 +179,8 @@ def message_page() -> list[str]:
             "Recognised by `assigned_job`, whose value is a transcode message.",
         ),
     }
-    for title, (model, told) in titles.items():
-        lines += ["", f"## {title}", "", told, "", *model_sections(model)]
+    for title, (model, about) in titles.items():
+        lines += ["", f"## {title}", "", about, "", *model_sections(model)]
     return lines
 
 
@@ -193,24 +195,24 @@ def records_page() -> list[str]:
         f"States: {', '.join(f'`{state}`' for state in record.STATES)}. Of these",
         f"{', '.join(f'`{state}`' for state in record.STATES if state in record.TERMINAL)} are final.",
     ]
-    told: set[str] = set()
+    shown: set[str] = set()
     for model in (record.JobRecord, record.WorkerRecord, record.RefusalRecord):
         for one in (model, *nested(model)):
-            if one.__name__ not in told:
+            if one.__name__ not in shown:
                 lines += ["", f"## {one.__name__}", "", cell(one.__doc__ or ""), "", *field_table(one)]
-            told.add(one.__name__)
+            shown.add(one.__name__)
     return lines
 
 
 @dataclass(slots=True)
 class Recorder:
-    """Stands where events are published, and remembers them."""
+    """Takes the place of the publisher of events, and keeps them."""
 
-    heard: dict[str, Mapping[str, object]] = field(default_factory=dict)
+    kept: dict[str, Mapping[str, object]] = field(default_factory=dict)
 
     async def publish(self, routing_key: str, event: Mapping[str, object]) -> None:
         """Note an event."""
-        self.heard[routing_key] = event
+        self.kept[routing_key] = event
 
 
 def events_page() -> list[str]:
@@ -219,7 +221,7 @@ def events_page() -> list[str]:
     announcer = Announcer(recorder)  # type: ignore[arg-type]  # a recorder is all that it needs
     asyncio.run(announcer.progress(sample_attempt(), Progress()))
     asyncio.run(announcer.state(StateChange.by(sample_attempt(), "running")))
-    progress, state = recorder.heard["job.progress"], recorder.heard["job.running"]
+    progress, state = recorder.kept["job.progress"], recorder.kept["job.running"]
     beat = ["at", *(name for name in record.WorkerRecord.model_fields if name not in {"seen_at", "wanted"})]
     rows = [
         *((f"`job.{one}`", f"a job reached the state `{one}`", _words(["at", *state])) for one in record.STATES),
@@ -240,7 +242,7 @@ def events_page() -> list[str]:
 
 
 def metrics_page() -> list[str]:
-    """Return the page of what Prometheus is told."""
+    """Return the page of what Prometheus gets."""
     rows = []
     for family in metric_families():
         name = f"{family.name}_total" if family.type == "counter" else family.name
@@ -263,13 +265,13 @@ def _words(names: list[str]) -> str:
 
 
 def topology_page() -> list[str]:
-    """Return the page of what stands in the broker."""
-    stands = routing.topology()
-    listed = [(f"`{one.name}`", one.type, arguments(one.arguments)) for one in stands.exchanges]
-    queues = [(f"`{one.name}`", arguments(one.arguments)) for one in stands.queues]
+    """Return the page of what is declared in the broker."""
+    declared = routing.topology()
+    listed = [(f"`{one.name}`", one.type, arguments(one.arguments)) for one in declared.exchanges]
+    queues = [(f"`{one.name}`", arguments(one.arguments)) for one in declared.queues]
     bindings = [
         (f"`{one.exchange}`", f"`{one.queue}`", f"`{one.routing_key}`" * bool(one.routing_key))
-        for one in stands.bindings
+        for one in declared.bindings
     ]
     return [
         "# Topology",

@@ -29,7 +29,7 @@ BOUNDS = {
 SHORT_TYPES = {"integer": "integer", "number": "number", "string": "text", "boolean": "true or false", "null": "null"}
 
 
-def told_bound(text: str, value: object) -> str:
+def bound_text(text: str, value: object) -> str:
     """Return a bound in words, in the singular for one."""
     return text.format(value).removesuffix("s") if value == 1 else text.format(value)
 
@@ -46,7 +46,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
 
 
 def model_sections(model: type[BaseModel], level: int = 3) -> list[str]:
-    """Return a table of `model`, and a section for each model inside it, each told once."""
+    """Return a table of `model`, and a section for each model inside it, each shown once."""
     lines = field_table(model)
     for inner in nested(model):
         lines += ["", f"{'#' * level} {inner.__name__}", "", cell(inner.__doc__ or ""), "", *field_table(inner)]
@@ -66,8 +66,8 @@ def field_table(model: type[BaseModel]) -> list[str]:
         meaning = (info.description or "") + (f" Also written {', '.join(also)}." if also else "")
         rows.append((f"`{shown}`", kind(properties[shown]), bounds(properties[shown]), default, meaning))
     head = ("Field", "Type", "Bounds", "Default", "Meaning")
-    told = [column for column in range(len(head)) if any(row[column] for row in rows)]
-    return table([head[column] for column in told], [[row[column] for column in told] for row in rows])
+    shown = [column for column in range(len(head)) if any(row[column] for row in rows)]
+    return table([head[column] for column in shown], [[row[column] for column in shown] for row in rows])
 
 
 def spellings(name: str, info: FieldInfo) -> list[str]:
@@ -126,11 +126,11 @@ def bounds(schema: Json) -> str:
     """Return a value's bounds, those of its one kind beside null included."""
     choices = [one for one in schema.get("anyOf", ()) if one.get("type") != "null"]
     found = choices[0] if len(choices) == 1 else schema
-    told = [told_bound(text, found[key]) for key, text in BOUNDS.items() if key in found]
+    shown = [bound_text(text, found[key]) for key, text in BOUNDS.items() if key in found]
     items = found.get("items", {})
     if items and "$ref" not in items and (inner := bounds(items)):
-        told.append(f"each {inner}")
-    return ", ".join(told)
+        shown.append(f"each {inner}")
+    return ", ".join(shown)
 
 
 def nested(model: type[BaseModel]) -> list[type[BaseModel]]:

@@ -23,7 +23,7 @@ STATE = Path(__file__).resolve().parent.parent / ".local"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code: 0 done, 1 told why not, 2 wrong usage."""
+    """The exit code: 0 done, 1 not done and why, 2 wrong usage."""
     options = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = options.command
     try:

@@ -36,11 +36,11 @@ _INEQUIVALENT: Final = re.compile(
 
 
 def declare(broker_url: str, topology: Topology, management_url: str | None = None) -> str:
-    """Return one line on what stands now, through the first node of `broker_url` that answers.
+    """Return one line on what is declared now, through the first node of `broker_url` that answers.
 
-    Declaring what stands already changes nothing.
+    Declaring what is there already changes nothing.
 
-    Raises Misconfigured with the difference where something stands with other arguments, and where the
+    Raises Misconfigured with the difference where something has other arguments, and where the
     broker refuses the credentials; BrokerUnavailable where none answers.
     """
     address = ", ".join(_address(url) for url in broker_urls(broker_url))
@@ -55,7 +55,7 @@ def declare(broker_url: str, topology: Topology, management_url: str | None = No
             channel.queue_bind(binding.queue, binding.exchange, binding.routing_key)
         write_through(channel)
     counts = f"{len(topology.exchanges)} exchanges, {len(topology.queues)} queues, {len(topology.bindings)} bindings"
-    return f"broker {address}: {counts} stand"
+    return f"broker {address}: {counts} are declared"
 
 
 def mark(broker_url: str, identity: str) -> str:
@@ -75,7 +75,7 @@ def write_through(channel: BlockingChannel) -> None:
     """Have the quorum queue that was declared last survive a SIGKILL of the broker.
 
     RabbitMQ 3.10.8 keeps what it must know of the newest one in a buffer for about a second: killed within it, the
-    queue stands again without a leader, for good, and whoever asks it for a message waits. A newer one pushes it out.
+    queue is up again without a leader, for good, and whoever asks it for a message waits. A newer one pushes it out.
     """
     channel.queue_declare(LAST, durable=True, arguments={"x-queue-type": "quorum"})
     channel.queue_delete(LAST)
@@ -137,7 +137,7 @@ def _refusals_explained(
         difference = _asked(queue, broker_url, management_url) if queue and management_url else ""
         difference = difference or _parsed(error.reply_text)
         raise Misconfigured(
-            f"{what} stands with other arguments ({difference}): empty it, delete it, and provision again"
+            f"{what} has other arguments ({difference}): empty it, delete it, and provision again"
         ) from error
 
 

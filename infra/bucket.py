@@ -43,7 +43,7 @@ def ensure_bucket(settings: ProvisionSettings) -> str:
             if _status(error) != 404:  # noqa: PLR2004 - HTTP's "not found"
                 raise
         else:
-            return f"storage {where}: bucket {bucket} stands"
+            return f"storage {where}: bucket {bucket} is there"
         if region == FIRST_REGION:
             client.create_bucket(Bucket=bucket)
         else:

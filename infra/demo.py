@@ -304,7 +304,7 @@ def show_ways_on(demo: Demo, address: str) -> None:
     """Say what is still running, and how to go on or to end it."""
     _title("Still running: the services, two workers and the page")
     management = urlsplit(demo.environment["RABBITMQ_MANAGEMENT_URL"])
-    _say(f"  management UI    http://{management.hostname}:{management.port}/ (its login stands in settings.sh)")
+    _say(f"  management UI    http://{management.hostname}:{management.port}/ (its login is in settings.sh)")
     _say(f"  your own job     source {demo.folder / 'settings.sh'}; .venv/bin/leveret submit FILE --watch")
     _say(f"  the workers' logs {', '.join(str(demo.folder / f'{name}.log') for name in WORKERS)}")
     _say("  end it all       make down")

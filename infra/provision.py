@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def provision(settings: ProvisionSettings) -> Iterator[str]:
-    """Yield one line for each thing that stands now; raises a LeveretError of one line."""
+    """Yield one line for each thing that is there now; raises a LeveretError of one line."""
     yield declare(settings.broker_url, topology(settings.retry_delays), settings.management_url)
     yield _migrate(settings.database_url)
     yield mark(settings.broker_url, identity(settings.database_url))

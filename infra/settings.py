@@ -18,7 +18,7 @@ DEFAULT_DATABASE: Final = "sqlite:///.local/leveret.db"
 
 @dataclass(frozen=True, slots=True)
 class ProvisionSettings:
-    """Where the topology, the tables and the bucket must stand."""
+    """Where the topology, the tables and the bucket must be."""
 
     broker_url: str
     database_url: str

@@ -48,7 +48,7 @@ class SceneParams(Model):
 
     output: Literal["hls", "mp4"] = Field("hls", description="HLS in segments of two seconds, or one MP4.")
     output_file: Annotated[Place, StringConstraints(pattern=r"\.mp4$")] = Field(
-        "video.mp4", description="The MP4's name; relative ones stand under the job's destination."
+        "video.mp4", description="The MP4's name; relative ones are under the job's destination."
     )
     master_playlist_name: Annotated[str, StringConstraints(pattern=r"^[^/.][^/]{0,190}\.m3u8$")] = Field(
         "master.m3u8", description="The multivariant playlist's name."

@@ -115,7 +115,7 @@ def _frame(stream: bytes, number: int, unit: int) -> bytes:
 
 
 def judge_frames(real: tuple[str, ...], virtual: tuple[str, ...]) -> Verdict:
-    """Return whether two films, each told by the hashes of its frames, are the same, and where not, how they differ."""
+    """Return whether two films, each as hashes of its frames, are the same, and where not, how they differ."""
     if not virtual:
         return Verdict(identical=False, reason="the virtual clock wrote no film")
     if len(real) != len(virtual):

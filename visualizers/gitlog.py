@@ -240,7 +240,7 @@ def _header(token: bytes) -> tuple[int | None, str]:
 
 
 def _changes(meta: bytes, tokens: Iterator[bytes]) -> Iterator[Change]:
-    """Yield the changes of one meta; a rename or a copy, which git was told not to look for, has two paths."""
+    """Yield the changes of one meta; a rename or a copy, which git does not look for here, has two paths."""
     found = _CHANGE.fullmatch(meta)
     if found is None:
         raise MalformedLog(f"git's log has a line that is no change: {meta[:60]!r}")

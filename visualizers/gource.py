@@ -130,7 +130,7 @@ class GourceVisualizer(Visualizer[GourceParams]):
         return await _sound(params, stage)
 
     def judge(self, scene: Scene, exits: Sequence[Exit]) -> None:
-        """Return if each gource told of all its frames being written."""
+        """Return if each gource reported all its frames being written."""
         if not scene.painted:
             return
         painters = len(scene.painters)

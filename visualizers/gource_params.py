@@ -153,7 +153,7 @@ class GourceParams(SceneParams):
         0.75, validation_alias=option("bloom_intensity"), description="How much things glow."
     )
     title: Annotated[Line, StringConstraints(max_length=1000)] | None = Field(
-        None, validation_alias=option("title"), description="What stands below the film, whatever it is."
+        None, validation_alias=option("title"), description="What is written below the film, whatever it is."
     )
     hide: list[Part] = Field(default_factory=list, max_length=10, description="What is not drawn.")
     background_colour: Colour = Field(

@@ -29,7 +29,7 @@ _SECONDS: Final = re.compile(r"\d{1,12}")
 
 
 async def picture_options(params: GourceParams, stage: Stage) -> tuple[str, ...]:
-    """Return gource's options for pictures and captions, which stand in scratch as PNG and text of ours."""
+    """Return gource's options for pictures and captions, which are in scratch as PNG and text of ours."""
     options: list[str] = []
     width, height = params.size
     if faces := await _faces(params, stage):

@@ -17,7 +17,7 @@
  * Environment (the library does nothing in a program that does not use SDL, such as a launcher):
  *   VC_EVERY   renders per exported frame: 1 at 60 fps, 2 at 30, 3 at 25. Checked against what gource does.
  *   VC_FIRST   the first exported frame that is written, from 0; default 0.
- *   VC_LAST    the exported frame before which writing ends; default: the end of the film. Gource is told to
+ *   VC_LAST    the exported frame before which writing ends; default: the end of the film. Gource is asked to
  *              quit after the last frame of the range.
  *   VC_SHARES  how many processes share the frames of the range, in turns; default 1.
  *   VC_SHARE   which of them this one is, from 0. It writes the frames of all up to itself, in order: its own as
@@ -98,7 +98,7 @@ static uint64_t step = 0;          /* renders since the first export */
 static bool drawing = true;        /* this render is drawn */
 static bool compiling = false;     /* a display list is being compiled: it outlives this render */
 static bool range_ended = false;   /* the last frame of the range has been read */
-static bool quit_told = false;
+static bool quit_asked = false;
 static bool signal_is_ours = false; /* the next signal to gource's writer tells of a frame */
 static uint64_t exported = 0;
 
@@ -298,9 +298,9 @@ uint32_t SDL_GetTicks(void) { return ticks; }
 void SDL_Delay(uint32_t ms) { ticks += ms == 0 ? 1 : ms; }
 
 int SDL_PollEvent(void *event) {
-    if (range_ended && !quit_told && event != NULL) {
+    if (range_ended && !quit_asked && event != NULL) {
         /* The way in which SDL itself ends a program: all of gource's own endings run. */
-        quit_told = true;
+        quit_asked = true;
         memset(event, 0, EVENT_BYTES);
         memcpy(event, &(uint32_t){QUIT_EVENT}, sizeof(uint32_t));
         return 1;
@@ -361,7 +361,7 @@ void *SDL_CreateThread(thread_body body, const char *name, void *data) {
 }
 
 void SDL_WaitThread(void *thread, int *status) {
-    /* Gource was told to quit before it read its log. */
+    /* Gource was asked to quit before it read its log. */
     let_log_be_read();
     real_SDL_WaitThread(thread, status);
 }

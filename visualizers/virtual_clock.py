@@ -31,7 +31,7 @@ EXIT_REASONS: Final[Mapping[int, str]] = MappingProxyType(
         91: "the virtual clock does not find a function that it replaces in this gource",
         92: "this gource does not export frames as the virtual clock expects",
         93: "a frame could not be written",
-        94: "gource was told to quit before its frames were written",
+        94: "gource was asked to quit before its frames were written",
         95: "the film ended before the range of frames did",
         96: "the frames of another process that draws the film did not come, or too many did",
     },
@@ -84,7 +84,7 @@ MOST_PAINTERS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class ClockReport:
-    """What the library told at its end: the frames that the film had so far, and those that it wrote."""
+    """What the library reported at its end: the frames that the film had so far, and those that it wrote."""
 
     exported: int
     written: int

@@ -79,11 +79,11 @@ class WaveformVisualizer(Visualizer[WaveformParams]):
 def graph(params: WaveformParams, seconds: float) -> str:
     """Return the filter graph of a look, over its background; silence follows the sound's end."""
     # a filter wants more sound than its last frame shows; without an end ffmpeg 5.1 would go on for ever
-    heard = seconds + 1
+    length = seconds + 1
     values = {"size": params.resolution, "rate": params.framerate, "colour": params.colour}
     drawn = _LOOKS[params.look].format(**values)
-    hear = f"[0:a:0]aresample=48000:async=1:first_pts=0,aformat=channel_layouts=stereo,apad=whole_dur={heard:.6f}"
-    behind = f"color=c=0x{params.background_colour}:s={params.resolution}:r={params.framerate}:d={heard:.6f}"
+    hear = f"[0:a:0]aresample=48000:async=1:first_pts=0,aformat=channel_layouts=stereo,apad=whole_dur={length:.6f}"
+    behind = f"color=c=0x{params.background_colour}:s={params.resolution}:r={params.framerate}:d={length:.6f}"
     return (
         f"{hear},{drawn},format=gbrp,fps={params.framerate}:start_time=0[drawn];{behind},format=gbrp[behind];"
         "[behind][drawn]blend=all_mode=screen[picture]"

@@ -92,5 +92,5 @@ def _loaded(point: EntryPoint, base: type[PluginT]) -> PluginT:
 
 
 def _named(base: type[object]) -> str:
-    """Return a class as its users import it: what stands in a package's face has no further module."""
+    """Return a class as its users import it: what is in a package's face has no further module."""
     return f"{base.__module__.partition('.')[0]}.{base.__name__}"

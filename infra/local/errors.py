@@ -14,7 +14,7 @@ class NotInstalled(ServiceError):
     """Programs that this machine lacks."""
 
     def __init__(self, *programs: str, packages: tuple[str, ...], switches: tuple[str, ...] = ()) -> None:
-        """`switches` are what `make setup` needs to be told: `S3=1`."""
+        """`switches` are what `make setup` needs: `S3=1`."""
         self.programs, self.packages, self.switches = programs, packages, switches
         command = " ".join(("make setup", *switches))
         super().__init__(

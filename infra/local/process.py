@@ -39,7 +39,7 @@ class Identity:
             threads = sum(1 for _ in Path(f"/proc/{pid}/task").iterdir())
         except (FileNotFoundError, ProcessLookupError):
             return None
-        # The program's name stands in brackets and may itself hold spaces and brackets.
+        # The program's name is in brackets and may itself hold spaces and brackets.
         fields = stat.rpartition(")")[2].split()
         state, started_ticks = fields[0], int(fields[19])
         # A killed leader is a zombie before its last thread is gone, and those still hold the ports.

@@ -13,7 +13,7 @@ from infra.local.ports import LOOPBACK
 from infra.local.service import Launch, inherited
 from infra.local.state import Record
 
-# What is true of every broker of ours stands in these files; the containers mount them.
+# What is true of every broker of ours is in these files; the containers mount them.
 SHARED = Path(__file__).resolve().parent.parent / "rabbitmq"
 USER = "leveret"
 TIMEOUT = "WORKER_BROKER_TIMEOUT_SECONDS"

@@ -86,7 +86,7 @@ class LocalServices:
         self._end(name, orderly=False)
 
     def pause(self, name: str) -> None:
-        """Stops the service's processes where they stand: connections stay open and nothing answers."""
+        """Stops the service's processes where they are: connections stay open and nothing answers."""
         for member in self._members(name):
             send(member, signal.SIGSTOP)
 

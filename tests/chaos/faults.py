@@ -30,7 +30,7 @@ LAST_WORDS = {
     "s3": re.compile(rb"^(PUT|POST|GET) "),
 }
 """What a client says when the loss of its answer leaves it in doubt, by service."""
-PATIENCE_SECONDS = 8.0
+STOP_SECONDS = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +59,8 @@ def kill_at(step: str) -> Inject:
 
 
 async def _until(reached: Callable[[], bool]) -> bool:
-    """Return whether it comes so far within `PATIENCE_SECONDS`."""
-    for _ in range(int(PATIENCE_SECONDS / 0.05)):
+    """Return whether it comes so far within `STOP_SECONDS`."""
+    for _ in range(int(STOP_SECONDS / 0.05)):
         if reached():
             return True
         await asyncio.sleep(0.05)

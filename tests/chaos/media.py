@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 TOOLS = ("ffmpeg", "ffprobe", "packager", "mkvmerge")
 STALL_SECONDS = 20.0
-PATIENCE_SECONDS = 400.0
+STOP_SECONDS = 400.0
 AT_ONCE = 2
 SLACK_SECONDS = 1.05
 X264 = {"codec": "libx264", "preset": "ultrafast"}
@@ -124,10 +124,10 @@ class BrokenMedia:
     async def _tried(self, bench: TaskBench, use: Use, kind: str, source: str) -> str:
         """Return what is wrong with the end of a task, empty when nothing is."""
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(STOP_SECONDS):
                 result = await bench.run_task(use.task, use.data)
         except TimeoutError:
-            return f"hangs: {PATIENCE_SECONDS:.0f} s"
+            return f"hangs: {STOP_SECONDS:.0f} s"
         except Infrastructure as error:
             return f"a broken source counts as a sick host: {error!r}"
         except LeveretError as error:
@@ -175,7 +175,7 @@ class BrokenMedia:
         """Return how ffmpeg ended that read a file, and decoded it unless it copies; complaints are the tail."""
         allowed = ("-allowed_extensions", "ALL") if path.suffix == ".m3u8" else ()
         argv = (self._tools["ffmpeg"], "-nostdin", "-v", "error", *allowed, "-i", f"file:{path}", "-map", "0", *codec)
-        (exit_,) = await self._runner.run(Pipeline.of(*argv, "-f", "null", "-"), timeout=PATIENCE_SECONDS)
+        (exit_,) = await self._runner.run(Pipeline.of(*argv, "-f", "null", "-"), timeout=STOP_SECONDS)
         return exit_
 
     def _leaked(self) -> list[str]:

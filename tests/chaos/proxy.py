@@ -16,7 +16,7 @@ WRITING = re.compile(rb"^(PUT|POST) \S+ HTTP/1\.[01]\r\n")
 ANSWER = re.compile(rb"")
 CONTENT = re.compile(rb"^HTTP/1\.[01] 20[06] .*?content-length: \d{4,}\r\n.*?\r\n\r\n.", re.DOTALL | re.IGNORECASE)
 """Any part of an answer, and the beginning of one that brings an object."""
-TOLD_SECONDS = 0.05
+NOTED_SECONDS = 0.05
 """How long a server has to act upon the last words of a connection that is cut."""
 
 
@@ -147,7 +147,7 @@ class Proxy:
             pair.mute = True
         writer.write(chunk)
         await writer.drain()
-        await asyncio.sleep(TOLD_SECONDS)
+        await asyncio.sleep(NOTED_SECONDS)
         self.cut()
 
     async def _refuse(self, pair: Pair) -> None:

@@ -132,7 +132,7 @@ async def test_a_copied_piece_that_begins_at_a_key_frame_has_no_warning(tmp_path
 
 
 async def test_a_cover_stays_with_a_piece(tmp_path: Path) -> None:
-    cover, source = tmp_path / "cover.png", tmp_path / "film.mp4"
+    cover, source = tmp_path / "cover.jpg", tmp_path / "film.mp4"
     ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x64", "-frames:v", "1", str(cover))
     film = ("-f", "lavfi", "-i", "testsrc2=s=64x64:r=25:d=4", "-f", "lavfi", "-i", "sine=d=4", "-i", str(cover))
     maps = ("-map", "0", "-map", "1", "-map", "2", "-disposition:v:1", "attached_pic")

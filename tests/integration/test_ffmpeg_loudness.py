@@ -129,7 +129,7 @@ async def test_a_stored_set_that_copies_cannot_be_levelled(tmp_path):
         ({"source_maps": []}, "output_maps[0].loudness: needs source_maps"),
         (
             {"output_maps": [LEVELLED | {"options": {"codec": "flac", "af": "anull", "filter": "anull"}}]},
-            "output_maps[0].options.filter: stands beside af",
+            "output_maps[0].options.filter: goes with no af",
         ),
         ({"output_maps": [LEVELLED | {"loudness": {"target": 3}}]}, "output_maps[0].loudness.target"),
     ],

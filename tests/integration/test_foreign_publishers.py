@@ -65,10 +65,10 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "EBCDIC": (PLAIN.decode().encode("cp500"), "not UTF-8|not JSON"),
     "gzip": (gzip.compress(PLAIN), "not UTF-8"),
     "one byte more than is allowed": (PLAIN + b" " * (MAX_BODY_BYTES - len(PLAIN) + 1), "at most"),
-    "a key that stands twice": (PLAIN.replace(b"{", b'{"job_id": "other", ', 1), "stands twice"),
-    "a key that stands twice, deep inside": (
+    "a key that is twice": (PLAIN.replace(b"{", b'{"job_id": "other", ', 1), "is twice"),
+    "a key that is twice, deep inside": (
         b'{"tasks": [{"module": "write", "data": {"name": "a", "name": "b"}}]}',
-        "stands twice",
+        "is twice",
     ),
     "lists ten thousand deep": (b"[" * DEPTH + b"]" * DEPTH, "deeper than"),
     "objects ten thousand deep": (b'{"a":' * DEPTH + b"1" + b"}" * DEPTH, "deeper than"),

@@ -31,7 +31,9 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     parameters = f"log-level=error:{tags}:hdr10=1:{MASTERING}"
     coding = ("-pix_fmt", "yuv420p10le", "-c:v", "libx265", "-preset", "ultrafast", "-x265-params", parameters)
     colours = [part for key, value in COLOURS.items() for part in (f"-{key}", value)]
-    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=320x180:r=25:d=1", *coding, *colours, str(path))
+    # ffmpeg 8 takes an encoder's colours from its pictures, 5.1 from the options
+    picture = "testsrc2=s=320x180:r=25:d=1,setparams=color_primaries=bt2020:color_trc=smpte2084:colorspace=bt2020nc"
+    ffmpeg("-f", "lavfi", "-i", picture, *coding, *colours, str(path))
     return path
 
 

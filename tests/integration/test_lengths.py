@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -135,3 +136,16 @@ async def test_a_sound_whose_header_tells_no_length_is_measured(module: str, kin
             source = trimmed_opus(tmp_path / "source.opus", seconds=4, samples=1900)
     result = await run(module, source, tmp_path, picture=False)
     assert length(result) == pytest.approx(4, abs=0.1)
+
+
+@pytest.mark.parametrize("late", [2, 9])
+async def test_a_matroska_file_that_mkvmerge_made_to_start_late_has_its_own_length(late: int, tmp_path: Path) -> None:
+    film, moved = clip(tmp_path / "film.mkv", seconds=3), tmp_path / "moved.mkv"
+    bare = ("--disable-track-statistics-tags", "--no-track-tags")
+    subprocess.run(("mkvmerge", "-q", "-o", moved, *bare, "--sync", f"-1:{late * 1000}", film), check=True, timeout=60)
+    bench = bench_in(tmp_path)
+    shutil.copy(moved, bench.root)
+    result = await bench.run_task(HlsTask(), {"source": "nas://moved.mkv", **QUIET})
+    made = result.facts["hls"]
+    assert isinstance(made, dict)
+    assert made["duration"] == pytest.approx(3, abs=0.1)

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.xdist_group("rabbitmq")
 
 
 async def test_a_connection_whose_end_aio_pika_never_heard_of_is_replaced(provisioned_broker):
-    link = Link(provisioned_broker, "the link of a test", confirms=False, patience=10)
+    link = Link(provisioned_broker, "the link of a test", confirms=False, wait_seconds=10)
     await link.channel()
     # What a restarted broker leaves: the driver below has ended, and the connection above does not count as closed.
     await link._connection.transport.connection.close()
@@ -38,7 +38,7 @@ async def test_a_connection_that_never_came_about_is_collected_by_any_thread_in_
     caplog.set_level(logging.CRITICAL, logger="aiormq")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        link = Link(f"amqp://guest:guest@127.0.0.1:{taken.getsockname()[1]}/", "a test", confirms=False, patience=0)
+        link = Link(f"amqp://guest:guest@127.0.0.1:{taken.getsockname()[1]}/", "a test", confirms=False, wait_seconds=0)
         gc.disable()
         try:
             kept = []
@@ -59,7 +59,7 @@ async def test_a_connection_that_never_came_about_is_collected_by_any_thread_in_
 async def test_a_connection_that_went_away_is_told_in_words(provisioned_broker, monkeypatch):
     told = LogCapture()
     monkeypatch.setattr("worker.adapters.rabbitmq.link.log", structlog.wrap_logger(None, [told], structlog.BoundLogger))
-    link = Link(provisioned_broker, "the link of a test", confirms=False, patience=10)
+    link = Link(provisioned_broker, "the link of a test", confirms=False, wait_seconds=10)
     await link.channel()
     await link._connection.transport.connection.close()
     await link.channel()
@@ -73,11 +73,11 @@ async def test_of_several_nodes_the_first_that_answers_is_used_by_all_that_speak
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         nodes = f"amqp://guest:guest@127.0.0.1:{taken.getsockname()[1]}/,{provisioned_broker}"
-        link = Link(nodes, "the link of a test", confirms=False, patience=0)
+        link = Link(nodes, "the link of a test", confirms=False, wait_seconds=0)
         async with asyncio.timeout(10):
             await (await link.channel()).get_exchange("media.jobs")
         assert link.address in provisioned_broker
         await link.close()
         with Publisher(nodes) as publisher:
             assert publisher.count(DEAD_QUEUE) >= 0
-        assert "stand" in declare(nodes, topology())
+        assert "are declared" in declare(nodes, topology())

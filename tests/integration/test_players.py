@@ -55,7 +55,7 @@ MATRIX: dict[str, dict[str, Any]] = {
     "a real film": {},
     "a real film of oblong pixels": {"sounds": 0},
     "slow pictures": {"picture": "s=320x180:r=1/4", "seconds": 8},
-    "interlaced": {"extra": ("-c:v", "mpeg2video", "-flags", "+ildct+ilme", "-top", "1", "-b:v", "2M")},
+    "interlaced": {"extra": ("-vf", "setfield=tff", "-c:v", "mpeg2video", "-flags", "+ildct+ilme", "-b:v", "2M")},
     "a clock that jumps": {"seconds": 6},
     "transport stream": {},
 }

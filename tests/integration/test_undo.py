@@ -93,7 +93,7 @@ async def test_a_deleted_source_comes_back_and_a_redelivery_deletes_nothing_agai
     await harness.one()
     assert not source.exists()
     source.write_text("another film")
-    with pytest.raises(Conflict, match="another file stands there now"):
+    with pytest.raises(Conflict, match="another file is there now"):
         await undo(control, files, job["job_id"])
     # Its acknowledgement was lost, and so was the note that the deletion is done: the message comes again.
     await repository_forgets_deletion(harness, job["job_id"], "nas://film.txt")

@@ -92,8 +92,8 @@ class Harness:
         self.storage.mkdir(parents=True, exist_ok=True)
         self.scratch = Scratch(self.folder / "scratch" / self.worker_id)
         self.nas = NasStorage(self.storage, (self.storage,))
-        self.link = Link(self.url, self.worker_id, confirms=False, patience=10)
-        self.publisher = Link(self.url, f"{self.worker_id} publisher", confirms=True, patience=10)
+        self.link = Link(self.url, self.worker_id, confirms=False, wait_seconds=10)
+        self.publisher = Link(self.url, f"{self.worker_id} publisher", confirms=True, wait_seconds=10)
         self.consumer = RabbitConsumer(
             self.link,
             self.publisher,

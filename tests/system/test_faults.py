@@ -47,7 +47,7 @@ async def server():
 
 @pytest.fixture
 async def world(server, tmp_path, monkeypatch):
-    monkeypatch.setattr("tests.chaos.faults.PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr("tests.chaos.faults.STOP_SECONDS", 1.0)
     world = World(tmp_path / "world")
     world.folder.mkdir()
     proxy = Proxy(server.port)
@@ -124,7 +124,7 @@ async def test_a_trap_that_nobody_reaches_is_not_counted_and_taken_away(world):
 
 
 async def test_a_trap_ends_the_first_worker_that_reaches_its_step_and_no_other(world, monkeypatch):
-    monkeypatch.setattr("tests.chaos.faults.PATIENCE_SECONDS", 30.0)
+    monkeypatch.setattr("tests.chaos.faults.STOP_SECONDS", 30.0)
     injected = asyncio.create_task(kill_at("recorded")(world, Dice()))
     await asyncio.sleep(0)
     source = f"""

@@ -193,7 +193,7 @@ def test_a_queue_with_other_arguments_is_told_with_the_difference_in_one_line(st
     for told in (asked, parsed):
         assert told.returncode == 1
         assert told.stderr.count("\n") == 1
-        assert told.stderr.startswith("error: queue media.qsv.low stands with other arguments (")
+        assert told.stderr.startswith("error: queue media.qsv.low has other arguments (")
         assert "x-dead-letter-exchange: wanted media.dlx, there nothing" in told.stderr
     assert "x-delivery-limit: wanted 20, there 5" in asked.stderr
     assert infra(state, "provision").returncode == 0

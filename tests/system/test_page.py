@@ -58,7 +58,7 @@ async def test_a_film_is_uploaded_submitted_watched_and_played_to_its_end(alone,
         await page.goto(f"{server.address}/new?module=hls")
         await page.set_input_files("#upload-file", str(alone.clip))
         await page.click("#upload-start")
-        await expect(page.locator("#upload-told")).to_contain_text("nas://uploads/", timeout=SECONDS)
+        await expect(page.locator("#upload-status")).to_contain_text("nas://uploads/", timeout=SECONDS)
         uploaded = json.loads(await page.input_value("#text"))["tasks"][0]["data"]["source"]
         assert await page.input_value("#field-source") == uploaded
         await page.fill("#text", message(uploaded))

@@ -130,7 +130,7 @@ def test_a_version_is_told_without_its_authors(line, told):
      ((4, 1, 0), 86399, "warning"), ((4, 1, 0), 0, "ok")],
 )  # fmt: skip
 async def test_the_brokers_time_out_is_compared_with_the_longest_job(version, timeout, status):
-    found = await checks.patience(Broker(version), timeout, 86400)
+    found = await checks.broker_timeout(Broker(version), timeout, 86400)
     assert found.status == status
     assert "a job may take 86400 s" in found.fact
     if status == "warning":

@@ -59,7 +59,7 @@ def test_a_condition_holds_for_what_a_source_is(text, holds):
         ("video.codec > 'a'", "no order"),
         ("video.codec", "compare it with something"),
         ("audio.languages == 'en'", "write 'text' in audio.languages"),
-        ("'en' in video.codec", "after `in` stands a list"),
+        ("'en' in video.codec", "after `in` comes a list"),
         ("5 in audio.languages", "5' is a number"),
         ("'engl;ish' in audio.languages", "is no language"),
         ("video.codec == 'libx264'", "is how a stream is made"),

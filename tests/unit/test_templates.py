@@ -118,12 +118,12 @@ def test_what_is_wrong_with_a_template_is_said_when_it_is_stored(path, value, wo
 
 def test_a_text_that_could_choose_a_folder_is_refused():
     told = refusal(edited("variables/title", {"default": "x"}))
-    assert "variables.title: is a text, and stands in the path job.tasks[0]" in told
+    assert "variables.title: is a text, and is part of the path job.tasks[0]" in told
     assert "{{ title|name }}" in told
     safe = edited("variables/title", {"default": "x"})
     safe["job"]["tasks"][0]["data"]["output_file"] = "./{{ title|name }}.mkv"
     checked_template(modules(), "film", safe)
-    assert "stands in the path job.destination" in refusal(
+    assert "is part of the path job.destination" in refusal(
         edited("job/destination", "nas://{{ language }}/") | {"variables": FILM["variables"] | {"language": "eng"}}
     )
     assert "no name" in refusal(FILM, "../film")
@@ -182,7 +182,7 @@ async def test_a_template_is_filled_with_what_the_source_is(tmp_path, made_film)
         assert rendered.document["job_title"] == "a film (eng)"
         assert rendered.document["destination"] == "nas://in/small/"
         (task,) = rendered.document["tasks"]
-        assert task["data"]["output_maps"][0]["options"]["crf"] == "18"
+        assert task["data"]["output_maps"][0]["options"]["crf"] == 18
         assert task["data"]["output_file"] == "./a film.mkv"
         assert task["data"]["source_maps"] == [{"source": 0, "specifier": "v"}, {"source": 0, "specifier": "a"}]
         assert rendered.variables == {"title": "a film", "crf": "18", "language": "eng"}

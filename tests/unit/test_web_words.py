@@ -196,3 +196,16 @@ async def test_a_job_says_what_it_took_beside_what_similar_jobs_took(tmp_path):
         assert "1 completed job of the same modules took 0:12 and made 2.0 KiB in the middle" in waiting
         await here.die("broken")
         assert "of the same modules" not in (await client.get("/jobs/broken")).text
+
+
+async def test_the_page_of_a_worker_shows_what_it_proved_of_itself(tmp_path):
+    proved = {
+        "encoders": {"libx264": True, "hevc_vaapi": "no device"},
+        "decoders": ["h264", "hevc"],
+        "tools": {"ffmpeg": True},
+    }
+    async with site(tmp_path) as here, here.client() as client:
+        await here.beat("w1", capabilities=proved)
+        page = await client.get("/fleet/w1")
+        assert page.status_code == 200
+        assert all(name in page.text for name in ("libx264", "no device", "h264", "ffmpeg"))

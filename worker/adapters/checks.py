@@ -82,7 +82,7 @@ async def clock(repository: Repository) -> Finding:
     return Finding(status="ok", fact=fact)
 
 
-async def patience(publisher: Asked, timeout_seconds: float, longest_seconds: float) -> Finding:
+async def broker_timeout(publisher: Asked, timeout_seconds: float, longest_seconds: float) -> Finding:
     """Return whether the broker leaves a delivery with us for as long as the longest job may take.
 
     From 3.8.15 on it takes back what is not acknowledged in time. How long that is it tells neither over AMQP nor

@@ -120,8 +120,8 @@ class GitRepositories:
                 raise BadInput(f"{shown(url)} is empty: it has no commit")
             await asyncio.to_thread(shutil.rmtree, target)
             await self._clone_branch(remote, target, into, branch)
-            told = ascii(branch)[1:-1]
-            warnings = (f"HEAD of {shown(url)} names a branch that is not there; this is the history of {told}",)
+            name = ascii(branch)[1:-1]
+            warnings = (f"HEAD of {shown(url)} names a branch that is not there; this is the history of {name}",)
         if mailmap:
             await self._fetch_mailmap(remote, target, into)
         return Clone(target, warnings)

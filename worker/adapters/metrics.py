@@ -59,7 +59,7 @@ class Metrics:
         )
         self._waits = Histogram(
             "leveret_job_wait_seconds",
-            "How long jobs waited for their first attempt, where the publisher told when it queued them.",
+            "How long jobs waited for their first attempt, where the publisher said when it queued them.",
             ("lane", "priority"),
             buckets=WAITS,
             registry=registry,

@@ -1,4 +1,4 @@
-"""Blocking work in a thread that can be told to stop, for a thread cannot be cancelled."""
+"""Blocking work in a thread that can be stopped, for a thread cannot be cancelled."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PATIENCE_SECONDS: Final = 30.0
+STOP_SECONDS: Final = 30.0
 
 
 class Stop:
-    """How work in a thread learns that nobody wants its result any more."""
+    """Says to work in a thread that its result is not needed any more."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -81,7 +81,7 @@ async def in_thread(work: Callable[[Stop], T]) -> T:
     except asyncio.CancelledError:
         stop.set()
         task.add_done_callback(_forget)
-        await asyncio.wait({task}, timeout=PATIENCE_SECONDS)
+        await asyncio.wait({task}, timeout=STOP_SECONDS)
         raise
 
 

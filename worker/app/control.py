@@ -56,7 +56,7 @@ def library(settings: Settings) -> Library:
     # Programs are looked for, and who uses S3 imports boto3.
     from worker.app.components import runner, tools  # noqa: PLC0415
     from worker.app.serving import readers  # noqa: PLC0415
-    from worker.control.library import Library  # noqa: PLC0415
+    from worker.control.library import Library  # noqa: PLC0415 - it probes, which looking at a job does not
 
     programs = tools(settings)
 

@@ -37,7 +37,7 @@ def checks(settings: Settings, *, prove: bool = False) -> list[tuple[str, Check]
         ("fleet", lambda: look.fleet(broker(settings), _rows(settings))),
         (
             "broker time-out",
-            lambda: look.patience(broker(settings), settings.broker_timeout_seconds, settings.job_seconds),
+            lambda: look.broker_timeout(broker(settings), settings.broker_timeout_seconds, settings.job_seconds),
         ),
         *(() if settings.nas_root else (("nas", look.no_nas),)),
         *(_look_at_folder(settings, folder) for folder in folders),

@@ -60,7 +60,7 @@ class WatchedFiles:
         return path is not None and await asyncio.to_thread(_is_open_for_writing, path)
 
     async def move(self, place: External, folder: External, path: str) -> External:
-        """Return where the file is after it was moved below `folder`; nothing that stands there is replaced."""
+        """Return where the file is after it was moved below `folder`; nothing that is there is replaced."""
         keeper = self.keepers[place.scheme]
         if folder.scheme != place.scheme and {folder.scheme, place.scheme} != {"nas", "file"}:
             raise RefusedPath(f"{place} cannot be moved to {folder}: that is another storage")

@@ -115,7 +115,12 @@ async def assembled(
         policy = Policy(settings.retry_delays)
         consumer = await _consumer(settings, stack, slot.worker_id, presence.lanes, policy, await rows.identity())
         jobs = RabbitJobs(
-            Link(broker_url(settings), f"leveret {slot.worker_id} pid {os.getpid()} outbox", confirms=True, patience=10)
+            Link(
+                broker_url(settings),
+                f"leveret {slot.worker_id} pid {os.getpid()} outbox",
+                confirms=True,
+                wait_seconds=10,
+            )
         )
         stack.push_async_callback(jobs.close)
         resources = replace(
@@ -139,7 +144,7 @@ async def assembled(
         await chores()
         presence.open(worker, executor)
         await heartbeat.beat()
-        # What stands now lives to the end: the collector need not look through it again and again.
+        # What exists now lives to the end: the collector need not look through it again and again.
         gc.collect()
         gc.freeze()
         _begin_purging(settings, resources, stack)
@@ -265,7 +270,7 @@ async def _consumer(
     identity: str,
 ) -> RabbitConsumer:
     name = f"leveret {worker_id} pid {os.getpid()} {','.join(served)}"
-    link = Link(broker_url(settings), name, confirms=False, patience=settings.connect_seconds)
+    link = Link(broker_url(settings), name, confirms=False, wait_seconds=settings.connect_seconds)
     consumer = RabbitConsumer(
         link,
         Link(broker_url(settings), f"{name} publisher", confirms=True),

@@ -38,7 +38,7 @@ def main(*faces: AddTo) -> None:
     """End the process with the exit code of the command on its command line; `faces` add the commands of others."""
     sys.excepthook = _tell_fault
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # A pipe is told line by line too: `watch` and `logs --follow` are read while they run.
+        # A pipe gets line by line too: `watch` and `logs --follow` are read while they run.
         sys.stdout.reconfigure(line_buffering=True)
     code = call(sys.argv[1:], *faces)
     try:

@@ -38,9 +38,10 @@ class Command(NamedTuple):
 GROUPS: Final = {
     "dead": "Look at what died, run it again, or delete it.",
     "folders": "Folders whose films become jobs by themselves.",
-    "hooks": "Calls from other programs that make jobs: GitHub, Sonarr, Radarr, any other.",
+    "hooks": "Calls from other programs that make jobs.",
     "notifications": "Who is informed of the ends of jobs: mail, chat, webhooks.",
     "option-sets": "Options that jobs name instead of repeating them.",
+    "schedules": "Templates and scans that run by themselves; `leveret serve` runs them.",
     "templates": "Jobs with variables, made into one job for each source.",
 }
 
@@ -235,6 +236,19 @@ Example:
     ),
     Command("notifications delete", "notifications:delete", "Delete a notification, and what it has not sent yet."),
     Command("notifications test", "notifications:send_sample", "Send a sample now, and say why it did not arrive."),
+    Command("schedules list", "schedules:show_list", "List the schedules, when each runs next, and how it went."),
+    Command("schedules get", "schedules:get", "Print a schedule as JSON."),
+    Command(
+        "schedules put",
+        "schedules:put",
+        "Store or replace a schedule. A missed run is made up once.",
+        """\b
+Examples:
+  leveret schedules put nightly --cron '30 3 * * *' --zone Europe/Berlin -t h265-archive 'nas://films/**/*.mkv'
+  leveret schedules put health --cron '0 4 * * sun' -t h265-archive --scan --health nas://films""",
+    ),
+    Command("schedules delete", "schedules:delete", "Delete a schedule."),
+    Command("schedules run", "schedules:run_now", "Run a schedule now; exit 1 if the run failed."),
     Command(
         "schema",
         "schema:schema",
@@ -276,4 +290,4 @@ def add_commands(cli: typer.Typer, chosen: str | None) -> None:
 
 
 def _unloaded() -> None:
-    """Stand in for a function that this command line does not call."""
+    """Take the place of a function that this command line does not call."""

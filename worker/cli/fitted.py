@@ -41,7 +41,7 @@ def print_fitted(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> No
 
 
 def cut_middle(text: str, width: int) -> str:
-    """Return `text` in at most `width` cells; names of one family differ at their end, so … stands inside."""
+    """Return `text` in at most `width` cells; names of one family differ at their end, so … is inside."""
     if cell_len(text) <= width:
         return text
     head = set_cell_size(text, (width - 1) // 2)

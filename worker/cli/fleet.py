@@ -43,17 +43,17 @@ def picture(view: FleetSnapshot, height: int) -> RenderableType:
     jobs = view.jobs[:fitting]
     hidden = sum(view.counts.values()) - len(jobs)
     totals = ", ".join(f"{count} {state}" for state in SHOWN_STATES if (count := view.counts.get(state)))
-    parts: list[RenderableType] = [_told(one_line(problem), "bold red") for problem in view.problems]
+    parts: list[RenderableType] = [_one_line(one_line(problem), "bold red") for problem in view.problems]
     parts += [_queues(view), Text(), _workers(shown)]
     if more:
-        parts.append(_told(more))
+        parts.append(_one_line(more))
     parts += [Text(), _jobs(jobs)]
     if hidden > 0:
-        parts.append(_told(f"… and {hidden} more jobs: {totals}"))
-    return Group(*parts, _told(HINT))
+        parts.append(_one_line(f"… and {hidden} more jobs: {totals}"))
+    return Group(*parts, _one_line(HINT))
 
 
-def _told(line: str, style: str = "dim") -> Text:
+def _one_line(line: str, style: str = "dim") -> Text:
     return Text(line, style=style, no_wrap=True, overflow="ellipsis")
 
 

@@ -42,9 +42,9 @@ async def submit_sources(
     if counts or dry_run:
         # With --again what is done counts too.
         jobs = sum(one.matching if again else one.fresh for one in counts) + sum(isinstance(one, str) for one in named)
-        told = _told(counts, jobs, limit)
+        line = _count_line(counts, jobs, limit)
         if not as_json:
-            say(told)
+            say(line)
         if dry_run:
             if as_json:
                 say_json({"template": template, "counted": [_counted(one) for one in counts], "at_most": jobs})
@@ -86,14 +86,14 @@ async def _count(control: Control, blueprint: Blueprint, pattern: Pattern, varia
             sys.stderr.write("\r\x1b[K")
 
 
-def _told(counts: Sequence[Count], jobs: int, limit: int | None) -> str:
+def _count_line(counts: Sequence[Count], jobs: int, limit: int | None) -> str:
     matching, done = sum(one.matching for one in counts), sum(one.done for one in counts)
     files, bad = sum(one.files for one in counts), sum(one.unreadable for one in counts)
-    told = f"{matching} of {files} files match" if counts else f"{jobs} sources are named"
-    told += f", {done} are done" if done else ""
-    told += f", {bad} cannot be read" if bad else ""
+    line = f"{matching} of {files} files match" if counts else f"{jobs} sources are named"
+    line += f", {done} are done" if done else ""
+    line += f", {bad} cannot be read" if bad else ""
     most = jobs if limit is None else min(jobs, limit)
-    return f"{told}: at most {most} job{'' if most == 1 else 's'} to submit"
+    return f"{line}: at most {most} job{'' if most == 1 else 's'} to submit"
 
 
 def _counted(found: Count) -> dict[str, int]:

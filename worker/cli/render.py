@@ -112,7 +112,7 @@ def progress_of(record: JobRecord) -> str:
 
 
 def part_cells(record: JobRecord) -> str:
-    """Return a cell for each part: `#` made, `>` in hand, `.` waiting, `~` to be tried again, `x` dead or cancelled."""
+    """Return a cell for each part: `#` made, `>` running, `.` waiting, `~` to be tried again, `x` dead or cancelled."""
     cells = {"completed": "#", "running": ">", "publishing": ">", "queued": ".", "retrying": "~"}
     return "".join(cells.get(part.state, "x") for part in record.parts)
 
@@ -153,7 +153,7 @@ JOB_LIST: Final = (
     Column("CREATED", rank=3),
     Column("PROGRESS", 18),
 )
-"""What a terminal shows of `JOB_COLUMNS`: why a job failed stands where its progress was."""
+"""What a terminal shows of `JOB_COLUMNS`: why a job failed replaces its progress."""
 ATTEMPT_COLUMNS: Final = (
     Column("ROUND", rank=1),
     Column("ATTEMPT"),

@@ -1,4 +1,4 @@
-"""Giving jobs in: a message, or a template and its sources."""
+"""Submitting jobs: a message, or a template and its sources."""
 
 from __future__ import annotations
 

@@ -151,8 +151,8 @@ def try_template(
             warn(f"no job: {found.reason}")
         return 1
     if as_json:
-        told = {"template": found.template, "version": found.version, "source": found.source}
-        say_json(told | {"variables": found.variables, "job": found.document, "reason": None})
+        document = {"template": found.template, "version": found.version, "source": found.source}
+        say_json(document | {"variables": found.variables, "job": found.document, "reason": None})
     else:
         say_json(found.document)
     return 0

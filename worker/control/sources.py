@@ -59,8 +59,8 @@ class Source:
     def remembered(self) -> dict[str, Value]:
         """Return what a probe said of it."""
         facts = (self.record.facts if self.record else None) or {}
-        told = {name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()}
-        return {name: value for name, value in told.items() if value is not None}
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()}
+        return {name: value for name, value in values.items() if value is not None}
 
     async def facts(self, control: Control, *, decoded: bool = False) -> Mapping[str, Value]:
         """Return what a probe says of it, remembered from the last time where the file is the same.

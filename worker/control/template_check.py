@@ -170,12 +170,12 @@ def _strangers(registry: Registry, blueprint: Blueprint, facts: Mapping[str, Val
         for path, place in _places(registry, document):
             if _STRANGER in place:
                 how = f"make its kind `name`, or write {{{{ {name}|name }}}}"
-                yield Problem(f"variables.{name}", f"is a text, and stands in the path {_in_job(path)}: {how}")
+                yield Problem(f"variables.{name}", f"is a text, and is part of the path {_in_job(path)}: {how}")
                 break
 
 
 def _places(registry: Registry, document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield (where it stands, the place) of everything that a message reads, writes or calls."""
+    """Yield (where it is, the place) of everything that a message reads, writes or calls."""
     for key in ("destination", "callback_url"):
         if isinstance(document.get(key), str):
             yield key, document[key]

@@ -215,8 +215,8 @@ async def _submitted(
 
 def made_id(template: str, fingerprint: str, variables: Mapping[str, str]) -> str:
     """Return the id of the job that a template makes of a source with these given values: the same one each time."""
-    told = json.dumps([template, fingerprint, sorted(variables.items())]).encode()
-    return f"{template}-{hashlib.sha256(told).hexdigest()[:_DIGEST]}"
+    key = json.dumps([template, fingerprint, sorted(variables.items())]).encode()
+    return f"{template}-{hashlib.sha256(key).hexdigest()[:_DIGEST]}"
 
 
 def done_before(known: Sequence[OriginState], job_id: str, uri: str) -> Skipped | None:

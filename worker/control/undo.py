@@ -38,7 +38,7 @@ class Originals(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Undone:
-    """What was put back, and what the job made that stands elsewhere and stays."""
+    """What was put back, and what the job made that is elsewhere and stays."""
 
     job_id: str
     restored: tuple[Original, ...]
@@ -100,7 +100,7 @@ async def _is_ready(files: Originals, original: Original, record: JobRecord) -> 
     if standing is None or standing.version == original.version:
         return True
     if original.is_deletion:
-        raise Conflict(f"{original.uri} was deleted, and another file stands there now: move it away first")
+        raise Conflict(f"{original.uri} was deleted, and another file is there now: move it away first")
     if standing.bytes != original.new_bytes:
         raise Conflict(
             f"{original.uri} has {standing.bytes} bytes, and the job {record.job_id} made {original.new_bytes}: "

@@ -1,4 +1,4 @@
-"""Watched folders at work: look, wait until a file stands still, submit, and tidy up after its job.
+"""Watched folders at work: look, wait until a file is still, submit, and tidy up after its job.
 
 Nothing here decides by what it remembers. Files are rows, the folder is a row with a lease, and a job's id follows from
 the template and the content of its source: whoever looks at the same file makes the same job, however often one of them
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -52,6 +53,9 @@ class FolderWatcher:
 
     async def run(self) -> None:
         """Go on for ever; a folder that is stored is looked at within a second."""
+        # The first film does not wait until every plug-in is loaded.
+        with suppress(LeveretError):
+            await asyncio.to_thread(self.control.modules)
         try:
             while True:
                 try:
@@ -108,16 +112,18 @@ class OneFolder:
         began = time.monotonic()
         problem: str | None = None
         count: int | None = None
+        took = 0.0
         try:
             count = await self.look(stored.folder)
+            # What is submitted now takes its time, and makes the next look no later.
+            took = time.monotonic() - began
             await self._turn(stored.folder)
         except LeveretError as error:
             problem = str(error)
         await self._note(count, problem)
         if problem and problem != stored.problem:
             log.warning("folder_problem", folder=self.name, error=problem)
-        every = stored.folder.looks_every(time.monotonic() - began)
-        return await self._wait(stored, every)
+        return await self._wait(stored, stored.folder.looks_every(took))
 
     async def _wait(self, stored: StoredFolder, seconds: float) -> float:
         """Let pass what lies between two looks, taking what settles meanwhile; return what is left of it."""
@@ -207,7 +213,7 @@ class OneFolder:
         base = await self.files.admit(folder.place)
         place = base.joined(file.path)
         try:
-            if not await self._stands_still(file, place):
+            if not await self._is_unchanged(file, place):
                 return
             maker = await self._stores.maker_of(str(place), file.bytes)
             if maker is not None:
@@ -227,7 +233,7 @@ class OneFolder:
             await self._stores.decide(self.name, file, "settling", reason=str(error)[:500])
             log.warning("folder_file_waits", folder=self.name, path=file.path, error=str(error))
 
-    async def _stands_still(self, file: FolderFile, place: External) -> bool:
+    async def _is_unchanged(self, file: FolderFile, place: External) -> bool:
         """Return whether the file is what the last look saw; else it begins to settle anew."""
         found = await self.control.library().look(place)
         if (found.bytes, found.version) != (file.bytes, file.version):

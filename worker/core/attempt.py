@@ -19,7 +19,7 @@ _PUBLISH_FOLDER: Final = re.compile(r"e\d+-[0-9a-f]{12}")
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try: which job, the how-manieth of its round, and the token that fences it.
+    """One try: which job, its number within the round, and the token that fences it.
 
     `epoch` grows with every claim of the job by anybody, `number` only with charged failures: an
     attempt that was interrupted has the same number as its successor, and another epoch. `previous` is the failure
@@ -201,7 +201,7 @@ class Artifact:
     `path` is the staged file, `uri` where it goes, `role` what it is to a reader: `file`, `segment`,
     `init`, `playlist`, `manifest`, `subtitle`, `poster`, `storyboard`, `log`. `immutable` files live in the
     attempt's own folder and never change; `manifest` ones are made visible last. `job_id` is whose it is: hidden
-    names carry it, so that whoever ends the job finds what a killed worker left. `replaces` says whether what stands
+    names carry it, so that whoever ends the job finds what a killed worker left. `replaces` says whether what is
     there may be replaced; where it may not, only files whose SHA-256 is in `earlier`, the job's own, are.
     """
 
@@ -232,7 +232,7 @@ def job_mark(job_id: str) -> str:
 class Result:
     """What a successful attempt has to say for the record.
 
-    `deletions` are external URIs that may go once the record stands. `facts` are what tasks noted
+    `deletions` are external URIs that may go once the record is written. `facts` are what tasks noted
     (media facts, warnings of tools), `task_seconds` one figure a task, in order.
     """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-# A comma may stand in a password: only one before the next address ends an address.
+# A comma may be in a password: only one before the next address ends an address.
 _BETWEEN: Final = re.compile(r"\s*,\s*(?=amqps?://)")
 
 

@@ -5,7 +5,7 @@ LeveretError
 │   ├── InvalidJob            the message is no job, with every reason
 │   ├── BadInput              a source is not what it claims to be
 │   ├── RefusedPath           a path or URI lies outside what jobs may touch
-│   ├── OutputExists          another job's or somebody's file stands where an output goes
+│   ├── OutputExists          another job's or somebody's file is where an output goes
 │   ├── IdReused              this id belongs to another job
 │   ├── PlanBroken            a part cannot be made as its plan says: the job is planned anew, or runs whole
 │   ├── Unserved              no living worker can do what the job requires
@@ -28,7 +28,7 @@ LeveretError
 │   ├── DatabaseUnavailable   the database does not answer
 │   ├── BrokerUnavailable     the broker does not answer
 │   └── ServerUnavailable     the server of LEVERET_SERVER does not answer
-├── Interrupted               we were told to stop: charged to no job
+├── Interrupted               we were asked to stop: charged to no job
 │   ├── ShuttingDown          the worker is going down
 │   ├── LeaseLost             another worker owns the job now
 │   └── JobCancelled          somebody cancelled the job
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 
 OVERWRITE = 'remove it, or say "overwrite": true'
-"""What is said of a file that stands where an output goes."""
+"""What is said of a file that is where an output goes."""
 
 
 class LeveretError(Exception):
@@ -184,7 +184,7 @@ class ServerUnavailable(Infrastructure):
 
 
 class Interrupted(LeveretError):
-    """We were told to stop."""
+    """We were asked to stop."""
 
 
 class ShuttingDown(Interrupted):

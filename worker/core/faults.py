@@ -1,4 +1,4 @@
-"""Faults that a model finds between its fields, told at the very field that is wrong."""
+"""Faults that a model finds between its fields, reported at the very field that is wrong."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FIELDS_ALONE: Final = {"fields_alone": True}
 def faults(title: str, found: Iterable[tuple[tuple[str | int, ...], str]]) -> ValidationError:
     """Return the error that a validator of the model `title` raises: each fault with where it is, and what.
 
-    A plain ValueError would be told of the whole model.
+    A plain ValueError would name the whole model.
     """
     return ValidationError.from_exception_data(
         title,

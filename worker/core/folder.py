@@ -58,7 +58,7 @@ class Folder(Model):
         None,
         ge=0.2,
         le=3600,
-        description="At least so long lies between two looks, 1 by default and 10 for a bucket; a folder that takes "
+        description="At least so long lies between two looks, 0.5 by default and 10 for a bucket; one that takes "
         "long to list is looked at less often.",
     )
     most_waiting: int = Field(100, ge=1, le=100_000, description="No more of its jobs wait at a time.")
@@ -94,8 +94,8 @@ class Folder(Model):
 
     def looks_every(self, scan_seconds: float) -> float:
         """Return the seconds between two looks, after one that took so long."""
-        least = self.poll_seconds or (10.0 if self.place.startswith("s3://") else 1.0)
-        return max(least, min(600.0, 20 * scan_seconds))
+        least = self.poll_seconds or (10.0 if self.place.startswith("s3://") else 0.5)
+        return max(least, min(600.0, 10 * scan_seconds))
 
 
 def _matches(pattern: str, path: str, name: str) -> bool:

@@ -17,7 +17,7 @@ ID_PATTERN: Final = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$"
 MAX_TASKS: Final = 100
 SECRET_KEYS: Final = frozenset({"token", "password", "secret"})
 WORDS: Final = frozenset({"job_title", "title", "track-title", "track-name", "name", "aname", "subname", "metadata"})
-"""Fields whose texts stand in a film or beside it, even one that is a URL; no module opens them."""
+"""Fields whose texts are shown in a film or beside it, even one that is a URL; no module opens them."""
 
 JobId = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
 Priority = Literal["high", "normal", "low"]
@@ -66,7 +66,7 @@ class JobMessage(Envelope):
 
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
-    """One task as the message states it: the module's name, its data, and where the data stood."""
+    """One task as the message states it: the module's name, its data, and where the data was."""
 
     module: str
     data: Mapping[str, Any]

@@ -46,7 +46,7 @@ class External:
     path: str
 
     def __str__(self) -> str:
-        """Return the URI; `file` and `nas` paths stand unquoted, for people read them."""
+        """Return the URI; `file` and `nas` paths are unquoted, for people read them."""
         if self.scheme in {"https", "http"}:
             return f"{self.scheme}://{self.host}{self.path}"
         if self.scheme == "nas":
@@ -173,5 +173,5 @@ def _mapped(path: str, path_map: Mapping[str, str]) -> str:
 
 
 def _shown(text: str) -> str:
-    """Return `text` as an error may show it: short, and without what stands before an `@`."""
+    """Return `text` as an error may show it: short, and without what comes before an `@`."""
     return repr(re.sub(r"//[^/@]*@", "//…@", text)[:200])

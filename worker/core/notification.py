@@ -138,8 +138,8 @@ class Message(Record):
         """Return one line for people."""
         if self.total == 1:
             return f"Leveret: {one_line(self.notices[0].title)} is {self.notices[0].state}"
-        told = ", ".join(f"{count} {state}" for state, count in sorted(self.counts.items()))
-        return f"Leveret: {self.total} jobs ended: {told}"
+        counted = ", ".join(f"{count} {state}" for state, count in sorted(self.counts.items()))
+        return f"Leveret: {self.total} jobs ended: {counted}"
 
     @property
     def text(self) -> str:

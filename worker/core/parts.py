@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 PARTS_FOLDER: Final = ".parts"
-"""The folder, beside the outputs of a job, that its parts stand in until they are joined."""
+"""The folder, beside the outputs of a job, that its parts are in until they are joined."""
 FRAMES: Final = "frames"
 """The name of parts that are ranges of frames; others, the sound, have their own names and no range."""
 SHORTEST_SECONDS: Final = 2.0

@@ -162,7 +162,7 @@ def _named(node: nodes.Node | None) -> _Name:
         parts.append(node.attr)
         node = node.node
     if not isinstance(node, nodes.Name):
-        raise _refusal("between {{ and }} stands a name, and filters after it: {{ source.stem|lower }}")
+        raise _refusal("between {{ and }} is a name, and filters after it: {{ source.stem|lower }}")
     return _Name(".".join([node.name, *reversed(parts)]), tuple(reversed(filters)))
 
 

@@ -123,7 +123,7 @@ class Hardware(Record):
 
 
 class WorkerRecord(Record):
-    """One worker as it last told of itself; `seen_at` is the database's clock, `wanted` what people asked of it."""
+    """One worker as it last reported itself; `seen_at` is the database's clock, `wanted` what people asked of it."""
 
     worker_id: str
     hostname: str

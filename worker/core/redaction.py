@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 HIDDEN: Final = "[hidden]"
 # Bounded repetitions: a tool's 64 KiB without a space would else cost seconds.
 _SCHEME: Final = r"[a-zA-Z][a-zA-Z0-9+.-]{0,30}://"
-# `https://u:pa/ss@host`: what stands before the slash is no host with a port, so it can only be a login.
+# `https://u:pa/ss@host`: what comes before the slash is no host with a port, so it can only be a login.
 _SLASHED: Final = r"[^/?#\s:@\[\"]{0,1000}:(?!\d*(?:[/?#]|$))"
 _USERINFO: Final = re.compile(rf"({_SCHEME})(?:[^/\s\"]*|{_SLASHED}[^\s\"]{{0,1000}})@")
 # The first folder of a NAS path may have an `@` in its name, the name of an S3 access point has colons.

@@ -1,4 +1,4 @@
-"""The names and arguments of everything that stands in the broker. Pure: `infra.provision` declares it.
+"""The names and arguments of everything that is declared in the broker. Pure: `infra.provision` declares it.
 
 Safety-critical settings are queue arguments, so that a fresh broker without policies drops nothing.
 Arguments are those of RabbitMQ's quorum-queue and dead-letter guides; broker.md has the measurements.
@@ -101,7 +101,7 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """All that must stand, in the order of declaration: what catches the dead comes first."""
+    """All that must exist, in the order of declaration: what catches the dead comes first."""
 
     exchanges: tuple[Exchange, ...]
     queues: tuple[Queue, ...]

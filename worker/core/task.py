@@ -109,7 +109,7 @@ class TaskContext(Lookup, Protocol):
         immutable: bool = False,
         duration: float | None = None,
     ) -> Path:
-        """Return the local path to write; what stands there at the end of the job is published at `location`.
+        """Return the local path to write; what is there at the end of the job is published at `location`.
 
         The name keeps the suffix of `location`. Call it again for the same location to add what is known later
         (the `duration`).
@@ -138,7 +138,7 @@ class TaskContext(Lookup, Protocol):
         ...
 
     async def available(self, location: str) -> bool:
-        """Return whether a file is staged by this job, or stands outside now."""
+        """Return whether a file is staged by this job, or is outside now."""
         ...
 
     def scratch(self, name: str) -> Path:

@@ -35,11 +35,11 @@ class Variable(Model):
     kind: Literal["text", "name", "folder", "number"] = Field(
         "text",
         description="`name` becomes a safe part of a path: it holds no `/`. `folder` is a place below the roots: who "
-        "gives it chooses where files go. `number` is a number, also in the message where it stands alone. A `text` "
+        "gives it chooses where files go. `number` is a number, also in the message where it is alone. A `text` "
         "may not stand in a path.",
     )
     default: Value | None = Field(None, description="The value where none is given; it may hold `{{ … }}`.")
-    example: Value | None = Field(None, description="What stands in its place while the template is checked.")
+    example: Value | None = Field(None, description="What replaces it while the template is checked.")
     choices: Annotated[tuple[Value, ...], Field(max_length=100)] = Field((), description="The values that it may have.")
     cases: Annotated[tuple[Case, ...], Field(max_length=20)] = Field(
         (), description="Values by what the source is: where none is given, the first that holds goes before `default`."

@@ -63,7 +63,7 @@ class EligibilityGate:
         except CannotServe as error:
             return str(error)
         except LeveretError:
-            # Whatever else is wrong is told, and counted, by an attempt.
+            # Whatever else is wrong is reported, and counted, by an attempt.
             return None
 
     def remember(self, digest: str) -> None:

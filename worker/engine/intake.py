@@ -42,7 +42,7 @@ MAX_PROBLEMS: Final = 100
 def real_route(delivery: Delivery, job: Job, registry: Registry, own_lane: str) -> tuple[str, str, frozenset[str]]:
     """Return the job's real lane and priority, and what it requires; the routing key's priority wins.
 
-    A message whose data is invalid has no requirements: it stays here, to be told so.
+    A message whose data is invalid has no requirements: it is handled here and rejected with its errors.
     """
     try:
         needed = requirements(parse(registry, job))

@@ -1,4 +1,4 @@
-"""The database, the broker and the storages compared after a disaster; what does not agree is shown, or mended."""
+"""The database, the broker and the storages compared after a failure; what does not agree is shown, or repaired."""
 
 from __future__ import annotations
 
@@ -117,17 +117,19 @@ class Reconciler:
 
     async def _uploads(self) -> None:
         for item in await self.repository.announced():
-            standing = await self._standing(item)
+            uris = await self._unowned(item)
             if self.mend:
                 removed = await remove_leftovers(self.storages, item.job_id, sorted(item.uris), item.result)
-                for uri in standing:
-                    self._note(ORPHANS, item.job_id, uri, "deleted" if uri in removed else "kept: its manifest stands")
+                for uri in uris:
+                    self._note(
+                        ORPHANS, item.job_id, uri, "deleted" if uri in removed else "kept: its manifest is there"
+                    )
             else:
-                for uri in standing:
+                for uri in uris:
                     self._note(ORPHANS, item.job_id, uri)
 
-    async def _standing(self, item: Announced) -> list[str]:
-        """Return what stands in own folders of attempts and belongs to no result."""
+    async def _unowned(self, item: Announced) -> list[str]:
+        """Return what is in own folders of attempts and belongs to no result."""
         found = []
         for uri in sorted(item.uris - (item.result or frozenset())):
             try:

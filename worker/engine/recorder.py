@@ -1,4 +1,4 @@
-"""What the database is told of a delivery's end, and what is removed then."""
+"""What is recorded of a delivery's end, and what is removed then."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Recorder:
         try:
             await self._record_failure(attempt, verdict, ran.end)
         except LeaseLost as lost:
-            # Somebody else owns the job, or our own statement stood and only its answer was lost.
+            # Somebody else owns the job, or our own statement was committed and only its answer was lost.
             log.warning("lease_lost", error=str(lost))
             return claimed.settlement(Defer(str(lost)), error=lost)
         ended = isinstance(verdict, Dead | Cancelled)

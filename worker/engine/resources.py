@@ -31,7 +31,7 @@ async def no_step(step: str) -> None:
 class Resources:
     """All that attempts work with; one for the life of a worker.
 
-    Without a `publisher` no job is divided. Parts stand under `parts_url`, by default beside the job's outputs;
+    Without a `publisher` no job is divided. Parts are under `parts_url`, by default beside the job's outputs;
     a worker that is silent for `offline_seconds` makes none.
     """
 

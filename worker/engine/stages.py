@@ -35,8 +35,8 @@ class Routed:
         """Return `outcome` as the settlement of this job's delivery."""
         job = self.decoded.job
         modules = tuple(spec.module for spec in job.tasks)
-        told = job.callback_url or ""
-        return Settlement(outcome, job.job_id, self.lane, self.priority, modules, callback_url=told, **facts)
+        url = job.callback_url or ""
+        return Settlement(outcome, job.job_id, self.lane, self.priority, modules, callback_url=url, **facts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -220,7 +220,7 @@ def software_trial(ffmpeg: str, encoders: Sequence[str], folder: Path) -> Pipeli
 
 
 def hardware_trial(ffmpeg: str, encoder: str, node: str, size: str = "256x256") -> Pipeline:
-    """Return the test encode of one hardware encoder; `node` is a render node, which only VAAPI must be told.
+    """Return the test encode of one hardware encoder; `node` is a render node, which only VAAPI needs.
 
     256x256, for good NVENC cards fail below 145x145.
     """
@@ -263,7 +263,7 @@ def version_in(text: str) -> str | None:
 
 
 def reason_in(tail: str) -> str:
-    """Return the cause that ffmpeg told first; what follows is only what came of it."""
+    """Return the cause that ffmpeg named first; what follows is only what came of it."""
     lines = [_ORIGIN.sub("", line.strip()) for line in tail.splitlines()]
     return next((line[:200] for line in lines if line and not _NOISE.match(line)), "it failed without a word")
 

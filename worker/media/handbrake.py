@@ -145,7 +145,7 @@ class HandbrakeParams(Model):
                 if message := _fault(option_name(name), value, known):
                     found.append(((section, name), message))
         if self.audio_tracks and "audio" in self.audio_options:
-            found.append((("audio_tracks",), "stands beside audio_options.audio; one chooses the tracks"))
+            found.append((("audio_tracks",), "goes with no audio_options.audio: one of them chooses the tracks"))
         if found:
             raise faults("handbrake", found)
         return self
@@ -195,8 +195,8 @@ def option_text(value: Value) -> str:
 def handbrake_command(params: HandbrakeParams, program: str, source: Path, output: Path) -> Command:
     """Return the command; its progress comes on standard output as JSON.
 
-    Values stand behind an equal sign: an option that is left without its own takes the next argument for it, and a
-    value that stood apart would then be read as an option, `--output=/elsewhere`.
+    Values follow an equal sign: an option that is left without its own takes the next argument for it, and a
+    value that came apart would then be read as an option, `--output=/elsewhere`.
     """
     argv = [program, "--json", "--input", str(source), "--output", str(output)]
     for section in SECTIONS:

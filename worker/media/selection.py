@@ -46,7 +46,7 @@ def _disposition(name: str) -> str:
 def codec_name(name: str) -> str:
     """Return ffprobe's name of a codec that people call so; ValueError for the name of an encoder."""
     if name == "copy" or name.startswith("lib"):
-        raise ValueError(f"{name[:40]!r} is how a stream is made; write it into options: here stands what a stream has")
+        raise ValueError(f"{name[:40]!r} is how a stream is made; write it into options: here is what a stream has")
     return _CODECS.get(name.lower(), name.lower())
 
 

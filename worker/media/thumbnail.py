@@ -50,7 +50,7 @@ class ThumbnailParams(Model):
 
 
 def thumbnail_size(source: Size, params: ThumbnailParams) -> Size:
-    """Return the picture's size: within the wished sides, in the film's shape, never above it."""
+    """Return the picture's size: within the sides that were asked for, in the film's shape, never above it."""
     wide = Fraction(params.width, source.width) if params.width else Fraction(1)
     high = Fraction(params.height, source.height) if params.height else Fraction(1)
     factor = min(Fraction(1), wide, high)
@@ -106,7 +106,7 @@ def thumbnail_command(
 ) -> Command:
     """Return the command that writes the picture at `ticks`, or the most telling one after where reading starts.
 
-    `filters` stand before the scaling (deinterlacing, tone mapping).
+    `filters` come before the scaling (deinterlacing, tone mapping).
     """
     choose = [f"thumbnail=n={LOOKED_AT}"] if ticks is None else [f"select=gte(pts\\,{ticks})"]
     pixels = "yuvj420p" if ENCODERS[target.suffix.lower()] == "mjpeg" else "rgb24"

@@ -88,8 +88,8 @@ class Timeline:
 
     def __init__(self, info: MediaInfo) -> None:
         joined = bool(_CLOCKS & _names(info))
-        heard = [s for s in info.streams if s.kind in {"video", "audio"} and not s.attached_picture]
-        self._tracks: dict[str, _Track] = {str(stream.index): _Track(joined) for stream in heard}
+        timed = [s for s in info.streams if s.kind in {"video", "audio"} and not s.attached_picture]
+        self._tracks: dict[str, _Track] = {str(stream.index): _Track(joined) for stream in timed}
 
     def line(self, text: str) -> None:
         """Take one packet: `stream,pts,dts,duration,flags`; discarded ones and lines of another kind are passed."""
@@ -143,11 +143,17 @@ def stated_bytes(head: bytes) -> int | None:
 
 def is_uncertain(info: MediaInfo) -> bool:
     """Return whether the length that a file tells must be measured: it may be a guess, or sound, which costs little."""
-    return info.video is None or bool(_UNCERTAIN & _names(info)) or film_seconds(info) is None
+    return info.video is None or bool(_UNCERTAIN & _names(info)) or film_seconds(info) is None or _starts_late(info)
+
+
+def _starts_late(info: MediaInfo) -> bool:
+    """Return whether a Matroska file without its streams' lengths begins late: its own may count from either end."""
+    said = all(any(key.upper().startswith("DURATION") for key in s.tags) for s in (*info.of_kind("video"), *info.audio))
+    return "matroska" in info.container and info.start > AGREES_SECONDS and not said
 
 
 def settled(info: MediaInfo, timeline: Timeline, said: str, name: str) -> MediaInfo:
-    """Return `info` with the lengths that its packets have, where it told none or others.
+    """Return `info` with the lengths that its packets have, where it stated none or others.
 
     `said` is what ffprobe wrote beside. BadInput for a file that holds less than it states: it was cut short.
     """

@@ -133,7 +133,7 @@ def render_cues(cues: Iterable[Cue], *, first_tick: int | None = None, blocks: S
 
 
 def segment_cues(cues: Iterable[Cue], durations: Sequence[float]) -> tuple[tuple[Cue, ...], ...]:
-    """Return the cues of each segment of `durations`; one that crosses a border stands, whole, in both.
+    """Return the cues of each segment of `durations`; one that crosses a border is in both, whole.
 
     CueError where cues that are seen in many segments come to more than `MOST_SEGMENT_BYTES`.
     """

@@ -70,7 +70,7 @@ class Lines:
         self._rest = bytearray()
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next bytes; each line that they complete is told."""
+        """Take the next bytes; each line that they complete is passed on."""
         *complete, rest = _LINE_END.split(chunk)
         for part in complete:
             self._extend(part)

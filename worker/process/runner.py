@@ -120,7 +120,7 @@ class _Running:
         self._asked = asyncio.Event()
 
     def stop(self, reason: Reason) -> None:
-        """Ask for the end of all stages; the first reason stands."""
+        """Ask for the end of all stages; the first reason counts."""
         self._stopping = self._stopping or reason
         self._asked.set()
 

@@ -125,7 +125,7 @@ class Stage:
             raise ToolMissing(f"{command.program} does not start: {error.strerror}") from error
         finally:
             os.close(writing)
-        with suppress(ProcessLookupError, PermissionError):  # gone already, or a limit below ours stands
+        with suppress(ProcessLookupError, PermissionError):  # gone already, or a lower limit is set already
             os.setpriority(os.PRIO_PROCESS, process.pid, nice)
             _stand_back(process.pid, nice)
             for kind, value in _limits_of(command, limits):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ATTEMPT: Final = "LEVERET_ATTEMPT"
 RUN: Final = "LEVERET_RUN"
 
-# Figures that change, or tick, while a tool stands still.
+# Figures that change, or tick, while a tool does nothing.
 _RESTLESS: Final = frozenset({"fps", "speed", "bitrate", "progress", "elapsed"})
 # Below these a process merely waits: polling costs some CPU and telling its progress some bytes.
 _CPU_SHARE: Final = 0.01

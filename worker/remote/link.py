@@ -113,10 +113,10 @@ class Link:
 
     def _stranger(self, answer: httpx.Response) -> LeveretError:
         """Return what is said of an answer that is none of a Leveret server: a proxy's, or another program's."""
-        told = f"{answer.status_code} {answer.reason_phrase}".strip()
+        status = f"{answer.status_code} {answer.reason_phrase}".strip()
         if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return ServerUnavailable(f"the server {self.address} does not answer ({told})")
-        return Misconfigured(f"{self.address} answers, but is no Leveret server ({told}): is LEVERET_SERVER right?")
+            return ServerUnavailable(f"the server {self.address} does not answer ({status})")
+        return Misconfigured(f"{self.address} answers, but is no Leveret server ({status}): is LEVERET_SERVER right?")
 
     def _problem(self, status: int, document: Mapping[str, Any]) -> LeveretError:
         detail = str(document.get("detail", "")) or f"the server answers {status}"
@@ -139,9 +139,11 @@ def _error(name: str, detail: str, problems: Any) -> LeveretError:
 
 def _parameters(query: Mapping[str, object]) -> dict[str, str]:
     """Return the query's values as text; None is left out."""
-    told = {True: "true", False: "false"}
+    words = {True: "true", False: "false"}
     return {
-        key: told[value] if isinstance(value, bool) else str(value) for key, value in query.items() if value is not None
+        key: words[value] if isinstance(value, bool) else str(value)
+        for key, value in query.items()
+        if value is not None
     }
 
 

@@ -42,7 +42,7 @@ class Settings(ServeSettings, ClientSettings):
     )
     parts_url: str = Field(
         "",
-        description="Where the parts of divided jobs stand until they are joined, which all workers must see:"
+        description="Where the parts of divided jobs are until they are joined, which all workers must see:"
         " nas://…, s3://… or file:///…; by default beside each job's outputs.",
     )
     nas_root: Path | None = Field(
@@ -110,7 +110,7 @@ class Settings(ServeSettings, ClientSettings):
     handbrake: str | None = Field(None, description="The HandBrakeCLI to run; else PATH.")
     gource: str | None = Field(None, description="The gource to run; else PATH.")
     git: str | None = Field(None, description="The git to run; else PATH.")
-    nice: int = Field(10, ge=0, le=19, description="How far tools stand back for other programs' CPU time.")
+    nice: int = Field(10, ge=0, le=19, description="Niceness of tools: higher leaves more CPU time to other programs.")
     tool_memory_bytes: int | None = Field(
         None,
         ge=0,

@@ -27,7 +27,7 @@ class Transfer(Model):
 
     source: Place = Field(description="The file.")
     destination: Place = Field(description="Where it goes.")
-    overwrite: bool = Field(False, description="Whether a file that stands there may be replaced.")
+    overwrite: bool = Field(False, description="Whether a file that is there may be replaced.")
 
     @property
     def target(self) -> str:

@@ -15,7 +15,7 @@ from worker.media.matroska.extract import Wanted, extract_arguments, firsts, vob
 from worker.media.matroska.merge import option_file_command
 from worker.media.matroska.params import ExtractParams
 from worker.media.matroska.size import HEAD_BYTES, declared_bytes
-from worker.tasks.mkvmerge import identified, run_told
+from worker.tasks.mkvmerge import identified, run_reporting
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,7 +60,9 @@ class MkvextractTask(Task[ExtractParams]):
         option_file = context.scratch(f"extract-{len(paths)}-{source.name}.options.json")
         arguments = extract_arguments(source, items, paths)
         await asyncio.to_thread(option_file.write_text, json.dumps(arguments), encoding="utf-8")
-        await run_told(option_file_command(context.tool("mkvextract"), option_file, arguments), params.source, context)
+        await run_reporting(
+            option_file_command(context.tool("mkvextract"), option_file, arguments), params.source, context
+        )
         await asyncio.to_thread(_copy_repeated, items, paths)
         missing = await asyncio.to_thread(_missing, paths)
         if missing:

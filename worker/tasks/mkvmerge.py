@@ -86,7 +86,7 @@ class MkvmergeTask(Task[MergeParams]):
         arguments = merge_arguments(params, found, files)
         await asyncio.to_thread(option_file.write_text, json.dumps(arguments), encoding="utf-8")
         command = option_file_command(context.tool("mkvmerge"), option_file, arguments)
-        await run_told(command, params.output_file, context)
+        await run_reporting(command, params.output_file, context)
         info = await _prove(params, found, sources, output, context)
         context.output(params.output_file, duration=info.duration)
         context.report(1.0)
@@ -133,7 +133,7 @@ async def identified(path: Path, name: str, context: TaskContext) -> Identified:
     return parse_identified(exit_.output, name)
 
 
-async def run_told(command: Command, subject: str, context: TaskContext) -> None:
+async def run_reporting(command: Command, subject: str, context: TaskContext) -> None:
     """Run mkvmerge or mkvextract with progress; its warnings become the job's, its errors ours."""
 
     def on_line(line: str) -> None:

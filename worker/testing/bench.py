@@ -182,7 +182,7 @@ class TaskBench:
         return f"{found.st_size}-{found.st_mtime_ns}"
 
     async def available(self, location: str) -> bool:
-        """Return whether a file is staged, or stands outside."""
+        """Return whether a file is staged, or is outside."""
         try:
             await self.input(location)
         except (SourceMissing, InvalidJob):

@@ -85,7 +85,7 @@ def _require(condition: bool, message: str) -> None:  # noqa: FBT001 - as assert
 
 
 def _at(document: Any, path: str) -> Any:
-    """Return what stands at `sources[0].filename` in `document`; None for nothing."""
+    """Return what is at `sources[0].filename` in `document`; None for nothing."""
     for name, index in _STEP.findall(path):
         try:
             document = document[int(index)] if index else document[name]

@@ -1,4 +1,4 @@
-"""What stands in a test for what a module is given: a job, and repositories of which there is none."""
+"""What a test gives a module: a job, and repositories of which there is none."""
 
 from __future__ import annotations
 

@@ -255,7 +255,7 @@ def _check_embedding(headers: Headers) -> None:
 
 
 def _bounded(scope: Scope, receive: Receive, limit: int) -> Receive:
-    """Return `receive`, which refuses a body that is too large: before it is read where its length is told."""
+    """Return `receive`, which refuses a body that is too large: before it is read where its length is stated."""
     length = Headers(scope=scope).get("content-length", "")
     too_large = Refused(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body has more than {limit} bytes", {"Connection": "close"}

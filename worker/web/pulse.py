@@ -23,7 +23,7 @@ MOST_WATCHED: Final = 5000
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """What a watcher is told: `version` is what it has seen now, `problem` why the database could not be asked.
+    """What a watcher gets: `version` is what it has seen now, `problem` why the database could not be asked.
 
     Neither `changed` nor a problem means that all is as it was: a sign of life.
     """

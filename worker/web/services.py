@@ -17,6 +17,7 @@ from worker.app import serving
 from worker.app.control import assembled, refuse_missing_sqlite, repository
 from worker.control.fleet import queue_depths
 from worker.control.notifications import Notifier
+from worker.control.schedules import run_due
 from worker.control.watching import FolderWatcher
 from worker.core.errors import DatabaseUnavailable, LeveretError, RefusedPath
 from worker.core.location import External, parse_location
@@ -42,10 +43,11 @@ log = structlog.get_logger(__name__)
 
 SAMPLE_SECONDS: Final = 30.0
 SAMPLES_KEPT_SECONDS: Final = 86400.0
+SCHEDULE_SECONDS: Final = 5.0
 SWEEP_SECONDS: Final = 3600.0
 DEPTHS_SECONDS: Final = 5.0
 DEPTHS_OLD_SECONDS: Final = 60.0
-DEPTHS_PATIENCE: Final = 2.0
+DEPTHS_WAIT_SECONDS: Final = 2.0
 
 
 class Depths:
@@ -68,7 +70,7 @@ class Depths:
             self._asking = asyncio.create_task(self._asked(), name="depths")
             self._asking.add_done_callback(self._answered)
         if time.monotonic() - self._at > DEPTHS_OLD_SECONDS and self._asking is not None:
-            await asyncio.wait({self._asking}, timeout=DEPTHS_PATIENCE)
+            await asyncio.wait({self._asking}, timeout=DEPTHS_WAIT_SECONDS)
         if time.monotonic() - self._at > DEPTHS_OLD_SECONDS:
             return {}, "the broker has not answered yet"
         return self._known, self._problem
@@ -205,6 +207,8 @@ async def started(settings: Settings) -> AsyncIterator[Services]:
             asyncio.create_task(_repeat(SAMPLE_SECONDS, lambda: views.sample(SAMPLES_KEPT_SECONDS)), name="samples"),
             asyncio.create_task(_repeat(SWEEP_SECONDS, lambda: _sweep(services)), name="sweep"),
         ]
+        owner = server_name(settings)
+        chores.append(asyncio.create_task(_repeat(SCHEDULE_SECONDS, lambda: run_due(control, owner)), name="schedules"))
         notifier = Notifier(stores, services.sender, server_name(settings))
         watcher = FolderWatcher(control, services.folder_files, server_name(settings))
         chores += [

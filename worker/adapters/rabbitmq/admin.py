@@ -70,7 +70,7 @@ class RabbitAdmin:
 
     @property
     def version(self) -> tuple[int, ...]:
-        """Return the broker's version as it told when we connected, empty where it told none."""
+        """Return the broker's version as it said when we connected, empty where it said none."""
         return self._publisher.version
 
     async def publish_job(

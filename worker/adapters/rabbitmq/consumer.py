@@ -172,7 +172,7 @@ class RabbitConsumer:
         """Return the first message pushed by any queue; None after `SWEEP_SECONDS`, for one more sweep.
 
         A consumer that the broker cancelled in silence would leave us deaf: hence the sweep, and a fresh
-        channel when it told us.
+        channel when it notified us.
         """
         idle = _Idle()
         async with answered():

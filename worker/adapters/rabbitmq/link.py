@@ -91,7 +91,7 @@ class Link:
     delivery must survive a publish that times out, for an RPC that is cancelled closes its channel.
     """
 
-    def __init__(self, url: str, name: str, *, confirms: bool, patience: float = 300.0) -> None:
+    def __init__(self, url: str, name: str, *, confirms: bool, wait_seconds: float = 300.0) -> None:
         """Keep the broker's URL, the name that the management UI shows, and how long the first connect may take.
 
         Of several URLs, comma-separated, the first node that answers is used until it is gone. `confirms` opens a
@@ -101,7 +101,7 @@ class Link:
         self._node = 0
         self._name = name
         self._confirms = confirms
-        self._patience = patience
+        self._wait_seconds = wait_seconds
         self._connection: AbstractConnection | None = None
         self._channel: AbstractChannel | None = None
         self._lock = asyncio.Lock()
@@ -120,7 +120,7 @@ class Link:
         """Return an open channel, connecting with growing pauses, each once every node was tried.
 
         Raises Misconfigured for wrong credentials, BrokerUnavailable when the first connect took too long; after
-        it once stood, it is waited for without end.
+        it was once open, it is waited for without end.
         """
         async with self._lock:
             if self._channel is not None and not self._channel.is_closed:
@@ -136,7 +136,7 @@ class Link:
                     ) from error
                 except LINK_ERRORS as error:
                     waited = time.monotonic() - started
-                    if not self._was_connected and waited >= self._patience:
+                    if not self._was_connected and waited >= self._wait_seconds:
                         raise BrokerUnavailable(
                             f"no broker at {self.address} after {waited:.0f} s ({_word(error)});"
                             " start it, or check WORKER_BROKER_URL"
@@ -203,7 +203,7 @@ class Link:
             self._on_cancel()
 
     async def check_topology(self, delays: tuple[float, ...], defer_seconds: float) -> None:
-        """Return if everything that we use stands in the broker; Misconfigured names the first that does not."""
+        """Return if everything that we use is declared in the broker; Misconfigured names the first that does not."""
         wanted: Topology = topology(delays, defer_seconds)
         names = [("exchange", item.name) for item in wanted.exchanges] + [
             ("queue", item.name) for item in wanted.queues

@@ -189,7 +189,7 @@ class Publisher:
 
     @property
     def version(self) -> tuple[int, ...]:
-        """Return the broker's version as it told when we connected, empty where it told none."""
+        """Return the broker's version as it said when we connected, empty where it said none."""
         assert self._connection is not None  # noqa: S101 - only asked once connected
         # pika shows what the broker said of itself nowhere else.
         properties = self._connection._impl.server_properties or {}  # noqa: SLF001

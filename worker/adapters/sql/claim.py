@@ -136,8 +136,8 @@ def _decided(connection: Connection, request: ClaimRequest, policy: Policy, row:
         case "retrying" if row.not_before is not None and row.not_before > row.now:
             return _waiting(request, row, f"its retry is due in {_seconds(row.now, row.not_before)} s", row.not_before)
         case "running" | "publishing" if row.lease_until is not None and row.lease_until > row.now:
-            told = f"{row.owner} holds it for {_seconds(row.now, row.lease_until)} s more"
-            return _waiting(request, row, told, row.lease_until)
+            reason = f"{row.owner} holds it for {_seconds(row.now, row.lease_until)} s more"
+            return _waiting(request, row, reason, row.lease_until)
         case "running" | "publishing":
             return _succeeded(connection, request, policy, row)
         case _:
@@ -268,7 +268,7 @@ def _opening(request: ClaimRequest, this_round: int, granted: dict[str, Any]) ->
 
 
 def _granted_before(connection: Connection, request: ClaimRequest, row: Row[*tuple[Any, ...]]) -> Granted | None:
-    """Return the open attempt if this very wish opened it and only the answer was lost."""
+    """Return the open attempt if this very request opened it and only the answer was lost."""
     here = (attempts.c.job_id == request.job.job_id) & (attempts.c.epoch == row.epoch)
     found = connection.execute(select(*_ATTEMPT).where(here & (attempts.c.token == request.token))).one_or_none()
     if found is None:

@@ -367,7 +367,7 @@ def _begin_sqlite(connection: Connection) -> None:
     durability = connection.get_execution_options().get(_DURABILITY, Durability.NONE)
     driver: Any = connection.connection.dbapi_connection
     if durability is not Durability.NONE:
-        # FULL syncs the log at each commit, so that what we told the broker is never taken back by a power cut;
+        # FULL syncs the log at each commit, so that what we sent to the broker is never taken back by a power cut;
         # 0.3 ms on an SSD, tens of them on an SD card, where a sign of life should not cost as much.
         driver.execute(f"PRAGMA synchronous={'NORMAL' if durability is Durability.RELAXED else 'FULL'}")
     driver.execute("BEGIN" if durability is Durability.NONE else "BEGIN IMMEDIATE")

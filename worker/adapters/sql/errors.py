@@ -38,17 +38,17 @@ _BEHIND_TEXTS: Final = ("no such table", "no such column", "has no column named"
 
 
 @contextmanager
-def database_errors(place: str, password: str | None, patience: float) -> Iterator[None]:
+def database_errors(place: str, password: str | None, seconds: float) -> Iterator[None]:
     """Turn the errors of SQLAlchemy and its drivers into ours.
 
     `place` names the database without its password. Raises Misconfigured where a person must act,
-    DatabaseUnavailable where the database is away, busy or silent for `patience` seconds, and a bare
+    DatabaseUnavailable where the database is away, busy or silent for `seconds` seconds, and a bare
     LeveretError where it refused a statement: a fault of ours, which the policy counts like a transient one.
     """
     try:
         yield
     except TimeoutError as error:
-        raise DatabaseUnavailable(f"the database at {place} did not answer within {patience:g} s") from error
+        raise DatabaseUnavailable(f"the database at {place} did not answer within {seconds:g} s") from error
     except OSError as error:
         raise DatabaseUnavailable(f"the database at {place} cannot be reached: {error.strerror or error}") from error
     except PoolTimeout as error:

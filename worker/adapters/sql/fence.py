@@ -61,7 +61,7 @@ def finish(
 ) -> bool:
     """Set `values` of the attempt's job and write how it ended; False when that was recorded before.
 
-    The answer to a commit can be lost while the commit stands: who asks again has not lost the job. LeaseLost
+    The answer to a commit can be lost while the commit is done: who asks again has not lost the job. LeaseLost
     when it is not ours.
     """
     if _ended(connection, attempt, values, _end_of_attempt(outcome, error, error_type)):

@@ -25,7 +25,7 @@ def reserve(connection: Connection, job_id: str, digests: Mapping[str, str]) -> 
     """Note that the job makes these files, SHA-256 by URI; return what its earlier attempts were about to show there.
 
     OutputExists where another job makes one and has not ended. One that has ended makes none any more: whether its
-    file stands the storage sees.
+    file is there, the storage sees.
     """
     # In one order for all jobs, so that no two wait for each other.
     return {uri: _reserve(connection, job_id, uri, digests[uri]) for uri in sorted(digests)}

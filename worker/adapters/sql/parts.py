@@ -43,11 +43,11 @@ class SqlParts:
         return await self._database.read(known_plan, job_id)
 
     async def divide(
-        self, attempt: Attempt, plan: Mapping[str, Any], parts: Sequence[PlannedPart], standing: Collection[int]
+        self, attempt: Attempt, plan: Mapping[str, Any], parts: Sequence[PlannedPart], still_there: Collection[int]
     ) -> None:
         """Let the job wait for its parts; their messages are in the outbox."""
         await self._database.write_many(
-            len(parts), lambda connection: divide(connection, attempt, plan, parts, frozenset(standing))
+            len(parts), lambda connection: divide(connection, attempt, plan, parts, frozenset(still_there))
         )
 
     async def parts(self, job_id: str) -> list[PartRecord]:
@@ -106,9 +106,9 @@ def divide(
     attempt: Attempt,
     plan: Mapping[str, Any],
     parts: Sequence[PlannedPart],
-    standing: frozenset[int],
+    still_there: frozenset[int],
 ) -> None:
-    """Let the job wait for the parts that are not `standing`; rows of an older plan end."""
+    """Let the job wait for the parts that are not `still_there`; rows of an older plan end."""
     parent = attempt.job.job_id
     values = {"state": "waiting", "lease_until": None, "plan": {"plan": dict(plan), "broken": None}}
     try:
@@ -124,9 +124,9 @@ def divide(
     found = connection.execute(_rows_of(parent)).all()
     rows = {row.part_index: row for row in found if row.job_id == part_id(parent, row.part_index)}
     copies = [row for row in found if row.job_id != part_id(parent, row.part_index)]
-    end_copies(connection, [row.job_id for row in copies if row.part_index not in standing])
+    end_copies(connection, [row.job_id for row in copies if row.part_index not in still_there])
     for planned in parts:
-        if planned.part.index not in standing:
+        if planned.part.index not in still_there:
             _queue_part(connection, planned, rows.get(planned.part.index), (route.lane, route.priority), parent)
     surplus = [row.job_id for index, row in rows.items() if index >= len(parts)]
     if surplus:

@@ -91,7 +91,7 @@ def of_document(job: Job) -> dict[str, Any]:
 
 
 def tombstone(job_id: str) -> dict[str, Any]:
-    """Return the values of a job that was cancelled before anybody heard of it."""
+    """Return the values of a job that was cancelled before any worker had it."""
     return {
         "job_id": job_id,
         "title": "",

@@ -86,8 +86,8 @@ def copy_headers(
         case Dead(failure=failure):
             return copied | _blame(failure, now) | {HEADER_DEATH_MARK: failure.mark}
         case Defer(refused_by=worker, standby=standby):
-            told = {HEADER_REFUSED_BY: worker, HEADER_STANDBY: standby.mark if standby else None}
-            return copied | {name: value for name, value in told.items() if value}
+            headers = {HEADER_REFUSED_BY: worker, HEADER_STANDBY: standby.mark if standby else None}
+            return copied | {name: value for name, value in headers.items() if value}
         case Forward():
             # Wherever it goes it stays the one that waits.
             waits = {HEADER_STANDBY: mark} if (mark := text_of(headers, HEADER_STANDBY)) else {}

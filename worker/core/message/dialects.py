@@ -1,7 +1,7 @@
 """The five accepted message shapes, each decoded into one `Job`.
 
 Which dialect a message is, is decided by its keys, never by trial and error; what is wrong with its
-envelope and the shape of its tasks is told in one InvalidJob with the path of every offending field.
+envelope and the shape of its tasks is in one InvalidJob with the path of every offending field.
 """
 
 from __future__ import annotations

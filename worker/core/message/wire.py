@@ -1,4 +1,4 @@
-"""Foreign JSON made safe: bounded before it is parsed, and its faults told as `Problem`s with paths.
+"""Foreign JSON made safe: bounded before it is parsed, and its faults reported as `Problem`s with paths.
 
 The bounds are messages.md's: 1 MiB, 32 deep, no repeated key. Two more come from what lies behind us:
 PostgreSQL's text holds no NUL, and neither database nor broker carries half a surrogate pair.
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 MAX_BODY_BYTES: Final = 1024 * 1024
 MAX_DEPTH: Final = 32
 MAX_PROBLEMS: Final = 100
-"""How many faults of one message are told."""
+"""How many faults of one message are reported."""
 _SHORTEST_PART: Final = 3
 """Fewer letters are a part of every name."""
 MAX_HINTS: Final = 20
@@ -86,7 +86,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) != len(pairs):
         seen: set[str] = set()
         repeated = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]  # add() returns None on purpose
-        raise ValueError(f"the key {repeated[:100]!r} stands twice in one object")
+        raise ValueError(f"the key {repeated[:100]!r} is twice in one object")
     return value
 
 

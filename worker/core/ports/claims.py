@@ -1,4 +1,4 @@
-"""What a worker asks of the database about one job, and what it is told."""
+"""What a worker asks of the database about one job, and what the answers are."""
 
 from __future__ import annotations
 

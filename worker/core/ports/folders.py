@@ -106,7 +106,7 @@ class FolderFiles(Protocol):
         ...
 
     async def move(self, place: External, folder: External, path: str) -> External:
-        """Return where the file is after it was moved below `folder`; nothing that stands there is replaced."""
+        """Return where the file is after it was moved below `folder`; nothing that is there is replaced."""
         ...
 
     async def delete(self, job_id: str, place: External) -> None:

@@ -96,7 +96,7 @@ class OriginalKeeper(Protocol):
     async def put_back(self, place: External, token: str, *, replace: bool) -> bool:
         """Return whether the original is at its place again; False when it is not kept.
 
-        Without `replace` nothing that stands there is lost: StorageUnavailable.
+        Without `replace` nothing that is there is lost: StorageUnavailable.
         """
         ...
 
@@ -105,5 +105,5 @@ class OriginalKeeper(Protocol):
         ...
 
     async def relocate(self, place: External, target: External) -> bool:
-        """Return whether the file is at `target` now, and not at its place; False where another one stands there."""
+        """Return whether the file is at `target` now, and not at its place; False where another one is there."""
         ...

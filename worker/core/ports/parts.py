@@ -79,9 +79,9 @@ class PartStore(Protocol):
         ...
 
     async def divide(
-        self, attempt: Attempt, plan: Mapping[str, Any], parts: Sequence[PlannedPart], standing: Collection[int]
+        self, attempt: Attempt, plan: Mapping[str, Any], parts: Sequence[PlannedPart], still_there: Collection[int]
     ) -> None:
-        """Let the job wait for its parts, those of the indexes `standing` being made; their messages are in the outbox.
+        """Let the job wait for its parts, of which `still_there` are made; their messages are in the outbox.
 
         JobCancelled when a cancel came first, LeaseLost when the job is not the attempt's.
         """

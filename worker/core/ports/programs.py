@@ -68,7 +68,7 @@ class Repositories(Protocol):
         ...
 
     async def log(self, repository: Path, arguments: Sequence[str], *, label: str = "") -> bytes:
-        """Return what `git ARGUMENTS` writes of a clone to a file, for which `{output}` stands in the arguments.
+        """Return what `git ARGUMENTS` writes of a clone to a file, for which `{output}` is the place in the arguments.
 
         BadInput when it is too large; ToolFailed when git fails.
         """

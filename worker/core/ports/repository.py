@@ -14,6 +14,7 @@ from worker.core.ports.notifications import NotificationStore
 from worker.core.ports.originals import OriginalStore
 from worker.core.ports.parts import PartStore
 from worker.core.ports.reconcile import ReconcileStore
+from worker.core.ports.schedules import ScheduleStore
 
 if TYPE_CHECKING:
     from worker.core.ports.claims import DatabaseFacts
@@ -31,6 +32,7 @@ class Repository(
     HookStore,
     TemplateStore,
     SourceStore,
+    ScheduleStore,
     Protocol,
 ):
     """Every store over one database.

@@ -47,7 +47,7 @@ class Storage(Protocol):
         ...
 
     async def listing(self, folder: External) -> tuple[External, ...]:
-        """Return the files that stand directly in a folder, by name; SourceMissing when there is no such folder."""
+        """Return the files that are directly in a folder, by name; SourceMissing when there is no such folder."""
         ...
 
     async def fetch(self, place: External, into: Path) -> Path:

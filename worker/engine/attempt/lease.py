@@ -32,7 +32,7 @@ class Lease:
         self._repository = repository
         self._attempt = attempt
         self._interval = min(2.0, attempt.lease_seconds / 10)
-        self._patience = attempt.lease_seconds * 2 / 3
+        self._longest_silence = attempt.lease_seconds * 2 / 3
         self._renewed = time.monotonic()
         self._watch: Watch | None = None
         self._turn = asyncio.Lock()
@@ -59,7 +59,7 @@ class Lease:
         return result
 
     def end(self, error: LeveretError) -> None:
-        """Note why the work must stop; the first reason stands."""
+        """Note why the work must stop; the first reason counts."""
         self.ended = self.ended or error
 
     async def confirm(self) -> None:
@@ -68,13 +68,13 @@ class Lease:
             try:
                 return await self._renew()
             except DatabaseUnavailable as error:
-                if time.monotonic() - self._renewed > self._patience:
-                    raise LeaseLost(f"the database did not answer for {self._patience:.0f} s") from error
+                if time.monotonic() - self._renewed > self._longest_silence:
+                    raise LeaseLost(f"the database did not answer for {self._longest_silence:.0f} s") from error
             await asyncio.sleep(min(self._interval, 0.5))
 
     async def _keep(self, on_end: Callable[[], object]) -> None:
         while self.ended is None:
-            left = self._patience - (time.monotonic() - self._renewed)
+            left = self._longest_silence - (time.monotonic() - self._renewed)
             try:
                 async with asyncio.timeout(max(left, 0.01)), self._turn:
                     await self._renew()
@@ -86,8 +86,8 @@ class Lease:
                 log.warning(
                     "lease_not_renewed", job_id=self._attempt.job.job_id, error=str(error), seconds_left=round(left, 1)
                 )
-                if time.monotonic() - self._renewed >= self._patience:
-                    self.end(LeaseLost(f"the lease could not be renewed for {self._patience:.0f} s"))
+                if time.monotonic() - self._renewed >= self._longest_silence:
+                    self.end(LeaseLost(f"the lease could not be renewed for {self._longest_silence:.0f} s"))
             if self.ended is None:
                 await asyncio.sleep(self._interval)
         on_end()

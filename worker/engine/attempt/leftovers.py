@@ -43,7 +43,7 @@ async def delete_requested(repository: Repository, storages: Storages, job_id: s
 
 
 async def _delete(repository: Repository, storages: Storages, job_id: str, uri: str) -> None:
-    """Delete a file, or keep it out of sight for a while where its storage can."""
+    """Delete a file, or hide it for a while where its storage can."""
     if not await keep_deleted(repository, storages, job_id, uri):
         await storages.delete(uri)
 
@@ -53,11 +53,11 @@ async def remove_leftovers(
 ) -> list[str]:
     """Remove what attempts of an ended job left: hidden files, and own folders outside `result`; return the URIs.
 
-    A job without a result (`None`: dead, cancelled) keeps its own folders where a file stands under one of its fixed
+    A job without a result (`None`: dead, cancelled) keeps its own folders where a file is under one of its fixed
     names: an attempt may have revealed it and died before the record, and it may be a manifest that points there.
     """
     fixed = [uri for uri in announced if not is_of_an_attempt(uri)]
-    keeps_all = result is None and await _any_stands(storages, fixed)
+    keeps_all = result is None and await _any_is_there(storages, fixed)
     removed = []
     for uri in announced:
         with contextlib.suppress(LeveretError):
@@ -68,7 +68,7 @@ async def remove_leftovers(
     return removed
 
 
-async def _any_stands(storages: Storages, uris: Collection[str]) -> bool:
+async def _any_is_there(storages: Storages, uris: Collection[str]) -> bool:
     """Return whether one of `uris` is there; a storage that does not say counts as yes."""
     try:
         for uri in uris:

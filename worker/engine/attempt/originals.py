@@ -34,7 +34,7 @@ async def plan_replaced(
     """Return what this job is about to replace, noted in the database.
 
     It is asked before the outputs are announced: what an earlier attempt announced, and noted no original of, was
-    not there then, so that what stands there is the job's own.
+    not there then, so that what is there is the job's own.
     """
     job_id = attempt.job.job_id
     fixed = [one for one in artifacts if not one.immutable and storages.place(one.uri).scheme in storages.keepers]
@@ -109,7 +109,7 @@ async def restore_interrupted(repository: Repository, storages: Storages, attemp
 
 
 async def drop_useless(keeper: OriginalKeeper, storages: Storages, original: Original) -> bool:
-    """Return whether a planned original needs no keeping: it was never kept, or it still stands at its place."""
+    """Return whether a planned original needs no keeping: it was never kept, or it is still at its place."""
     place = storages.place(original.uri)
     token = token_of(original.job_id, original.uri)
     kept = await keeper.kept(place, token)

@@ -177,7 +177,7 @@ class _FileJudge:
                 self._judge_removal(path, use, location)
 
     def _place(self, location: Location) -> External:
-        """Return where a location of this job stands in the end: one place may have two names."""
+        """Return where a location of this job is in the end: one place may have two names."""
         return self._destination.joined(location.path) if isinstance(location, Relative) else location
 
     def _judge_write(self, path: str, use: FileUse, location: Location, reads: set[External]) -> None:
@@ -232,7 +232,7 @@ class _FileJudge:
 
 
 def guarded(steps: Sequence[Step], storages: Storages, destination: External) -> frozenset[External]:
-    """Return where outputs of these tasks go that may not replace what stands there; it asks the file system."""
+    """Return where outputs of these tasks go that may not replace what is there; it asks the file system."""
     places: dict[External, bool] = {}
     for step in steps:
         for use in step.task.files(step.params).writes:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class ProgressMeter:
-    """Weighs the tasks' fractions; the percentage never falls and stays below 100 until the record stands."""
+    """Weighs the tasks' fractions; the percentage never falls and stays below 100 until the record is written."""
 
     def __init__(self, weights: Sequence[float]) -> None:
         self._weights = tuple(weights)

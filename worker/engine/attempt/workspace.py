@@ -81,7 +81,7 @@ class Workspace:
         return location if isinstance(location, Relative) else self._storages.admit(location, writing=writing)
 
     def _place(self, location: Location) -> External:
-        """Return where a location of this job stands in the end: one place may have two names."""
+        """Return where a location of this job is in the end: one place may have two names."""
         return self._destination.joined(location.path) if isinstance(location, Relative) else location
 
     async def input(self, text: str) -> Path:
@@ -129,7 +129,7 @@ class Workspace:
         return self._asked.get(path, path.name)
 
     async def listing(self, text: str) -> tuple[str, ...]:
-        """Return the locations of the files that stand directly in a folder outside."""
+        """Return the locations of the files that are directly in a folder outside."""
         folder = parse_location(text if text.endswith("/") else f"{text}/", self._storages.path_map)
         if isinstance(folder, Relative):
             raise InvalidJob([Problem("", f"{text!r} is no folder outside the workspace")])
@@ -146,7 +146,7 @@ class Workspace:
         return found.version
 
     async def available(self, text: str) -> bool:
-        """Return whether a file is staged, or stands outside."""
+        """Return whether a file is staged, or is outside."""
         location = await asyncio.to_thread(self._locate, text, writing=False)
         if self._place(location) in self._staged:
             return True
@@ -161,7 +161,7 @@ class Workspace:
         immutable: bool = False,
         duration: float | None = None,
     ) -> Path:
-        """Return the local path for an output; what stands there at the end is published."""
+        """Return the local path for an output; what is there at the end is published."""
         location = self._locate(text, writing=True)
         place = self._place(location)
         known = self._staged.get(place)
@@ -240,7 +240,7 @@ class Workspace:
         return self._staged.pop(self._place(self._locate(text, writing=True)), None) is not None
 
     def delete_after(self, text: str) -> None:
-        """Delete an external file once the record stands."""
+        """Delete an external file once the record is written."""
         location = self._locate(text, writing=True)
         if isinstance(location, External):
             self._deletions[location] = None

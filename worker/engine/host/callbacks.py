@@ -145,5 +145,5 @@ def document_of(record: JobRecord) -> str:
         return record.model_dump_json(exclude={"document", "callback", "callback_error"})
     kept = sorted(record.artifacts, key=lambda artifact: artifact.role in {"segment", "init"})[:MOST_ARTIFACTS]
     shorter = record.model_copy(update={"artifacts": kept})
-    told = shorter.model_dump(mode="json", exclude={"document", "callback", "callback_error"})
-    return json.dumps(told | {"artifacts_left_out": left_out}, ensure_ascii=False)
+    document = shorter.model_dump(mode="json", exclude={"document", "callback", "callback_error"})
+    return json.dumps(document | {"artifacts_left_out": left_out}, ensure_ascii=False)

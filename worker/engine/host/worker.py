@@ -1,4 +1,4 @@
-"""The worker: takes one job at a time, rests when its host is sick, stops when it is told."""
+"""The worker: takes one job at a time, rests when its host is sick, stops on a signal."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class Worker:
     def stop(self) -> None:
         """End after the present job, or when the grace is over; a second call ends the job at once."""
         if self._stopping.is_set():
-            self._interrupt("told twice to stop")
+            self._interrupt("asked twice to stop")
             return
         log.info("worker_stopping", grace_seconds=self._grace_seconds if self._busy else 0)
         self._stopping.set()
@@ -219,9 +219,9 @@ class Worker:
         if self._stopping.is_set() or self._wanted != "run":
             return None
         left = self._hours.seconds_to_change(self._clock())
-        patience = CHORES_SECONDS if left is None else min(CHORES_SECONDS, left)
+        seconds = CHORES_SECONDS if left is None else min(CHORES_SECONDS, left)
         try:
-            async with asyncio.timeout(patience) as waiting:
+            async with asyncio.timeout(seconds) as waiting:
                 self._waiting = waiting
                 return await self._consumer.next()
         except TimeoutError:

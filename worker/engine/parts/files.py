@@ -1,4 +1,4 @@
-"""The files of parts: where they stand, whether they still do, and their end."""
+"""The files of parts: where they are, whether they are still there, and their end."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _BLOCK: Final = 1 << 20
 
 
 def parts_folder(resources: Resources, destination: str, job_id: str) -> str:
-    """Return the folder that the parts of a job stand in."""
+    """Return the folder that the parts of a job are in."""
     base = resources.parts_url or destination
     return f"{base.rstrip('/')}/{PARTS_FOLDER}/{job_id}/"
 
 
-async def standing(resources: Resources, plan: Plan, made: Sequence[MadePart]) -> dict[int, MadePart]:
+async def still_there(resources: Resources, plan: Plan, made: Sequence[MadePart]) -> dict[int, MadePart]:
     """Return the parts of a plan whose files are there, by index; only their sizes are looked at."""
     found = {}
     for file in made:

@@ -17,7 +17,7 @@ from worker.core.ports.parts import PlannedPart
 from worker.core.record import serving
 from worker.core.routing import lane_of
 from worker.engine.attempt.plan import requirements
-from worker.engine.parts.files import fetched, parts_folder, standing
+from worker.engine.parts.files import fetched, parts_folder, still_there
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,7 +61,7 @@ class Join:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Others make the parts; those of the indexes `made` stand."""
+    """Others make the parts; those of the indexes `made` exist."""
 
     plan: Plan
     made: frozenset[int]
@@ -100,7 +100,7 @@ class WorkFinder:
             plan = await self._planned(task, params, index, context)
         if isinstance(plan, Whole):
             return RunWhole("" if plan.reason in _UNREMARKABLE else plan.reason)
-        found = await standing(self._resources, plan, known.made)
+        found = await still_there(self._resources, plan, known.made)
         if len(found) == len(plan.parts):
             files = await fetched(self._resources, found, folder)
             if len(files) == len(plan.parts):
@@ -118,7 +118,7 @@ class WorkFinder:
         return MakePart(plan, plan.parts[job.part.index])
 
     def _divisible(self) -> int | None:
-        """Return the index of the first task that can be divided, all of whose sources stand outside."""
+        """Return the index of the first task that can be divided, all of whose sources are outside."""
         if self._resources.publisher is None:
             return None
         for index, step in enumerate(self._steps):

@@ -139,7 +139,7 @@ def _languages(streams: tuple[StreamInfo, ...]) -> tuple[str, ...]:
 
 
 def shown(value: Value) -> str:
-    """Return a fact as a text: what stands in its place in a template."""
+    """Return a fact as a text: what replaces it in a template."""
     match value:
         case bool():
             return "true" if value else "false"

@@ -193,7 +193,7 @@ class _Parser:
             return lambda facts: any(test(facts) for test in tests)
         right = self._term()
         if right.kind is not Kind.TEXTS:
-            raise _refusal(f"{right.token.text!r} is {right.kind.value}; after `in` stands a list")
+            raise _refusal(f"{right.token.text!r} is {right.kind.value}; after `in` comes a list")
         if left.kind is not Kind.TEXT:
             raise _refusal(f"{left.token.text!r} is {left.kind.value}, {right.token.text!r} a list of texts")
         left, read = _worded(left, right.fact), right.read

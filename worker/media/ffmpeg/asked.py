@@ -18,7 +18,7 @@ _RATES: Final = {"ntsc": "30000/1001", "pal": "25", "film": "24", "ntsc-film": "
 _VARIABLE: Final = frozenset({"vfr", "passthrough", "drop", "0", "2"})
 _RATE_SLACK: Final = Fraction(2, 100)
 """A container's mean of a short film is off by a frame."""
-# x264's profile is the most that a stream may use: a simple one is told as simple.
+# x264's profile is the most that a stream may use: a simple one is named simple.
 _H264: Final = ("baseline", "main", "high", "high10", "high422", "high444")
 _NAMES: Final = {
     "constrainedbaseline": "baseline", "high4:2:2": "high422", "high4:4:4predictive": "high444", "lc": "aaclow",

@@ -57,7 +57,7 @@ MUXERS: Final = {
 
 # One picture: without it image2 takes % in a name for a pattern, and webp makes a film that no probe reads.
 _STILLS: Final = {"image2": ("-frames:v", "1", "-update", "1"), "webp": ("-frames:v", "1")}
-# The index stands before the media, so that a player may begin before it has the whole file.
+# The index comes before the media, so that a player may begin before it has the whole file.
 _FAST_START: Final = ("-movflags", "+faststart")
 MUXER_OPTIONS: Final = _STILLS | dict.fromkeys(("mp4", "ipod", "mov", "3gp"), _FAST_START)
 _TIMED: Final = frozenset({"mp4", "ipod", "mov", "3gp"})
@@ -158,7 +158,7 @@ class OutputMap(Selection):
 
     @property
     def stream_specifier(self) -> str:
-        """Return `:v:0` as it stands behind an option, `:v` for all of a kind."""
+        """Return `:v:0` as it follows an option, `:v` for all of a kind."""
         return "".join(f":{part}" for part in (self.specifier, self.stream) if part is not None)
 
     @property
@@ -206,7 +206,7 @@ class FfmpegParams(Model):
     output_file: Place = Field(
         description="The file to make; its suffix says the container. MP4 and MOV are written for a fast start."
     )
-    overwrite: bool = Field(False, description="Whether a file that stands there may be replaced.")
+    overwrite: bool = Field(False, description="Whether a file that is there may be replaced.")
     hw_fallback: bool = Field(
         False, description="Whether a software encoder may stand in for a hardware encoder that a worker lacks."
     )
@@ -286,7 +286,7 @@ def _fault(place: tuple[str | int, ...], text: str) -> InitErrorDetails:
 
 
 def _place(text: str) -> Location | None:
-    """Return where `text` is, None where that is refused, which is told where all paths of a job are judged."""
+    """Return where `text` is, None where that is refused, which is reported where all paths of a job are checked."""
     try:
         return parse_location(text)
     except RefusedPath:

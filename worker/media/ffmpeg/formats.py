@@ -36,4 +36,4 @@ GUARDS: Final = (
     "-format_whitelist",
     ",".join(ACCEPTED_FORMATS),
 )
-"""The options that stand before every input of ffmpeg and ffprobe."""
+"""The options before every input of ffmpeg and ffprobe."""

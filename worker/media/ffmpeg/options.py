@@ -75,7 +75,7 @@ REFUSED_OPTIONS: Final = words(
 _OPTION: Final = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
 _HELP: Final = re.compile(r"^  -(\S+)\s+<(\w+)>\s+E\S*\s?(.*)$")
 _NAMES_A_FILE: Final = re.compile(r"(?i)\bfile ?name|\bfile\b|\bpath\b|\blibrary\b|\bdevice\b")
-# `omx_libname` is a library that ffmpeg loads: what stands in a root would run
+# `omx_libname` is a library that ffmpeg loads: what is in a root would run
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f]")
 _TIME: Final = re.compile(r"^-?(?:(\d+):)?(?:(\d{1,2}):)?(\d+(?:\.\d+)?)(s|ms|us)?$")
 _BITSTREAM_FILTERS: Final = re.compile(r"^[a-z0-9_]+(=[A-Za-z0-9_=:/.-]+)?(,[a-z0-9_]+(=[A-Za-z0-9_=:/.-]+)?)*$")
@@ -193,7 +193,7 @@ def parameters_problem(value: Scalar | Mapping[str, Scalar]) -> str | None:
     if isinstance(value, dict):
         pairs = [(str(key), value_text(item)) for key, item in value.items()]
         if bad := next((key for key, item in pairs if ":" in key + item or "=" in key + item), None):
-            return f"{bad[:50]!r} holds ':' or '=', which stand between parameters"
+            return f"{bad[:50]!r} holds ':' or '=', which separate parameters"
     else:
         pairs = [(key, item) for key, _, item in (part.partition("=") for part in str(value).split(":"))]
     for key, item in pairs:
@@ -206,7 +206,7 @@ def parameters_problem(value: Scalar | Mapping[str, Scalar]) -> str | None:
 
 
 def value_text(value: Any) -> str:
-    """Return a value as it stands in the argv: a map is joined with `=` and `:`, true and false are 1 and 0."""
+    """Return a value as it is in the argv: a map is joined with `=` and `:`, true and false are 1 and 0."""
     match value:
         case bool():
             return str(int(value))

@@ -23,7 +23,7 @@ class MpdError(ValueError):
 def mended_mpd(
     text: str, layout: Layout, streams: Sequence[str], texts: Sequence[TextTrack], storyboard: Storyboard | None
 ) -> str:
-    """Return the MPD that stands at `layout.mpd` for packaged `streams`; MpdError when one of them is not in it."""
+    """Return the MPD that is at `layout.mpd` for packaged `streams`; MpdError when one of them is not in it."""
     for stream in streams:
         folder = relative_uri(layout.mpd, under(layout.folders[stream], "x")).removesuffix("x")
         for name in ("initialization", "media"):

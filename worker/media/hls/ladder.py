@@ -186,7 +186,8 @@ def film_seconds(info: MediaInfo) -> float | None:
         return max(known, default=None)
     absolute = not info.measured and ("matroska" in info.container or "mp4" in info.container)
     whole = info.duration - (info.start if absolute and info.start > 0 else 0.0)
-    return max([whole, *known])
+    # mkvmerge's figure begins with the first packet, ffmpeg's with zero: one that no start fits into tells nothing
+    return max([whole, *known], default=None) if whole > 0 else max(known, default=None)
 
 
 def timing(video: StreamInfo, seconds: float, segment_seconds: float) -> Timing:
@@ -227,7 +228,7 @@ def usual_peak(size: Size, frame_rate: Fraction) -> int:
 def derived_sizes(source: Size) -> tuple[Size, ...]:
     """Return the sizes of a ladder for `source`, the greatest first: the rungs below it, none above.
 
-    A source that stands well above its nearest rung (or below all of them) is a rung itself.
+    A source that is well above its nearest rung (or below all of them) is a rung itself.
     """
     sizes = [scaled(source, rung) for rung in RUNGS if rung <= source.short]
     tallest = sizes[0].short if sizes else 0

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Layout:
     """Locations: the manifests, and for each stream its folder of immutable files and its media playlist.
 
-    A stream whose playlist has a fixed name (a transcode output's) stands in `fixed`. `folder` is where whatever
+    A stream whose playlist has a fixed name (a transcode output's) is in `fixed`. `folder` is where whatever
     belongs to no stream of its own (poster, storyboard) goes, under the attempt's folder.
     """
 
@@ -82,7 +82,7 @@ def layout_of(
     """Return the layout of `streams`: immutable files under `attempt_folder`, manifests at fixed names.
 
     `own_folders` are the destinations that a publisher named for single streams (a transcode output's
-    `dest_path`): their media playlists stand there at a fixed name, `index.m3u8`, or `media.m3u8` where the
+    `dest_path`): their media playlists are there at a fixed name, `index.m3u8`, or `media.m3u8` where the
     multivariant playlist or another stream has that name.
     """
     multivariant = under(destination, master)

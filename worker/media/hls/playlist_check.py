@@ -1,6 +1,6 @@
 """The judge of a finished presentation: playlists as texts, files as sizes, clauses as violations.
 
-Clauses are those of Apple's HLS authoring specification unless `RFC` stands before them (RFC 8216). It reads what a
+Clauses are those of Apple's HLS authoring specification unless `RFC` comes before them (RFC 8216). It reads what a
 player would read and trusts nothing that made it.
 """
 
@@ -51,7 +51,7 @@ class Violation:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What will stand in one storage: paths to texts (playlists, subtitles) and to sizes in bytes (all files)."""
+    """What will be in one storage: paths to texts (playlists, subtitles) and to sizes in bytes (all files)."""
 
     texts: Mapping[str, str]
     sizes: Mapping[str, int]
@@ -71,7 +71,7 @@ class _Judge:
 
 
 def judge(published: Published, multivariant: str, duration: float, gop_seconds: float | None) -> tuple[Violation, ...]:
-    """Return every violation in the presentation whose multivariant playlist stands at the path `multivariant`.
+    """Return every violation in the presentation whose multivariant playlist is at the path `multivariant`.
 
     `duration` is how long it should be and `gop_seconds` how far apart its key frames may be, in seconds.
     """

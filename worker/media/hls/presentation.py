@@ -212,7 +212,7 @@ def _sound_variants(presentation: Presentation, layout: Layout) -> list[Entry]:
 
 
 def iframe_place(layout: Layout, name: str) -> str:
-    """Return where the I-frame playlist of a picture stands: with its segments."""
+    """Return where the I-frame playlist of a picture is: with its segments."""
     return under(layout.folders[name], "iframe.m3u8")
 
 

@@ -40,7 +40,14 @@ class TextRendition:
 def planned_texts(params: HlsParams, info: MediaInfo, warnings: list[str]) -> tuple[TextRendition, ...]:
     """Return the subtitles; InvalidJob for a stream that is not there or is no text."""
     if params.subtitles is None:
-        pictures = sum(stream.codec not in TEXT_CODECS for stream in info.subtitles)
+        unread = sum(stream.codec in {"", "none", "unknown"} for stream in info.subtitles)
+        pictures = sum(stream.codec not in TEXT_CODECS for stream in info.subtitles) - unread
+        if unread:
+            # mkvmerge writes S_TEXT/WEBVTT, which ffmpeg (5.1 to 8) has no decoder for
+            warnings.append(
+                f"{unread} subtitles of a kind that this ffmpeg does not read were left out;"
+                " mkvextract writes such a track into a file, which may be given as a source"
+            )
         if pictures:
             warnings.append(f"{pictures} subtitles that are pictures were left out; WebVTT holds text only")
         texts = [_of_stream(n, s) for n, s in enumerate(info.subtitles) if s.codec in TEXT_CODECS]

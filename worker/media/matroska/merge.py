@@ -255,7 +255,7 @@ def matroska_failure(exit_: Exit, subject: str) -> LeveretError:
     """Return what a failed mkvmerge or mkvextract means; it tells its errors on standard output."""
     said = [match for line in exit_.output.splitlines() if (match := _SAID.match(line))]
     errors = [match[3] for match in said if "rror" in (match[1] or match[2])]
-    # a full disk or a lost mount is told among the errors
+    # a full disk or a lost mount is among the errors
     general = classify(replace(exit_, tail=f"{exit_.output}\n{exit_.tail}"), subject)
     if not errors or not isinstance(general, ToolFailed):
         return general

@@ -136,7 +136,7 @@ def _children(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _head(file: BinaryIO) -> tuple[int, int | None] | None:
-    """Return the ID and size of the element that begins here, and stand at its content; None at the end."""
+    """Return the ID and size of the element that begins here, and move to its content; None at the end."""
     start = file.tell()
     data = file.read(12)
     name = _number(data, 0, is_id=True)

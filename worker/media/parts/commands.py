@@ -73,7 +73,7 @@ def part_details(start: Fraction | None, end: Fraction | None, seek: Fraction | 
 
 
 def part_command(ffmpeg: str, film: Film, part: Part, source: Path, output: Path) -> Pipeline:
-    """Return the encoding of one part: MP4 without sound, whose pictures stand on a grid that begins at 0.
+    """Return the encoding of one part: MP4 without sound, whose pictures are on a grid that begins at 0.
 
     The source is entered two key frames early and every picture is taken by its own time, which lies between two
     moments where no picture is: so a late seek yields too few pictures, and never others.

@@ -77,7 +77,7 @@ class Output:
 
 
 def refusal(outputs: Sequence[Output], muxer: str, input_options: Mapping[str, Any]) -> str | None:
-    """Return why the job is not divided, None when nothing so far stands against it."""
+    """Return why the job is not divided, None when nothing so far forbids it."""
     return next(_reasons(outputs, muxer, input_options), None)
 
 

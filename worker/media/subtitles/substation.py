@@ -34,7 +34,7 @@ _BOLD_WEIGHT: Final = 600
 
 @dataclass(frozen=True, slots=True)
 class _Style:
-    """A named style: how its text looks and where it stands."""
+    """A named style: how its text looks and where it is."""
 
     look: Look = field(default_factory=Look)
     alignment: int = 2

@@ -316,7 +316,7 @@ def _option_problems(item: OutputMap, encoder: Encoder | None, path: str) -> Ite
 
 
 async def _encode(arrangement: Arrangement, read: Read, output: Path, context: TaskContext) -> int | None:
-    """Return how many frames ffmpeg says it wrote, None when it told of none; raises what its failure means."""
+    """Return how many frames ffmpeg says it wrote, None when it named none; raises what its failure means."""
     params = arrangement.params
     meter = Meter(read.promised.frames, read.promised.seconds)
     share = 1.0 - _DECODE_SHARE if params.verify == "decode" else 1.0

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from worker.media.ffmpeg.cutting import Key, Piece
     from worker.media.ffmpeg.streams import Arrangement
 
-TOLD_SECONDS: Final = 0.02
+NOTED_SECONDS: Final = 0.02
 """What a cut may begin before its time without a warning."""
 
 
@@ -45,7 +45,7 @@ async def piece_for(
             key = await _key_before(piece, sources[index], name, info, context)
         if index in copied and key is not None and not piece.at_key:
             asked, piece = piece.start, begun_at(piece, key)
-            if asked - key.pts > TOLD_SECONDS:
+            if asked - key.pts > NOTED_SECONDS:
                 context.warn(
                     f"the picture of {name} is copied, so what is cut begins at its key frame at {key.pts:.2f} s"
                     f" instead of {asked:.2f} s; encode it to cut exactly"

@@ -176,9 +176,9 @@ async def join_film(
     check_join(reader, plan, film.rate, name)
     if sound is not None:
         positions = [index for index, item in enumerate(film.outputs) if item.is_encoded_sound]
-        heard = PacketReader(0)
-        await read_packets(packets_command(context.tool("ffprobe"), sound), heard, context)
-        check_sound(reader, positions, heard, name)
+        sound_reader = PacketReader(0)
+        await read_packets(packets_command(context.tool("ffprobe"), sound), sound_reader, context)
+        check_sound(reader, positions, sound_reader, name)
     return info
 
 

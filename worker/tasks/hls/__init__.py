@@ -85,7 +85,7 @@ class HlsTask(Task[HlsParams]):
         return params.model_copy(update={"renditions": renditions, "hw_fallback": params.hw_fallback or not asked})
 
     async def run(self, params: HlsParams, context: TaskContext) -> None:
-        """Encode, package, judge, and hand over every file; nothing is handed over unless the judge is content."""
+        """Encode, package, check and stage every file; nothing is staged unless the check passes."""
         film = await self._read(params, context)
         _warn(film.plan, context)
         folder = await asyncio.to_thread(_own_folder, context)

@@ -27,7 +27,7 @@ def burning_problems(item: OutputMap, path: str) -> Iterator[Problem]:
     if item.encoder == "copy":
         yield Problem(f"{path}.burn", "needs an encoder: a picture that is copied cannot be drawn into")
     if {"vf", "filter"} <= item.options.keys():
-        yield Problem(f"{path}.options.filter", "stands beside vf, and the subtitle follows one chain of filters")
+        yield Problem(f"{path}.options.filter", "goes with no vf: the subtitle follows one chain of filters")
 
 
 async def burnt(params: FfmpegParams, sources: Sequence[Path], folder: Path, context: TaskContext) -> FfmpegParams:

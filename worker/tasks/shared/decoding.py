@@ -31,7 +31,7 @@ async def decoded(
 ) -> None:
     """Return when a file decodes to its end without a complaint; VerificationFailed with it otherwise.
 
-    The last `share` of the task's progress is told, where the file's `seconds` are known.
+    The last `share` of the task's progress is reported, where the file's `seconds` are known.
     """
     meter = Meter(seconds=seconds)
 

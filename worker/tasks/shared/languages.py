@@ -1,4 +1,4 @@
-"""Languages that ffmpeg does not write: said again in a Matroska file, or told."""
+"""Languages that ffmpeg does not write: written to a Matroska file, or warned of."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def keep_languages(
     """Return what the output is once its languages are those of the streams that it was made of.
 
     ffmpeg writes the three letters of ISO 639-2 alone: `zh-Hans` becomes `chi`. mkvpropedit says the whole tag again in
-    Matroska; what stays lost is told as a warning.
+    Matroska; what stays lost is a warning.
     """
     lost = lost_languages(sources, made)
     why = "this container holds none such"

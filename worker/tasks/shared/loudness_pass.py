@@ -35,7 +35,7 @@ def loudness_problems(item: OutputMap, path: str) -> Iterator[Problem]:
     if item.encoder == "copy":
         yield Problem(f"{path}.loudness", "needs an encoder: a sound that is copied keeps its loudness")
     if {"af", "filter"} <= item.options.keys():
-        yield Problem(f"{path}.options.filter", "stands beside af, and loudness follows one chain of filters")
+        yield Problem(f"{path}.options.filter", "goes with no af: loudness follows one chain of filters")
 
 
 async def levelled(

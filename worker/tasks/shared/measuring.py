@@ -50,7 +50,7 @@ async def measured(info: MediaInfo, path: Path, name: str, context: TaskContext)
 
 
 async def blamed(error: Exception, sources: list[tuple[MediaInfo, Path, str]], context: TaskContext) -> list[MediaInfo]:
-    """Return the sources measured, after an output had not the length that they told.
+    """Return the sources measured, after an output had not the length that they state.
 
     BadInput, with `error` as its cause, for a source that is cut short; `error` itself where all of them were
     measured before.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from worker.media.verify import Damage
 
 
-_MOST_TOLD: Final = 20
+_MOST_NOTED: Final = 20
 """Complaints that the record holds."""
 
 
@@ -56,4 +56,4 @@ def undamaged(complaint: str, subject: str, context: TaskContext, damage: Damage
     if damage == "refuse":
         raise BadInput(f'{subject} is damaged or cut short: {found[0]}; "damage": "accept" takes it as it is')
     context.warn(f"{subject} is damaged: {found[0]}{f', and {len(found) - 1} more' if len(found) > 1 else ''}")
-    context.note("damage", {"source": subject, "complaints": list(found[:_MOST_TOLD]), "count": len(found)})
+    context.note("damage", {"source": subject, "complaints": list(found[:_MOST_NOTED]), "count": len(found)})

@@ -58,7 +58,7 @@ async def get_all(here: Here, _: Viewer, limit: Annotated[int, Query(ge=1, le=10
 
 @router.post("/jobs/{job_id}/undo", summary="Put back what a job replaced or deleted", responses=responses(404))
 async def undo_one(request: Request, here: Here, _: Operator, job_id: JobId) -> UndoneDocument:
-    """Return what stands at its place again; 409 says what is in the way, and nothing is touched then."""
+    """Return what is at its place again; 409 says what is in the way, and nothing is touched then."""
     async with audited(request, "job.undo", job_id):
         done = await undo(here.control, here.originals, job_id)
     restored = [OriginalDocument.of(one) for one in done.restored]

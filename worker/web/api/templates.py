@@ -150,8 +150,8 @@ async def post_jobs(request: Request, here: Here, _: Operator, name: Name, asked
         counts = [
             await count(here.control, blueprint, one, asked.variables) for one in named if isinstance(one, Pattern)
         ]
-        told = [CountDocument.model_validate(one, from_attributes=True) for one in counts]
-        return MakeAnswer(template=blueprint.name, counted=told)
+        counted_here = [CountDocument.model_validate(one, from_attributes=True) for one in counts]
+        return MakeAnswer(template=blueprint.name, counted=counted_here)
     report = Report()
     async with audited(request, "template.submit", name) as noted:
         try:

@@ -37,15 +37,23 @@ async def get_templates(
 
 async def _drawn(request: Request, name: str, source: str, **values: Any) -> Response:
     here = services_of(request)
-    told: dict[str, Any] = {"status": 200, "variables": "", "run": None, "report": None, "problems": []} | values
-    status = told.pop("status")
+    shown: dict[str, Any] = {"status": 200, "variables": "", "run": None, "report": None, "problems": []} | values
+    status = shown.pop("status")
     try:
         found = await list_templates(here.control)
     except LeveretError as error:
-        found, told["problems"] = [], [*told["problems"], str(error)]
+        found, shown["problems"] = [], [*shown["problems"], str(error)]
     chosen = next((one for one in found if one.name == name), None)
     return draw(
-        request, "templates.html", status, here=SCREEN, templates=found, chosen=chosen, name=name, source=source, **told
+        request,
+        "templates.html",
+        status,
+        here=SCREEN,
+        templates=found,
+        chosen=chosen,
+        name=name,
+        source=source,
+        **shown,
     )
 
 

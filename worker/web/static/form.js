@@ -73,10 +73,10 @@
     const description = about.description || kind.description;
     field.append(label, input);
     if (description) {
-      const told = document.createElement("div");
-      told.className = "quiet"; told.id = id + "-about"; told.textContent = description;
-      input.setAttribute("aria-describedby", told.id);
-      field.append(told);
+      const hint = document.createElement("div");
+      hint.className = "quiet"; hint.id = id + "-about"; hint.textContent = description;
+      input.setAttribute("aria-describedby", hint.id);
+      field.append(hint);
     }
     input.addEventListener("input", () => write(name, get()));
     inputs.set(name, put);

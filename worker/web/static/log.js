@@ -14,8 +14,8 @@
   stream = new EventSource(log.dataset.follow);
   stream.addEventListener("open", () => { begun = false; });
   stream.addEventListener("attempt", (event) => {
-    const told = JSON.parse(event.data);
-    if (!begun) { log.textContent = ""; begun = true; } else add(`\n--- attempt ${told.number} on ${told.worker}\n`);
+    const attempt = JSON.parse(event.data);
+    if (!begun) { log.textContent = ""; begun = true; } else add(`\n--- attempt ${attempt.number} on ${attempt.worker}\n`);
   });
   stream.addEventListener("text", (event) => add(JSON.parse(event.data).text));
   stream.addEventListener("end", () => stream.close());

@@ -10,7 +10,7 @@
     if (question && !window.confirm(question)) event.preventDefault();
   });
 
-  // "done" is told once, not again after a reload.
+  // "done" is shown once, not again after a reload.
   const here = new URL(location.href);
   if (here.searchParams.has("done")) {
     here.searchParams.delete("done");

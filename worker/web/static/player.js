@@ -130,7 +130,7 @@
       start: seconds(one[1]), end: seconds(one[2]), sheet: new URL(one[3], new URL(box.dataset.storyboard, location.href)).href, area: one.slice(4, 8).map(Number),
     }));
     if (!cues.length) return;
-    const strip = box.querySelector("[data-board]"), canvas = strip.querySelector("canvas"), told = strip.querySelector("[data-board-time]");
+    const strip = box.querySelector("[data-board]"), canvas = strip.querySelector("canvas"), label = strip.querySelector("[data-board-time]");
     const range = document.createElement("input");
     range.type = "range"; range.min = 0; range.max = cues.at(-1).end; range.step = "any"; range.value = 0;
     range.setAttribute("aria-label", "Time, with pictures");
@@ -145,7 +145,7 @@
       const [x, y, width, height] = cue.area;
       canvas.width = width; canvas.height = height;
       canvas.getContext("2d").drawImage(image, x, y, width, height, 0, 0, width, height);
-      told.textContent = clock(at);
+      label.textContent = clock(at);
     };
     range.addEventListener("input", () => draw(Number(range.value)));
     range.addEventListener("change", () => { if (Number.isFinite(video.duration)) video.currentTime = Number(range.value); });

@@ -5,12 +5,12 @@
   if (!box) return;
   box.hidden = false;
   const file = document.getElementById("upload-file"), start = document.getElementById("upload-start");
-  const stop = document.getElementById("upload-stop"), bar = document.getElementById("upload-bar"), told = document.getElementById("upload-told");
+  const stop = document.getElementById("upload-stop"), bar = document.getElementById("upload-bar"), status = document.getElementById("upload-status");
   const PIECE = 8 * 1024 * 1024, TUS = {"Tus-Resumable": "1.0.0"};
   const root = document.documentElement.dataset.root;
   let running = null;
 
-  const say = (text) => { told.textContent = text; };
+  const say = (text) => { status.textContent = text; };
   const keyOf = (one) => `upload ${root} ${one.name} ${one.size} ${one.lastModified}`;
   const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
   const remember = (key, value) => { try { value === null ? localStorage.removeItem(key) : localStorage.setItem(key, value); } catch { /* private windows */ } };
@@ -98,7 +98,7 @@
       if (Array.isArray(data.sources)) data.sources[0] = uri; else data.source = uri;
       text.value = JSON.stringify(message, null, 2);
       text.dispatchEvent(new Event("input"));
-    } catch { /* the message is no JSON: the address is told all the same */ }
+    } catch { /* the message is no JSON: the address is shown all the same */ }
   }
 
   start.addEventListener("click", async () => {

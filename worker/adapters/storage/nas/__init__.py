@@ -164,7 +164,7 @@ class NasStorage:
             found = files.status(folder, spot.name)
             if found is not None:
                 files.require_regular(found, artifact.uri)
-            if _stands(folder, spot.name if artifact.immutable else hidden, artifact, stop):
+            if _is_stored(folder, spot.name if artifact.immutable else hidden, artifact, stop):
                 return
             try:
                 files.copy_into(artifact.path, folder, hidden, artifact.bytes, stop)
@@ -196,14 +196,14 @@ class NasStorage:
                 await in_thread(partial(self._reveal, artifact))
 
     def _revealed(self, artifact: Artifact, stop: Stop) -> bool:
-        """Return whether the file stands at its name already; StorageUnavailable when it was never staged."""
+        """Return whether the file is at its name already; StorageUnavailable when it was never staged."""
         spot = self._roots.spot(_place(artifact))
         with nas_errors(artifact.uri):
             self._roots.require_mounted(spot.root)
             with files.opened_folder(spot.root, spot.folders) as folder:
                 staged = None if artifact.immutable else files.status(folder, _hidden_name(artifact, spot.name))
                 if staged is None:
-                    if _stands(folder, spot.name, artifact, stop):
+                    if _is_stored(folder, spot.name, artifact, stop):
                         return True
                     raise StorageUnavailable(f"{artifact.uri}: what was staged there is gone")
                 if staged.st_size != artifact.bytes:
@@ -327,7 +327,7 @@ def _hidden_name(artifact: Artifact, name: str) -> str:
     return start + name.encode()[: MAX_NAME_BYTES - len(start)].decode(errors="ignore")
 
 
-def _stands(folder: int, name: str, artifact: Artifact, stop: Stop) -> bool:
+def _is_stored(folder: int, name: str, artifact: Artifact, stop: Stop) -> bool:
     """Return whether `name` holds the artifact's very bytes already."""
     found = files.status(folder, name)
     return found is not None and found.st_size == artifact.bytes and files.digest(folder, name, stop) == artifact.sha256
@@ -355,6 +355,6 @@ def _shown_anew(folder: int, hidden: str, name: str, artifact: Artifact, stop: S
 
 
 def _kept_depth(folders: Sequence[str]) -> int:
-    """Return how many of `folders` stand above our own (an attempt's, that of parts): all, if there is none."""
+    """Return how many of `folders` are above our own (an attempt's, that of parts): all, if there is none."""
     own = [depth for depth, name in enumerate(folders) if is_publish_folder(name) or name == PARTS_FOLDER]
     return own[-1] if own else len(folders)

@@ -132,14 +132,14 @@ def check_readable(folder: int, name: str, place: object) -> None:
 def copy_into(source: Path, folder: int, name: str, size: int, stop: Stop) -> None:
     """Copy `source` to `name` in an open folder, by the kernel where it can, and flush it to the disk.
 
-    VerificationFailed when the source, or what stands there afterwards, is not `size` bytes.
+    VerificationFailed when the source, or what is there afterwards, is not `size` bytes.
     """
     try:
         reading = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError as error:
         raise VerificationFailed(f"{source.name} is gone from scratch before it was published") from error
     try:
-        # Whatever stands under our own hidden name is an earlier, perhaps torn, copy.
+        # Whatever has our own hidden name is an earlier, perhaps torn, copy.
         with suppress(FileNotFoundError):
             os.unlink(name, dir_fd=folder)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -147,13 +147,13 @@ def copy_into(source: Path, folder: int, name: str, size: int, stop: Stop) -> No
         try:
             copied = copy_bytes(reading, writing, stop)
             os.fsync(writing)
-            stands = os.fstat(writing).st_size
+            stored = os.fstat(writing).st_size
         finally:
             os.close(writing)
     finally:
         os.close(reading)
-    if copied != size or stands != size:
-        raise VerificationFailed(f"{source.name} is {size} bytes, but {stands} of {copied} read were stored")
+    if copied != size or stored != size:
+        raise VerificationFailed(f"{source.name} is {size} bytes, but {stored} of {copied} read were stored")
 
 
 def copy_bytes(reading: int, writing: int, stop: Stop) -> int:

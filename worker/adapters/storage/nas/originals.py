@@ -108,19 +108,19 @@ class NasOriginals:
             _remove_empty(folder)
 
     async def relocate(self, place: External, target: External) -> bool:
-        """Return whether the file is at `target` now; False where another one stands there."""
+        """Return whether the file is at `target` now; False where another one is there."""
         return await in_thread(lambda _: self._relocate(place, target))
 
     def _relocate(self, place: External, target: External) -> bool:
         here, there = self._spot(place), self._spot(target)
         with nas_errors(place), files.opened_folder(there.root, there.folders, set()) as new, _opened(here) as old:
             found = None if old is None else files.status(old, here.name)
-            stands = files.status(new, there.name)
+            there_now = files.status(new, there.name)
             if old is None or found is None:
                 raise SourceMissing(f"{place} does not exist")
             files.require_regular(found, place)
-            if stands is not None:
-                if not os.path.samestat(found, stands):
+            if there_now is not None:
+                if not os.path.samestat(found, there_now):
                     return False
             elif not _linked(old, here.name, new, there.name):
                 os.rename(here.name, there.name, src_dir_fd=old, dst_dir_fd=new)

@@ -168,18 +168,18 @@ class S3Storage:
     async def stage(self, artifacts: Sequence[Artifact]) -> None:
         """Upload immutable objects, and large ones under hidden keys, several at once.
 
-        Those that stand already with the same size and SHA-256 are not sent again; hidden objects older than a day,
+        Those that are there already with the same size and SHA-256 are not sent again; hidden objects older than a day,
         which crashed workers left, are removed.
         """
         await in_thread(lambda stop: self._stage(artifacts, stop))
 
     def _stage(self, artifacts: Sequence[Artifact], stop: Stop) -> None:
         wanted = {place: artifact for artifact in artifacts if (place := self._staged(artifact)) is not None}
-        standing = self._listed(wanted, stop)
+        there = self._listed(wanted, stop)
         missing = [
             place
             for place, artifact in wanted.items()
-            if standing.get(place, -1) != artifact.bytes or not is_same(self._client, place, artifact)
+            if there.get(place, -1) != artifact.bytes or not is_same(self._client, place, artifact)
         ]
         with create_transfer_manager(self._client, self._transfer) as manager:
             uploads = [(place, self._upload(manager, place, wanted[place], stop)) for place in missing]
@@ -187,12 +187,12 @@ class S3Storage:
             for place, future in uploads:
                 with s3_errors(place):
                     future.result()
-        stands = self._listed(missing, stop)
+        now_there = self._listed(missing, stop)
         for place in missing:
-            require_size(place, stands.get(place), wanted[place].bytes)
+            require_size(place, now_there.get(place), wanted[place].bytes)
 
     def _staged(self, artifact: Artifact) -> External | None:
-        """Return where the bytes stand before they are revealed; None for a small object with a fixed key."""
+        """Return where the bytes are before they are revealed; None for a small object with a fixed key."""
         final = self.admit(final_place(artifact), writing=True)
         if artifact.immutable:
             return final
@@ -206,7 +206,7 @@ class S3Storage:
         return future
 
     def _listed(self, places: Iterable[External], stop: Stop) -> dict[External, int]:
-        """Return the sizes of what stands in the folders of `places`; hidden left-overs there are removed.
+        """Return the sizes of what is in the folders of `places`; hidden left-overs there are removed.
 
         Beside a fixed key only hidden objects are asked for: its folder may hold a library.
         """
@@ -254,7 +254,7 @@ class S3Storage:
         return reveal.pending(artifact, staged, final, stop)
 
     def _shown(self, artifact: Artifact, stop: Stop) -> None:
-        """Check what stands at the fixed key; what was staged for it goes."""
+        """Check what is at the fixed key; what was staged for it goes."""
         del stop
         final, staged = final_place(artifact), self._staged(artifact)
         found = self._stat(final)

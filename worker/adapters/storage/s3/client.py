@@ -128,7 +128,7 @@ def code_of(error: ClientError) -> str:
 
 def _refused(error: ClientError, place: object) -> LeveretError:
     code = code_of(error)
-    # The server's own words may repeat the string it signed, and the key id: only the code is told.
+    # The server's own words may repeat the string it signed, and the key id: only the code is shown.
     if code in MISSING:
         return SourceMissing(f"{place} does not exist")
     if code == "NoSuchBucket":

@@ -97,19 +97,19 @@ class S3Originals:
         await in_thread(lambda _: self._delete(_kept_place(place, token)))
 
     async def relocate(self, place: External, target: External) -> bool:
-        """Return whether the object is at `target` now; False where another one stands there."""
+        """Return whether the object is at `target` now; False where another one is there."""
         self._roots.admit(place, writing=False)
         self._roots.admit(target, writing=True)
         return await in_thread(lambda _: self._relocate(place, target))
 
     def _relocate(self, place: External, target: External) -> bool:
-        found, stands = self._head(place), self._head(target)
+        found, there_now = self._head(place), self._head(target)
         if found is None:
             raise SourceMissing(f"{place} does not exist")
         mark = f"{found['ETag']}-{found['LastModified'].timestamp():.0f}"
-        if stands is None:
+        if there_now is None:
             self._copy(place, target, found, {**found.get("Metadata", {}), _OF: mark})
-        elif stands.get("Metadata", {}).get(_OF) != mark:
+        elif there_now.get("Metadata", {}).get(_OF) != mark:
             return False
         self._delete(place)
         return True
@@ -139,9 +139,9 @@ class S3Originals:
                 ExtraArgs={**described, "CopySourceIfMatch": head["ETag"]},
                 Config=_TRANSFER,
             )
-        stands = self._head(target)
-        if stands is None or stands["ContentLength"] != head["ContentLength"]:
-            size = None if stands is None else stands["ContentLength"]
+        there_now = self._head(target)
+        if there_now is None or there_now["ContentLength"] != head["ContentLength"]:
+            size = None if there_now is None else there_now["ContentLength"]
             raise VerificationFailed(f"{target}: {head['ContentLength']} bytes were copied, and {size} stand there")
 
 

@@ -1,4 +1,4 @@
-"""How an object comes to stand under a fixed key: all that may be repeated first, then one request, sent once."""
+"""How an object gets a fixed key: all that may be repeated first, then one request, sent once."""
 
 from __future__ import annotations
 
@@ -95,8 +95,8 @@ class Reveal:
 
             def put(condition: Condition) -> None:
                 body.seek(0)
-                told = headers_of(artifact) | condition
-                self.once.put_object(Bucket=final.host, Key=final.key, Body=body, **told)  # type: ignore[arg-type]
+                extra = headers_of(artifact) | condition
+                self.once.put_object(Bucket=final.host, Key=final.key, Body=body, **extra)  # type: ignore[arg-type]
 
             show(self.client, artifact, final, put)
 
@@ -108,7 +108,7 @@ class Reveal:
                 Bucket=final.host,
                 Key=final.key,
                 CopySource={"Bucket": staged.host, "Key": staged.key},
-                # Headers are taken as they are told only when the source's are not asked for.
+                # Headers are taken as they are given only when the source's are not asked for.
                 MetadataDirective="REPLACE",
                 **(headers_of(artifact) | condition),  # type: ignore[arg-type]
             )
@@ -193,7 +193,7 @@ class _Body(FileIO):
 
 
 def show(client: S3Client, artifact: Artifact, final: External, send: Callable[[Condition], None]) -> bool:
-    """Return whether the request that shows an artifact was sent, False where it stands already.
+    """Return whether the request that shows an artifact was sent, False where it is there already.
 
     It is sent on the condition under which it may be, and OutputExists where it may not.
 
@@ -202,22 +202,22 @@ def show(client: S3Client, artifact: Artifact, final: External, send: Callable[[
     if artifact.replaces or standing_digest(client, final) in artifact.earlier:
         send({})
         return True
-    if _stands_already(client, artifact, final):
+    if _is_there_already(client, artifact, final):
         return False
     try:
         send({"IfNoneMatch": "*"})
     except ClientError as error:
         if code_of(error) in _UNKNOWN:
             send({})
-        elif code_of(error) in _TAKEN and _stands_already(client, artifact, final):
+        elif code_of(error) in _TAKEN and _is_there_already(client, artifact, final):
             return False
         else:
             raise
     return True
 
 
-def _stands_already(client: S3Client, artifact: Artifact, final: External) -> bool:
-    """Return whether the artifact is what stands there, False where nothing does; OutputExists for all else."""
+def _is_there_already(client: S3Client, artifact: Artifact, final: External) -> bool:
+    """Return whether the artifact is what is there, False where nothing does; OutputExists for all else."""
     standing = standing_digest(client, final)
     if standing is not None and standing != artifact.sha256:
         raise OutputExists(f"{final} exists, and this job did not make it; {OVERWRITE}")
@@ -225,7 +225,7 @@ def _stands_already(client: S3Client, artifact: Artifact, final: External) -> bo
 
 
 def standing_digest(client: S3Client, place: External) -> str | None:
-    """Return the SHA-256 that the object there says it has, empty where it says none; None where nothing stands."""
+    """Return the SHA-256 that the object there says it has, empty where it says none; None where nothing is."""
     try:
         return str(client.head_object(Bucket=place.host, Key=place.key).get("Metadata", {}).get(SHA256_KEY, ""))
     except ClientError as error:
@@ -235,7 +235,7 @@ def standing_digest(client: S3Client, place: External) -> str | None:
 
 
 def is_same(client: S3Client, place: External, artifact: Artifact) -> bool:
-    """Return whether the object that stands there says that it is this artifact."""
+    """Return whether the object that is there says that it is this artifact."""
     with s3_errors(place):
         head = client.head_object(Bucket=place.host, Key=place.key)
     return head.get("Metadata", {}).get(SHA256_KEY) == artifact.sha256 and head["ContentLength"] == artifact.bytes

@@ -90,8 +90,8 @@ def require_whole(artifact: Artifact, found: int) -> None:
 def require_size(place: External, found: int | None, wanted: int) -> None:
     """Return if `found` bytes are what was sent; VerificationFailed otherwise."""
     if found != wanted:
-        stands = "nothing" if found is None else f"{found} bytes"
-        raise VerificationFailed(f"{place}: {wanted} bytes were sent, and {stands} stands there")
+        stored = "nothing" if found is None else f"{found} bytes"
+        raise VerificationFailed(f"{place}: {wanted} bytes were sent, and {stored} is there")
 
 
 def is_left_over(place: External, modified: datetime, server_date: str | None) -> bool:

@@ -29,7 +29,7 @@ _LIMITS: Final = httpx.Limits(max_connections=16, max_keepalive_connections=0)
 
 
 class Unanswered(Exception):
-    """The server or the way to it failed in a manner that may pass within seconds: repeated, then told as ours."""
+    """The server or the way to it failed in a manner that may pass within seconds: repeated, then raised as ours."""
 
 
 class PinnedTransport(httpx.AsyncBaseTransport):

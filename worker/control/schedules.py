@@ -1,0 +1,163 @@
+"""Schedules: stored, shown, and run by whichever server is first."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+from pydantic import ValidationError
+
+from worker.control.batches import Report, expand, submit_all
+from worker.control.errors import Conflict, NotFound
+from worker.control.scan import BROKEN, FAILS, pattern_of, scan
+from worker.control.templates import NAME, Made, Route, blueprint_of, submit_template
+from worker.core.errors import DatabaseUnavailable, InvalidJob, LeveretError, Problem
+from worker.core.message.wire import nearest, problems_of
+from worker.core.schedule import ScheduleDocument, ScheduleRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from worker.control.resources import Control
+
+log = structlog.get_logger(__name__)
+
+LEASE_SECONDS: Final = 30.0
+MOST_OUTCOME: Final = 500
+
+
+async def list_schedules(control: Control) -> list[ScheduleRecord]:
+    """Return all schedules by name."""
+    return await control.stores.schedules()
+
+
+async def get_schedule(control: Control, name: str) -> ScheduleRecord:
+    """Return a schedule; NotFound names the nearest."""
+    known = {one.name: one for one in await control.stores.schedules()}
+    if name not in known:
+        raise NotFound(f"there is no schedule {name[:100]!r}{nearest(name, known)}")
+    return known[name]
+
+
+async def put_schedule(control: Control, name: str, document: Any) -> ScheduleRecord:
+    """Store or replace a schedule; InvalidJob with every problem, NotFound for a template that there is not."""
+    if NAME.fullmatch(name) is None:
+        raise InvalidJob([Problem("name", f"{name[:80]!r} is no name: small letters, digits, '-' and '_', at most 64")])
+    try:
+        read = ScheduleDocument.model_validate(document)
+    except ValidationError as error:
+        raise InvalidJob(problems_of(error, "", ScheduleDocument)) from error
+    blueprint = await blueprint_of(control, read.template)
+    unknown = [one for one in read.variables if one not in blueprint.document.variables]
+    if unknown:
+        raise InvalidJob(Problem(f"variables.{one}", f"{read.template} has no such variable") for one in unknown)
+    if not read.sources and (read.action == "scan" or blueprint.needs_source):
+        raise InvalidJob([Problem("sources", "name at least one source or pattern")])
+    stored = read.model_dump(mode="json", exclude_defaults=True)
+    return await control.stores.put_schedule(name, stored, read.due_after(await _now(control)))
+
+
+async def delete_schedule(control: Control, name: str) -> None:
+    """Delete a schedule; NotFound when there is none."""
+    if not await control.stores.delete_schedule(name):
+        raise NotFound(f"there is no schedule {name[:100]!r}")
+
+
+async def run_schedule(control: Control, name: str, owner: str) -> str:
+    """Return how a run of a schedule went that somebody asked for now; Conflict when it runs already."""
+    await get_schedule(control, name)
+    claimed = await control.stores.claim_schedule(owner, LEASE_SECONDS, name)
+    if claimed is None:
+        raise Conflict(f"the schedule {name} runs already")
+    return await _run_claimed(control, claimed, owner)
+
+
+async def run_due(control: Control, owner: str) -> int:
+    """Run every schedule that is due and that no other server runs; return how many.
+
+    However many times were missed, a schedule runs once, and is due next at its first time after now.
+    """
+    ran = 0
+    while (claimed := await control.stores.claim_schedule(owner, LEASE_SECONDS)) is not None:
+        await _run_claimed(control, claimed, owner)
+        ran += 1
+    return ran
+
+
+async def _run_claimed(control: Control, record: ScheduleRecord, owner: str) -> str:
+    """Return how the run went; it ends at once when the lease is lost, for then another server runs it."""
+    try:
+        outcome = await _leased(control, record.name, owner, _work(control, record))
+    except LeveretError as error:
+        outcome = f"failed: {error}"
+    except ValidationError:
+        outcome = "failed: what is stored is no schedule"
+    outcome = outcome[:MOST_OUTCOME]
+    with suppress(ValidationError, ValueError):
+        next_at = record.schedule.due_after(await _now(control))
+        await control.stores.finish_schedule(record.name, owner, next_at, outcome)
+        log.info("schedule_ran", schedule=record.name, outcome=outcome, next_at=next_at)
+        return outcome
+    await control.stores.finish_schedule(record.name, owner, None, outcome)
+    return outcome
+
+
+async def _leased(control: Control, name: str, owner: str, work: Awaitable[str]) -> str:
+    running = asyncio.ensure_future(work)
+    try:
+        while not running.done():
+            await asyncio.wait({running}, timeout=LEASE_SECONDS / 3)
+            if running.done():
+                break
+            with suppress(DatabaseUnavailable):
+                if not await control.stores.renew_schedule(name, owner, LEASE_SECONDS):
+                    return "was changed or taken over while it ran"
+        return running.result()
+    finally:
+        if not running.done():
+            running.cancel()
+            with suppress(asyncio.CancelledError, LeveretError):
+                await running
+
+
+async def _work(control: Control, record: ScheduleRecord) -> str:
+    asked = record.schedule
+    blueprint = await blueprint_of(control, asked.template)
+    if asked.action == "scan":
+        told = []
+        for source in asked.sources:
+            found = await scan(control, blueprint, pattern_of(source), asked.variables, health=asked.health)
+            needs = found.kinds.get(FAILS, 0)
+            told.append(
+                f"{source}: {found.media} looked at, {needs} do not conform, {found.kinds.get(BROKEN, 0)} broken"
+            )
+        return "; ".join(told)
+    asked_by = f"schedule {record.name}"
+    report = Report()
+    if not asked.sources:
+        route = Route(asked.lane, asked.priority)
+        report.add(
+            await submit_template(
+                control, blueprint, None, asked.variables, asked_by=asked_by, again=asked.again, route=route
+            )
+        )
+    else:
+        named = await expand(control, asked.sources)
+        async for outcome in submit_all(
+            control, blueprint, named, asked.variables, asked_by=asked_by, again=asked.again, limit=asked.limit,
+            lane=asked.lane, priority=asked.priority,
+        ):  # fmt: skip
+            report.add(outcome)
+            if isinstance(outcome, Made):
+                log.info(
+                    "schedule_submitted", schedule=record.name, job_id=outcome.record.job_id, source=outcome.source
+                )
+    return f"{report.submitted} submitted, {report.skipped} skipped, {report.failed} failed"
+
+
+async def _now(control: Control) -> datetime:
+    """Return the time by the database's clock, by which schedules are due."""
+    return datetime.now(UTC) + timedelta(seconds=(await control.stores.facts()).ahead_seconds)

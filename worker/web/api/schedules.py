@@ -1,0 +1,50 @@
+"""Schedules over the API."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request
+from pydantic import Field
+
+from worker.control.schedules import delete_schedule, get_schedule, list_schedules, put_schedule
+from worker.core.errors import InvalidJob, Problem
+from worker.core.message.wire import parse
+from worker.core.schedule import ScheduleRecord
+from worker.web.asking import Admin, Here, Viewer, audited
+from worker.web.problems import responses
+
+router = APIRouter(tags=["schedules"])
+
+Name = Annotated[str, Field(min_length=1, max_length=64)]
+BODY: dict[str, Any] = {
+    "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
+}
+
+
+@router.get("/schedules", summary="List the schedules")
+async def get_all(here: Here, _: Viewer) -> list[ScheduleRecord]:
+    """Return the schedules by name: when each runs next, and how its last run went."""
+    return await list_schedules(here.control)
+
+
+@router.get("/schedules/{name}", summary="Look at a schedule", responses=responses(404))
+async def get_one(here: Here, _: Viewer, name: Name) -> ScheduleRecord:
+    """Return a schedule."""
+    return await get_schedule(here.control, name)
+
+
+@router.put("/schedules/{name}", summary="Store a schedule", openapi_extra=BODY, responses=responses(404))
+async def put_one(request: Request, here: Here, _: Admin, name: Name) -> ScheduleRecord:
+    """Check a schedule, and store it; a server runs it when it is due."""
+    async with audited(request, "schedule.put", name):
+        return await put_schedule(here.control, name, parse(await request.body()))
+
+
+@router.delete("/schedules/{name}", status_code=204, summary="Delete a schedule", responses=responses(404))
+async def delete_one(request: Request, here: Here, _: Admin, name: Name) -> None:
+    """Delete a schedule."""
+    if not name.isprintable():
+        raise InvalidJob([Problem("name", "holds control characters")])
+    async with audited(request, "schedule.delete", name):
+        await delete_schedule(here.control, name)
