@@ -51,7 +51,7 @@ async def test_each_database_has_an_identity_that_stays(repository, other):
 
 
 async def test_a_worker_of_another_database_is_refused(unmarked, repository, other):
-    link = Link(unmarked, "a worker", confirms=False, patience=5)
+    link = Link(unmarked, "a worker", confirms=False, wait_seconds=5)
     await link.require_fleet(await other.identity())
     await asyncio.to_thread(mark, unmarked, await repository.identity())
     await asyncio.to_thread(mark, unmarked, await repository.identity())
