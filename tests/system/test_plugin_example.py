@@ -54,7 +54,7 @@ def environment(tmp_path, services, installed):
     return CLEAN | {
         "PYTHONPATH": os.pathsep.join((str(installed), str(ROOT))),
         "WORKER_BROKER_URL": services.environment()["WORKER_BROKER_URL"],
-        "WORKER_DATABASE_URL": f"sqlite:///{tmp_path / 'jobs.db'}",
+        "WORKER_DATABASE_URL": f"sqlite:///{installed / 'jobs.db'}",
         "WORKER_NAS_ROOT": str(tmp_path / "nas"),
         "WORKER_STORAGE_URL": "nas://library",
         "WORKER_SCRATCH": str(tmp_path / "scratch"),

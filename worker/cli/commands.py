@@ -41,7 +41,7 @@ GROUPS: Final = {
     "hooks": "Calls from other programs that make jobs.",
     "notifications": "Who is informed of the ends of jobs: mail, chat, webhooks.",
     "option-sets": "Options that jobs name instead of repeating them.",
-    "schedules": "Templates and scans that run by themselves; `leveret serve` runs them.",
+    "schedules": "Templates and scans that a server runs by the clock.",
     "templates": "Jobs with variables, made into one job for each source.",
 }
 
