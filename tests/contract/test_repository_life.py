@@ -63,7 +63,10 @@ async def test_a_cancel_and_an_announcement_at_once_never_both_win(repository):
             repository.request_cancel(f"j{number}"), repository.announce(attempt, ["u"]), return_exceptions=True
         )
         wish = (await repository.renew(attempt)).cancel
-        assert (asked, not isinstance(announced, BaseException), wish) in [("publishing", True, False), ("running", False, True)]
+        assert (asked, not isinstance(announced, BaseException), wish) in [
+            ("publishing", True, False),
+            ("running", False, True),
+        ]
 
 
 async def test_a_completed_job_keeps_all_that_the_contract_lists(repository):
