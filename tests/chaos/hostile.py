@@ -112,10 +112,11 @@ class HostilePublisher:
 
 
 async def open_jobs(repository: SqlRepository, *, hostile: bool, ended: bool) -> int:
-    """Return how many of the hostile jobs, or of the others, have ended, or have not."""
+    """Return how many of the hostile jobs, or of the others, have ended, or have not; parts are no jobs."""
     own = jobs.c.title.like(f"{TITLE}%")
+    whole = jobs.c.parent_id.is_(None)
     over = jobs.c.state.in_(TERMINAL)
-    asked = select(func.count()).where(own if hostile else ~own).where(over if ended else ~over)
+    asked = select(func.count()).where(whole, own if hostile else ~own).where(over if ended else ~over)
     return int(await repository._database.read(lambda connection: connection.execute(asked).scalar_one()))
 
 
