@@ -12,7 +12,7 @@ from tests.chaos.faults import absent
 from tests.chaos.invariant import Findings
 from tests.chaos.world import World
 
-pytestmark = [pytest.mark.xdist_group("chaos"), pytest.mark.timeout(480)]
+pytestmark = [pytest.mark.xdist_group("chaos"), pytest.mark.timeout(280)]
 
 
 async def test_under_faults_no_job_is_lost_doubled_torn_or_leaked(tmp_path):
