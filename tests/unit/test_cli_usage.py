@@ -63,10 +63,18 @@ def test_a_database_that_is_behind_names_the_command(cli, monkeypatch):
     assert "behind on migrations" in one_line(cli.type("jobs"))
 
 
-@pytest.mark.parametrize("command", ["jobs", "job x", "workers", "cancel x --unseen", "option-sets list", "watch"])
-def test_who_looks_for_a_database_that_is_not_there_makes_none(cli, monkeypatch, command):
+@pytest.mark.parametrize(
+    "command",
+    [
+        "jobs", "job x", "workers", "cancel x --unseen", "option-sets list", "watch", "run --drain", "submit job.json",
+        "submit --template h265-archive nas://film.mkv", "scan nas://films --template h265-archive", "schedules run x",
+    ],
+)  # fmt: skip
+def test_only_provisioning_makes_a_database(cli, monkeypatch, command):
     place = cli.folder / "typo" / "new.db"
     monkeypatch.setenv("WORKER_DATABASE_URL", f"sqlite:///{place}")
+    monkeypatch.chdir(cli.folder)
+    (cli.folder / "job.json").write_text("{}")
     line = one_line(cli.type(*command.split()))
     assert f"there is no database at {place}: is WORKER_DATABASE_URL right?" in line
     assert not place.parent.exists()

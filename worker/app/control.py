@@ -21,16 +21,15 @@ if TYPE_CHECKING:
 
 
 @asynccontextmanager
-async def control(settings: Settings, *, may_create: bool = False) -> AsyncIterator[Control]:
+async def control(settings: Settings) -> AsyncIterator[Control]:
     """Yield the database, the way to the broker and the modules; Misconfigured when the schema is not the newest.
 
-    Only with `may_create` is the file of an SQLite database made where it is missing. Misconfigured, too, when
-    LEVERET_SERVER is set: whoever names a server does not mean the database of this host.
+    Misconfigured, too, when there is no file of an SQLite database, for only `python -m infra provision` makes one,
+    and when LEVERET_SERVER is set: whoever names a server does not mean the database of this host.
     """
     if settings.server:
         raise Misconfigured("LEVERET_SERVER is set, and this command does not go over a server: unset it")
-    if not may_create:
-        refuse_missing_sqlite(settings)
+    refuse_missing_sqlite(settings)
     stores = repository(settings)
     try:
         await stores.check()
@@ -92,7 +91,7 @@ def modules() -> Registry:
 
 
 def refuse_missing_sqlite(settings: Settings) -> None:
-    """Raise Misconfigured when the database is a file that is not there: who only looks makes none."""
+    """Raise Misconfigured when the database is a file that is not there: a command makes none."""
     scheme, _, name = settings.database_url.get_secret_value().partition(":///")
     path = Path(name.partition("?")[0])
     if scheme == "sqlite" and name and name != ":memory:" and not path.exists():

@@ -26,11 +26,8 @@ CORRECT: Final = "correct it in the environment or .env"
 
 
 @asynccontextmanager
-async def operations(*, may_create: bool = False) -> AsyncIterator[Operations]:
-    """Yield what the commands do, with the settings of this environment.
-
-    Only with `may_create` is the file of an SQLite database made where it is missing.
-    """
+async def operations() -> AsyncIterator[Operations]:
+    """Yield what the commands do, with the settings of this environment."""
     client = load_client()
     if client.server:
         async with remote(client) as server:
@@ -40,7 +37,7 @@ async def operations(*, may_create: bool = False) -> AsyncIterator[Operations]:
     from worker.app.direct.everything import Direct  # noqa: PLC0415
 
     settings = load()
-    async with control(settings, may_create=may_create) as known:
+    async with control(settings) as known:
         yield Direct(known, settings)
 
 

@@ -31,6 +31,7 @@ from worker.app.components import (
     served_lanes,
     tools,
 )
+from worker.app.control import refuse_missing_sqlite
 from worker.app.places import preflight, storages
 from worker.core.hours import ActiveHours
 from worker.core.policy import Policy
@@ -83,6 +84,7 @@ async def assembled(
     async with AsyncExitStack() as stack:
         slot = host.WorkerSlot(settings.scratch / "workers", settings.hostname, settings.id)
         stack.callback(slot.release)
+        refuse_missing_sqlite(settings)
         rows = SqlRepository(settings.database_url.get_secret_value())
         stack.push_async_callback(rows.close)
         await rows.check()

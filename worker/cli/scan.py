@@ -49,7 +49,7 @@ def scan(
         raise typer.BadParameter("one folder or pattern is scanned at a time")
 
     async def command() -> tuple[Scan, Saved, Report | None]:
-        async with control(load(), may_create=True) as everything:
+        async with control(load()) as everything:
             blueprint = await blueprint_of(everything, template)
             pattern = pattern_of(sources[0])
             found = await scan_folder(everything, blueprint, pattern, variables, health=health, on_progress=_progress)

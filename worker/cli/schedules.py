@@ -82,7 +82,7 @@ def put(
     }  # fmt: skip
 
     async def command() -> ScheduleRecord:
-        async with control(load(), may_create=True) as everything:
+        async with control(load()) as everything:
             return await put_schedule(everything, name, document)
 
     stored = asyncio.run(command())

@@ -84,7 +84,7 @@ class Following:
 
 
 async def _submit_message(body: bytes, lane: str | None, priority: str | None, wanted: Following) -> int:
-    async with operations(may_create=True) as known:
+    async with operations() as known:
         submitted = await known.submit(body, lane=lane, priority=priority)
         for line in submitted.warnings:
             warn(line)
@@ -99,7 +99,7 @@ async def _submit_template(template: str, arguments: Sequence[str], wanted: Foll
 
     sources, variables = values_in(arguments)
     silent = wanted.as_json and not wanted.until_end
-    async with control(load(), may_create=True) as everything:
+    async with control(load()) as everything:
         report = await submit_sources(everything, template, sources, variables, as_json=silent, **asked)
         worst = 1 if report.failed else 0
         if not wanted.until_end or asked["dry_run"]:

@@ -101,7 +101,7 @@ def put(
     document = parse(read_file(file))
 
     async def command() -> StoredTemplate:
-        async with operations(may_create=True) as known:
+        async with operations() as known:
             return await known.put_template(name, document)
 
     stored = asyncio.run(command())
