@@ -147,7 +147,7 @@ def _pushed(hook: Hook, event: str, body: dict[str, Any], known: frozenset[str])
         return Asked(event=event, ignored=f"it is no push but {event or 'nothing that GitHub names'}")
     repository, ref = value_at(body, "repository.full_name") or "", value_at(body, "ref") or ""
     branch, commit = ref.removeprefix("refs/heads/"), value_at(body, "after") or ""
-    found_now = f"{repository} {branch}"
+    pushed = f"{repository} {branch}"
     if not ref.startswith("refs/heads/"):
         return Asked(event=event, ignored=f"{ref[:100]} is no branch")
     if body.get("deleted") is True or not commit.strip("0"):
@@ -166,7 +166,7 @@ def _pushed(hook: Hook, event: str, body: dict[str, Any], known: frozenset[str])
         "title": value_at(body, "repository.name"),
     }
     variables = {name: text for name, text in given.items() if text and name in known}
-    return Asked(event=event, subject=found_now, content=f"{found_now} {commit}", source=address, variables=variables)
+    return Asked(event=event, subject=pushed, content=f"{pushed} {commit}", source=address, variables=variables)
 
 
 def _imported(hook: Hook, body: dict[str, Any], known: frozenset[str]) -> Asked:

@@ -115,12 +115,12 @@ class NasOriginals:
         here, there = self._spot(place), self._spot(target)
         with nas_errors(place), files.opened_folder(there.root, there.folders, set()) as new, _opened(here) as old:
             found = None if old is None else files.status(old, here.name)
-            there_now = files.status(new, there.name)
+            standing = files.status(new, there.name)
             if old is None or found is None:
                 raise SourceMissing(f"{place} does not exist")
             files.require_regular(found, place)
-            if there_now is not None:
-                if not os.path.samestat(found, there_now):
+            if standing is not None:
+                if not os.path.samestat(found, standing):
                     return False
             elif not _linked(old, here.name, new, there.name):
                 os.rename(here.name, there.name, src_dir_fd=old, dst_dir_fd=new)

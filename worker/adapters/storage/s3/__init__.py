@@ -187,9 +187,9 @@ class S3Storage:
             for place, future in uploads:
                 with s3_errors(place):
                     future.result()
-        now_there = self._listed(missing, stop)
+        uploaded = self._listed(missing, stop)
         for place in missing:
-            require_size(place, now_there.get(place), wanted[place].bytes)
+            require_size(place, uploaded.get(place), wanted[place].bytes)
 
     def _staged(self, artifact: Artifact) -> External | None:
         """Return where the bytes are before they are revealed; None for a small object with a fixed key."""
