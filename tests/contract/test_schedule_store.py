@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import update
 
-from worker.adapters.sql.schema import moment, schedules
+from worker.adapters.sql.intake_schema import schedules
+from worker.adapters.sql.schema import moment
 
 DOCUMENT = {"cron": "0 3 * * *", "template": "film", "sources": ["nas://in"]}
 PAST = datetime(2026, 1, 1, tzinfo=UTC)

@@ -1,8 +1,8 @@
-"""The tables of jobs that make themselves: kept originals, notifications, hooks, watched folders."""
+"""The tables of jobs that make themselves: templates, sources, schedules, folders, hooks, notices, originals."""
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, Index, Integer, Table
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, Index, Integer, Table
 
 from worker.adapters.sql.schema import Moment, Words, metadata
 
@@ -119,4 +119,63 @@ folder_files = Table(
     Index("ix_folder_files_state", "folder", "state", "still_since"),
     Index("ix_folder_files_group_key", "folder", "group_key"),
     Index("ix_folder_files_job_id", "job_id"),
+)
+
+templates = Table(
+    "templates",
+    metadata,
+    Column("name", Words, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    # NULL says that the template was deleted then.
+    Column("document", JSON(none_as_null=True)),
+    Column("stored_at", Moment, nullable=False),
+)
+
+origins = Table(
+    "origins",
+    metadata,
+    # No foreign key: what was done is known for longer than the job's own row.
+    Column("job_id", Words, primary_key=True),
+    Column("template", Words, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("source", Words, nullable=False),
+    Column("fingerprint", Words, nullable=False),
+    Column("source_bytes", BigInteger, nullable=False),
+    # `submit`, or `folder NAME`, `hook NAME`, `schedule NAME`.
+    Column("asked_by", Words, nullable=False),
+    Column("made_at", Moment, nullable=False),
+    Index("ix_origins_fingerprint", "fingerprint", "template"),
+    Index("ix_origins_template", "template", "made_at"),
+)
+
+sources = Table(
+    "sources",
+    metadata,
+    Column("uri", Words, primary_key=True),
+    Column("bytes", BigInteger, nullable=False),
+    # Seconds since 1970 by the clock of the file's own host: compared with itself alone.
+    Column("modified", Float(53), nullable=False),
+    Column("version", Words, nullable=False),
+    Column("fingerprint", Words),
+    # What a probe found, or why it found nothing.
+    Column("facts", JSON(none_as_null=True)),
+    Column("problem", Words),
+    # Empty for a file that was decoded whole without an error, else what was wrong.
+    Column("health", Words),
+    Column("seen_at", Moment, nullable=False),
+    Index("ix_sources_seen_at", "seen_at"),
+)
+
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("name", Words, primary_key=True),
+    Column("document", JSON, nullable=False),
+    Column("next_at", Moment),
+    # Which server runs it now, and until when it is its own without a sign of life.
+    Column("owner", Words),
+    Column("lease_until", Moment),
+    Column("last_at", Moment),
+    # `done`, and what was made, or why it failed.
+    Column("last_outcome", Words),
 )

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, select
 
 from worker.adapters.sql.database import upsert
-from worker.adapters.sql.schema import moment, sources
+from worker.adapters.sql.intake_schema import sources
+from worker.adapters.sql.schema import moment
 from worker.core.identity import SourceRecord
 
 if TYPE_CHECKING:
