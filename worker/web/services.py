@@ -107,6 +107,10 @@ class Services:
     checks: Callable[[], Sequence[tuple[str, Check]]] = field(default=lambda: ())
     followers: int = 0
     """How many follow a log: each reads it anew every second."""
+    streaming: int = 0
+    """How many answers come line by line, while their work goes on."""
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    """The work behind them."""
     judging: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a message is judged, which takes a processor for up to a second."""
     rehearsing: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -218,9 +222,10 @@ async def started(settings: Settings) -> AsyncIterator[Services]:
         try:
             yield services
         finally:
-            for chore in chores:
-                chore.cancel()
-            await asyncio.gather(*chores, return_exceptions=True)
+            going_on = [*chores, *services.tasks]
+            for task in going_on:
+                task.cancel()
+            await asyncio.gather(*going_on, return_exceptions=True)
 
 
 def server_name(settings: Settings) -> str:
