@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from worker.cli.render import say_json
 from worker.cli.templates import values_in
 from worker.cli.words import say, warn
-from worker.control.batches import Batch, Count, Counted, Failed, Report
+from worker.control.batches import Batch, Count, Counted, Failed, Report, report_document
 from worker.control.templates import Made, Skipped
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ async def submit_sources(known: SourceOperations, batch: Batch, *, yes: bool, dr
         report.add(outcome)
         _say(outcome, as_json=as_json, alone=not patterns)
     if as_json:
-        say_json(document(batch.template, report))
+        say_json(report_document(batch.template, report))
     elif patterns or len(batch.sources) > 1:
         say(f"{report.submitted} submitted, {report.skipped} skipped, {report.failed} failed")
     return report
@@ -95,16 +95,3 @@ def _say(outcome: Made | Skipped | Failed, *, as_json: bool, alone: bool = True)
     if isinstance(outcome, Made) and alone:
         for line in outcome.warnings:
             warn(line)
-
-
-def document(template: str, report: Report) -> dict[str, Any]:
-    """Return a report as JSON; of very many sources it names the first of each kind."""
-    return {
-        "template": template,
-        "submitted": report.submitted,
-        "skipped": report.skipped,
-        "failed": report.failed,
-        "jobs": [{"job_id": one.job_id, "source": one.source} for one in report.made],
-        "left": [{"source": one.source, "reason": one.reason, "job_id": one.job_id} for one in report.left],
-        "faults": [{"source": one.source, "reason": one.reason} for one in report.faults],
-    }

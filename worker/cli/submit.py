@@ -100,7 +100,8 @@ async def _submit_message(body: bytes, lane: str | None, priority: str | None, w
 
 
 async def _submit_template(asked: Asked, wanted: Following, *, yes: bool, dry_run: bool) -> int:
-    from worker.cli.intake import batch_of, document, submit_sources  # noqa: PLC0415 - only with a template
+    from worker.cli.intake import batch_of, submit_sources  # noqa: PLC0415 - only with a template
+    from worker.control.batches import report_document  # noqa: PLC0415 - as above
 
     batch = batch_of(*asked)
     silent = wanted.as_json and not wanted.until_end
@@ -113,7 +114,7 @@ async def _submit_template(asked: Asked, wanted: Following, *, yes: bool, dry_ru
         for made in report.made:
             worst = max(worst, await _ended(known, await known.find_job(made.job_id), alone))
         if wanted.as_json and alone is not wanted:
-            say_json(document(batch.template, report))
+            say_json(report_document(batch.template, report))
         return worst
 
 
