@@ -16,6 +16,7 @@ from worker.adapters.sql.notifications import SqlNotifications
 from worker.adapters.sql.originals import SqlOriginals
 from worker.adapters.sql.parts import SqlParts
 from worker.adapters.sql.reconcile import SqlReconcile
+from worker.adapters.sql.scans import SqlScans
 from worker.adapters.sql.schedules import SqlSchedules
 from worker.adapters.sql.sources import SqlSources
 from worker.adapters.sql.templates import SqlTemplates
@@ -42,6 +43,7 @@ class SqlRepository(
     SqlTemplates,
     SqlSources,
     SqlSchedules,
+    SqlScans,
 ):
     """`worker.core.ports.Repository`: every store over one database.
 
