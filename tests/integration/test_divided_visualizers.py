@@ -32,7 +32,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def prepared(folder: Path, history: Path, **data: Any) -> tuple[Any, Any, Any]:
     bench, task = bench_in(folder), gource_task(history.parent)
-    document = {"repo_url": f"file://{history}"} | LONG | data
+    document = ({} if "repositories" in data else {"repo_url": f"file://{history}"}) | LONG | data
     _, params = Registry({"gource": task}).parse(TaskSpec("gource", document, ""))
     return bench, task, params
 
@@ -100,6 +100,26 @@ async def test_a_window_and_hls_are_joined_too(tmp_path: Path, history: Path) ->
     assert [(part.first, part.last) for part in plan.parts] == [(0, 50), (50, 120)]
     assert found.manifest == "master.m3u8"
     assert found.outputs["master.m3u8"].duration == pytest.approx(120 / 25)
+
+
+async def test_a_film_of_several_repositories_is_divided_too(tmp_path: Path) -> None:
+    first = made_repository(tmp_path / "two" / "first", *({f"src/{name}.py": "1"} for name in "abcd"))
+    second = made_repository(tmp_path / "two" / "second", *({f"lib/{name}.c": "1"} for name in "efgh"))
+    both = [{"repo_url": f"file://{first}"}, {"repo_url": f"file://{second}", "folder": "libs/second"}]
+    data = {"repositories": both, "length": 9}
+    bench, task, params = prepared(tmp_path, first, **data)
+    await task.run(params, bench)
+    whole = bench.result
+    assert whole.facts["gource"]["commits"] == 8
+    assert whole.facts["gource"]["repositories"] == 2
+    plan, parts = await joined(tmp_path, first, **data)
+    assert parts.facts == whole.facts
+    alike = likeness(*(found.outputs["video.mp4"].path for found in (whole, parts)))
+    assert len(alike) == plan.frames == whole.facts["gource"]["frames"]
+    assert min(alike) > 30
+    # another set of repositories is another film
+    bench, task, params = prepared(tmp_path, first, repositories=both[:1], length=9)
+    assert not await task.holds(params, plan, bench)
 
 
 async def test_another_history_or_renderer_makes_no_part(tmp_path: Path, history: Path) -> None:
