@@ -68,16 +68,20 @@ def likeness(one: Path, other: Path) -> list[float]:
 
 
 async def test_ranges_join_to_the_film_that_one_worker_draws_with_its_sound(tmp_path: Path, history: Path) -> None:
+    """It is of two repositories."""
+    second = made_repository(history.parent / "second", {"lib/y.c": "1"}, {"lib/z.c": "1"})
+    both = [{"repo_url": f"file://{history}"}, {"repo_url": f"file://{second}", "folder": "libs/second"}]
     bench, task, params = prepared(tmp_path, history)
     tone = bench.root / "tone.flac"
     subprocess.run(("ffmpeg", "-v", "error", "-f", "lavfi", "-i", "sine=d=20", str(tone)), check=True)
     for index in ("plan", *map(str, range(9)), "join"):
         (tmp_path / index / "resources" / "root").mkdir(parents=True)
         (tmp_path / index / "resources" / "root" / "tone.flac").hardlink_to(tone)
-    data = {"audio": "nas://tone.flac"}
+    data = {"audio": "nas://tone.flac", "repositories": both}
     bench, task, params = prepared(tmp_path, history, **data)
     await task.run(params, bench)
     whole = bench.result
+    assert (whole.facts["gource"]["commits"], whole.facts["gource"]["repositories"]) == (10, 2)
     plan, parts = await joined(tmp_path, history, **data)
     assert len(plan.parts) >= 3
     assert sorted(parts.outputs) != []
@@ -87,6 +91,9 @@ async def test_ranges_join_to_the_film_that_one_worker_draws_with_its_sound(tmp_
     assert min(alike) > 30
     assert parts.facts == whole.facts
     assert sound(one) == sound(other)
+    # another set of repositories is another film
+    bench, task, params = prepared(tmp_path, history, **data | {"repositories": both[:1]})
+    assert not await task.holds(params, plan, bench)
 
 
 def sound(film: Path) -> str:
@@ -100,26 +107,6 @@ async def test_a_window_and_hls_are_joined_too(tmp_path: Path, history: Path) ->
     assert [(part.first, part.last) for part in plan.parts] == [(0, 50), (50, 120)]
     assert found.manifest == "master.m3u8"
     assert found.outputs["master.m3u8"].duration == pytest.approx(120 / 25)
-
-
-async def test_a_film_of_several_repositories_is_divided_too(tmp_path: Path) -> None:
-    first = made_repository(tmp_path / "two" / "first", *({f"src/{name}.py": "1"} for name in "abcd"))
-    second = made_repository(tmp_path / "two" / "second", *({f"lib/{name}.c": "1"} for name in "efgh"))
-    both = [{"repo_url": f"file://{first}"}, {"repo_url": f"file://{second}", "folder": "libs/second"}]
-    data = {"repositories": both, "length": 9}
-    bench, task, params = prepared(tmp_path, first, **data)
-    await task.run(params, bench)
-    whole = bench.result
-    assert whole.facts["gource"]["commits"] == 8
-    assert whole.facts["gource"]["repositories"] == 2
-    plan, parts = await joined(tmp_path, first, **data)
-    assert parts.facts == whole.facts
-    alike = likeness(*(found.outputs["video.mp4"].path for found in (whole, parts)))
-    assert len(alike) == plan.frames == whole.facts["gource"]["frames"]
-    assert min(alike) > 30
-    # another set of repositories is another film
-    bench, task, params = prepared(tmp_path, first, repositories=both[:1], length=9)
-    assert not await task.holds(params, plan, bench)
 
 
 async def test_another_history_or_renderer_makes_no_part(tmp_path: Path, history: Path) -> None:

@@ -16,6 +16,8 @@ from visualizers.gource_params import MOST_REPOSITORIES, GourceParams
 from worker.core.errors import BadInput
 from worker.core.job import Job, TaskSpec
 
+HUSHED = "hush-of-a-test"
+
 
 def params(*repositories: dict[str, Any], **more: Any) -> GourceParams:
     return GourceParams.model_validate({"repositories": list(repositories)} | more)
@@ -59,10 +61,10 @@ async def test_histories_are_one_log_in_the_order_of_time_each_in_its_folder_and
 
 
 async def test_one_repository_has_neither_folder_nor_colour() -> None:
-    one = GourceParams.model_validate({"repo_url": "https://example.org/a", "token": "hush"})
+    one = GourceParams.model_validate({"repo_url": "https://example.org/a", "token": HUSHED})
     stage = Stage(a=entry(10, "Ada", ("A", "x")))
     assert await log_of(one, stage) == "10|Ada|A|x\n"
-    assert stage.cloned[0].token == "hush"
+    assert stage.cloned[0].token == HUSHED
     assert await log_of(params(at("a")), stage) == f"10|Ada|A|a/x|{COLOURS[0]}\n"
 
 
@@ -113,11 +115,17 @@ def test_what_no_film_can_be_of_is_said_before_anything_is_cloned(repositories: 
 
 @pytest.mark.parametrize(
     ("address", "folder"),
-    [("a/films.git", "films"), ("a/films/", "films"), ("a/films/.git", "films"), ("a%20b", "a b"), ("%7C", "a"), ("", "repository")],
-)  # fmt: skip
+    [
+        ("a/films.git", "films"),
+        ("a/films/", "films"),
+        ("a/films/.git", "films"),
+        ("a%20b", "a b"),
+        ("a/%7C", "a"),
+        ("", "repository"),
+    ],
+)
 def test_a_folder_is_by_default_the_last_name_of_the_address(address: str, folder: str) -> None:
-    found = params(at(f"a/{address}" if address == "%7C" else address)).repositories[0].top
-    assert found == folder
+    assert params(at(address)).repositories[0].top == folder
 
 
 def test_more_repositories_than_colours_begin_again() -> None:
