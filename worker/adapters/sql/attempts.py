@@ -96,13 +96,13 @@ class SqlAttempts:
         await self._database.write(unclaimed.bury_unclaimed, job, digest, lane, priority, failure)
 
     async def decline(
-        self, job: Job, digest: str, lane: str, priority: str, worker: str, standby: str = ""
+        self, job: Job, digest: str, lane: str, priority: str, worker: str, standby: str = "", lacking: str = ""
     ) -> Declined:
-        """Note that `worker` cannot do the job; return who said so since it last ran, this one included.
+        """Note that `worker` cannot do the job, for it is `lacking` that; return all who said so since it last ran.
 
         Raises IdReused where the id belongs to another job.
         """
-        return await self._database.write(unclaimed.decline, job, digest, lane, priority, worker, standby)
+        return await self._database.write(unclaimed.decline, job, digest, (lane, priority), worker, standby, lacking)
 
     async def keep(self, attempt: Attempt, folder: str, files: Sequence[dict[str, Any]], seconds: float) -> None:
         """Note that the attempt's files stay in `folder` for `seconds`: a retry here need not make them again."""

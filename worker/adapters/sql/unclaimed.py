@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 from worker.adapters.sql.database import upsert
 from worker.adapters.sql.fence import blame, close_attempt, ended
 from worker.adapters.sql.parts import lock_parent, part_ended
-from worker.adapters.sql.rows import fresh_row
+from worker.adapters.sql.rows import fresh_row, refusals_of
 from worker.adapters.sql.schema import LIVE, jobs, moment
 from worker.core.errors import IdReused
 from worker.core.ports import Declined
@@ -61,23 +61,23 @@ def bury_unclaimed(connection: Connection, job: Job, digest: str, lane: str, pri
 
 
 def decline(
-    connection: Connection, job: Job, digest: str, lane: str, priority: str, worker: str, standby: str = ""
+    connection: Connection, job: Job, digest: str, route: tuple[str, str], worker: str, standby: str, lacking: str
 ) -> Declined:
     """Note that `worker` cannot do the job; return who said so in all, and how long ago the first did.
 
     Raises IdReused where the id belongs to another job.
     """
-    row = _own_row(connection, job, digest, lane, priority)
+    row = _own_row(connection, job, digest, *route)
     if row is None:
         return Declined(frozenset({worker}), 0.0, _NO_EPOCH)
     has_standby = row.standby is not None and row.standby != standby
     if not row.waits:
         return Declined(frozenset({worker}), 0.0, row.epoch, has_standby)
     since = row.unserved_since or row.now
-    names = sorted({*row.refused_by, worker})
+    refusing = refusals_of(row.refused_by) | {worker: lacking}
     here = jobs.c.job_id == job.job_id
-    connection.execute(update(jobs).where(here).values(refused_by=names, unserved_since=since))
-    return Declined(frozenset(names), max(0.0, (row.now - since).total_seconds()), row.epoch, has_standby)
+    connection.execute(update(jobs).where(here).values(refused_by=refusing, unserved_since=since))
+    return Declined(frozenset(refusing), max(0.0, (row.now - since).total_seconds()), row.epoch, has_standby)
 
 
 def _own_row(connection: Connection, job: Job, digest: str, lane: str, priority: str) -> Row[*tuple[Any, ...]] | None:
