@@ -80,16 +80,16 @@ def track_languages(file: BinaryIO) -> tuple[tuple[str | None, str | None], ...]
     """Return the kind and the BCP 47 language of every track, each None where it is not said or not known to us."""
     end = file.seek(0, 2)
     file.seek(0)
-    header = _head(file)
+    header = element_head(file)
     if header is None or header[0] != _EBML or header[1] is None or header[1] > end:
         return ()
     file.seek(header[1], 1)
-    segment = _head(file)
+    segment = element_head(file)
     if segment is None or segment[0] != _SEGMENT:
         return ()
     start, elsewhere = file.tell(), None
     for _ in range(_MOST_ELEMENTS):
-        name, size = _head(file) or (_CLUSTER, None)
+        name, size = element_head(file) or (_CLUSTER, None)
         if name == _TRACKS and size is not None:
             return tuple(_tracks(file.read(size))) if size <= _MOST_TRACK_BYTES else ()
         if name == _SEEK_HEAD and size is not None and size <= _MOST_TRACK_BYTES:
@@ -135,7 +135,7 @@ def _children(data: bytes) -> Iterator[tuple[int, bytes]]:
         yield name[0] or 0, data[start:at]
 
 
-def _head(file: BinaryIO) -> tuple[int, int | None] | None:
+def element_head(file: BinaryIO) -> tuple[int, int | None] | None:
     """Return the ID and size of the element that begins here, and move to its content; None at the end."""
     start = file.tell()
     data = file.read(12)
