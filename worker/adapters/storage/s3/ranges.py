@@ -48,9 +48,7 @@ def _received(client: S3Client, place: External, version: str, span: Span, file:
     """Return how many bytes of a span one request brought."""
     size, _, tag = version.partition("-")
     first, last = span
-    answer = client.get_object(
-        Bucket=place.host, Key=place.key, Range=f"bytes={first}-{last - 1}", **({"IfMatch": tag} if tag else {})
-    )
+    answer = client.get_object(Bucket=place.host, Key=place.key, Range=f"bytes={first}-{last - 1}", IfMatch=tag)
     body: StreamingBody = answer["Body"]
     try:
         found = _RANGE.fullmatch(answer.get("ContentRange", ""))
