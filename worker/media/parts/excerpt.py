@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from worker.core.command import Command, Pipeline
 from worker.core.spans import Span, total, union
 from worker.media.ffmpeg.formats import GUARDS
-from worker.media.matroska.tracks import element_head
+from worker.media.matroska.elements import head
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,15 +65,15 @@ def _boxes(file: BinaryIO, size: int) -> Layout | None:
     at = 0
     while at < size and len(kinds) <= _MOST_BOXES:
         file.seek(at)
-        head = file.read(_LARGE_BOX)
-        length = int.from_bytes(head[:4])
+        start = file.read(_LARGE_BOX)
+        length = int.from_bytes(start[:4])
         if length == 1:
-            length = int.from_bytes(head[8:])
+            length = int.from_bytes(start[8:])
         elif length == 0:
             length = size - at
-        if len(head) < _BOX or length < _BOX:
+        if len(start) < _BOX or length < _BOX:
             return None
-        kind = head[4:8]
+        kind = start[4:8]
         kept = length
         if kind == b"mdat":
             kept = _LARGE_BOX if b"mdat" in kinds else HEAD_BYTES
@@ -89,11 +89,11 @@ def _boxes(file: BinaryIO, size: int) -> Layout | None:
 def _elements(file: BinaryIO, size: int) -> Layout | None:
     """RFC 9559, 5: all that is no cluster, of a segment whose elements say how long they are."""
     file.seek(0)
-    header = element_head(file)
+    header = head(file)
     if header is None or header[0] != _EBML or header[1] is None:
         return None
     file.seek(header[1], 1)
-    segment = element_head(file)
+    segment = head(file)
     if segment is None or segment[0] != _SEGMENT:
         return None
     begin = file.tell()
@@ -106,7 +106,7 @@ def _elements(file: BinaryIO, size: int) -> Layout | None:
         if at >= end:
             break
         file.seek(at)
-        element = element_head(file)
+        element = head(file)
         if element is None or element[1] is None:
             return None
         after = file.tell() + element[1]
