@@ -30,19 +30,20 @@ from worker.core.location import External, Location, Relative, is_speakable, par
 from worker.core.message.wire import nearest
 from worker.engine.attempt.workspace import plainly_named
 from worker.media.capabilities import Capabilities
-from worker.media.matroska.tracks import with_languages
+from worker.media.matroska.tracks import with_tracks
 from worker.media.probe import media_info, probe_command
 from worker.registry import Registry
 from worker.testing.result import BenchResult, Report, StagedFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from worker.core.command import Exit, Pipeline
     from worker.core.media_info import MediaInfo
     from worker.core.ports import Runner
-    from worker.core.task import Task
+    from worker.core.spans import Span
+    from worker.core.task import Excerpt, Task
 
 STALL_SECONDS: Final = 60.0
 
@@ -164,6 +165,16 @@ class TaskBench:
             raise SourceMissing(f"{location} does not exist")
         return plainly_named(path, self.scratch(f"sources/{next(self._numbers)}/{plain_name(path.name)}"))
 
+    def is_remote(self, location: str) -> bool:
+        """Return whether `location` must be fetched: a bench has it all."""
+        del location
+        return False
+
+    async def excerpt(self, location: str, size: int, spans: Sequence[Span]) -> Excerpt | None:
+        """Return None: a bench reads files in place."""
+        del location, size, spans
+        return None
+
     async def listing(self, folder: str) -> tuple[str, ...]:
         """Return the locations of the files in a folder."""
         place = self._locate(folder if folder.endswith("/") else f"{folder}/")
@@ -261,7 +272,7 @@ class TaskBench:
         (answer,) = await self._runner.run(probe_command(self.tool("ffprobe"), path), timeout=30)
         info = media_info(answer, path.name)
         with path.open("rb") as file:
-            return with_languages(info, file)
+            return with_tracks(info, file)
 
     def report(self, fraction: float | None, *, fps: float | None = None, speed: float | None = None) -> None:
         """Note progress."""

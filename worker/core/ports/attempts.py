@@ -90,15 +90,19 @@ class AttemptStore(Protocol):
         ...
 
     async def bury_unclaimed(self, job: Job, digest: str, lane: str, priority: str, failure: Failure) -> None:
-        """Record dead a job that no attempt ran (the broker dead-lettered it, or nobody serves it)."""
+        """Record dead a job that no attempt ran (the broker dead-lettered it, or nobody serves it).
+
+        Raises IdReused where the id belongs to another job.
+        """
         ...
 
     async def decline(
-        self, job: Job, digest: str, lane: str, priority: str, worker: str, standby: str = ""
+        self, job: Job, digest: str, lane: str, priority: str, worker: str, standby: str = "", lacking: str = ""
     ) -> Declined:
-        """Note that `worker` cannot do the job; return who said so since it last ran, this one included.
+        """Note that `worker` cannot do the job, for it is `lacking` that; return all who said so since it last ran.
 
-        `standby` is the mark that the message carries of having waited.
+        `standby` is the mark that the message carries of having waited. Raises IdReused where the id belongs to
+        another job.
         """
         ...
 
