@@ -11,6 +11,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 from playwright.async_api import expect
 
@@ -109,13 +110,31 @@ async def test_cancel_kills_and_a_server_that_was_killed_heals_by_itself(alone, 
         assert server.end() == 0
 
 
+async def scanned(server) -> str:
+    """Fill what makes jobs by itself, and return a scan that ended."""
+    async with httpx.AsyncClient(base_url=f"{server.address}/api/v1", timeout=60) as client:
+        inbox = {"place": "nas://inbox", "template": "web-mp4", "settle_seconds": 3600}
+        nightly = {"cron": "30 3 29 2 *", "template": "web-mp4", "sources": ["nas://in/**/*.mkv"]}
+        hook = {"kind": "github", "template": "gource-1080p"}
+        for path, document in (("folders/inbox", inbox), ("schedules/nightly", nightly), ("hooks/film", hook)):
+            (await client.put(path, json=document)).raise_for_status()
+        started = await client.post("scans", json={"template": "web-mp4", "source": "nas://"})
+        scan_id = started.raise_for_status().json()["scan_id"]
+
+        async def ended() -> bool:
+            return (await client.get(f"scans/{scan_id}")).json()["state"] == "completed"
+
+        await until(ended, 60, "the scan has ended")
+    return scan_id
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_axe_finds_nothing_on_any_screen(alone, server, worker_with_nas, scheme):
     script = axe_script()
     job_id = await alone.publish_task("probe", {"source": str(alone.clip)})
     await alone.job(job_id, "completed", seconds=60)
     paths = ["/", "/jobs", f"/jobs/{job_id}", "/new?module=hls", "/new/browse", "/dead", "/fleet", "/fleet/worker"]
-    paths += ["/settings", "/login"]
+    paths += ["/settings", "/settings/automatic", "/templates", "/scans", f"/scans/{await scanned(server)}", "/login"]
     async with browsing(color_scheme=scheme, bypass_csp=True, viewport={"width": 390, "height": 844}) as browser:
         page = await browser.new_page()
         for path in paths:
@@ -129,6 +148,13 @@ async def test_axe_finds_nothing_on_any_screen(alone, server, worker_with_nas, s
             # Nothing hangs out of a narrow screen.
             wide = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
             assert wide <= 0, path
+        # As wide as a desk's screen, what makes jobs by itself has other columns.
+        await page.set_viewport_size({"width": 1440, "height": 900})
+        for path in [path for path in paths if path.startswith(("/settings/automatic", "/scans"))]:
+            await page.goto(server.address + path)
+            await page.evaluate(script)
+            found = await page.evaluate("axe.run()")
+            assert [one["id"] for one in found["violations"]] == [], path
 
 
 async def test_a_person_with_a_keyboard_alone_reaches_everything_and_without_javascript_reads(alone, server):
