@@ -115,7 +115,7 @@ async def scanned(server) -> str:
     async with httpx.AsyncClient(base_url=f"{server.address}/api/v1", timeout=60) as client:
         inbox = {"place": "nas://inbox", "template": "web-mp4", "settle_seconds": 3600}
         nightly = {"cron": "30 3 29 2 *", "template": "web-mp4", "sources": ["nas://in/**/*.mkv"]}
-        hook = {"kind": "github", "template": "gource-1080p"}
+        hook = {"kind": "github", "template": "gource-1080p", "secret": TOKEN}
         for path, document in (("folders/inbox", inbox), ("schedules/nightly", nightly), ("hooks/film", hook)):
             (await client.put(path, json=document)).raise_for_status()
         started = await client.post("scans", json={"template": "web-mp4", "source": "nas://"})

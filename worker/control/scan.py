@@ -94,7 +94,11 @@ class Scan:
 
 def pattern_of(folder: str) -> Pattern:
     """Return what a scan looks at: a pattern as it is, and everything below a folder."""
-    return parse_pattern(folder if is_pattern(folder) else f"{folder.rstrip('/')}/**")
+    if is_pattern(folder):
+        return parse_pattern(folder)
+    bare = folder.rstrip("/")
+    # `nas://` is the root itself
+    return parse_pattern(f"{folder}**" if bare.endswith(":") else f"{bare}/**")
 
 
 async def scan(
