@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, insert, select, update
 
 from worker.adapters.sql.at_once import insert_job_and_attempt
-from worker.adapters.sql.database import insert_of, store
+from worker.adapters.sql.database.statements import insert_of, store
 from worker.adapters.sql.fence import blame, close_attempt, ended, new_round, no_progress
 from worker.adapters.sql.parts import lock_parent, part_ended
 from worker.adapters.sql.rows import fresh_row

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import delete, select, update
 
-from worker.adapters.sql.database import upsert
+from worker.adapters.sql.database.statements import upsert
 from worker.adapters.sql.fence import close_attempt, ended
 from worker.adapters.sql.outbox import write_message
 from worker.adapters.sql.rows import fresh_row

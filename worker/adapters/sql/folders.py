@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import delete, func, or_, select, update
 
-from worker.adapters.sql.database import upsert
-from worker.adapters.sql.intake_schema import folder_files, folders
+from worker.adapters.sql.database.statements import upsert
 from worker.adapters.sql.rows import uri_key
 from worker.adapters.sql.schema import artifacts, attempts, jobs, moment
+from worker.adapters.sql.schema.intake import folder_files, folders
 from worker.core.folder import FolderFile, Sighting, StoredFolder, belongs_to, group_of, is_sidecar
 from worker.core.record import TERMINAL
 

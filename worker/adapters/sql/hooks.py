@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, select
 
-from worker.adapters.sql.database import upsert
-from worker.adapters.sql.intake_schema import hook_calls, hooks
+from worker.adapters.sql.database.statements import upsert
 from worker.adapters.sql.schema import moment
+from worker.adapters.sql.schema.intake import hook_calls, hooks
 from worker.core.hook import Hook, HookCall, StoredHook
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import insert, select, update
 
-from worker.adapters.sql.database import store, upsert
+from worker.adapters.sql.database.statements import store, upsert
 from worker.adapters.sql.fence import (
     OWNED,
     blame,

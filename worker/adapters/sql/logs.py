@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import delete, select
 
-from worker.adapters.sql.database import upsert
+from worker.adapters.sql.database.statements import upsert
 from worker.adapters.sql.schema import attempts, job_logs, moment
 from worker.core.record import LogRecord
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import delete, func, literal, or_, select, tuple_, update
 
-from worker.adapters.sql.database import upsert
-from worker.adapters.sql.intake_schema import notices, notifications
+from worker.adapters.sql.database.statements import upsert
 from worker.adapters.sql.schema import jobs, moment
+from worker.adapters.sql.schema.intake import notices, notifications
 from worker.core.notification import Notice, Notification, StoredNotification
 
 if TYPE_CHECKING:

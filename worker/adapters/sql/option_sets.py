@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select
 
-from worker.adapters.sql.database import upsert
+from worker.adapters.sql.database.statements import upsert
 from worker.adapters.sql.schema import option_sets
 from worker.core.record import OptionSet
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import select, update
 
-from worker.adapters.sql.database import upsert
+from worker.adapters.sql.database.statements import upsert
 from worker.adapters.sql.schema import jobs, outputs
 from worker.core.errors import OutputExists
 from worker.core.record import TERMINAL

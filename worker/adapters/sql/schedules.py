@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, or_, select, update
 
-from worker.adapters.sql.database import upsert
-from worker.adapters.sql.intake_schema import schedules
+from worker.adapters.sql.database.statements import upsert
 from worker.adapters.sql.schema import moment
+from worker.adapters.sql.schema.intake import schedules
 from worker.core.schedule import ScheduleRecord
 
 if TYPE_CHECKING:

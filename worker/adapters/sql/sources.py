@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select
 
-from worker.adapters.sql.database import upsert
-from worker.adapters.sql.intake_schema import sources
+from worker.adapters.sql.database.statements import upsert
 from worker.adapters.sql.schema import moment
+from worker.adapters.sql.schema.intake import sources
 from worker.core.identity import SourceRecord
 
 if TYPE_CHECKING:

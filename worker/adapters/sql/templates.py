@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, insert, select
 
-from worker.adapters.sql.database import upsert
-from worker.adapters.sql.intake_schema import origins, templates
+from worker.adapters.sql.database.statements import upsert
 from worker.adapters.sql.schema import artifacts, jobs, moment
+from worker.adapters.sql.schema.intake import origins, templates
 from worker.core.template import Origin, OriginState, StoredTemplate
 
 if TYPE_CHECKING:

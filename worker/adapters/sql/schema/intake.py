@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, Index, Integer, Table
 
-from worker.adapters.sql.schema import Moment, Words, metadata
+from worker.adapters.sql.schema.types import Moment, Words, metadata
 
 originals = Table(
     "originals",
