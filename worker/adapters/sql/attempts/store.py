@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from worker.adapters.sql import aftermath, claim, lifecycle, logs, refusals
+from worker.adapters.sql.attempts import aftermath, claim, lifecycle
 from worker.adapters.sql.database import Durability
+from worker.adapters.sql.jobs import logs, refusals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

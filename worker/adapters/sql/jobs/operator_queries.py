@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select, update
 
+from worker.adapters.sql.attempts.fence import new_round
 from worker.adapters.sql.errors import PROVISION
-from worker.adapters.sql.fence import new_round
-from worker.adapters.sql.outbox import write_message
-from worker.adapters.sql.parts import part_records
+from worker.adapters.sql.parts.outbox import write_message
+from worker.adapters.sql.parts.store import part_records
 from worker.adapters.sql.rows import LISTED, job_record, of_document
 from worker.adapters.sql.schema import (
     REVISION,

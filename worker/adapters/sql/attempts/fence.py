@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import bindparam, case, null, or_, select, update
 
-from worker.adapters.sql.at_once import update_job_and_attempt
+from worker.adapters.sql.attempts.at_once import update_job_and_attempt
 from worker.adapters.sql.database.statements import store
 from worker.adapters.sql.schema import LIVE, attempts, jobs, moment
 from worker.core.errors import LeaseLost

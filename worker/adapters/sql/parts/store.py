@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import delete, func, select, update
 
-from worker.adapters.sql.copies import copy_part, end_copies, slow_parts
+from worker.adapters.sql.attempts.fence import blame, close_attempt, ended, fenced, new_round
 from worker.adapters.sql.database.statements import upsert
-from worker.adapters.sql.fence import blame, close_attempt, ended, fenced, new_round
-from worker.adapters.sql.outbox import body_of, outbox_of, published, unpublished, write_message
-from worker.adapters.sql.part_files import ended_with_parts, forget_part_files, part_files
+from worker.adapters.sql.parts.copies import copy_part, end_copies, slow_parts
+from worker.adapters.sql.parts.files import ended_with_parts, forget_part_files, part_files
+from worker.adapters.sql.parts.outbox import body_of, outbox_of, published, unpublished, write_message
 from worker.adapters.sql.rows import fresh_row, of_document
 from worker.adapters.sql.schema import LIVE, artifacts, attempts, jobs
 from worker.core.attempt import Failure

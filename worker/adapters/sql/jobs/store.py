@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from worker.adapters.sql import lifecycle, listing, logs, operator_queries, option_sets, refusals
+from worker.adapters.sql.attempts import lifecycle
+from worker.adapters.sql.jobs import listing, logs, operator_queries, option_sets, refusals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

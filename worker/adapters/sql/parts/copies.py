@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import delete, select, update
 
+from worker.adapters.sql.attempts.fence import close_attempt, ended
 from worker.adapters.sql.database.statements import upsert
-from worker.adapters.sql.fence import close_attempt, ended
-from worker.adapters.sql.outbox import write_message
+from worker.adapters.sql.parts.outbox import write_message
 from worker.adapters.sql.rows import fresh_row
 from worker.adapters.sql.schema import artifacts, attempts, jobs, moment
 from worker.core.ports.parts import SlowPart

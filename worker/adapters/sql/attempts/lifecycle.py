@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import insert, select, update
 
-from worker.adapters.sql.database.statements import store, upsert
-from worker.adapters.sql.fence import (
+from worker.adapters.sql.attempts.fence import (
     OWNED,
     blame,
     close_attempt,
@@ -19,9 +18,10 @@ from worker.adapters.sql.fence import (
     names,
     unblamed,
 )
-from worker.adapters.sql.outbox import write_message
-from worker.adapters.sql.outputs import reserve
-from worker.adapters.sql.parts import lock_parent, part_ended, stop_parts
+from worker.adapters.sql.attempts.outputs import reserve
+from worker.adapters.sql.database.statements import store, upsert
+from worker.adapters.sql.parts.outbox import write_message
+from worker.adapters.sql.parts.store import lock_parent, part_ended, stop_parts
 from worker.adapters.sql.rows import fresh_row, tombstone, uri_key
 from worker.adapters.sql.schema import LIVE, adoptions, artifacts, attempts, jobs, moment
 from worker.core.errors import IdReused, JobCancelled, LeaseLost

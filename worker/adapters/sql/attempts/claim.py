@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, insert, select, update
 
-from worker.adapters.sql.at_once import insert_job_and_attempt
+from worker.adapters.sql.attempts.at_once import insert_job_and_attempt
+from worker.adapters.sql.attempts.fence import blame, close_attempt, ended, new_round, no_progress
 from worker.adapters.sql.database.statements import insert_of, store
-from worker.adapters.sql.fence import blame, close_attempt, ended, new_round, no_progress
-from worker.adapters.sql.parts import lock_parent, part_ended
+from worker.adapters.sql.parts.store import lock_parent, part_ended
 from worker.adapters.sql.rows import fresh_row
 from worker.adapters.sql.schema import LIVE, attempts, jobs, moment
 from worker.core.attempt import Attempt, Failure

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, exists, func, or_, select, update
 
+from worker.adapters.sql.attempts.fence import fenced
 from worker.adapters.sql.database.statements import upsert
-from worker.adapters.sql.fence import fenced
 from worker.adapters.sql.schema import attempts, jobs, kept, moment
 from worker.core.ports import Kept
 from worker.core.record import TERMINAL
