@@ -5,6 +5,7 @@ python -m benchmarks [cli | ladder | overhead | gource | fleet | folders | parts
 
 from __future__ import annotations
 
+import signal
 import sys
 
 from benchmarks import cli, fleet, folders, gource, ladder, overhead, parts, queries, scan, web
@@ -29,6 +30,8 @@ def main() -> int:
     if name and name not in TABLES:
         sys.stderr.write(f"usage: python -m benchmarks [{' | '.join(TABLES)} [options]]\n")
         return 2
+    # An end that was asked for ends the services and workers of a table too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     for each, table in TABLES.items():
         if name in {"", each}:
             print(f"## {each}\n", flush=True)

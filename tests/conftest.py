@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.migrations import upgrade
 from tests.support.command_line import CommandLine
+from tests.support.databases import provision
 from worker.app.control import modules
 
 ENTRY_POINTS = "[leveret.tasks]\necho = echo_plugin:EchoTask\nshine = echo_plugin:ShineTask\n"
@@ -26,8 +26,7 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.syspath_prepend(plugins)
     # a process keeps the modules that it found; another test found none of these
     modules.cache_clear()
-    url = f"sqlite:///{tmp_path / 'jobs.db'}"
-    upgrade(url)
+    url = provision(tmp_path / "jobs.db")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WORKER_DATABASE_URL", url)
     monkeypatch.setenv("WORKER_BROKER_URL", "amqp://guest:guest@127.0.0.1:1/")

@@ -196,6 +196,7 @@ class World:
                 "WORKER_SCRATCH_FREE_BYTES": str(4 << 20),
                 "WORKER_RETRY_DELAYS": DELAYS,
                 "WORKER_LEASE_SECONDS": str(LEASE_SECONDS),
+                "WORKER_PUBLISH_LEASE_SECONDS": str(LEASE_SECONDS),
                 "WORKER_HEARTBEAT_SECONDS": "1",
                 "WORKER_GRACE_SECONDS": worker.grace,
                 "WORKER_LANES": "cpu",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -12,6 +13,7 @@ from sqlalchemy import select, update
 
 from infra.local import LocalServices
 from infra.migrations import upgrade
+from tests.support.databases import provision
 from worker.adapters.sql import SqlRepository
 from worker.adapters.sql.schema import jobs, moment
 
@@ -34,6 +36,23 @@ class Postgres:
         name = f"test_{secrets.token_hex(6)}"
         self.execute(f"CREATE DATABASE {name}")
         return f"{self.address}/{name}"
+
+    def provisioned_database(self) -> str:
+        """Return the URL of a database as the migrations make it, with an identity of its own."""
+        template = self._template()
+        name = f"test_{secrets.token_hex(6)}"
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        url = f"{self.address}/{name}"
+        with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
+            connection.execute("UPDATE identity SET identity = %s", (secrets.token_hex(16),))
+        return url
+
+    @cache  # noqa: B019 - one per session
+    def _template(self) -> str:
+        """Return the name of a provisioned database that nobody uses."""
+        url = self.empty_database()
+        upgrade(url)
+        return url.rpartition("/")[2]
 
     def execute(self, statement: str) -> None:
         with psycopg.connect(f"{self.address}/postgres", autocommit=True, connect_timeout=5) as connection:
@@ -76,22 +95,25 @@ class Bench:
         return await self.repository._database.read(work)
 
 
-def fresh_url(kind: str, request: pytest.FixtureRequest, folder: Path) -> str:
-    """Return the URL of an empty database."""
-    if kind == "sqlite":
-        return f"sqlite:///{folder / 'new folder' / 'leveret.db'}"
-    return str(request.getfixturevalue("postgres").empty_database())
-
-
 @pytest.fixture(params=["sqlite", "postgres"])
-def empty_url(request, tmp_path) -> str:
-    return fresh_url(request.param, request, tmp_path)
+def kind_of_database(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture
-def url(empty_url) -> str:
-    upgrade(empty_url)
-    return empty_url
+def empty_url(kind_of_database: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the URL of a database without tables."""
+    if kind_of_database == "sqlite":
+        return f"sqlite:///{tmp_path / 'new folder' / 'leveret.db'}"
+    return str(request.getfixturevalue("postgres").empty_database())
+
+
+@pytest.fixture
+def url(kind_of_database: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the URL of a provisioned database without rows."""
+    if kind_of_database == "sqlite":
+        return provision(tmp_path / "new folder" / "leveret.db")
+    return str(request.getfixturevalue("postgres").provisioned_database())
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
 from infra.migrations import head, upgrade
+from tests.support.databases import provision
 from tests.support.repositories import FAILURE, POLICY, granted, job, request
 from worker.adapters.sql import SqlRepository
 from worker.adapters.sql.schema import REVISION, metadata
@@ -142,8 +143,7 @@ async def test_a_database_that_nobody_serves_is_unavailable_at_once():
 
 
 async def test_a_hung_database_is_unavailable_in_time_and_used_again_when_it_goes_on(postgres):
-    url = postgres.empty_database()
-    upgrade(url)
+    url = postgres.provisioned_database()
     repository = SqlRepository(url, answer_seconds=1.0)
     attempt = await granted(repository)
     postgres.services.pause("postgres")
@@ -160,8 +160,7 @@ async def test_a_hung_database_is_unavailable_in_time_and_used_again_when_it_goe
 
 
 async def test_connections_that_were_cut_while_idle_are_replaced_unseen(postgres):
-    url = postgres.empty_database()
-    upgrade(url)
+    url = postgres.provisioned_database()
     repository = SqlRepository(url)
     attempt = await granted(repository)
     await asyncio.gather(*(repository.renew(attempt) for _ in range(4)))
@@ -172,8 +171,7 @@ async def test_connections_that_were_cut_while_idle_are_replaced_unseen(postgres
 
 
 async def test_a_database_that_restarts_is_unavailable_and_then_goes_on(postgres):
-    url = postgres.empty_database()
-    upgrade(url)
+    url = postgres.provisioned_database()
     repository = SqlRepository(url)
     attempt = await granted(repository)
     await asyncio.to_thread(postgres.services.kill, "postgres")
@@ -186,8 +184,7 @@ async def test_a_database_that_restarts_is_unavailable_and_then_goes_on(postgres
 
 
 async def test_a_locked_row_is_unavailable_in_time(postgres):
-    url = postgres.empty_database()
-    upgrade(url)
+    url = postgres.provisioned_database()
     repository = SqlRepository(url, answer_seconds=1.0)
     attempt = await granted(repository)
     engine = engine_of(url)
@@ -201,8 +198,7 @@ async def test_a_locked_row_is_unavailable_in_time(postgres):
 
 
 async def test_an_sqlite_file_that_another_program_writes_is_waited_for_and_then_unavailable(tmp_path):
-    url = f"sqlite:///{tmp_path / 'x.db'}"
-    upgrade(url)
+    url = provision(tmp_path / "x.db")
     repository = SqlRepository(url, answer_seconds=1.0)
     await repository.submit(job(), "d" * 64, "cpu", "normal")
     other = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
@@ -218,8 +214,7 @@ async def test_an_sqlite_file_that_another_program_writes_is_waited_for_and_then
 
 async def test_an_sqlite_file_that_stays_locked_is_no_fault_of_ours_and_leaves_the_writer_usable(tmp_path, monkeypatch):
     monkeypatch.setattr("worker.adapters.sql.database.sqlite._BUSY_SECONDS", 0.2)
-    url = f"sqlite:///{tmp_path / 'x.db'}"
-    upgrade(url)
+    url = provision(tmp_path / "x.db")
     repository = SqlRepository(url)
     attempt = await granted(repository)
     other = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
@@ -239,8 +234,7 @@ def held_open(folder):
 
 
 async def test_a_closed_sqlite_database_keeps_no_file_open(tmp_path):
-    url = f"sqlite:///{tmp_path / 'x.db'}"
-    upgrade(url)
+    url = provision(tmp_path / "x.db")
     repository = SqlRepository(url)
     await repository.renew(await granted(repository))
     await repository.close()
@@ -249,8 +243,7 @@ async def test_a_closed_sqlite_database_keeps_no_file_open(tmp_path):
 
 
 async def test_a_disk_that_is_full_for_a_while_leaves_the_writer_usable(tmp_path):
-    url = f"sqlite:///{tmp_path / 'x.db'}"
-    upgrade(url)
+    url = provision(tmp_path / "x.db")
     repository = SqlRepository(url)
     await repository.renew(attempt := await granted(repository))
     large = job("j2", facts={"x": "x" * 100_000})
@@ -269,8 +262,7 @@ async def test_a_disk_that_is_full_for_a_while_leaves_the_writer_usable(tmp_path
 
 
 async def test_sqlite_syncs_all_commits_but_signs_of_life_and_watches_foreign_keys(tmp_path):
-    url = f"sqlite:///{tmp_path / 'x.db'}"
-    upgrade(url)
+    url = provision(tmp_path / "x.db")
     repository = SqlRepository(url)
 
     def pragmas(connection):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import re
 from dataclasses import replace
 
 import pytest
 
 from tests.support.storages import PART_BYTES, Confirmations, Maker, NasBench, S3Bench, publish, s3_running
 from worker.core.errors import LeaseLost, LeveretError, OutputExists, RefusedPath, SourceMissing, VerificationFailed
+from worker.core.location import External
 
 ODD_NAMES = [
     "with space.mkv",
@@ -288,6 +290,20 @@ def test_a_folder_is_a_destination_and_no_source(bench):
     assert bench.storage.admit(bench.place("a/b/"), writing=True).is_folder
     with pytest.raises(RefusedPath, match="folder"):
         bench.storage.admit(bench.place("a/b/"), writing=False)
+
+
+async def test_a_refused_folder_is_named_as_it_was_written_and_a_root_is_a_folder(bench):
+    outside = bench.outside()
+    folder, hidden = External(outside.scheme, outside.host, f"{outside.path}/"), bench.place(".leveret-a/")
+    for place, why in ((folder, f"{folder} is not inside"), (hidden, f"{hidden}: names that begin with")):
+        with pytest.raises(RefusedPath, match=f"^{re.escape(why)}"):
+            bench.storage.admit_folder(place)
+        with pytest.raises(RefusedPath, match=f"^{re.escape(why)}"):
+            await bench.reader.entries(place, 10)
+        with pytest.raises(RefusedPath, match=f"^{re.escape(why)}"):
+            _ = [batch async for batch in bench.reader.walk(place)]
+    assert bench.storage.admit_folder(bench.place("")) == bench.place("")
+    assert bench.storage.admit_folder(bench.place("a/b/")) == bench.place("a/b/")
 
 
 async def test_a_listing_names_the_files_of_a_folder_and_not_what_lies_deeper(bench):

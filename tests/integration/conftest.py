@@ -9,7 +9,7 @@ import pytest
 
 from infra.broker import declare
 from infra.local import LocalServices
-from infra.migrations import upgrade
+from tests.support.databases import provision
 from tests.support.engine import Broker, Harness, broker_access
 from worker.adapters.sql import SqlRepository
 from worker.core.routing import topology
@@ -39,9 +39,7 @@ def provisioned_broker(services: LocalServices) -> str:
 @pytest.fixture
 async def repository(tmp_path: Path) -> AsyncIterator[SqlRepository]:
     """A database of the test's own."""
-    url = f"sqlite:///{tmp_path}/leveret.db"
-    upgrade(url)
-    rows = SqlRepository(url)
+    rows = SqlRepository(provision(tmp_path / "leveret.db"))
     yield rows
     await rows.close()
 

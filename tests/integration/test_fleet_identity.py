@@ -9,8 +9,8 @@ import pika
 import pytest
 
 from infra.broker import mark
-from infra.migrations import upgrade
 from tests.support.command_line import message
+from tests.support.databases import provision
 from worker.adapters import checks
 from worker.adapters.rabbitmq import Link
 from worker.adapters.rabbitmq.admin import RabbitAdmin
@@ -23,9 +23,7 @@ pytestmark = pytest.mark.xdist_group("rabbitmq")
 
 @pytest.fixture
 async def other(tmp_path):
-    url = f"sqlite:///{tmp_path}/other.db"
-    upgrade(url)
-    rows = SqlRepository(url)
+    rows = SqlRepository(provision(tmp_path / "other.db"))
     yield rows
     await rows.close()
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -17,9 +19,11 @@ from worker.app.control import modules
 from worker.app.undoing import KeptFiles
 from worker.control import Conflict, Control, NotFound
 from worker.control.undo import forget, list_originals, undo
-from worker.core.attempt import Completed, Dead
-from worker.core.errors import BadInput
+from worker.core.attempt import Attempt, Completed, Dead
+from worker.core.errors import BadInput, LeaseLost
+from worker.core.message.dialects import decode
 from worker.engine.attempt.lease import Lease
+from worker.engine.attempt.originals import restore_interrupted
 from worker.engine.attempt.run import LocalProduction
 from worker.engine.executor import Executor
 from worker.engine.host.purge import Purger
@@ -299,3 +303,24 @@ async def test_two_purgers_at_once_take_different_originals(harness, broker):
     counts = await asyncio.gather(purger(harness).purge(), purger(harness).purge())
     assert sum(counts) == 2
     assert kept(harness) == []
+
+
+async def test_a_worker_that_lost_its_lease_meanwhile_puts_nothing_back(harness, broker):
+    """It was stopped after it had read what to restore; its successor has published since."""
+    source = harness.storage / "film.txt"
+    source.write_text("original")
+    job = replacing(source)
+    await broker.publish(job)
+    await harness.one()
+    await harness.repository.set_original(
+        job["job_id"], (await harness.repository.originals(job["job_id"]))[0].uri, "planned"
+    )
+    attempt = Attempt(decode(json.dumps(job).encode(), None), 1, 2, 2, "tester-1", 5.0, datetime.now(UTC))
+
+    async def confirm() -> None:
+        raise LeaseLost("tester-2 has it")
+
+    restored = restore_interrupted(harness.repository, harness.resources.storages, attempt, confirm)
+    with pytest.raises(LeaseLost):
+        await restored
+    assert source.read_text() == "new"

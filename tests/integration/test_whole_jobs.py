@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from infra.migrations import upgrade
+from tests.support.databases import provision
 from tests.support.engine import Harness
 from tests.support.media import clip, ffmpeg
 from worker.adapters.host import bundled_tools, find_tools
@@ -32,9 +32,7 @@ NAMES = ("ffmpeg", "ffprobe", "packager", "mkvmerge", "mkvextract")
 
 @pytest.fixture
 async def repository(tmp_path):
-    url = f"sqlite:///{tmp_path}/leveret.db"
-    upgrade(url)
-    rows = SqlRepository(url)
+    rows = SqlRepository(provision(tmp_path / "leveret.db"))
     await rows.put_option_set(
         OptionSet(module="ffmpeg", name="dark", options={"codec": "libx264", "preset": "ultrafast"})
     )

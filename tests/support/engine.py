@@ -77,6 +77,7 @@ class Harness:
     worker_id: str = "tester-1"
     lanes: tuple[str, ...] = ("cpu",)
     lease_seconds: float = 5.0
+    long_lease_seconds: float = 0.0
     task: WriteTask = field(default_factory=WriteTask)
     more_tasks: tuple[Task[Any], ...] = ()
     tools: Mapping[str, str] = field(default_factory=dict)
@@ -124,6 +125,7 @@ class Harness:
             worker_id=self.worker_id,
             lanes=self.lanes,
             lease_seconds=self.lease_seconds,
+            long_lease_seconds=self.long_lease_seconds,
         )
 
     async def _progress(self, _attempt: Any, _progress: Any) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import shutil
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -13,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import update
 
-from tests.support.web import Broker, _empty_database
+from tests.support.databases import provision
+from tests.support.web import Broker
 from worker.adapters.sql import SqlRepository
 from worker.adapters.sql.schema import moment
 from worker.adapters.sql.schema.intake import folder_files, folders
@@ -138,14 +138,14 @@ async def inbox(folder: Path, **overrides: Any) -> AsyncIterator[Inbox]:
     """Yield a NAS with an empty inbox and a template `look`."""
     root = folder / "nas"
     (root / "inbox").mkdir(parents=True)
-    shutil.copyfile(_empty_database(), folder / "jobs.db")
+    url = provision(folder / "jobs.db")
     settings = load(
         **{
-            "database_url": f"sqlite:///{folder / 'jobs.db'}", "broker_url": "amqp://127.0.0.1:1/", "nas_root": root,
+            "database_url": url, "broker_url": "amqp://127.0.0.1:1/", "nas_root": root,
             "storage_url": "nas://out/", "scratch": folder / "scratch",
         } | overrides
     )  # fmt: skip
-    repository = SqlRepository(settings.database_url.get_secret_value())
+    repository = SqlRepository(url)
     broker = Broker()
     control = replace(assembled(settings, repository), broker=lambda: broker)
     await put_template(control, "look", TEMPLATE)

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from infra.local import LocalServices
 from worker.adapters.storage.nas import NasStorage
+from worker.adapters.storage.nas.reading import NasReader
 from worker.adapters.storage.s3 import S3Storage
 from worker.adapters.storage.s3.client import make_client
+from worker.adapters.storage.s3.reading import S3Reader
 from worker.core.attempt import Artifact
 from worker.core.location import External, parse_location
 from worker.core.media_types import media_type_of
@@ -55,6 +57,7 @@ class Bench(Protocol):
     """A storage under test, the folder that it writes to, and a look at what readers see."""
 
     storage: NasStorage | S3Storage
+    reader: NasReader | S3Reader
 
     def place(self, key: str) -> External: ...
     def outside(self) -> External: ...
@@ -68,10 +71,12 @@ class Bench(Protocol):
 class NasBench:
     root: Path
     storage: NasStorage = field(init=False)
+    reader: NasReader = field(init=False)
 
     def __post_init__(self) -> None:
         self.root.mkdir()
         self.storage = NasStorage(self.root, (self.root,), destination=self.root / "jobs")
+        self.reader = NasReader(self.root, (self.root,))
 
     def place(self, key: str) -> External:
         return external(f"nas://{key}")
@@ -105,11 +110,13 @@ class S3Bench:
     server: S3Server
     bucket: str = field(default_factory=lambda: f"suite-{secrets.token_hex(6)}")
     storage: S3Storage = field(init=False)
+    reader: S3Reader = field(init=False)
 
     def __post_init__(self) -> None:
         self.client = self.server.client()
         self.client.create_bucket(Bucket=self.bucket)
         self.storage = self.through(None)
+        self.reader = S3Reader((external(f"s3://{self.bucket}/library/"),), self.server.client)
 
     def through(self, endpoint: str | None, *, attempts: int = 5, read_seconds: float = 20.0) -> S3Storage:
         root = external(f"s3://{self.bucket}/library/")

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from infra.clock import build_clock
-from infra.migrations import upgrade
+from tests.support.databases import provision
 from tests.support.engine import Harness
 from visualizers.gource import GourceVisualizer
 from visualizers.waveform import WaveformVisualizer
@@ -86,9 +86,7 @@ async def gource_harness(
     url: str, folder: Path, root: Path, *, git_options: dict[str, Any] | None = None, **changes: Any
 ) -> AsyncIterator[Harness]:
     """Yield a worker's engine whose visualizers may clone what lies under `root`; `changes` are of its resources."""
-    database = f"sqlite:///{folder / 'jobs.db'}"
-    upgrade(database)
-    repository = SqlRepository(database)
+    repository = SqlRepository(provision(folder / "jobs.db"))
     tasks = (gource_task(root, **git_options or {}), VisualizerTask(WaveformVisualizer(), NoRepositories()))
     harness = Harness(url, repository, folder, lanes=("visualize", "cpu"), tools=TOOLS, more_tasks=tasks)
     harness.resources = replace(harness.resources, **changes)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import hashlib
 import json
-import shutil
-import tempfile
 from dataclasses import dataclass, field
-from functools import cache, lru_cache, partial
-from pathlib import Path
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
-from infra.migrations import upgrade
+from tests.support.databases import provision
 from worker.adapters.sql import SqlRepository
 from worker.app import serving
 from worker.app.control import library, modules
@@ -37,6 +33,7 @@ from worker.web.services import Services
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from worker.core.attempt import Attempt
     from worker.core.message.dead_letter import DeadLetter
@@ -192,8 +189,7 @@ async def site(folder: Path, *, tokens: bool = False, **overrides: Any) -> Async
     nas, out = folder / "nas", folder / "out"
     nas.mkdir(exist_ok=True)
     out.mkdir(exist_ok=True)
-    url = f"sqlite:///{folder / 'jobs.db'}"
-    shutil.copyfile(_empty_database(), folder / "jobs.db")
+    url = provision(folder / "jobs.db")
     lines = tuple(f"{role}:{role}-name:{digest_of(token)}" for role, token in TOKENS.items()) if tokens else ()
     settings = load(
         **{
@@ -223,15 +219,6 @@ async def site(folder: Path, *, tokens: bool = False, **overrides: Any) -> Async
         await services.depths.close()
         await views.close()
         await repository.close()
-
-
-@lru_cache(maxsize=1)
-def _empty_database() -> Path:
-    """Return a provisioned database without rows, made once: every migration takes its time."""
-    folder = Path(tempfile.mkdtemp(prefix="leveret-web-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    upgrade(f"sqlite:///{folder / 'empty.db'}")
-    return folder / "empty.db"
 
 
 def _same(broker: Broker) -> Any:

@@ -15,7 +15,7 @@ FRAMES = 400
 async def test_workers_that_are_killed_repeat_only_the_parts_that_ran(alone: Fleet):
     fleet = alone
     source = clip(fleet.storage / "long.mkv", picture="s=320x180:r=25", seconds=FRAMES / 25, extra=("-g", "25"))
-    settings = {"WORKER_LEASE_SECONDS": "6"}
+    settings = {"WORKER_LEASE_SECONDS": "6", "WORKER_PUBLISH_LEASE_SECONDS": "6"}
     for name in ("one", "two"):
         await fleet.start(name, **settings)
     video = {"codec": "libx264", "preset": "veryslow", "crf": 20, "threads": 1}

@@ -192,3 +192,22 @@ async def test_a_lane_that_cannot_be_served_is_told_to_the_publisher_and_ends_th
     assert record.error_type == "Unserved"
     assert "encoder:h264_nvenc" in record.error
     assert record.attempts == []
+
+
+async def test_a_killed_workers_job_runs_elsewhere_within_ten_seconds_by_default(alone: Fleet):
+    """The deadline of the default settings: `WORKER_LEASE_SECONDS` is not set here."""
+    fleet = alone
+    killed = await fleet.start("first")
+    job_id = await fleet.publish(**LONG)
+    await fleet.job(job_id, "running")
+    await fleet.start("second")
+    at = time.monotonic()
+    killed.kill()
+
+    async def elsewhere() -> bool:
+        record = await fleet.rows.job(job_id)
+        return record is not None and record.attempts[-1].worker == "second"
+
+    await until(elsewhere, 15, "an attempt of the second worker")
+    assert time.monotonic() - at <= 10
+    assert [one.outcome for one in (await fleet.rows.job(job_id)).attempts] == ["crashed", None]

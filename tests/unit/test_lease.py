@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
 
 import pytest
@@ -96,4 +97,43 @@ async def test_a_renewal_never_comes_between_the_record_and_our_knowing_of_it():
     assert await lease.last(record) == "recorded"
     await asyncio.sleep(SHORT.lease_seconds)
     assert (over.is_set(), lease.ended) == (False, None)
+    await lease.stop()
+
+
+async def test_an_event_loop_that_stood_still_for_longer_than_the_lease_loses_nothing_that_is_still_ours():
+    class Slow:
+        asked = 0
+
+        async def renew(self, _attempt) -> Renewal:
+            self.asked += 1
+            # A connection that is opened anew takes more than an instant.
+            await asyncio.sleep(0.02)
+            return Renewal(cancel=False)
+
+    repository = Slow()
+    lease = Lease(repository, SHORT)
+    over = asyncio.Event()
+    lease.start(over.set)
+    await asyncio.sleep(0)
+    time.sleep(2 * SHORT.lease_seconds)  # noqa: ASYNC251 - this is what stands still
+    asked = repository.asked
+    async with asyncio.timeout(5):
+        while repository.asked < asked + 3:
+            await asyncio.sleep(0.01)
+    assert (over.is_set(), lease.ended) == (False, None)
+    await lease.stop()
+
+
+async def test_tools_outlast_an_outage_that_is_longer_than_the_short_lease():
+    both = replace(SHORT, lease_seconds=0.1, long_lease_seconds=30.0)
+    repository = Answers(DatabaseUnavailable("away"))
+    lease = Lease(repository, both)
+    over = asyncio.Event()
+    lease.start(over.set)
+    async with asyncio.timeout(5):
+        while repository.asked < 12:
+            await asyncio.sleep(0.01)
+    assert not over.is_set()
+    repository.answers = [Renewal(cancel=False)]
+    await lease.confirm()
     await lease.stop()

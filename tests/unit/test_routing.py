@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from worker.core import routing
+from worker.core.attempt import Defer
+from worker.core.message.copies import copy_exchange
 
 
 def test_every_queue_is_a_quorum_queue_that_refuses_rather_than_drops():
@@ -58,6 +60,22 @@ def test_an_idle_worker_asks_all_its_lanes_for_the_highest_priority_first():
 def test_only_a_job_queue_has_a_route(name):
     with pytest.raises(ValueError, match="no job queue"):
         routing.route_of(name)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "exchange"),
+    [
+        (0.0, "media.defer"),
+        (2.5, "media.defer.1s"),
+        (5.0, "media.defer"),
+        (29.0, "media.defer"),
+        (40, "media.retry.30s"),
+    ],
+)
+def test_a_message_waits_about_as_long_as_its_reason_holds(seconds, exchange):
+    taken = copy_exchange(Defer("w1 holds it", seconds=seconds), routing.DEFER_SECONDS, routing.DEFAULT_DELAYS)
+    assert taken == exchange
+    assert exchange in {one.name for one in routing.topology().exchanges}
 
 
 @pytest.mark.parametrize(

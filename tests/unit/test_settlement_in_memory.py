@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from infra.migrations import upgrade
+from tests.support.databases import provision
 from tests.support.engine import DEFER_SECONDS, DELAYS, Harness, document
 from worker.adapters.sql import SqlRepository
 from worker.core.attempt import Completed, Dead, Defer, Forward, Retry, Surplus
@@ -18,9 +18,7 @@ from worker.testing import MemoryBroker, MemoryConsumer
 
 @pytest.fixture
 async def harness(tmp_path):
-    url = f"sqlite:///{tmp_path}/leveret.db"
-    upgrade(url)
-    rows = SqlRepository(url)
+    rows = SqlRepository(provision(tmp_path / "leveret.db"))
     harness = Harness("amqp://nowhere/", rows, tmp_path)
     harness.consumer = MemoryConsumer(MemoryBroker(), queues_of(("cpu",)), defer_seconds=DEFER_SECONDS, delays=DELAYS)
     yield harness

@@ -50,9 +50,7 @@ class WatchedFiles:
         place = parse_location(folder if folder.endswith("/") else f"{folder}/", self.storages.path_map)
         if not isinstance(place, External) or place.is_web:
             raise RefusedPath(f"{folder!r} is no folder: write nas://…/, s3://bucket/…/ or an absolute path")
-        # A root itself is no place below a root: a name inside it is.
-        inside = await asyncio.to_thread(self.storages.admit, place.joined("x"), writing=True)
-        return External(inside.scheme, inside.host, inside.path.removesuffix("x"))
+        return await asyncio.to_thread(self.storages.admit_folder, place)
 
     async def is_written(self, place: External) -> bool:
         """Return whether some program of this host has the file open for writing; False where that is not known."""

@@ -72,9 +72,8 @@ def _s3(settings: Settings, roots: tuple[External, ...]) -> Storage:
 
     destination = parse_location(settings.storage_url)
     inside = destination if isinstance(destination, External) and destination.scheme == "s3" else None
-    return S3Storage(
-        roots, destination=inside, public_url=settings.public_url, show_seconds=settings.lease_seconds * 2 / 3
-    )
+    lease = max(settings.lease_seconds, settings.publish_lease_seconds)
+    return S3Storage(roots, destination=inside, public_url=settings.public_url, show_seconds=lease * 2 / 3)
 
 
 def roots(settings: Settings) -> tuple[External, ...]:

@@ -85,7 +85,7 @@ async def assembled(
         slot = host.WorkerSlot(settings.scratch / "workers", settings.hostname, settings.id)
         stack.callback(slot.release)
         refuse_missing_sqlite(settings)
-        rows = SqlRepository(settings.database_url.get_secret_value())
+        rows = SqlRepository(settings.database_url.get_secret_value(), lease_seconds=settings.lease_seconds)
         stack.push_async_callback(rows.close)
         await rows.check()
         events = RabbitEvents(
@@ -137,6 +137,7 @@ async def assembled(
             worker_id=slot.worker_id,
             lanes=presence.lanes,
             lease_seconds=settings.lease_seconds,
+            long_lease_seconds=settings.publish_lease_seconds,
             unserved_seconds=settings.unserved_seconds,
             offline_seconds=settings.offline_seconds,
         )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from worker.cli.render import say_json
 from worker.cli.words import say, warn
-from worker.control.batches import Count, Failed, Report, count, expand, submit_all
+from worker.control.batches import Count, Failed, Report, count, expand, report_document, submit_all
 from worker.control.templates import Made, Skipped, blueprint_of
 from worker.core.pattern import Pattern
 
@@ -65,7 +65,7 @@ async def submit_sources(
             report.add(outcome)
             _say(outcome, as_json=as_json, alone=not counts)
     if as_json:
-        say_json(document(template, report))
+        say_json(report_document(template, report))
     elif counts or len(sources) > 1:
         say(f"{report.submitted} submitted, {report.skipped} skipped, {report.failed} failed")
     return report
@@ -114,16 +114,3 @@ def _say(outcome: Made | Skipped | Failed, *, as_json: bool, alone: bool = True)
     if isinstance(outcome, Made) and alone:
         for line in outcome.warnings:
             warn(line)
-
-
-def document(template: str, report: Report) -> dict[str, Any]:
-    """Return a report as JSON; of very many sources it names the first of each kind."""
-    return {
-        "template": template,
-        "submitted": report.submitted,
-        "skipped": report.skipped,
-        "failed": report.failed,
-        "jobs": [{"job_id": one.record.job_id, "source": one.source} for one in report.made],
-        "left": [{"source": one.source, "reason": one.reason, "job_id": one.job_id} for one in report.left],
-        "faults": [{"source": one.source, "reason": one.reason} for one in report.faults],
-    }

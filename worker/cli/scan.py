@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from worker.app.control import control
 from worker.cli.arguments import Json  # noqa: TC001 - Typer reads it at run time
 from worker.cli.fitted import cut_middle
-from worker.cli.intake import document as report_document
 from worker.cli.render import say_json
 from worker.cli.tables import Column, say_table
 from worker.cli.templates import values_in
 from worker.cli.words import say
 from worker.control.batches import Report, submit_all
-from worker.control.scan import BROKEN, Saved, Scan, pattern_of, saved
+from worker.control.scan import BROKEN, Saved, Scan, pattern_of, saved, scan_document
 from worker.control.scan import scan as scan_folder
 from worker.control.templates import blueprint_of
 from worker.settings import load
@@ -65,7 +64,7 @@ def scan(
         if sys.stderr.isatty():
             sys.stderr.write("\r\x1b[K")
     if as_json:
-        say_json(document(template, found, done, report))
+        say_json(scan_document(template, found, done, report))
     else:
         _say(found, done, report)
     return 1 if found.kinds.get(BROKEN) else 0
@@ -106,24 +105,3 @@ def size(count: int) -> str:
             return f"{sign}{value:.0f} {unit}" if unit == "bytes" else f"{sign}{value:.1f} {unit}"
         value /= 1000
     return ""
-
-
-def document(template: str, found: Scan, done: Saved, report: Report | None) -> dict[str, Any]:
-    """Return a scan as JSON."""
-    saving = None
-    if found.saving is not None:
-        saving = {"share": found.saving.share, "bytes": found.saved_bytes, "jobs": found.saving.known_from}
-    return {
-        "template": template,
-        "files": found.files,
-        "media": found.media,
-        "bytes": found.bytes,
-        "verdicts": {kind: {"files": found.kinds[kind], "bytes": found.sizes[kind]} for kind in sorted(found.kinds)},
-        "shown": [
-            {"source": one.uri, "verdict": one.kind, "bytes": one.bytes, "reasons": list(one.reasons)}
-            for one in found.shown
-        ],
-        "predicted": saving,
-        "saved": {"jobs": done.jobs, "source_bytes": done.source_bytes, "made_bytes": done.made_bytes},
-        "submitted": report_document(template, report) if report is not None else None,
-    }

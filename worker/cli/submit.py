@@ -94,8 +94,9 @@ async def _submit_message(body: bytes, lane: str | None, priority: str | None, w
 
 
 async def _submit_template(template: str, arguments: Sequence[str], wanted: Following, asked: dict[str, Any]) -> int:
-    from worker.cli.intake import document, submit_sources  # noqa: PLC0415 - only with a template
+    from worker.cli.intake import submit_sources  # noqa: PLC0415 - only with a template
     from worker.cli.templates import values_in  # noqa: PLC0415 - as above
+    from worker.control.batches import report_document  # noqa: PLC0415 - as above
 
     sources, variables = values_in(arguments)
     silent = wanted.as_json and not wanted.until_end
@@ -108,7 +109,7 @@ async def _submit_template(template: str, arguments: Sequence[str], wanted: Foll
         for made in report.made:
             worst = max(worst, await _ended(DirectLooks(everything), made.record, alone))
         if wanted.as_json and alone is not wanted:
-            say_json(document(template, report))
+            say_json(report_document(template, report))
         return worst
 
 

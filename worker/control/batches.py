@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from worker.control.errors import Refused
 from worker.control.sources import Source, Unread, identified
@@ -237,3 +237,16 @@ async def _made(
         return await submit_template(control, blueprint, source, variables, asked_by=asked_by, again=again, route=route)
     except (BadInput, InvalidJob, RefusedPath, SourceMissing, StorageUnavailable) as error:
         return Failed(source.uri if isinstance(source, Source) else source, str(error))
+
+
+def report_document(template: str, report: Report) -> dict[str, Any]:
+    """Return a report as JSON; of very many sources it names the first of each kind."""
+    return {
+        "template": template,
+        "submitted": report.submitted,
+        "skipped": report.skipped,
+        "failed": report.failed,
+        "jobs": [{"job_id": one.record.job_id, "source": one.source} for one in report.made],
+        "left": [{"source": one.source, "reason": one.reason, "job_id": one.job_id} for one in report.left],
+        "faults": [{"source": one.source, "reason": one.reason} for one in report.faults],
+    }

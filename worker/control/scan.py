@@ -9,8 +9,9 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from worker.control.batches import Report, report_document
 from worker.control.blueprint import clock_of
 from worker.control.sources import Source, Unread, identified, probe_all
 from worker.core.errors import InvalidJob
@@ -192,3 +193,31 @@ async def saved(control: Control, template: str, limit: int = 10_000) -> Saved:
     """Return what the newest completed jobs of a template saved, by the bytes of their sources and artifacts."""
     done = [one for one in await control.stores.savings(template, limit) if one.origin.source_bytes]
     return Saved(len(done), sum(one.origin.source_bytes for one in done), sum(one.bytes for one in done))
+
+
+def scan_numbers(found: Scan) -> dict[str, Any]:
+    """Return the numbers of a scan as JSON."""
+    return {
+        "files": found.files,
+        "media": found.media,
+        "bytes": found.bytes,
+        "verdicts": {kind: {"files": found.kinds[kind], "bytes": found.sizes[kind]} for kind in sorted(found.kinds)},
+    }
+
+
+def scan_document(template: str, found: Scan, done: Saved, report: Report | None) -> dict[str, Any]:
+    """Return a scan as JSON: its numbers, the first files that need something, and what a run would save."""
+    saving = None
+    if found.saving is not None:
+        saving = {"share": found.saving.share, "bytes": found.saved_bytes, "jobs": found.saving.known_from}
+    return {
+        "template": template,
+        **scan_numbers(found),
+        "shown": [
+            {"source": one.uri, "verdict": one.kind, "bytes": one.bytes, "reasons": list(one.reasons)}
+            for one in found.shown
+        ],
+        "predicted": saving,
+        "saved": {"jobs": done.jobs, "source_bytes": done.source_bytes, "made_bytes": done.made_bytes},
+        "submitted": report_document(template, report) if report is not None else None,
+    }

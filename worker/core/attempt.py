@@ -24,7 +24,8 @@ class Attempt:
     `epoch` grows with every claim of the job by anybody, `number` only with charged failures: an
     attempt that was interrupted has the same number as its successor, and another epoch. `previous` is the failure
     that this round was charged with last, `returns` are the attempts of the round that were given back without a
-    charge.
+    charge. `lease_seconds` is how long the job stays ours in silence while nothing of it can be seen,
+    `long_lease_seconds` while it publishes, or while a copy of its message waits.
     """
 
     job: Job
@@ -36,6 +37,12 @@ class Attempt:
     started_at: datetime
     previous: Failure | None = None
     returns: int = 0
+    long_lease_seconds: float = 0.0
+
+    @property
+    def longest_lease(self) -> float:
+        """Return the seconds of the longer of the two leases."""
+        return max(self.lease_seconds, self.long_lease_seconds)
 
     @property
     def scratch_name(self) -> str:

@@ -29,6 +29,8 @@ DEFAULT_LANE: Final = "cpu"
 DEFAULT_PRIORITY: Final = "normal"
 DEFAULT_DELAYS: Final = (30.0, 120.0, 600.0)
 DEFER_SECONDS: Final = 5.0
+SHORT_DEFER_SECONDS: Final = 1.0
+"""Where a message waits whose reason holds for less than `DEFER_SECONDS`: the rest of a lease, say."""
 
 HEADER_ATTEMPT: Final = "x-attempt"
 HEADER_ROUND: Final = "x-round"
@@ -177,9 +179,8 @@ def topology(delays: tuple[float, ...] = DEFAULT_DELAYS, defer_seconds: float = 
     # A second copy of what dies, for the record: what the broker itself moves has no row that says so.
     deaths = Queue(DEATHS, {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000})
     jobs = tuple(Queue(queue_of(lane, priority), _DEAD_LETTERED) for lane in LANES for priority in PRIORITIES)
-    steps = [_waiting(retry_name(delay), delay) for delay in delays] + [
-        _waiting(defer_name(defer_seconds), defer_seconds)
-    ]
+    steps = [_waiting(retry_name(delay), delay) for delay in delays]
+    steps += [_waiting(defer_name(seconds), seconds) for seconds in defers(defer_seconds)]
     exchanges = (
         Exchange(DEAD_EXCHANGE, "topic"),
         Exchange(UNROUTED, "fanout"),
@@ -197,6 +198,11 @@ def topology(delays: tuple[float, ...] = DEFAULT_DELAYS, defer_seconds: float = 
         *(binding for _, _, binding in steps),
     )
     return Topology(exchanges, (dead, deaths, dying, *jobs, *(queue for _, queue, _ in steps)), bindings)
+
+
+def defers(seconds: float = DEFER_SECONDS) -> tuple[float, ...]:
+    """Return the seconds of the queues for what waits uncharged, the usual one first."""
+    return (seconds, SHORT_DEFER_SECONDS) if seconds > SHORT_DEFER_SECONDS else (seconds,)
 
 
 def defer_name(seconds: float = DEFER_SECONDS) -> str:

@@ -59,6 +59,7 @@ class Executor:
         worker_id: str,
         lanes: tuple[str, ...],
         lease_seconds: float,
+        long_lease_seconds: float = 0.0,
         unserved_seconds: float = UNSERVED_SECONDS,
         offline_seconds: float = OFFLINE_SECONDS,
     ) -> None:
@@ -67,7 +68,7 @@ class Executor:
         self._production = production
         self._worker_id = worker_id
         self._lanes = lanes
-        self._lease_seconds = lease_seconds
+        self._leases = (lease_seconds, long_lease_seconds)
         self._persistence = Persistence()
         self._gate = EligibilityGate(resources, worker_id, unserved_seconds, offline_seconds)
         self._recorder = Recorder(resources, policy, self._persistence, self._gate, worker_id)
@@ -143,7 +144,7 @@ class Executor:
             job,
             digest,
             worker=self._worker_id,
-            lease_seconds=self._lease_seconds,
+            leases=self._leases,
             route=(routed.lane, routed.priority),
         )
         try:

@@ -59,14 +59,24 @@ def real_route(delivery: Delivery, job: Job, registry: Registry, own_lane: str) 
 
 
 def claim_request(
-    delivery: Delivery, job: Job, digest: str, *, worker: str, lease_seconds: float, route: tuple[str, str]
+    delivery: Delivery,
+    job: Job,
+    digest: str,
+    *,
+    worker: str,
+    leases: tuple[float, float],
+    route: tuple[str, str],
 ) -> ClaimRequest:
-    """Return the request to run a delivered job, with what its headers say of earlier attempts."""
+    """Return the request to run a delivered job, with what its headers say of earlier attempts.
+
+    `leases` are the seconds of the short one and of the long one.
+    """
     return ClaimRequest(
         job=job,
         digest=digest,
         worker=worker,
-        lease_seconds=lease_seconds,
+        lease_seconds=leases[0],
+        long_lease_seconds=leases[1],
         lane=route[0],
         priority=route[1],
         attempt_header=count_of(delivery.headers, HEADER_ATTEMPT, 0),

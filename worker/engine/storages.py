@@ -60,6 +60,10 @@ class Storages:
         """Return the place in its storage's normal form; RefusedPath outside the roots."""
         return self.serving(place).admit(place, writing=writing)
 
+    def admit_folder(self, folder: External) -> External:
+        """Return the folder in its storage's normal form; RefusedPath outside the roots."""
+        return self.serving(folder).admit_folder(folder)
+
     def place(self, uri: str) -> External:
         """Return the place that one of our own URIs names."""
         place = parse_location(uri)

@@ -31,7 +31,15 @@ class WorkerSettings(BaseSettings):
     )
     prove: bool = Field(False, description="Whether what the host can do is proved anew at every start.")
     id: str = Field("", max_length=100, description="The worker's name; by default the host's name and a slot.")
-    lease_seconds: float = Field(30, gt=0.5, description="How long a job stays a silent worker's.")
+    lease_seconds: float = Field(
+        8, gt=0.5, description="How long a job stays a silent worker's while nothing of it can be seen."
+    )
+    publish_lease_seconds: float = Field(
+        30,
+        ge=0,
+        description="The same while its outputs become visible, and while a copy of its message waits; at least"
+        " WORKER_LEASE_SECONDS.",
+    )
     unserved_seconds: float = Field(3600, gt=0, description="How long a lane may refuse a job before it is dead.")
     stall_seconds: float = Field(120, gt=0, description="A tool without progress for so long is stopped.")
     grace_seconds: float = Field(3600, ge=0, description="How long SIGTERM lets a running job go on.")

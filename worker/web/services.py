@@ -17,6 +17,7 @@ from worker.app import serving
 from worker.app.control import assembled, refuse_missing_sqlite, repository
 from worker.control.fleet import queue_depths
 from worker.control.notifications import Notifier
+from worker.control.scans import run_waiting
 from worker.control.schedules import run_due
 from worker.control.watching import FolderWatcher
 from worker.core.errors import DatabaseUnavailable, LeveretError, RefusedPath
@@ -44,6 +45,8 @@ log = structlog.get_logger(__name__)
 SAMPLE_SECONDS: Final = 30.0
 SAMPLES_KEPT_SECONDS: Final = 86400.0
 SCHEDULE_SECONDS: Final = 5.0
+SCAN_SECONDS: Final = 1.0
+SCANS_AT_ONCE: Final = 2
 SWEEP_SECONDS: Final = 3600.0
 DEPTHS_SECONDS: Final = 5.0
 DEPTHS_OLD_SECONDS: Final = 60.0
@@ -209,6 +212,12 @@ async def started(settings: Settings) -> AsyncIterator[Services]:
         ]
         owner = server_name(settings)
         chores.append(asyncio.create_task(_repeat(SCHEDULE_SECONDS, lambda: run_due(control, owner)), name="schedules"))
+        chores += [
+            asyncio.create_task(
+                _repeat(SCAN_SECONDS, partial(run_waiting, control, f"{owner} {number}")), name=f"scans {number}"
+            )
+            for number in range(SCANS_AT_ONCE)
+        ]
         notifier = Notifier(stores, services.sender, server_name(settings))
         watcher = FolderWatcher(control, services.folder_files, server_name(settings))
         chores += [

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from worker.adapters.sql.answers import Answers
 from worker.adapters.sql.attempts.store import SqlAttempts
 from worker.adapters.sql.database import ANSWER_SECONDS, Database
 from worker.adapters.sql.fleet import SqlFleet
 from worker.adapters.sql.intake.folders import SqlFolders
 from worker.adapters.sql.intake.hooks import SqlHooks
 from worker.adapters.sql.intake.notifications import SqlNotifications
+from worker.adapters.sql.intake.scans import SqlScans
 from worker.adapters.sql.intake.schedules import SqlSchedules
 from worker.adapters.sql.intake.sources import SqlSources
 from worker.adapters.sql.intake.templates import SqlTemplates
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from worker.core.ports import DatabaseFacts
 
 __all__ = ["SqlRepository"]
+
+LONGEST_GAP: Final = 3 / 4
+"""What part of a lease may pass between two answers of a steady database: a renewed lease has more than that left."""
 
 
 class SqlRepository(
@@ -38,15 +43,18 @@ class SqlRepository(
     SqlTemplates,
     SqlSources,
     SqlSchedules,
+    SqlScans,
 ):
     """`worker.core.ports.Repository`: every store over one database.
 
     `url` is `sqlite:///path` or `postgresql://user:password@host/name`; `answer_seconds` are those after which a
-    silent database counts as away. Nothing is connected before the first call.
+    silent database counts as away. Who claims jobs of others names its `lease_seconds`: it takes none over unless the
+    database has answered it for so long. Nothing is connected before the first call.
     """
 
-    def __init__(self, url: str, answer_seconds: float = ANSWER_SECONDS) -> None:
-        self._database = Database(url, answer_seconds)
+    def __init__(self, url: str, answer_seconds: float = ANSWER_SECONDS, *, lease_seconds: float | None = None) -> None:
+        answers = None if lease_seconds is None else Answers(lease_seconds * LONGEST_GAP)
+        self._database = Database(url, answer_seconds, answers)
 
     async def facts(self) -> DatabaseFacts:
         """Return what is known of the database itself."""

@@ -28,6 +28,7 @@ from worker.core.routing import (
     HEADER_STANDBY,
     JOBS,
     defer_name,
+    defers,
     retry_name,
 )
 
@@ -107,7 +108,10 @@ def copy_exchange(outcome: Outcome, defer_seconds: float, delays: tuple[float, .
         case Defer(seconds=seconds):
             # Not sooner than it makes sense: a retry may be due in ten minutes.
             longer = [delay for delay in delays if defer_seconds < delay <= seconds]
-            return retry_name(max(longer)) if longer else defer_name(defer_seconds)
+            if longer:
+                return retry_name(max(longer))
+            # Nor much later: what is left of a lease may be less than the usual wait.
+            return defer_name(min(defers(defer_seconds)) if 0 < seconds < defer_seconds else defer_seconds)
         case Forward():
             return JOBS
         case Dead():

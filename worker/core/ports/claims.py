@@ -20,7 +20,7 @@ class ClaimRequest:
     knows less. `death_mark` is what the message carries of an earlier death: where it is the mark of the job's last
     death, an operator moved the message out of the dead-letter queue. `standby` is the mark of a copy that
     waited for the job. `token` is this request's own: repeated after an answer that was lost on the way, it is granted
-    the same attempt again.
+    the same attempt again. `long_lease_seconds` is the lease of what publishes, or has a copy waiting for it.
     """
 
     job: Job
@@ -29,6 +29,7 @@ class ClaimRequest:
     lease_seconds: float
     lane: str
     priority: str
+    long_lease_seconds: float = 0.0
     attempt_header: int = 0
     round_header: int = 1
     death_mark: str = ""

@@ -14,6 +14,7 @@ from worker.core.ports.notifications import NotificationStore
 from worker.core.ports.originals import OriginalStore
 from worker.core.ports.parts import PartStore
 from worker.core.ports.reconcile import ReconcileStore
+from worker.core.ports.scans import ScanStore
 from worker.core.ports.schedules import ScheduleStore
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Repository(
     TemplateStore,
     SourceStore,
     ScheduleStore,
+    ScanStore,
     Protocol,
 ):
     """Every store over one database.

@@ -42,6 +42,10 @@ class Storage(Protocol):
         """Return `place` if jobs may touch it (links and `..` resolved); RefusedPath otherwise."""
         ...
 
+    def admit_folder(self, folder: External) -> External:
+        """Return a folder, a root too, if jobs may touch what is in it; RefusedPath, which names it, otherwise."""
+        ...
+
     async def stat(self, place: External) -> Stat | None:
         """Return what is there, or None."""
         ...

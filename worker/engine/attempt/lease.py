@@ -25,14 +25,16 @@ class Lease:
     """Renews an attempt's lease, and says so when the work must end.
 
     The deadline counts on the monotonic clock from when the last successful renewal was *sent*: two thirds of
-    the lease, so that the tools are dead before the database lets anybody else in.
+    the long lease. A job that publishes has that lease, so whatever could be seen of it is over before the database
+    lets anybody else in; one that does not publish may be taken over sooner, and its first holder then makes what
+    nobody sees for a while.
     """
 
     def __init__(self, repository: Repository, attempt: Attempt) -> None:
         self._repository = repository
         self._attempt = attempt
-        self._interval = min(2.0, attempt.lease_seconds / 10)
-        self._longest_silence = attempt.lease_seconds * 2 / 3
+        self._interval = min(2.0, attempt.lease_seconds / 8)
+        self._longest_silence = attempt.longest_lease * 2 / 3
         self._renewed = time.monotonic()
         self._watch: Watch | None = None
         self._turn = asyncio.Lock()
@@ -76,7 +78,8 @@ class Lease:
         while self.ended is None:
             left = self._longest_silence - (time.monotonic() - self._renewed)
             try:
-                async with asyncio.timeout(max(left, 0.01)), self._turn:
+                # The event loop itself may have stood still for longer: whoever wakes up asks before it gives up.
+                async with asyncio.timeout(max(left, self._longest_silence / 4)), self._turn:
                     await self._renew()
             except LeaseLost as error:
                 self.end(error)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from worker.core.attempt import Artifact, Attempt
-    from worker.core.ports import Repository
+    from worker.core.ports import Confirm, Repository
     from worker.core.ports.originals import OriginalKeeper
     from worker.engine.storages import Storages
 
@@ -89,8 +89,11 @@ async def keep_deleted(repository: Repository, storages: Storages, job_id: str, 
     return True
 
 
-async def restore_interrupted(repository: Repository, storages: Storages, attempt: Attempt) -> None:
-    """Put back what an earlier attempt replaced and never recorded: this one begins with what that one began with."""
+async def restore_interrupted(repository: Repository, storages: Storages, attempt: Attempt, confirm: Confirm) -> None:
+    """Put back what an earlier attempt replaced and never recorded: this one begins with what that one began with.
+
+    `confirm` is awaited before each: a worker that was stopped here meanwhile may have a successor that has published.
+    """
     if attempt.epoch == 1 or not storages.keepers or attempt.job.part is not None:
         return
     for original in await repository.originals(attempt.job.job_id):
@@ -104,6 +107,7 @@ async def restore_interrupted(repository: Repository, storages: Storages, attemp
         found = await storages.serving(place).stat(place)
         # Another file than ours has been put there since: it is not ours to replace.
         if found is None or found.bytes == original.new_bytes:
+            await confirm()
             await keeper.put_back(place, token, replace=True)
             log.warning("original_restored", job_id=original.job_id, uri=original.uri)
 

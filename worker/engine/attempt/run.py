@@ -95,7 +95,8 @@ class AttemptRun:
             async with asyncio.timeout(seconds):
                 # What a part's job has made before is no obstacle to a part either.
                 whole = job.part.job if job.part else job.job_id
-                await restore_interrupted(resources.repository, resources.storages, self._attempt)
+                confirm = self._lease.confirm
+                await restore_interrupted(resources.repository, resources.storages, self._attempt, confirm)
                 steps = await resolver.resolve(job, destination, lambda: resources.repository.planned(whole))
                 if lacking := resources.capabilities.lacking(requirements(steps)):
                     raise CannotServe(f"this worker lacks {lacking}")

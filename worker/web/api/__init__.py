@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from fastapi import APIRouter
@@ -18,6 +19,7 @@ from worker.web.api import (
     notifications,
     option_sets,
     originals,
+    scans,
     schedules,
     system,
     templates,
@@ -28,6 +30,7 @@ from worker.web.problems import responses
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+    from starlette.routing import BaseRoute
 
 PREFIX: Final = "/api/v1"
 ROUTERS: Final = (
@@ -36,6 +39,7 @@ ROUTERS: Final = (
     dead,
     option_sets,
     templates,
+    scans,
     schedules,
     documents,
     events,
@@ -51,11 +55,16 @@ ROUTERS: Final = (
 
 def add_to(application: FastAPI) -> None:
     """Add every endpoint."""
-    common = responses(401, 403, 409, 422, 429, 503)
+    application.router.routes.extend(_routes())
+
+
+@cache
+def _routes() -> tuple[BaseRoute, ...]:
+    """Return every endpoint below `PREFIX`; FastAPI takes 2 ms to read each, once a process."""
+    router = APIRouter(prefix=PREFIX, responses=responses(401, 403, 409, 422, 429, 503))
     for module in ROUTERS:
-        router = APIRouter(prefix=PREFIX, responses=common)
         router.include_router(module.router)
-        application.include_router(router)
+    return tuple(router.routes)
 
 
 def roles() -> dict[tuple[str, str], str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, insert, select, update
 
+from worker.adapters.sql.answers import holder_may_renew_until
 from worker.adapters.sql.attempts.at_once import insert_job_and_attempt
 from worker.adapters.sql.attempts.fence import blame, close_attempt, ended, new_round, no_progress
 from worker.adapters.sql.database.statements import insert_of, store
@@ -80,8 +81,11 @@ def claim_unknown(connection: Connection, request: ClaimRequest, policy: Policy)
     return None if row is None else _as_granted(request, row)
 
 
-def claim(connection: Connection, request: ClaimRequest, policy: Policy) -> Claim:
-    """Return whether a job that has a row is the worker's, and if not, why; IdReused when the id has another body."""
+def claim(connection: Connection, request: ClaimRequest, policy: Policy, steady_seconds: float) -> Claim:
+    """Return whether a job that has a row is the worker's, and if not, why; IdReused when the id has another body.
+
+    The database has answered the worker for `steady_seconds`.
+    """
     job_id = request.job.job_id
     parent = lock_parent(connection, request.job.part.job if request.job.part else None)
     row = _locked(connection, job_id)
@@ -94,7 +98,7 @@ def claim(connection: Connection, request: ClaimRequest, policy: Policy) -> Clai
         return Waiting("its row has just been removed")
     if row.digest != request.digest and not _is_same_job(connection, request, row):
         raise IdReused(f"the id {job_id} belongs to a job with another body, which is {row.state}")
-    claim = _decided(connection, request, policy, row)
+    claim = _decided(connection, request, policy, row, steady_seconds)
     if isinstance(claim, Buried | Finished) and row.state not in TERMINAL:
         part_ended(connection, parent, job_id)
     return claim
@@ -117,7 +121,9 @@ def _locked(connection: Connection, job_id: str) -> Row[*tuple[Any, ...]] | None
     return connection.execute(select(*_SEEN).where(jobs.c.job_id == job_id).with_for_update()).one_or_none()
 
 
-def _decided(connection: Connection, request: ClaimRequest, policy: Policy, row: Row[*tuple[Any, ...]]) -> Claim:
+def _decided(
+    connection: Connection, request: ClaimRequest, policy: Policy, row: Row[*tuple[Any, ...]], steady_seconds: float
+) -> Claim:
     charges = _Charges(row.round, row.failures, row.crashes)
     if row.state in LIVE and (again := _granted_before(connection, request, row)):
         return again
@@ -138,6 +144,10 @@ def _decided(connection: Connection, request: ClaimRequest, policy: Policy, row:
         case "running" | "publishing" if row.lease_until is not None and row.lease_until > row.now:
             reason = f"{row.owner} holds it for {_seconds(row.now, row.lease_until)} s more"
             return _waiting(request, row, reason, row.lease_until)
+        case "running" | "publishing" if (
+            until := holder_may_renew_until(row.lease_until or row.now, row.now, request, steady_seconds)
+        ) > row.now:
+            return _waiting(request, row, f"the database is back, and {row.owner} may renew its lease", until)
         case "running" | "publishing":
             return _succeeded(connection, request, policy, row)
         case _:
@@ -286,6 +296,7 @@ def _as_granted(request: ClaimRequest, row: Row[*tuple[Any, ...]]) -> Granted:
         epoch=row.epoch,
         worker=request.worker,
         lease_seconds=request.lease_seconds,
+        long_lease_seconds=request.long_lease_seconds,
         started_at=row.started_at,
     )
     return Granted(attempt)

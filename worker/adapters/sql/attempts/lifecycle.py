@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import case, insert, select, update
 
 from worker.adapters.sql.attempts.fence import (
     OWNED,
@@ -31,7 +32,7 @@ from worker.core.record import TERMINAL
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import ColumnElement, Connection, Row
 
     from worker.core.attempt import Attempt, Failure, Progress, Result, Standby
     from worker.core.job import Job
@@ -91,8 +92,21 @@ def stand_by(connection: Connection, job_id: str, standby: Standby) -> None:
 
 
 def renew(connection: Connection, attempt: Attempt) -> Renewal:
-    """Extend the lease and read the cancel flag, in one statement."""
-    return Renewal(cancel=fenced(connection, attempt, {"lease_until": moment(attempt.lease_seconds)}))
+    """Extend the lease and read the cancel flag, in one statement.
+
+    A copy that waits for the job is what could take it over: its holder, which lives, gets more time from then on.
+    """
+    return Renewal(cancel=fenced(connection, attempt, {"lease_until": _extended(attempt)}))
+
+
+def _extended(attempt: Attempt) -> ColumnElement[Any]:
+    return _until(attempt.lease_seconds, attempt.longest_lease)
+
+
+@lru_cache(maxsize=64)
+def _until(short: float, long: float) -> ColumnElement[Any]:
+    """Return when a lease ends that is renewed now; the same expression for the same seconds."""
+    return case(((jobs.c.state == "publishing") | jobs.c.standby.is_not(None), moment(long)), else_=moment(short))
 
 
 def report(connection: Connection, attempt: Attempt, progress: Progress) -> None:
@@ -107,7 +121,7 @@ def announce(
 
     `own` are the SHA-256 of what may replace nothing, by URI: returned is what earlier attempts made there.
     """
-    values = {"state": "publishing", "lease_until": moment(attempt.lease_seconds)}
+    values = {"state": "publishing", "lease_until": moment(attempt.longest_lease)}
     if store(connection, _UNCANCELLED, values, **names(attempt)).one_or_none() is None:
         if connection.execute(select(jobs.c.cancel_requested).where(OWNED), names(attempt)).scalar_one_or_none():
             raise JobCancelled(f"the job {attempt.job.job_id} was cancelled before it was published")

@@ -42,7 +42,7 @@ class SqlAttempts:
         granted = await self._database.write_alone(Durability.RELAXED, claim.claim_unknown, request, policy)
         if granted is not None:
             return granted
-        return await self._database.write(claim.claim, request, policy)
+        return await self._database.write(claim.claim, request, policy, self._database.steady_seconds)
 
     async def renew(self, attempt: Attempt) -> Renewal:
         """Extend the lease by its length from now; LeaseLost when it is not ours any more."""

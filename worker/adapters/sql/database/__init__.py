@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
 from sqlalchemy import make_url
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import URL, Connection
 
+    from worker.adapters.sql.answers import Answers
     from worker.adapters.sql.database.backend import Backend
 
 __all__ = ["ANSWER_SECONDS", "Database", "Durability"]
@@ -41,9 +43,11 @@ class Database:
     three or four for each statement (every call of aiosqlite is one), which halves a claim.
     """
 
-    def __init__(self, url: str, seconds: float = ANSWER_SECONDS) -> None:
+    def __init__(self, url: str, seconds: float = ANSWER_SECONDS, answers: Answers | None = None) -> None:
+        """Reach the database at `url`; `answers` notes when it answers."""
         self._url = _driver_url(url)
         self._seconds = seconds
+        self._answers = answers
         self._running: set[asyncio.Future[Any]] = set()
         self._place = str(self._url.database) if _is_sqlite(self._url) else _address(self._url)
         self._backend = _backend(self._url, seconds)
@@ -82,6 +86,11 @@ class Database:
         """Return like `write`, with more time for `rows` rows."""
         return await self._bounded(work, self._seconds + rows / 500, Durability.FULL)
 
+    @property
+    def steady_seconds(self) -> float:
+        """Return for how long the database has answered us without a gap; for ever where nobody notes it."""
+        return math.inf if self._answers is None else self._answers.steady_seconds
+
     async def close(self) -> None:
         """Close every connection, after the work that is still under way."""
         if self._running:
@@ -104,7 +113,10 @@ class Database:
             done, _ = await asyncio.wait({running}, timeout=seconds + 0.5)
             if not done:
                 raise TimeoutError
-            return running.result()
+            result = running.result()
+        if self._answers is not None:
+            self._answers.note()
+        return result
 
     def _ended(self, running: asyncio.Future[Any]) -> None:
         self._running.discard(running)

@@ -1,4 +1,4 @@
-"""The tables of jobs that make themselves: templates, sources, schedules, folders, hooks, notices, originals."""
+"""The tables of jobs that make themselves: templates, sources, scans, schedules, folders, hooks, notices, originals."""
 
 from __future__ import annotations
 
@@ -178,4 +178,25 @@ schedules = Table(
     Column("last_at", Moment),
     # `done`, and what was made, or why it failed.
     Column("last_outcome", Words),
+)
+
+scans = Table(
+    "scans",
+    metadata,
+    Column("scan_id", Words, primary_key=True),
+    Column("document", JSON, nullable=False),
+    # `waiting`, `running`, `completed`, `failed`.
+    Column("state", Words, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("started_at", Moment),
+    Column("ended_at", Moment),
+    # Which server runs it now, and until when it is its own without a sign of life.
+    Column("owner", Words),
+    Column("lease_until", Moment),
+    # How often a server began it: one that ends its servers is not begun for ever.
+    Column("runs", Integer, nullable=False),
+    Column("progress", JSON, nullable=False),
+    Column("result", JSON(none_as_null=True)),
+    Column("problem", Words),
+    Index("ix_scans_state", "state", "created_at"),
 )

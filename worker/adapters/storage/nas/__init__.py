@@ -73,6 +73,10 @@ class NasStorage:
         """
         return self._roots.admit(place, writing=writing)
 
+    def admit_folder(self, folder: External) -> External:
+        """Return a folder, a root too, with every link resolved; RefusedPath outside the roots."""
+        return self._roots.admit_folder(folder)
+
     def url(self, place: External) -> str:
         """Return the public URL where there is one, else the path from the NAS root, else the absolute path."""
         return self._roots.url(place, self._public_url)

@@ -91,8 +91,7 @@ class NasReader:
         return await asyncio.to_thread(self._entries, folder, limit)
 
     def _entries(self, folder: External, limit: int) -> tuple[Entry, ...]:
-        # A root itself is no place below a root: a name inside it is.
-        spot = self._roots.spot(folder.joined("x"))
+        spot = self._roots.inside(folder)
         with nas_errors(folder):
             self._roots.require_mounted(spot.root)
             try:

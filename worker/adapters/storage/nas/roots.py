@@ -15,6 +15,8 @@ from worker.core.errors import MountMissing, RefusedPath
 from worker.core.location import External
 
 SENTINEL: Final = HIDDEN
+# of no file: it makes a place in a folder out of the folder
+_NAME: Final = "x"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,20 +71,33 @@ class NasRoots:
                 return External("nas", "", f"/{path.relative_to(root).as_posix()}{tail}")
         return External("file", "", f"{path.as_posix()}{tail}")
 
+    def admit_folder(self, folder: External) -> External:
+        """Return a folder, a root too, with every link resolved, as `admit` names it; RefusedPath outside the roots."""
+        inside = self._named(self.inside(folder), "")
+        return External(inside.scheme, inside.host, inside.path.removesuffix(_NAME))
+
+    def inside(self, folder: External) -> Spot:
+        """Return where a name directly in `folder` is: a root itself is no place below a root, what is in it is."""
+        return self._spot(folder.joined(_NAME), folder)
+
     def spot(self, place: External) -> Spot:
         """Return where `place` is once every link is resolved; its deepest folders need not exist yet."""
+        return self._spot(place, place)
+
+    def _spot(self, place: External, named: External) -> Spot:
+        """Return where `place` is; errors are about what people have `named`."""
         path = self._path(place)
-        real = self._real(path, place)
+        real = self._real(path, named)
         # The deepest root first; each time anew, for a mount that comes back may put another folder behind a link.
         for root in sorted(map(_resolved, self._roots), key=lambda one: len(one.parts), reverse=True):
             if root in real.parents:
                 break
         else:
-            raise self._outside(place)
+            raise self._outside(named)
         parts = real.relative_to(root).parts
         asked = PurePosixPath(place.path).parts
         if any(part.startswith(HIDDEN) for part in (*parts, *asked)):
-            raise RefusedPath(f"{place}: names that begin with {HIDDEN} are the workers' own")
+            raise RefusedPath(f"{named}: names that begin with {HIDDEN} are the workers' own")
         return Spot(root, parts[:-1], parts[-1])
 
     def _real(self, path: Path, place: External) -> Path:

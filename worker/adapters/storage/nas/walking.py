@@ -36,7 +36,7 @@ def walk(roots: NasRoots, folder: External) -> Generator[tuple[Found, ...]]:
 
     A folder that is removed meanwhile is no error, a mount that goes away is one: MountMissing, StorageUnavailable.
     """
-    spot = roots.spot(folder.joined("x"))
+    spot = roots.inside(folder)
     with nas_errors(folder):
         roots.require_mounted(spot.root)
         batch: list[Found] = []

@@ -104,6 +104,10 @@ class S3Storage:
         """Return `place`; RefusedPath outside the roots, for a key of ours, or a folder where an object is meant."""
         return self._roots.admit(place, writing=writing)
 
+    def admit_folder(self, folder: External) -> External:
+        """Return a folder, a root too, with its slash; RefusedPath outside the roots."""
+        return self._roots.admit_folder(folder)
+
     def url(self, place: External) -> str:
         """Return the public URL where there is one, else `s3://bucket/key`."""
         return str(place) if self._public_url is None else f"{self._public_url.rstrip('/')}/{quote(place.key)}"
@@ -126,8 +130,7 @@ class S3Storage:
 
     async def listing(self, folder: External) -> tuple[External, ...]:
         """Return the objects directly under a prefix, by key; SourceMissing when there is none."""
-        inside = External("s3", folder.host, folder.path.rstrip("/") + "/")
-        self.admit(inside.joined("x"), writing=False)
+        inside = self._roots.admit_folder(folder)
         return await in_thread(lambda _: self._listing(inside))
 
     def _listing(self, folder: External) -> tuple[External, ...]:

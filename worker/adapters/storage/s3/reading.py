@@ -132,8 +132,7 @@ class S3Reader:
 
     async def entries(self, folder: External, limit: int) -> tuple[Entry, ...]:
         """Return what is under a prefix, folders first."""
-        inside = External("s3", folder.host, folder.path.rstrip("/") + "/")
-        self._roots.admit(inside.joined("x"), writing=False)
+        inside = self._roots.admit_folder(folder)
         return await asyncio.to_thread(self._entries, inside, limit)
 
     def _entries(self, folder: External, limit: int) -> tuple[Entry, ...]:
@@ -156,8 +155,7 @@ class S3Reader:
 
     async def walk(self, folder: External) -> AsyncIterator[tuple[Found, ...]]:
         """Yield the objects under a prefix in batches."""
-        inside = External("s3", folder.host, folder.path.rstrip("/") + "/")
-        self._roots.admit(inside.joined("x"), writing=False)
+        inside = self._roots.admit_folder(folder)
         async for batch in iterated(walk(self._connected.client, inside)):
             yield batch
 

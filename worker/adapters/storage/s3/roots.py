@@ -37,13 +37,24 @@ class S3Roots:
         """Return `place`; RefusedPath outside the roots, for a key of ours, or a folder where an object is meant."""
         if place.is_folder and not writing:
             raise RefusedPath(f"{place} names a folder, where an object is expected")
+        return self._admit(place, place)
+
+    def admit_folder(self, folder: External) -> External:
+        """Return a folder, a root too, with its slash; RefusedPath outside the roots, which names the folder."""
+        inside = External("s3", folder.host, folder.path.rstrip("/") + "/")
+        # A root itself is no place below a root: a name inside it is.
+        self._admit(inside.joined("x"), folder)
+        return inside
+
+    def _admit(self, place: External, named: External) -> External:
+        """Return `place`; errors are about what people have `named`."""
         if not any(_holds(root, place) for root in self._roots):
             allowed = ", ".join(map(str, self._roots)) or "none (WORKER_ROOTS)"
-            raise RefusedPath(f"{place} is not inside the prefixes that jobs may touch: {allowed}")
+            raise RefusedPath(f"{named} is not inside the prefixes that jobs may touch: {allowed}")
         if len(place.key.encode()) > MAX_KEY_BYTES:
-            raise RefusedPath(f"{str(place)[:100]}…: a key has at most {MAX_KEY_BYTES} bytes")
+            raise RefusedPath(f"{str(named)[:100]}…: a key has at most {MAX_KEY_BYTES} bytes")
         if any(part.startswith(HIDDEN) for part in place.key.split("/")):
-            raise RefusedPath(f"{place}: names that begin with {HIDDEN} are the workers' own")
+            raise RefusedPath(f"{named}: names that begin with {HIDDEN} are the workers' own")
         return place
 
 

@@ -94,6 +94,10 @@ class WebSource:
             raise RefusedPath(f"{self.url(place)} is on no public address")
         return place
 
+    def admit_folder(self, folder: External) -> External:
+        """Raise RefusedPath: there are no folders on the web."""
+        raise RefusedPath(f"{self.url(folder)} is no folder: write nas://, s3:// or an absolute path")
+
     def url(self, place: External) -> str:
         """Return the URL without its query, which may hold a signature."""
         return f"{place.scheme}://{place.host.partition('?')[0]}{place.path.partition('?')[0]}"
