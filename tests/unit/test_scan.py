@@ -129,7 +129,7 @@ async def test_a_mount_that_goes_away_in_the_middle_of_a_scan_ends_it(tmp_path, 
 
 async def completed(here, control, made: Made, path: Path, size: int) -> None:
     """Let a job be done as a worker does it."""
-    body, job_id, lane, priority = next(one for one in here.broker.published if one[1] == made.record.job_id)
+    body, job_id, lane, priority = next(one for one in here.broker.published if one[1] == made.job_id)
     job, digest = decode(body, job_id), hashlib.sha256(body).hexdigest()
     claim = await control.stores.claim(ClaimRequest(job, digest, "w", 30.0, lane, priority), Policy())
     artifact = Artifact("file", path, f"file:///out/{job_id}", "video/mp4", size, "ab" * 32)

@@ -246,9 +246,9 @@ async def test_a_source_is_made_into_one_job_also_by_another_path(tmp_path, made
         path = film(here, made_film)
         made = await submit_template(control, "film", "nas://in/a film.mkv")
         assert isinstance(made, Made)
-        assert made.record.job_id.startswith("film-")
+        assert made.job_id.startswith("film-")
         again = await submit_template(control, "film", "nas://in/a film.mkv")
-        assert again == Skipped("nas://in/a film.mkv", f"its job is queued: {made.record.job_id}", made.record.job_id)
+        assert again == Skipped("nas://in/a film.mkv", f"its job is queued: {made.job_id}", made.job_id)
         by_path = await submit_template(control, "film", str(path))
         assert isinstance(by_path, Skipped)
         assert "from nas://in/a film.mkv" in by_path.reason
@@ -261,7 +261,7 @@ async def test_a_source_is_made_into_one_job_also_by_another_path(tmp_path, made
         assert isinstance(other, Made)
         forced = await submit_template(control, "film", "nas://in/a film.mkv", again=True)
         assert isinstance(forced, Made)
-        assert len({one.record.job_id for one in (made, fresh, other, forced)}) == 4
+        assert len({one.job_id for one in (made, fresh, other, forced)}) == 4
         assert len(here.broker.published) == 4
 
 
@@ -271,12 +271,12 @@ async def test_jobs_keep_the_version_that_they_were_made_from(tmp_path, made_fil
         film(here, made_film)
         made = await submit_template(control, "film", "nas://in/a film.mkv")
         assert (await put_template(control, "film", edited("job/job_title", "Other"))).version == 2
-        record = await control.stores.job(made.record.job_id)
+        record = await control.stores.job(made.job_id)
         assert record.title == "a film (eng)"
-        assert (await control.stores.origin(made.record.job_id)).version == 1
+        assert (await control.stores.origin(made.job_id)).version == 1
         assert (await get_template(control, "film", 1)).document == FILM
         await delete_template(control, "film")
-        assert (await control.stores.job(made.record.job_id)).title == "a film (eng)"
+        assert (await control.stores.job(made.job_id)).title == "a film (eng)"
         with pytest.raises(NotFound, match="there is no template 'film'"):
             await blueprint_of(control, "film")
 

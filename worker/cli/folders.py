@@ -7,17 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from worker.app.control import control
-from worker.app.folder_files import WatchedFiles
+from worker.app.operations import operations
 from worker.cli.arguments import Json  # noqa: TC001 - Typer reads it at run time
 from worker.cli.render import moment, say_json, size
 from worker.cli.session import read_file
 from worker.cli.tables import Column, say_table
 from worker.cli.words import say
-from worker.control import folders as use
 from worker.core.folder import FILE_STATES
 from worker.core.message.wire import parse
-from worker.settings import load
 
 if TYPE_CHECKING:
     from worker.core.folder import FolderFile, StoredFolder
@@ -30,8 +27,8 @@ def show_list(as_json: Json = False) -> None:
     """Print the folders."""
 
     async def command() -> list[StoredFolder]:
-        async with control(load()) as everything:
-            return await use.list_folders(everything)
+        async with operations() as known:
+            return await known.list_folders()
 
     found = asyncio.run(command())
     if as_json:
@@ -57,8 +54,8 @@ def get(name: Name, as_json: Json = False) -> None:
     """Print one folder, in the shape that `put` takes; with --json all that is known of it."""
 
     async def command() -> StoredFolder:
-        async with control(load()) as everything:
-            return await use.get_folder(everything, name)
+        async with operations() as known:
+            return await known.get_folder(name)
 
     found = asyncio.run(command())
     say_json(found.model_dump(mode="json") if as_json else found.document)
@@ -77,8 +74,8 @@ def files(
         raise typer.BadParameter(f"{state!r} is no state; there are {', '.join(FILE_STATES)}")
 
     async def command() -> list[FolderFile]:
-        async with control(load()) as everything:
-            return await use.list_files(everything, name, state, limit)
+        async with operations() as known:
+            return await known.list_files(name, state, limit)
 
     found = asyncio.run(command())
     if as_json:
@@ -121,12 +118,10 @@ def put(
     else:
         document = parse(read_file(source))
         document = document | given if isinstance(document, dict) else document
-    settings = load()
 
     async def command() -> StoredFolder:
-        async with control(settings) as everything:
-            there = WatchedFiles.of(settings, everything.stores)
-            return await use.put_folder(everything, there, name, document)
+        async with operations() as known:
+            return await known.put_folder(name, document)
 
     stored = asyncio.run(command())
     if as_json:
@@ -154,8 +149,8 @@ def resume(name: Name, as_json: Json = False) -> None:
 
 def _pause(name: str, *, paused: bool, as_json: bool) -> None:
     async def command() -> StoredFolder:
-        async with control(load()) as everything:
-            return await use.pause_folder(everything, name, paused=paused)
+        async with operations() as known:
+            return await known.pause_folder(name, paused=paused)
 
     stored = asyncio.run(command())
     if as_json:
@@ -168,8 +163,8 @@ def delete(name: Name, as_json: Json = False) -> None:
     """Delete one folder."""
 
     async def command() -> None:
-        async with control(load()) as everything:
-            await use.delete_folder(everything, name)
+        async with operations() as known:
+            await known.delete_folder(name)
 
     asyncio.run(command())
     if as_json:

@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.app.control import control
+from worker.app.operations import operations
 from worker.cli.arguments import Json  # noqa: TC001 - Typer reads it at run time
 from worker.cli.render import moment, say_json
 from worker.cli.session import read_file
 from worker.cli.tables import Column, say_table
 from worker.cli.words import say
-from worker.control import hooks as use
+from worker.control.hooks import new_secret
 from worker.core.message.wire import parse
-from worker.settings import load
 
 if TYPE_CHECKING:
-    from worker.core.hook import Hook, HookCall, StoredHook
+    from worker.core.hook import HookCall, HookView
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The hook's name, which its address ends with.")]
 
@@ -26,15 +25,18 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The hook's name, whic
 def show_list(as_json: Json = False) -> None:
     """Print the hooks."""
 
-    async def command() -> list[StoredHook]:
-        async with control(load()) as everything:
-            return await use.list_hooks(everything)
+    async def command() -> list[HookView]:
+        async with operations() as known:
+            return await known.list_hooks()
 
     found = asyncio.run(command())
     if as_json:
-        say_json([{"name": one.name, "document": one.hook.shown} for one in found])
+        say_json([one.model_dump(mode="json") for one in found])
         return
-    rows = [(one.name, one.hook.kind, one.hook.template, f"/api/v1/hooks/{one.name}") for one in found]
+    rows = [
+        (one.name, str(one.document["kind"]), str(one.document["template"]), f"/api/v1/hooks/{one.name}")
+        for one in found
+    ]
     say_table((Column("NAME"), Column("KIND"), Column("TEMPLATE"), Column("ADDRESS", 20)), rows, "no hooks")
 
 
@@ -42,11 +44,11 @@ def get(name: Name, as_json: Json = False) -> None:
     """Print one hook; `…` stands for its secret, and `put` leaves that as it is."""
     del as_json  # it is JSON either way
 
-    async def command() -> StoredHook:
-        async with control(load()) as everything:
-            return await use.get_hook(everything, name)
+    async def command() -> HookView:
+        async with operations() as known:
+            return await known.get_hook(name)
 
-    say_json(asyncio.run(command()).hook.shown)
+    say_json(asyncio.run(command()).document)
 
 
 def put(
@@ -58,16 +60,16 @@ def put(
     document = parse(read_file(file))
     made = ""
     if isinstance(document, dict) and "secret" not in document:
-        made = use.new_secret()
+        made = new_secret()
         document |= {"secret": made}
 
-    async def command() -> Hook:
-        async with control(load()) as everything:
-            return await use.put_hook(everything, name, document)
+    async def command() -> HookView:
+        async with operations() as known:
+            return await known.put_hook(name, document)
 
     hook = asyncio.run(command())
     if as_json:
-        shown: dict[str, Any] = hook.shown | ({"secret": made} if made else {})
+        shown: dict[str, Any] = hook.document | ({"secret": made} if made else {})
         say_json(shown)
         return
     say(f"{name} is stored: POST to /api/v1/hooks/{name}")
@@ -79,8 +81,8 @@ def delete(name: Name, as_json: Json = False) -> None:
     """Delete one hook."""
 
     async def command() -> None:
-        async with control(load()) as everything:
-            await use.delete_hook(everything, name)
+        async with operations() as known:
+            await known.delete_hook(name)
 
     asyncio.run(command())
     if as_json:
@@ -97,8 +99,8 @@ def calls(
     """Print the genuine calls of a hook, the newest first."""
 
     async def command() -> list[HookCall]:
-        async with control(load()) as everything:
-            return await use.list_calls(everything, name, limit)
+        async with operations() as known:
+            return await known.list_calls(name, limit)
 
     found = asyncio.run(command())
     if as_json:

@@ -8,70 +8,51 @@ from typing import TYPE_CHECKING
 import typer
 
 from worker.cli.render import say_json
+from worker.cli.templates import values_in
 from worker.cli.words import say, warn
-from worker.control.batches import Count, Failed, Report, count, expand, report_document, submit_all
-from worker.control.templates import Made, Skipped, blueprint_of
-from worker.core.pattern import Pattern
+from worker.control.batches import Batch, Count, Counted, Failed, Report, report_document
+from worker.control.templates import Made, Skipped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from worker.control import Control
-    from worker.control.blueprint import Blueprint
+    from worker.control.intake_operations import SourceOperations
 
 
-async def submit_sources(
-    control: Control,
-    template: str,
-    sources: Sequence[str],
-    variables: dict[str, str],
-    *,
-    again: bool,
-    yes: bool,
-    dry_run: bool,
-    limit: int | None,
-    lane: str | None,
-    priority: str | None,
-    as_json: bool,
-) -> Report:
+def batch_of(
+    template: str, arguments: Sequence[str], again: bool, limit: int | None, lane: str | None, priority: str | None
+) -> Batch:
+    """Return the batch that was typed."""
+    sources, variables = values_in(arguments)
+    return Batch(template, tuple(sources), variables, again, limit, lane, priority)
+
+
+async def submit_sources(known: SourceOperations, batch: Batch, *, yes: bool, dry_run: bool, as_json: bool) -> Report:
     """Return what became of the sources; with `dry_run` nothing is submitted, and only the count is printed."""
-    blueprint = await blueprint_of(control, template)
-    named = await expand(control, sources) if sources else []
-    counts = [await _count(control, blueprint, one, variables) for one in named if isinstance(one, Pattern)]
-    report = Report()
-    if counts or dry_run:
+    counted, report = await _counted(known, batch), Report()
+    patterns = counted.patterns
+    if patterns or dry_run:
         # With --again what is done counts too.
-        jobs = sum(one.matching if again else one.fresh for one in counts) + sum(isinstance(one, str) for one in named)
-        line = _count_line(counts, jobs, limit)
+        jobs = sum(one.matching if batch.again else one.fresh for one in patterns) + counted.named
         if not as_json:
-            say(line)
+            say(_count_line(patterns, jobs, batch.limit))
         if dry_run:
             if as_json:
-                say_json({"template": template, "counted": [_counted(one) for one in counts], "at_most": jobs})
+                say_json({"template": batch.template, "counted": [_numbers(one) for one in patterns], "at_most": jobs})
             return report
         if jobs and not yes and sys.stdin.isatty() and sys.stdout.isatty():
             typer.confirm("Submit them?", abort=True)
-    if not sources:
-        # A template that asks nothing of a source.
-        from worker.control.templates import Route, submit_template  # noqa: PLC0415 - seldom
-
-        report.add(await submit_template(control, blueprint, None, variables, again=again, route=Route(lane, priority)))
-        _say(report.made[-1] if report.made else report.left[-1], as_json=as_json)
-    else:
-        outcomes = submit_all(
-            control, blueprint, named, variables, again=again, limit=limit, lane=lane, priority=priority
-        )
-        async for outcome in outcomes:
-            report.add(outcome)
-            _say(outcome, as_json=as_json, alone=not counts)
+    async for outcome in known.submit_sources(batch):
+        report.add(outcome)
+        _say(outcome, as_json=as_json, alone=not patterns)
     if as_json:
-        say_json(report_document(template, report))
-    elif counts or len(sources) > 1:
+        say_json(report_document(batch.template, report))
+    elif patterns or len(batch.sources) > 1:
         say(f"{report.submitted} submitted, {report.skipped} skipped, {report.failed} failed")
     return report
 
 
-async def _count(control: Control, blueprint: Blueprint, pattern: Pattern, variables: dict[str, str]) -> Count:
+async def _counted(known: SourceOperations, batch: Batch) -> Counted:
     shows = sys.stderr.isatty()
 
     def show(found: Count) -> None:
@@ -80,7 +61,7 @@ async def _count(control: Control, blueprint: Blueprint, pattern: Pattern, varia
             sys.stderr.flush()
 
     try:
-        return await count(control, blueprint, pattern, variables, show)
+        return await known.count_sources(batch, show)
     finally:
         if shows:
             sys.stderr.write("\r\x1b[K")
@@ -96,7 +77,7 @@ def _count_line(counts: Sequence[Count], jobs: int, limit: int | None) -> str:
     return f"{line}: at most {most} job{'' if most == 1 else 's'} to submit"
 
 
-def _counted(found: Count) -> dict[str, int]:
+def _numbers(found: Count) -> dict[str, int]:
     names = ("files", "matching", "bytes", "done", "unreadable", "fresh")
     return {name: getattr(found, name) for name in names}
 
@@ -104,7 +85,7 @@ def _counted(found: Count) -> dict[str, int]:
 def _say(outcome: Made | Skipped | Failed, *, as_json: bool, alone: bool = True) -> None:
     match outcome:
         case Made() if not as_json:
-            say(outcome.record.job_id if alone else f"{outcome.record.job_id}  {outcome.source}")
+            say(outcome.job_id if alone else f"{outcome.job_id}  {outcome.source}")
         case Skipped() if not as_json and alone:
             warn(f"{outcome.source or 'nothing'} is skipped: {outcome.reason}")
         case Failed():

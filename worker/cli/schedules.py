@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.app.control import control
+from worker.app.operations import operations
 from worker.cli.arguments import Json  # noqa: TC001 - Typer reads it at run time
 from worker.cli.render import moment, say_json
 from worker.cli.tables import Column, say_table
 from worker.cli.templates import values_in
 from worker.cli.words import say
-from worker.control.schedules import delete_schedule, get_schedule, list_schedules, put_schedule, run_schedule
+from worker.control.schedules import run_schedule
 from worker.settings import load
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ def show_list(as_json: Json = False) -> None:
     """Print the schedules."""
 
     async def command() -> list[ScheduleRecord]:
-        async with control(load()) as everything:
-            return await list_schedules(everything)
+        async with operations() as known:
+            return await known.list_schedules()
 
     found = asyncio.run(command())
     if as_json:
@@ -53,8 +54,8 @@ def get(name: Name, as_json: Json = False) -> None:
     del as_json  # it is JSON either way
 
     async def command() -> ScheduleRecord:
-        async with control(load()) as everything:
-            return await get_schedule(everything, name)
+        async with operations() as known:
+            return await known.get_schedule(name)
 
     say_json(asyncio.run(command()).document)
 
@@ -82,8 +83,8 @@ def put(
     }  # fmt: skip
 
     async def command() -> ScheduleRecord:
-        async with control(load()) as everything:
-            return await put_schedule(everything, name, document)
+        async with operations() as known:
+            return await known.put_schedule(name, document)
 
     stored = asyncio.run(command())
     if as_json:
@@ -96,8 +97,8 @@ def delete(name: Name, as_json: Json = False) -> None:
     """Delete one schedule."""
 
     async def command() -> None:
-        async with control(load()) as everything:
-            await delete_schedule(everything, name)
+        async with operations() as known:
+            await known.delete_schedule(name)
 
     asyncio.run(command())
     if as_json:

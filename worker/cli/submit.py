@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from worker.app.control import control
-from worker.app.direct.looks import DirectLooks
 from worker.app.operations import operations
 from worker.cli.follow import follow, until_ended
 from worker.cli.render import job_document, say_json
 from worker.cli.session import EXIT_CODES, read_file
 from worker.cli.words import say, warn
 from worker.core.job import Lane, Priority  # noqa: TC001 - Typer reads them at run time
-from worker.settings import load
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from worker.control.operations import LookOperations
     from worker.core.record import JobRecord
 
@@ -60,13 +55,24 @@ def submit(
     """Return the exit code."""
     wanted = Following(wait=wait, watch=watch, as_json=as_json)
     if template is not None:
-        asked = {"again": again, "yes": yes, "dry_run": dry_run, "limit": limit, "lane": lane, "priority": priority}
-        return asyncio.run(_submit_template(template, arguments or [], wanted, asked))
+        asked = Asked(template, tuple(arguments or ()), again, limit, lane, priority)
+        return asyncio.run(_submit_template(asked, wanted, yes=yes, dry_run=dry_run))
     if len(arguments or []) != 1:
         raise typer.BadParameter("give one FILE, - for standard input, or --template NAME and its sources")
     if dry_run or again or limit is not None:
         raise typer.BadParameter("--dry-run, --again and --limit belong to --template")
     return asyncio.run(_submit_message(read_file((arguments or ["-"])[0]), lane, priority, wanted))
+
+
+class Asked(NamedTuple):
+    """A template, what was typed behind it, and how jobs are made."""
+
+    template: str
+    arguments: tuple[str, ...]
+    again: bool
+    limit: int | None
+    lane: str | None
+    priority: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,23 +99,22 @@ async def _submit_message(body: bytes, lane: str | None, priority: str | None, w
         return await _ended(known, submitted.record, wanted)
 
 
-async def _submit_template(template: str, arguments: Sequence[str], wanted: Following, asked: dict[str, Any]) -> int:
-    from worker.cli.intake import submit_sources  # noqa: PLC0415 - only with a template
-    from worker.cli.templates import values_in  # noqa: PLC0415 - as above
+async def _submit_template(asked: Asked, wanted: Following, *, yes: bool, dry_run: bool) -> int:
+    from worker.cli.intake import batch_of, submit_sources  # noqa: PLC0415 - only with a template
     from worker.control.batches import report_document  # noqa: PLC0415 - as above
 
-    sources, variables = values_in(arguments)
+    batch = batch_of(*asked)
     silent = wanted.as_json and not wanted.until_end
-    async with control(load()) as everything:
-        report = await submit_sources(everything, template, sources, variables, as_json=silent, **asked)
+    async with operations() as known:
+        report = await submit_sources(known, batch, yes=yes, dry_run=dry_run, as_json=silent)
         worst = 1 if report.failed else 0
-        if not wanted.until_end or asked["dry_run"]:
+        if not wanted.until_end or dry_run:
             return worst
         alone = wanted if len(report.made) == 1 else replace(wanted, as_json=False)
         for made in report.made:
-            worst = max(worst, await _ended(DirectLooks(everything), made.record, alone))
+            worst = max(worst, await _ended(known, await known.find_job(made.job_id), alone))
         if wanted.as_json and alone is not wanted:
-            say_json(report_document(template, report))
+            say_json(report_document(batch.template, report))
         return worst
 
 

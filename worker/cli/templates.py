@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from worker.app.control import control, modules
 from worker.app.operations import operations
 from worker.cli.arguments import Json  # noqa: TC001 - Typer reads it at run time
 from worker.cli.render import moment, say_json
@@ -16,9 +15,7 @@ from worker.cli.session import read_file
 from worker.cli.tables import Column, say_table
 from worker.cli.words import say, warn
 from worker.control.blueprint import Skip
-from worker.control.templates import checked_template, render
 from worker.core.message.wire import parse
-from worker.settings import load
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -137,11 +134,12 @@ def try_template(
     sources, variables = values_in(values or [])
     if len(sources) > 1:
         raise typer.BadParameter("one source is tried at a time")
-    blueprint = checked_template(modules(), name, parse(read_file(file))) if file is not None else None
+    document = parse(read_file(file)) if file is not None else None
+    source = sources[0] if sources else None
 
     async def command() -> Rendered | Skip:
-        async with control(load()) as everything:
-            return await render(everything, blueprint or name, sources[0] if sources else None, variables)
+        async with operations() as known:
+            return await known.try_template(name, source, variables, document)
 
     found = asyncio.run(command())
     if isinstance(found, Skip):
@@ -151,8 +149,8 @@ def try_template(
             warn(f"no job: {found.reason}")
         return 1
     if as_json:
-        document = {"template": found.template, "version": found.version, "source": found.source}
-        say_json(document | {"variables": found.variables, "job": found.document, "reason": None})
+        made = {"template": found.template, "version": found.version, "source": found.source}
+        say_json(made | {"variables": found.variables, "job": found.document, "reason": None})
     else:
         say_json(found.document)
     return 0

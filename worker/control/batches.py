@@ -18,14 +18,13 @@ from worker.control.templates import (
     submit_template,
 )
 from worker.core.errors import BadInput, InvalidJob, RefusedPath, SourceMissing, StorageUnavailable
-from worker.core.pattern import is_pattern, parse_pattern
+from worker.core.pattern import Pattern, is_pattern, parse_pattern
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from worker.control.blueprint import Blueprint
     from worker.control.resources import Control
-    from worker.core.pattern import Pattern
     from worker.core.ports.files import Found
 
 SHOWN: Final = 1000
@@ -54,6 +53,27 @@ class Count:
     def fresh(self) -> int:
         """Return how many sources are not done yet: at most so many jobs come of them."""
         return self.matching - self.done - self.unreadable
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A template, the sources and patterns that jobs are made of, and how."""
+
+    template: str
+    sources: tuple[str, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+    again: bool = False
+    limit: int | None = None
+    lane: str | None = None
+    priority: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """The sources of a batch: how many are named one by one, and what each pattern means."""
+
+    named: int
+    patterns: tuple[Count, ...] = ()
 
 
 @dataclass(slots=True)
@@ -126,6 +146,32 @@ async def count(
     if not found.matching:
         raise _no_match(pattern, found.files)
     return found
+
+
+async def count_batch(
+    control: Control, batch: Batch, on_progress: Callable[[Count], object] = lambda _: None
+) -> Counted:
+    """Return how many sources a batch has; NotFound for its template, Refused where a pattern means none."""
+    blueprint = await blueprint_of(control, batch.template)
+    sources = await expand(control, batch.sources)
+    patterns = [one for one in sources if isinstance(one, Pattern)]
+    counts = [await count(control, blueprint, one, batch.variables, on_progress) for one in patterns]
+    return Counted(len(sources) - len(patterns), tuple(counts))
+
+
+async def submit_batch(control: Control, batch: Batch) -> AsyncIterator[Made | Skipped | Failed]:
+    """Yield what becomes of each source; without sources, of the template alone."""
+    blueprint = await blueprint_of(control, batch.template)
+    if not batch.sources:
+        route = Route(batch.lane, batch.priority)
+        yield await submit_template(control, blueprint, None, batch.variables, again=batch.again, route=route)
+        return
+    outcomes = submit_all(
+        control, blueprint, await expand(control, batch.sources), batch.variables, again=batch.again,
+        limit=batch.limit, lane=batch.lane, priority=batch.priority,
+    )  # fmt: skip
+    async for outcome in outcomes:
+        yield outcome
 
 
 def _no_match(pattern: Pattern, files: int) -> Refused:
@@ -246,7 +292,7 @@ def report_document(template: str, report: Report) -> dict[str, Any]:
         "submitted": report.submitted,
         "skipped": report.skipped,
         "failed": report.failed,
-        "jobs": [{"job_id": one.record.job_id, "source": one.source} for one in report.made],
+        "jobs": [{"job_id": one.job_id, "source": one.source} for one in report.made],
         "left": [{"source": one.source, "reason": one.reason, "job_id": one.job_id} for one in report.left],
         "faults": [{"source": one.source, "reason": one.reason} for one in report.faults],
     }

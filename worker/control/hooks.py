@@ -131,7 +131,7 @@ async def _answered(control: Control, call: HookCall, asked: Asked, blueprint: B
         await control.stores.note_call(call.model_copy(update={"outcome": f"failed: {str(error)[:500]}"}))
         raise
     if isinstance(done, Made):
-        return call.model_copy(update={"outcome": "submitted", "job_id": done.record.job_id})
+        return call.model_copy(update={"outcome": "submitted", "job_id": done.job_id})
     return call.model_copy(update={"outcome": f"known: {done.reason[:500]}", "job_id": done.job_id})
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from worker.control.intake_operations import IntakeOperations
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from worker.core.notification import NotificationView
     from worker.core.ports.originals import Original
     from worker.core.record import JobRecord, LogRecord, OptionSet, Wanted, WorkerRecord
-    from worker.core.template import StoredTemplate
     from worker.core.views import DeadPage, DeadWhole, Disagreement
 
 
@@ -202,33 +203,13 @@ class NotificationOperations(Protocol):
         ...
 
 
-class TemplateOperations(Protocol):
-    """Templates."""
-
-    async def list_templates(self) -> list[StoredTemplate]:
-        """Return the newest version of each template, shipped ones too."""
-        ...
-
-    async def get_template(self, name: str, version: int | None = None) -> StoredTemplate:
-        """Return a template, its newest version by default."""
-        ...
-
-    async def put_template(self, name: str, document: Any) -> StoredTemplate:
-        """Check a template and store it as the next version."""
-        ...
-
-    async def delete_template(self, name: str) -> None:
-        """Delete a template."""
-        ...
-
-
 class Operations(
     JobOperations,
     DeadOperations,
     FleetOperations,
     OptionSetOperations,
     NotificationOperations,
-    TemplateOperations,
+    IntakeOperations,
     Protocol,
 ):
     """Everything that the commands do with what the database and the broker hold."""

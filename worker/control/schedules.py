@@ -152,9 +152,7 @@ async def _work(control: Control, record: ScheduleRecord) -> str:
         ):  # fmt: skip
             report.add(outcome)
             if isinstance(outcome, Made):
-                log.info(
-                    "schedule_submitted", schedule=record.name, job_id=outcome.record.job_id, source=outcome.source
-                )
+                log.info("schedule_submitted", schedule=record.name, job_id=outcome.job_id, source=outcome.source)
     return f"{report.submitted} submitted, {report.skipped} skipped, {report.failed} failed"
 
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from worker.control.resources import Control
     from worker.core.ports import BrokerAdmin
-    from worker.core.record import JobRecord
     from worker.core.template import OriginState
     from worker.registry import Registry
 
@@ -67,7 +66,7 @@ class Made:
     """A job that was made of a source."""
 
     source: str
-    record: JobRecord
+    job_id: str
     warnings: tuple[str, ...] = ()
 
 
@@ -148,6 +147,13 @@ async def render(
     return await _rendered(control, blueprint, await _source(control, blueprint, source), dict(variables or {}), moment)
 
 
+async def tried_template(control: Control, name: str, document: Any = None) -> Blueprint:
+    """Return the template that is tried: a document that is not stored, or what is stored under this name."""
+    if document is None:
+        return await blueprint_of(control, name)
+    return checked_template(control.modules(), name, document)
+
+
 async def submit_template(
     control: Control,
     template: str | Blueprint,
@@ -210,7 +216,7 @@ async def _submitted(
         await control.stores.note_origins([origin])
         return Skipped(rendered.source, f"it is made into the job {job_id} already", job_id)
     await control.stores.note_origins([origin])
-    return Made(rendered.source, done.record, done.warnings)
+    return Made(rendered.source, done.record.job_id, done.warnings)
 
 
 def made_id(template: str, fingerprint: str, variables: Mapping[str, str]) -> str:

@@ -260,8 +260,8 @@ class OneFolder:
             log.warning("folder_file_failed", folder=self.name, path=file.path, error=str(error))
             return
         if isinstance(done, Made):
-            await self._stores.decide(self.name, file, "submitted", job_id=done.record.job_id, sidecars=sidecars)
-            log.info("folder_file_submitted", folder=self.name, path=file.path, job_id=done.record.job_id)
+            await self._stores.decide(self.name, file, "submitted", job_id=done.job_id, sidecars=sidecars)
+            log.info("folder_file_submitted", folder=self.name, path=file.path, job_id=done.job_id)
             return
         if done.job_id is not None and await self._is_ours(done.job_id, place):
             # Submitted before, by a server that was killed before it could say so.

@@ -81,6 +81,18 @@ class StoredHook(Record):
         return Hook.model_validate(self.document)
 
 
+class HookView(Record):
+    """A hook as people see it: `…` stands for its secret."""
+
+    name: str
+    document: dict[str, Any]
+
+    @classmethod
+    def of(cls, name: str, hook: Hook) -> HookView:
+        """Return what is shown of a hook."""
+        return cls(name=name, document=hook.shown)
+
+
 class HookCall(Record):
     """A call that was genuine, and what came of it: `submitted`, `known`, `waits`, `ignored`, `failed`."""
 

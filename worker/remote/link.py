@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
@@ -16,7 +17,7 @@ from worker.core.errors import InvalidJob, LeveretError, Misconfigured, Problem,
 from worker.settings.serve import is_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
 CONNECT_SECONDS: Final = 5.0
 ANSWER_SECONDS: Final = 60.0
@@ -27,6 +28,9 @@ MOST_WAITS: Final = 10
 LONGEST_WAIT: Final = 30.0
 PREFIX: Final = "/api/v1"
 PROBLEM: Final = "urn:leveret:"
+LINES: Final = "application/x-ndjson"
+STREAM_SECONDS: Final = 60.0
+"""How long a stream may be silent: the server sends an empty line every few seconds while it works."""
 
 
 class Link:
@@ -69,7 +73,7 @@ class Link:
         Every part of the path is quoted whole. ServerUnavailable when the server does not answer: what was sent may
         have been done then.
         """
-        url = PREFIX + "".join(f"/{quote(part, safe='')}" for part in path)
+        url = _url(path)
         content = {"content": body, "headers": {"Content-Type": "application/json"} | dict(headers or {})}
         options = content if body is not None else {"headers": dict(headers or {})}
         timeout = httpx.Timeout(seconds, connect=CONNECT_SECONDS)
@@ -84,6 +88,41 @@ class Link:
                 break
             await asyncio.sleep(_wait_of(answer))
         return self._value_of(answer)
+
+    async def stream(self, method: str, *path: str, body: bytes) -> AsyncIterator[dict[str, Any]]:
+        """Yield the lines of a streamed answer; the error that the server tells, in place of the answer or at its end.
+
+        ServerUnavailable when it ends without its last line: what was done until then stays done.
+        """
+        url, timeout = _url(path), httpx.Timeout(STREAM_SECONDS, connect=CONNECT_SECONDS)
+        headers = {"Content-Type": "application/json"}
+        try:
+            for turn in range(MOST_WAITS):
+                async with self._client.stream(method, url, content=body, headers=headers, timeout=timeout) as answer:
+                    if answer.status_code != HTTPStatus.TOO_MANY_REQUESTS or turn == MOST_WAITS - 1:
+                        async for line in self._lines_of(answer):
+                            yield line
+                        return
+                await asyncio.sleep(_wait_of(answer))
+        except httpx.TransportError as error:
+            raise self._unavailable(error) from error
+
+    async def _lines_of(self, answer: httpx.Response) -> AsyncIterator[dict[str, Any]]:
+        if not answer.headers.get("content-type", "").startswith(LINES):
+            await answer.aread()
+            self._value_of(answer)
+            raise self._stranger(answer)
+        self._answered = True
+        async for text in answer.aiter_lines():
+            line = _object(text)
+            match line:
+                case {"problem": dict() as problem}:
+                    raise self._problem(HTTPStatus.OK, problem)
+                case {"end": _}:
+                    return
+                case dict():
+                    yield line
+        raise httpx.ReadError("the answer ended before its last line")
 
     def _unavailable(self, error: httpx.TransportError) -> ServerUnavailable:
         match error:
@@ -137,6 +176,19 @@ def _error(name: str, detail: str, problems: Any) -> LeveretError:
     return Refused(detail)
 
 
+def _url(path: Sequence[str]) -> str:
+    return PREFIX + "".join(f"/{quote(part, safe='')}" for part in path)
+
+
+def _object(text: str) -> dict[str, Any] | None:
+    """Return a line of a streamed answer; None for an empty one, which is a sign of life."""
+    try:
+        found = json.loads(text) if text.strip() else None
+    except ValueError as error:
+        raise httpx.RemoteProtocolError("a line of the answer is no JSON") from error
+    return found if isinstance(found, dict) else None
+
+
 def _parameters(query: Mapping[str, object]) -> dict[str, str]:
     """Return the query's values as text; None is left out."""
     words = {True: "true", False: "false"}
@@ -159,4 +211,6 @@ def client_of(address: str, token: str) -> httpx.AsyncClient:
     headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
     host = httpx.URL(address).host
     # A proxy of the environment is for other hosts: it must not see a token that goes to this one.
-    return httpx.AsyncClient(base_url=address, headers=headers, trust_env=not is_loopback(host))
+    # Who goes without TLS does not pay for reading the certificates of this host.
+    tls = address.startswith("https://")
+    return httpx.AsyncClient(base_url=address, headers=headers, trust_env=not is_loopback(host), verify=tls)

@@ -24,8 +24,8 @@ from worker.core.message.dialects import decode
 from worker.core.notification import NotificationView
 from worker.core.ports.originals import Original
 from worker.core.record import JobRecord, LogRecord, OptionSet, WorkerRecord
-from worker.core.template import StoredTemplate
 from worker.core.views import DeadPage, DeadWhole, Disagreement
+from worker.remote.intake import RemoteIntake
 from worker.remote.link import Link, client_of
 from worker.settings.serve import is_loopback
 
@@ -49,11 +49,11 @@ async def connected(address: str, token: str) -> AsyncIterator[Remote]:
         yield server
 
 
-class Remote:
+class Remote(RemoteIntake):
     """`Operations`, `DocumentOperations` and `DoctorOperations` of a server."""
 
     def __init__(self, link: Link) -> None:
-        self._link = link
+        super().__init__(link)
         self._who: Mapping[str, Any] = {}
 
     async def greet(self) -> None:
@@ -297,25 +297,6 @@ class Remote:
     async def try_notification(self, name: str) -> None:
         """Send a sample."""
         await self._link.send("POST", "notifications", name, "test")
-
-    # ------------------------------------------------------------------ templates
-
-    async def list_templates(self) -> list[StoredTemplate]:
-        """Return the templates."""
-        return [StoredTemplate.model_validate(one) for one in await self._link.ask("templates")]
-
-    async def get_template(self, name: str, version: int | None = None) -> StoredTemplate:
-        """Return one template."""
-        return StoredTemplate.model_validate(await self._link.ask("templates", name, version=version))
-
-    async def put_template(self, name: str, document: Any) -> StoredTemplate:
-        """Store one template."""
-        body = json.dumps(document).encode()
-        return StoredTemplate.model_validate(await self._link.send("PUT", "templates", name, body=body))
-
-    async def delete_template(self, name: str) -> None:
-        """Delete one template."""
-        await self._link.send("DELETE", "templates", name)
 
 
 def _original(document: Mapping[str, Any]) -> Original:

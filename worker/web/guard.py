@@ -42,6 +42,8 @@ HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
 }
+REVOKED_SECONDS: Final = 1.0
+"""How often an answer that goes on looks whether its token is known still."""
 FAILURE_SECONDS: Final = 0.5
 SLOWEST_SECONDS: Final = 8.0
 REMEMBERED: Final = 4096
@@ -122,6 +124,10 @@ class Rules:
         return any(found in network for network in self.proxies)
 
 
+class _RevokedError(Exception):
+    """A token is known no more in the middle of an answer."""
+
+
 class Guard:
     """The ASGI application around ours. It puts `principal`, `client` and `scheme` into the request's state."""
 
@@ -143,6 +149,9 @@ class Guard:
             await self._application(scope, _bounded(scope, receive, self._most_bytes(scope)), guarded)
         except Refused as error:
             await problem_response(error)(scope, receive, guarded)
+        except _RevokedError:
+            # The answer has ended already.
+            return
 
     async def _admit(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
@@ -214,6 +223,17 @@ class Guard:
         cookie = _cookie(headers.get("cookie", ""))
         return (self._rules.tokens.principal(cookie) if cookie else None), True
 
+    def _is_still_known(self, scope: Scope) -> bool:
+        """Return whether who asked has the same role still: an answer may go on for days."""
+        principal = scope["state"].get("principal")
+        if principal is None or principal == LOCAL:
+            return True
+        headers = Headers(scope=scope)
+        kind, _, token = headers.get("authorization", "").partition(" ")
+        if kind.lower() != "bearer":
+            token = _cookie(headers.get("cookie", ""))
+        return bool(self._rules.tokens.principal(token.strip()) == principal)
+
     def _check_origin(self, headers: Headers, scheme: str) -> None:
         """Return if a form or a script of our own page sent this. Who is no browser sends neither header."""
         origin = headers.get("origin")
@@ -227,8 +247,15 @@ class Guard:
 
     def _with_headers(self, scope: Scope, send: Send) -> Send:
         policy = POLICY.format(connect="")
+        checked = time.monotonic()
 
         async def sending(message: Message) -> None:
+            nonlocal checked
+            if message.get("more_body") and time.monotonic() - checked > REVOKED_SECONDS:
+                checked = time.monotonic()
+                if not self._is_still_known(scope):
+                    await send({"type": "http.response.body", "body": b"", "more_body": False})
+                    raise _RevokedError
             if message["type"] == "http.response.start":
                 self._answers[f"{message['status'] // 100}xx"] += 1
                 headers = MutableHeaders(scope=message)

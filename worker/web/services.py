@@ -8,6 +8,7 @@ import secrets
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Final
 
@@ -110,10 +111,26 @@ class Services:
     checks: Callable[[], Sequence[tuple[str, Check]]] = field(default=lambda: ())
     followers: int = 0
     """How many follow a log: each reads it anew every second."""
+    ahead_seconds: float = 0.0
+    """How far the database's clock, by which everything is written down, is ahead of this host's."""
+    streaming: int = 0
+    """How many answers come line by line, while their work goes on."""
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    """The work behind them."""
     judging: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a message is judged, which takes a processor for up to a second."""
     rehearsing: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a job is rehearsed: tools look at its sources, on the host of the server."""
+
+    @property
+    def now(self) -> datetime:
+        """Return the time by the database's clock."""
+        return datetime.now(UTC) + timedelta(seconds=self.ahead_seconds)
+
+    async def sample(self) -> None:
+        """Write down what the hosts measured, and compare this host's clock with the database's."""
+        self.ahead_seconds = (await self.control.stores.facts()).ahead_seconds
+        await self.views.sample(SAMPLES_KEPT_SECONDS)
 
     async def reconcile(self, seconds: float, *, mend: bool) -> list[Disagreement]:
         """Return what database, broker and storage do not agree on; with `mend` it is put right."""
@@ -207,7 +224,7 @@ async def started(settings: Settings) -> AsyncIterator[Services]:
         )
         stack.push_async_callback(services.depths.close)
         chores = [
-            asyncio.create_task(_repeat(SAMPLE_SECONDS, lambda: views.sample(SAMPLES_KEPT_SECONDS)), name="samples"),
+            asyncio.create_task(_repeat(SAMPLE_SECONDS, services.sample), name="samples"),
             asyncio.create_task(_repeat(SWEEP_SECONDS, lambda: _sweep(services)), name="sweep"),
         ]
         owner = server_name(settings)
@@ -227,9 +244,10 @@ async def started(settings: Settings) -> AsyncIterator[Services]:
         try:
             yield services
         finally:
-            for chore in chores:
-                chore.cancel()
-            await asyncio.gather(*chores, return_exceptions=True)
+            going_on = [*chores, *services.tasks]
+            for task in going_on:
+                task.cancel()
+            await asyncio.gather(*going_on, return_exceptions=True)
 
 
 def server_name(settings: Settings) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from worker.adapters.notifying import NotificationSender, check_address
-from worker.app.direct.looks import DirectLooks
+from worker.app.direct.intake import DirectIntake
 from worker.app.undoing import KeptFiles
-from worker.control import dead_letters, fleet, jobs, notifications, option_sets, steer, templates
+from worker.control import dead_letters, fleet, jobs, notifications, option_sets, steer
 from worker.control import submit as submission
 from worker.control import undo as undoing
 from worker.core.notification import NotificationView
@@ -16,7 +16,6 @@ from worker.core.views import DeadPage
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
-    from worker.control import Control
     from worker.control.dead_letters import Replayed, Republished
     from worker.control.fleet import FleetSnapshot
     from worker.control.jobs import CancelRequest
@@ -24,17 +23,11 @@ if TYPE_CHECKING:
     from worker.control.undo import Undone
     from worker.core.ports.originals import Original
     from worker.core.record import OptionSet, Wanted, WorkerRecord
-    from worker.core.template import StoredTemplate
     from worker.core.views import DeadWhole, Disagreement
-    from worker.settings import Settings
 
 
-class Direct(DirectLooks):
+class Direct(DirectIntake):
     """`Operations` for whoever has the passwords of the database and the broker."""
-
-    def __init__(self, control: Control, settings: Settings) -> None:
-        super().__init__(control)
-        self._settings = settings
 
     async def submit(self, body: bytes, *, lane: str | None = None, priority: str | None = None) -> Submitted:
         """Return the job that was submitted."""
@@ -164,19 +157,3 @@ class Direct(DirectLooks):
         """Send a sample."""
         sender = NotificationSender(allow_private=self._settings.allow_private_addresses)
         await notifications.try_notification(self._control, name, sender)
-
-    async def list_templates(self) -> list[StoredTemplate]:
-        """Return the templates."""
-        return await templates.list_templates(self._control)
-
-    async def get_template(self, name: str, version: int | None = None) -> StoredTemplate:
-        """Return one template."""
-        return await templates.get_template(self._control, name, version)
-
-    async def put_template(self, name: str, document: Any) -> StoredTemplate:
-        """Store one template."""
-        return await templates.put_template(self._control, name, document)
-
-    async def delete_template(self, name: str) -> None:
-        """Delete one template."""
-        await templates.delete_template(self._control, name)

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import Field
 
 from worker.control import hooks as use
-from worker.core.hook import HookCall
+from worker.core.hook import HookCall, HookView
 from worker.core.message.wire import parse
 from worker.core.record import Record
 from worker.web.asking import Admin, Here, Viewer, audited
@@ -23,13 +23,6 @@ Name = Annotated[str, Field(min_length=1, max_length=64)]
 BODY: dict[str, Any] = {
     "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
 }
-
-
-class HookDocument(Record):
-    """A hook; `…` stands for its secret."""
-
-    name: str
-    document: dict[str, Any]
 
 
 class HookAnswer(Record):
@@ -55,15 +48,15 @@ async def call(request: Request, here: Here, name: Name) -> HookAnswer:
 
 
 @router.get("/hooks", summary="List the hooks")
-async def get_all(here: Here, _: Viewer) -> list[HookDocument]:
+async def get_all(here: Here, _: Viewer) -> list[HookView]:
     """Return the hooks by name."""
-    return [HookDocument(name=one.name, document=one.hook.shown) for one in await use.list_hooks(here.control)]
+    return [HookView.of(one.name, one.hook) for one in await use.list_hooks(here.control)]
 
 
 @router.get("/hooks/{name}", summary="Look at a hook", responses=responses(404))
-async def get_one(here: Here, _: Viewer, name: Name) -> HookDocument:
+async def get_one(here: Here, _: Viewer, name: Name) -> HookView:
     """Return one hook."""
-    return HookDocument(name=name, document=(await use.get_hook(here.control, name)).hook.shown)
+    return HookView.of(name, (await use.get_hook(here.control, name)).hook)
 
 
 @router.get("/hooks/{name}/calls", summary="List the calls of a hook", responses=responses(404))
@@ -75,12 +68,12 @@ async def get_calls(
 
 
 @router.put("/hooks/{name}", summary="Store a hook", openapi_extra=BODY, responses=responses(404))
-async def put_one(request: Request, here: Here, _: Admin, name: Name) -> HookDocument:
+async def put_one(request: Request, here: Here, _: Admin, name: Name) -> HookView:
     """Return what is stored now. Where the body has `…` for the secret, the stored one stays."""
     document = parse(await request.body())
     async with audited(request, "hook.put", name):
         hook = await use.put_hook(here.control, name, document)
-    return HookDocument(name=name, document=hook.shown)
+    return HookView.of(name, hook)
 
 
 @router.delete("/hooks/{name}", status_code=204, summary="Delete a hook", responses=responses(404))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
-from worker.control.batches import Report, count, expand, submit_all
+from worker.control.batches import Batch, Count, Report, count, count_batch, expand, submit_all, submit_batch
 from worker.control.blueprint import Skip
 from worker.control.templates import (
     blueprint_of,
@@ -16,6 +18,7 @@ from worker.control.templates import (
     list_templates,
     put_template,
     render,
+    tried_template,
 )
 from worker.core.errors import InvalidJob, Problem
 from worker.core.job import Lane, Priority
@@ -24,6 +27,7 @@ from worker.core.pattern import Pattern
 from worker.core.template import StoredTemplate
 from worker.web.asking import Admin, Here, Operator, Viewer, audited
 from worker.web.problems import responses
+from worker.web.streaming import RESPONSE, Lines, streamed
 
 router = APIRouter(tags=["templates"])
 
@@ -41,6 +45,7 @@ class TryRequest(BaseModel):
 
     source: Uri | None = None
     variables: Values = Field(default_factory=dict)
+    document: Any = Field(None, description="A template that is tried in place of the stored one.")
 
 
 class TryAnswer(BaseModel):
@@ -48,6 +53,7 @@ class TryAnswer(BaseModel):
 
     template: str
     version: int
+    source: str = ""
     job: dict[str, Any] | None = None
     variables: dict[str, str] = Field(default_factory=dict)
     reason: str | None = None
@@ -63,6 +69,21 @@ class MakeRequest(BaseModel):
     limit: int = Field(MOST, ge=1, le=MOST, description="How many jobs are submitted at most; ask again for the rest.")
     lane: Lane | None = None
     priority: Priority | None = None
+
+
+class BatchRequest(BaseModel):
+    """Sources and patterns, without a bound: what becomes of each comes as a line."""
+
+    sources: list[Uri] = Field(default_factory=list, max_length=MOST, description="None for a template without one.")
+    variables: Values = Field(default_factory=dict)
+    again: bool = Field(False, description="Also what is done already.")
+    limit: int | None = Field(None, ge=1, description="How many jobs are submitted at most.")
+    lane: Lane | None = None
+    priority: Priority | None = None
+
+    def batch(self, template: str) -> Batch:
+        """Return what is asked for."""
+        return Batch(template, tuple(self.sources), self.variables, self.again, self.limit, self.lane, self.priority)
 
 
 class MadeDocument(BaseModel):
@@ -134,11 +155,14 @@ async def delete_one(request: Request, here: Here, _: Admin, name: Name) -> None
 @router.post("/templates/{name}/try", summary="Say what a template makes of a source", responses=responses(404))
 async def post_try(here: Here, _: Operator, name: Name, asked: TryRequest) -> TryAnswer:
     """Return the job, without submitting it."""
-    blueprint = await blueprint_of(here.control, _storable(name))
+    blueprint = await tried_template(here.control, _storable(name), asked.document)
     found = await render(here.control, blueprint, asked.source, asked.variables)
     if isinstance(found, Skip):
         return TryAnswer(template=blueprint.name, version=blueprint.version, reason=found.reason)
-    return TryAnswer(template=found.template, version=found.version, job=found.document, variables=found.variables)
+    return TryAnswer(
+        template=found.template, version=found.version, source=found.source, job=found.document,
+        variables=found.variables,
+    )  # fmt: skip
 
 
 @router.post("/templates/{name}/jobs", summary="Make a job of each source", responses=responses(404))
@@ -165,6 +189,48 @@ async def post_jobs(request: Request, here: Here, _: Operator, name: Name, asked
     return answer_of(blueprint.name, report)
 
 
+@router.post(
+    "/templates/{name}/count", summary="Count the sources", response_class=StreamingResponse,
+    responses=responses(404) | RESPONSE,
+)  # fmt: skip
+async def post_count(here: Here, _: Operator, name: Name, asked: BatchRequest) -> StreamingResponse:
+    """Send how many files match and are done: `progress` now and then, and `counted` at the end."""
+    await get_template(here.control, _storable(name))
+
+    async def work(lines: Lines) -> None:
+        counted = await count_batch(
+            here.control, asked.batch(name), lambda found: lines.show("progress", _count(found))
+        )
+        await lines.add("counted", {"named": counted.named, "patterns": [_count(one) for one in counted.patterns]})
+
+    return streamed(here, work)
+
+
+@router.post(
+    "/templates/{name}/jobs/stream", summary="Make a job of each source, however many",
+    response_class=StreamingResponse, responses=responses(404) | RESPONSE,
+)  # fmt: skip
+async def post_stream(request: Request, here: Here, _: Operator, name: Name, asked: BatchRequest) -> StreamingResponse:
+    """Send what becomes of each source: `made`, `skipped` or `failed`. Who goes away ends it; what was made stays."""
+    await get_template(here.control, _storable(name))
+
+    async def work(lines: Lines) -> None:
+        report = Report()
+        async with audited(request, "template.submit", name) as noted:
+            try:
+                async for outcome in submit_batch(here.control, asked.batch(name)):
+                    report.add(outcome)
+                    await lines.add(type(outcome).__name__.lower(), asdict(outcome))
+            finally:
+                noted |= {"submitted": report.submitted, "skipped": report.skipped, "failed": report.failed}
+
+    return streamed(here, work)
+
+
+def _count(found: Count) -> dict[str, int]:
+    return CountDocument.model_validate(found, from_attributes=True).model_dump()
+
+
 def answer_of(template: str, report: Report) -> MakeAnswer:
     """Return a report as a document."""
     return MakeAnswer(
@@ -172,7 +238,7 @@ def answer_of(template: str, report: Report) -> MakeAnswer:
         submitted=report.submitted,
         skipped=report.skipped,
         failed=report.failed,
-        jobs=[MadeDocument(job_id=one.record.job_id, source=one.source) for one in report.made],
+        jobs=[MadeDocument(job_id=one.job_id, source=one.source) for one in report.made],
         left=[LeftDocument(source=one.source, reason=one.reason, job_id=one.job_id) for one in report.left],
         faults=[LeftDocument(source=one.source, reason=one.reason) for one in report.faults],
     )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
 
 from fastapi.responses import HTMLResponse, RedirectResponse
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
 
 from worker import __version__
 from worker.core.errors import LeveretError
@@ -21,11 +22,13 @@ from worker.web.asking import principal_of, services_of
 from worker.web.links import file_path
 from worker.web.pages import navigation
 from worker.web.problems import Refused, status_of
+from worker.web.services import Services
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from fastapi import Request
+    from jinja2.runtime import Context
     from starlette.responses import Response
 
     from worker.web.access import Role
@@ -51,7 +54,7 @@ def environment() -> Environment:
         size=figures.size,
         number=figures.number,
         clock=figures.clock,
-        ago=figures.ago,
+        ago=ago,
         pretty=lambda value: json.dumps(value, ensure_ascii=False, indent=2, default=str),
         part=lambda text: quote(str(text), safe=""),
         shown=shown,
@@ -74,6 +77,12 @@ def shown(text: object) -> str:
     return "".join(" " if letter in "\n\r\t" else letter if letter.isprintable() else "\ufffd" for letter in str(text))
 
 
+@pass_context
+def ago(context: Context, time: datetime | None) -> str:
+    """Return how long ago a time was, by the clock that wrote it down."""
+    return figures.ago(time, context["now"])
+
+
 def draw(request: Request, template: str, status: int = HTTPStatus.OK, **values: Any) -> HTMLResponse:
     """Return a screen."""
     root = request.scope.get("root_path", "").rstrip("/")
@@ -94,6 +103,8 @@ def draw(request: Request, template: str, status: int = HTTPStatus.OK, **values:
     page = environment().get_template(template)
     common = {"to": to, "file": file, "may": may, "who": principal, "root": root}
     common |= {"screens": navigation.bar(here, may), "tabs": navigation.tabs(here, may)}
+    services = request.app.state.services
+    common["now"] = services.now if isinstance(services, Services) else datetime.now(UTC)
     common |= {"static": lambda name: f"{root}{assets.path_of(name)}", "players": assets.players(), "problems": ()}
     return HTMLResponse(page.render(**(common | {"notice": _notice(request)} | values)), status)
 
