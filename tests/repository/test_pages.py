@@ -50,11 +50,6 @@ def test_every_decision_has_a_status_and_a_date():
     assert [page.name for page in pages if re.match(r"# \d+\. [^\n]+" + status, page.read_text()) is None] == []
 
 
-def test_the_list_of_decisions_is_in_order():
-    listed = [int(number) for number in re.findall(r"^- \[(\d+)\.", DECISIONS.read_text(), re.MULTILINE)]
-    assert listed == sorted(set(listed))
-
-
 def test_the_glossary_has_a_word_once_in_order_and_in_one_line():
     for section in GLOSSARY.split("\n## ")[1:]:
         words = re.findall(r"^\| (?!word |---)([^|]+?) \| [A-Z][^|]+ \|$", section, re.MULTILINE)

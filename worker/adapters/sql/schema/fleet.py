@@ -8,7 +8,7 @@ from sqlalchemy import JSON, BigInteger, Column, Float, Index, Integer, MetaData
 
 from worker.adapters.sql.schema.types import Moment, Words, metadata
 
-REVISION: Final = "0010"
+REVISION: Final = "0013"
 """The newest migration, which `check` expects; a test compares it with `infra.migrations.head()`."""
 
 workers = Table(
