@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode
 
+from worker.core import default_places
 from worker.core.routing import DEFAULT_DELAYS
 
 
@@ -29,10 +31,12 @@ class SharedSettings(BaseSettings):
         description="The broker; amqps works. The nodes of a cluster, comma-separated, are tried in turn.",
     )
     database_url: SecretStr = Field(
-        SecretStr("sqlite:///.local/leveret.db"), description="sqlite:///path (one host only) or postgresql://…"
+        default_factory=lambda: SecretStr(default_places.database_url(os.environ)),
+        description="sqlite:///path (one host only) or postgresql://…",
     )
     storage_url: str = Field(
-        "file://.local/storage", description="Where relative outputs go: file:///…, nas://… or s3://bucket/prefix."
+        default_factory=lambda: default_places.storage_url(os.environ),
+        description="Where relative outputs go: file:///…, nas://… or s3://bucket/prefix.",
     )
     parts_url: str = Field(
         "",

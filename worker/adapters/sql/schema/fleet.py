@@ -8,7 +8,7 @@ from sqlalchemy import JSON, BigInteger, Column, Float, Index, Integer, MetaData
 
 from worker.adapters.sql.schema.types import Moment, Words, metadata
 
-REVISION: Final = "0013"
+REVISION: Final = "0014"
 """The newest migration, which `check` expects; a test compares it with `infra.migrations.head()`."""
 
 workers = Table(
@@ -27,6 +27,8 @@ workers = Table(
     Column("capabilities", JSON, nullable=False),
     Column("hardware", JSON, nullable=False),
     Column("problem", Words),
+    # The process that reports: two workers of one name have two.
+    Column("instance", Words, nullable=False, server_default=""),
     Column("seen_at", Moment, nullable=False),
 )
 
