@@ -88,6 +88,12 @@ class Bench:
 
         await self.repository._database.write(work)
 
+    async def set_column(self, job_id: str, name: str, value):
+        def work(connection):
+            connection.execute(update(jobs).where(jobs.c.job_id == job_id).values({name: value}))
+
+        await self.repository._database.write(work)
+
     async def column(self, job_id: str, name: str):
         def work(connection):
             return (connection.execute(select(jobs.c[name]).where(jobs.c.job_id == job_id))).scalar_one()

@@ -200,7 +200,8 @@ async def test_the_workers_that_cannot_do_a_job_are_gathered_until_one_can(bench
     first = await bench.repository.decline(*asked, "w1")
     assert first.workers == {"w1"}
     assert (await bench.repository.job("j1")).state == "queued"
-    second = await bench.repository.decline(*asked, "w2")
+    second = await bench.repository.decline(*asked, "w2", lacking="tool:mkvmerge (not installed)")
+    assert (await bench.repository.job("j1")).refused_by == {"w1": "", "w2": "tool:mkvmerge (not installed)"}
     assert second.workers == {"w1", "w2"}
     assert 0.0 <= second.seconds < 30.0
     assert second.seconds >= first.seconds
@@ -210,6 +211,14 @@ async def test_the_workers_that_cannot_do_a_job_are_gathered_until_one_can(bench
     await bench.repository.complete(attempt, Result())
     assert (await bench.repository.decline(*asked, "w3")).workers == {"w3"}
     assert (await bench.repository.job("j1")).state == "completed"
+
+
+async def test_who_cannot_do_a_job_is_read_as_an_older_release_stored_it(bench):
+    asked = (job(), "d" * 64, "cpu", "normal")
+    await bench.repository.decline(*asked, "w1")
+    await bench.set_column("j1", "refused_by", ["w1"])
+    assert (await bench.repository.job("j1")).refused_by == {"w1": ""}
+    assert (await bench.repository.decline(*asked, "w2", lacking="no")).workers == {"w1", "w2"}
 
 
 # ------------------------------------------------------------------ the database itself

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -100,6 +101,28 @@ async def test_texts_inside_of_the_film_are_read_as_files_are(tmp_path: Path, co
     assert "m 0 0" not in text
     for written in ("spoken line", "at the top") if codec == "ass" else WRITTEN:
         assert written in text
+
+
+@pytest.mark.parametrize("packing", ["none", "zlib"])
+async def test_a_webvtt_track_that_mkvmerge_made_keeps_texts_times_positions_and_styles(
+    tmp_path: Path, packing: str
+) -> None:
+    bench = bench_in(tmp_path)
+    film = clip(tmp_path / "plain.mkv", sounds=0)
+    (tmp_path / "in.vtt").write_text(STYLED.replace("<v Anna>", "<00:00:02.500>"), "utf-8")
+    merged = (bench.root / "film.mkv", film, "--language", "0:de", "--compression", f"0:{packing}", tmp_path / "in.vtt")
+    subprocess.run(("mkvmerge", "-q", "-o", *merged), check=True, timeout=60)
+    texts = [{"source": "nas://film.mkv", "language": "en"}, {"stream": 0}]
+    job = {"source": "nas://film.mkv", "renditions": [{"height": 180}], **QUIET, "subtitles": texts}
+    made = Made(await bench.run_task(HlsTask(), job), tmp_path / "published")
+    for name in ("textfile0-en", "text0-de"):
+        whole = made.text(f"e1/{name}/all.vtt")
+        assert "\n\nSTYLE\n::cue(.loud) { color: red }\n\n" in whole
+        assert (
+            "00:00:01.000 --> 00:00:02.000 line:10% align:start\n<c.loud>Loud</c> &lt;laughs&gt;\n\n"
+            "00:00:02.200 --> 00:00:02.800\n<00:00:02.500>Hi there"
+        ) in whole
+    assert not made.result.warnings
 
 
 async def test_a_container_of_subtitles_is_a_source_too(tmp_path: Path) -> None:

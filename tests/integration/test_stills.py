@@ -73,7 +73,9 @@ async def test_a_still_of_hdr_has_the_tones_of_sdr(transfer: str, tmp_path: Path
     # a red that BT.709 shows darker: read as if it were SDR it would keep its level
     colour = ("-color_primaries", "bt2020", "-color_trc", transfer, "-colorspace", "bt2020nc")
     x265 = f"log-level=error:colorprim=bt2020:transfer={transfer}:colormatrix=bt2020nc"
-    ffmpeg("-f", "lavfi", "-i", "color=0xC04040:s=64x64:r=5:d=1", "-vf", "format=yuv420p10le", "-c:v", "libx265",
+    # ffmpeg 8 and later take an encoder's colours from its pictures, 5.1 from the options
+    pictures = f"format=yuv420p10le,setparams=color_primaries=bt2020:color_trc={transfer}:colorspace=bt2020nc"
+    ffmpeg("-f", "lavfi", "-i", "color=0xC04040:s=64x64:r=5:d=1", "-vf", pictures, "-c:v", "libx265",
            "-x265-params", x265, *colour, str(source))  # fmt: skip
     made = await still(source, tmp_path)
     plain = tmp_path / "plain.png"

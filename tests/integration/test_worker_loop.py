@@ -229,3 +229,53 @@ async def test_a_worker_takes_jobs_from_the_minute_its_hours_begin_until_they_en
         now[0] = datetime(2026, 11, 22, 6, 0, tzinfo=UTC)
         await broker.consumers(0)
         assert worker.status == "paused"
+
+
+async def test_a_worker_whose_host_changed_ends_after_its_job_and_takes_no_other(harness, broker):
+    started, release = asyncio.Event(), asyncio.Event()
+
+    async def on_run(_context):
+        started.set()
+        await release.wait()
+
+    harness.task.on_run = on_run
+    first, second = document(), document()
+    await broker.publish(first)
+    await broker.publish(second)
+    worker = worker_of(harness)
+    async with running(worker) as task:
+        await started.wait()
+        worker.renew()
+        assert (worker.status, worker.is_outdated) == ("in_progress", True)
+        release.set()
+        async with asyncio.timeout(10):
+            await task
+        assert worker.is_outdated
+    assert (await harness.repository.job(first["job_id"])).state == "completed"
+    assert await harness.repository.job(second["job_id"]) is None
+
+
+@pytest.mark.parametrize("paused", [False, True])
+async def test_an_idle_or_paused_worker_ends_when_its_host_has_changed(harness, broker, paused):
+    worker = worker_of(harness)
+    async with running(worker) as task:
+        await broker.consumers(3)
+        if paused:
+            worker.apply_command("pause")
+            await broker.consumers(0)
+        worker.renew()
+        async with asyncio.timeout(10):
+            await task
+        assert worker.is_outdated
+
+
+@pytest.mark.parametrize("end", ["stop", "drain"])
+async def test_a_worker_that_is_to_end_is_not_renewed(harness, broker, end):
+    worker = worker_of(harness)
+    async with running(worker) as task:
+        await broker.consumers(3)
+        worker.stop() if end == "stop" else worker.apply_command("drain")
+        worker.renew()
+        async with asyncio.timeout(10):
+            await task
+        assert not worker.is_outdated

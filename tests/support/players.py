@@ -51,9 +51,10 @@ function tell(state) {
   if (told.done) return;
   told.done = true;
   const quality = video.getVideoPlaybackQuality();
+  const cues = Array.from(video.textTracks).flatMap((track) => Array.from(track.cues || []));
   fetch("/result/" + number, {method: "POST", body: JSON.stringify({...seen, state, time: video.currentTime,
     duration: video.duration, width: video.videoWidth, height: video.videoHeight, frames: quality.totalVideoFrames,
-    cues: Array.from(video.textTracks).reduce((sum, track) => sum + (track.cues || []).length, 0)})});
+    cues: cues.map((cue) => [cue.startTime, cue.endTime, cue.text, cue.line, cue.align, cue.position])})});
 }
 video.addEventListener("ended", () => tell("ended"));
 video.addEventListener("error", () => { seen.errors.push("media " + video.error.message); tell("error"); });

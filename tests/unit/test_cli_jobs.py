@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 
@@ -9,6 +10,10 @@ import pytest
 
 from tests.support.command_line import one_line
 from worker.core.attempt import Artifact, Progress, Result
+from worker.core.message.dialects import decode
+from worker.core.record import WorkerRecord
+
+A_WORKER = WorkerRecord(worker_id="w1", hostname="h", pid=1, version="1", status="idle", lanes=["cpu"])
 
 
 def test_a_job_as_json_has_exactly_the_public_shape(cli):
@@ -23,7 +28,7 @@ def test_a_job_as_json_has_exactly_the_public_shape(cli):
         "job_id", "title", "state", "round", "lane", "priority", "dialect", "attempts", "progress",
         "parts", "artifacts",
         "manifest_url", "thumbnail_url", "error", "error_type", "facts", "created_at", "started_at", "finished_at",
-        "metrics", "modules", "retry_at", "callback", "callback_error",
+        "metrics", "modules", "retry_at", "callback", "callback_error", "refused_by", "waits",
     }  # fmt: skip
     assert (document["state"], document["lane"], document["priority"]) == ("running", "cpu", "low")
     assert document["progress"] == {
@@ -145,3 +150,16 @@ def test_jobs_are_filtered(cli):
     assert json.loads(cli.type("jobs", "--lane", "qsv", "--json").out) == []
     assert "is no age" in one_line(cli.type("jobs", "--since", "yesterday"), 2)
     assert cli.type("jobs", "--lane", "bogus").code == 2
+
+
+def test_a_queued_job_says_why_it_waits(cli):
+    body = cli.insert("a-job")
+    assert cli.type("job", "a-job").out.count("no living worker serves cpu") == 1
+    cli.ask(lambda rows: rows.beat(A_WORKER))
+    asked = (decode(body, "a-job"), hashlib.sha256(body).hexdigest(), "cpu", "low", "w1")
+    cli.ask(lambda rows: rows.decline(*asked, lacking="tool:mkvmerge (not installed)"))
+    why = "w1 cannot do it: tool:mkvmerge (not installed), and nobody else serves cpu"
+    assert f"waits      {why}" in cli.type("job", "a-job").out
+    document = json.loads(cli.type("job", "a-job", "--json").out)
+    assert document["waits"] == why
+    assert document["refused_by"] == {"w1": "tool:mkvmerge (not installed)"}

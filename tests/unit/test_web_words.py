@@ -14,6 +14,7 @@ from worker.web.chart import chart_of
 from worker.web.figures import age, number, sentence, size, span
 from worker.web.waits import why_it_waits
 
+LACKS = {("render-1", "r2"): {"r2": "tool:mkvmerge (not installed)"}}
 NOW = datetime(2026, 11, 27, 6, tzinfo=UTC)
 
 
@@ -21,7 +22,7 @@ def waiting(state="queued", lane="cpu", due=None, refused=()):
     job = JobRecord(
         job_id="a", title="A", state=state, round=1, lane=lane, priority="normal", dialect="canonical", created_at=NOW
     )
-    return WaitingJob(job=job, due_seconds=due, refused_by=list(refused))
+    return WaitingJob(job=job, due_seconds=due, refused_by=dict.fromkeys(refused, "") | LACKS.get(tuple(refused), {}))
 
 
 def worker(name="render-1", status="idle", lanes=("cpu",), **more):
@@ -37,6 +38,10 @@ def worker(name="render-1", status="idle", lanes=("cpu",), **more):
         (waiting(lane="nvenc"), [worker()], 0, "no living worker serves nvenc"),
         (waiting(), [worker(status="offline")], 0, "no living worker serves cpu; render-1 did, and is offline"),
         (waiting(refused=["render-1"]), [worker()], 0, "render-1 cannot do it, and nobody else serves cpu"),
+        (
+            waiting(refused=["render-1", "r2"]), [worker(), worker("r2")], 0,
+            "render-1, r2 cannot do it: tool:mkvmerge (not installed), and nobody else serves cpu",
+        ),
         (waiting(), [worker(status="paused", wanted="pause")], 0, "render-1 is paused"),
         (
             waiting(), [worker(status="paused", problem="outside its active hours 22:00-06:00")], 0,

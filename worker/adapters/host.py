@@ -59,7 +59,7 @@ def _stamp(path: Path) -> list[int]:
     """Return the size and the time of a file, nothing where there is none."""
     with suppress(OSError):
         found = path.stat()
-        return [found.st_size, found.st_mtime_ns]
+        return [found.st_size, found.st_mtime_ns, found.st_ino]
     return []
 
 

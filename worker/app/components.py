@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 from yarl import URL
@@ -59,6 +59,11 @@ def tools(settings: Settings) -> dict[str, str]:
     """Return where this host's programs are."""
     stated = {name: getattr(settings, name) for name in TOOLS}
     return host.find_tools(stated, host.bundled_tools())
+
+
+def host_facts(settings: Settings) -> dict[str, Any]:
+    """Return all that the proof of this host depends on; Misconfigured where a stated program is missing."""
+    return host.facts(tools(settings))
 
 
 async def capabilities(settings: Settings, *, again: bool = False) -> Capabilities:

@@ -107,4 +107,6 @@ def _check_programs(programs: Mapping[str, str]) -> None:
     """Return if each program is still there: an upgrade takes it away for a while, or for good."""
     for name, path in programs.items():
         if shutil.which(path) is None:
-            raise ToolMissing(f"{path} is gone since this worker started: install {name} again, or restart the worker")
+            raise ToolMissing(
+                f"{path} is gone since this worker started: install {name} again, or let the worker find another one"
+            )

@@ -20,10 +20,11 @@ from worker.adapters.rabbitmq import Link, RabbitConsumer, RabbitEvents
 from worker.adapters.rabbitmq.jobs import RabbitJobs
 from worker.adapters.sql import SqlRepository
 from worker.adapters.threads import abandon_threads
-from worker.app import serving
+from worker.app.beside import begin_purging, begin_rehearsal, watch_host
 from worker.app.components import (
     broker_url,
     capabilities,
+    host_facts,
     refuse_shared_sqlite,
     registry,
     repositories,
@@ -37,7 +38,6 @@ from worker.core.hours import ActiveHours
 from worker.core.policy import Policy
 from worker.core.ports import Unobserved
 from worker.core.routing import DEFER_SECONDS, queues_of
-from worker.engine.attempt.context import ToolLookup
 from worker.engine.attempt.run import LocalProduction
 from worker.engine.attempt.sources import sweep_sources
 from worker.engine.deaths import DeathRecorder
@@ -46,7 +46,6 @@ from worker.engine.host.announcer import Announcer
 from worker.engine.host.callbacks import Callbacks
 from worker.engine.host.heartbeat import Heartbeat
 from worker.engine.host.presence import WorkerPresence
-from worker.engine.host.purge import Purger
 from worker.engine.host.scratch import Scratch
 from worker.engine.host.worker import Worker
 from worker.engine.parts.copies import copy_slow_parts
@@ -54,7 +53,6 @@ from worker.engine.parts.files import remove_ended_parts
 from worker.engine.parts.outbox import LEFT_SECONDS, publish_outbox
 from worker.engine.resources import OnStep, Resources, no_step
 from worker.settings import unknown_variables
-from worker.tasks.visualizer import VisualizerTask
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -69,6 +67,7 @@ if TYPE_CHECKING:
 
 
 THREADS = 16
+_ENDING = (signal.SIGTERM, signal.SIGINT)
 
 log = structlog.get_logger(__name__)
 
@@ -111,6 +110,7 @@ async def assembled(
         heartbeat = Heartbeat(rows, events, describe, presence.apply_command, settings.heartbeat_seconds)
         stack.push_async_callback(heartbeat.stop)
         await heartbeat.start()
+        facts = await asyncio.to_thread(host_facts, settings)
         presence.capabilities = await capabilities(settings, again=settings.prove)
         log.info("host_proved", formats=presence.capabilities.formats, hardware=list(presence.capabilities.hardware))
         presence.lanes = served_lanes(settings, presence.capabilities, only)
@@ -150,43 +150,11 @@ async def assembled(
         # What exists now lives to the end: the collector need not look through it again and again.
         gc.collect()
         gc.freeze()
-        _begin_purging(settings, resources, stack)
+        begin_purging(settings, resources, stack)
         if "visualize" in presence.lanes:
-            stack.push_async_callback(_rehearsed(resources))
+            begin_rehearsal(resources, stack)
+        watch_host(settings, facts, worker.renew, stack)
         yield worker
-
-
-def _rehearsed(resources: Resources) -> Callable[[], Awaitable[None]]:
-    """Let the visualizers try this host while the worker begins; return what ends that."""
-
-    async def rehearse() -> None:
-        lookup = ToolLookup(resources.repository, resources.runner, resources.tools)
-        for task in resources.registry.tasks.values():
-            if isinstance(task, VisualizerTask):
-                log.info("visualizer_rehearsed", module=task.module, found=await task.rehearse(lookup))
-
-    rehearsal = asyncio.create_task(rehearse(), name="rehearsal")
-
-    async def end() -> None:
-        rehearsal.cancel()
-        await asyncio.gather(rehearsal, return_exceptions=True)
-
-    return end
-
-
-def _begin_purging(settings: Settings, resources: Resources, stack: AsyncExitStack) -> None:
-    """Let old originals go while the worker works."""
-    if not resources.storages.keepers:
-        return
-    readers = {scheme: reader for reader in serving.readers(settings) for scheme in reader.schemes}
-    purger = Purger(resources.repository, resources.storages, readers, settings.undo_days * 86400, settings.undo_bytes)
-    purging = asyncio.create_task(purger.run(), name="purge")
-
-    async def end() -> None:
-        purging.cancel()
-        await asyncio.gather(purging, return_exceptions=True)
-
-    stack.push_async_callback(end)
 
 
 def _metrics(settings: Settings, stack: AsyncExitStack) -> Metrics | None:
@@ -327,10 +295,23 @@ async def run_worker(
         # Only our own default is made: a stated folder that is missing may be a mount that is away.
         default = Path(settings.storage_url.removeprefix("file://"))
         await asyncio.to_thread(default.mkdir, parents=True, exist_ok=True)
+    while await _worked(settings, drain=drain, only=only, on_step=on_step):
+        log.info("worker_renewed")
+    log.info("worker_stopped")
+
+
+async def _worked(settings: Settings, *, drain: bool, only: tuple[str, ...] | None, on_step: OnStep) -> bool:
+    """Return after a worker ended: whether another one is to take its place, for this host has changed.
+
+    Between two workers no job is held, and a signal ends the process at once, as it does before the first.
+    """
+    loop = asyncio.get_running_loop()
     async with assembled(settings, drain=drain, only=only, on_step=on_step) as worker:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _ENDING:
             loop.add_signal_handler(number, worker.stop)
         log.info("worker_started", version=__version__, pid=os.getpid())
         await worker.run()
-        log.info("worker_stopped")
+        if worker.is_outdated:
+            for number in _ENDING:
+                loop.remove_signal_handler(number)
+        return worker.is_outdated

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _JOB_KEYS: Final = (
     "job_id", "title", "state", "round", "lane", "priority", "dialect", "modules", "attempts", "progress",
     "parts", "artifacts", "manifest_url", "thumbnail_url", "error", "error_type", "retry_at", "callback",
-    "callback_error", "facts", "created_at", "started_at", "finished_at", "metrics",
+    "callback_error", "refused_by", "waits", "facts", "created_at", "started_at", "finished_at", "metrics",
 )  # fmt: skip
 SHORT_ID: Final = 8
 """So many first characters of an id mean one job, nearly always; every command takes them."""
@@ -215,6 +215,7 @@ def say_job(record: JobRecord) -> None:
             "parts": part_cells(record),
             "error": f"{record.error_type}: {record.error}" if record.error else "",
             "next try": moment(record.retry_at),
+            "waits": record.waits or "",
             "created": moment(record.created_at),
             "started": moment(started),
             "finished": moment(record.finished_at),

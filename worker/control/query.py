@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from worker.control.errors import Conflict, NotFound
+from worker.control.waits import why_queued
 from worker.core.listing import MOST_LISTED, JobFilter, Page
 from worker.core.message.wire import nearest
 
@@ -27,7 +28,7 @@ async def find_job(control: Control, name: str, hint: str = "") -> JobRecord:
     """
     record = await control.stores.job(name)
     if record is not None:
-        return record
+        return await _with_reason(control, record)
     meant = await control.stores.ids(name, MOST_NAMED + 1) if name else []
     if len(name) >= SHORTEST_PREFIX and meant:
         if len(meant) > 1:
@@ -35,12 +36,20 @@ async def find_job(control: Control, name: str, hint: str = "") -> JobRecord:
             named = ", ".join(meant[:MOST_NAMED]) + (" …" if len(meant) > MOST_NAMED else "")
             raise Conflict(f"{name!r} is the beginning of {count} jobs' ids: {named}")
         if (record := await control.stores.job(meant[0])) is not None:
-            return record
+            return await _with_reason(control, record)
     recent = await control.stores.page(JobFilter(), NEAR_JOBS)
     near = nearest(name, [job.job_id for job in recent.jobs])
     if not near and not hint and meant:
         hint = f"of an id give at least {SHORTEST_PREFIX} characters"
     raise NotFound(f"there is no job {name!r}{near}" + (f"{'' if near else ';'} {hint}" if hint else ""))
+
+
+async def _with_reason(control: Control, record: JobRecord) -> JobRecord:
+    """Return the record with why it waits, of a job that is queued."""
+    if record.state != "queued":
+        return record
+    fleet = await control.stores.workers(control.offline_seconds)
+    return record.model_copy(update={"waits": why_queued(record.lane, record.refused_by, fleet)})
 
 
 async def list_jobs(

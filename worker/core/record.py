@@ -77,7 +77,8 @@ class JobRecord(Record):
     """All that is known of a job.
 
     `retry_at` is when a retrying job may be tried again, `callback` how the POST of its final record went and
-    `callback_error` why it failed.
+    `callback_error` why it failed. Of a queued job that is looked at alone, `refused_by` names the workers of its
+    lane that cannot do it, with what each lacks, and `waits` says why it does not run yet.
     """
 
     job_id: str
@@ -98,6 +99,8 @@ class JobRecord(Record):
     retry_at: datetime | None = None
     callback: Callback | None = None
     callback_error: str | None = None
+    refused_by: dict[str, str] = Field(default_factory=dict)
+    waits: str | None = None
     facts: dict[str, Any] = Field(default_factory=dict)
     metrics: dict[str, Any] = Field(default_factory=dict)
     created_at: datetime

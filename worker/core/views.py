@@ -13,13 +13,13 @@ from worker.core.record import ArtifactRecord, JobRecord, Record
 class WaitingJob(Record):
     """A queued or retrying job with what says why it waits.
 
-    `due_seconds` are those until a retry may begin, `refused_by` the workers of its lane that cannot do it, and
-    `modules` the names of its tasks.
+    `due_seconds` are those until a retry may begin, `refused_by` the workers of its lane that cannot do it, each
+    with what it lacks, and `modules` the names of its tasks.
     """
 
     job: JobRecord
     due_seconds: float | None = None
-    refused_by: list[str] = Field(default_factory=list)
+    refused_by: dict[str, str] = Field(default_factory=dict)
 
 
 class LaneDepth(Record):

@@ -11,6 +11,7 @@ from worker.core.attempt import Dead, Defer, Standby, Surplus
 from worker.core.errors import CannotServe, LeveretError, Unserved
 from worker.core.policy import failure_of
 from worker.core.record import serving
+from worker.core.redaction import redact
 from worker.engine.attempt.context import ToolLookup
 from worker.engine.attempt.plan import prepared, requirements
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from worker.engine.resources import Resources
 
 REMEMBERED: Final = 1000
+_MOST_SAID: Final = 500
+"""Characters of what a worker lacks that a job's record keeps."""
 
 log = structlog.get_logger(__name__)
 
@@ -81,7 +84,8 @@ class EligibilityGate:
         """
         lane, priority = route
         repository = self._resources.repository
-        declined = await repository.decline(job, digest, lane, priority, self._worker_id, standby)
+        said = redact(lacking, job.secrets)[:_MOST_SAID]
+        declined = await repository.decline(job, digest, lane, priority, self._worker_id, standby, said)
         living = serving(await repository.workers(self._offline_seconds)).get(lane, [])
         if declined.seconds < self._unserved_seconds or not declined.workers.issuperset(living):
             log.warning("job_declined", job_id=job.job_id, lacking=lacking, declined_by=len(declined.workers))

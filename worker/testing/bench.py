@@ -30,7 +30,7 @@ from worker.core.location import External, Location, Relative, is_speakable, par
 from worker.core.message.wire import nearest
 from worker.engine.attempt.workspace import plainly_named
 from worker.media.capabilities import Capabilities
-from worker.media.matroska.tracks import with_languages
+from worker.media.matroska.tracks import with_tracks
 from worker.media.probe import media_info, probe_command
 from worker.registry import Registry
 from worker.testing.result import BenchResult, Report, StagedFile
@@ -261,7 +261,7 @@ class TaskBench:
         (answer,) = await self._runner.run(probe_command(self.tool("ffprobe"), path), timeout=30)
         info = media_info(answer, path.name)
         with path.open("rb") as file:
-            return with_languages(info, file)
+            return with_tracks(info, file)
 
     def report(self, fraction: float | None, *, fps: float | None = None, speed: float | None = None) -> None:
         """Note progress."""

@@ -93,10 +93,10 @@ class SqlAttempts:
         await self._database.write(lifecycle.bury_unclaimed, job, digest, lane, priority, failure)
 
     async def decline(
-        self, job: Job, digest: str, lane: str, priority: str, worker: str, standby: str = ""
+        self, job: Job, digest: str, lane: str, priority: str, worker: str, standby: str = "", lacking: str = ""
     ) -> Declined:
-        """Note that `worker` cannot do the job; return who said so since it last ran, this one included."""
-        return await self._database.write(lifecycle.decline, job, digest, lane, priority, worker, standby)
+        """Note that `worker` cannot do the job, for it is `lacking` that; return all who said so since it last ran."""
+        return await self._database.write(lifecycle.decline, job, digest, (lane, priority), worker, standby, lacking)
 
     async def keep(self, attempt: Attempt, folder: str, files: Sequence[dict[str, Any]], seconds: float) -> None:
         """Note that the attempt's files stay in `folder` for `seconds`: a retry here need not make them again."""

@@ -23,7 +23,7 @@ from worker.adapters.sql.fence import (
 from worker.adapters.sql.outbox import write_message
 from worker.adapters.sql.outputs import reserve
 from worker.adapters.sql.parts import lock_parent, part_ended, stop_parts
-from worker.adapters.sql.rows import fresh_row, tombstone, uri_key
+from worker.adapters.sql.rows import fresh_row, refusals_of, tombstone, uri_key
 from worker.adapters.sql.schema import LIVE, adoptions, artifacts, attempts, jobs, moment
 from worker.core.errors import IdReused, JobCancelled, LeaseLost
 from worker.core.ports import Declined, Renewal
@@ -261,11 +261,11 @@ def bury_unclaimed(connection: Connection, job: Job, digest: str, lane: str, pri
 
 
 def decline(
-    connection: Connection, job: Job, digest: str, lane: str, priority: str, worker: str, standby: str = ""
+    connection: Connection, job: Job, digest: str, route: tuple[str, str], worker: str, standby: str, lacking: str
 ) -> Declined:
     """Note that `worker` cannot do the job; return who said so in all, and how long ago the first did."""
     if job.part is None:
-        _ensure(connection, job, digest, lane, priority)
+        _ensure(connection, job, digest, *route)
     # One whose worker fell silent waits too, and the others may all lack what it needs.
     silent = jobs.c.state.in_(LIVE) & (jobs.c.lease_until <= moment())
     waiting = jobs.c.state.in_(("queued", "retrying")) | silent
@@ -279,9 +279,9 @@ def decline(
     if not row.waits:
         return Declined(frozenset({worker}), 0.0, row.epoch, has_standby)
     since = row.unserved_since or row.now
-    names = sorted({*row.refused_by, worker})
-    connection.execute(update(jobs).where(here).values(refused_by=names, unserved_since=since))
-    return Declined(frozenset(names), max(0.0, (row.now - since).total_seconds()), row.epoch, has_standby)
+    refusing = refusals_of(row.refused_by) | {worker: lacking}
+    connection.execute(update(jobs).where(here).values(refused_by=refusing, unserved_since=since))
+    return Declined(frozenset(refusing), max(0.0, (row.now - since).total_seconds()), row.epoch, has_standby)
 
 
 def _ensure(connection: Connection, job: Job, digest: str, lane: str, priority: str) -> None:

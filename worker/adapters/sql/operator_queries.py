@@ -11,7 +11,7 @@ from worker.adapters.sql.errors import PROVISION
 from worker.adapters.sql.fence import new_round
 from worker.adapters.sql.outbox import write_message
 from worker.adapters.sql.parts import part_records
-from worker.adapters.sql.rows import LISTED, job_record, of_document
+from worker.adapters.sql.rows import LISTED, job_record, of_document, refusals_of
 from worker.adapters.sql.schema import (
     REVISION,
     alembic_version,
@@ -34,12 +34,14 @@ if TYPE_CHECKING:
 
 def job(connection: Connection, job_id: str) -> JobRecord | None:
     """Return a job's record, whole."""
-    row = connection.execute(select(*LISTED, jobs.c.document, jobs.c.plan).where(jobs.c.job_id == job_id)).one_or_none()
+    whole = select(*LISTED, jobs.c.document, jobs.c.plan, jobs.c.refused_by)
+    row = connection.execute(whole.where(jobs.c.job_id == job_id)).one_or_none()
     if row is None:
         return None
     tried = select(attempts).where(attempts.c.job_id == job_id).order_by(attempts.c.epoch)
     made = select(artifacts).where(artifacts.c.job_id == job_id).order_by(artifacts.c.position)
     record = job_record(row, connection.execute(tried).all(), connection.execute(made).all(), row.document)
+    record = record.model_copy(update={"refused_by": refusals_of(row.refused_by)})
     return with_parts(record, part_records(connection, job_id)) if row.plan else record
 
 

@@ -147,6 +147,12 @@ def job_record(
     )
 
 
+def refusals_of(stored: Any) -> dict[str, str]:
+    """Return who cannot do a job, with what each lacks; a worker of an older release stored a list of names."""
+    said = stored if isinstance(stored, dict) else dict.fromkeys(stored or (), "")
+    return {str(worker): str(lacking) for worker, lacking in said.items()}
+
+
 def attempt_record(row: Row[*tuple[Any, ...]]) -> AttemptRecord:
     """Return the record of an attempt."""
     return AttemptRecord.model_validate(_known(row, AttemptRecord))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import case, delete, func, insert, literal, select, union_all
 
 from worker.adapters.sql.database import ANSWER_SECONDS, Database
-from worker.adapters.sql.rows import LISTED, job_record
+from worker.adapters.sql.rows import LISTED, job_record, refusals_of
 from worker.adapters.sql.schema import artifacts, audit, jobs, moment, samples, workers
 from worker.core.record import ArtifactRecord
 from worker.core.views import AuditEntry, Changes, Expectation, LaneDepth, ResultView, Sample, WaitingJob
@@ -123,7 +123,7 @@ def _waiting(row: Any) -> WaitingJob:
     due = None
     if row.state == "retrying" and row.not_before is not None:
         due = max(0.0, (row.not_before - row.now).total_seconds())
-    return WaitingJob(job=job_record(row), due_seconds=due, refused_by=[str(name) for name in row.refused_by])
+    return WaitingJob(job=job_record(row), due_seconds=due, refused_by=refusals_of(row.refused_by))
 
 
 def depths(connection: Connection) -> list[LaneDepth]:

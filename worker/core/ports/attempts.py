@@ -94,9 +94,9 @@ class AttemptStore(Protocol):
         ...
 
     async def decline(
-        self, job: Job, digest: str, lane: str, priority: str, worker: str, standby: str = ""
+        self, job: Job, digest: str, lane: str, priority: str, worker: str, standby: str = "", lacking: str = ""
     ) -> Declined:
-        """Note that `worker` cannot do the job; return who said so since it last ran, this one included.
+        """Note that `worker` cannot do the job, for it is `lacking` that; return all who said so since it last ran.
 
         `standby` is the mark that the message carries of having waited.
         """

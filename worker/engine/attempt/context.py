@@ -13,7 +13,7 @@ from worker.core.errors import InvalidJob, Problem, TimedOut, ToolMissing, ToolS
 from worker.core.message.wire import nearest
 from worker.core.redaction import redact
 from worker.media.capabilities import Capabilities
-from worker.media.matroska.tracks import with_languages
+from worker.media.matroska.tracks import with_tracks
 from worker.media.probe import media_info, probe_command
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class EngineContext(ToolLookup):
     async def probe(self, path: Path) -> MediaInfo:
         """Return what a media file is; BadInput when it is none."""
         (answer,) = await self._runner.run(probe_command(self.tool("ffprobe"), path), timeout=QUESTION_SECONDS)
-        return await asyncio.to_thread(_with_languages, media_info(answer, self._workspace.asked_name(path)), path)
+        return await asyncio.to_thread(_with_tracks, media_info(answer, self._workspace.asked_name(path)), path)
 
     def report(self, fraction: float | None, *, fps: float | None = None, speed: float | None = None) -> None:
         """Tell how much of this task is done."""
@@ -186,9 +186,9 @@ class EngineContext(ToolLookup):
             self.thumbnail = self._workspace.place_of(thumbnail)
 
 
-def _with_languages(info: MediaInfo, path: Path) -> MediaInfo:
+def _with_tracks(info: MediaInfo, path: Path) -> MediaInfo:
     with path.open("rb") as file:
-        return with_languages(info, file)
+        return with_tracks(info, file)
 
 
 def seconds_since(started: float) -> float:

@@ -76,6 +76,7 @@ class Worker:
         self._timer: asyncio.TimerHandle | None = None
         self._taking_up: asyncio.Task[None] | None = None
         self._started = False
+        self._outdated = False
         self._problem: str | None = None
 
     @property
@@ -94,6 +95,16 @@ class Worker:
         if not self._started:
             return "startup"
         return "paused" if self._wanted == "pause" or self.problem else "idle"
+
+    @property
+    def is_outdated(self) -> bool:
+        """Return whether another worker should take our place, on the host as it is now: nobody wants us to end."""
+        return self._outdated and not self._stopping.is_set() and self._wanted != "drain" and not self._drain_queues
+
+    def renew(self) -> None:
+        """End after the present job, for this host is another one than was proved."""
+        self._outdated = True
+        self._wake()
 
     def apply_command(self, command: Wanted) -> None:
         """Run, pause after the present job, or drain and end, as an operator commands."""
@@ -127,7 +138,7 @@ class Worker:
         """Take jobs until stopped or drained."""
         self._started = True
         try:
-            while not self._stopping.is_set() and self._wanted != "drain":
+            while not self._stopping.is_set() and self._wanted != "drain" and not self.is_outdated:
                 await self._round()
                 if self._drain_queues and not self._busy and self._exhausted:
                     break
@@ -200,7 +211,7 @@ class Worker:
     async def _wait_for_change(self, seconds: float | None) -> None:
         """Wait so long, or until somebody wants something else, or chores are due."""
         self._changed.clear()
-        if self._stopping.is_set():
+        if self._stopping.is_set() or self.is_outdated:
             return
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(
@@ -216,7 +227,7 @@ class Worker:
         return await self._wait()
 
     async def _wait(self) -> Delivery | None:
-        if self._stopping.is_set() or self._wanted != "run":
+        if self._stopping.is_set() or self._wanted != "run" or self.is_outdated:
             return None
         left = self._hours.seconds_to_change(self._clock())
         seconds = CHORES_SECONDS if left is None else min(CHORES_SECONDS, left)

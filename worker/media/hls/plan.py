@@ -25,7 +25,7 @@ from worker.media.hls.ladder import (
     usual_peak,
 )
 from worker.media.hls.sound import SoundChoice, planned_sounds
-from worker.media.hls.text import TextRendition, planned_texts
+from worker.media.hls.text import COPIED_CODECS, TextRendition, planned_texts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,7 +86,8 @@ class Plan:
 
     def encoding(self, source: Path) -> Encoding:
         """Return the one ffmpeg run that makes it from `source`."""
-        streams = tuple((text.stream, text.codec) for text in self.texts if text.stream is not None)
+        copied = [text for text in self.texts if text.codec in COPIED_CODECS]
+        streams = tuple((text.stream, text.codec) for text in copied if text.stream is not None)
         return Encoding(
             source,
             self.duration,

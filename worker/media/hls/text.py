@@ -9,6 +9,7 @@ from worker.core.command import Command
 from worker.core.errors import InvalidJob, Problem
 from worker.media.ffmpeg.formats import GUARDS
 from worker.media.languages import bcp47, name_of
+from worker.media.matroska.tracks import WEBVTT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
 _COPIES: Final = {"subrip": "srt", "srt": "srt", "ass": "ass", "ssa": "ass", "webvtt": "webvtt"}
 _SUFFIXES: Final = {"srt": ".srt", "ass": ".ass", "webvtt": ".vtt"}
-TEXT_CODECS: Final = frozenset({*_COPIES, "mov_text", "text"})
+COPIED_CODECS: Final = frozenset({*_COPIES, "mov_text", "text"})
+"""Subtitles that ffmpeg copies out of a container."""
+TEXT_CODECS: Final = COPIED_CODECS | {WEBVTT}
 """Subtitles that are text; the others are pictures, and WebVTT cannot hold them."""
 
 
@@ -43,7 +46,6 @@ def planned_texts(params: HlsParams, info: MediaInfo, warnings: list[str]) -> tu
         unread = sum(stream.codec in {"", "none", "unknown"} for stream in info.subtitles)
         pictures = sum(stream.codec not in TEXT_CODECS for stream in info.subtitles) - unread
         if unread:
-            # mkvmerge writes S_TEXT/WEBVTT, which ffmpeg (5.1 to 8) has no decoder for
             warnings.append(
                 f"{unread} subtitles of a kind that this ffmpeg does not read were left out;"
                 " mkvextract writes such a track into a file, which may be given as a source"
@@ -104,8 +106,8 @@ def _titled(texts: list[TextRendition]) -> list[TextRendition]:
 
 
 def copied_suffix(codec: str) -> str | None:
-    """Return the suffix of the file that a subtitle's text is copied into; None for what is no text."""
-    return _SUFFIXES[_COPIES.get(codec, "ass")] if codec in TEXT_CODECS else None
+    """Return the suffix of the file that ffmpeg copies a subtitle into; None for what it cannot copy as text."""
+    return _SUFFIXES[_COPIES.get(codec, "ass")] if codec in COPIED_CODECS else None
 
 
 def copy_arguments(codec: str, stream: int, target: Path) -> list[str]:

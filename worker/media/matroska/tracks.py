@@ -1,15 +1,16 @@
-"""The languages of Matroska tracks in BCP 47, which ffprobe does not read (RFC 9559 5.1.4.1.19, LanguageBCP47).
+"""What ffprobe does not read of Matroska tracks: languages in BCP 47 (RFC 9559 5.1.4.1.19), and WebVTT.
 
 Only the elements before the first cluster are looked at, and the place that the index of elements names.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from worker.core.command import Command
 from worker.media.languages import UNKNOWN, bcp47
+from worker.media.matroska.elements import children, head
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,33 +29,55 @@ _SEEK_PLACE: Final = 0x53AC
 _TRACK: Final = 0xAE
 _TYPE: Final = 0x83
 _LANGUAGE: Final = 0x22B59D
+_NUMBER: Final = 0xD7
+_CODEC: Final = 0x86
+_PRIVATE: Final = 0x63A2
+_ENCODINGS: Final = 0x6D80
 _KINDS: Final = {1: "video", 2: "audio", 17: "subtitle"}
 _MOST_ELEMENTS: Final = 1000
 _MOST_TRACK_BYTES: Final = 8 << 20
 _LONGEST: Final = 100
 
 
-def with_languages(info: MediaInfo, file: BinaryIO) -> MediaInfo:
-    """Return `info` with the languages that the Matroska `file` says in BCP 47; another file's as it is.
+WEBVTT: Final = "s_text/webvtt"
+"""What a stream is called whose track mkvmerge made of WebVTT: ffmpeg (5.1 to 9) knows no name for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """A track as Matroska describes it; `kind` and `language` are None where they are not said or not known to us.
+
+    `private` is what its codec needs, `encodings` how its blocks are compressed: both as they are in the file.
+    """
+
+    number: int
+    kind: str | None
+    codec: str
+    language: str | None
+    private: bytes
+    encodings: bytes
+
+
+def with_tracks(info: MediaInfo, file: BinaryIO) -> MediaInfo:
+    """Return `info` with the languages that the Matroska `file` says in BCP 47, and WebVTT named; others as they are.
 
     Where the tracks are not those that the probe found, in number and kind, nothing is changed.
     """
     if "matroska" not in info.container:
         return info
-    said = [(kind, language) for kind, language in track_languages(file) if kind]
+    said = [track for track in tracks_of(file) if track.kind]
     streams = [stream for stream in info.streams if stream.kind in _KINDS.values() and not stream.attached_picture]
-    if [kind for kind, _ in said] != [stream.kind for stream in streams]:
+    if [track.kind for track in said] != [stream.kind for stream in streams]:
         return info
-    found = {
-        stream.index: language for stream, (_, language) in zip(streams, said, strict=True) if language is not None
-    }
-    return replace(
-        info,
-        streams=tuple(
-            replace(stream, language=found[stream.index]) if stream.index in found else stream
-            for stream in info.streams
-        ),
-    )
+    found = {stream.index: track for stream, track in zip(streams, said, strict=True)}
+    return replace(info, streams=tuple(_described(stream, found.get(stream.index)) for stream in info.streams))
+
+
+def _described(stream: StreamInfo, track: Track | None) -> StreamInfo:
+    if track is None:
+        return stream
+    codec = WEBVTT if track.codec.lower() == WEBVTT and stream.kind == "subtitle" else stream.codec
+    return replace(stream, language=track.language or stream.language, codec=codec)
 
 
 def lost_languages(sources: Sequence[StreamInfo], made: MediaInfo) -> tuple[tuple[int, str], ...]:
@@ -76,22 +99,22 @@ def said_again_command(mkvpropedit: str, path: Path, tags: Sequence[tuple[int, s
     return Command((mkvpropedit, str(path), *edits), success=frozenset({0, 1}))
 
 
-def track_languages(file: BinaryIO) -> tuple[tuple[str | None, str | None], ...]:
-    """Return the kind and the BCP 47 language of every track, each None where it is not said or not known to us."""
+def tracks_of(file: BinaryIO) -> tuple[Track, ...]:
+    """Return every track of a Matroska file; none where they are not found."""
     end = file.seek(0, 2)
     file.seek(0)
-    header = _head(file)
+    header = head(file)
     if header is None or header[0] != _EBML or header[1] is None or header[1] > end:
         return ()
     file.seek(header[1], 1)
-    segment = _head(file)
+    segment = head(file)
     if segment is None or segment[0] != _SEGMENT:
         return ()
     start, elsewhere = file.tell(), None
     for _ in range(_MOST_ELEMENTS):
-        name, size = _head(file) or (_CLUSTER, None)
+        name, size = head(file) or (_CLUSTER, None)
         if name == _TRACKS and size is not None:
-            return tuple(_tracks(file.read(size))) if size <= _MOST_TRACK_BYTES else ()
+            return tuple(_read(file.read(size))) if size <= _MOST_TRACK_BYTES else ()
         if name == _SEEK_HEAD and size is not None and size <= _MOST_TRACK_BYTES:
             elsewhere = _place_of_tracks(file.read(size))
         elif name != _CLUSTER and size is not None and size <= end:
@@ -107,55 +130,27 @@ def track_languages(file: BinaryIO) -> tuple[tuple[str | None, str | None], ...]
 
 def _place_of_tracks(data: bytes) -> int | None:
     """Return where the tracks are, from the segment's start, as its index of elements says."""
-    for name, content in _children(data):
-        fields = dict(_children(content)) if name == _SEEK else {}
+    for name, content in children(data):
+        fields = dict(children(content)) if name == _SEEK else {}
         if int.from_bytes(fields.get(_SEEK_ID, b"")[:8]) == _TRACKS:
             return int.from_bytes(fields.get(_SEEK_PLACE, b"")[:8])
     return None
 
 
-def _tracks(data: bytes) -> Iterator[tuple[str | None, str | None]]:
-    for name, content in _children(data):
+def _read(data: bytes) -> Iterator[Track]:
+    for name, content in children(data):
         if name == _TRACK:
-            fields = dict(_children(content))
-            tag = fields.get(_LANGUAGE, b"")[:_LONGEST].split(b"\x00")[0].decode("ascii", "replace")
-            language = bcp47(tag)
-            yield _KINDS.get(int.from_bytes(fields.get(_TYPE, b"")[:8])), language if language != UNKNOWN else None
+            fields = dict(children(content))
+            language = bcp47(_text(fields.get(_LANGUAGE, b"")))
+            yield Track(
+                number=int.from_bytes(fields.get(_NUMBER, b"")[:8]),
+                kind=_KINDS.get(int.from_bytes(fields.get(_TYPE, b"")[:8])),
+                codec=_text(fields.get(_CODEC, b"")),
+                language=language if language != UNKNOWN else None,
+                private=fields.get(_PRIVATE, b""),
+                encodings=fields.get(_ENCODINGS, b""),
+            )
 
 
-def _children(data: bytes) -> Iterator[tuple[int, bytes]]:
-    at = 0
-    for _ in range(_MOST_ELEMENTS):
-        name = _number(data, at, is_id=True)
-        size = _number(data, at + name[1]) if name else None
-        if name is None or size is None or size[0] is None:
-            return
-        start = at + name[1] + size[1]
-        at = start + size[0]
-        yield name[0] or 0, data[start:at]
-
-
-def _head(file: BinaryIO) -> tuple[int, int | None] | None:
-    """Return the ID and size of the element that begins here, and move to its content; None at the end."""
-    start = file.tell()
-    data = file.read(12)
-    name = _number(data, 0, is_id=True)
-    size = _number(data, name[1]) if name else None
-    if name is None or size is None:
-        return None
-    file.seek(start + name[1] + size[1])
-    return name[0] or 0, size[0]
-
-
-def _number(data: bytes, at: int, *, is_id: bool = False) -> tuple[int | None, int] | None:
-    """Return a number (RFC 8794 4) and how many bytes it takes, None for the number that means an unknown size."""
-    if at >= len(data):
-        return None
-    width = 9 - data[at].bit_length()
-    if width > (4 if is_id else 8) or at + width > len(data):
-        return None
-    value = int.from_bytes(data[at : at + width])
-    if is_id:
-        return value, width
-    marker = 1 << (7 * width)
-    return (None if value - marker == marker - 1 else value - marker), width
+def _text(content: bytes) -> str:
+    return content[:_LONGEST].split(b"\x00")[0].decode("ascii", "replace")

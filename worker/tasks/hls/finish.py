@@ -58,7 +58,7 @@ async def package(plan: Plan, params: HlsParams, folder: Path, context: TaskCont
 async def finished(plan: Plan, params: HlsParams, folder: Path, context: TaskContext) -> list[PlannedFile]:
     """Return all files of the presentation, which the judge has found well. VerificationFailed with its words."""
     out = folder / "out"
-    texts = await cues_of(plan, folder, context)
+    texts = await cues_of(plan, params.source, folder, context)
     board = await storyboard(plan, folder, context) if params.storyboard else None
     try:
         tick = TS_START if params.segment_format == "ts" else 0

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Final
 from worker.core.command import Pipeline
 from worker.core.errors import BadInput, InvalidJob, Problem
 from worker.media.hls.text import copied_suffix, copy_command
+from worker.media.matroska.texts import webvtt_track
+from worker.media.matroska.tracks import WEBVTT
 from worker.media.subtitles import HEAD_BYTES, is_container, parse_subtitles
+from worker.media.subtitles import MOST_CUES as SUBTITLE_CUES
 from worker.media.subtitles.charset import MOST_BYTES
-from worker.media.webvtt import MOST_BLOCK_CHARACTERS, TimedText
+from worker.media.webvtt import MOST_BLOCK_CHARACTERS, CueError, TimedText
 from worker.tasks.shared.running import well_run
 
 if TYPE_CHECKING:
@@ -21,17 +24,21 @@ if TYPE_CHECKING:
     from worker.media.hls.plan import Plan
     from worker.media.hls.text import TextRendition
 
+_READ_BYTES: Final = 1 << 14
+"""Of a film only the heads of its blocks are looked at, which are far apart."""
 MOST_CUES: Final = 100_000
 """How many cues all subtitles of one presentation may have: they are in memory until it is written."""
 
 
-async def cues_of(plan: Plan, folder: Path, context: TaskContext) -> dict[str, TimedText]:
-    """Return the cues of every subtitle by its name; BadInput for one that cannot be read, or for too many cues."""
+async def cues_of(plan: Plan, film: str, folder: Path, context: TaskContext) -> dict[str, TimedText]:
+    """Return the cues of every subtitle of `film`, or of its own file, by its name.
+
+    BadInput for one that cannot be read, or for too many cues.
+    """
     texts: dict[str, TimedText] = {}
     for text in plan.texts:
-        path = await _file_of(text, folder, context)
         name = text.source or f"{text.title} (subtitle {text.stream})"
-        found = await asyncio.to_thread(_parsed, path, name, text.charset)
+        found = await _cues(text, film, name, folder, context)
         if not found.cues:
             context.warn(f"the subtitles {name} are empty")
         if found.has_too_long_blocks:
@@ -43,21 +50,44 @@ async def cues_of(plan: Plan, folder: Path, context: TaskContext) -> dict[str, T
     return texts
 
 
-async def _file_of(text: TextRendition, folder: Path, context: TaskContext) -> Path:
-    """Return the subtitle as a text file: a source of its own, or what ffmpeg copies or copied out of a container."""
+async def _cues(text: TextRendition, film: str, name: str, folder: Path, context: TaskContext) -> TimedText:
+    """Return the cues of a subtitle: of a stream that ffmpeg copied or that is read here, or of a file of its own."""
     if text.source is None:
-        return folder / f"text_{text.stream}{copied_suffix(text.codec)}"
+        if text.codec == WEBVTT:
+            return await _track(film, text.stream or 0, name, context)
+        copied = folder / f"text_{text.stream}{copied_suffix(text.codec)}"
+        return await asyncio.to_thread(_parsed, copied, name, text.charset)
     source = await context.input(text.source)
     if not await asyncio.to_thread(_is_container, source):
-        return source
+        return await asyncio.to_thread(_parsed, source, name, text.charset)
     streams = (await context.probe(source)).subtitles
+    if streams and streams[0].codec == WEBVTT:
+        return await _track(text.source, 0, name, context)
     if not streams or (suffix := copied_suffix(streams[0].codec)) is None:
         held = f"first subtitle is {streams[0].codec}, which is no text" if streams else "file holds no subtitles"
         raise InvalidJob([Problem("subtitles", f"{text.source}: its {held}")])
     path = folder / f"{text.name}{suffix}"
     command = copy_command(context.tool("ffmpeg"), source, streams[0].codec, path)
     await well_run(context, Pipeline((command,), label="subtitles"), text.source)
-    return path
+    return await asyncio.to_thread(_parsed, path, name, text.charset)
+
+
+async def _track(location: str, stream: int, name: str, context: TaskContext) -> TimedText:
+    """Return the cues of a WebVTT track of a Matroska file, on the clock that ffmpeg gives to its other streams."""
+    path = await context.input(location)
+    begin = (await context.probe(path)).start
+
+    def read() -> TimedText:
+        with path.open("rb", buffering=_READ_BYTES) as file:
+            return webvtt_track(file, stream, begin)
+
+    try:
+        found = await asyncio.to_thread(read)
+    except CueError as error:
+        raise BadInput(f"the subtitles {name} cannot be read: {error}") from error
+    if len(found.cues) > SUBTITLE_CUES:
+        raise BadInput(f"the subtitles {name} have {len(found.cues)} cues; at most {SUBTITLE_CUES} are read")
+    return found
 
 
 def _is_container(path: Path) -> bool:

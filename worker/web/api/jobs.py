@@ -128,8 +128,8 @@ def time_in(text: str | None, path: str) -> datetime | timedelta | None:
 
 
 def etag_of(record: JobRecord) -> str:
-    """Return the version of a job's row."""
-    document = record.model_dump_json(exclude={"document"})
+    """Return the version of a job's row, whatever the fleet does meanwhile."""
+    document = record.model_dump_json(exclude={"document", "waits"})
     return f'"{hashlib.sha256(document.encode()).hexdigest()[:20]}"'
 
 

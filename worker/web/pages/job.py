@@ -85,7 +85,9 @@ async def _why(here: Services, record: JobRecord) -> str:
         return ""
     waiting = await here.views.waiting(MOST_WAITING)
     found = reasons(waiting, await list_workers(here.control))
-    return next((why for one, why in zip(waiting, found, strict=True) if one.job.job_id == record.job_id), "")
+    return next(
+        (why for one, why in zip(waiting, found, strict=True) if one.job.job_id == record.job_id), record.waits or ""
+    )
 
 
 async def _expectation(here: Services, record: JobRecord) -> Expectation | None:
