@@ -104,7 +104,7 @@ TWINS = (
     "folders put f-WHERE /etc --template look", "folders pause f-WHERE", "folders resume f-WHERE",
     "folders delete f-WHERE", "folders delete f-WHERE", "hooks put h-WHERE made.json --json",
     "hooks put h-WHERE own.json", "hooks put h-WHERE bad.json", "hooks delete h-WHERE", "hooks delete h-WHERE",
-    "schedules put s-WHERE --cron 30-3-*-*-* -t look nas://in/*.mkv", "schedules put s-WHERE --cron x -t look",
+    "schedules put s-WHERE --cron 30-3-*-*-* -t look-WHERE nas://in/*.mkv", "schedules put s-WHERE --cron x -t look",
     "schedules run s-WHERE", "schedules run s-WHERE --json", "schedules delete s-WHERE", "schedules delete s-WHERE",
 )  # fmt: skip
 
