@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import delete, func, literal, or_, select, tuple_, update
 
 from worker.adapters.sql.database.statements import upsert
-from worker.adapters.sql.schema import jobs, moment
+from worker.adapters.sql.schema import WHOLE, jobs, moment
 from worker.adapters.sql.schema.intake import notices, notifications
 from worker.core.notification import Notice, Notification, StoredNotification
 
@@ -109,7 +109,7 @@ def _collect(connection: Connection, name: str, states: Sequence[str], limit: in
     if row is None:
         return 0
     since = max(row.created_at, row.seen_until)
-    ended = (jobs.c.finished_at >= since) & jobs.c.state.in_(states) & jobs.c.parent_id.is_(None)
+    ended = (jobs.c.finished_at >= since) & jobs.c.state.in_(states) & WHOLE
     found = (
         select(literal(name), jobs.c.job_id, jobs.c.epoch, jobs.c.state, jobs.c.finished_at, literal("waiting"))
         .where(ended)

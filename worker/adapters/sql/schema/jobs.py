@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, ForeignKey, Index, Integer, LargeBinary, Table
 
-from worker.adapters.sql.schema.types import Moment, Words, metadata
+from worker.adapters.sql.schema.types import IsWhole, Moment, Words, metadata
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
 
 LIVE: Final = ("running", "publishing")
 """The states in which an attempt is open."""
@@ -83,6 +86,9 @@ jobs = Table(
     Index("ix_jobs_finished_at", "finished_at"),
     Index("ix_jobs_waiting", "state", "priority", "created_at", "lane", "job_id"),
 )
+
+WHOLE: Final[ColumnElement[bool]] = IsWhole(jobs.c.parent_id)
+"""A job of its own, and no part of one."""
 
 attempts = Table(
     "attempts",

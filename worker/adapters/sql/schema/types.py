@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import DateTime, Float, MetaData, Text, literal
+from sqlalchemy import Boolean, DateTime, Float, MetaData, Text, literal
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
@@ -95,3 +95,21 @@ def _sqlite_clock(element: _Clock, compiler: SQLCompiler, **options: Any) -> str
 def _postgresql_clock(element: _Clock, compiler: SQLCompiler, **options: Any) -> str:
     seconds = compiler.process(element.clauses, **options)
     return f"(clock_timestamp() + ({seconds}) * interval '1 second')"
+
+
+class IsWhole(FunctionElement[bool]):
+    """Whether a job is one of its own, given the column that names whose part it is."""
+
+    type = Boolean()
+    inherit_cache = True
+
+
+@compiles(IsWhole, "sqlite")
+def _sqlite_is_whole(element: IsWhole, compiler: SQLCompiler, **options: Any) -> str:
+    # Nearly every job is whole. With the column itself, SQLite takes the index of parts, and then sorts every job.
+    return f"+{compiler.process(element.clauses, **options)} IS NULL"
+
+
+@compiles(IsWhole, "postgresql")
+def _postgresql_is_whole(element: IsWhole, compiler: SQLCompiler, **options: Any) -> str:
+    return f"{compiler.process(element.clauses, **options)} IS NULL"
