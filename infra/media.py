@@ -24,10 +24,10 @@ def check_media(folder: Path) -> str:
         probe.unlink()
     except OSError as error:
         found = folder.stat()
-        owner = f"{found.st_uid}:{found.st_gid}"
+        owner = f"{found.st_uid}:{found.st_gid}, mode {found.st_mode & 0o7777:o}"
         raise Misconfigured(
-            f"{folder}: user {who} cannot use it ({error.strerror}); it belongs to {owner}, mode"
-            f" {found.st_mode & 0o7777:o}: set PUID={found.st_uid} and PGID={found.st_gid} in .env, or let that user write there"
-            f" (`chown -R {who}` on the host)"
+            f"{folder}: user {who} cannot use it ({error.strerror}); it belongs to {owner}:"
+            f" set PUID={found.st_uid} and PGID={found.st_gid} in .env,"
+            f" or let that user write there (`chown -R {who}` on the host)"
         ) from error
     return f"media {folder}: user {who} can read and write there"
