@@ -81,7 +81,7 @@ def storyboard_argv(plan: StoryboardPlan, ffmpeg: str, source: Path, folder: Pat
     return (
         ffmpeg, "-nostdin", "-hide_banner", "-v", "error", "-y",
         "-skip_frame", "nokey", "-i", f"file:{source}", "-map", "0:v:0", "-vf", graph,
-        "-vsync", "passthrough", "-c:v", "mjpeg", "-q:v", "5", "-f", "image2", "-start_number", "1",
+        "-fps_mode", "passthrough", "-c:v", "mjpeg", "-q:v", "5", "-f", "image2", "-start_number", "1",
         f"file:{folder / 'sheet_%03d.jpg'}",
     )  # fmt: skip
 
