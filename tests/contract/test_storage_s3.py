@@ -126,6 +126,46 @@ async def test_a_download_that_is_always_cut_is_told_and_leaves_no_file(bench, f
     assert list(tmp_path.iterdir()) == []
 
 
+async def spans_of(storage, bench, folder, spans, content) -> bytes:
+    path = folder / "sparse"
+    path.write_bytes(bytes(len(content)))
+    version = (await storage.stat(bench.place("in.mkv"))).version
+    await storage.fetch_spans(bench.place("in.mkv"), version, spans, path)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["500", "refuse", "cut"])
+async def test_spans_of_an_object_are_fetched_into_their_places(bench, flaky, faults, kind, tmp_path):
+    content = os.urandom(50_000)
+    bench.put("in.mkv", content)
+    faults.plan(kind, "GET", FEW - 1)
+    made = await spans_of(flaky, bench, tmp_path, [(0, 10), (20_000, 50_000)], content)
+    assert made == content[:10] + bytes(19_990) + content[20_000:]
+    assert faults.count == 0
+
+
+@pytest.mark.parametrize(("kind", "text"), [("plain", "another range"), ("cut", "broke off"), ("412", "changed")])
+async def test_a_span_that_never_comes_as_asked_is_an_error(bench, flaky, faults, kind, text, tmp_path):
+    content = os.urandom(1000)
+    bench.put("in.mkv", content)
+    faults.plan(kind, "GET", 1000)
+    with pytest.raises(StorageUnavailable, match=text):
+        await spans_of(flaky, bench, tmp_path, [(300, 301)], content)
+    assert (tmp_path / "sparse").read_bytes() == bytes(1000)
+
+
+async def test_spans_of_another_version_are_not_mixed(bench, tmp_path):
+    bench.put("in.mkv", b"1" * 1000)
+    version = (await bench.storage.stat(bench.place("in.mkv"))).version
+    bench.put("in.mkv", b"2" * 1000)
+    (tmp_path / "sparse").write_bytes(bytes(1000))
+    with pytest.raises(StorageUnavailable, match="changed while it was read"):
+        await bench.storage.fetch_spans(bench.place("in.mkv"), version, [(0, 10)], tmp_path / "sparse")
+    assert (tmp_path / "sparse").read_bytes() == bytes(1000)
+    with pytest.raises(RefusedPath):
+        await bench.storage.fetch_spans(bench.outside(), version, [(0, 10)], tmp_path / "sparse")
+
+
 async def test_a_sick_server_is_no_missing_source(bench, flaky, faults):
     faults.plan("503", "HEAD", 1000)
     with pytest.raises(StorageUnavailable):

@@ -294,3 +294,53 @@ async def test_a_callback_to_a_private_address_is_refused(tls, scheme):
         with pytest.raises(RefusedPath):
             await post_json(f"{site.url}/hook", "{}")
         assert site.asked == []
+
+
+async def spans_of(source: WebSource, url: str, folder, spans, version: str | None = None) -> bytes:
+    place, path = external(url), folder / "sparse"
+    with path.open("wb") as file:
+        file.truncate(len(CONTENT))
+    stat = await source.stat(place)
+    assert stat is not None
+    await source.fetch_spans(place, version or stat.version, spans, path)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "script", [["ok", "ok", "ok"], ["ok", "cut", "ok", "503", "ok"], ["ok", "long", "ok"]], ids=str
+)
+async def test_spans_of_a_file_are_fetched_into_their_places(site, source, tmp_path, script):
+    site.script = script
+    made = await spans_of(source, site.url, tmp_path, [(10, 5000), (200_000, 300_000)])
+    assert made == bytes(10) + CONTENT[10:5000] + bytes(195_000) + CONTENT[200_000:]
+    assert {headers.get("If-Match") for headers in site.asked[1:]} == {'"v1"'}
+
+
+@pytest.mark.parametrize(
+    ("script", "change", "text"),
+    [
+        (["ok", "shifted"], {}, "another range"),
+        (["ok", "packed"], {}, "encoded"),
+        (["ok", "412"], {}, "412"),
+        ([], {"ranges": False}, "sends no ranges"),
+        ([], {"tag": '"v2"'}, "changed while it was read"),
+        ([], {"content": CONTENT[:-1]}, "another range"),
+    ],
+)
+async def test_a_server_that_sends_something_else_than_a_span_is_not_believed(
+    site, source, tmp_path, script, change, text
+):
+    version = (await source.stat(external(site.url))).version
+    site.script = script[1:]
+    for name, value in change.items():
+        setattr(site, name, value)
+    path = tmp_path / "sparse"
+    path.write_bytes(bytes(len(CONTENT)))
+    with pytest.raises(StorageUnavailable, match=text):
+        await source.fetch_spans(external(site.url), version, [(100, 200)], path)
+    assert path.read_bytes() == bytes(len(CONTENT))
+
+
+async def test_spans_are_not_fetched_from_an_address_inside(site, tmp_path):
+    with pytest.raises(RefusedPath):
+        await WebSource().fetch_spans(external(site.url), "9-x", [(0, 1)], tmp_path / "sparse")

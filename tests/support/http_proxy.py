@@ -25,7 +25,7 @@ class Faults:
 
     Kinds: `500`, `503` (SlowDown), `refuse` (the connection is closed unanswered), `cut` (half of the answer's body,
     then the end), `lost` (the server does it, and its answer never arrives), `slow` (the server never hears of it, and
-    the connection stays open a second).
+    the connection stays open a second), `plain` (the answer does not say that it is a range).
     """
 
     endpoint: str = ""
@@ -96,6 +96,8 @@ class Proxy(BaseHTTPRequestHandler):
         if kind == "lost":
             self.close_connection = True
             return
+        if kind == "plain":
+            status, headers = 200, {name: value for name, value in headers.items() if name != "Content-Range"}
         self._answer(status, headers, content, cut=kind == "cut")
 
     def _ask(self, body: bytes) -> tuple[int, dict[str, str], bytes]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from worker.core.errors import StorageUnavailable
+from worker.engine.attempt.excerpts import Excerpts
+from worker.engine.attempt.locks import held
 from worker.engine.attempt.sources import FOLDER, SharedSources
 
 if TYPE_CHECKING:
@@ -89,3 +91,62 @@ async def test_all_copies_go_where_room_is_needed(tmp_path: Path) -> None:
         path = tmp_path / name
         await sources.fetched(f"s3://a/{name}", "7-x", path, remote.into(path))
     assert sources.sweep(0.0) == 2
+
+
+SIZE = 1000
+
+
+class Ranged:
+    """Counts the bytes that are asked for, and writes ones."""
+
+    def __init__(self, *failures: Exception) -> None:
+        self.asked: list[list[tuple[int, int]]] = []
+        self._failures = list(failures)
+
+    async def __call__(self, path: Path, spans) -> None:
+        self.asked.append(list(spans))
+        with path.open("r+b") as file:
+            for first, last in spans:
+                file.seek(first)
+                file.write(b"1" * (last - first))
+                if self._failures:
+                    file.flush()
+                    raise self._failures.pop()
+
+
+async def _excerpt(folder: Path, name: str, spans, remote: Ranged) -> int | None:
+    excerpts = Excerpts(SharedSources(folder))
+    return await excerpts.fetched("s3://a/film", "1000-x", SIZE, spans, folder / name / "film", remote)
+
+
+async def test_a_host_fetches_no_byte_of_an_excerpt_twice(tmp_path: Path) -> None:
+    remote = Ranged()
+    assert await _excerpt(tmp_path, "part.1", [(0, 100), (500, 600)], remote) == 200
+    assert await _excerpt(tmp_path, "part.2", [(0, 100), (550, 700)], remote) == 100
+    assert await _excerpt(tmp_path, "part.3", [(510, 690)], remote) == 0
+    assert remote.asked == [[(0, 100), (500, 600)], [(600, 700)]]
+    content = (tmp_path / "part.1" / "film").read_bytes()
+    assert content == b"1" * 100 + bytes(400) + b"1" * 200 + bytes(300)
+
+
+async def test_an_excerpt_that_breaks_off_or_whose_notes_are_lost_is_fetched_again(tmp_path: Path) -> None:
+    remote = Ranged(StorageUnavailable("away"))
+    with pytest.raises(StorageUnavailable):
+        await _excerpt(tmp_path, "part.1", [(0, 100)], remote)
+    assert await _excerpt(tmp_path, "part.1", [(0, 100)], remote) == 100
+    (notes,) = (tmp_path / FOLDER).glob("*.json")
+    notes.write_text("[[0, ")
+    assert await _excerpt(tmp_path, "part.2", [(0, 100)], remote) == 100
+    assert SharedSources(tmp_path).sweep(0.0) == 1
+    assert not SharedSources(tmp_path).has_any()
+    assert await _excerpt(tmp_path, "part.3", [(0, 100)], remote) == 100
+
+
+async def test_a_whole_copy_that_is_here_or_on_its_way_is_better_than_an_excerpt(tmp_path: Path) -> None:
+    remote, whole, sources = Ranged(), Remote(), SharedSources(tmp_path)
+    path = sources.path("s3://a/film", "1000-x")
+    async with held(path):
+        assert await _excerpt(tmp_path, "part.1", [(0, 100)], remote) is None
+    assert await _excerpt(tmp_path, "part.2", [(0, 100)], remote) == 100
+    await sources.keep("s3://a/film", "1000-x", await whole.into(tmp_path / "plan.1" / "film")())
+    assert await _excerpt(tmp_path, "part.3", [(0, 100)], remote) is None

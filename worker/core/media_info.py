@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+import json
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from fractions import Fraction
+
+_FRACTIONS: Final = ("frame_rate", "sample_aspect")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,3 +87,22 @@ class MediaInfo:
     def subtitles(self) -> tuple[StreamInfo, ...]:
         """Return the subtitle streams."""
         return self.of_kind("subtitle")
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        document: dict[str, Any] = json.loads(json.dumps(asdict(self), default=_plain))
+        return document
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> MediaInfo:
+        """Return what `document` returned."""
+        return cls(**{**document, "streams": tuple(_stream(item) for item in document["streams"])})
+
+
+def _plain(value: object) -> str | list[str]:
+    return sorted(value) if isinstance(value, frozenset) else str(value)
+
+
+def _stream(item: Mapping[str, Any]) -> StreamInfo:
+    fractions = {name: Fraction(item[name]) for name in _FRACTIONS if item[name] is not None}
+    return StreamInfo(**{**item, **fractions, "dispositions": frozenset(item["dispositions"])})

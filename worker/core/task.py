@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 from pydantic import BaseModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from worker.core.command import Exit, Pipeline
     from worker.core.media_info import MediaInfo
+    from worker.core.spans import Span
 
 ParamsT = TypeVar("ParamsT", bound=BaseModel)
 
@@ -41,6 +42,14 @@ class Files:
     reads: tuple[FileUse, ...] = ()
     writes: tuple[FileUse, ...] = ()
     removes: tuple[FileUse, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """A copy of a remote file with some of its bytes and holes elsewhere; `fetched` bytes came for it just now."""
+
+    path: Path
+    fetched: int
 
 
 class Lookup(Protocol):
@@ -97,6 +106,17 @@ class TaskContext(Lookup, Protocol):
         """Return the local path of a file to read: staged by an earlier task, on the NAS, or fetched.
 
         Raises SourceMissing, RefusedPath, StorageUnavailable.
+        """
+        ...
+
+    def is_remote(self, location: str) -> bool:
+        """Return whether a file must be fetched before it is read."""
+        ...
+
+    async def excerpt(self, location: str, size: int, spans: Sequence[Span]) -> Excerpt | None:
+        """Return a copy of a remote file of `size` bytes that has those of `spans`.
+
+        None where `input` is the better way: the file is here, or on its way, or its server sends no ranges.
         """
         ...
 

@@ -6,9 +6,10 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from worker.core.errors import RefusedPath
+from worker.core.errors import RefusedPath, StorageUnavailable
 from worker.core.location import External, parse_location
-from worker.core.ports import Unobserved
+from worker.core.ports import RangedStorage, Unobserved
+from worker.core.spans import total
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from worker.core.attempt import Artifact
     from worker.core.ports import Confirm, Observer, Storage
     from worker.core.ports.originals import OriginalKeeper
+    from worker.core.spans import Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,18 @@ class Storages:
         if path == into:
             self.observer.moved("in", place.scheme, path.stat().st_size)
         return path
+
+    def sends_ranges(self, place: External) -> bool:
+        """Return whether the storage of a place can send parts of a file."""
+        return isinstance(self.serving(place), RangedStorage)
+
+    async def fetch_spans(self, place: External, version: str, spans: Sequence[Span], into: Path) -> None:
+        """Write these bytes of a version of a file into `into` at their own offsets."""
+        storage = self.serving(place)
+        if not isinstance(storage, RangedStorage):
+            raise StorageUnavailable(f"{place}: {place.scheme}:// sends no parts of files")
+        await storage.fetch_spans(place, version, spans, into)
+        self.observer.moved("in", place.scheme, total(spans))
 
     async def publish(
         self, artifacts: Sequence[Artifact], confirm: Confirm, staged: Callable[[], Awaitable[None]] | None = None

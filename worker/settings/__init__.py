@@ -11,6 +11,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import DotEnvSettingsSource, NoDecode, SettingsConfigDict
 
+from worker.core import default_places
 from worker.core.errors import Misconfigured
 from worker.core.hours import ActiveHours
 from worker.core.local_names import is_plain
@@ -35,10 +36,12 @@ class Settings(ServeSettings, ClientSettings):
         description="The broker; amqps works. The nodes of a cluster, comma-separated, are tried in turn.",
     )
     database_url: SecretStr = Field(
-        SecretStr("sqlite:///.local/leveret.db"), description="sqlite:///path (one host only) or postgresql://…"
+        default_factory=lambda: SecretStr(default_places.database_url(os.environ)),
+        description="sqlite:///path (one host only) or postgresql://…",
     )
     storage_url: str = Field(
-        "file://.local/storage", description="Where relative outputs go: file:///…, nas://… or s3://bucket/prefix."
+        default_factory=lambda: default_places.storage_url(os.environ),
+        description="Where relative outputs go: file:///…, nas://… or s3://bucket/prefix.",
     )
     parts_url: str = Field(
         "",

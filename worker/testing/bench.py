@@ -36,13 +36,14 @@ from worker.registry import Registry
 from worker.testing.result import BenchResult, Report, StagedFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from worker.core.command import Exit, Pipeline
     from worker.core.media_info import MediaInfo
     from worker.core.ports import Runner
-    from worker.core.task import Task
+    from worker.core.spans import Span
+    from worker.core.task import Excerpt, Task
 
 STALL_SECONDS: Final = 60.0
 
@@ -163,6 +164,16 @@ class TaskBench:
         if not await asyncio.to_thread(path.is_file):
             raise SourceMissing(f"{location} does not exist")
         return plainly_named(path, self.scratch(f"sources/{next(self._numbers)}/{plain_name(path.name)}"))
+
+    def is_remote(self, location: str) -> bool:
+        """Return whether `location` must be fetched: a bench has it all."""
+        del location
+        return False
+
+    async def excerpt(self, location: str, size: int, spans: Sequence[Span]) -> Excerpt | None:
+        """Return None: a bench reads files in place."""
+        del location, size, spans
+        return None
 
     async def listing(self, folder: str) -> tuple[str, ...]:
         """Return the locations of the files in a folder."""

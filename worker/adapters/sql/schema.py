@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import SQLCompiler
     from sqlalchemy.types import TypeEngine
 
-REVISION: Final = "0013"
+REVISION: Final = "0014"
 """The newest migration, which `check` expects; a test compares it with `infra.migrations.head()`."""
 
 LIVE: Final = ("running", "publishing")
@@ -299,6 +299,8 @@ workers = Table(
     Column("capabilities", JSON, nullable=False),
     Column("hardware", JSON, nullable=False),
     Column("problem", Words),
+    # The process that reports: two workers of one name have two.
+    Column("instance", Words, nullable=False, server_default=""),
     Column("seen_at", Moment, nullable=False),
 )
 

@@ -24,7 +24,7 @@ from worker.core.ports.production import HeldLease, Produced, Production
 from worker.core.ports.programs import Clone, Repositories, Runner
 from worker.core.ports.reconcile import ReconcileStore
 from worker.core.ports.repository import Repository
-from worker.core.ports.storage import Confirm, Stat, Storage
+from worker.core.ports.storage import Confirm, RangedStorage, Stat, Storage
 
 __all__ = [
     "Announced",
@@ -51,6 +51,7 @@ __all__ = [
     "Overdue",
     "Produced",
     "Production",
+    "RangedStorage",
     "ReconcileStore",
     "Renewal",
     "Repositories",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from worker.core.attempt import Artifact
     from worker.core.location import External
+    from worker.core.spans import Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,4 +85,16 @@ class Storage(Protocol):
 
     def url(self, place: External) -> str:
         """Return the address that the record shows."""
+        ...
+
+
+@runtime_checkable
+class RangedStorage(Protocol):
+    """A storage that sends parts of a file."""
+
+    async def fetch_spans(self, place: External, version: str, spans: Sequence[Span], into: Path) -> None:
+        """Write these bytes of a file into `into`, which exists, at their own offsets.
+
+        StorageUnavailable when the file has another `version` than `stat` said, or the server sends it whole only.
+        """
         ...

@@ -115,6 +115,8 @@ class EngineContext(ToolLookup):
         self.manifest: str | None = None
         self.thumbnail: str | None = None
         self.input = workspace.input
+        self.is_remote = workspace.is_remote
+        self.excerpt = workspace.excerpt
         self.available = workspace.available
         self.version = workspace.version
         self.listing = workspace.listing

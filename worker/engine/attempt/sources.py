@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import hashlib
 import os
 import shutil
 import time
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from worker.core.errors import DiskFull, MountMissing
+from worker.engine.attempt.locks import LOCK, held
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from worker.engine.host.scratch import Scratch
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 FOLDER: Final = "sources"
 UNUSED_SECONDS: Final = 900.0
 """So long after its last use a copy goes; the next part of the same film comes sooner."""
-_LOOK_SECONDS: Final = 0.2
-_LOCK: Final = ".lock"
 
 
 class SharedSources:
@@ -41,15 +39,15 @@ class SharedSources:
 
     async def linked(self, place: str, version: str, into: Path) -> Path | None:
         """Return `into`, a link to the copy of this version of a source; None where there is none."""
-        return await asyncio.to_thread(_link, self._path(place, version), into)
+        return await asyncio.to_thread(_link, self.path(place, version), into)
 
     async def fetched(self, place: str, version: str, into: Path, fetch: Callable[[], Awaitable[Path]]) -> Path:
         """Return the source at `into`: a link to the host's copy, which is fetched first where there is none.
 
         Of several that want one source, one fetches it, and the others wait for it.
         """
-        path = self._path(place, version)
-        async with self._locked(path):
+        path = self.path(place, version)
+        async with held(path):
             if (found := await asyncio.to_thread(_link, path, into)) is not None:
                 return found
             made = await fetch()
@@ -58,8 +56,8 @@ class SharedSources:
 
     async def keep(self, place: str, version: str, file: Path) -> None:
         """Let others of this host use a source that was fetched to `file`."""
-        path = self._path(place, version)
-        async with self._locked(path):
+        path = self.path(place, version)
+        async with held(path):
             await self._keep(file, path)
 
     async def _keep(self, file: Path, path: Path) -> None:
@@ -67,20 +65,9 @@ class SharedSources:
         with suppress(OSError):
             await asyncio.to_thread(os.link, file, path)
 
-    def _path(self, place: str, version: str) -> Path:
+    def path(self, place: str, version: str) -> Path:
+        """Return where the copy of a version of a source is."""
         return self._folder / hashlib.sha256(f"{place}\n{version}".encode()).hexdigest()
-
-    @asynccontextmanager
-    async def _locked(self, path: Path) -> AsyncIterator[None]:
-        """Hold the lock of a copy, which dies with this process."""
-        await asyncio.to_thread(self._folder.mkdir, parents=True, exist_ok=True)
-        descriptor = os.open(path.with_suffix(_LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            while not _taken(descriptor):  # noqa: ASYNC110 - another process holds it
-                await asyncio.sleep(_LOOK_SECONDS)
-            yield
-        finally:
-            os.close(descriptor)
 
     def sweep(self, unused_seconds: float = UNUSED_SECONDS) -> int:
         """Remove the copies that nobody used for so long, and their locks; return how many copies."""
@@ -90,11 +77,11 @@ class SharedSources:
         removed = 0
         for path in self._folder.iterdir():
             with suppress(FileNotFoundError):
-                if path.suffix == _LOCK or path.stat().st_atime > latest:
-                    continue
+                if path.suffix == LOCK or max((found := path.stat()).st_atime, found.st_mtime) > latest:
+                    continue  # the second is that of a copy to which bytes are still added
                 path.unlink()
-                removed += 1
-        if not any(path.suffix != _LOCK for path in self._folder.iterdir()):
+                removed += not path.suffix  # one with a suffix says what is in a copy
+        if not any(path.suffix != LOCK for path in self._folder.iterdir()):
             # A lock that somebody holds has no copy yet, and its holder makes the folder anew for the next.
             shutil.rmtree(self._folder, ignore_errors=True)
         return removed
@@ -121,11 +108,3 @@ def _link(path: Path, into: Path) -> Path | None:
     except OSError:
         return into if into.exists() else None
     return into
-
-
-def _taken(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -12,17 +12,22 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
+import structlog
+
 from worker.core.attempt import Artifact
-from worker.core.errors import InvalidJob, Problem, SourceMissing, VerificationFailed
+from worker.core.errors import InvalidJob, Problem, SourceMissing, StorageUnavailable, VerificationFailed
 from worker.core.local_names import is_plain, plain_name
 from worker.core.location import External, Relative, parse_location
 from worker.core.media_types import media_type_of
+from worker.core.task import Excerpt
+from worker.engine.attempt.excerpts import Excerpts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from worker.core.location import Location
+    from worker.core.spans import Span
     from worker.engine.attempt.sources import SharedSources
     from worker.engine.storages import Storages
 
@@ -30,6 +35,8 @@ MOST_OUTPUTS: Final = 100_000
 LOCAL: Final = frozenset({"file", "nas"})
 """Schemes whose files are read in place."""
 _BLOCK = 1 << 20
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +115,35 @@ class Workspace:
             return await sources.fetched(str(location), version, into, lambda: self._storages.fetch(location, into))
         found = await sources.linked(str(location), version, into)
         return found or await self._storages.fetch(location, into)
+
+    def is_remote(self, text: str) -> bool:
+        """Return whether a file outside must be fetched before it is read."""
+        location = parse_location(text, self._storages.path_map)
+        return isinstance(location, External) and location.scheme not in LOCAL
+
+    async def excerpt(self, text: str, size: int, spans: Sequence[Span]) -> Excerpt | None:
+        """Return a sparse copy of a remote file with these bytes of it; None where `input` is the better way."""
+        location = await asyncio.to_thread(self._locate, text, writing=False)
+        if isinstance(location, Relative) or location in self._fetched or self._sources is None:
+            return None
+        version = await self._version(location)
+        if not version or not self._storages.sends_ranges(location):
+            return None
+        into = self.folder / "excerpts" / str(next(self._numbers)) / plain_name(location.name)
+
+        async def fetch(path: Path, lacking: Sequence[Span]) -> None:
+            await self._storages.fetch_spans(location, version, lacking, path)
+
+        excerpts = Excerpts(self._sources)
+        try:
+            fetched = await excerpts.fetched(str(location), version, size, spans, into, fetch)
+        except StorageUnavailable as error:
+            log.warning("no_excerpt", source=location.name, error=str(error))
+            return None
+        if fetched is None:
+            return None
+        self._asked[into] = location.name
+        return Excerpt(into, fetched)
 
     async def _version(self, location: External) -> str:
         """Return what a remote file is shared under, empty for a local one and where nothing tells versions apart."""

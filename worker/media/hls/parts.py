@@ -25,7 +25,7 @@ from worker.media.parts.commands import LIST_GUARDS, entry_arguments, part_detai
 from worker.media.parts.refusal import ENCODERS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from worker.media.hls.encode import Picture
@@ -80,8 +80,17 @@ def grid_of(timeline: Timeline, picture: Picture, start: Fraction) -> Grid | str
     return Grid(timeline, frames, lead, tail)
 
 
-def ranges(grid: Grid, picture: Picture, seconds: float, identity: str) -> list[Part]:
-    """Return the parts, each a whole number of segments but the last; [] where one would have no picture."""
+def ranges(
+    grid: Grid,
+    picture: Picture,
+    seconds: float,
+    identity: str,
+    needed: Callable[[Timeline, int, int], Mapping[str, Any]] | None = None,
+) -> list[Part]:
+    """Return the parts, each a whole number of segments but the last; [] where one would have no picture.
+
+    `needed` says what pictures from one to another need of their source.
+    """
     timing, timeline = picture.timing, grid.timeline
     cuts = bounds(timing.frames, timing.frame_rate, seconds, timing.gop * timing.gops)
     if cuts[1] <= grid.lead or cuts[-2] - grid.lead >= timeline.frames:
@@ -90,6 +99,7 @@ def ranges(grid: Grid, picture: Picture, seconds: float, identity: str) -> list[
     for index, (first, last) in enumerate(pairwise(cuts)):
         begin, end = max(0, first - grid.lead), min(timeline.frames, last - grid.lead)
         details: dict[str, Any] = {**part_details(timeline.before(begin), timeline.before(end), timeline.seek(begin))}
+        details |= needed(timeline, begin, end) if needed else {}
         details["lead"] = max(0, grid.lead - first)
         details["tail"] = max(0, last - grid.lead - timeline.frames)
         parts.append(Part(index, part_key(identity, FRAMES, first, last), first, last, details=details))

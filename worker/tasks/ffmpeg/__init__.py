@@ -38,14 +38,14 @@ from worker.media.ffmpeg.promise import promise
 from worker.media.ffmpeg.streams import Arrangement, became, joined
 from worker.media.verify import check
 from worker.tasks.ffmpeg.cutting import piece_for
-from worker.tasks.ffmpeg.parts import SOUND, is_planned, join_film, make_part, plan_film
+from worker.tasks.ffmpeg.parts import SOUND, is_planned, join_film, make_range, make_sound, plan_film
 from worker.tasks.ffmpeg.reading import Read, outputs_of, read_sources, with_timestamps
 from worker.tasks.shared.burning import burning_problems, burnt
 from worker.tasks.shared.decoding import decoded
 from worker.tasks.shared.languages import keep_languages
 from worker.tasks.shared.loudness_pass import levelled, loudness_problems, proved_levels
 from worker.tasks.shared.measuring import blamed
-from worker.tasks.shared.parts import Builds
+from worker.tasks.shared.parts import Builds, sources_of
 from worker.tasks.shared.pictures import mastering_in
 from worker.tasks.shared.running import undamaged
 
@@ -215,21 +215,23 @@ class FfmpegTask(Task[FfmpegParams]):
 
     async def holds(self, params: FfmpegParams, plan: Plan, context: TaskContext) -> bool:
         """Return whether the sources and the options are those that were planned."""
-        read = await self._read(params, context)
+        read = await self._known(params, plan, context) or await self._read(params, context)
         return await is_planned(read.params, plan, read.outputs, context)
 
     async def run_part(self, params: FfmpegParams, plan: Plan, part: Part, context: TaskContext) -> None:
         """Encode a range of frames, or the sound; prove it."""
-        read = await self._read(params, context)
         build = await self._builds.of(context)
         if build != plan.build:
             raise CannotServe(f"this worker has {build}, and the parts are made by {plan.build}")
+        known = await self._known(params, plan, context) if part.name != SOUND else None
+        read = known or await self._read(params, context)
         if not await is_planned(read.params, plan, read.outputs, context):
             raise PlanBroken("the sources are not those that were planned")
-        outputs = read.outputs
-        if part.name == SOUND:
-            outputs = outputs_of(await levelled(read.params, read.sources, read.infos, context), read.promised)
-        await make_part(read.params, plan, part, outputs, read.sources, context)
+        if part.name != SOUND:
+            await make_range(read.params, plan, part, read.outputs, context)
+            return
+        outputs = outputs_of(await levelled(read.params, read.sources, read.infos, context), read.promised)
+        await make_sound(read.params, plan, part, outputs, read.sources, context)
 
     async def join(self, params: FfmpegParams, plan: Plan, parts: Mapping[int, Path], context: TaskContext) -> None:
         """Join the parts to the film that `run` would have made, and prove it as `run` does."""
@@ -239,14 +241,27 @@ class FfmpegTask(Task[FfmpegParams]):
         info = await join_film(read.params, plan, parts, read.outputs, read.sources, context)
         await _prove(read.params, read, info, plan.frames, context)
 
-    async def _read(self, params: FfmpegParams, context: TaskContext) -> Read:
-        """Return the sources, and what the output will be."""
-        sources, infos = await read_sources(params, context)
+    async def _known(self, params: FfmpegParams, plan: Plan, context: TaskContext) -> Read | None:
+        """Return what the output will be of the sources as the plan knows them, of which none is read."""
+        infos = sources_of(plan)
+        if infos is None or len(infos) != len(params.sources):
+            return None
+        encoders = await self._having(params, context)
+        return Read([], infos, encoders, promise(params, infos, encoders))
+
+    async def _having(self, params: FfmpegParams, context: TaskContext) -> dict[str, Encoder]:
+        """Return this ffmpeg's encoders; ToolMissing where one is asked for that it has not."""
         encoders = await self._listed(context)
         if lacking := [
             item.encoder for item in params.output_maps if item.encoder not in {*encoders, *NO_ENCODER, None}
         ]:
             raise ToolMissing(f"this worker's ffmpeg has no encoder {lacking[0]}")
+        return encoders
+
+    async def _read(self, params: FfmpegParams, context: TaskContext) -> Read:
+        """Return the sources, and what the output will be."""
+        sources, infos = await read_sources(params, context)
+        encoders = await self._having(params, context)
         promised = promise(params, infos, encoders)
         piece = await piece_for(promised.arrangement, sources, infos, context)
         if piece is not None:

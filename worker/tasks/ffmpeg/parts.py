@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from worker.core.errors import BadInput, VerificationFailed
 from worker.core.parts import FRAMES, Part, Plan, Whole, bounds, identity_of, part_key
@@ -26,8 +26,17 @@ from worker.media.parts.proof import (
     check_sound,
 )
 from worker.media.parts.refusal import Output, gop, refusal
-from worker.media.parts.timeline import PacketReader, Timeline, packets_command
-from worker.tasks.shared.parts import TOO_SHORT, joinable, prove_part, read_packets, read_timeline, wanted_seconds
+from worker.media.parts.timeline import PacketReader, packets_command
+from worker.tasks.shared.excerpts import encode_from, remote_source
+from worker.tasks.shared.parts import (
+    TOO_SHORT,
+    joinable,
+    known_sources,
+    prove_part,
+    read_packets,
+    read_timeline,
+    wanted_seconds,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,6 +47,8 @@ if TYPE_CHECKING:
     from worker.core.parts import Fleet
     from worker.core.task import TaskContext
     from worker.media.ffmpeg.command import FfmpegParams
+    from worker.media.parts.timeline import Timeline
+    from worker.tasks.shared.excerpts import RemoteSource
 
 SOUND: Final = "sound"
 _JOIN_SHARE: Final = 0.7
@@ -65,47 +76,41 @@ async def plan_film(
     length = wanted_seconds(picture.stream.duration or info.duration or 0.0, fleet, params.parts)
     if isinstance(length, Whole):
         return length
-    timeline = await read_timeline(path, picture.stream.index, context)
+    remote = await remote_source(params.sources[picture.source], path, info.container, context)
+    timeline = await read_timeline(path, picture.stream.index, context, remote)
     if isinstance(timeline, Whole):
         return timeline
     cuts = bounds(timeline.frames, timeline.rate, length, gop(picture.options))
     if len(cuts) <= 2:  # noqa: PLR2004 - the beginning and the end
         return Whole(TOO_SHORT)
     identity = await _identity(params, outputs, build, context)
-    return _plan(task, timeline, cuts, outputs, identity, build, files, picture)
-
-
-def _plan(
-    task: int,
-    timeline: Timeline,
-    cuts: Sequence[int],
-    outputs: Sequence[Output],
-    identity: str,
-    build: str,
-    files: Sequence[tuple[Path, MediaInfo]],
-    picture: Output,
-) -> Plan:
-    parts = [
-        Part(
-            index,
-            part_key(identity, FRAMES, first, last),
-            first,
-            last,
-            details=part_details(timeline.before(first), timeline.before(last), timeline.seek(first)),
-        )
-        for index, (first, last) in enumerate(pairwise(cuts))
-    ]
+    film = _parts(timeline, cuts, identity, remote)
     sounds = [output for output in outputs if output.is_encoded_sound]
     if sounds:
         suffix = SOUND_SUFFIXES[sound_muxer(sounds)]
-        parts.append(Part(len(parts), part_key(identity, SOUND), name=SOUND, suffix=suffix))
+        film.append(Part(len(film), part_key(identity, SOUND), name=SOUND, suffix=suffix))
+    details = _details(timeline, files, picture) | (remote.index() if remote else {})
+    return Plan(task, timeline.frames, identity, build, tuple(film), details)
+
+
+def _parts(timeline: Timeline, cuts: Sequence[int], identity: str, remote: RemoteSource | None) -> list[Part]:
+    """Return the ranges of pictures."""
+    parts = []
+    for index, (first, last) in enumerate(pairwise(cuts)):
+        details: dict[str, Any] = {**part_details(timeline.before(first), timeline.before(last), timeline.seek(first))}
+        details |= remote.needed(timeline, first, last) if remote else {}
+        parts.append(Part(index, part_key(identity, FRAMES, first, last), first, last, details=details))
+    return parts
+
+
+def _details(timeline: Timeline, files: Sequence[tuple[Path, MediaInfo]], picture: Output) -> dict[str, Any]:
     starts = [Fraction(str(info.start)) for _, info in files]
-    details = {
+    return {
         "rate": str(timeline.rate),
         "offset": str(timeline.times[0] - starts[picture.source]),
         "starts": [str(start) for start in starts],
+        **known_sources([info for _, info in files]),
     }
-    return Plan(task, timeline.frames, identity, build, tuple(parts), details)
 
 
 async def _identity(params: FfmpegParams, outputs: Sequence[Output], build: str, context: TaskContext) -> str:
@@ -129,7 +134,23 @@ async def is_planned(params: FfmpegParams, plan: Plan, outputs: Sequence[Output]
     return await _identity(params, outputs, plan.build, context) == plan.identity
 
 
-async def make_part(
+async def make_range(
+    params: FfmpegParams, plan: Plan, part: Part, outputs: Sequence[Output], context: TaskContext
+) -> None:
+    """Encode a range of pictures, and prove it."""
+    film = film_of(plan, params, outputs)
+    output = context.output(part.file, role="part")
+
+    async def encode(source: Path) -> None:
+        command = part_command(context.tool("ffmpeg"), film, part, source, output)
+        await _encode(command, Meter(part.frames), context)
+        await prove_part(output, part, film.rate, 1, context)
+
+    picture = film.picture
+    await encode_from(params.sources[picture.source], picture.stream.index, plan, part, context, encode)
+
+
+async def make_sound(
     params: FfmpegParams,
     plan: Plan,
     part: Part,
@@ -137,20 +158,14 @@ async def make_part(
     sources: Sequence[Path],
     context: TaskContext,
 ) -> None:
-    """Encode one part, or the sound, and prove it."""
+    """Encode all sounds, and prove them."""
     film = film_of(plan, params, outputs)
     output = context.output(part.file, role="part")
-    ffmpeg = context.tool("ffmpeg")
-    if part.name == SOUND:
-        command = sound_command(ffmpeg, film, sources, output, sound_muxer(film.sounds))
-        await _encode(command, Meter(seconds=float(plan.frames / film.rate)), context)
-        info = await _made(output, context)
-        if len(info.of_kind("audio")) != len(film.sounds):
-            raise VerificationFailed(f"the sound has {len(info.of_kind('audio'))} tracks instead of {len(film.sounds)}")
-        return
-    command = part_command(ffmpeg, film, part, sources[film.picture.source], output)
-    await _encode(command, Meter(part.frames), context)
-    await prove_part(output, part, film.rate, 1, context)
+    command = sound_command(context.tool("ffmpeg"), film, sources, output, sound_muxer(film.sounds))
+    await _encode(command, Meter(seconds=float(plan.frames / film.rate)), context)
+    info = await _made(output, context)
+    if len(info.of_kind("audio")) != len(film.sounds):
+        raise VerificationFailed(f"the sound has {len(info.of_kind('audio'))} tracks instead of {len(film.sounds)}")
 
 
 async def join_film(

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import asyncio
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from worker.core.command import Pipeline
 from worker.core.errors import CannotServe, InvalidJob, LeveretError, PlanBroken, ToolFailed
-from worker.core.parts import Whole
+from worker.core.parts import FRAMES, Whole
 from worker.core.task import Files, FileUse, Task
 from worker.media.capabilities import format_of
 from worker.media.ffmpeg.encoders import SOFTWARE, encoder_named
 from worker.media.ffmpeg.progress import Meter
 from worker.media.hls.encode import encode_command
 from worker.media.hls.params import HlsParams
-from worker.media.hls.plan import Plan, plan_of
+from worker.media.hls.plan import Plan, is_hdr, plan_of
 from worker.tasks.hls.finish import finished, hand_over, layout_for, package
 from worker.tasks.hls.parts import Film, is_planned, join_parts, make_part, plan_parts
 from worker.tasks.hls.proof import proved_host, proved_mp4s
 from worker.tasks.hls.sound import levelled
 from worker.tasks.shared.decoding import undamaged_source
 from worker.tasks.shared.measuring import probed_source
-from worker.tasks.shared.parts import Builds
+from worker.tasks.shared.parts import Builds, sources_of
 from worker.tasks.shared.running import well_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from worker.core.parts import Division, Fleet, Part
     from worker.core.parts import Plan as PartsPlan
@@ -107,14 +107,15 @@ class HlsTask(Task[HlsParams]):
 
     async def holds(self, params: HlsParams, plan: PartsPlan, context: TaskContext) -> bool:
         """Return whether the source and the renditions are those that were planned."""
-        return await is_planned(params, await self._read(params, context), plan, context)
+        return await is_planned(params, await self._planned(params, plan, context), plan, context)
 
     async def run_part(self, params: HlsParams, plan: PartsPlan, part: Part, context: TaskContext) -> None:
         """Encode all renditions of a range of frames, or all sounds and texts; prove it."""
         build = await self._builds.of(context)
         if build != plan.build:
             raise CannotServe(f"this worker has {build}, and the parts are made by {plan.build}")
-        film = await self._read(params, context)
+        is_range = part.name == FRAMES
+        film = await (self._planned(params, plan, context) if is_range else self._read(params, context))
         if not await is_planned(params, film, plan, context):
             raise PlanBroken("the source is not the one that was planned")
         await make_part(params, film, plan, part, context)
@@ -126,6 +127,14 @@ class HlsTask(Task[HlsParams]):
         folder = await asyncio.to_thread(_own_folder, context)
         await join_parts(film, plan, parts, folder, context)
         await _finish(film.plan, params, folder, context)
+
+    async def _planned(self, params: HlsParams, plan: PartsPlan, context: TaskContext) -> Film:
+        """Return what is made of the source as the plan knows it; it is read only where this host must be tried."""
+        known = sources_of(plan)
+        if known is None or is_hdr(known[0]):
+            return await self._read(params, context)
+        (info,) = known
+        return Film(Path(), info, plan_of(params, info, await proved_host(params, Path(), info, context)))
 
     async def _read(self, params: HlsParams, context: TaskContext) -> Film:
         """Return the source, and what is made of it here."""

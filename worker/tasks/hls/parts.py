@@ -31,7 +31,16 @@ from worker.media.parts.proof import check_join
 from worker.media.parts.timeline import PacketReader, packets_command
 from worker.tasks.hls.sound import Levels, levelled
 from worker.tasks.shared.decoding import undamaged_source
-from worker.tasks.shared.parts import TOO_SHORT, joinable, prove_part, read_packets, read_timeline, wanted_seconds
+from worker.tasks.shared.excerpts import encode_from, remote_source
+from worker.tasks.shared.parts import (
+    TOO_SHORT,
+    joinable,
+    known_sources,
+    prove_part,
+    read_packets,
+    read_timeline,
+    wanted_seconds,
+)
 from worker.tasks.shared.running import well_run
 
 if TYPE_CHECKING:
@@ -51,7 +60,7 @@ _JOIN_SHARE: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Film:
-    """A source, and the presentation that is made of it."""
+    """A source, and the presentation that is made of it; `path` is empty where only its plan is asked for."""
 
     path: Path
     info: MediaInfo
@@ -75,19 +84,22 @@ async def plan_parts(
     seconds = wanted_seconds(float(plan.duration), fleet, params.parts)
     if isinstance(seconds, Whole):
         return seconds
-    timeline = await read_timeline(film.path, video.index, context)
+    remote = await remote_source(params.source, film.path, film.info.container, context)
+    timeline = await read_timeline(film.path, video.index, context, remote)
     if isinstance(timeline, Whole):
         return timeline
     grid = grid_of(timeline, plan.picture, Fraction(str(film.info.start)))
     if isinstance(grid, str):
         return Whole(grid)
     identity = await _identity(params, film, build, context)
-    parts = ranges(grid, plan.picture, seconds, identity)
+    parts = ranges(grid, plan.picture, seconds, identity, remote.needed if remote else None)
     if len(parts) < 2:  # noqa: PLR2004 - one part is the whole
         return Whole(TOO_SHORT)
     if others_of(film.encoding):
         parts.append(Part(len(parts), part_key(identity, OTHERS), name=OTHERS, suffix=OTHERS_SUFFIX))
-    return PartsPlan(task, grid.frames, identity, build, tuple(parts), {"rate": str(timeline.rate)})
+    details = {"rate": str(timeline.rate), "picture": video.index, **known_sources([film.info])}
+    details |= remote.index() if remote else {}
+    return PartsPlan(task, grid.frames, identity, build, tuple(parts), details)
 
 
 async def _identity(params: HlsParams, film: Film, build: str, context: TaskContext) -> str:
@@ -109,10 +121,14 @@ async def make_part(params: HlsParams, film: Film, plan: PartsPlan, part: Part, 
     if part.name == OTHERS:
         await _make_others(params, film, output, context)
         return
-    command = part_command(film.encoding, part, context.tool("ffmpeg"), output)
-    await _run(Pipeline((command,), label="part"), Meter(part.frames), params, context)
-    pictures = len(film.plan.picture.renditions) if film.plan.picture else 0
-    await prove_part(output, part, Fraction(plan.details["rate"]), pictures, context)
+
+    async def encode(source: Path) -> None:
+        command = part_command(film.plan.encoding(source), part, context.tool("ffmpeg"), output)
+        await _run(Pipeline((command,), label="part"), Meter(part.frames), params, context)
+        pictures = len(film.plan.picture.renditions) if film.plan.picture else 0
+        await prove_part(output, part, Fraction(plan.details["rate"]), pictures, context)
+
+    await encode_from(params.source, plan.details["picture"], plan, part, context, encode)
 
 
 async def _make_others(params: HlsParams, film: Film, output: Path, context: TaskContext) -> None:

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Final
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from worker.core.command import Pipeline
 from worker.core.errors import ToolFailed
+from worker.core.media_info import MediaInfo
 from worker.core.parts import SHORTEST_SECONDS, Whole, part_seconds
 from worker.media.failure import classify, failed
 from worker.media.parts.commands import concat_list
+from worker.media.parts.excerpt import places_command
 from worker.media.parts.proof import check_alike, check_part, headers, headers_command, part_facts, part_proof_command
 from worker.media.parts.refusal import side_data_refusal
 from worker.media.parts.timeline import PacketReader, Timeline, packets_command, side_data_command
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from fractions import Fraction
     from pathlib import Path
 
     from worker.core.parts import Division, Fleet, Part, Plan
     from worker.core.task import TaskContext
+    from worker.tasks.shared.excerpts import RemoteSource
 
 TOO_SHORT: Final = "it is too short for two parts"
+_MOST_KNOWN: Final = 1 << 16
 
 
 def build_of(version: str) -> str:
@@ -48,6 +54,18 @@ class Builds:
         return self._known[ffmpeg]
 
 
+def known_sources(infos: Sequence[MediaInfo]) -> dict[str, Any]:
+    """Return what the sources of a plan are, for its details, so that no part reads it again; {} where it is much."""
+    documents = [info.document() for info in infos]
+    return {"sources": documents} if len(json.dumps(documents)) <= _MOST_KNOWN else {}
+
+
+def sources_of(plan: Plan) -> list[MediaInfo] | None:
+    """Return what `known_sources` kept; None where it kept nothing."""
+    documents = plan.details.get("sources")
+    return None if documents is None else [MediaInfo.of(document) for document in documents]
+
+
 def wanted_seconds(seconds: float, fleet: Fleet, division: Division) -> float | Whole:
     """Return how many seconds of a film a part shall have, or why it has no parts."""
     length = part_seconds(seconds, fleet, division)
@@ -60,8 +78,13 @@ def wanted_seconds(seconds: float, fleet: Fleet, division: Division) -> float | 
     return length
 
 
-async def read_timeline(path: Path, stream: int, context: TaskContext) -> Timeline | Whole:
-    """Return when the pictures of a source are shown, or why it is not divided; nothing is decoded."""
+async def read_timeline(
+    path: Path, stream: int, context: TaskContext, remote: RemoteSource | None = None
+) -> Timeline | Whole:
+    """Return when the pictures of a source are shown, or why it is not divided; nothing is decoded.
+
+    Of a `remote` one the places of the packets are read too.
+    """
     lines: list[str] = []
     exits = await context.run(side_data_command(context.tool("ffprobe"), path, stream), lines.append)
     if bad := failed(exits):
@@ -69,12 +92,37 @@ async def read_timeline(path: Path, stream: int, context: TaskContext) -> Timeli
     if reason := side_data_refusal(lines):
         return Whole(reason)
     reader = PacketReader(stream)
-    await read_packets(packets_command(context.tool("ffprobe"), path, stream), reader, context)
+    if remote is None:
+        await read_packets(packets_command(context.tool("ffprobe"), path, stream), reader, context)
+    else:
+        question = places_command(context.tool("ffprobe"), path, stream)
+        await read_packets(question, Both(reader, remote.packets), context)
     timeline = reader.timeline()
     return Whole(timeline) if isinstance(timeline, str) else timeline
 
 
-async def read_packets(pipeline: Pipeline, reader: PacketReader, context: TaskContext) -> None:
+class Lines(Protocol):
+    """Takes the lines of a program."""
+
+    def line(self, text: str) -> None:
+        """Take one line."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Both:
+    """Gives each line to two readers."""
+
+    first: Lines
+    second: Lines
+
+    def line(self, text: str) -> None:
+        """Take one line."""
+        self.first.line(text)
+        self.second.line(text)
+
+
+async def read_packets(pipeline: Pipeline, reader: Lines, context: TaskContext) -> None:
     """Return once `reader` has all lines of a `packets_command`."""
     exits = await context.run(pipeline, reader.line)
     if bad := failed(exits):

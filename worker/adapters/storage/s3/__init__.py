@@ -13,6 +13,7 @@ from boto3.s3.transfer import TransferConfig, create_transfer_manager
 from botocore.exceptions import ClientError, NoCredentialsError, PartialCredentialsError
 
 from worker.adapters.storage.s3.client import CREDENTIALS, MISSING, code_of, make_client, s3_errors
+from worker.adapters.storage.s3.ranges import fetch_spans
 from worker.adapters.storage.s3.reveal import Pending, Reveal, is_same
 from worker.adapters.storage.s3.roots import (
     HIDDEN,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from worker.adapters.storage.s3.client import Connect
     from worker.core.attempt import Artifact
     from worker.core.ports import Confirm
+    from worker.core.spans import Span
 
 PART_BYTES: Final = 8 * 1024 * 1024
 # A server copies within itself: fewer, larger parts.
@@ -167,6 +169,11 @@ class S3Storage:
         finally:
             part.unlink(missing_ok=True)
         return into
+
+    async def fetch_spans(self, place: External, version: str, spans: Sequence[Span], into: Path) -> None:
+        """Write spans of an object into a file at their own offsets, all of one version."""
+        self.admit(place, writing=False)
+        await in_thread(lambda stop: fetch_spans(self._client, place, version, spans, into, stop))
 
     async def stage(self, artifacts: Sequence[Artifact]) -> None:
         """Upload immutable objects, and large ones under hidden keys, several at once.

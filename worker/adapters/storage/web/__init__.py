@@ -7,7 +7,7 @@ import errno
 import re
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
 import httpx
@@ -23,6 +23,7 @@ from worker.adapters.storage.web.client import (
     shown_url,
     web_errors,
 )
+from worker.adapters.storage.web.ranges import RANGE, SpanCopy
 from worker.core.addresses import is_public
 from worker.core.errors import BadInput, DiskFull, RefusedPath, SourceMissing, StorageUnavailable, TimedOut
 from worker.core.ports import Stat
@@ -38,8 +39,7 @@ if TYPE_CHECKING:
     from worker.core.attempt import Artifact
     from worker.core.location import External
     from worker.core.ports import Confirm
-
-_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+    from worker.core.spans import Span
 
 
 @dataclass(slots=True)
@@ -121,7 +121,7 @@ class WebSource:
         async with self._answer(str(place), {"Range": "bytes=0-0"}) as response:
             if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
                 return Stat(0)
-            match = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
+            match = RANGE.fullmatch(response.headers.get("Content-Range", ""))
             size = int(match[3]) if match else _length(response) or 0
             media_type = response.headers.get("Content-Type", "").partition(";")[0].strip() or None
             tag = response.headers.get("ETag") or response.headers.get("Last-Modified", "")
@@ -135,21 +135,40 @@ class WebSource:
         self.admit(place, writing=False)
         part, copy = into.with_name(into.name + ".part"), _Copy()
         try:
-            async with asyncio.timeout(self._total_seconds):
+            async with self._bounded(place):
                 into.parent.mkdir(parents=True, exist_ok=True)
                 await self._retrying()(self._receive, place, part, copy)
                 part.replace(into)
         except Unanswered as error:
             raise StorageUnavailable(f"{error} ({copy.received} bytes had come)") from error
+        finally:
+            part.unlink(missing_ok=True)
+        return into
+
+    async def fetch_spans(self, place: External, version: str, spans: Sequence[Span], into: Path) -> None:
+        """Write spans of a file into `into` at their own offsets, all of one version; a break is taken up."""
+        self.admit(place, writing=False)
+        async with self._bounded(place):
+            with into.open("r+b", buffering=0) as file:
+                for span in spans:
+                    copy = SpanCopy(str(place), version, span, file)
+                    try:
+                        await self._retrying()(copy.receive, self._answer)
+                    except Unanswered as error:
+                        raise StorageUnavailable(str(error)) from error
+
+    @asynccontextmanager
+    async def _bounded(self, place: External) -> AsyncIterator[None]:
+        """End the body with TimedOut when it takes too long; what the disk says becomes ours."""
+        try:
+            async with asyncio.timeout(self._total_seconds):
+                yield
         except TimeoutError as error:
             raise TimedOut(f"{self.url(place)} was not here within {self._total_seconds:.0f} s") from error
         except OSError as error:
             if error.errno in {errno.ENOSPC, errno.EDQUOT}:
                 raise DiskFull(f"{self.url(place)}: no space is left for its copy in scratch") from error
             raise StorageUnavailable(f"{self.url(place)}: {error.strerror or error}") from error
-        finally:
-            part.unlink(missing_ok=True)
-        return into
 
     def _retrying(self) -> tenacity.AsyncRetrying:
         return retrying(self._attempts, self._first_wait)
@@ -171,7 +190,7 @@ class WebSource:
         if response.headers.get("Content-Encoding", "identity") != "identity":
             raise StorageUnavailable(f"{shown} sends its file encoded, though it was not asked to")
         if response.status_code in {httpx.codes.PARTIAL_CONTENT, httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE}:
-            match = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
+            match = RANGE.fullmatch(response.headers.get("Content-Range", ""))
             fits = match is not None and int(match[1]) == copy.received and copy.total in {None, int(match[3])}
             if match is None or not fits or not copy.received:
                 copy.received = 0
