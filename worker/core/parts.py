@@ -42,7 +42,7 @@ Division: TypeAlias = Literal["auto", "never"] | PartLength
 class Part:
     """The frames `[first, last)` of the output, or with another `name` what is no frames; `details` are the task's.
 
-    `key` names its file: equal keys hold equal contents.
+    `key` names its file: equal keys hold equal contents. A `shared` one serves all others, and is made with the plan.
     """
 
     index: int
@@ -51,6 +51,7 @@ class Part:
     last: int = 0
     name: str = FRAMES
     suffix: str = ".mp4"
+    shared: bool = False
     details: Mapping[str, Any] = field(default_factory=dict)
 
     @property
