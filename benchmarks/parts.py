@@ -7,6 +7,9 @@ seconds are those of the tools, and say more than wall seconds where other progr
 
 Then a model: the costs that were measured, the real plan, and workers that take parts in order on a clock of its own.
 It says what 1 to 1,000 workers would need for a film of two hours, and is first held against what one and two needed.
+
+Beside that: how good the joined pictures are, most of all near the cuts; and what a script that splits, encodes and
+concatenates makes of three sources that parts join exactly.
 """
 
 from __future__ import annotations
@@ -18,12 +21,15 @@ import resource
 import subprocess
 import tempfile
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.measure import host
 from benchmarks.parts_model import Measured, Spans, print_model
+from benchmarks.parts_peer import PIECE_SECONDS, print_peer
+from benchmarks.parts_quality import print_quality
 from worker.core.job import TaskSpec
 from worker.core.parts import Fleet, Plan, in_order
 from worker.process.runner import ProcessRunner
@@ -53,22 +59,55 @@ def main(options: Sequence[str] = ()) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks parts")
     parser.add_argument("--seconds", type=int, default=30)
     seconds = parser.parse_args(options).seconds
-    with tempfile.TemporaryDirectory() as folder:
-        print_model(seconds, asyncio.run(_table(Path(folder), seconds)))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        table = asyncio.run(_table(folder, seconds))
+        print_quality(folder / "root" / "source.mkv", folder / "film-0.mp4", folder / "film-1.mp4", table.cuts)
+        print_steps(table.spans)
+        print_model(seconds, table.measured)
+        print_peer(folder / "root", partial(_divided, folder))
 
 
-async def _table(folder: Path, seconds: int) -> Measured:
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What was measured: the costs, what each step of one worker took, and where the film was cut."""
+
+    measured: Measured
+    spans: Spans
+    cuts: tuple[int, ...]
+
+
+def print_steps(spans: Spans) -> None:
+    """Print where one worker's time went."""
+    ranges = [seconds for frames, seconds in spans.parts if frames]
+    print(f"\nOf one worker: the plan {spans.plan:.2f} s, {len(ranges)} ranges {sum(ranges):.2f} s, the sound "
+          f"{spans.sound:.2f} s, the join {spans.join:.2f} s.")  # fmt: skip
+
+
+async def _divided(folder: Path, source: Path, output: str) -> Path:
+    """Return a film that one worker made in parts of a few seconds."""
+    video = {"codec": "libx264", "preset": "veryfast", "crf": 26, "threads": 1}
+    data = _data(video, source.name, output, PIECE_SECONDS)
+    await _measured(folder, data, 1)
+    return folder / "film-1.mp4"
+
+
+def _data(video: dict[str, Any], source: str, output: str, seconds: float) -> dict[str, Any]:
+    return {
+        "sources": [f"nas://{source}"],
+        "source_maps": [{"specifier": "v"}, {"specifier": "a"}],
+        "output_maps": [{"specifier": "v", "options": video}, {"specifier": "a", "options": {"codec": "aac"}}],
+        "output_file": output,
+        "parts": {"seconds": seconds},
+    }
+
+
+async def _table(folder: Path, seconds: int) -> Table:
     (folder / "root").mkdir()
     await asyncio.to_thread(_make_source, folder / "root" / "source.mkv", seconds)
     await asyncio.to_thread(_make_source, folder / "root" / "short.mkv", seconds / 3)
     video = {"codec": "libx264", "preset": "medium", "crf": 26, "g": 50, "threads": 1}
-    data = {
-        "sources": ["nas://source.mkv"],
-        "source_maps": [{"specifier": "v"}, {"specifier": "a"}],
-        "output_maps": [{"specifier": "v", "options": video}, {"specifier": "a", "options": {"codec": "aac"}}],
-        "output_file": "film.mp4",
-        "parts": {"seconds": max(2, seconds / 6)},
-    }
+    data = _data(video, "source.mkv", "film.mp4", max(2, seconds / 6))
     print(f"{host()}: {seconds} s of 640x360, x264 medium, a thread an encoder\n")
     print("| | wall s | of the tools' CPU s | of the bytes |\n|---|---|---|---|")
     whole, _ = await _measured(folder, data, 0)
@@ -81,11 +120,13 @@ async def _table(folder: Path, seconds: int) -> Measured:
         name = "whole, one core" if count == 0 else f"in parts, workers of one core: {count}"
         figures = f"{wall:.1f} ({whole[0] / wall:.2f} times as fast) | {cpu / whole[1]:.3f} | {size / whole[2]:.4f}"
         print(f"| {name} | {figures} |", flush=True)
+    if spans is None:
+        raise RuntimeError("nothing was made in parts")
     # What a plan and a join cost whatever their length shows beside those of a shorter film.
     _, short = await _measured(folder, data | {"sources": ["nas://short.mkv"]}, 1)
-    if spans is None or short is None:
-        raise RuntimeError("nothing was made in parts")
-    return Measured(walls, spans.costs(short, whole[0] / (seconds * 25)))
+    if short is None:
+        raise RuntimeError("the short film was not made in parts")
+    return Table(Measured(walls, spans.costs(short, whole[0] / (seconds * 25))), spans, spans.cuts)
 
 
 def _make_source(path: Path, seconds: float) -> None:
@@ -112,6 +153,7 @@ async def _measured(folder: Path, data: dict[str, Any], workers: int) -> tuple[t
         plan = await task.plan(params, 0, Fleet(workers=2), benches[0])
         if not isinstance(plan, Plan):
             raise RuntimeError(plan.reason)
+        spans.cuts = tuple(part.first for part in plan.ranges[1:])
         spans.plan = time.monotonic() - began
         left = in_order(plan.parts)
 
@@ -128,4 +170,5 @@ async def _measured(folder: Path, data: dict[str, Any], workers: int) -> tuple[t
         spans.join, spans.frames = time.monotonic() - joining, plan.frames
     wall, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return (wall, cpu, benches[0].result.outputs["film.mp4"].path.stat().st_size), spans
+    made_film = benches[0].result.outputs[data["output_file"]].path.replace(folder / f"film-{workers}.mp4")
+    return (wall, cpu, made_film.stat().st_size), spans

@@ -8,7 +8,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-from worker.core.parts import Fleet, PartLength, bounds, part_seconds
+from worker.core.parts import Fleet, PartLength, bounds, part_seconds, with_short_end
 
 if TYPE_CHECKING:
     from worker.core.parts import Division
@@ -52,12 +52,16 @@ class Costs:
 
 @dataclass(slots=True)
 class Spans:
-    """How long each step of one film in parts took; `parts` are frames and seconds, 0 frames the sound."""
+    """How long each step of one film in parts took; `parts` are frames and seconds, 0 frames the sound.
+
+    It was cut before the frames `cuts`.
+    """
 
     plan: float = 0.0
     join: float = 0.0
     frames: int = 0
     parts: list[tuple[int, float]] = field(default_factory=list)
+    cuts: tuple[int, ...] = ()
 
     @property
     def sound(self) -> float:
@@ -89,6 +93,8 @@ def simulated(frames: int, workers: int, costs: Costs, division: Division) -> tu
     if length is None:
         return frames * costs.frame, 1
     cuts = bounds(frames, RATE, length, GOP)
+    if division == "auto":
+        cuts = with_short_end(cuts, RATE, Fleet(workers), GOP)
     work = sorted((costs.part + (last - first) * costs.frame for first, last in pairwise(cuts)), reverse=True)
     free = [costs.plan.of(frames)] * workers
     heapq.heapify(free)
