@@ -235,3 +235,23 @@ async def test_after_the_death_of_a_copy_that_waited_another_one_may(repository)
     await repository.bury_unclaimed(job(), "d" * 64, "cpu", "normal", FAILURE)
     assert (await repository.job("j1")).state == "running"
     assert not (await repository.claim(request(worker="w2"), POLICY)).has_standby
+
+
+@pytest.mark.parametrize("write", ["bury", "decline"])
+async def test_only_a_message_of_the_job_itself_is_written_of_it_unclaimed(repository, write):
+    """The id is another publisher's: its job stays as it is; other bytes that say the same are the same job."""
+
+    async def unclaimed(of, digest):
+        if write == "bury":
+            return await repository.bury_unclaimed(of, digest, "cpu", "normal", FAILURE)
+        return await repository.decline(of, digest, "cpu", "normal", "w2")
+
+    await repository.submit(job(), "d" * 64, "cpu", "normal")
+    before = await repository.job("j1")
+    with pytest.raises(IdReused, match="belongs to a job with another body, which is queued"):
+        await unclaimed(job(lane="nvenc"), "e" * 64)
+    assert await repository.job("j1") == before
+    said = await unclaimed(job(), "e" * 64)
+    assert (await repository.job("j1")).state == ("dead" if write == "bury" else "queued")
+    assert said is None or said.workers == {"w2"}
+    assert said is None or said.epoch == 0

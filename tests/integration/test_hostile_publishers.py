@@ -76,6 +76,18 @@ async def test_a_job_that_no_worker_takes_for_its_own_is_dead_after_a_number_of_
     assert (await broker.dead()).headers["x-error-type"] == "Unserved"
 
 
+async def test_a_message_with_the_id_of_another_job_is_refused_however_it_would_have_died(harness, broker):
+    victim = document()
+    await harness.repository.submit(*_row(victim))
+    await broker.publish(victim | {"lane": "nvenc"}, headers={"x-hops": MOST_HOPS})
+    assert isinstance((await harness.one()).outcome, Dead)
+    assert (await broker.dead()).headers["x-error-type"] == "IdReused"
+    assert (await harness.repository.job(victim["job_id"])).state == "queued"
+    assert harness.states == []
+    await broker.publish(victim)
+    assert isinstance((await harness.one()).outcome, Completed)
+
+
 @pytest.mark.parametrize(
     "forged",
     [

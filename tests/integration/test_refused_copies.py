@@ -9,9 +9,11 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.support.engine import DELAYS, document
+from tests.support.repositories import FAILURE, granted, request
 from worker.adapters.rabbitmq import delivery as deliveries
-from worker.core.attempt import Completed, Dead, Retry
+from worker.core.attempt import Completed, Dead, Retry, Standby
 from worker.core.errors import ShuttingDown, SourceMissing
+from worker.core.message.dialects import decode
 from worker.core.routing import DEATHS, queue_of, retry_name
 from worker.engine.deaths import DeathRecorder
 
@@ -126,6 +128,28 @@ async def test_the_death_of_a_second_copy_changes_no_row_of_a_job_that_ended_or_
     await broker.dead()
     await recorded(harness, broker)
     assert (await harness.repository.job(job["job_id"])).state == "completed"
+
+
+@pytest.mark.parametrize("ended", [False, True])
+async def test_a_death_with_the_id_of_another_job_is_a_refusal_and_changes_nothing_of_it(harness, broker, ended):
+    job = document()
+    attempt = await granted(harness.repository, a_job=decode(json.dumps(job).encode()))
+    standby = Standby(attempt.epoch)
+    await harness.repository.stand_by(job["job_id"], standby)
+    if ended:
+        await harness.repository.bury(attempt, FAILURE)
+    before = await harness.repository.job(job["job_id"])
+    harness.states.clear()
+    await broker.publish(job | {"job_title": "forged"}, key=WAITING, expiration=0.001)
+    await broker.dead()
+    await recorded(harness, broker)
+    assert await harness.repository.job(job["job_id"]) == before
+    assert harness.states == []
+    (refusal,) = await harness.repository.refusals()
+    assert refusal.error_type == "IdReused"
+    if not ended:
+        claim = await harness.repository.claim(request(attempt.job, "w2"), harness.policy)
+        assert claim.has_standby
 
 
 async def test_a_death_that_a_worker_recorded_is_read_and_forgotten(harness, broker):

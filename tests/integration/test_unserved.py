@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from hashlib import sha256
 from typing import TYPE_CHECKING, ClassVar
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from tests.support.engine import DEFER_SECONDS, Harness, WriteParams, WriteTask, document
 from worker.core.attempt import Cancelled, Completed, Dead, Defer, Forward, Surplus
 from worker.core.errors import CannotServe
+from worker.core.message.dialects import decode
 from worker.core.record import OptionSet, WorkerRecord
 from worker.core.routing import HEADER_REFUSED_BY, defer_name
 from worker.engine.attempt.run import LocalProduction
@@ -99,6 +102,19 @@ async def test_a_job_of_our_own_lane_that_we_cannot_do_waits_for_another_worker(
     assert (record.state, record.attempts) == ("queued", [])
     message = await broker.take(defer_name(DEFER_SECONDS))
     assert message.headers[HEADER_REFUSED_BY] == "tester-1"
+
+
+async def test_a_message_with_the_id_of_another_job_takes_no_place_of_its_copy_that_waits(harness, broker):
+    await beat(harness.repository, "tester-2")
+    job = shining()
+    body = json.dumps(job).encode()
+    await harness.repository.submit(decode(body), sha256(body).hexdigest(), "cpu", "normal")
+    await broker.publish(job | {"job_title": "forged"})
+    assert isinstance((await harness.one()).outcome, Dead)
+    assert (await broker.dead()).headers["x-error-type"] == "IdReused"
+    assert (await harness.repository.job(job["job_id"])).state == "queued"
+    await broker.publish(job)
+    assert isinstance((await harness.one()).outcome, Defer), "it is the only one, and waits for another worker"
 
 
 async def test_a_worker_that_can_do_it_takes_what_another_one_declined(harness, broker, provisioned_broker, tmp_path):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from worker.core.attempt import Completed, StateChange
-from worker.core.errors import InvalidJob, Undelivered
+from worker.core.errors import IdReused, InvalidJob, Undelivered
 from worker.core.message.dialects import decode
 from worker.core.policy import failure_of
 from worker.core.routing import HEADER_DEATH
@@ -68,9 +68,14 @@ class DeathRecorder:
         lane, priority, _ = real_route(delivery, job, self._resources.registry, self._own_lane)
         failure = failure_of(error, self._worker_id, 0, job.secrets)
         before = await repository.job(job.job_id)
+        try:
+            await repository.bury_unclaimed(job, digest, lane, priority, failure)
+        except IdReused as reused:
+            # Its publisher wrote the id of another job, which goes on as if this message had never been.
+            await repository.refuse(await refusal(delivery, digest, reused, self._worker_id))
+            return
         if before is not None and before.is_terminal:
             return
-        await repository.bury_unclaimed(job, digest, lane, priority, failure)
         record = await repository.job(job.job_id)
         if record is not None and record.state == "dead":
             log.error("job_dead", job_id=job.job_id, error=failure.message, error_type=failure.error_type)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, assert_never
 import structlog
 
 from worker.core.attempt import Cancelled, Completed, Dead, Defer, Requeue, Retry, StateChange
-from worker.core.errors import CannotServe, LeaseLost, LeveretError
+from worker.core.errors import CannotServe, IdReused, LeaseLost, LeveretError
 from worker.core.message.copies import text_of
 from worker.core.policy import failure_of
 from worker.core.redaction import redact
@@ -58,7 +58,12 @@ class Recorder:
         """Pass on a job of our own lane that we cannot do."""
         decoded, route = routed.decoded, (routed.lane, routed.priority)
         standby = text_of(decoded.delivery.headers, HEADER_STANDBY)
-        outcome = await self._persist(lambda: self._gate.decline(decoded.job, decoded.digest, route, lacking, standby))
+        try:
+            outcome = await self._persist(
+                lambda: self._gate.decline(decoded.job, decoded.digest, route, lacking, standby)
+            )
+        except IdReused as error:
+            return await self.refuse(decoded.delivery, decoded.digest, error)
         if isinstance(outcome, Dead):
             await self._resources.on_state(StateChange.death(decoded.job, outcome.failure))
         return routed.settlement(outcome, ended=isinstance(outcome, Dead))
@@ -67,7 +72,10 @@ class Recorder:
         """Record dead a job that no attempt will run."""
         job, lane, priority = routed.decoded.job, routed.lane, routed.priority
         failure = failure_of(error, self._worker_id, 0, job.secrets)
-        await self._persist(lambda: self._repository.bury_unclaimed(job, digest, lane, priority, failure))
+        try:
+            await self._persist(lambda: self._repository.bury_unclaimed(job, digest, lane, priority, failure))
+        except IdReused as reused:
+            return await self.refuse(routed.decoded.delivery, digest, reused)
         log.error("job_dead", job_id=job.job_id, error=failure.message, error_type=failure.error_type)
         await self._resources.on_state(StateChange.death(job, failure))
         return routed.settlement(Dead(failure), ended=True)

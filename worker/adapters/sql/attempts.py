@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from worker.adapters.sql import aftermath, claim, lifecycle, logs, refusals
+from worker.adapters.sql import aftermath, claim, lifecycle, logs, refusals, unclaimed
 from worker.adapters.sql.database import Durability
 
 if TYPE_CHECKING:
@@ -89,14 +89,20 @@ class SqlAttempts:
         await self._database.write(lifecycle.deleted, job_id)
 
     async def bury_unclaimed(self, job: Job, digest: str, lane: str, priority: str, failure: Failure) -> None:
-        """Record dead a job that no attempt ran (the broker dead-lettered it, or nobody serves it)."""
-        await self._database.write(lifecycle.bury_unclaimed, job, digest, lane, priority, failure)
+        """Record dead a job that no attempt ran (the broker dead-lettered it, or nobody serves it).
+
+        Raises IdReused where the id belongs to another job.
+        """
+        await self._database.write(unclaimed.bury_unclaimed, job, digest, lane, priority, failure)
 
     async def decline(
         self, job: Job, digest: str, lane: str, priority: str, worker: str, standby: str = "", lacking: str = ""
     ) -> Declined:
-        """Note that `worker` cannot do the job, for it is `lacking` that; return all who said so since it last ran."""
-        return await self._database.write(lifecycle.decline, job, digest, (lane, priority), worker, standby, lacking)
+        """Note that `worker` cannot do the job, for it is `lacking` that; return all who said so since it last ran.
+
+        Raises IdReused where the id belongs to another job.
+        """
+        return await self._database.write(unclaimed.decline, job, digest, (lane, priority), worker, standby, lacking)
 
     async def keep(self, attempt: Attempt, folder: str, files: Sequence[dict[str, Any]], seconds: float) -> None:
         """Note that the attempt's files stay in `folder` for `seconds`: a retry here need not make them again."""

@@ -15,6 +15,7 @@ from worker.adapters.sql.fence import blame, close_attempt, ended, new_round, no
 from worker.adapters.sql.parts import lock_parent, part_ended
 from worker.adapters.sql.rows import fresh_row
 from worker.adapters.sql.schema import LIVE, attempts, jobs, moment
+from worker.adapters.sql.unclaimed import require_same_job
 from worker.core.attempt import Attempt, Failure
 from worker.core.errors import CrashLoop, IdReused
 from worker.core.policy import failure_of
@@ -96,24 +97,11 @@ def claim(connection: Connection, request: ClaimRequest, policy: Policy, steady_
             return Finished("cancelled")
     if row is None:
         return Waiting("its row has just been removed")
-    if row.digest != request.digest and not _is_same_job(connection, request, row):
-        raise IdReused(f"the id {job_id} belongs to a job with another body, which is {row.state}")
+    require_same_job(connection, request.job, request.digest, row)
     claim = _decided(connection, request, policy, row, steady_seconds)
     if isinstance(claim, Buried | Finished) and row.state not in TERMINAL:
         part_ended(connection, parent, job_id)
     return claim
-
-
-def _is_same_job(connection: Connection, request: ClaimRequest, row: Row[*tuple[Any, ...]]) -> bool:
-    """Return whether a body with another digest is the same job: a tombstone's, or one that says the same.
-
-    `retry` publishes the stored document, whose bytes are ours and not the publisher's; the first message may still
-    wait somewhere.
-    """
-    if row.state == "cancelled" and not row.digest:
-        return True
-    stored = select(jobs.c.document).where(jobs.c.job_id == request.job.job_id)
-    return bool(connection.execute(stored).scalar_one() == request.job.document())
 
 
 def _locked(connection: Connection, job_id: str) -> Row[*tuple[Any, ...]] | None:

@@ -12,7 +12,6 @@ from worker.adapters.sql.database import store, upsert
 from worker.adapters.sql.fence import (
     OWNED,
     blame,
-    close_attempt,
     ended,
     ended_if_cancelled,
     fenced,
@@ -23,11 +22,10 @@ from worker.adapters.sql.fence import (
 from worker.adapters.sql.outbox import write_message
 from worker.adapters.sql.outputs import reserve
 from worker.adapters.sql.parts import lock_parent, part_ended, stop_parts
-from worker.adapters.sql.rows import fresh_row, refusals_of, tombstone, uri_key
-from worker.adapters.sql.schema import LIVE, adoptions, artifacts, attempts, jobs, moment
+from worker.adapters.sql.rows import fresh_row, tombstone, uri_key
+from worker.adapters.sql.schema import adoptions, artifacts, attempts, jobs, moment
 from worker.core.errors import IdReused, JobCancelled, LeaseLost
-from worker.core.ports import Declined, Renewal
-from worker.core.record import TERMINAL
+from worker.core.ports import Renewal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -237,57 +235,6 @@ def deleted(connection: Connection, job_id: str) -> None:
     connection.execute(
         update(jobs).where((jobs.c.job_id == job_id) & (jobs.c.state == "completed")).values(pending_deletions=[])
     )
-
-
-def bury_unclaimed(connection: Connection, job: Job, digest: str, lane: str, priority: str, failure: Failure) -> None:
-    """Record dead a job that no attempt ran; what has ended, is being run, or has another body stays as it is."""
-    parent = lock_parent(connection, job.part.job if job.part else None)
-    if job.part is None:
-        _ensure(connection, job, digest, lane, priority)
-    idle = jobs.c.state.not_in((*TERMINAL, *LIVE)) | (jobs.c.state.in_(LIVE) & (jobs.c.lease_until <= moment()))
-    buried = connection.execute(
-        update(jobs)
-        .where((jobs.c.job_id == job.job_id) & (jobs.c.digest == digest) & idle)
-        .values(**(ended("dead") | blame(failure)))
-        .returning(jobs.c.epoch)
-    )
-    epoch = buried.scalar_one_or_none()
-    if epoch is None:
-        # It may have been the copy that waits, which is dead now: another one has to.
-        connection.execute(update(jobs).where(jobs.c.job_id == job.job_id).values(standby=None))
-    else:
-        close_attempt(connection, job.job_id, epoch, "crashed", failure.message, failure.error_type)
-        part_ended(connection, parent, job.job_id)
-
-
-def decline(
-    connection: Connection, job: Job, digest: str, route: tuple[str, str], worker: str, standby: str, lacking: str
-) -> Declined:
-    """Note that `worker` cannot do the job; return who said so in all, and how long ago the first did."""
-    if job.part is None:
-        _ensure(connection, job, digest, *route)
-    # One whose worker fell silent waits too, and the others may all lack what it needs.
-    silent = jobs.c.state.in_(LIVE) & (jobs.c.lease_until <= moment())
-    waiting = jobs.c.state.in_(("queued", "retrying")) | silent
-    here = (jobs.c.job_id == job.job_id) & (jobs.c.digest == digest)
-    seen = (jobs.c.refused_by, jobs.c.unserved_since, jobs.c.standby, jobs.c.epoch)
-    asked = select(*seen, waiting.label("waits"), moment().label("now")).where(here).with_for_update()
-    row = connection.execute(asked).one_or_none()
-    if row is None:
-        return Declined(frozenset({worker}), 0.0)
-    has_standby = row.standby is not None and row.standby != standby
-    if not row.waits:
-        return Declined(frozenset({worker}), 0.0, row.epoch, has_standby)
-    since = row.unserved_since or row.now
-    refusing = refusals_of(row.refused_by) | {worker: lacking}
-    connection.execute(update(jobs).where(here).values(refused_by=refusing, unserved_since=since))
-    return Declined(frozenset(refusing), max(0.0, (row.now - since).total_seconds()), row.epoch, has_standby)
-
-
-def _ensure(connection: Connection, job: Job, digest: str, lane: str, priority: str) -> None:
-    """Insert the row of a job that nobody has recorded yet."""
-    values = fresh_row(job, digest, lane, priority)
-    connection.execute(upsert(connection, jobs).values(**values).on_conflict_do_nothing())
 
 
 def request_cancel(connection: Connection, job_id: str) -> str:

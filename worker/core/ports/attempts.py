@@ -90,7 +90,10 @@ class AttemptStore(Protocol):
         ...
 
     async def bury_unclaimed(self, job: Job, digest: str, lane: str, priority: str, failure: Failure) -> None:
-        """Record dead a job that no attempt ran (the broker dead-lettered it, or nobody serves it)."""
+        """Record dead a job that no attempt ran (the broker dead-lettered it, or nobody serves it).
+
+        Raises IdReused where the id belongs to another job.
+        """
         ...
 
     async def decline(
@@ -98,7 +101,8 @@ class AttemptStore(Protocol):
     ) -> Declined:
         """Note that `worker` cannot do the job, for it is `lacking` that; return all who said so since it last ran.
 
-        `standby` is the mark that the message carries of having waited.
+        `standby` is the mark that the message carries of having waited. Raises IdReused where the id belongs to
+        another job.
         """
         ...
 

@@ -67,9 +67,9 @@ class Repositories(Protocol):
         """
         ...
 
-    async def log(self, repository: Path, arguments: Sequence[str], *, label: str = "") -> bytes:
+    async def log(self, repository: Path, arguments: Sequence[str], *, name: str = "", label: str = "") -> bytes:
         """Return what `git ARGUMENTS` writes of a clone to a file, for which `{output}` is the place in the arguments.
 
-        BadInput when it is too large; ToolFailed when git fails.
+        BadInput when it is too large; ToolFailed when git fails. Errors are about the history of `name`.
         """
         ...
