@@ -1,9 +1,10 @@
 """One film whole, in parts by one worker, and in parts by two, each worker held to one core.
 
-    python -m benchmarks parts [--seconds 30]
+    python -m benchmarks parts [--seconds 30] [--part 5]
 
 The parts and the join are those of the module ffmpeg, without a broker between them: what dividing itself costs. CPU
-seconds are those of the tools, and say more than wall seconds where other programs share the machine.
+seconds are those of the tools and of this program, and say more than wall seconds where others share the machine: what
+each step of one worker costs is counted in them.
 
 Then a model: the costs that were measured, the real plan, and workers that take parts in order on a clock of its own.
 It says what 1 to 1,000 workers would need for a film of two hours, and is first held against what one and two needed.
@@ -58,13 +59,15 @@ def main(options: Sequence[str] = ()) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks parts")
     parser.add_argument("--seconds", type=int, default=30)
-    seconds = parser.parse_args(options).seconds
+    parser.add_argument("--part", type=float, default=5, help="seconds of a part; the shortest of auto are 10")
+    asked = parser.parse_args(options)
+    seconds, part = asked.seconds, asked.part
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        table = asyncio.run(_table(folder, seconds))
+        table = asyncio.run(_table(folder, seconds, part))
         print_quality(folder / "root" / "source.mkv", folder / "film-0.mp4", folder / "film-1.mp4", table.cuts)
         print_steps(table.spans)
-        print_model(seconds, table.measured)
+        print_model(seconds, part, table.measured)
         print_peer(folder / "root", partial(_divided, folder))
 
 
@@ -80,7 +83,7 @@ class Table:
 def print_steps(spans: Spans) -> None:
     """Print where one worker's time went."""
     ranges = [seconds for frames, seconds in spans.parts if frames]
-    print(f"\nOf one worker: the plan {spans.plan:.2f} s, {len(ranges)} ranges {sum(ranges):.2f} s, the sound "
+    print(f"\nOf one worker's CPU: the plan {spans.plan:.2f} s, {len(ranges)} ranges {sum(ranges):.2f} s, the sound "
           f"{spans.sound:.2f} s, the join {spans.join:.2f} s.")  # fmt: skip
 
 
@@ -102,14 +105,14 @@ def _data(video: dict[str, Any], source: str, output: str, seconds: float) -> di
     }
 
 
-async def _table(folder: Path, seconds: int) -> Table:
+async def _table(folder: Path, seconds: int, part: float) -> Table:
     (folder / "root").mkdir()
     await asyncio.to_thread(_make_source, folder / "root" / "source.mkv", seconds)
     await asyncio.to_thread(_make_source, folder / "root" / "short.mkv", seconds / 3)
     video = {"codec": "libx264", "preset": "medium", "crf": 26, "g": 50, "threads": 1}
-    data = _data(video, "source.mkv", "film.mp4", max(2, seconds / 6))
-    print(f"{host()}: {seconds} s of 640x360, x264 medium, a thread an encoder\n")
-    print("| | wall s | of the tools' CPU s | of the bytes |\n|---|---|---|---|")
+    data = _data(video, "source.mkv", "film.mp4", part)
+    print(f"{host()}: {seconds} s of 640x360, x264 medium, a thread an encoder, parts of {part:g} s\n")
+    print("| | wall s | of the CPU s | of the bytes |\n|---|---|---|---|")
     whole, _ = await _measured(folder, data, 0)
     walls: dict[int, float] = {}
     spans: Spans | None = None
@@ -126,7 +129,13 @@ async def _table(folder: Path, seconds: int) -> Table:
     _, short = await _measured(folder, data | {"sources": ["nas://short.mkv"]}, 1)
     if short is None:
         raise RuntimeError("the short film was not made in parts")
-    return Table(Measured(walls, spans.costs(short, whole[0] / (seconds * 25))), spans, spans.cuts)
+    return Table(Measured(walls, spans.costs(short, whole[1] / (seconds * 25))), spans, spans.cuts)
+
+
+def _spent() -> float:
+    """Return the CPU seconds of this program and of all that it has started and waited for."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def _make_source(path: Path, seconds: float) -> None:
@@ -146,7 +155,7 @@ async def _measured(folder: Path, data: dict[str, Any], workers: int) -> tuple[t
     task = FfmpegTask()
     _, params = Registry({"ffmpeg": task}).parse(TaskSpec("ffmpeg", data, ""))
     params = await task.prepare(params, benches[0])
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    begun, began = _spent(), time.monotonic()
     if workers == 0:
         await task.run(params, benches[0])
     else:
@@ -154,21 +163,20 @@ async def _measured(folder: Path, data: dict[str, Any], workers: int) -> tuple[t
         if not isinstance(plan, Plan):
             raise RuntimeError(plan.reason)
         spans.cuts = tuple(part.first for part in plan.ranges[1:])
-        spans.plan = time.monotonic() - began
+        spans.plan = _spent() - begun
         left = in_order(plan.parts)
 
         async def work(bench: TaskBench) -> None:
             while left:
-                part, start = left.pop(0), time.monotonic()
+                part, start = left.pop(0), _spent()
                 await task.run_part(params, plan, part, bench)
-                spans.parts.append((part.frames, time.monotonic() - start))
+                spans.parts.append((part.frames, _spent() - start))
 
         await asyncio.gather(*(work(bench) for bench in benches))
         made = {name: file.path for bench in benches for name, file in bench.result.outputs.items()}
-        joining = time.monotonic()
+        joining = _spent()
         await task.join(params, plan, {part.index: made[part.file] for part in plan.parts}, benches[0])
-        spans.join, spans.frames = time.monotonic() - joining, plan.frames
-    wall, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        spans.join, spans.frames = _spent() - joining, plan.frames
+    wall, cpu = time.monotonic() - began, _spent() - begun
     made_film = benches[0].result.outputs[data["output_file"]].path.replace(folder / f"film-{workers}.mp4")
     return (wall, cpu, made_film.stat().st_size), spans

@@ -115,7 +115,7 @@ def bend(frames: int, costs: Costs) -> int:
     return WORKERS[-1]
 
 
-def print_model(seconds: int, measured: Measured) -> None:
+def print_model(seconds: int, part: float, measured: Measured) -> None:
     """Print the model beside what was measured, then its curve."""
     costs = measured.costs
     print(f"\nA frame takes {costs.frame * 1000:.1f} ms, and a part {costs.part:.2f} s beside its frames.")
@@ -123,7 +123,7 @@ def print_model(seconds: int, measured: Measured) -> None:
         print(f"The {name} takes {line.base:.2f} s, and {line.frame * 1000:.2f} ms a frame.")
     print()
     print("| workers | model s | measured s |\n|---|---|---|")
-    division = PartLength(seconds=max(2, seconds / 6))
+    division = PartLength(seconds=part)
     for count in (1, 2):
         print(f"| {count} | {simulated(seconds * 25, count, costs, division)[0]:.1f} | {measured.walls[count]:.1f} |")
     frames = HOURS_SECONDS * 25

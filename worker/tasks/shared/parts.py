@@ -58,7 +58,12 @@ class Builds:
 def known_sources(infos: Sequence[MediaInfo]) -> dict[str, Any]:
     """Return what the sources of a plan are, for its details, so that no part reads it again; {} where it is much."""
     documents = [info.document() for info in infos]
-    return {"sources": documents} if len(json.dumps(documents)) <= _MOST_KNOWN else {}
+    try:
+        length = len(json.dumps(documents, allow_nan=False))
+    except ValueError:
+        # A length that is no number: no database takes it.
+        return {}
+    return {"sources": documents} if length <= _MOST_KNOWN else {}
 
 
 def sources_of(plan: Plan) -> list[MediaInfo] | None:
