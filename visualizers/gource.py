@@ -186,8 +186,13 @@ def speed(params: GourceParams, commits: Sequence[Commit]) -> float:
 
 async def _commits(repository: Repository, stage: Stage) -> tuple[Commit, ...]:
     *head, commit, end = log_command("{repository}", mailmap=repository.mailmap)
-    raw = await stage.history(repository, (*head, "--output={output}", commit, end))
-    return await asyncio.to_thread(read_log, raw)
+    log = await stage.history(repository, (*head, "--output={output}", commit, end))
+    return await asyncio.to_thread(_read, log)
+
+
+def _read(log: Path) -> tuple[Commit, ...]:
+    with log.open("rb") as file:
+        return read_log(file)
 
 
 def _write(log: Path, commits: Sequence[Commit]) -> str:

@@ -60,8 +60,8 @@ class Stage:
         """Return what a source is, its length measured where its container may be wrong about it."""
         return await probed_source(path, path.name, self._context)
 
-    async def history(self, repository: Repository, arguments: Sequence[str]) -> bytes:
-        """Return what git writes of a clone."""
+    async def history(self, repository: Repository, arguments: Sequence[str]) -> Path:
+        """Return the file that git wrote of a clone."""
         into = self._context.scratch("clone")
         label = str(into.parent.parent)
         clone = await self._repositories.clone(
