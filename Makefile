@@ -62,5 +62,6 @@ down: ## end the private services
 
 clean: ## end the private services; remove their data, .venv and every cache
 	@if [ -x $(python) ]; then $(python) -m infra down --purge; fi
+	@echo "removed: .venv, .local (with all that was left there) and the caches"
 	rm -rf .venv .local .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs/reference"
 WORDS = ("roots", "lanes", "serve_tokens", "serve_hosts", "serve_trusted_proxies")
+IN_HOME = {
+    "database_url": "`leveret.db` in `$XDG_STATE_HOME/leveret`, else in `~/.local/state/leveret`",
+    "storage_url": "`storage` in `$XDG_DATA_HOME/leveret`, else in `~/.local/share/leveret`",
+}
 NOTE = "<!-- Written by `make docs` from the code: edit that. -->"
 
 BY_HAND = {"glossary.md"}
@@ -96,6 +100,8 @@ def settings_page() -> list[str]:
     for name, info in Settings.model_fields.items():
         default = info.default
         match default:
+            case _ if name in IN_HOME:
+                shown = IN_HOME[name]
             case SecretStr():
                 shown = f"`{default.get_secret_value()}`" if default.get_secret_value() else "empty"
             case Path():

@@ -14,6 +14,7 @@ from dotenv import dotenv_values
 
 from infra import assets, demo
 from infra.clock import build_clock
+from infra.leavings import left
 from infra.local import SERVICES, LocalServices, ServiceError
 from infra.provision import provision
 from infra.settings import ProvisionSettings, overlay
@@ -107,6 +108,9 @@ def _down(options: argparse.Namespace) -> int:
     ended += ["the demo's worker"] if options.state == STATE and demo.end_worker() else []
     ended += LocalServices(options.state).down(purge=options.purge)
     _say("\n".join(f"{name}: ended" for name in ended) or "nothing was running")
+    if options.purge:
+        for line in left(options.state, os.environ):
+            _say(line)
     return 0
 
 
@@ -128,12 +132,24 @@ def _table(services: LocalServices) -> None:
 
 
 def _env(options: argparse.Namespace) -> int:
-    environment = LocalServices(options.state).environment()
+    services = LocalServices(options.state)
+    environment = services.environment()
     if not environment:
         raise ServiceError("nothing is running: run `python -m infra up`")
-    for name, value in environment.items():
+    for name, value in (_files(services) | environment).items():
         _say(f"export {name}={shlex.quote(value)}")
     return 0
+
+
+def _files(services: LocalServices) -> dict[str, str]:
+    """The settings of this checkout's own files, where something runs and no server takes their place."""
+    running = services.environment()
+    storage = services.folder / "storage"
+    files = {"WORKER_DATABASE_URL": f"sqlite:///{services.folder / 'leveret.db'}"}
+    if "AWS_ENDPOINT_URL_S3" not in running and "WORKER_STORAGE_URL" not in running:
+        storage.mkdir(parents=True, exist_ok=True)
+        files["WORKER_STORAGE_URL"] = f"file://{storage}/"
+    return {name: value for name, value in files.items() if running and name not in running}
 
 
 def _provision(options: argparse.Namespace) -> int:
@@ -141,7 +157,9 @@ def _provision(options: argparse.Namespace) -> int:
     logging.getLogger("pika").setLevel(logging.CRITICAL)
     in_file = {name: value for name, value in dotenv_values(".env").items() if value is not None}
     services = LocalServices(options.state)
-    environment = overlay(in_file | os.environ, (services.environment(name) for name in SERVICES))
+    parts = [services.environment(name) for name in SERVICES]
+    own = [{name: value} for name, value in _files(services).items()]
+    environment = overlay(in_file | os.environ, (*parts, *own))
     for line in provision(ProvisionSettings.read(environment)):
         _say(line)
     return 0

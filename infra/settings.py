@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
 from infra.local.rabbitmq import TIMEOUT
+from worker.core import default_places
 from worker.core.errors import Misconfigured
 from worker.core.routing import DEFAULT_DELAYS
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 DEFAULT_BROKER: Final = "amqp://guest:guest@127.0.0.1:5672/"
-DEFAULT_DATABASE: Final = "sqlite:///.local/leveret.db"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class ProvisionSettings:
         """Return the settings of an environment; raises Misconfigured."""
         return cls(
             broker_url=environment.get("WORKER_BROKER_URL", DEFAULT_BROKER),
-            database_url=environment.get("WORKER_DATABASE_URL", DEFAULT_DATABASE),
+            database_url=environment.get("WORKER_DATABASE_URL", default_places.database_url(environment)),
             storage_url=environment.get("WORKER_STORAGE_URL", ""),
             retry_delays=_delays(environment.get("WORKER_RETRY_DELAYS")),
             management_url=environment.get("RABBITMQ_MANAGEMENT_URL"),

@@ -93,11 +93,15 @@ ParamsT = TypeVar("ParamsT", bound=SceneParams)
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """Where a history is, and what may be needed to read it; with `mailmap` the file of that name comes along."""
+    """Where a history is, and what may be needed to read it; with `mailmap` the file of that name comes along.
+
+    Errors call it by its `name`, where it has one.
+    """
 
     url: str
     token: str | None = field(default=None, repr=False)
     mailmap: bool = False
+    name: str = ""
 
 
 class Stage(Lookup, Protocol):

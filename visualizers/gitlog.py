@@ -64,11 +64,16 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """One commit with its changes; `time` is unix seconds within EARLIEST and LATEST, `author` is cleaned."""
+    """One commit with its changes; `time` is unix seconds within EARLIEST and LATEST, `author` is cleaned.
+
+    Its files are below `folder`, and have the `colour` of six hexadecimal digits, or that of their type.
+    """
 
     time: int
     author: str
     changes: tuple[Change, ...]
+    folder: str = ""
+    colour: str = ""
 
 
 def log_command(git_directory: str, *, mailmap: bool = False) -> tuple[str, ...]:
@@ -106,28 +111,33 @@ def log_command(git_directory: str, *, mailmap: bool = False) -> tuple[str, ...]
     )
 
 
-def read_log(log: BinaryIO) -> tuple[Commit, ...]:
+def read_log(log: BinaryIO, *, most: int = MOST_CHANGES) -> tuple[Commit, ...]:
     """Return the commits that change a file, oldest first; commits of one second keep git's order.
 
     The log is read a piece at a time: only its commits are in memory.
 
     A merge has no changes of its own: they came with the commits that it joins. Anything but the output of
-    `log_command` raises MalformedLog.
+    `log_command` raises MalformedLog; more than `most` changes are BadInput.
     """
-    commits = (commit for commit in _dated(_commits(log)) if commit.changes)
+    commits = (commit for commit in _dated(_commits(log, most)) if commit.changes)
     return tuple(sorted(commits, key=lambda commit: commit.time))
 
 
 def custom_log(commits: Iterable[Commit]) -> str:
-    """Return gource's custom format: a line `time|author|action|path` for each change; no commits, no text."""
+    """Return gource's custom format, a line for each change: `time|author|action|path`, and `|colour` where it is set.
+
+    No commits are no text.
+    """
     return "".join(log_lines(commits))
 
 
 def log_lines(commits: Iterable[Commit]) -> Iterator[str]:
     """Yield the lines of `custom_log`, so that a long log is never in memory as a whole."""
     for commit in commits:
+        folder = f"{commit.folder}/" if commit.folder else ""
+        colour = f"|{commit.colour}" if commit.colour else ""
         for change in commit.changes:
-            yield f"{commit.time}|{commit.author}|{change.action}|{change.path}\n"
+            yield f"{commit.time}|{commit.author}|{change.action}|{folder}{change.path}{colour}\n"
 
 
 def cut_dates(
@@ -198,7 +208,7 @@ def _dated(commits: Iterable[tuple[int | None, str, tuple[Change, ...]]]) -> Ite
         yield Commit(EARLIEST, *earlier)
 
 
-def _commits(log: BinaryIO) -> Iterator[tuple[int | None, str, tuple[Change, ...]]]:
+def _commits(log: BinaryIO, most: int) -> Iterator[tuple[int | None, str, tuple[Change, ...]]]:
     """Yield time, author and changes of every commit in the order of the log.
 
     With `-z` the log is `header NUL LF meta NUL path NUL meta NUL path NUL header NUL …`, where a meta begins with `:`;
@@ -208,7 +218,7 @@ def _commits(log: BinaryIO) -> Iterator[tuple[int | None, str, tuple[Change, ...
     tokens = _tokens(log)
     header: tuple[int | None, str] | None = None
     changes: list[Change] = []
-    left = MOST_CHANGES
+    left = most
     for token in filter(None, tokens):
         if not token.startswith((b":", b"\n:")):
             if header is not None:

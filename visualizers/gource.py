@@ -1,20 +1,20 @@
-"""The visualizer `gource`: a repository's history as a film.
+"""The visualizer `gource`: the history of a repository, or of several, as a film.
 
-Gource never sees the repository: the history is cut and cleaned by us and comes as a log in its custom format, and
+Gource never sees a repository: the history is cut and cleaned by us and comes as a log in its custom format, and
 its options are values of ours. It draws on the virtual clock where that is proved, else on the real one.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from visualizers import LONGEST_SECONDS, Repository, Scene, Visualizer, frames_from_pipe
+from visualizers import LONGEST_SECONDS, Scene, Visualizer, frames_from_pipe
 from visualizers.clock import Clock, find_clock
-from visualizers.gitlog import cut_dates, cut_positions, log_command, log_lines, read_log
+from visualizers.gitlog import cut_dates, cut_positions
+from visualizers.gource_histories import read_histories, sources_of, write_log
 from visualizers.gource_params import GourceParams
 from visualizers.gource_pictures import picture_options
 from visualizers.virtual_clock import (
@@ -89,10 +89,10 @@ class GourceVisualizer(Visualizer[GourceParams]):
 
     async def scene(self, params: GourceParams, stage: Stage) -> Scene:
         """Return the film of the history, which is cloned, cut and counted."""
-        repository = Repository(params.repo_url, params.token, params.mailmap)
-        commits = chosen(params, await _commits(repository, stage))
+        sources = sources_of(params)
+        commits = chosen(params, await read_histories(sources, stage))
         log = stage.scratch("history.log")
-        content = await asyncio.to_thread(_write, log, commits)
+        content = await asyncio.to_thread(write_log, log, commits)
         extra = await picture_options(params, stage)
         sound = await _sound(params, stage)
         clock = await self.clock(stage)
@@ -104,7 +104,8 @@ class GourceVisualizer(Visualizer[GourceParams]):
         if frames > LONGEST_SECONDS * params.output_framerate:
             seconds = frames // params.output_framerate
             raise BadInput(f"the film would last {seconds} s, and {LONGEST_SECONDS} are allowed; lower seconds_per_day")
-        stage.note("gource", {"commits": len(commits), "frames": frames, "clock": clock.name})
+        facts = {"commits": len(commits), "frames": frames, "clock": clock.name}
+        stage.note("gource", facts | ({"repositories": len(sources)} if len(sources) > 1 else {}))
         return Scene(
             size=params.size,
             framerate=params.output_framerate,
@@ -164,7 +165,7 @@ def gource_command(
 def chosen(params: GourceParams, commits: Sequence[Commit]) -> tuple[Commit, ...]:
     """Return the commits that the film is of; BadInput when none is left."""
     if not commits:
-        raise BadInput("the repository has no commit that changes a file")
+        raise BadInput("there is no commit that changes a file")
     kept = cut_positions(cut_dates(commits, params.start_date, params.stop_date), params.start, params.stop)
     if not kept:
         first, last = (datetime.fromtimestamp(commits[at].time, UTC).strftime("%Y-%m-%d") for at in (0, -1))
@@ -182,28 +183,6 @@ def speed(params: GourceParams, commits: Sequence[Commit]) -> float:
     days = (commits[-1].time - commits[0].time) / DAY
     # gource draws on for some ten seconds after the last commit, whatever the speed
     return params.length / max(days, 1 / 24)
-
-
-async def _commits(repository: Repository, stage: Stage) -> tuple[Commit, ...]:
-    *head, commit, end = log_command("{repository}", mailmap=repository.mailmap)
-    log = await stage.history(repository, (*head, "--output={output}", commit, end))
-    return await asyncio.to_thread(_read, log)
-
-
-def _read(log: Path) -> tuple[Commit, ...]:
-    with log.open("rb") as file:
-        return read_log(file)
-
-
-def _write(log: Path, commits: Sequence[Commit]) -> str:
-    """Return the SHA-256 of the log that is written, line by line: it is never in memory as a whole."""
-    digest = hashlib.sha256()
-    with log.open("wb") as file:
-        for line in log_lines(commits):
-            encoded = line.encode()
-            digest.update(encoded)
-            file.write(encoded)
-    return digest.hexdigest()
 
 
 async def _sound(params: GourceParams, stage: Stage) -> Path | None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from datetime import timedelta
+from itertools import pairwise
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import unquote, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -18,10 +20,12 @@ from pydantic import (
 )
 
 from visualizers import LONGEST_SECONDS, SceneParams
-from visualizers.gitlog import parse_date
+from visualizers.gitlog import clean, parse_date
 from worker.core.job import Model, Place
 
 MOST_AVATARS: Final = 200
+MOST_REPOSITORIES: Final = 20
+TYPES: Final = "types"
 _SIZE: Final = re.compile(r"-?(\d{2,4})x(\d{2,4})")
 _TIME_OF_DAY: Final = re.compile(r"\d \d{2}:\d{2}")
 _WIDEST: Final = 3840
@@ -93,15 +97,68 @@ class Avatar(Model):
     image: Place
 
 
-class GourceParams(SceneParams):
-    """A repository's history as a film."""
+Url = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
+Token = Annotated[str, StringConstraints(max_length=4096)]
 
-    repo_url: Annotated[str, StringConstraints(min_length=1, max_length=2048)] = Field(
+
+def _folder(text: str) -> str:
+    """Return the path of a folder; ValueError for one that gource would draw otherwise than it is written."""
+    for part in text.split("/"):
+        if part in {"", ".", ".."} or clean(part) != part:
+            raise ValueError(f"{text[:60]!r} is no folder of a film: write names with `/` between them")
+    return text
+
+
+class FilmedRepository(Model):
+    """One of several repositories of a film."""
+
+    repo_url: Url = Field(
+        validation_alias=AliasChoices("repo_url", "repoURL", "url"), description="The repository, as above."
+    )
+    folder: Annotated[str, StringConstraints(max_length=100), AfterValidator(_folder)] | None = Field(
+        None, description="The folder that its files are in; by default the last name of its address."
+    )
+    colour: (
+        Annotated[
+            str,
+            StringConstraints(pattern=r"^(types|#?[0-9A-Fa-f]{6})$"),
+            AfterValidator(lambda text: text.removeprefix("#")),
+        ]
+        | None
+    ) = Field(
+        None,
+        description="The colour of all its files, in six hexadecimal digits, or `types` for one by each file's type; "
+        "by default one of its own.",
+    )
+    token: Token | None = Field(None, repr=False, description="What lets us read it; no other repository gets it.")
+
+    @property
+    def top(self) -> str:
+        """Return the folder that its files are in."""
+        if self.folder is not None:
+            return self.folder
+        names = [clean(name.removesuffix(".git")) for name in unquote(urlsplit(self.repo_url).path).split("/")]
+        return next((name for name in reversed(names) if name not in {"", ".", ".."}), "repository")
+
+
+class GourceParams(SceneParams):
+    """The history of a repository, or of several, as a film."""
+
+    repo_url: Url | None = Field(
+        None,
         validation_alias=AliasChoices("repo_url", "repoURL"),
         description="The repository, over https; file: only where a worker allows it.",
     )
-    token: Annotated[str, StringConstraints(max_length=4096)] | None = Field(
-        None, repr=False, description="What lets us read it. It reaches no log, no record and no command line."
+    repositories: list[FilmedRepository] = Field(
+        default_factory=list,
+        max_length=MOST_REPOSITORIES,
+        description="In place of `repo_url`: several repositories in one film, each in a folder of its own. Their "
+        "commits are drawn in the order of time, and bounds are those of all of them together.",
+    )
+    token: Token | None = Field(
+        None,
+        repr=False,
+        description="What lets us read `repo_url`. It reaches no log, no record and no command line.",
     )
     mailmap: Flag = Field(
         default=True, description="Whether authors are named as the repository's own `.mailmap` says, as git log does."
@@ -184,6 +241,19 @@ class GourceParams(SceneParams):
             raise ValueError("needs start below stop")
         if self.start_date is not None and self.stop_date is not None and self.start_date > self.stop_date:
             raise ValueError("needs start_date before stop_date")
+        return self
+
+    @model_validator(mode="after")
+    def _of_repositories(self) -> GourceParams:
+        if (self.repo_url is None) != bool(self.repositories):
+            raise ValueError("needs either repo_url or repositories")
+        if self.repositories and self.token is not None:
+            raise ValueError("token is that of repo_url: each of repositories has its own")
+        tops = sorted((*one.top.split("/"), "") for one in self.repositories)
+        for one, other in pairwise(tops):
+            if other[: len(one) - 1] == one[:-1]:
+                place = "/".join(one[:-1])
+                raise ValueError(f"two repositories have the folder {place[:60]!r}, or one is inside: name others")
         return self
 
     @property

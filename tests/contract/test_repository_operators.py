@@ -229,3 +229,20 @@ async def test_the_database_tells_what_it_is_and_its_clock(repository, url):
     assert facts.product == url.partition(":")[0]
     assert facts.version >= (3,)
     assert abs(facts.ahead_seconds) < 1
+
+
+async def test_another_process_under_the_same_name_is_noticed_until_it_says_that_it_goes(repository):
+    def record(host, status="idle"):
+        return WorkerRecord(worker_id="w", hostname=host, pid=7, version="1", status=status)
+
+    await repository.beat(record("one"), "a")
+    assert await repository.namesake("w", "a", 15) is None
+    await repository.beat(record("two"), "b")
+    assert await repository.namesake("w", "a", 15) == "two pid 7"
+    assert await repository.namesake("other", "a", 15) is None
+    assert await repository.namesake("w", "a", -1) is None
+    await repository.beat(record("two", "offline"), "b")
+    assert await repository.namesake("w", "a", 15) is None
+    # One of an older version says nothing of its process.
+    await repository.beat(record("two"))
+    assert await repository.namesake("w", "a", 15) is None

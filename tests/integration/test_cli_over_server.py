@@ -28,8 +28,8 @@ from worker.remote import connected
 from worker.web.access import digest_of
 
 TOKENS = {role: f"lvt_{role}-of-a-test" for role in ("viewer", "operator", "admin")}
-NOT_COMPARED = {"run", "doctor", "scan", "schedules run"}
-"""A worker itself, what looks at another host over a server, and, by name or group, what is refused with one."""
+NOT_COMPARED = {"run", "doctor"}
+"""A worker itself, and what looks at another host over a server."""
 HOOK = '{"url": "https://127.0.0.1:1/", "secret": "a-secret-of-a-test"}'
 
 
@@ -82,6 +82,8 @@ LOOKS = (
     "submit -t look nas://in/*.mov", "submit -t none nas://in/*.mkv --dry-run", "folders list",
     "folders get inbox --json", "folders get inbix", "folders files inbox --json", "hooks list --json",
     "hooks get push", "hooks calls push", "schedules list", "schedules get nightly", "schedules get none",
+    "scan nas://in -t look", "scan nas://in -t look --json", "scan nas://none -t look", "scan nas://in -t none",
+    "scan nas://in -t look what=1", "schedules run none",
 )  # fmt: skip
 TWINS = (
     "submit NAME.json --json", "submit NAME.json", "cancel NAME", "cancel NAME", "cancel done", "retry NAME",
@@ -102,8 +104,8 @@ TWINS = (
     "folders put f-WHERE /etc --template look", "folders pause f-WHERE", "folders resume f-WHERE",
     "folders delete f-WHERE", "folders delete f-WHERE", "hooks put h-WHERE made.json --json",
     "hooks put h-WHERE own.json", "hooks put h-WHERE bad.json", "hooks delete h-WHERE", "hooks delete h-WHERE",
-    "schedules put s-WHERE --cron 30-3-*-*-* -t look nas://in/*.mkv", "schedules put s-WHERE --cron x -t look",
-    "schedules delete s-WHERE", "schedules delete s-WHERE",
+    "schedules put s-WHERE --cron 30-3-*-*-* -t look-WHERE nas://in/*.mkv", "schedules put s-WHERE --cron x -t look",
+    "schedules run s-WHERE", "schedules run s-WHERE --json", "schedules delete s-WHERE", "schedules delete s-WHERE",
 )  # fmt: skip
 
 

@@ -144,3 +144,18 @@ def test_a_message_that_could_not_be_published_waits_for_retry(cli_with_broker, 
     properties, body = arrived(broker_url, "media.cpu.normal")
     assert properties.message_id == "mine"
     assert cli_with_broker.claimed("mine", body).round == 2
+
+
+def test_submit_says_at_once_that_a_callback_is_refused_and_that_no_worker_is_well(cli_with_broker):
+    worker = WorkerRecord(
+        worker_id="w", hostname="h", pid=1, version="1", status="paused", lanes=["cpu"], problem="/srv is not there"
+    )
+    cli_with_broker.ask(lambda rows: rows.beat(worker))
+    body = json.loads(message("mine")) | {"callback_url": "https://127.0.0.1/done"}
+    answer = cli_with_broker.type("submit", cli_with_broker.write("job.json", json.dumps(body)))
+    assert (answer.code, answer.out) == (0, "mine\n")
+    callback, worker_line = answer.err.splitlines()
+    assert callback.startswith(
+        "leveret: callback_url is refused: 127.0.0.1 leads to 127.0.0.1, which is no public address"
+    )
+    assert worker_line == "leveret: the lane cpu has no worker without a problem: w: /srv is not there"

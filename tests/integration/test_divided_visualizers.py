@@ -32,7 +32,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def prepared(folder: Path, history: Path, **data: Any) -> tuple[Any, Any, Any]:
     bench, task = bench_in(folder), gource_task(history.parent)
-    document = {"repo_url": f"file://{history}"} | LONG | data
+    document = ({} if "repositories" in data else {"repo_url": f"file://{history}"}) | LONG | data
     _, params = Registry({"gource": task}).parse(TaskSpec("gource", document, ""))
     return bench, task, params
 
@@ -68,16 +68,20 @@ def likeness(one: Path, other: Path) -> list[float]:
 
 
 async def test_ranges_join_to_the_film_that_one_worker_draws_with_its_sound(tmp_path: Path, history: Path) -> None:
+    """It is of two repositories."""
+    second = made_repository(history.parent / "second", {"lib/y.c": "1"}, {"lib/z.c": "1"})
+    both = [{"repo_url": f"file://{history}"}, {"repo_url": f"file://{second}", "folder": "libs/second"}]
     bench, task, params = prepared(tmp_path, history)
     tone = bench.root / "tone.flac"
     subprocess.run(("ffmpeg", "-v", "error", "-f", "lavfi", "-i", "sine=d=20", str(tone)), check=True)
     for index in ("plan", *map(str, range(9)), "join"):
         (tmp_path / index / "resources" / "root").mkdir(parents=True)
         (tmp_path / index / "resources" / "root" / "tone.flac").hardlink_to(tone)
-    data = {"audio": "nas://tone.flac"}
+    data = {"audio": "nas://tone.flac", "repositories": both}
     bench, task, params = prepared(tmp_path, history, **data)
     await task.run(params, bench)
     whole = bench.result
+    assert (whole.facts["gource"]["commits"], whole.facts["gource"]["repositories"]) == (10, 2)
     plan, parts = await joined(tmp_path, history, **data)
     assert len(plan.parts) >= 3
     assert sorted(parts.outputs) != []
@@ -87,6 +91,9 @@ async def test_ranges_join_to_the_film_that_one_worker_draws_with_its_sound(tmp_
     assert min(alike) > 30
     assert parts.facts == whole.facts
     assert sound(one) == sound(other)
+    # another set of repositories is another film
+    bench, task, params = prepared(tmp_path, history, **data | {"repositories": both[:1]})
+    assert not await task.holds(params, plan, bench)
 
 
 def sound(film: Path) -> str:

@@ -176,6 +176,15 @@ def test_options_of_strangers_are_refused(history, more):
         GourceVisualizer.params.model_validate(data(history, **more))
 
 
+async def test_a_repository_that_cannot_be_read_is_named_and_no_clone_is_left(tmp_path, history):
+    bench = bench_in(tmp_path)
+    there, gone = f"file://{history}", f"file://{history.parent}/gone"
+    wanted = SHORT | {"repositories": [{"repo_url": there}, {"repo_url": gone}]}
+    with pytest.raises(BadInput, match="gone: there is no such repository"):
+        await bench.run_task(task_for(history), wanted)
+    assert list(tmp_path.rglob("repository.git")) == []
+
+
 @pytest.mark.parametrize("look", ["line", "spectrum", "tones", "frequencies", "scope"])
 async def test_a_sound_becomes_a_film_of_exactly_its_length(tmp_path, look):
     bench = bench_in(tmp_path)

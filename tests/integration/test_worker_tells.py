@@ -7,15 +7,19 @@ import json
 import time
 
 import pytest
+import structlog
+from structlog.testing import LogCapture
 
 from tests.support.engine import document
 from tests.support.worker_loop import Posts, running, state_of, worker_of
+from worker.adapters import checks
 from worker.adapters.rabbitmq import Link, RabbitEvents
 from worker.core.errors import StorageUnavailable
-from worker.core.record import WorkerRecord
+from worker.core.record import Hardware, WorkerRecord
 from worker.core.routing import EVENTS
 from worker.engine.host.callbacks import Callbacks
 from worker.engine.host.heartbeat import Heartbeat
+from worker.engine.host.presence import WorkerPresence
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
 
@@ -128,3 +132,44 @@ async def test_events_of_a_busy_worker_arrive_whole_and_in_order_the_last_of_the
             ids.add(message.message_id)
     assert heard == list(range(300))
     assert len(ids) == 300, "a listener that knows a message by its id would take the others for repetitions"
+
+
+async def test_two_workers_of_one_name_are_told_in_the_log_and_to_the_fleet(harness, monkeypatch):
+    told = LogCapture()
+    monkeypatch.setattr("worker.engine.host.heartbeat.log", structlog.wrap_logger(None, [told], structlog.BoundLogger))
+
+    class Silent:
+        async def publish(self, *_words):
+            return
+
+    class Rows:
+        workers = harness.repository.workers
+
+        async def close(self):
+            return
+
+    def beating(host):
+        presence = WorkerPresence("w1", host, "1", Hardware)
+        commands = (presence.apply_command, 15.0, presence.note_namesake)
+        return presence, Heartbeat(harness.repository, Silent(), presence.describe, *commands)
+
+    (one, first), (two, second) = beating("north"), beating("south")
+    # A process that begins finds what its predecessor wrote: that is no namesake.
+    await first.beat()
+    await second.beat()
+    assert told.entries == []
+    await first.beat()
+    (row,) = await harness.repository.workers(45)
+    assert row.problem.startswith("another worker has this name (south pid ")
+    assert row.problem.endswith("give each its own WORKER_ID")
+    await second.beat()
+    await first.beat()
+    assert [entry["event"] for entry in told.entries] == ["name_taken_twice", "name_taken_twice"]
+    found = await checks.workers(Rows(), 45)
+    assert (found.status, "w1 on north: another worker has this name" in found.fact) == ("warning", True)
+    await second.stop()
+    await first.beat()
+    (row,) = await harness.repository.workers(45)
+    assert row.problem is None
+    one.close()
+    two.close()

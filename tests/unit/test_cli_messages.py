@@ -7,6 +7,7 @@ import json
 import pytest
 
 from tests.support.command_line import message, one_line
+from worker.media.capabilities import Capabilities
 
 
 def test_submit_without_a_database_names_provision(cli, monkeypatch):
@@ -78,3 +79,29 @@ def test_an_invalid_message_is_told_as_one_document(cli):
     garbage = cli.type("validate", cli.write("garbage", b"\xff"))
     assert garbage.code == 1
     assert "not UTF-8" in garbage.err
+
+
+def test_validate_here_looks_at_what_a_worker_of_this_host_would_refuse(cli, monkeypatch):
+    async def proved(_settings):
+        return Capabilities(proved=True, encoders={"libx264": True}, tools={"ffmpeg": True, "ffprobe": True})
+
+    monkeypatch.setattr("worker.app.direct.here.capabilities", proved)
+    storage = cli.folder / "storage"
+    storage.mkdir()
+    monkeypatch.setenv("WORKER_STORAGE_URL", f"file://{storage}/")
+
+    def told(*words, **output):
+        maps = [{"specifier": "v", "options": {"codec": "libx264"}} | output]
+        data = {"sources": [str(storage / "film.mkv")], "output_maps": maps, "output_file": "out.mkv"}
+        name = cli.write("job.json", json.dumps({"tasks": [{"module": "ffmpeg", "data": data}]}))
+        answer = json.loads(cli.type("validate", name, "--json", *words).out)
+        return answer["valid"], [one["message"] for one in answer["problems"]], len(answer["not_checked"])
+
+    assert told() == (True, [], 3)
+    assert told("--here") == (False, [f"{storage}/film.mkv does not exist"], 0)
+    (storage / "film.mkv").touch()
+    assert told("--here") == (True, [], 0)
+    assert "no option set 'unheard'" in told("--here", option_set="unheard")[1][0]
+    assert told("--here", options={"codec": "hevc_nvenc"})[1] == [
+        "this host lacks encoder:hevc_nvenc (not in this ffmpeg)"
+    ]

@@ -94,6 +94,8 @@ PLACES: dict[str, tuple[str, dict[str, Any]]] = {
     "cleanup move": ("cleanup", {"move": [{"source": HOLE, "destination": "a"}]}),
     "cleanup delete": ("cleanup", {"delete": [HOLE]}),
     "gource repository": ("gource", {**DRAW, "repo_url": HOLE}),
+    "gource repositories": ("gource", {"repositories": [{"repo_url": HOLE}]}),
+    "gource folder": ("gource", {"repositories": [{"repo_url": "https://example.org/a.git", "folder": HOLE}]}),
     "gource output": ("gource", {**DRAW, "output": "mp4", "output_file": HOLE}),
     "gource playlist": ("gource", {**DRAW, "master_playlist_name": HOLE}),
     "gource avatar": ("gource", {**DRAW, "avatars": [{"name": "a", "image": HOLE}]}),
@@ -342,7 +344,9 @@ async def judge(place: str, hostile: Any, nas: Path) -> None:
     if job.callback_url:
         await post_json(job.callback_url, "{}", allow_private=False)
     if module == "gource":
-        await GitRepositories(Answers()).clone(job.tasks[0].data["repo_url"], nas / "clone")
+        data = job.tasks[0].data
+        for one in data.get("repositories", [data]):
+            await GitRepositories(Answers()).clone(one["repo_url"], nas / "clone")
 
 
 @pytest.fixture

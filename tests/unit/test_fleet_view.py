@@ -105,3 +105,8 @@ def test_a_failed_job_tells_why_and_has_no_bar():
     (line,) = [line for line in lines if line.startswith("job-0001 ")]
     assert line.endswith("ffmpeg exited 1")
     assert "━" not in line
+
+
+def test_why_a_worker_takes_no_jobs_stands_above_everything():
+    view = FleetSnapshot(workers=[a_worker(1, "paused", job_title=None, problem="/srv/media is not there: mount it")])
+    assert rendered(view)[0] == "render-1: /srv/media is not there: mount it"

@@ -13,8 +13,8 @@ from sqlalchemy import delete, update
 
 from tests.support.command_line import one_line
 from tests.support.web import site
-from worker.adapters.sql.intake_schema import hook_calls
 from worker.adapters.sql.schema import jobs
+from worker.adapters.sql.schema.intake import hook_calls
 from worker.control import NotFound
 from worker.control.hooks import put_hook
 from worker.control.templates import put_template
@@ -102,6 +102,25 @@ async def test_a_later_push_is_rendered_too_and_waits_for_no_second_job_while_on
         second = (await called(client, push("3" * 40))).json()
         assert second["outcome"] == "submitted"
         assert second["job_id"] != first["job_id"]
+
+
+async def test_a_push_to_any_repository_of_one_film_waits_for_the_job_that_has_not_begun(tmp_path):
+    async with site(tmp_path) as here, here.client() as client:
+        several = [{"repo_url": f"https://example.org/anna/{name}.git"} for name in ("films", "site")]
+        job = {"job_title": "all", "tasks": [{"module": "gource", "data": {"repositories": several}}]}
+        await put_template(here.services.control, "all", {"job": job})
+        await store(here, name="all", template="all")
+        first = (await called(client, push(), "all")).json()
+        assert first["outcome"] == "submitted"
+        other = push(COMMITS[1])
+        other["repository"] |= {"full_name": "anna/site", "clone_url": "https://example.org/anna/site.git"}
+        waits = (await called(client, other, "all")).json()
+        assert (waits["job_id"], waits["outcome"].partition(":")[0]) == (first["job_id"], "waits")
+        await begin(here)
+        other["after"] = "3" * 40
+        assert (await called(client, other, "all")).json()["outcome"] == "submitted"
+        (data,) = [json.loads(body)["tasks"][0]["data"] for body, *_ in here.broker.published][1:]
+        assert data == {"repositories": several}
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ from tests.support.folders import look
 from tests.support.media import clip
 from tests.support.web import Broker
 from worker.adapters.sql import SqlRepository
-from worker.adapters.sql.intake_schema import folder_files
 from worker.adapters.sql.schema import moment
+from worker.adapters.sql.schema.intake import folder_files
 from worker.app import serving
 from worker.app.control import assembled
 from worker.app.folder_files import WatchedFiles
@@ -119,12 +119,20 @@ def test_watch_a_folder_as_it_stands(cli, nas, monkeypatch):
     assert json.loads(cli.type("folders", "get", "inbox").out)["afterwards"] == "move"
 
 
+def signed(body: bytes, secret: str) -> dict[str, str]:
+    digest = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+    return {"X-Hub-Signature-256": f"sha256={digest}", "X-GitHub-Event": "push"}
+
+
 def test_re_render_on_push_as_it_stands(cli, nas, monkeypatch):
     lines = commands("re-render-on-push")
-    put = [line for line in lines if line.startswith("echo ")]
+    (several,) = documents("re-render-on-push")
+    cli.write("all-of-it.json", json.dumps(several))
+    monkeypatch.chdir(cli.folder)
+    put = [line for line in lines if line.startswith(("echo ", "leveret templates put "))]
     said = [type_line(cli, line, monkeypatch) for line in put]
-    assert [answer.code for answer in said] == [0, 0], said
-    secret = said[0].out.rpartition(": ")[2].strip()
+    assert [answer.code for answer in said] == [0, 0, 0, 0], said
+    secret, of_several = (said[index].out.rpartition(": ")[2].strip() for index in (0, 2))
     body = json.dumps(
         {
             "ref": "refs/heads/main", "after": "1" * 40,
@@ -139,12 +147,14 @@ def test_re_render_on_push_as_it_stands(cli, nas, monkeypatch):
         views = serving.views(settings)
         services = Services(settings, control, views, Pulse(views.changes, 0.02))
         application = create(settings, services, Tokens.of(settings))
-        digest = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
-        headers = {"X-Hub-Signature-256": f"sha256={digest}", "X-GitHub-Event": "push"}
         transport = httpx.ASGITransport(application)
         try:
             async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as client:
-                answers = [await client.post("/api/v1/hooks/film", content=body, headers=headers) for _ in range(2)]
+                calls = (("film", secret), ("film", secret), ("all-of-it", of_several))
+                answers = [
+                    await client.post(f"/api/v1/hooks/{name}", content=body, headers=signed(body, known))
+                    for name, known in calls
+                ]
         finally:
             await services.pulse.close()
             await services.depths.close()
@@ -152,7 +162,9 @@ def test_re_render_on_push_as_it_stands(cli, nas, monkeypatch):
         return answers, [json.loads(body) for body, *_ in broker.published]
 
     answers, jobs = serve(cli, push)
-    assert [answer.status_code for answer in answers] == [202, 202]
-    assert len({answer.json()["job_id"] for answer in answers}) == 1
-    assert [job["tasks"][0]["data"]["repo_url"] for job in jobs] == ["https://example.org/anna/films.git"]
+    assert [answer.status_code for answer in answers] == [202, 202, 202]
+    assert answers[0].json()["job_id"] == answers[1].json()["job_id"]
+    one, all_of_it = (job["tasks"][0]["data"] for job in jobs)
+    assert one["repo_url"] == "https://example.org/anna/films.git"
+    assert all_of_it == several["job"]["tasks"][0]["data"]
     assert "submitted" in cli.type("hooks", "calls", "film").out

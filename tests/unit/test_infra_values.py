@@ -1,5 +1,6 @@
 """Provisioning's own values, and the locked requirements."""
 
+import os
 import re
 import sys
 import tomllib
@@ -9,8 +10,9 @@ import pytest
 
 from infra.__main__ import main
 from infra.broker import _parsed, difference
+from infra.leavings import left
 from infra.local import postgres
-from infra.settings import DEFAULT_BROKER, DEFAULT_DATABASE, ProvisionSettings, overlay
+from infra.settings import DEFAULT_BROKER, ProvisionSettings, overlay
 from worker.core.errors import Misconfigured
 from worker.core.routing import DEFAULT_DELAYS
 from worker.settings import Settings
@@ -28,7 +30,7 @@ def test_provisioning_has_the_defaults_of_the_worker(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     worker = Settings(_env_file=None)
     assert worker.broker_url.get_secret_value() == DEFAULT_BROKER
-    assert worker.database_url.get_secret_value() == DEFAULT_DATABASE
+    assert worker.database_url.get_secret_value() == ProvisionSettings.read(os.environ).database_url
     assert ProvisionSettings.read({}).retry_delays == worker.retry_delays == DEFAULT_DELAYS
 
 
@@ -121,3 +123,53 @@ def test_all_programs_that_are_missing_are_told_before_any_service_starts(monkey
     told = capsys.readouterr()
     assert (code, told.out, state.exists()) == (1, "", False)
     assert "weed and postgres are not installed: run `make setup S3=1 POSTGRES=1`, or install" in told.err
+
+
+@pytest.mark.parametrize(
+    ("stated", "database", "storage"),
+    [
+        ({}, "/home/anna/.local/state/leveret/leveret.db", "/home/anna/.local/share/leveret/storage/"),
+        ({"XDG_STATE_HOME": "/s", "XDG_DATA_HOME": "/d"}, "/s/leveret/leveret.db", "/d/leveret/storage/"),
+        # The specification of these folders says so: a path that is not absolute counts for nothing.
+        (
+            {"XDG_STATE_HOME": "s"},
+            "/home/anna/.local/state/leveret/leveret.db",
+            "/home/anna/.local/share/leveret/storage/",
+        ),
+    ],
+)
+def test_what_no_setting_names_is_the_same_wherever_a_command_is_typed(
+    stated, database, storage, monkeypatch, tmp_path
+):
+    for name in ("WORKER_DATABASE_URL", "WORKER_STORAGE_URL", "XDG_STATE_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in ({"HOME": "/home/anna"} | stated).items():
+        monkeypatch.setenv(name, value)
+    seen = set()
+    for folder in ("one", "other"):
+        (tmp_path / folder).mkdir()
+        monkeypatch.chdir(tmp_path / folder)
+        worker = Settings(_env_file=None)
+        seen.add(
+            (
+                worker.database_url.get_secret_value(),
+                worker.storage_url,
+                ProvisionSettings.read(os.environ).database_url,
+            )
+        )
+    assert seen == {(f"sqlite:///{database}", f"file://{storage}", f"sqlite:///{database}")}
+
+
+def test_what_purging_leaves_is_said(tmp_path):
+    state, home = tmp_path / "state", tmp_path / "home"
+    environment = {"HOME": str(home), "WORKER_SCRATCH": str(tmp_path / "scratch")}
+    assert list(left(state, environment)) == []
+    for folder in (state / "demo", state / "storage", tmp_path / "scratch" / "a.1", home / ".local/state/leveret"):
+        folder.mkdir(parents=True)
+    (state / "lock").touch()
+    (home / ".local/state/leveret/leveret.db").touch()
+    assert list(left(state, environment)) == [
+        f"left in {state}: demo, storage",
+        f"left: the database of workers without settings, {home}/.local/state/leveret/leveret.db",
+        f"left: scratch, {tmp_path}/scratch",
+    ]

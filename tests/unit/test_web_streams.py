@@ -13,17 +13,16 @@ from worker.core.errors import StorageUnavailable
 from worker.core.views import Changes
 from worker.web import guard, streaming
 from worker.web.access import COOKIE, digest_of
-from worker.web.pulse import Pulse
+from worker.web.pulse import Pulse, Signal
 from worker.web.streaming import Lines, streamed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
     from pathlib import Path
 
     import pytest
 
     from tests.support.web import Site
-    from worker.web.pulse import Signal
 
 LOOK = {
     "job": {"job_title": "{{ source.stem }}", "tasks": [{"module": "probe", "data": {"source": "{{ source.uri }}"}}]}
@@ -195,6 +194,29 @@ async def test_a_watcher_who_does_not_read_for_long_gets_the_newest_state_and_no
         newest = await anext(quick)
     second = await anext(slow)
     assert int(second.version) >= int(newest.version) > int(first.version) + 500
+    await pulse.close()
+
+
+async def test_a_look_that_takes_long_makes_no_change_out_of_nothing() -> None:
+    going = asyncio.Event()
+
+    async def look(watched: Iterable[str]) -> Changes:
+        names = list(watched)
+        if names:
+            await going.wait()
+        return Changes(fleet="a", jobs=dict.fromkeys(names, "as it was"))
+
+    pulse = Pulse(look, 0.01)
+    everything = pulse.watch(frozenset())
+    await anext(everything)
+    one = pulse.watch(frozenset({"a-job"}), beat=0.01)
+    assert await anext(one) == Signal("")
+    going.set()
+    async for signal in one:
+        assert not signal.changed
+        if signal.version:
+            break
+    assert await anext(one) == signal
     await pulse.close()
 
 

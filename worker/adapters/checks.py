@@ -297,6 +297,19 @@ async def capabilities(proving: Awaitable[Capabilities], stated: tuple[str, ...]
     return Finding(status="ok", fact=fact)
 
 
+async def workers(repository: Repository, offline_after: float) -> Finding:
+    """Return what living workers report of themselves: why they take no jobs, or that two have one name."""
+    try:
+        found = await repository.workers(offline_after)
+    finally:
+        await repository.close()
+    living = [one for one in found if one.status != "offline"]
+    if told := "; ".join(f"{one.worker_id} on {one.hostname}: {one.problem}" for one in living if one.problem):
+        return Finding(status="warning", fact=told, advice="correct it there; `leveret workers` shows when it is over")
+    count = "1 worker lives" if len(living) == 1 else f"{len(living)} workers live"
+    return Finding(status="ok", fact=f"{count}, and none reports a problem")
+
+
 async def lanes(repository: Repository, offline_after: float) -> Finding:
     """Return which lanes living workers serve; jobs that wait in one without any are a warning."""
     try:

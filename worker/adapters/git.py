@@ -182,20 +182,21 @@ class GitRepositories:
             raise TimedOut(f"{remote.subject} was not cloned within {self._seconds:.0f} s")
         return exit_
 
-    async def log(self, repository: Path, arguments: Sequence[str], *, label: str = "") -> Path:
+    async def log(self, repository: Path, arguments: Sequence[str], *, name: str = "", label: str = "") -> Path:
         """Return the file that `git ARGUMENTS` wrote as `{output}`, bounded while it runs; see the port."""
         output = repository.parent / "log"
+        subject = f"the history of {name}" if name else "the history"
         # no protocol at all: what a clone without blobs lacks is not fetched behind our back
         environment = _OURS | {"HOME": str(repository.parent / "home"), "GIT_ALLOW_PROTOCOL": "none"}
         argv = (self._git, *(argument.replace("{output}", str(output)) for argument in arguments))
         command = Command(argv, environment, memory_bytes=LOG_MEMORY_BYTES)
-        too_large = f"the history is too large: its log has more than {self._log_bytes} bytes"
+        too_large = f"{subject} is too large: its log has more than {self._log_bytes} bytes"
         # a commit's changes are all in git's memory before the first of them is written
         exit_ = await self._bounded(Pipeline((command,), label="log"), output, (self._log_bytes, too_large), label)
         if _MEMORY.search(exit_.tail):
-            raise BadInput(f"the history is too large: git needs more than {LOG_MEMORY_BYTES} bytes for its log")
+            raise BadInput(f"{subject} is too large: git needs more than {LOG_MEMORY_BYTES} bytes for its log")
         if exit_.reason is Reason.TIMED_OUT:
-            raise TimedOut(f"the history was not read within {self._seconds:.0f} s")
+            raise TimedOut(f"{subject} was not read within {self._seconds:.0f} s")
         if not exit_.ok:
             raise ToolFailed(str(exit_), passing=exit_.signal is not None)
         return output

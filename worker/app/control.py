@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from worker.adapters.sql import SqlRepository
 from worker.control.resources import Control
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from worker.core.ports import BrokerAdmin, Repository
     from worker.registry import Registry
     from worker.settings import Settings
+
+FORMER_DATABASE: Final = Path(".local/leveret.db")
+"""What the default was once: in the folder where a command was typed."""
 
 
 @asynccontextmanager
@@ -47,7 +50,16 @@ def assembled(settings: Settings, stores: Repository) -> Control:
         settings.offline_seconds,
         settings.retry_delays,
         cache(partial(library, settings)),
+        partial(refused_receiver, settings),
     )
+
+
+async def refused_receiver(settings: Settings, url: str) -> str | None:
+    """Return why a worker with these settings would not call `url` back; None also where the name cannot be asked."""
+    # It takes 4 MB that a job without a callback does not need.
+    from worker.adapters.storage.web.client import refusal_of  # noqa: PLC0415
+
+    return await refusal_of(url, allow_private=settings.allow_private_addresses)
 
 
 def library(settings: Settings) -> Library:
@@ -97,4 +109,7 @@ def refuse_missing_sqlite(settings: Settings) -> None:
     if scheme == "sqlite" and name and name != ":memory:" and not path.exists():
         default = "database_url" not in settings.model_fields_set
         doubt = "WORKER_DATABASE_URL is not set; set it, or" if default else "is WORKER_DATABASE_URL right?"
-        raise Misconfigured(f"there is no database at {path.absolute()}: {doubt} `python -m infra provision` makes one")
+        advice = f"{doubt} `python -m infra provision` makes one"
+        if default and FORMER_DATABASE.exists():
+            advice = f"that of an older version is here: set WORKER_DATABASE_URL=sqlite:///{FORMER_DATABASE.absolute()}"
+        raise Misconfigured(f"there is no database at {path.absolute()}: {advice}")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def checks(settings: Settings, *, prove: bool = False) -> list[tuple[str, Check]]:
     """Return what `doctor` looks at, in order; nothing is touched before a check is awaited."""
     needed = ("ffmpeg", "ffprobe", *(("gource",) if "visualize" in settings.lanes else ()))
-    folders = [Path(place.path) for place in roots(settings) if place.scheme == "file"]
+    folders = {Path(place.path): name for place, name in roots(settings).items() if place.scheme == "file"}
     return [
         ("database", lambda: _look_at_database(settings)),
         ("clock", lambda: look.clock(_rows(settings))),
@@ -40,12 +40,13 @@ def checks(settings: Settings, *, prove: bool = False) -> list[tuple[str, Check]
             lambda: look.broker_timeout(broker(settings), settings.broker_timeout_seconds, settings.job_seconds),
         ),
         *(() if settings.nas_root else (("nas", look.no_nas),)),
-        *(_look_at_folder(settings, folder) for folder in folders),
+        *(_look_at_folder(settings, folder, name) for folder, name in folders.items()),
         ("storage", lambda: look.storage(storages(settings), settings.storage_url)),
         ("scratch", lambda: look.scratch(settings.scratch, settings.scratch_free_bytes)),
         *((name, partial(_look_at_tool, settings, name, required=name in needed)) for name in TOOLS),
         ("capabilities", lambda: look.capabilities(capabilities(settings, again=prove), settings.lanes)),
         ("page", lambda: _look_at_page(settings)),
+        ("workers", lambda: look.workers(_rows(settings), settings.offline_seconds)),
         ("lanes", lambda: look.lanes(_rows(settings), settings.offline_seconds)),
         ("folders", lambda: automatic.folders(_rows(settings))),
         ("notifications", lambda: automatic.notifications(_rows(settings))),
@@ -66,13 +67,11 @@ async def _look_at_page(settings: Settings) -> Finding:
     )
 
 
-def _look_at_folder(settings: Settings, folder: Path) -> tuple[str, Check]:
+def _look_at_folder(settings: Settings, folder: Path, setting: str) -> tuple[str, Check]:
     """Return the look at one folder, under the name of the setting that says it."""
     if settings.nas_root is not None and folder == settings.nas_root.absolute():
         return f"nas {folder}", partial(look.folder, folder, "WORKER_NAS_ROOT")
-    if str(folder) in {Path(text.removeprefix("file://")).as_posix() for text in settings.roots}:
-        return f"root {folder}", partial(look.folder, folder, "WORKER_ROOTS")
-    return f"root {folder}", partial(look.folder, folder, "WORKER_STORAGE_URL")
+    return f"root {folder}", partial(look.folder, folder, setting)
 
 
 async def _look_at_database(settings: Settings) -> Finding:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def storages(settings: Settings, observer: Observer | None = None) -> Storages:
     """Return every place that jobs may read from or write to."""
-    places = roots(settings)
+    places = tuple(roots(settings))
     nas = parse_location(settings.storage_url)
     folder = None
     if isinstance(nas, External) and nas.scheme in {"file", "nas"}:
@@ -36,6 +36,7 @@ def storages(settings: Settings, observer: Observer | None = None) -> Storages:
             tuple(Path(place.path) for place in places if place.scheme == "file"),
             destination=folder,
             public_url=settings.public_url,
+            settings={Path(place.path): name for place, name in roots(settings).items() if place.scheme == "file"},
         )
     ]
     if buckets := tuple(place for place in places if place.scheme == "s3"):
@@ -76,20 +77,22 @@ def _s3(settings: Settings, roots: tuple[External, ...]) -> Storage:
     return S3Storage(roots, destination=inside, public_url=settings.public_url, show_seconds=lease * 2 / 3)
 
 
-def roots(settings: Settings) -> tuple[External, ...]:
-    """Return what jobs may touch: the stated roots, the NAS root, and the storage itself."""
+def roots(settings: Settings) -> dict[External, str]:
+    """Return what jobs may touch, and the setting that says so: the stated roots, the NAS root, the storage itself."""
+    default = "" if "storage_url" in settings.model_fields_set else " (its default)"
     stated = [
-        *settings.roots,
-        settings.storage_url,
-        *([str(settings.nas_root.absolute())] if settings.nas_root else []),
+        *((text, "WORKER_ROOTS") for text in settings.roots),
+        (settings.storage_url, f"WORKER_STORAGE_URL{default}"),
+        *([(str(settings.nas_root.absolute()), "WORKER_NAS_ROOT")] if settings.nas_root else []),
     ]
-    places = []
-    for text in stated:
+    places: dict[External, str] = {}
+    for text, name in stated:
         place = parse_location(text)
         if not isinstance(place, External) or place.is_web:
-            raise Misconfigured(f"WORKER_ROOTS: {text!r} is no absolute folder and no s3://bucket/prefix")
-        places.append(place)
-    return tuple(dict.fromkeys(place for place in places if place.scheme != "nas"))
+            raise Misconfigured(f"{name}: {text!r} is no absolute folder and no s3://bucket/prefix")
+        if place.scheme != "nas":
+            places.setdefault(place, name)
+    return places
 
 
 def preflight(places: Storages, scratch: Scratch, programs: Mapping[str, str]) -> Callable[[], Awaitable[None]]:

@@ -107,7 +107,9 @@ async def assembled(
                 metrics.beat(record)
             return record
 
-        heartbeat = Heartbeat(rows, events, describe, presence.apply_command, settings.heartbeat_seconds)
+        heartbeat = Heartbeat(
+            rows, events, describe, presence.apply_command, settings.heartbeat_seconds, presence.note_namesake
+        )
         stack.push_async_callback(heartbeat.stop)
         await heartbeat.start()
         facts = await asyncio.to_thread(host_facts, settings)

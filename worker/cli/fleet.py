@@ -12,7 +12,7 @@ from rich.text import Text
 from worker.cli.fitted import STYLES, cut_middle
 from worker.cli.render import SHORT_ID, brief_progress
 from worker.cli.tables import one_line
-from worker.control.fleet import SHOWN_STATES
+from worker.control.fleet import SHOWN_STATES, problems_of
 from worker.core.routing import DEAD_QUEUE, LANES, PRIORITIES, queue_of
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ BAR_WIDTH: Final = 12
 STATE_WIDTH: Final = 10
 DETAIL_WIDTH: Final = 21
 NAME_WIDTH: Final = 20
+MOST_PROBLEMS: Final = 4
 HINT: Final = "q ends; `leveret job ID` and the others take the first characters of an id"
 
 
@@ -38,12 +39,13 @@ def picture(view: FleetSnapshot, height: int) -> RenderableType:
     shown = lines[:room]
     rest = len(lines) - len(shown)
     more = ", ".join(filter(None, (f"{rest} more" * bool(rest), f"{gone} offline" * bool(gone))))
-    used = len(view.problems) + len(LANES) + 2 + len(shown) + 2 + bool(more) + 2
+    problems = [*view.problems, *problems_of(lines)[:MOST_PROBLEMS]]
+    used = len(problems) + len(LANES) + 2 + len(shown) + 2 + bool(more) + 2
     fitting = max(3, height - used - 2)
     jobs = view.jobs[:fitting]
     hidden = sum(view.counts.values()) - len(jobs)
     totals = ", ".join(f"{count} {state}" for state in SHOWN_STATES if (count := view.counts.get(state)))
-    parts: list[RenderableType] = [_one_line(one_line(problem), "bold red") for problem in view.problems]
+    parts: list[RenderableType] = [_one_line(one_line(problem), "bold red") for problem in problems]
     parts += [_queues(view), Text(), _workers(shown)]
     if more:
         parts.append(_one_line(more))

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.app.control import control
+from worker.app.operations import operations
 from worker.cli.arguments import Json  # noqa: TC001 - Typer reads it at run time
 from worker.cli.fitted import cut_middle
 from worker.cli.render import say_json
 from worker.cli.tables import Column, say_table
 from worker.cli.templates import values_in
 from worker.cli.words import say
-from worker.control.batches import Report, submit_all
-from worker.control.scan import BROKEN, Saved, Scan, pattern_of, saved, scan_document
-from worker.control.scan import scan as scan_folder
-from worker.control.templates import blueprint_of
-from worker.settings import load
+from worker.control.scan import BROKEN
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 SHOWN = 50
 UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
@@ -46,55 +45,61 @@ def scan(
     sources, variables = values_in(arguments)
     if len(sources) != 1:
         raise typer.BadParameter("one folder or pattern is scanned at a time")
+    if limit is not None and not submit:
+        raise typer.BadParameter("--limit belongs to --submit")
+    asked = {"template": template, "source": sources[0], "variables": variables, "health": health, "submit": submit}
 
-    async def command() -> tuple[Scan, Saved, Report | None]:
-        async with control(load()) as everything:
-            blueprint = await blueprint_of(everything, template)
-            pattern = pattern_of(sources[0])
-            found = await scan_folder(everything, blueprint, pattern, variables, health=health, on_progress=_progress)
-            report = Report() if submit else None
-            if report is not None and found.media:
-                async for outcome in submit_all(everything, blueprint, [pattern], variables, limit=limit):
-                    report.add(outcome)
-            return found, await saved(everything, template), report
+    async def command() -> dict[str, Any]:
+        async with operations() as known:
+            return await known.scan(asked | ({"limit": limit} if limit is not None else {}), _progress)
 
     try:
-        found, done, report = asyncio.run(command())
+        found = asyncio.run(command())
     finally:
         if sys.stderr.isatty():
             sys.stderr.write("\r\x1b[K")
     if as_json:
-        say_json(scan_document(template, found, done, report))
+        say_json(found)
     else:
-        _say(found, done, report)
-    return 1 if found.kinds.get(BROKEN) else 0
+        _say(found)
+    return 1 if BROKEN in found["verdicts"] else 0
 
 
-def _progress(found: Scan) -> None:
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\r{found.files} files seen, {found.media} looked at")
+def _progress(numbers: Mapping[str, Any]) -> None:
+    if sys.stderr.isatty() and numbers:
+        sys.stderr.write(f"\r{numbers['files']} files seen, {numbers['media']} looked at")
         sys.stderr.flush()
 
 
-def _say(found: Scan, done: Saved, report: Report | None) -> None:
-    rows = [(one.kind, size(one.bytes), cut_middle(one.uri, 60), "; ".join(one.reasons)) for one in found.shown[:SHOWN]]
+def _say(found: Mapping[str, Any]) -> None:
+    shown = found["shown"]
+    rows = [
+        (one["verdict"], size(one["bytes"]), cut_middle(one["source"], 60), "; ".join(one["reasons"]))
+        for one in shown[:SHOWN]
+    ]
     columns = (Column("VERDICT"), Column("SIZE"), Column("FILE", 20), Column("WHY", 20, folds=True))
-    say_table(columns, rows, "everything conforms" if found.media else "no film and no sound is there")
-    if len(found.shown) > SHOWN:
-        say(f"… the first {SHOWN} are shown; --json has {len(found.shown)}")
+    say_table(columns, rows, "everything conforms" if found["media"] else "no film and no sound is there")
+    if len(shown) > SHOWN:
+        say(f"… the first {SHOWN} are shown; --json has {len(shown)}")
     say("")
-    say(f"{found.files} files, {found.media} of them films and sounds, {size(found.bytes)}")
-    for kind, number in sorted(found.kinds.items()):
-        say(f"  {number} {kind}, {size(found.sizes[kind])}")
-    if found.saving is not None and found.saved_bytes is not None:
-        share = round(found.saving.share * 100)
-        say(f"a run would save about {size(found.saved_bytes)}: {share} %, measured in {found.saving.known_from} jobs")
+    say(f"{found['files']} files, {found['media']} of them films and sounds, {size(found['bytes'])}")
+    for kind, numbers in found["verdicts"].items():
+        say(f"  {numbers['files']} {kind}, {size(numbers['bytes'])}")
+    _say_savings(found)
+    if (report := found["submitted"]) is not None:
+        say(f"{report['submitted']} submitted, {report['skipped']} skipped, {report['failed']} failed")
+
+
+def _say_savings(found: Mapping[str, Any]) -> None:
+    predicted, saved = found["predicted"], found["saved"]
+    if predicted is not None and predicted["bytes"] is not None:
+        share = round(predicted["share"] * 100)
+        say(f"a run would save about {size(predicted['bytes'])}: {share} %, measured in {predicted['jobs']} jobs")
     else:
         say("what a run would save is not known yet: let some files be made (--submit --limit 5), then scan again")
-    if done.jobs:
-        say(f"{done.jobs} jobs of this template have saved {size(done.bytes)} of {size(done.source_bytes)}")
-    if report is not None:
-        say(f"{report.submitted} submitted, {report.skipped} skipped, {report.failed} failed")
+    if saved["jobs"]:
+        less = saved["source_bytes"] - saved["made_bytes"]
+        say(f"{saved['jobs']} jobs of this template have saved {size(less)} of {size(saved['source_bytes'])}")
 
 
 def size(count: int) -> str:

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.app.control import control
 from worker.app.operations import operations
 from worker.cli.arguments import Json  # noqa: TC001 - Typer reads it at run time
 from worker.cli.render import moment, say_json
 from worker.cli.tables import Column, say_table
 from worker.cli.templates import values_in
 from worker.cli.words import say
-from worker.control.schedules import run_schedule
-from worker.settings import load
 
 if TYPE_CHECKING:
     from worker.core.schedule import ScheduleRecord
@@ -111,8 +107,8 @@ def run_now(name: Name, as_json: Json = False) -> int:
     """Run one schedule now; 1 when the run failed."""
 
     async def command() -> str:
-        async with control(load()) as everything:
-            return await run_schedule(everything, name, f"command {os.getpid()} {os.urandom(4).hex()}")
+        async with operations() as known:
+            return await known.run_schedule(name)
 
     outcome = asyncio.run(command())
     if as_json:

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from worker.app.control import modules
 from worker.app.operations import documents
 from worker.cli.render import say_facts, say_json
 from worker.cli.session import read_file
 from worker.cli.words import warn
+from worker.control.validate import validate as validate_words
+from worker.settings import load
 
 if TYPE_CHECKING:
     from worker.control.validate import Validation
@@ -32,12 +35,20 @@ def schema(
 
 def validate(
     file: Annotated[str, typer.Argument(metavar="FILE|-", help="The message.", show_default=False)],
+    here: Annotated[
+        bool, typer.Option("--here", help="Look at its sources, outputs, option sets and encoders on this host, too.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
 ) -> int:
     """Return 0 for a valid message."""
     body = read_file(file)
 
     async def command() -> Validation:
+        if here:
+            # It looks at tools and storages, which a judgement of words does without.
+            from worker.app.direct.here import validated_here  # noqa: PLC0415
+
+            return await validated_here(load(), modules(), validate_words(modules(), body))
         async with documents() as known:
             return await known.validate(body)
 

@@ -14,6 +14,7 @@ from worker.cli.render import SHORT_ID, age, say_json, size, worker_document
 from worker.cli.tables import Column, say_table
 from worker.cli.times import seconds_in
 from worker.cli.words import say
+from worker.control.fleet import problems_of
 
 if TYPE_CHECKING:
     from worker.core.record import Wanted, WorkerRecord
@@ -51,6 +52,8 @@ def workers(as_json: Json = False) -> None:
         for lane, count in sorted(stuck.items()):
             jobs = "1 job waits" if count == 1 else f"{count} jobs wait"
             say(f"{jobs} in the lane {lane}, which no living worker serves")
+        for line in problems_of(found):
+            say(line)
 
 
 def _row(worker: WorkerRecord) -> tuple[str, ...]:

@@ -45,6 +45,11 @@ async def fleet_rows(control: Control, most: int = MOST_SHOWN) -> FleetSnapshot:
     return FleetSnapshot(counts=counts, workers=await stores.workers(control.offline_seconds), jobs=jobs)
 
 
+def problems_of(workers: Sequence[WorkerRecord]) -> list[str]:
+    """Return a line for each living worker that reports a problem."""
+    return [f"{one.worker_id}: {one.problem}" for one in workers if one.problem and one.status != "offline"]
+
+
 async def queue_depths(broker: BrokerAdmin) -> dict[str, int]:
     """Return how many messages wait in each job queue and among the dead letters."""
     names = [queue_of(lane, priority) for lane in LANES for priority in PRIORITIES]

@@ -103,14 +103,16 @@ async def receive(control: Control, name: str, headers: Mapping[str, str], body:
     if asked.ignored is not None or not hook.enabled:
         call = call.model_copy(update={"outcome": f"ignored: {asked.ignored or 'the hook is off'}"})
     else:
-        call = await _answered(control, call, asked, blueprint)
+        call = await _answered(control, call, asked, blueprint, hook)
     await control.stores.note_call(call)
     log.info("hook_called", hook=name, call=call.event, outcome=call.outcome, job_id=call.job_id)
     return call
 
 
-async def _answered(control: Control, call: HookCall, asked: Asked, blueprint: Blueprint) -> HookCall:
-    waiting = await _waiting(control, call, blueprint)
+async def _answered(control: Control, call: HookCall, asked: Asked, blueprint: Blueprint, hook: Hook) -> HookCall:
+    # A template that takes nothing of the call makes one film of several repositories, whichever was pushed to.
+    alike = not blueprint.needs_source and asked.variables == hook.variables
+    waiting = await _waiting(control, call, blueprint, None if alike else call.subject)
     if waiting is not None:
         reason = f"waits: the job {waiting} about {call.subject} has not begun, and will see this push too"
         return call.model_copy(update={"outcome": reason, "job_id": waiting})
@@ -135,11 +137,14 @@ async def _answered(control: Control, call: HookCall, asked: Asked, blueprint: B
     return call.model_copy(update={"outcome": f"known: {done.reason[:500]}", "job_id": done.job_id})
 
 
-async def _waiting(control: Control, call: HookCall, blueprint: Blueprint) -> str | None:
-    """Return a job about the same that has not begun: it clones what is there when it begins."""
+async def _waiting(control: Control, call: HookCall, blueprint: Blueprint, subject: str | None) -> str | None:
+    """Return a job about the same that has not begun: it clones what is there when it begins.
+
+    None as subject: what the call is about makes no difference to the job.
+    """
     if not call.subject or "commit" in blueprint.document.variables:
         return None
-    for before in await control.stores.hook_calls(call.hook, LOOKED_AT, call.subject):
+    for before in await control.stores.hook_calls(call.hook, LOOKED_AT, subject):
         if before.digest == call.digest or before.job_id is None:
             continue
         record = await control.stores.job(before.job_id)

@@ -53,6 +53,12 @@ class SourceOperations(Protocol):
         """Yield what becomes of each source."""
         ...
 
+    async def scan(
+        self, document: Mapping[str, Any], on_progress: Callable[[Mapping[str, Any]], object]
+    ) -> dict[str, Any]:
+        """Return what is found in a folder that is judged by a template; `document` is a `ScanRequest`."""
+        ...
+
 
 class FolderOperations(Protocol):
     """Watched folders."""
@@ -123,6 +129,10 @@ class ScheduleOperations(Protocol):
 
     async def delete_schedule(self, name: str) -> None:
         """Delete a schedule."""
+        ...
+
+    async def run_schedule(self, name: str) -> str:
+        """Return how a run of a schedule went that is asked for now."""
         ...
 
 

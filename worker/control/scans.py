@@ -20,9 +20,10 @@ from worker.core.message.wire import problems_of
 from worker.core.scanning import ScanRecord, ScanRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from worker.control.resources import Control
+    from worker.core.pattern import Pattern
 
 log = structlog.get_logger(__name__)
 
@@ -34,8 +35,27 @@ MOST_RUNS: Final = 3
 MOST_PROBLEM: Final = 2000
 
 
+async def scan_now(
+    control: Control, document: Any, on_progress: Callable[[Mapping[str, Any]], object]
+) -> dict[str, Any]:
+    """Return what a scan finds that is run here and now, and that is not stored."""
+    asked, _ = await _checked(control, document)
+    return await _work(control, asked, _Progress(on_progress))
+
+
 async def start_scan(control: Control, document: Any) -> ScanRecord:
     """Return a scan that a server runs soon; InvalidJob with every problem, NotFound, Refused where too many wait."""
+    asked, pattern = await _checked(control, document)
+    library = control.library()
+    library.reader(library.place(pattern.folder))
+    stored = asked.model_dump(mode="json", exclude_defaults=True)
+    added = await control.stores.add_scan(secrets.token_hex(8), stored, MOST_WAITING)
+    if added is None:
+        raise Refused(f"{MOST_WAITING} scans wait or run already: let them end, or delete some")
+    return added
+
+
+async def _checked(control: Control, document: Any) -> tuple[ScanRequest, Pattern]:
     try:
         asked = ScanRequest.model_validate(document)
         pattern = pattern_of(asked.source)
@@ -44,13 +64,7 @@ async def start_scan(control: Control, document: Any) -> ScanRecord:
     blueprint = await blueprint_of(control, asked.template)
     if unknown := [one for one in asked.variables if one not in blueprint.document.variables]:
         raise InvalidJob(Problem(f"variables.{one}", f"{asked.template} has no such variable") for one in unknown)
-    library = control.library()
-    library.reader(library.place(pattern.folder))
-    stored = asked.model_dump(mode="json", exclude_defaults=True)
-    added = await control.stores.add_scan(secrets.token_hex(8), stored, MOST_WAITING)
-    if added is None:
-        raise Refused(f"{MOST_WAITING} scans wait or run already: let them end, or delete some")
-    return added
+    return asked, pattern
 
 
 async def list_scans(control: Control, limit: int = KEPT) -> list[ScanRecord]:
@@ -85,6 +99,7 @@ async def run_waiting(control: Control, owner: str) -> int:
 class _Progress:
     """The numbers of a scan, as they are now."""
 
+    show: Callable[[Mapping[str, Any]], object] = field(default=lambda _: None)
     found: Scan = field(default_factory=Scan)
     report: Report | None = None
 
@@ -153,5 +168,6 @@ async def _work(control: Control, asked: ScanRequest, progress: _Progress) -> di
 def _shown_by(progress: _Progress) -> Callable[[Scan], None]:
     def show(found: Scan) -> None:
         progress.found = found
+        progress.show(scan_numbers(found))
 
     return show

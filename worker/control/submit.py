@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from worker.control.errors import Refused
+from worker.control.fleet import problems_of
 from worker.control.query import find_job
 from worker.control.validate import judge
 from worker.core.attempt import StateChange
@@ -52,10 +53,28 @@ async def submit(
         raise InvalidJob(found.problems)
     route = (lane or found.lane, priority or found.priority)
     await _publish(control, job, body, route, broker)
-    warnings = []
-    if route[0] not in serving(await control.stores.workers(control.offline_seconds)):
-        warnings.append(f"no living worker serves the lane {route[0]}: the job waits until one does")
+    warnings = [*await _refused_callback(control, job), *await _unserved(control, route[0])]
     return Submitted(await find_job(control, job.job_id), tuple(warnings))
+
+
+async def _refused_callback(control: Control, job: Job) -> list[str]:
+    """Return that nobody will be called back, by the settings of this process and the addresses that it sees."""
+    reason = await control.refused_receiver(job.callback_url) if job.callback_url else None
+    if reason is None:
+        return []
+    return [f"callback_url is refused: {reason}; the job runs, and workers with these settings tell nobody of its end"]
+
+
+async def _unserved(control: Control, lane: str) -> list[str]:
+    """Return why nobody takes a job of a lane now: nobody serves it, or each of those who do has a problem."""
+    workers = await control.stores.workers(control.offline_seconds)
+    names = serving(workers).get(lane, ())
+    if not names:
+        return [f"no living worker serves the lane {lane}: the job waits until one does"]
+    serve = [one for one in workers if one.worker_id in names]
+    if any(not one.problem for one in serve):
+        return []
+    return [f"the lane {lane} has no worker without a problem: {line}" for line in problems_of(serve)]
 
 
 async def _publish(

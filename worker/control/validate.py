@@ -19,7 +19,7 @@ NOT_CHECKED: Final = (
     "that the encoders and tools of the worker can do it",
     "that option sets it names exist",
 )
-"""What a document alone cannot show."""
+"""What a document alone cannot show; `validate --here` looks at it on one host."""
 
 
 @dataclass(frozen=True, slots=True)

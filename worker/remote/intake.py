@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from worker.control.batches import Count, Counted, Failed
 from worker.control.blueprint import Skip
+from worker.control.errors import Refused
 from worker.control.templates import Made, Rendered, Skipped
 from worker.core.folder import FolderFile, StoredFolder
 from worker.core.hook import HookCall, HookView
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 
     from worker.control.batches import Batch
     from worker.remote.link import Link
+
+
+LOOK_SECONDS: Final = 0.3
 
 
 class RemoteIntake:
@@ -77,6 +82,25 @@ class RemoteIntake:
                     yield Skipped(found["source"], found["reason"], found["job_id"])
                 case {"failed": dict() as found}:
                     yield Failed(found["source"], found["reason"])
+
+    async def scan(
+        self, document: Mapping[str, Any], on_progress: Callable[[Mapping[str, Any]], object]
+    ) -> dict[str, Any]:
+        """Return what is found in a folder by the server, which is asked again and again until it is done."""
+        found = await self._link.send("POST", "scans", body=json.dumps(document).encode())
+        scan_id = str(found["scan_id"])
+        try:
+            while found["state"] not in {"completed", "failed"}:
+                await asyncio.sleep(LOOK_SECONDS)
+                found = await self._link.ask("scans", scan_id)
+                on_progress(found["progress"])
+        except asyncio.CancelledError:
+            # Who asked went away: nobody waits for the rest of it.
+            await self._link.send("DELETE", "scans", scan_id)
+            raise
+        if found["result"] is None:
+            raise Refused(found["problem"] or "the scan failed")
+        return dict(found["result"])
 
     # ------------------------------------------------------------------ watched folders
 
@@ -145,6 +169,13 @@ class RemoteIntake:
     async def delete_schedule(self, name: str) -> None:
         """Delete one schedule."""
         await self._link.send("DELETE", "schedules", name)
+
+    async def run_schedule(self, name: str) -> str:
+        """Run one schedule now."""
+        outcome = ""
+        async for line in self._link.stream("POST", "schedules", name, "run", body=b""):
+            outcome = str(line.get("outcome", outcome))
+        return outcome
 
     async def _put(self, document: Any, *path: str) -> Any:
         return await self._link.send("PUT", *path, body=json.dumps(document).encode())

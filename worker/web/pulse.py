@@ -75,12 +75,15 @@ class Pulse:
         try:
             self._begin()
             # What others have been sent already is this one's first news; else it waits for the first look.
-            known = self._changes is not None and jobs <= self._looked
-            round_ = -1 if known or self._problem else self._round
+            round_ = -1 if self._knows(jobs) or self._problem else self._round
             while not self._closed:
                 round_ = await self._after(round_, beat)
                 if self._closed:
                     return
+                if not self._problem and not self._knows(jobs):
+                    # The look that these jobs are part of goes on still.
+                    yield Signal(sent)
+                    continue
                 version = self._version(jobs)
                 if self._problem:
                     if self._problem != problem:
@@ -94,6 +97,10 @@ class Pulse:
                     yield Signal(version)
         finally:
             del self._watched[number]
+
+    def _knows(self, jobs: frozenset[str]) -> bool:
+        """Return whether the newest look asked for these jobs."""
+        return self._changes is not None and jobs <= self._looked
 
     def _version(self, jobs: frozenset[str]) -> str:
         if self._changes is None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from sqlalchemy import case, delete, select, update
 
-from worker.adapters.sql.database import upsert
+from worker.adapters.sql.database.statements import upsert
 from worker.adapters.sql.rows import worker_record
 from worker.adapters.sql.schema import moment, workers
 from worker.core.record import Wanted, WorkerRecord
@@ -24,9 +24,13 @@ class SqlFleet:
 
     _database: Database
 
-    async def beat(self, worker: WorkerRecord) -> Wanted:
-        """Store a heartbeat; return what people want of the worker."""
-        return await self._database.write_relaxed(beat, worker)
+    async def beat(self, worker: WorkerRecord, instance: str = "") -> Wanted:
+        """Store a heartbeat of the process `instance`; return what people want of the worker."""
+        return await self._database.write_relaxed(beat, worker, instance)
+
+    async def namesake(self, worker_id: str, instance: str, seconds: float) -> str | None:
+        """Return the host and pid of another process than `instance` that reported under a name within `seconds`."""
+        return await self._database.read(find_namesake, worker_id, instance, seconds)
 
     async def workers(self, offline_after: float) -> list[WorkerRecord]:
         """Return the workers; those silent for `offline_after` seconds are `offline`."""
@@ -41,13 +45,16 @@ class SqlFleet:
         return await self._database.write(forget_workers, worker_ids, silent_seconds)
 
 
-def beat(connection: Connection, worker: WorkerRecord) -> Wanted:
+def beat(connection: Connection, worker: WorkerRecord, instance: str) -> Wanted:
     """Store a heartbeat; return what people want of the worker.
 
     A drain ends with the process that it meant: the next one begins to run, unless the drain came after its first
     word. A pause stays.
     """
-    values: dict[str, Any] = worker.model_dump(exclude={"seen_at", "wanted"}) | {"seen_at": moment()}
+    values: dict[str, Any] = worker.model_dump(exclude={"seen_at", "wanted"}) | {
+        "instance": instance,
+        "seen_at": moment(),
+    }
     statement = upsert(connection, workers).values(**values, wanted="run")
     begins = (statement.excluded.status == "startup") & (workers.c.status != "startup")
     drained = begins & (workers.c.wanted == "drain")
@@ -59,6 +66,14 @@ def beat(connection: Connection, worker: WorkerRecord) -> Wanted:
         ).returning(workers.c.wanted)
     )
     return _wanted(wanted.scalar_one())
+
+
+def find_namesake(connection: Connection, worker_id: str, instance: str, seconds: float) -> str | None:
+    """Return the host and pid of another worker of this name; one that has said that it goes counts no more."""
+    other = (workers.c.worker_id == worker_id) & workers.c.instance.not_in(("", instance))
+    alive = (workers.c.seen_at >= moment(-seconds)) & (workers.c.status != "offline")
+    row = connection.execute(select(workers.c.hostname, workers.c.pid).where(other & alive)).one_or_none()
+    return None if row is None else f"{row.hostname} pid {row.pid}"
 
 
 def _wanted(text: str) -> Wanted:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 
 from worker.adapters.sql.database import upsert
 from worker.adapters.sql.schema import jobs, outputs
@@ -15,7 +15,7 @@ from worker.core.record import TERMINAL
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Executable
 
 MOST_REMEMBERED: Final = 50
 """Files that attempts of one job were about to show at one place."""
@@ -27,23 +27,38 @@ def reserve(connection: Connection, job_id: str, digests: Mapping[str, str]) -> 
     OutputExists where another job makes one and has not ended. One that has ended makes none any more: whether its
     file is there, the storage sees.
     """
+    if not digests:
+        return {}
+    by_key = {hashlib.sha256(uri.encode()).hexdigest(): uri for uri in digests}
     # In one order for all jobs, so that no two wait for each other.
-    return {uri: _reserve(connection, job_id, uri, digests[uri]) for uri in sorted(digests)}
-
-
-def _reserve(connection: Connection, job_id: str, uri: str, digest: str) -> tuple[str, ...]:
-    key = hashlib.sha256(uri.encode()).hexdigest()
-    values: dict[str, Any] = {"job_id": job_id, "made": [digest]}
-    fresh = upsert(connection, outputs).values(uri_sha256=key, **values).on_conflict_do_nothing()
-    if connection.execute(fresh.returning(outputs.c.uri_sha256)).one_or_none() is not None:
-        return ()
-    found = select(outputs.c.job_id, outputs.c.made, jobs.c.state).join(jobs, jobs.c.job_id == outputs.c.job_id)
-    row = connection.execute(found.where(outputs.c.uri_sha256 == key).with_for_update(of=outputs)).one()
-    before: tuple[str, ...] = ()
-    if row.job_id == job_id:
-        before = tuple(row.made)
-        values["made"] = list(dict.fromkeys([*before, digest]))[-MOST_REMEMBERED:]
-    elif row.state not in TERMINAL:
-        raise OutputExists(f"{uri}: the job {row.job_id}, which is {row.state}, makes this file")
-    connection.execute(update(outputs).where(outputs.c.uri_sha256 == key).values(**values))
+    rows: list[dict[str, Any]] = [{"uri_sha256": key, "job_id": job_id, "made": []} for key in sorted(by_key)]
+    found = {by_key[row.uri_sha256]: row for row in connection.execute(_locked(connection), rows)}
+    _require_ended(connection, {uri: row.job_id for uri, row in found.items() if row.job_id != job_id})
+    before = {uri: tuple(row.made) if row.job_id == job_id else () for uri, row in found.items()}
+    made = [
+        {"key": key, "kept": list(dict.fromkeys([*before[uri], digests[uri]]))[-MOST_REMEMBERED:]}
+        for key, uri in by_key.items()
+    ]
+    noted = update(outputs).where(outputs.c.uri_sha256 == bindparam("key"))
+    connection.execute(noted.values(job_id=job_id, made=bindparam("kept", type_=outputs.c.made.type)), made)
     return before
+
+
+def _locked(connection: Connection) -> Executable:
+    """Return what inserts rows, and locks and returns those that are there as they are: `made` says which are new.
+
+    It is executed for many at once: ten thousand files take no longer than a database may take to answer.
+    """
+    inserted = upsert(connection, outputs)
+    unchanged = {"uri_sha256": inserted.excluded.uri_sha256}
+    kept = inserted.on_conflict_do_update(index_elements=[outputs.c.uri_sha256], set_=unchanged)
+    return kept.returning(outputs.c.uri_sha256, outputs.c.job_id, outputs.c.made)
+
+
+def _require_ended(connection: Connection, others: Mapping[str, str]) -> None:
+    """Raise OutputExists where one of the `others`, jobs by the URI that they make, has not ended."""
+    asked = select(jobs.c.job_id, jobs.c.state).where(jobs.c.job_id.in_(set(others.values())))
+    states = {row.job_id: row.state for row in connection.execute(asked)} if others else {}
+    for uri, other in sorted(others.items()):
+        if states.get(other, "unknown") not in TERMINAL:
+            raise OutputExists(f"{uri}: the job {other}, which is {states.get(other, 'unknown')}, makes this file")

@@ -11,8 +11,8 @@ from sqlalchemy import case, delete, func, insert, literal, select, union_all
 
 from worker.adapters.sql.database import ANSWER_SECONDS, Database
 from worker.adapters.sql.rows import LISTED, job_record, refusals_of
-from worker.adapters.sql.schema import artifacts, audit, jobs, moment, samples, workers
-from worker.core.record import ArtifactRecord
+from worker.adapters.sql.schema import WHOLE, artifacts, audit, jobs, moment, samples, workers
+from worker.core.record import STATES, TERMINAL, ArtifactRecord
 from worker.core.views import AuditEntry, Changes, Expectation, LaneDepth, ResultView, Sample, WaitingJob
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 ACTIVE: Final = ("running", "publishing", "retrying")
 WAITING: Final = ("queued", "retrying")
-DONE: Final = (jobs.c.state == "completed") & jobs.c.parent_id.is_(None)
+OPEN: Final = tuple(state for state in STATES if state not in TERMINAL)
+DONE: Final = (jobs.c.state == "completed") & WHOLE
 """Whole jobs: a part is no result, and says nothing of what a job takes."""
 MOST_ACTIVE: Final = 500
 MOST_WATCHED: Final = 500
@@ -82,15 +83,22 @@ class SqlViews:
 
 
 def changes(connection: Connection, watched: list[str]) -> Changes:
-    """Return digests of the rows that a page shows; nothing of them is kept between two looks."""
-    counts = connection.execute(select(jobs.c.state, func.count()).group_by(jobs.c.state).order_by(jobs.c.state))
+    """Return digests of the rows that a page shows; nothing of them is kept between two looks.
+
+    Only jobs that have not ended are counted: of those that have, the last end says whether there is another one.
+    """
+    open_jobs = select(jobs.c.state, func.count()).where(jobs.c.state.in_(OPEN))
+    counts = connection.execute(open_jobs.group_by(jobs.c.state).order_by(jobs.c.state))
     newest = connection.execute(select(func.max(jobs.c.created_at))).scalar_one()
+    last = connection.execute(select(func.max(jobs.c.finished_at))).scalar_one()
     columns = (jobs.c.job_id, jobs.c.state, jobs.c.epoch, jobs.c.round, jobs.c.percent, jobs.c.task, jobs.c.error)
-    active = select(*columns).where(jobs.c.state.in_(ACTIVE)).order_by(jobs.c.job_id).limit(MOST_ACTIVE)
+    # In the order of the index of states: by id SQLite would walk through every job there is.
+    order = (jobs.c.state, jobs.c.created_at, jobs.c.job_id)
+    active = select(*columns).where(jobs.c.state.in_(ACTIVE)).order_by(*order).limit(MOST_ACTIVE)
     live = connection.execute(active).all()
     beats = select(workers.c.worker_id, workers.c.status, workers.c.wanted, workers.c.job_id, workers.c.seen_at)
     fleet = connection.execute(beats.order_by(workers.c.worker_id)).all()
-    looked = (*map(tuple, counts), newest, *map(tuple, live), *map(tuple, fleet))
+    looked = (*map(tuple, counts), newest, last, *map(tuple, live), *map(tuple, fleet))
     asked = connection.execute(select(*columns).where(jobs.c.job_id.in_(watched))) if watched else ()
     return Changes(fleet=_digest(looked), jobs={row.job_id: _digest(tuple(row)) for row in asked})
 
@@ -104,7 +112,7 @@ def waiting(connection: Connection, limit: int) -> list[WaitingJob]:
     order = case({"high": 0, "normal": 1, "low": 2}, value=jobs.c.priority, else_=3)
     parts = [
         select(jobs.c.job_id, order.label("rank"), jobs.c.created_at)
-        .where((jobs.c.state == state) & (jobs.c.priority == priority) & jobs.c.parent_id.is_(None))
+        .where((jobs.c.state == state) & (jobs.c.priority == priority) & WHOLE)
         .order_by(jobs.c.created_at)
         .limit(limit)
         .subquery()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 from typing import TYPE_CHECKING, Any
 
 from worker.app.direct.looks import DirectLooks
-from worker.control import batches, folders, hooks, schedules, templates
+from worker.control import batches, folders, hooks, scans, schedules, templates
 from worker.core.hook import HookView
 
 if TYPE_CHECKING:
@@ -59,6 +61,12 @@ class DirectIntake(DirectLooks):
     def submit_sources(self, batch: Batch) -> AsyncIterator[Made | Skipped | Failed]:
         """Yield what becomes of each source."""
         return batches.submit_batch(self._control, batch)
+
+    async def scan(
+        self, document: Mapping[str, Any], on_progress: Callable[[Mapping[str, Any]], object]
+    ) -> dict[str, Any]:
+        """Return what is found in a folder."""
+        return await scans.scan_now(self._control, document, on_progress)
 
     async def list_folders(self) -> list[StoredFolder]:
         """Return the folders."""
@@ -123,3 +131,7 @@ class DirectIntake(DirectLooks):
     async def delete_schedule(self, name: str) -> None:
         """Delete one schedule."""
         await schedules.delete_schedule(self._control, name)
+
+    async def run_schedule(self, name: str) -> str:
+        """Run one schedule now."""
+        return await schedules.run_schedule(self._control, name, f"command {os.getpid()} {secrets.token_hex(4)}")

@@ -13,8 +13,12 @@ if TYPE_CHECKING:
 class FleetStore(Protocol):
     """Heartbeats and what operators want of the workers."""
 
-    async def beat(self, worker: WorkerRecord) -> Wanted:
-        """Store a heartbeat; return what people want of the worker."""
+    async def beat(self, worker: WorkerRecord, instance: str = "") -> Wanted:
+        """Store a heartbeat of the process `instance`; return what people want of the worker."""
+        ...
+
+    async def namesake(self, worker_id: str, instance: str, seconds: float) -> str | None:
+        """Return the host and pid of another process than `instance` that reported under a name within `seconds`."""
         ...
 
     async def workers(self, offline_after: float) -> list[WorkerRecord]:

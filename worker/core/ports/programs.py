@@ -67,9 +67,9 @@ class Repositories(Protocol):
         """
         ...
 
-    async def log(self, repository: Path, arguments: Sequence[str], *, label: str = "") -> Path:
+    async def log(self, repository: Path, arguments: Sequence[str], *, name: str = "", label: str = "") -> Path:
         """Return the file that `git ARGUMENTS` wrote of a clone; `{output}` is its place in the arguments.
 
-        BadInput when it is too large; ToolFailed when git fails.
+        BadInput when it is too large; ToolFailed when git fails. Errors are about the history of `name`.
         """
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from secrets import token_hex
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -31,12 +32,19 @@ class Heartbeat:
         describe: Callable[[], Awaitable[WorkerRecord]],
         on_command: Callable[[Wanted], None],
         seconds: float,
+        on_namesake: Callable[[str | None], None] = lambda _: None,
     ) -> None:
+        """Beat every so many seconds; `on_namesake` is called with each other worker of this name, None for none."""
         self._repository = repository
         self._events = events
         self._describe = describe
         self._on_command = on_command
         self._seconds = seconds
+        self._on_namesake = on_namesake
+        # Of this process alone: two workers of one name may have the same pid, each in its container.
+        self._instance = token_hex(8)
+        self._has_beaten = False
+        self._namesake: str | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -55,12 +63,33 @@ class Heartbeat:
 
     async def beat(self) -> None:
         """Beat now; a database that is away misses one."""
-        await self._tell(await self._describe())
+        record = await self._describe()
+        if self._has_beaten and await self._look_for_namesake(record):
+            record = await self._describe()
+        await self._tell(record)
+
+    async def _look_for_namesake(self, record: WorkerRecord) -> bool:
+        """Return whether it is news who else has this name: since our last beat the row is somebody else's.
+
+        The first beat of a process finds its predecessor's row and asks nothing.
+        """
+        try:
+            found = await self._repository.namesake(record.worker_id, self._instance, 3 * self._seconds)
+        except LeveretError:
+            return False
+        if found == self._namesake:
+            return False
+        self._namesake = found
+        if found is not None:
+            log.error("name_taken_twice", worker=record.worker_id, other=found, advice="give each its own WORKER_ID")
+        self._on_namesake(found)
+        return True
 
     async def _tell(self, record: WorkerRecord) -> None:
         await self._events.publish("worker.heartbeat", record.model_dump(mode="json", exclude={"seen_at", "wanted"}))
         try:
-            self._on_command(await self._repository.beat(record))
+            self._on_command(await self._repository.beat(record, self._instance))
+            self._has_beaten = True
         except LeveretError as error:
             log.warning("heartbeat_missed", error=str(error))
 

@@ -44,6 +44,7 @@ class WorkerPresence:
         self._worker: Worker | None = None
         self._executor: Executor | None = None
         self._command: Wanted = "run"
+        self._namesake: str | None = None
         self.lanes: tuple[str, ...] = ()
         self.capabilities = Capabilities()
 
@@ -57,6 +58,10 @@ class WorkerPresence:
         self._command = command
         if self._worker is not None:
             self._worker.apply_command(command)
+
+    def note_namesake(self, other: str | None) -> None:
+        """Note which other worker has this name, None when none has it any more."""
+        self._namesake = other
 
     async def describe(self) -> WorkerRecord:
         """Return the record as of now; `seen_at` is the database's."""
@@ -73,13 +78,19 @@ class WorkerPresence:
             lanes=list(self.lanes),
             capabilities=self.capabilities.document() if self.capabilities.proved else {},
             hardware=hardware,
-            problem=(worker.problem if worker else None) or self._broker_problem(),
+            problem=(worker.problem if worker else None) or self._broker_problem() or self._name_problem(),
         )
 
     def _broker_problem(self) -> str | None:
         """Return that jobs end here but nothing is published, None while it is."""
         reason = self._blocked()
         return f"the broker takes no messages ({reason}): retries and dead letters wait" if reason else None
+
+    def _name_problem(self) -> str | None:
+        """Return that another worker reports under this name, None while none does."""
+        if self._namesake is None:
+            return None
+        return f"another worker has this name ({self._namesake}): give each its own WORKER_ID"
 
     def close(self) -> None:
         """Let the thread go; nothing is described any more."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -61,13 +63,18 @@ class Stage:
         return await probed_source(path, path.name, self._context)
 
     async def history(self, repository: Repository, arguments: Sequence[str]) -> Path:
-        """Return the file that git wrote of a clone."""
+        """Return the file that git wrote of a clone, which is gone then; the next one has the same place."""
         into = self._context.scratch("clone")
         label = str(into.parent.parent)
-        clone = await self._repositories.clone(
-            repository.url, into, token=repository.token, mailmap=repository.mailmap, label=label
-        )
-        for warning in clone.warnings:
-            self._context.warn(warning)
-        named = [argument.replace("{repository}", str(clone.folder)) for argument in arguments]
-        return await self._repositories.log(clone.folder, named, label=label)
+        try:
+            clone = await self._repositories.clone(
+                repository.url, into, token=repository.token, mailmap=repository.mailmap, label=label
+            )
+            for warning in clone.warnings:
+                self._context.warn(warning)
+            named = [argument.replace("{repository}", str(clone.folder)) for argument in arguments]
+            log = await self._repositories.log(clone.folder, named, name=repository.name, label=label)
+            return await asyncio.to_thread(log.replace, self._context.scratch("history"))
+        finally:
+            # the next one is cloned to the same place, and the disk holds one at a time
+            await asyncio.to_thread(shutil.rmtree, into, ignore_errors=True)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
+from fastapi.responses import StreamingResponse
 from pydantic import Field
 
-from worker.control.schedules import delete_schedule, get_schedule, list_schedules, put_schedule
+from worker.control.schedules import delete_schedule, get_schedule, list_schedules, put_schedule, run_schedule
 from worker.core.errors import InvalidJob, Problem
 from worker.core.message.wire import parse
 from worker.core.schedule import ScheduleRecord
-from worker.web.asking import Admin, Here, Viewer, audited
+from worker.web.asking import Admin, Here, Operator, Viewer, audited
 from worker.web.problems import responses
+from worker.web.streaming import RESPONSE, Lines, streamed
 
 router = APIRouter(tags=["schedules"])
 
@@ -48,3 +52,20 @@ async def delete_one(request: Request, here: Here, _: Admin, name: Name) -> None
         raise InvalidJob([Problem("name", "holds control characters")])
     async with audited(request, "schedule.delete", name):
         await delete_schedule(here.control, name)
+
+
+@router.post(
+    "/schedules/{name}/run", summary="Run a schedule now", response_class=StreamingResponse,
+    responses=responses(404) | RESPONSE,
+)  # fmt: skip
+async def post_run(request: Request, here: Here, _: Operator, name: Name) -> StreamingResponse:
+    """Send `outcome` once it has run; who goes away ends it, and what was submitted stays."""
+    await get_schedule(here.control, name)
+
+    async def work(lines: Lines) -> None:
+        async with audited(request, "schedule.run", name) as noted:
+            owner = f"{here.settings.hostname} {os.getpid()} {secrets.token_hex(4)}"
+            noted["outcome"] = await run_schedule(here.control, name, owner)
+            await lines.add("outcome", noted["outcome"])
+
+    return streamed(here, work)

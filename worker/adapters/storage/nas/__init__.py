@@ -30,7 +30,7 @@ from worker.core.parts import PARTS_FOLDER
 from worker.core.ports import Stat
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from worker.core.attempt import Artifact
@@ -45,7 +45,8 @@ _PROBE_BYTES: Final = 64 * 1024
 class NasStorage:
     """The schemes `nas` (under `root`) and `file`, both inside `roots` once every link is resolved.
 
-    `destination` is the folder that `check` writes to; `free_bytes` must be free there. Files are copied to a
+    `destination` is the folder that `check` writes to; `free_bytes` must be free there; `settings` name what gave each
+    root. Files are copied to a
     hidden name beside their final one, flushed, and renamed: a reader sees the old file or the whole new one.
     """
 
@@ -59,8 +60,9 @@ class NasStorage:
         destination: Path | None = None,
         public_url: str | None = None,
         free_bytes: int = 0,
+        settings: Mapping[Path, str] | None = None,
     ) -> None:
-        self._roots = NasRoots(root, roots)
+        self._roots = NasRoots(root, roots, settings)
         self._destination = destination
         self._public_url = public_url
         self._free_bytes = free_bytes

@@ -6,13 +6,16 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from worker.adapters.storage.nas import files
 from worker.adapters.storage.nas.files import HIDDEN, nas_errors
 from worker.core.errors import MountMissing, RefusedPath
 from worker.core.location import External
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 SENTINEL: Final = HIDDEN
 # of no file: it makes a place in a folder out of the folder
@@ -40,9 +43,11 @@ class NasRoots:
     mount point looks like an empty folder, and would swallow what is published into it.
     """
 
-    def __init__(self, root: Path | None, roots: tuple[Path, ...]) -> None:
+    def __init__(self, root: Path | None, roots: tuple[Path, ...], settings: Mapping[Path, str] | None = None) -> None:
+        """Allow `roots`; `settings` are the names of the settings that gave them."""
         self._root = root
         self._roots = roots
+        self._settings = dict(settings or {})
         self._marked = frozenset(one for one in roots if (one / SENTINEL).exists())
         self._mounted = frozenset(one for one in roots if os.path.ismount(one))
 
@@ -127,8 +132,8 @@ class NasRoots:
             if root is not None and _resolved(one) != root:
                 continue
             if not one.is_dir():
-                variable = "WORKER_NAS_ROOT" if one == self._root else "WORKER_ROOTS"
-                raise MountMissing(f"{one} is not there; mount it, or mend {variable}")
+                variable = self._settings.get(one) or ("WORKER_NAS_ROOT" if one == self._root else "WORKER_ROOTS")
+                raise MountMissing(f"{one} is not there: mount it, make it, or correct {variable}")
             if one in self._marked and not (one / SENTINEL).exists():
                 raise MountMissing(f"{one} has lost its sentinel file {SENTINEL}: the mount seems to be gone")
             if one in self._mounted and not os.path.ismount(one):

@@ -74,7 +74,7 @@ class NasUploads:
     def _begin(self, upload_id: str, facts: _Facts) -> Upload:
         with nas_errors(self._root):
             if not self._root.is_dir():
-                raise Misconfigured(f"{self._root} is not there; mount it, or mend WORKER_NAS_ROOT")
+                raise Misconfigured(f"{self._root} is not there: mount it, make it, or correct WORKER_NAS_ROOT")
             free = shutil.disk_usage(self._root).free
             with files.opened_folder(self._root.resolve(), self._parts, made=set()) as folder:
                 if len(_open_ids(folder)) >= MOST_OPEN:

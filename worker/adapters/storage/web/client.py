@@ -23,6 +23,8 @@ _PASSING: Final = frozenset({408, 421, 425, 429, 500, 502, 503, 504, 507, 509, 5
 _GONE: Final = frozenset({404, 410})
 _HOST: Final = re.compile(r"[a-z0-9_.-]+|[0-9a-f:.]+")
 _RESOLVE_SECONDS: Final = 20.0
+_QUICKLY: Final = 3.0
+"""How long somebody who submits a job waits for a name to be looked up."""
 USER_AGENT: Final = "leveret"
 # One connection a request: a kept one would be shared by every name on its address, unseen by TLS.
 _LIMITS: Final = httpx.Limits(max_connections=16, max_keepalive_connections=0)
@@ -88,6 +90,20 @@ async def addresses_of(name: str, permitted: Callable[[str], bool]) -> list[str]
     if refused:
         raise RefusedPath(f"{name} leads to {refused[0]}, which is no public address")
     return addresses
+
+
+async def refusal_of(text: str, *, allow_private: bool) -> str | None:
+    """Return why a URL is refused, None where it is not, or its name is not known here."""
+    try:
+        url = checked_url(text, allow_private=allow_private)
+        if not allow_private:
+            async with asyncio.timeout(_QUICKLY):
+                await addresses_of(url.raw_host.decode("ascii"), is_public)
+    except RefusedPath as error:
+        return str(error)
+    except (Unanswered, TimeoutError):
+        return None
+    return None
 
 
 def checked_url(text: str, *, allow_private: bool) -> httpx.URL:
