@@ -162,7 +162,7 @@ def test_the_pages_of_a_home_fleet_name_every_step():
     assert {"ffmpeg", "gource", "mkvtoolnix", "python3-venv"} <= set(packages)
     order = [page.index(step) for step in ("useradd", "-m infra clock", "-m infra provision", "systemctl enable --now")]
     assert order == sorted(order)
-    assert "BindPaths=/home/" in page
+    assert "BindPaths=" in page
     assert "ProtectHome=yes" in UNIT.read_text()
     page = (ROOT / "docs/tutorial/two-machines.md").read_text()
     assert page.index("git clone") < page.index("infra/rabbitmq/rabbitmq.conf")
