@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.support.repositories import FAILURE, POLICY, granted, job, request
-from worker.adapters.sql import listing
+from worker.adapters.sql.jobs import listing
 from worker.adapters.sql.schema import moment
 from worker.core.attempt import Result
 from worker.core.job import TaskSpec

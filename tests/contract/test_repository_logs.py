@@ -5,7 +5,7 @@ import zlib
 from sqlalchemy import update
 
 from tests.support.repositories import granted, job
-from worker.adapters.sql.logs import KEPT_ATTEMPTS
+from worker.adapters.sql.jobs.logs import KEPT_ATTEMPTS
 from worker.adapters.sql.schema import job_logs, moment
 from worker.core.attempt import Result
 

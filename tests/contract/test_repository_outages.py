@@ -213,7 +213,7 @@ async def test_an_sqlite_file_that_another_program_writes_is_waited_for_and_then
 
 
 async def test_an_sqlite_file_that_stays_locked_is_no_fault_of_ours_and_leaves_the_writer_usable(tmp_path, monkeypatch):
-    monkeypatch.setattr("worker.adapters.sql.database._BUSY_SECONDS", 0.2)
+    monkeypatch.setattr("worker.adapters.sql.database.sqlite._BUSY_SECONDS", 0.2)
     url = provision(tmp_path / "x.db")
     repository = SqlRepository(url)
     attempt = await granted(repository)

@@ -6,8 +6,8 @@ import asyncio
 
 from sqlalchemy import update
 
-from worker.adapters.sql.intake_schema import scans
 from worker.adapters.sql.schema import moment
+from worker.adapters.sql.schema.intake import scans
 
 DOCUMENT = {"template": "film", "source": "nas://in"}
 

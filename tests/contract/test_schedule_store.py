@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import update
 
-from worker.adapters.sql.intake_schema import schedules
 from worker.adapters.sql.schema import moment
+from worker.adapters.sql.schema.intake import schedules
 
 DOCUMENT = {"cron": "0 3 * * *", "template": "film", "sources": ["nas://in"]}
 PAST = datetime(2026, 1, 1, tzinfo=UTC)

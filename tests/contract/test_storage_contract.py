@@ -340,7 +340,7 @@ async def test_of_two_jobs_that_make_one_file_one_wins_and_the_other_is_told(ben
     await bench.storage.stage([second])
     # The private S3 server looks whether an object is there, and then completes an upload of several parts: two that
     # come at once both get through, which a bucket of AWS excludes. So these come one after the other; of two jobs at
-    # once the database lets only one come so far (`worker.adapters.sql.outputs`).
+    # once the database lets only one come so far (`worker.adapters.sql.attempts.outputs`).
     at_once = asyncio.Semaphore(1 if isinstance(bench, S3Bench) and size > PART_BYTES else 2)
 
     async def reveal(file):

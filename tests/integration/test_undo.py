@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.support.engine import Harness, document
-from worker.adapters.sql.intake_schema import originals as table
 from worker.adapters.sql.schema import jobs, moment
+from worker.adapters.sql.schema.intake import originals as table
 from worker.adapters.storage.nas.originals import FOLDER, NasOriginals
 from worker.adapters.storage.nas.reading import NasReader
 from worker.app.control import modules

@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 INDEX = (ROOT / "docs/README.md").read_text()
 GLOSSARY = (ROOT / "docs/reference/glossary.md").read_text()
+DECISIONS = ROOT / "docs/decisions/README.md"
 MOST_LINES = 90
 
 
@@ -39,8 +40,14 @@ def test_every_page_is_in_the_index(folder):
 
 def test_every_decision_is_in_its_list():
     pages = [page.name for page in sorted((ROOT / "docs/decisions").glob("0*.md"))]
-    listed = (ROOT / "docs/decisions/README.md").read_text()
+    listed = DECISIONS.read_text()
     assert [page for page in pages if f"]({page})" not in listed] == []
+
+
+def test_every_decision_has_a_status_and_a_date():
+    status = r"\n\nStatus: (accepted|replaced by \[\d+\]\(0[\w-]+\.md\)), 20\d\d-\d\d-\d\d\.\n\n"
+    pages = sorted((ROOT / "docs/decisions").glob("0*.md"))
+    assert [page.name for page in pages if re.match(r"# \d+\. [^\n]+" + status, page.read_text()) is None] == []
 
 
 def test_the_glossary_has_a_word_once_in_order_and_in_one_line():

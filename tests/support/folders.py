@@ -15,8 +15,8 @@ from sqlalchemy import update
 from tests.support.databases import provision
 from tests.support.web import Broker
 from worker.adapters.sql import SqlRepository
-from worker.adapters.sql.intake_schema import folder_files, folders
 from worker.adapters.sql.schema import moment
+from worker.adapters.sql.schema.intake import folder_files, folders
 from worker.app.control import assembled
 from worker.app.folder_files import WatchedFiles
 from worker.control.folders import put_folder

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import delete, update
 
 from tests.support.folders import inbox, look
-from worker.adapters.sql.intake_schema import folder_files
 from worker.adapters.sql.schema import jobs
+from worker.adapters.sql.schema.intake import folder_files
 from worker.app.folder_files import WatchedFiles
 from worker.control.templates import put_template
 from worker.core.errors import BrokerUnavailable

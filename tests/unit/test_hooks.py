@@ -13,8 +13,8 @@ from sqlalchemy import delete, update
 
 from tests.support.command_line import one_line
 from tests.support.web import site
-from worker.adapters.sql.intake_schema import hook_calls
 from worker.adapters.sql.schema import jobs
+from worker.adapters.sql.schema.intake import hook_calls
 from worker.control import NotFound
 from worker.control.hooks import put_hook
 from worker.control.templates import put_template

@@ -18,8 +18,8 @@ from tests.support.folders import look
 from tests.support.media import clip
 from tests.support.web import Broker
 from worker.adapters.sql import SqlRepository
-from worker.adapters.sql.intake_schema import folder_files
 from worker.adapters.sql.schema import moment
+from worker.adapters.sql.schema.intake import folder_files
 from worker.app import serving
 from worker.app.control import assembled
 from worker.app.folder_files import WatchedFiles

@@ -10,8 +10,8 @@ from sqlalchemy import update
 
 from tests.support.media import clip
 from tests.support.web import site
-from worker.adapters.sql.intake_schema import scans
 from worker.adapters.sql.schema import moment
+from worker.adapters.sql.schema.intake import scans
 from worker.control import scans as use
 from worker.control.errors import NotFound, Refused
 from worker.control.library import Library

@@ -13,7 +13,7 @@ from worker.core.message.dialects import decode
 from worker.core.policy import failure_of
 from worker.core.routing import HEADER_DEATH
 from worker.core.settlement import Settlement
-from worker.engine.intake import real_route, refusal
+from worker.engine.incoming import real_route, refusal
 
 if TYPE_CHECKING:
     from worker.core.ports import Consumer, Delivery

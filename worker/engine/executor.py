@@ -28,7 +28,7 @@ from worker.core.routing import HEADER_HOPS
 from worker.core.settlement import Settlement
 from worker.engine.attempt.lease import Lease
 from worker.engine.eligibility import EligibilityGate
-from worker.engine.intake import claim_request, real_route, waited
+from worker.engine.incoming import claim_request, real_route, waited
 from worker.engine.parts.outbox import publish_outbox
 from worker.engine.persistence import Persistence
 from worker.engine.recorder import Recorder

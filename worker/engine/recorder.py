@@ -15,7 +15,7 @@ from worker.core.redaction import redact
 from worker.core.routing import HEADER_STANDBY
 from worker.core.settlement import Settlement
 from worker.engine.attempt.leftovers import delete_requested, remove_leftovers
-from worker.engine.intake import refusal
+from worker.engine.incoming import refusal
 
 if TYPE_CHECKING:
     from worker.core.attempt import Attempt

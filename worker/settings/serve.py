@@ -5,12 +5,12 @@ from __future__ import annotations
 import ipaddress
 import re
 from pathlib import Path  # noqa: TC003 - pydantic reads it at run time
-from typing import Annotated, Any, Final
+from typing import Final
 
 from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, NoDecode
+from pydantic_settings import BaseSettings
 
-Words = Annotated[tuple[str, ...], NoDecode]
+from worker.settings.shared import Words  # noqa: TC001 - pydantic reads it at run time
 
 ROLES: Final = ("viewer", "operator", "admin")
 _TOKEN: Final = re.compile(r"^(?P<role>[a-z]+):(?P<name>[A-Za-z0-9._@-]{1,64}):(?P<digest>[0-9a-f]{64})$")
@@ -49,11 +49,6 @@ class ServeSettings(BaseSettings):
     )
     upload_bytes: int = Field(64 << 30, gt=0, description="How large an upload may be.")
     upload_hours: float = Field(24, gt=0, description="How long an upload that nobody continues is kept.")
-
-    @field_validator("serve_tokens", "serve_hosts", "serve_trusted_proxies", mode="before")
-    @classmethod
-    def _listed(cls, value: Any) -> Any:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @field_validator("serve_tokens")
     @classmethod

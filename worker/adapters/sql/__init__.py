@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from worker.adapters.sql import operator_queries
 from worker.adapters.sql.answers import Answers
-from worker.adapters.sql.attempts import SqlAttempts
+from worker.adapters.sql.attempts.store import SqlAttempts
 from worker.adapters.sql.database import ANSWER_SECONDS, Database
 from worker.adapters.sql.fleet import SqlFleet
-from worker.adapters.sql.folders import SqlFolders
-from worker.adapters.sql.hooks import SqlHooks
-from worker.adapters.sql.jobs import SqlJobs
-from worker.adapters.sql.notifications import SqlNotifications
+from worker.adapters.sql.intake.folders import SqlFolders
+from worker.adapters.sql.intake.hooks import SqlHooks
+from worker.adapters.sql.intake.notifications import SqlNotifications
+from worker.adapters.sql.intake.scans import SqlScans
+from worker.adapters.sql.intake.schedules import SqlSchedules
+from worker.adapters.sql.intake.sources import SqlSources
+from worker.adapters.sql.intake.templates import SqlTemplates
+from worker.adapters.sql.jobs import operator_queries
+from worker.adapters.sql.jobs.store import SqlJobs
 from worker.adapters.sql.originals import SqlOriginals
-from worker.adapters.sql.parts import SqlParts
+from worker.adapters.sql.parts.store import SqlParts
 from worker.adapters.sql.reconcile import SqlReconcile
-from worker.adapters.sql.scans import SqlScans
-from worker.adapters.sql.schedules import SqlSchedules
-from worker.adapters.sql.sources import SqlSources
-from worker.adapters.sql.templates import SqlTemplates
 
 if TYPE_CHECKING:
     from worker.core.ports import DatabaseFacts

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from sqlalchemy import case, delete, select, update
 
-from worker.adapters.sql.database import upsert
+from worker.adapters.sql.database.statements import upsert
 from worker.adapters.sql.rows import worker_record
 from worker.adapters.sql.schema import moment, workers
 from worker.core.record import Wanted, WorkerRecord

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, or_, select, update
 
-from worker.adapters.sql.database import upsert
-from worker.adapters.sql.intake_schema import originals
+from worker.adapters.sql.database.statements import upsert
 from worker.adapters.sql.rows import uri_key
 from worker.adapters.sql.schema import jobs, moment
+from worker.adapters.sql.schema.intake import originals
 from worker.core.ports.originals import Original
 from worker.core.record import TERMINAL
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
 
-from worker.adapters.sql.fence import close_attempt
+from worker.adapters.sql.attempts.fence import close_attempt
 from worker.adapters.sql.schema import LIVE, artifacts, attempts, jobs, moment
 from worker.core.ports import Announced, Overdue
 from worker.core.record import TERMINAL

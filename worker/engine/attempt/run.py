@@ -6,51 +6,36 @@ import asyncio
 import contextlib
 import json
 import time
-from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
-
-import structlog
+from typing import TYPE_CHECKING, Final
 
 from worker.core.attempt import Artifact, Completed, Divided, Result, StateChange
-from worker.core.errors import (
-    BadInput,
-    CannotServe,
-    DatabaseUnavailable,
-    DiskFull,
-    LeveretError,
-    MountMissing,
-    StorageUnavailable,
-    TimedOut,
-)
+from worker.core.errors import BadInput, CannotServe, DatabaseUnavailable, TimedOut
 from worker.core.location import External, parse_location
 from worker.core.redaction import redacted
 from worker.engine.attempt.context import EngineContext, ToolLookup, seconds_since
-from worker.engine.attempt.leftovers import delete_requested, remove_leftovers
-from worker.engine.attempt.originals import keep_replaced, note_kept, plan_replaced, restore_interrupted
+from worker.engine.attempt.kept import keep_files, kept_files, kept_result
+from worker.engine.attempt.originals import restore_interrupted
 from worker.engine.attempt.plan import Resolver, Step, guarded, requirements
 from worker.engine.attempt.progress import ProgressMeter
+from worker.engine.attempt.publication import KEEPING, Publication
 from worker.engine.attempt.sources import SharedSources
 from worker.engine.attempt.tool_log import ToolLog
 from worker.engine.attempt.watch import Watch
 from worker.engine.attempt.workspace import Workspace
-from worker.engine.parts.files import remove_parts
-from worker.engine.parts.work import Wait, Work, WorkFinder, make
+from worker.engine.parts.sharing import publish_shared, shared_files
+from worker.engine.parts.work import MakePart, Wait, Work, WorkFinder, make
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from worker.core.attempt import Attempt
-    from worker.core.ports import HeldLease, Kept, Produced
-    from worker.core.ports.originals import Original
+    from worker.core.ports import HeldLease, Produced
     from worker.engine.resources import Resources
 
 FIRST_REPORT_SECONDS: Final = 0.2
 REPORT_SECONDS: Final = 1.0
-KEEPING: Final = (StorageUnavailable, DiskFull, MountMissing)
-"""What a publish may fail with and leave the encoded files worth keeping."""
-KEEP_SECONDS: Final = 6 * 3600.0
 LOG_NAME: Final = "leveret.log"
-
-log = structlog.get_logger(__name__)
 
 
 class LocalProduction:
@@ -73,12 +58,11 @@ class AttemptRun:
         self._lease = lease
         self._started = time.monotonic()
         self._deadline = self._started
-        self._revealing = False
 
     async def execute(self) -> Produced:
         """Bring the job from claimed to recorded. Raises whatever ended it; scratch is gone or kept when it does."""
         resources, attempt = self._resources, self._attempt
-        kept = await self._kept()
+        kept = await kept_files(resources.repository, attempt)
         name = Path(kept.folder).name if kept else attempt.scratch_name
         with resources.scratch.folder(name) as folder:
             if kept is not None:
@@ -86,23 +70,21 @@ class AttemptRun:
                 await resources.repository.drop_kept(attempt.job.job_id, attempt.worker)
             keep = False
             try:
-                result: Result | Divided | None = self._reused(kept, folder)
+                result: Result | Divided | None = kept_result(kept, attempt.job.job_id)
                 if result is None:
                     async with resources.scratch.bounded(folder):
                         result = await self._produce(folder)
                 if isinstance(result, Divided):
                     return result
                 try:
-                    await self._publish_and_record(result)
+                    await Publication(resources, attempt, self._lease).publish_and_record(result)
                 except KEEPING:
-                    keep = await self._keep(folder, result)
+                    keep = await keep_files(resources.repository, attempt, folder, result)
                     raise
             finally:
                 if not keep:
                     await resources.scratch.remove(folder)
         return Completed()
-
-    # ------------------------------------------------------------------ resolve, run, verify
 
     async def _produce(self, folder: Path) -> Result | Divided:
         """Return the verified result of all tasks, or that others make it; nothing outside `folder` has changed."""
@@ -134,10 +116,11 @@ class AttemptRun:
                 )
                 async with ToolLog(resources.repository, self._attempt) as tool_log:
                     finder = WorkFinder(resources, self._attempt, steps, destination)
-                    work = await finder.find(self._planning(workspace, tool_log), folder / "parts")
+                    planning = self._planning(workspace, tool_log)
+                    work = await finder.find(planning, folder / "parts")
                     if isinstance(work, Wait):
                         await workspace.share()
-                        return await self._divide(finder, work)
+                        return await self._divide(finder, work, planning.shares)
                     contexts, task_seconds = await self._run(steps, work, workspace, tool_log)
                 if job.keep_log:
                     text = tool_log.text or "no tool ran\n"
@@ -150,10 +133,14 @@ class AttemptRun:
         await resources.on_step("verified")
         return self._result(workspace, contexts, artifacts, task_seconds)
 
-    async def _divide(self, finder: WorkFinder, wait: Wait) -> Divided:
+    async def _divide(self, finder: WorkFinder, wait: Wait, shares: Mapping[str, Path]) -> Divided:
         """Let the job wait for its parts; its lease ends with the statement that says so."""
+        job_id = self._attempt.job.job_id
+        shared = await shared_files(job_id, wait, shares, finder.folder_of_parts())
         await self._resources.on_step("planned")
-        divided = await self._lease.last(lambda: finder.divide(wait))
+        divided = await self._lease.last(lambda: finder.divide(wait, shared))
+        if shared:
+            await publish_shared(self._resources, job_id, shared)
         self._resources.observer.parts("planned", len(wait.plan.parts))
         self._resources.observer.parts("reused", len(wait.made))
         await self._resources.on_step("divided")
@@ -179,6 +166,7 @@ class AttemptRun:
         try:
             for index, step in enumerate(steps):
                 context = self._context(workspace, meter, tool_log)
+                context.shares |= work.shared if isinstance(work, MakePart) else {}
                 contexts.append(context)
                 meter.begin(index, step.spec.module)
                 started = time.monotonic()
@@ -216,7 +204,7 @@ class AttemptRun:
         )
 
     async def _report(self, meter: ProgressMeter) -> None:
-        """Store and tell the progress when it changed, once a second."""
+        """Store and publish the progress when it changed, once a second."""
         reported = None
         while True:
             if meter.now != reported:
@@ -253,112 +241,3 @@ class AttemptRun:
             total_seconds=seconds_since(self._started),
             task_seconds=tuple(task_seconds),
         )
-
-    # ------------------------------------------------------------------ publish, record
-
-    async def _publish_and_record(self, result: Result) -> None:
-        resources, attempt = self._resources, self._attempt
-        repository, storages = resources.repository, resources.storages
-        may_replace = [artifact for artifact in result.artifacts if artifact.replaces]
-        replaced = await plan_replaced(repository, storages, attempt, may_replace)
-        if result.artifacts:
-            own = {artifact.uri: artifact.sha256 for artifact in result.artifacts if not artifact.replaces}
-            earlier = await repository.announce(attempt, [artifact.uri for artifact in result.artifacts], own)
-            artifacts = [replace(one, earlier=earlier.get(one.uri, ())) for one in result.artifacts]
-            await resources.on_state(StateChange.by(attempt, "publishing"))
-            await resources.on_step("announced")
-            try:
-                await storages.publish(artifacts, self._confirm, lambda: self._keep_replaced(replaced))
-            except BaseException as error:
-                await self._discard(result, error)
-                raise
-            await resources.on_step("published")
-        orphans = await self._record(result)
-        self._count_parts(result)
-        await resources.on_step("recorded")
-        await note_kept(repository, replaced)
-        await resources.on_state(StateChange.by(attempt, "completed"))
-        job_id = attempt.job.job_id
-        await delete_requested(repository, storages, job_id, result.deletions)
-        if attempt.epoch > 1:
-            ours = {artifact.uri for artifact in result.artifacts}
-            await remove_leftovers(storages, job_id, [*orphans, *ours], ours)
-            if attempt.job.part is None:
-                await remove_parts(resources, job_id)
-
-    async def _keep_replaced(self, replaced: list[Original]) -> None:
-        if replaced:
-            await self._lease.confirm()
-            await keep_replaced(self._resources.storages, replaced)
-            await self._resources.on_step("kept")
-
-    def _count_parts(self, result: Result) -> None:
-        """Count a part that is made, or those that are joined."""
-        if self._attempt.job.part is not None:
-            self._resources.observer.parts("made", 1)
-        elif isinstance(joined := result.facts.get("parts"), dict) and "ranges" in joined:
-            self._resources.observer.parts("joined", joined["ranges"] + joined["others"])
-
-    async def _confirm(self) -> None:
-        await self._lease.confirm()
-        self._revealing = True
-        await self._resources.on_step("revealing")
-
-    async def _record(self, result: Result) -> tuple[str, ...]:
-        """Record the result, trying again while the database is away and the lease may still be ours."""
-        while True:
-            try:
-                return await self._lease.last(lambda: self._resources.repository.complete(self._attempt, result))
-            except DatabaseUnavailable as error:
-                if self._lease.ended is not None:
-                    raise self._lease.ended from error
-                log.warning("record_waits_for_database", job_id=self._attempt.job.job_id, error=str(error))
-            await asyncio.sleep(0.5)
-
-    async def _discard(self, result: Result, error: BaseException) -> None:
-        """Remove what was staged and no reader can see; a kill, or a storage that is away, leaves it to others.
-
-        The attempt's own folder stays when a manifest may point into it already, and when the next attempt
-        here goes on with the same files; whoever ends the job removes what is not part of its result.
-        """
-        stays = self._revealing or isinstance(error, KEEPING)
-        staged = [artifact for artifact in result.artifacts if not (stays and artifact.immutable)]
-        with contextlib.suppress(LeveretError):
-            await asyncio.shield(self._resources.storages.discard(staged))
-
-    # ------------------------------------------------------------------ files kept for an upload retry
-
-    async def _keep(self, folder: Path, result: Result) -> bool:
-        """Keep the encoded files, so that the next attempt here only uploads; return whether they are kept."""
-        document = json.loads(json.dumps(asdict(result), default=str))
-        try:
-            await self._resources.repository.keep(self._attempt, str(folder), [document], KEEP_SECONDS)
-        except LeveretError:
-            return False
-        return True
-
-    async def _kept(self) -> Kept | None:
-        """Return what an earlier attempt of this worker left for us."""
-        attempt = self._attempt
-        if attempt.epoch == 1:
-            return None
-        return await self._resources.repository.kept(attempt.job.job_id, attempt.worker)
-
-    def _reused(self, kept: Kept | None, folder: Path) -> Result | None:
-        """Return the result that `kept` tells of, if every file of it is still there in full."""
-        if kept is None:
-            return None
-        result = _result_of(dict(kept.artifacts[0]))
-        for artifact in result.artifacts:
-            if not artifact.path.is_file() or artifact.path.stat().st_size != artifact.bytes:
-                return None
-        log.info("kept_files_used", job_id=self._attempt.job.job_id, folder=str(folder))
-        return result
-
-
-def _result_of(document: dict[str, Any]) -> Result:
-    artifacts = tuple(Artifact(**(item | {"path": Path(item["path"])})) for item in document.pop("artifacts"))
-    pairs = tuple((name, seconds) for name, seconds in document.pop("task_seconds"))
-    return Result(
-        **(document | {"artifacts": artifacts, "task_seconds": pairs, "deletions": tuple(document["deletions"])})
-    )

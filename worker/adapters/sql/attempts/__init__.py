@@ -1,0 +1,1 @@
+"""The store of claims and attempts, and its statements."""

@@ -1,0 +1,1 @@
+"""The store of jobs as operators see and steer them, and its statements."""

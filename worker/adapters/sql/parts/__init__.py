@@ -1,0 +1,1 @@
+"""The store of divided jobs, and its statements."""
