@@ -156,7 +156,7 @@ async def test_a_changed_source_and_another_ladder_break_the_plan(tmp_path: Path
         ({}, {"renditions": [{"height": 90, "codec": "vp9"}]}, "the parts of libvpx-vp9 are not joined"),
         ({"picture": "s=160x90:r=100"}, {}, "the source shows 100 pictures a second, and its renditions 50"),
         (
-            {"extra": ("-vf", "select='not(eq(mod(n,5),2))'", "-vsync", "vfr")},
+            {"extra": ("-vf", "select='not(eq(mod(n,5),2))'", "-fps_mode", "vfr")},
             {},
             "the frame rate of the source is not constant",
         ),
