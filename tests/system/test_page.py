@@ -124,8 +124,8 @@ async def test_axe_finds_nothing_on_any_screen(alone, server, worker_with_nas, s
             found = await page.evaluate(
                 "axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']})"
             )
-            told = [(one["id"], [node["html"][:120] for node in one["nodes"][:3]]) for one in found["violations"]]
-            assert told == [], path
+            faults = [(one["id"], [node["html"][:120] for node in one["nodes"][:3]]) for one in found["violations"]]
+            assert faults == [], path
             # Nothing hangs out of a narrow screen.
             wide = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
             assert wide <= 0, path

@@ -69,14 +69,14 @@ def test_every_python_command_is_understood(command):
 
 def test_the_s3_server_knows_every_option_that_it_is_given():
     program, command, *options = SERVICES["s3"]["command"]
-    told = subprocess.run(
+    listing = subprocess.run(
         (str(Path(sys.executable).parent / program), "help", command),
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
     )
-    known = set(re.findall(r"^\s+-([\w.]+)", told.stdout + told.stderr, re.MULTILINE))
+    known = set(re.findall(r"^\s+-([\w.]+)", listing.stdout + listing.stderr, re.MULTILINE))
     assert options
     assert {option.lstrip("-").partition("=")[0] for option in options} <= known
 
