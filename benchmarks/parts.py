@@ -1,12 +1,16 @@
 """One film whole, in parts by one worker, and in parts by two, each worker held to one core.
 
-    python -m benchmarks parts [--seconds 30]
+    python -m benchmarks parts [--seconds 30] [--part 5]
 
 The parts and the join are those of the module ffmpeg, without a broker between them: what dividing itself costs. CPU
-seconds are those of the tools, and say more than wall seconds where other programs share the machine.
+seconds are those of the tools and of this program, and say more than wall seconds where others share the machine: what
+each step of one worker costs is counted in them.
 
 Then a model: the costs that were measured, the real plan, and workers that take parts in order on a clock of its own.
 It says what 1 to 1,000 workers would need for a film of two hours, and is first held against what one and two needed.
+
+Beside that: how good the joined pictures are, most of all near the cuts; and what a script that splits, encodes and
+concatenates makes of three sources that parts join exactly.
 """
 
 from __future__ import annotations
@@ -18,12 +22,15 @@ import resource
 import subprocess
 import tempfile
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.measure import host
 from benchmarks.parts_model import Measured, Spans, print_model
+from benchmarks.parts_peer import PIECE_SECONDS, print_peer
+from benchmarks.parts_quality import print_quality
 from worker.core.job import TaskSpec
 from worker.core.parts import Fleet, Plan, in_order
 from worker.process.runner import ProcessRunner
@@ -52,25 +59,60 @@ def main(options: Sequence[str] = ()) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks parts")
     parser.add_argument("--seconds", type=int, default=30)
-    seconds = parser.parse_args(options).seconds
-    with tempfile.TemporaryDirectory() as folder:
-        print_model(seconds, asyncio.run(_table(Path(folder), seconds)))
+    parser.add_argument("--part", type=float, default=5, help="seconds of a part; the shortest of auto are 10")
+    asked = parser.parse_args(options)
+    seconds, part = asked.seconds, asked.part
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        table = asyncio.run(_table(folder, seconds, part))
+        print_quality(folder / "root" / "source.mkv", folder / "film-0.mp4", folder / "film-1.mp4", table.cuts)
+        print_steps(table.spans)
+        print_model(seconds, part, table.measured)
+        print_peer(folder / "root", partial(_divided, folder))
 
 
-async def _table(folder: Path, seconds: int) -> Measured:
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What was measured: the costs, what each step of one worker took, and where the film was cut."""
+
+    measured: Measured
+    spans: Spans
+    cuts: tuple[int, ...]
+
+
+def print_steps(spans: Spans) -> None:
+    """Print where one worker's time went."""
+    ranges = [seconds for frames, seconds in spans.parts if frames]
+    print(f"\nOf one worker's CPU: the plan {spans.plan:.2f} s, {len(ranges)} ranges {sum(ranges):.2f} s, the sound "
+          f"{spans.sound:.2f} s, the join {spans.join:.2f} s.")  # fmt: skip
+
+
+async def _divided(folder: Path, source: Path, output: str) -> Path:
+    """Return a film that one worker made in parts of a few seconds."""
+    video = {"codec": "libx264", "preset": "veryfast", "crf": 26, "threads": 1}
+    data = _data(video, source.name, output, PIECE_SECONDS)
+    await _measured(folder, data, 1)
+    return folder / "film-1.mp4"
+
+
+def _data(video: dict[str, Any], source: str, output: str, seconds: float) -> dict[str, Any]:
+    return {
+        "sources": [f"nas://{source}"],
+        "source_maps": [{"specifier": "v"}, {"specifier": "a"}],
+        "output_maps": [{"specifier": "v", "options": video}, {"specifier": "a", "options": {"codec": "aac"}}],
+        "output_file": output,
+        "parts": {"seconds": seconds},
+    }
+
+
+async def _table(folder: Path, seconds: int, part: float) -> Table:
     (folder / "root").mkdir()
     await asyncio.to_thread(_make_source, folder / "root" / "source.mkv", seconds)
     await asyncio.to_thread(_make_source, folder / "root" / "short.mkv", seconds / 3)
     video = {"codec": "libx264", "preset": "medium", "crf": 26, "g": 50, "threads": 1}
-    data = {
-        "sources": ["nas://source.mkv"],
-        "source_maps": [{"specifier": "v"}, {"specifier": "a"}],
-        "output_maps": [{"specifier": "v", "options": video}, {"specifier": "a", "options": {"codec": "aac"}}],
-        "output_file": "film.mp4",
-        "parts": {"seconds": max(2, seconds / 6)},
-    }
-    print(f"{host()}: {seconds} s of 640x360, x264 medium, a thread an encoder\n")
-    print("| | wall s | of the tools' CPU s | of the bytes |\n|---|---|---|---|")
+    data = _data(video, "source.mkv", "film.mp4", part)
+    print(f"{host()}: {seconds} s of 640x360, x264 medium, a thread an encoder, parts of {part:g} s\n")
+    print("| | wall s | of the CPU s | of the bytes |\n|---|---|---|---|")
     whole, _ = await _measured(folder, data, 0)
     walls: dict[int, float] = {}
     spans: Spans | None = None
@@ -81,11 +123,19 @@ async def _table(folder: Path, seconds: int) -> Measured:
         name = "whole, one core" if count == 0 else f"in parts, workers of one core: {count}"
         figures = f"{wall:.1f} ({whole[0] / wall:.2f} times as fast) | {cpu / whole[1]:.3f} | {size / whole[2]:.4f}"
         print(f"| {name} | {figures} |", flush=True)
+    if spans is None:
+        raise RuntimeError("nothing was made in parts")
     # What a plan and a join cost whatever their length shows beside those of a shorter film.
     _, short = await _measured(folder, data | {"sources": ["nas://short.mkv"]}, 1)
-    if spans is None or short is None:
-        raise RuntimeError("nothing was made in parts")
-    return Measured(walls, spans.costs(short, whole[0] / (seconds * 25)))
+    if short is None:
+        raise RuntimeError("the short film was not made in parts")
+    return Table(Measured(walls, spans.costs(short, whole[1] / (seconds * 25))), spans, spans.cuts)
+
+
+def _spent() -> float:
+    """Return the CPU seconds of this program and of all that it has started and waited for."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def _make_source(path: Path, seconds: float) -> None:
@@ -105,27 +155,28 @@ async def _measured(folder: Path, data: dict[str, Any], workers: int) -> tuple[t
     task = FfmpegTask()
     _, params = Registry({"ffmpeg": task}).parse(TaskSpec("ffmpeg", data, ""))
     params = await task.prepare(params, benches[0])
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    begun, began = _spent(), time.monotonic()
     if workers == 0:
         await task.run(params, benches[0])
     else:
         plan = await task.plan(params, 0, Fleet(workers=2), benches[0])
         if not isinstance(plan, Plan):
             raise RuntimeError(plan.reason)
-        spans.plan = time.monotonic() - began
+        spans.cuts = tuple(part.first for part in plan.ranges[1:])
+        spans.plan = _spent() - begun
         left = in_order(plan.parts)
 
         async def work(bench: TaskBench) -> None:
             while left:
-                part, start = left.pop(0), time.monotonic()
+                part, start = left.pop(0), _spent()
                 await task.run_part(params, plan, part, bench)
-                spans.parts.append((part.frames, time.monotonic() - start))
+                spans.parts.append((part.frames, _spent() - start))
 
         await asyncio.gather(*(work(bench) for bench in benches))
         made = {name: file.path for bench in benches for name, file in bench.result.outputs.items()}
-        joining = time.monotonic()
+        joining = _spent()
         await task.join(params, plan, {part.index: made[part.file] for part in plan.parts}, benches[0])
-        spans.join, spans.frames = time.monotonic() - joining, plan.frames
-    wall, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return (wall, cpu, benches[0].result.outputs["film.mp4"].path.stat().st_size), spans
+        spans.join, spans.frames = _spent() - joining, plan.frames
+    wall, cpu = time.monotonic() - began, _spent() - begun
+    made_film = benches[0].result.outputs[data["output_file"]].path.replace(folder / f"film-{workers}.mp4")
+    return (wall, cpu, made_film.stat().st_size), spans

@@ -8,7 +8,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-from worker.core.parts import Fleet, PartLength, bounds, part_seconds
+from worker.core.parts import Fleet, PartLength, bounds, part_seconds, with_short_end
 
 if TYPE_CHECKING:
     from worker.core.parts import Division
@@ -52,12 +52,16 @@ class Costs:
 
 @dataclass(slots=True)
 class Spans:
-    """How long each step of one film in parts took; `parts` are frames and seconds, 0 frames the sound."""
+    """How long each step of one film in parts took; `parts` are frames and seconds, 0 frames the sound.
+
+    It was cut before the frames `cuts`.
+    """
 
     plan: float = 0.0
     join: float = 0.0
     frames: int = 0
     parts: list[tuple[int, float]] = field(default_factory=list)
+    cuts: tuple[int, ...] = ()
 
     @property
     def sound(self) -> float:
@@ -89,6 +93,8 @@ def simulated(frames: int, workers: int, costs: Costs, division: Division) -> tu
     if length is None:
         return frames * costs.frame, 1
     cuts = bounds(frames, RATE, length, GOP)
+    if division == "auto":
+        cuts = with_short_end(cuts, RATE, Fleet(workers), GOP)
     work = sorted((costs.part + (last - first) * costs.frame for first, last in pairwise(cuts)), reverse=True)
     free = [costs.plan.of(frames)] * workers
     heapq.heapify(free)
@@ -109,7 +115,7 @@ def bend(frames: int, costs: Costs) -> int:
     return WORKERS[-1]
 
 
-def print_model(seconds: int, measured: Measured) -> None:
+def print_model(seconds: int, part: float, measured: Measured) -> None:
     """Print the model beside what was measured, then its curve."""
     costs = measured.costs
     print(f"\nA frame takes {costs.frame * 1000:.1f} ms, and a part {costs.part:.2f} s beside its frames.")
@@ -117,7 +123,7 @@ def print_model(seconds: int, measured: Measured) -> None:
         print(f"The {name} takes {line.base:.2f} s, and {line.frame * 1000:.2f} ms a frame.")
     print()
     print("| workers | model s | measured s |\n|---|---|---|")
-    division = PartLength(seconds=max(2, seconds / 6))
+    division = PartLength(seconds=part)
     for count in (1, 2):
         print(f"| {count} | {simulated(seconds * 25, count, costs, division)[0]:.1f} | {measured.walls[count]:.1f} |")
     frames = HOURS_SECONDS * 25

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Generic, Literal, Protocol, TypeVar
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -20,7 +20,7 @@ from worker.core.task import Files, Lookup
 from worker.media.verify import DAMAGE_MEANING, Damage, Verify
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from worker.core.command import Command, Exit
@@ -37,6 +37,7 @@ __all__ = [
     "Repository",
     "Scene",
     "SceneParams",
+    "Shared",
     "Stage",
     "Visualizer",
     "frames_from_pipe",
@@ -104,6 +105,14 @@ class Repository:
     name: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What ranges of a scene need beside the options: a file, and what was found out once, as JSON."""
+
+    file: Path
+    facts: Mapping[str, Any]
+
+
 class Stage(Lookup, Protocol):
     """What a visualizer may use while it makes its scene: a part of `worker.TaskContext`, and histories."""
 
@@ -123,8 +132,8 @@ class Stage(Lookup, Protocol):
         """Return a path for this job alone, gone with it."""
         ...
 
-    async def history(self, repository: Repository, arguments: Sequence[str]) -> bytes:
-        """Return what `git ARGUMENTS` writes into the file `{output}`; `{repository}` is a bare clone."""
+    async def history(self, repository: Repository, arguments: Sequence[str]) -> Path:
+        """Return the file `{output}` that `git ARGUMENTS` wrote; `{repository}` is a bare clone."""
         ...
 
     def note(self, key: str, value: object) -> None:
@@ -145,7 +154,8 @@ class Scene:
     last `-i`, `graph` a filter graph that ends in `[picture]`, in `size` (width and height, even). The first audio
     stream of `sound` is heard. `content` is a hash of what the frames show; without it no film is divided.
     `painted` says that the painters draw `window` alone; else it is cut out of what they draw. A painter on the
-    real clock may come to `slack` frames more or fewer than were counted.
+    real clock may come to `slack` frames more or fewer than were counted. `shared` saves those who draw ranges of it
+    what was done for it once.
     """
 
     size: tuple[int, int]
@@ -159,6 +169,7 @@ class Scene:
     content: str = ""
     painted: bool = False
     slack: int = 0
+    shared: Shared | None = None
 
     @property
     def shown(self) -> int:
@@ -197,6 +208,11 @@ class Visualizer(ABC, Generic[ParamsT]):
         """
         del lookup
         return None
+
+    async def range_scene(self, params: ParamsT, stage: Stage, shared: Shared) -> Scene:
+        """Return a scene without its sound, of what the whole one `shared`; asked only where it did."""
+        del shared
+        return await self.scene(params, stage)
 
     async def sound(self, params: ParamsT, stage: Stage) -> Path | None:
         """Return what is heard with the scene; asked where parts of a film are joined, which are silent."""

@@ -7,11 +7,13 @@ its options are values of ours. It draws on the virtual clock where that is prov
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from visualizers import LONGEST_SECONDS, Scene, Visualizer, frames_from_pipe
+from visualizers import LONGEST_SECONDS, Scene, Shared, Visualizer, frames_from_pipe
 from visualizers.clock import Clock, find_clock
 from visualizers.gitlog import cut_dates, cut_positions
 from visualizers.gource_histories import read_histories, sources_of, write_log
@@ -93,10 +95,9 @@ class GourceVisualizer(Visualizer[GourceParams]):
         commits = chosen(params, await read_histories(sources, stage))
         log = stage.scratch("history.log")
         content = await asyncio.to_thread(write_log, log, commits)
-        extra = await picture_options(params, stage)
         sound = await _sound(params, stage)
-        clock = await self.clock(stage)
-        command = gource_command(params, stage.tool("gource"), log, extra, speed(params, commits))
+        clock, pace = await self.clock(stage), speed(params, commits)
+        command = await _command(params, stage, log, pace)
         if clock.library is None:
             frames = await _count_really(command, params, stage)
         else:
@@ -106,6 +107,16 @@ class GourceVisualizer(Visualizer[GourceParams]):
             raise BadInput(f"the film would last {seconds} s, and {LONGEST_SECONDS} are allowed; lower seconds_per_day")
         facts = {"commits": len(commits), "frames": frames, "clock": clock.name}
         stage.note("gource", facts | ({"repositories": len(sources)} if len(sources) > 1 else {}))
+        scene = self._scene(params, clock, command, frames, content)
+        return replace(scene, sound=sound, shared=Shared(log, {"pace": pace, "frames": frames}))
+
+    async def range_scene(self, params: GourceParams, stage: Stage, shared: Shared) -> Scene:
+        """Return the film of a history that was cut and counted before."""
+        content = await asyncio.to_thread(_content, shared.file)
+        command = await _command(params, stage, shared.file, shared.facts["pace"])
+        return self._scene(params, await self.clock(stage), command, shared.facts["frames"], content)
+
+    def _scene(self, params: GourceParams, clock: Clock, command: tuple[str, ...], frames: int, content: str) -> Scene:
         return Scene(
             size=params.size,
             framerate=params.output_framerate,
@@ -115,7 +126,6 @@ class GourceVisualizer(Visualizer[GourceParams]):
             painters=tuple(
                 Command(command, environment) for environment in _environments(params, clock, frames, self._cores)
             ),
-            sound=sound,
             content=content,
             painted=clock.library is not None,
             slack=0 if clock.library else max(SLACK_FRAMES, round(frames * SLACK_SHARE)),
@@ -183,6 +193,16 @@ def speed(params: GourceParams, commits: Sequence[Commit]) -> float:
     days = (commits[-1].time - commits[0].time) / DAY
     # gource draws on for some ten seconds after the last commit, whatever the speed
     return params.length / max(days, 1 / 24)
+
+
+async def _command(params: GourceParams, stage: Stage, log: Path, pace: float) -> tuple[str, ...]:
+    return gource_command(params, stage.tool("gource"), log, await picture_options(params, stage), pace)
+
+
+def _content(log: Path) -> str:
+    """Return the SHA-256 of a log."""
+    with log.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 async def _sound(params: GourceParams, stage: Stage) -> Path | None:

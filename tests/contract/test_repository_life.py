@@ -5,10 +5,12 @@ import contextlib
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from tests.support.repositories import ENDINGS, FAILURE, POLICY, artifact, granted, job, repeats, request
 from worker.core.attempt import Progress, Result
-from worker.core.errors import JobCancelled, LeaseLost, OutputExists
+from worker.core.errors import IdReused, JobCancelled, LeaseLost, OutputExists
 from worker.core.ports import Finished, Renewal, Waiting
 
 
@@ -226,7 +228,8 @@ async def test_a_job_that_no_attempt_ran_is_buried_unless_it_lives(bench):
     record = await bench.repository.job("unknown")
     assert (record.state, record.error_type, record.attempts) == ("dead", "ToolFailed", [])
     await bench.repository.submit(job("queued"), "d" * 64, "cpu", "low")
-    await bury(job("queued"), "e" * 64, "cpu", "low", FAILURE)
+    with pytest.raises(IdReused):
+        await bury(job("queued", lane="nvenc"), "e" * 64, "cpu", "low", FAILURE)
     assert (await bench.repository.job("queued")).state == "queued"
     await bury(job("queued"), "d" * 64, "cpu", "low", FAILURE)
     assert (await bench.repository.job("queued")).state == "dead"
@@ -265,3 +268,24 @@ async def test_of_many_jobs_that_announce_one_file_one_does(repository):
     )
     assert sum(isinstance(one, dict) for one in results) == 1
     assert sum(isinstance(one, OutputExists) for one in results) == 3
+
+
+async def test_a_job_of_thousands_of_files_is_announced_in_few_statements(repository):
+    """Ten thousand copies fit into one message: one by one they took longer than a database may take to answer."""
+    attempt = await granted(repository)
+    own = {f"nas://films/{number}.mkv": f"{number:064}" for number in range(2000)}
+    statements = []
+
+    def count(_connection, _cursor, statement, *_more):
+        statements.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", count)
+    try:
+        found = await repository.announce(attempt, list(own), own)
+    finally:
+        event.remove(Engine, "before_cursor_execute", count)
+    assert found == dict.fromkeys(own, ())
+    assert len(statements) < 50
+    await repository.release(attempt, "interrupted", "x")
+    again = await granted(repository)
+    assert await repository.announce(again, list(own), own) == {uri: (digest,) for uri, digest in own.items()}

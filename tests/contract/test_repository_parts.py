@@ -6,31 +6,14 @@ from hashlib import sha256
 
 import pytest
 
+from tests.support.planned import COUNT, as_jobs, plan_of
 from tests.support.repositories import POLICY, artifact, granted, job, request
 from worker.core.attempt import Artifact, Failure, Result
 from worker.core.errors import IdReused, JobCancelled, LeaseLost
 from worker.core.message.dialects import decode
-from worker.core.parts import Part, Plan, copy_id, part_id, part_key
+from worker.core.parts import Part, Plan, copy_id, part_key
 from worker.core.ports import Buried, Finished
-from worker.core.ports.parts import PlannedPart
-
-COUNT = 3
-
-
-def plan_of(identity="one", count=COUNT):
-    ranges = [Part(n, part_key(identity, "frames", n * 10, n * 10 + 10), n * 10, n * 10 + 10) for n in range(count)]
-    return Plan(0, count * 10, identity, "ffmpeg", tuple(ranges))
-
-
-def as_jobs(plan, parent="j1"):
-    found = []
-    for part in plan.parts:
-        own = part_id(parent, part.index)
-        document = {"job_id": own, "job_title": own, "tasks": [{"module": "ffmpeg", "data": {}}]}
-        document["part"] = {"job": parent, "index": part.index, "key": part.key}
-        body = json.dumps(document).encode()
-        found.append(PlannedPart(part, decode(body, own), body, sha256(body).hexdigest()))
-    return found
+from worker.core.ports.parts import MadePart, PlannedPart
 
 
 async def divided(repository, plan=None):
@@ -177,6 +160,41 @@ async def test_a_cancel_that_came_before_the_plan_wins(repository):
         await repository.divide(attempt, plan_of().document(), as_jobs(plan_of()), ())
     assert (await repository.job("j1")).state == "running"
     assert await repository.outbox(0.0, 100) == []
+
+
+async def test_a_part_that_the_plan_made_is_no_message_and_its_file_goes_with_the_others(repository):
+    plan = plan_of()
+    history = Part(COUNT, part_key("one", "history"), name="history", suffix=".log", shared=True)
+    plan = Plan(0, plan.frames, plan.identity, plan.build, (*plan.parts, history))
+    attempt, planned = await granted(repository), as_jobs(plan)
+    shared = MadePart(COUNT, history.key, "file:///s/.parts/j1/history.log", 7, "0" * 64)
+    await repository.divide(attempt, plan.document(), planned, (), [shared])
+    assert await empty_outbox(repository) == ["j1.p0000", "j1.p0001", "j1.p0002"]
+    assert (await repository.known_plan("j1")).made == (shared,)
+    assert await repository.part_files("j1") == [("j1.p0003", shared.uri)]
+    for one in planned[:COUNT]:
+        await repository.complete(await taken(repository, one), made(one))
+    assert await empty_outbox(repository) == ["j1"], "the history was made: the last range queues the join"
+    again = await granted(repository)
+    await repository.divide(again, plan.document(), planned, (0, 1, 2))
+    assert await empty_outbox(repository) == ["j1.p0003"], "a file that got lost is a part like any other"
+    await repository.complete(await taken(repository, planned[COUNT]), made(planned[COUNT]))
+    assert await empty_outbox(repository) == ["j1"]
+
+
+async def test_a_part_that_is_made_while_its_job_is_retried_goes_on(repository):
+    planned = await divided(repository)
+    live = await taken(repository, planned[0])
+    await repository.bury(await taken(repository, planned[1]), Failure("x", "ToolFailed", "w1", 4))
+    await empty_outbox(repository)
+    await repository.reopen("j1")
+    attempt = await granted(repository)
+    await repository.divide(attempt, plan_of().document(), planned, ())
+    assert await empty_outbox(repository) == ["j1.p0001", "j1.p0002"], "nobody makes it a second time"
+    await repository.complete(live, made(planned[0]))
+    for one in planned[1:]:
+        await repository.complete(await taken(repository, one), made(one))
+    assert await empty_outbox(repository) == ["j1"]
 
 
 async def test_a_retry_makes_only_what_is_missing(repository):

@@ -6,7 +6,10 @@ import json
 
 from tests.support.command_line import message
 from tests.support.dead_letters import GARBAGE, arrived, buried, refuse, waiting
+from tests.support.planned import as_jobs, plan_of
 from tests.support.queues import bury, wait_for_dead
+from tests.support.repositories import granted
+from worker.core.attempt import Failure
 
 
 def test_retry_of_a_dead_job_replays_its_message_in_a_new_round(cli_with_broker, broker_url):
@@ -53,6 +56,26 @@ def test_retry_publishes_a_queued_job_whose_message_was_lost(cli_with_broker, br
     assert cli_with_broker.type("retry", "mine").code == 0
     _, body = arrived(broker_url, "media.cpu.low")
     assert cli_with_broker.claimed("mine", body).number == 1
+
+
+def test_retry_of_a_part_runs_the_job_that_it_is_of(cli_with_broker, broker_url):
+    body = cli_with_broker.insert("film")
+    attempt, plan = cli_with_broker.claimed("film", body), plan_of(count=2)
+    planned = as_jobs(plan, "film")
+
+    async def buried_part(repository):
+        await repository.divide(attempt, plan.document(), planned, ())
+        part = await granted(repository, a_job=planned[1].job, digest=planned[1].digest)
+        await repository.bury(part, Failure("broken", "ToolFailed", "a-worker", 4))
+        messages = await repository.outbox(0.0, 10)
+        await repository.published([message.number for message in messages])
+
+    cli_with_broker.ask(buried_part)
+    assert cli_with_broker.record("film").state == "dead"
+    answer = cli_with_broker.type("retry", "film.p0001", "--json")
+    assert answer.code == 0, answer.err
+    assert (json.loads(answer.out)["job_id"], json.loads(answer.out)["round"]) == ("film", 2)
+    assert cli_with_broker.claimed("film", arrived(broker_url, "media.cpu.low")[1]).round == 2
 
 
 def test_retry_of_an_id_that_was_cancelled_before_it_came_is_refused(cli_with_broker):

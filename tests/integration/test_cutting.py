@@ -14,6 +14,7 @@ from tests.support.media import bench_in, ffmpeg
 from tests.support.shades import shade, steps
 from worker.core.errors import InvalidJob
 from worker.tasks.ffmpeg import FfmpegTask
+from worker.tasks.handbrake import HandbrakeTask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,6 +130,36 @@ async def test_a_copied_piece_that_begins_at_a_key_frame_has_no_warning(tmp_path
     result, made = await cut(source, tmp_path, COPY, None, ss=2, t=1)
     assert result.warnings == []
     assert spans(made)["video"] == pytest.approx((0, 1), abs=NEAR)
+
+
+HANDBRAKE = (
+    ("ts", {"start-at": "seconds:7.5", "stop-at": "seconds:2"}, 2.0),
+    ("mpg", {"start_at": {"frames": 188}, "stop_at": "frames:50"}, 2.0),
+    ("mp4", {"startAt": "pts:675000"}, 4.5),
+)
+
+
+async def handbraked(source: Path, folder: Path, options: dict[str, Any]) -> Path:
+    bench = bench_in(folder)
+    shutil.copy(source, bench.root)
+    coding = {"encoder": "x264", "encoder-preset": "ultrafast", "quality": 20}
+    job = {"source": f"nas://{source.name}", "output_file": "o.mkv", "video_options": coding, "source_options": options}
+    return (await bench.run_task(HandbrakeTask(), job)).outputs["o.mkv"].path
+
+
+@pytest.mark.parametrize(("suffix", "options", "seconds"), HANDBRAKE, ids=[case[0] for case in HANDBRAKE])
+async def test_a_piece_that_handbrake_cuts_is_exact(
+    suffix: str, options: dict[str, Any], seconds: float, tmp_path: Path, films: Films
+) -> None:
+    made = await handbraked(films(suffix), tmp_path, options)
+    begin, end = spans(made)["video"]
+    assert end - begin == pytest.approx(seconds, abs=2 * NEAR)
+    assert shade(made) == 7
+
+
+async def test_a_piece_that_begins_past_the_end_is_refused(tmp_path: Path, films: Films) -> None:
+    with pytest.raises(InvalidJob, match=r"source_options\.start-at: begins at 12\.50 s, but the film lasts 12"):
+        await handbraked(films("ts"), tmp_path, {"start-at": "seconds:12.5"})
 
 
 async def test_a_cover_stays_with_a_piece(tmp_path: Path) -> None:

@@ -1,12 +1,13 @@
 """Films in parts with the real ffmpeg: exact for every kind of source that went wrong for others."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
 
 from tests.support.media import clip, ffmpeg
 from tests.support.parts import X264, divided, packets, pictures, planned, prepared, shown, sound, steps
-from worker.core.errors import PlanBroken, VerificationFailed
+from worker.core.errors import CannotServe, PlanBroken, VerificationFailed
 from worker.core.parts import Fleet, Plan, Whole
 
 TWO = {"seconds": 2}
@@ -278,6 +279,16 @@ async def test_a_changed_source_breaks_the_plan_and_makes_other_keys(tmp_path):
         await task.run_part(params, plan, plan.parts[0], bench)
     other = await task.plan(params, 0, Fleet(workers=2), bench)
     assert not {part.key for part in plan.parts} & {part.key for part in other.parts}
+
+
+async def test_a_worker_with_another_build_makes_no_part(tmp_path):
+    clip(root(tmp_path) / "film.mkv", picture="s=160x90:r=25", seconds=5, extra=CODED)
+    bench, task, params = await prepared(tmp_path, job())
+    plan = await task.plan(params, 0, Fleet(workers=2), bench)
+    for part in plan.parts:
+        with pytest.raises(CannotServe, match="the parts are made by another"):
+            await task.run_part(params, replace(plan, build="another"), part, bench)
+    assert not bench.result.outputs
 
 
 async def test_parts_that_do_not_match_are_refused(tmp_path):

@@ -5,84 +5,26 @@ from __future__ import annotations
 import asyncio
 import json
 from hashlib import sha256
-from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.engine import Harness, document
-from tests.support.media import NAMES, clip
-from tests.support.parts import X264, packets
-from worker.adapters.host import bundled_tools, find_tools
+from tests.support.divided import FRAMES, PARTS, Killed, left, result, submitted, together, two_workers
+from tests.support.engine import document
+from tests.support.media import clip
+from tests.support.parts import packets
 from worker.core.errors import BadInput
 from worker.core.message.dialects import decode
 from worker.engine.parts.copies import copy_slow_parts
 from worker.engine.parts.files import remove_ended_parts
 from worker.engine.parts.outbox import publish_outbox
-from worker.tasks.ffmpeg import FfmpegTask
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-FRAMES = 150
-PARTS = 4  # three ranges of two seconds, and the sound
-
-
-def film(job_id="film", **data):
-    task = {
-        "sources": ["source.mkv"],
-        "source_maps": [{"specifier": "v"}, {"specifier": "a"}],
-        "output_maps": [{"specifier": "v", "options": X264}, {"specifier": "a", "options": {"codec": "aac"}}],
-        "output_file": "film.mp4",
-        "parts": {"seconds": 2},
-    } | data
-    return {"job_id": job_id, "job_title": "The Film", "tasks": [{"module": "ffmpeg", "data": task}]}
 
 
 @pytest.fixture
 async def workers(provisioned_broker, broker, repository, tmp_path):
     """Two workers over one storage."""
     del broker
-    tools = find_tools(dict.fromkeys(NAMES), bundled_tools())
-    found = [
-        Harness(provisioned_broker, repository, tmp_path, f"tester-{n}", more_tasks=(FfmpegTask(),), tools=tools)
-        for n in (1, 2)
-    ]
-    clip(found[0].storage / "source.mkv", picture="s=160x90:r=25", seconds=6, extra=("-g", "24"))
-    yield found
-    for one in found:
-        await one.close()
-        await one.publisher.close()
-
-
-def submitted(one, job_id="film", **data):
-    return film(job_id, sources=[f"file://{one.storage}/source.mkv"], **data)
-
-
-async def together(workers, job_id, *states, seconds=60):
-    await asyncio.wait_for(_all(workers, job_id, states), seconds)
-
-
-async def _all(workers, job_id, states):
-    async def work(one):
-        while True:
-            record = await one.repository.job(job_id)
-            if record is not None and record.state in states:
-                return
-            delivery = await one.consumer.next(wait=False)
-            if delivery is not None:
-                await one.executor.execute(delivery)
-            else:
-                await asyncio.sleep(0.05)
-
-    await asyncio.gather(*(work(one) for one in workers))
-
-
-def result(one: Harness) -> Path:
-    return one.storage / "film" / "film.mp4"
-
-
-def left(one: Harness) -> list[Path]:
-    return [path for path in one.storage.rglob("*") if ".parts" in path.parts]
+    async with two_workers(provisioned_broker, repository, tmp_path) as found:
+        yield found
 
 
 async def test_two_workers_make_one_film(workers, broker, repository):
@@ -283,7 +225,3 @@ async def test_a_job_whose_submitter_was_killed_before_it_published_is_published
     assert await publish_outbox(one.resources) == 1
     await one.until("left", "completed")
     assert await repository.outbox(0.0, 10) == []
-
-
-class Killed(BaseException):
-    """A worker is gone at this very step."""

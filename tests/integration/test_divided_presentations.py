@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import m3u8
@@ -11,7 +12,7 @@ import pytest
 
 from tests.support.hls import Made, probe
 from tests.support.media import bench_in, clip, ffmpeg
-from worker.core.errors import PlanBroken
+from worker.core.errors import CannotServe, PlanBroken
 from worker.core.job import TaskSpec
 from worker.core.parts import Fleet, Plan, Whole
 from worker.registry import Registry
@@ -137,6 +138,8 @@ async def test_a_changed_source_and_another_ladder_break_the_plan(tmp_path: Path
     plan = await task.plan(params, 0, Fleet(workers=2), bench)
     assert isinstance(plan, Plan)
     assert await task.holds(params, plan, bench)
+    with pytest.raises(CannotServe, match="the parts are made by another"):
+        await task.run_part(params, replace(plan, build="another"), plan.parts[0], bench)
     _, other, wider = await prepared(tmp_path, renditions=[{"height": 64}])
     assert not await other.holds(wider, plan, bench)
     clip(tmp_path / "film.mkv", picture="s=160x90:r=25", seconds=6, extra=CODED).replace(tmp_path / "root" / "film")
@@ -153,7 +156,7 @@ async def test_a_changed_source_and_another_ladder_break_the_plan(tmp_path: Path
         ({}, {"renditions": [{"height": 90, "codec": "vp9"}]}, "the parts of libvpx-vp9 are not joined"),
         ({"picture": "s=160x90:r=100"}, {}, "the source shows 100 pictures a second, and its renditions 50"),
         (
-            {"extra": ("-vf", "select='not(eq(mod(n,5),2))'", "-vsync", "vfr")},
+            {"extra": ("-vf", "select='not(eq(mod(n,5),2))'", "-fps_mode", "vfr")},
             {},
             "the frame rate of the source is not constant",
         ),

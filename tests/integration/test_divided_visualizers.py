@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.visualizers import SHORT, VISUALIZER, bench_in, gource_task, made_repository
 from visualizers.waveform import WaveformVisualizer
-from worker.core.errors import CannotServe, PlanBroken
+from worker.core.errors import BadInput, CannotServe, PlanBroken
 from worker.core.job import TaskSpec
 from worker.core.parts import Fleet, Plan, Whole
 from worker.registry import Registry
@@ -42,14 +42,28 @@ async def planned(folder: Path, history: Path, workers: int = 2, **data: Any) ->
     return await task.plan(params, 0, Fleet(workers=workers), bench)
 
 
-async def joined(folder: Path, history: Path, **data: Any) -> tuple[Plan, Any]:
-    """Return the plan, and what was made of its parts: each drawn by a bench of its own, the last one first."""
-    plan = await planned(folder, history, **data)
+async def shared(folder: Path, history: Path, **data: Any) -> tuple[Plan, Path]:
+    """Return a plan, and the history that it shares."""
+    bench, task, params = prepared(folder / "plan", history, **data)
+    plan = await task.plan(params, 0, Fleet(workers=2), bench)
     assert isinstance(plan, Plan), plan
-    plan = Plan.of(plan.document())
+    (part,) = plan.named("history")
+    assert part.shared
+    return Plan.of(plan.document()), bench.shares[part.file]
+
+
+async def joined(folder: Path, history: Path, **data: Any) -> tuple[Plan, Any]:
+    """Return the plan, and what was made of its parts: each drawn by a bench of its own, the last one first.
+
+    The ranges are drawn of the shared history: they are given no repository.
+    """
+    plan, log = await shared(folder, history, **data)
     paths = {}
     for part in reversed(plan.parts):
         bench, task, params = prepared(folder / str(part.index), history, **data)
+        if not part.shared:
+            bench.shares[plan.named("history")[0].file] = log
+            task = VisualizerTask(VISUALIZER, NoRepositories())
         await task.run_part(params, plan, part, bench)
         assert list(bench.result.outputs) == [part.file]
         paths[part.index] = bench.result.outputs[part.file].path
@@ -104,7 +118,7 @@ def sound(film: Path) -> str:
 async def test_a_window_and_hls_are_joined_too(tmp_path: Path, history: Path) -> None:
     window = {"first_frame": 10, "last_frame": 130, "output": "hls"}
     plan, found = await joined(tmp_path, history, **window)
-    assert [(part.first, part.last) for part in plan.parts] == [(0, 50), (50, 120)]
+    assert [(part.first, part.last) for part in plan.ranges] == [(0, 50), (50, 120)]
     assert found.manifest == "master.m3u8"
     assert found.outputs["master.m3u8"].duration == pytest.approx(120 / 25)
 
@@ -120,6 +134,21 @@ async def test_another_history_or_renderer_makes_no_part(tmp_path: Path, history
     bench, task, params = prepared(tmp_path, history)
     with pytest.raises(CannotServe, match="the parts are by another"):
         await task.run_part(params, replace(plan, build="another"), plan.parts[0], bench)
+
+
+async def test_a_shared_history_that_is_lost_is_made_again_and_one_that_is_damaged_is_not_drawn(
+    tmp_path: Path, history: Path
+) -> None:
+    plan, log = await shared(tmp_path, history)
+    (part,) = plan.named("history")
+    bench, task, params = prepared(tmp_path / "again", history)
+    await task.run_part(params, plan, part, bench)
+    assert bench.result.outputs[part.file].path.read_bytes() == log.read_bytes()
+    log.write_bytes(log.read_bytes()[:-20])
+    bench.shares[part.file] = log
+    drawn = VisualizerTask(VISUALIZER, NoRepositories())
+    with pytest.raises(BadInput, match="no such repository"):
+        await drawn.run_part(params, plan, plan.parts[0], bench)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 import psutil
@@ -41,8 +42,8 @@ async def test_a_clone_holds_the_history_and_no_contents(tmp_path):
     git = repositories(tmp_path)
     clone = await git.clone(f"file://{origin}", tmp_path / "into")
     *head, commit, end = log_command(str(clone.folder))
-    raw = await git.log(clone.folder, (*head, "--output={output}", commit, end))
-    assert len(custom_log(read_log(raw)).splitlines()) == 3
+    log = await git.log(clone.folder, (*head, "--output={output}", commit, end))
+    assert len(custom_log(read_log(BytesIO(log.read_bytes()))).splitlines()) == 3
     kinds = subprocess.run(
         ("git", "-C", clone.folder, "cat-file", "--batch-check", "--batch-all-objects"), capture_output=True, check=True
     )
@@ -215,7 +216,8 @@ async def test_a_local_repository_takes_no_objects_from_elsewhere(tmp_path, way)
 
 async def history_of(git: GitRepositories, clone: Clone, *, mailmap: bool = False) -> str:
     *head, commit, end = log_command(str(clone.folder), mailmap=mailmap)
-    return custom_log(read_log(await git.log(clone.folder, (*head, "--output={output}", commit, end))))
+    log = await git.log(clone.folder, (*head, "--output={output}", commit, end))
+    return custom_log(read_log(BytesIO(log.read_bytes())))
 
 
 def git_in(folder: Path, *arguments: str) -> None:

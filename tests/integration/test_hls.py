@@ -32,7 +32,7 @@ MATRIX: dict[str, tuple[dict[str, Any], str, tuple[int, ...]]] = {
     "late start": ({"extra": ("-output_ts_offset", "10")}, "320x180", (25,)),
     "two seconds": ({"seconds": 2}, "320x180", (25,)),
     "variable rate": (
-        {"picture": "s=320x180:r=30", "extra": ("-vf", "select='not(eq(mod(n,5),2))'", "-vsync", "vfr")},
+        {"picture": "s=320x180:r=30", "extra": ("-vf", "select='not(eq(mod(n,5),2))'", "-fps_mode", "vfr")},
         "320x180",
         (24, 30),  # an average or a nominal rate, as the container tells
     ),

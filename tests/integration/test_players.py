@@ -52,7 +52,7 @@ MATRIX: dict[str, dict[str, Any]] = {
     "odd size": {"picture": "s=323x181:r=25", "extra": ("-c:v", "ffv1", "-pix_fmt", "yuv444p")},
     "29.97": {"picture": "s=320x180:r=30000/1001"},
     "50 fps": {"picture": "s=320x180:r=50"},
-    "variable rate": {"extra": ("-vf", "select='not(eq(mod(n,5),2))'", "-vsync", "vfr")},
+    "variable rate": {"extra": ("-vf", "select='not(eq(mod(n,5),2))'", "-fps_mode", "vfr")},
     "ten bits": {"extra": ("-pix_fmt", "yuv420p10le", "-profile:v", "high10")},
     "late start": {"extra": ("-output_ts_offset", "10")},
     "two seconds": {"seconds": 2},

@@ -28,7 +28,7 @@ from worker.media.ffmpeg.options import (
     parse_encoder_options,
     parse_encoders,
 )
-from worker.media.handbrake import SECTIONS, HandbrakeParams, handbrake_command
+from worker.media.handbrake.command import SECTIONS, HandbrakeParams, handbrake_command
 from worker.media.hls.packager import Input, packager_command
 from worker.media.hls.params import HlsParams
 from worker.media.matroska.merge import MergeFiles, merge_arguments, option_file_command, parse_identified

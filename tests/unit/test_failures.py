@@ -15,7 +15,7 @@ from worker.adapters.git_errors import meaning
 from worker.core.command import Command, Exit
 from worker.core.errors import Permanent, ToolFailed
 from worker.media.failure import classify
-from worker.media.handbrake import HandbrakeParams
+from worker.media.handbrake.command import HandbrakeParams
 from worker.media.matroska.merge import matroska_failure
 from worker.tasks.handbrake import handbrake_failure
 

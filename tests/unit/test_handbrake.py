@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ import pytest
 
 from worker.core.errors import InvalidJob
 from worker.core.job import TaskSpec
-from worker.media.handbrake import HandbrakeMeter, HandbrakeParams, handbrake_command
+from worker.core.media_info import MediaInfo, StreamInfo
+from worker.media.handbrake.command import HandbrakeMeter, HandbrakeParams, handbrake_command
+from worker.media.handbrake.piece import piece_of
 from worker.registry import Registry
 from worker.tasks.handbrake import HandbrakeTask
 from worker.tasks.probe import ProbeTask
@@ -48,6 +51,34 @@ def test_names_switches_lists_and_maps_are_written_as_handbrake_reads_them() -> 
     ]
 
 
+def film(**more: Any) -> MediaInfo:
+    video = StreamInfo(0, "video", "h264", duration=12.0, start=0.0, frame_rate=Fraction(25), width=64, height=64)
+    return MediaInfo("mov,mp4", 12.0, 0.0, 1, None, (video,), **more)
+
+
+@pytest.mark.parametrize(
+    ("options", "piece"),
+    [
+        ({}, (0.0, 12.0)),
+        ({"start-at": "duration:3", "stop-at": "seconds:4"}, (3.0, 4.0)),
+        ({"stop_at": "pts:180000"}, (0.0, 2.0)),
+        ({"startAt": {"frames": 250}, "stopAt": {"frames": 900}}, (10.0, 2.0)),
+        ({"start-at": "seconds:20"}, (20.0, 0.0)),
+        ({"title": 1, "start-at": "seconds:4"}, (4.0, 8.0)),
+        ({"title": 2}, None),
+        ({"chapters": "1-2"}, None),
+        ({"start-at-preview": 3}, None),
+    ],
+)
+def test_a_piece_is_what_its_offsets_mean(options: dict[str, Any], piece: tuple[float, float] | None) -> None:
+    assert piece_of(options, film()) == piece
+
+
+def test_an_offset_is_written_as_handbrake_reads_it() -> None:
+    options = {"start_at": {"seconds": 2.5}, "stop-at": "seconds:4"}
+    assert argv(source_options=options) == ["--start-at=seconds:2.5", "--stop-at=seconds:4"]
+
+
 def test_older_tracks_become_lists_of_one_length() -> None:
     tracks = [{"track": 1, "encoder": "av_aac"}, {"track": 3, "bitrate": 96}]
     assert argv(audio_tracks=tracks) == ["--audio=1,3", "--aencoder=av_aac,av_aac", "--ab=160,96"]
@@ -73,6 +104,15 @@ def test_older_tracks_become_lists_of_one_length() -> None:
         ({"destination_options": {"markers": 1}}, "destination_options.markers", "is a flag"),
         ({"filters_options": {"deblock": "/etc/passwd"}}, "filters_options.deblock", "holds a slash"),
         ({"filters_options": {"pad": ["mode=fill", "/x"]}}, "filters_options.pad", "holds a slash"),
+        ({"source_options": {"start-at": 10}}, "source_options.start-at", "write seconds:10"),
+        ({"source_options": {"start_at": "00:00:03"}}, "source_options.start_at", "is no offset"),
+        ({"source_options": {"stop-at": "seconds:-3"}}, "source_options.stop-at", "is no offset"),
+        ({"source_options": {"stop-at": [3]}}, "source_options.stop-at", "is no offset"),
+        (
+            {"source_options": {"start-at": "seconds:2", "stop-at": "frames:50"}},
+            "source_options.stop-at",
+            "another unit",
+        ),
         ({"video_options": {"width": 3}}, "video_options.width", "belongs into picture_options"),
         ({"video_options": {"qualty": 3}}, "video_options.qualty", "did you mean 'quality'"),
         ({"video_options": {"encoder": "x\n--input"}}, "video_options.encoder", "is neither"),

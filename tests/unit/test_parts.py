@@ -18,6 +18,7 @@ from worker.core.parts import (
     part_id,
     part_key,
     part_seconds,
+    with_short_end,
 )
 
 RATES = [Fraction(24000, 1001), Fraction(25), Fraction(30000, 1001), Fraction(60000, 1001), Fraction(120)]
@@ -49,6 +50,31 @@ def test_cuts_are_complete_without_overlap_and_no_part_is_empty_or_tiny(frames, 
     if len(lengths) > 1:
         assert min(lengths) >= 2 * rate - 1
     plan_of(*pairwise(cuts))
+
+
+@settings(deadline=None)
+@given(
+    frames=st.integers(1, 400_000),
+    rate=st.sampled_from(RATES),
+    workers=st.integers(1, 40),
+    multiple=st.integers(1, 600),
+)
+def test_a_short_end_keeps_every_cut_and_halves_no_more_than_a_part_a_worker(frames, rate, workers, multiple):
+    fleet = Fleet(workers)
+    cuts = bounds(frames, rate, 30, multiple)
+    found = with_short_end(cuts, rate, fleet, multiple)
+    fresh = sorted(set(found) - set(cuts))
+    assert set(cuts) <= set(found)
+    assert len(fresh) <= (workers if workers > 1 else 0)
+    assert all(cut % multiple == 0 for cut in fresh)
+    assert all(b - a >= 10 * rate for a, b in pairwise(found) if a in fresh or b in fresh)
+    plan_of(*pairwise(found))
+
+
+def test_two_workers_end_a_film_of_three_minutes_with_parts_of_half_the_length():
+    cuts = bounds(4500, Fraction(25), part_seconds(180, Fleet(2), "auto") or 0, 250)
+    lengths = [b - a for a, b in pairwise(with_short_end(cuts, Fraction(25), Fleet(2), 250))]
+    assert lengths == [750, 750, 750, 750, 250, 500, 250, 500]
 
 
 @settings(deadline=None)

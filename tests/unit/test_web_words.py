@@ -67,7 +67,7 @@ def test_numbers_are_as_people_read_them():
     assert [age(42), age(7200), age(-3)] == ["42 s", "2 h", "0 s"]
     assert [size(0), size(1536), size(40 << 30), size(None)] == ["0 B", "1.5 KiB", "40.0 GiB", ""]
     assert number(123456) == "123\u202f456"
-    assert [sentence("a"), sentence("a?")] == ["a.", "a?"]
+    assert [sentence("a b"), sentence("A?")] == ["A b.", "A?"]
 
 
 def test_hardware_is_a_line_from_its_first_to_its_last_sample():

@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from pydantic import Field
@@ -13,7 +14,7 @@ from pydantic import Field
 from worker.core.job import Model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 PARTS_FOLDER: Final = ".parts"
 """The folder, beside the outputs of a job, that its parts are in until they are joined."""
@@ -42,7 +43,7 @@ Division: TypeAlias = Literal["auto", "never"] | PartLength
 class Part:
     """The frames `[first, last)` of the output, or with another `name` what is no frames; `details` are the task's.
 
-    `key` names its file: equal keys hold equal contents.
+    `key` names its file: equal keys hold equal contents. A `shared` one serves all others, and is made with the plan.
     """
 
     index: int
@@ -51,6 +52,7 @@ class Part:
     last: int = 0
     name: str = FRAMES
     suffix: str = ".mp4"
+    shared: bool = False
     details: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -179,6 +181,20 @@ def bounds(frames: int, rate: Fraction, seconds: float, multiple: int = 1) -> tu
     if len(cuts) > 1 and frames - cuts[-1] < max(shortest, SHORTEST_SECONDS * rate):
         cuts.pop()
     return (*cuts, frames)
+
+
+def with_short_end(cuts: Sequence[int], rate: Fraction, fleet: Fleet, multiple: int = 1) -> tuple[int, ...]:
+    """Return the cuts with one part for each worker halved, the last ones, where halves are not below ten seconds.
+
+    The short ones are given out last: whoever had easy scenes takes one more, and all end at about one moment.
+    """
+    count = fleet.workers if fleet.workers > 1 else 0
+    found = set(cuts)
+    for first, last in list(pairwise(cuts))[-count:] if count else []:
+        middle = first + (last - first) // (2 * multiple) * multiple
+        if min(middle - first, last - middle) >= USUAL_SECONDS[0] * rate and len(found) <= MOST_PARTS:
+            found.add(middle)
+    return tuple(sorted(found))
 
 
 def in_order(parts: Iterable[Part]) -> list[Part]:

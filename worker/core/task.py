@@ -120,6 +120,17 @@ class TaskContext(Lookup, Protocol):
         """
         ...
 
+    def share(self, name: str, path: Path) -> None:
+        """Give the parts of the job a file, while it is planned: it becomes that of the part whose file has this name.
+
+        A part gets it by `shared`; where it has got lost it is made as any other part.
+        """
+        ...
+
+    def shared(self, name: str) -> Path | None:
+        """Return the local path of the file that was shared under a name; None where there is none yet."""
+        ...
+
     def output(
         self,
         location: str,

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field
 
 from worker.core.command import Command
 from worker.core.job import Model, Place
+from worker.media.colours import JPEG
 from worker.media.ffmpeg.formats import GUARDS, INDEXED, RAW_PICTURES
 from worker.media.hls.ladder import Size, even
 from worker.media.verify import DAMAGE_MEANING, Damage
@@ -109,9 +110,9 @@ def thumbnail_command(
     `filters` come before the scaling (deinterlacing, tone mapping).
     """
     choose = [f"thumbnail=n={LOOKED_AT}"] if ticks is None else [f"select=gte(pts\\,{ticks})"]
-    pixels = "yuvj420p" if ENCODERS[target.suffix.lower()] == "mjpeg" else "rgb24"
+    pixels = JPEG if ENCODERS[target.suffix.lower()] == "mjpeg" else ("format=rgb24",)
     # a picture's field partner may be needed to deinterlace it, so it is chosen behind
-    graph = ",".join([*filters, *choose, f"scale={size.width}:{size.height}", "setsar=1", f"format={pixels}"])
+    graph = ",".join([*filters, *choose, f"scale={size.width}:{size.height}", "setsar=1", *pixels])
     coding = ("-c:v", ENCODERS[target.suffix.lower()], *(("-q:v", "3") if target.suffix.lower() != ".png" else ()))
     written = ("-f", "image2", "-update", "1", f"file:{target}")
     return Command((*_reading(ffmpeg, source, moment, "warning"), "-vf", graph, "-frames:v", "1", *coding, *written))

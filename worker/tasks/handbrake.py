@@ -10,7 +10,8 @@ from worker.core.command import Pipeline
 from worker.core.errors import BadInput, InvalidJob, Problem, ToolFailed, VerificationFailed
 from worker.core.task import Files, FileUse, Lookup, Task, TaskContext
 from worker.media.failure import classify, failed
-from worker.media.handbrake import HandbrakeMeter, HandbrakeParams, handbrake_command, option_name, own_words
+from worker.media.handbrake.command import HandbrakeMeter, HandbrakeParams, handbrake_command, own_words
+from worker.media.handbrake.piece import piece_of
 from worker.media.hls.ladder import film_seconds
 from worker.media.verify import Expected, check
 from worker.tasks.shared.decoding import decoded
@@ -62,6 +63,7 @@ class HandbrakeTask(Task[HandbrakeParams]):
         """Probe the film, which refuses lists of files, encode it, and look at what came out."""
         source = await context.input(params.source)
         info = await probed_source(source, params.source, context)
+        _refuse_nothing(params, info)
         output = context.output(params.output_file)
         meter = HandbrakeMeter()
 
@@ -91,6 +93,14 @@ class HandbrakeTask(Task[HandbrakeParams]):
         context.report(1.0)
 
 
+def _refuse_nothing(params: HandbrakeParams, info: MediaInfo) -> None:
+    """Return if the piece begins within the film; InvalidJob otherwise: HandBrake would write an empty file."""
+    piece, seconds = piece_of(params.source_options, info), film_seconds(info)
+    if piece is not None and seconds is not None and piece[0] >= seconds:
+        message = f"begins at {piece[0]:.2f} s, but the film lasts {seconds:.2f} s"
+        raise InvalidJob([Problem("source_options.start-at", message)])
+
+
 def handbrake_failure(exit_: Exit, params: HandbrakeParams) -> Exception:
     """Return what HandBrake's end means; it exits 0 too when it refuses an option."""
     exit_ = replace(exit_, tail=own_words(exit_.tail))
@@ -106,14 +116,12 @@ def handbrake_failure(exit_: Exit, params: HandbrakeParams) -> Exception:
 
 
 def _prove(params: HandbrakeParams, source: MediaInfo, made: MediaInfo) -> None:
-    """Return if there is a picture of the film's length, unless a part of it was asked for; sounds where chosen."""
+    """Return if there is a picture of the film's length, or of the piece's that was asked for; sounds where chosen."""
     faults: list[str] = []
     if source.video is not None and made.video is None:
         faults.append("it has no picture")
     if params.audio_tracks and len(made.audio) != len(params.audio_tracks):
         faults.append(f"it has {len(made.audio)} sounds instead of {len(params.audio_tracks)}")
-    parts = {option_name(name) for name in params.source_options}
-    seconds = film_seconds(source)
-    whole = not parts & {"chapters", "start-at", "stop-at", "title", "start-at-preview"}
-    expected = Expected(at_least=seconds, at_most=seconds) if whole else Expected()
+    piece = piece_of(params.source_options, source)
+    expected = Expected(at_least=piece[1], at_most=piece[1]) if piece else Expected()
     check(made, expected, params.output_file, also=faults)

@@ -72,6 +72,7 @@ class TaskBench:
         self.root = folder / "root"
         self.root.mkdir(parents=True, exist_ok=True)
         self.result = BenchResult()
+        self.shares: dict[str, Path] = {}
         self._folder, self._runner, self._stall = folder / "work", runner, stall_seconds
         self._capabilities = capabilities or Capabilities()
         self._tools, self._option_sets = tools, dict(option_sets or {})
@@ -199,6 +200,14 @@ class TaskBench:
         except (SourceMissing, InvalidJob):
             return False
         return True
+
+    def share(self, name: str, path: Path) -> None:
+        """Keep a file for the parts of the job."""
+        self.shares[name] = path
+
+    def shared(self, name: str) -> Path | None:
+        """Return the file that was shared under a name; None where there is none."""
+        return self.shares.get(name)
 
     def output(
         self,

@@ -79,10 +79,16 @@ class PartStore(Protocol):
         ...
 
     async def divide(
-        self, attempt: Attempt, plan: Mapping[str, Any], parts: Sequence[PlannedPart], still_there: Collection[int]
+        self,
+        attempt: Attempt,
+        plan: Mapping[str, Any],
+        parts: Sequence[PlannedPart],
+        still_there: Collection[int],
+        shared: Sequence[MadePart] = (),
     ) -> None:
         """Let the job wait for its parts, of which `still_there` are made; their messages are in the outbox.
 
+        Those of `shared` are made by whoever plans: their files are put there once this is written.
         JobCancelled when a cancel came first, LeaseLost when the job is not the attempt's.
         """
         ...

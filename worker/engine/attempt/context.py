@@ -111,6 +111,7 @@ class EngineContext(ToolLookup):
         self.job_id = job_id
         self.attempt_folder = attempt_folder
         self.facts: dict[str, object] = {}
+        self.shares: dict[str, Path] = {}
         self.warnings: list[str] = []
         self.manifest: str | None = None
         self.thumbnail: str | None = None
@@ -156,6 +157,14 @@ class EngineContext(ToolLookup):
             if one.reason is Reason.TIMED_OUT:
                 raise TimedOut(str(one))
         return exits
+
+    def share(self, name: str, path: Path) -> None:
+        """Give the parts of the job a file."""
+        self.shares[name] = path
+
+    def shared(self, name: str) -> Path | None:
+        """Return the file that was shared under a name; None where there is none."""
+        return self.shares.get(name)
 
     def seconds_left(self) -> float:
         """Return for how long the job may still run."""

@@ -23,9 +23,12 @@ from worker.engine.attempt.sources import SharedSources
 from worker.engine.attempt.tool_log import ToolLog
 from worker.engine.attempt.watch import Watch
 from worker.engine.attempt.workspace import Workspace
-from worker.engine.parts.work import Wait, Work, WorkFinder, make
+from worker.engine.parts.sharing import publish_shared, shared_files
+from worker.engine.parts.work import MakePart, Wait, Work, WorkFinder, make
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from worker.core.attempt import Attempt
     from worker.core.ports import HeldLease, Produced
     from worker.engine.resources import Resources
@@ -113,10 +116,11 @@ class AttemptRun:
                 )
                 async with ToolLog(resources.repository, self._attempt) as tool_log:
                     finder = WorkFinder(resources, self._attempt, steps, destination)
-                    work = await finder.find(self._planning(workspace, tool_log), folder / "parts")
+                    planning = self._planning(workspace, tool_log)
+                    work = await finder.find(planning, folder / "parts")
                     if isinstance(work, Wait):
                         await workspace.share()
-                        return await self._divide(finder, work)
+                        return await self._divide(finder, work, planning.shares)
                     contexts, task_seconds = await self._run(steps, work, workspace, tool_log)
                 if job.keep_log:
                     text = tool_log.text or "no tool ran\n"
@@ -129,10 +133,14 @@ class AttemptRun:
         await resources.on_step("verified")
         return self._result(workspace, contexts, artifacts, task_seconds)
 
-    async def _divide(self, finder: WorkFinder, wait: Wait) -> Divided:
+    async def _divide(self, finder: WorkFinder, wait: Wait, shares: Mapping[str, Path]) -> Divided:
         """Let the job wait for its parts; its lease ends with the statement that says so."""
+        job_id = self._attempt.job.job_id
+        shared = await shared_files(job_id, wait, shares, finder.folder_of_parts())
         await self._resources.on_step("planned")
-        divided = await self._lease.last(lambda: finder.divide(wait))
+        divided = await self._lease.last(lambda: finder.divide(wait, shared))
+        if shared:
+            await publish_shared(self._resources, job_id, shared)
         self._resources.observer.parts("planned", len(wait.plan.parts))
         self._resources.observer.parts("reused", len(wait.made))
         await self._resources.on_step("divided")
@@ -158,6 +166,7 @@ class AttemptRun:
         try:
             for index, step in enumerate(steps):
                 context = self._context(workspace, meter, tool_log)
+                context.shares |= work.shared if isinstance(work, MakePart) else {}
                 contexts.append(context)
                 meter.begin(index, step.spec.module)
                 started = time.monotonic()

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
+import structlog
+
 from worker.core.attempt import Divided
 from worker.core.divisible import Divisible
-from worker.core.errors import PlanBroken
+from worker.core.errors import LeveretError, PlanBroken
 from worker.core.location import Relative, parse_location
 from worker.core.message.dialects import decode
 from worker.core.parts import Fleet, Plan, Whole, in_order, part_id
-from worker.core.ports.parts import PlannedPart
+from worker.core.ports.parts import MadePart, PlannedPart
 from worker.core.record import serving
 from worker.core.routing import lane_of
 from worker.engine.attempt.plan import requirements
 from worker.engine.parts.files import fetched, parts_folder, still_there
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from worker.core.attempt import Attempt
+    from worker.core.attempt import Artifact, Attempt
     from worker.core.job import Job
     from worker.core.location import External
     from worker.core.parts import Part
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from worker.engine.resources import Resources
 
 LANES: Final = frozenset({"cpu", "visualize"})
+log = structlog.get_logger(__name__)
+
 _LONGEST_ID: Final = 120
 _UNREMARKABLE: Final = frozenset({"", "the job says never", "one worker makes it as soon"})
 
@@ -45,10 +49,11 @@ class RunWhole:
 
 @dataclass(frozen=True, slots=True)
 class MakePart:
-    """The one task makes one part."""
+    """The one task makes one part; `shared` are local files that the plan made for all of them, by their names."""
 
     plan: Plan
     part: Part
+    shared: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,7 @@ class WorkFinder:
         """Return what there is to do; `folder` takes the parts of a remote storage."""
         job = self._attempt.job
         if job.part is not None:
-            return await self._part(job)
+            return await self._part(job, folder)
         index = self._divisible()
         if index is None:
             return RunWhole()
@@ -108,14 +113,26 @@ class WorkFinder:
             found = {index: part for index, part in found.items() if index in files}
         return Wait(plan, frozenset(found))
 
-    async def _part(self, job: Job) -> MakePart:
+    async def _part(self, job: Job, folder: Path) -> MakePart:
         if job.part is None:
             raise PlanBroken("the job is no part")
         known = await self._resources.repository.known_plan(job.part.job)
         plan = Plan.of(known.plan) if known.plan else None
         if plan is None or job.part.index >= len(plan.parts) or plan.parts[job.part.index].key != job.part.key:
             raise PlanBroken("the plan that this part is of has been made anew")
-        return MakePart(plan, plan.parts[job.part.index])
+        part = plan.parts[job.part.index]
+        return MakePart(plan, part, {} if part.shared else await self._shared(plan, known.made, folder))
+
+    async def _shared(self, plan: Plan, made: Sequence[MadePart], folder: Path) -> Mapping[str, Path]:
+        """Return the files that the plan made for all parts, whole and unchanged, by their names."""
+        wanted = {part.index: part for part in plan.parts if part.shared}
+        there = {one.index: one for one in made if one.index in wanted and one.key == wanted[one.index].key}
+        try:
+            files = await fetched(self._resources, there, folder)
+        except LeveretError as error:
+            log.warning("shared_part_not_read", job_id=self._attempt.job.job_id, error=str(error))
+            return {}
+        return {wanted[index].file: path for index, path in files.items()}
 
     def _divisible(self) -> int | None:
         """Return the index of the first task that can be divided, all of whose sources are outside."""
@@ -146,11 +163,23 @@ class WorkFinder:
         shared = len(hosts) <= 1 or self._destination.scheme != "file" or bool(self._resources.parts_url)
         return Fleet(max(1, len(names)), shared)
 
-    async def divide(self, wait: Wait) -> Divided:
-        """Write the plan, the rows of its parts and their messages; IdReused where a job has the id of a part."""
+    async def divide(self, wait: Wait, shared: Sequence[Artifact] = ()) -> Divided:
+        """Write the plan, the rows of its parts and their messages; IdReused where a job has the id of a part.
+
+        The parts whose files are `shared` count as made.
+        """
         planned = [self._as_job(wait.plan, part) for part in in_order(wait.plan.parts)]
-        await self._resources.repository.divide(self._attempt, wait.plan.document(), planned, wait.made)
+        named = {part_id(self._attempt.job.job_id, part.index): part for part in wait.plan.parts}
+        made = [
+            MadePart(named[file.job_id].index, named[file.job_id].key, file.uri, file.bytes, file.sha256)
+            for file in shared
+        ]
+        await self._resources.repository.divide(self._attempt, wait.plan.document(), planned, wait.made, made)
         return Divided(len(planned))
+
+    def folder_of_parts(self) -> str:
+        """Return where the files of the job's parts are."""
+        return parts_folder(self._resources, str(self._destination), self._attempt.job.job_id)
 
     def _as_job(self, plan: Plan, part: Part) -> PlannedPart:
         """Return a part as the job that it is: the divided task alone, with the same data."""
@@ -161,7 +190,7 @@ class WorkFinder:
             "job_title": f"{job.title[:480]} {part.index + 1}/{len(plan.parts)}",
             "priority": job.priority,
             "lane": job.lane,
-            "destination": parts_folder(self._resources, str(self._destination), job.job_id),
+            "destination": self.folder_of_parts(),
             "timeout": job.timeout,
             "tasks": [{"module": spec.module, "data": dict(spec.data)}],
             "part": {"job": job.job_id, "index": part.index, "key": part.key},

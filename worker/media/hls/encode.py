@@ -61,7 +61,8 @@ class Picture:
 
     `tone_map` is the transfer (`smpte2084`) that is brought to SDR; without it `video_range` (SDR, PQ, HLG) stays as
     it is, in ten bits where it is not SDR. `pad` is how many seconds the last picture may be held to reach the film's
-    end; `mastering` what HDR10 that is kept says of its mastering, as x265's parameters.
+    end; `mastering` what HDR10 that is kept says of its mastering, as x265's parameters; `colours` are filters that
+    name the colours of a picture that has none.
     """
 
     renditions: tuple[Rendition, ...]
@@ -71,6 +72,7 @@ class Picture:
     video_range: str = "SDR"
     pad: float = 0.0
     mastering: str = ""
+    colours: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +147,7 @@ def picture_graph(picture: Picture, chain: Sequence[str]) -> list[str]:
     # 0:V:0 skips cover art, which 0:v:0 would take
     split = f"split={count}" + "".join(f"[s{index}]" for index in range(count))
     branches = [_branch(picture, rendition, index) for index, rendition in enumerate(picture.renditions)]
-    return [f"[0:V:0]{','.join([*chain, split])}", *branches]
+    return [f"[0:V:0]{','.join([*picture.colours, *chain, split])}", *branches]
 
 
 def tone_mapping(transfer: str) -> str:

@@ -80,19 +80,23 @@ def grid_of(timeline: Timeline, picture: Picture, start: Fraction) -> Grid | str
     return Grid(timeline, frames, lead, tail)
 
 
+def cuts_of(picture: Picture, seconds: float) -> tuple[int, ...]:
+    """Return where parts of about `seconds` begin, and the end: each has a whole number of segments but the last."""
+    timing = picture.timing
+    return bounds(timing.frames, timing.frame_rate, seconds, timing.gop * timing.gops)
+
+
 def ranges(
     grid: Grid,
-    picture: Picture,
-    seconds: float,
+    cuts: Sequence[int],
     identity: str,
     needed: Callable[[Timeline, int, int], Mapping[str, Any]] | None = None,
 ) -> list[Part]:
-    """Return the parts, each a whole number of segments but the last; [] where one would have no picture.
+    """Return the parts between `cuts`; [] where one would have no picture.
 
     `needed` says what pictures from one to another need of their source.
     """
-    timing, timeline = picture.timing, grid.timeline
-    cuts = bounds(timing.frames, timing.frame_rate, seconds, timing.gop * timing.gops)
+    timeline = grid.timeline
     if cuts[1] <= grid.lead or cuts[-2] - grid.lead >= timeline.frames:
         return []
     parts = []

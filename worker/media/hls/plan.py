@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
 from worker.core.errors import BadInput
+from worker.media.colours import named_colours
 from worker.media.ffmpeg.encoders import Encoder, bits_per_second, encoder_named, fallback_of
 from worker.media.ffmpeg.vaapi import USUAL_NODE
 from worker.media.hls.encode import HDR_TRANSFERS, AudioRendition, Encoding, Picture
@@ -227,5 +228,6 @@ def _picture(
         tone_map=video.color_transfer if tone_map else None,
         video_range="SDR" if tone_map else video_range,
         mastering="" if tone_map else host.mastering,
+        colours=named_colours(video) if video_range == "SDR" else (),
         pad=max(0.0, float(clock.duration) - end) if end is not None else 1.0,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
+from worker.media.colours import JPEG
 from worker.media.hls.ladder import Size, Timing, even
 from worker.media.hls.playlists import MediaPlaylist, Segment, target_of
 from worker.media.measure import Rate
@@ -71,24 +72,31 @@ def sheet_name(number: int) -> str:
     return f"sheet_{number:03d}.jpg"
 
 
-def storyboard_argv(plan: StoryboardPlan, ffmpeg: str, source: Path, folder: Path) -> tuple[str, ...]:
-    """Return the argv that writes the sheets from a rendition, of which only the key frames are decoded."""
+def storyboard_argv(
+    plan: StoryboardPlan, ffmpeg: str, source: Path, folder: Path, filters: tuple[str, ...] = ()
+) -> tuple[str, ...]:
+    """Return the argv that writes the sheets from a rendition, of which only the key frames are decoded.
+
+    `filters` bring the colours of each tile to those of SDR.
+    """
     tile = plan.tile
-    graph = (
-        f"select='not(mod(n,{plan.step}))',scale={tile.width}:{tile.height}:flags=area,setsar=1,"
-        f"tile={COLUMNS}x{ROWS},format=yuvj420p"
-    )
+    chosen = (f"select='not(mod(n,{plan.step}))'", f"scale={tile.width}:{tile.height}:flags=area", "setsar=1")
+    graph = ",".join([*chosen, *filters, *JPEG, f"tile={COLUMNS}x{ROWS}"])
     return (
         ffmpeg, "-nostdin", "-hide_banner", "-v", "error", "-y",
         "-skip_frame", "nokey", "-i", f"file:{source}", "-map", "0:v:0", "-vf", graph,
-        "-vsync", "passthrough", "-c:v", "mjpeg", "-q:v", "5", "-f", "image2", "-start_number", "1",
+        "-fps_mode", "passthrough", "-c:v", "mjpeg", "-q:v", "5", "-f", "image2", "-start_number", "1",
         f"file:{folder / 'sheet_%03d.jpg'}",
     )  # fmt: skip
 
 
-def poster_argv(ffmpeg: str, source: Path, target: Path, keys: int) -> tuple[str, ...]:
-    """Return the argv that writes the most telling of a rendition's first key frames: nearest to their average look."""
-    graph = f"thumbnail=n={max(2, min(50, keys))},format=yuvj420p"
+def poster_argv(ffmpeg: str, source: Path, target: Path, keys: int, filters: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Return the argv that writes the most telling of a rendition's first key frames: nearest to their average look.
+
+    `filters` bring its colours to those of SDR.
+    """
+    # the filter that chooses takes eight bits a colour, too few to map tones behind it
+    graph = ",".join([*filters, f"thumbnail=n={max(2, min(50, keys))}", *JPEG])
     return (
         ffmpeg, "-nostdin", "-hide_banner", "-v", "error", "-y",
         "-skip_frame", "nokey", "-i", f"file:{source}", "-map", "0:v:0", "-vf", graph,

@@ -25,6 +25,8 @@ HEAD_BYTES: Final = 6 << 20
 AHEAD_PACKETS: Final = 64
 """How many packets a decoder may take beyond the last picture of a part: its threads, its reordering, and queues."""
 MARGIN_BYTES: Final = 1 << 18
+MOST_PACKETS: Final = 2_000_000
+"""Of more (nine hours at 60 pictures a second) no list is kept: such a source is fetched whole."""
 _MOST_SHARE: Final = 0.5
 """An excerpt above this share of its file is not worth the requests."""
 _MOST_BOXES: Final = 64
@@ -139,7 +141,7 @@ class PacketPlaces:
             return
         facts = dict(value.split("=", 1) for value in values if "=" in value)
         pts, place, length = (facts.get(name, "") for name in ("pts", "pos", "size"))
-        if not (pts.lstrip("-").isdigit() and place.isdigit() and length.isdigit()):
+        if not (pts.lstrip("-").isdigit() and place.isdigit() and length.isdigit()) or len(self._lines) >= MOST_PACKETS:
             self._unplaced = True
             return
         self._times.setdefault(int(pts), len(self._lines))

@@ -19,21 +19,25 @@ _STANDARD: Final = (
     *(Fraction(number * 1000, 1001) for number in (24, 30, 48, 60, 120)),
 )
 _MARGIN: Final = Fraction(1, 1_000_000)
-_SAFE_KEYS_BACK: Final = 2
+SAFE_KEYS_BACK: Final = 2
 """How many key frames before the cut decoding begins: an open GOP leans on the one before, and a seek may be late."""
+CLOSED_KEYS_BACK: Final = 1
+"""The same for closed GOPs of a file with an index: a picture that is refreshed bit by bit is whole one key later."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
     """The pictures of a stream in the order they are shown, `times` in seconds, `keys` those where decoding can begin.
 
-    `rate` is constant: picture n is shown n/rate seconds after the first, as exactly as `tick` can say it.
+    `rate` is constant: picture n is shown n/rate seconds after the first, as exactly as `tick` can say it. Decoding
+    begins `keys_back` key frames before the one that a picture needs.
     """
 
     rate: Fraction
     tick: Fraction
     times: tuple[Fraction, ...]
     keys: tuple[Fraction, ...]
+    keys_back: int = SAFE_KEYS_BACK
 
     @property
     def frames(self) -> int:
@@ -47,16 +51,20 @@ class Timeline:
         return (self.times[frame - 1] + self.times[frame]) / 2
 
     def seek(self, frame: int) -> Fraction | None:
-        """Return where to seek for a picture: a key frame with another one between; None for the film's start."""
+        """Return where to seek for a picture: a key frame with others between; None for the film's start."""
         earlier = bisect_right(self.keys, self.times[frame])
-        return self.keys[earlier - 1 - _SAFE_KEYS_BACK] if earlier > _SAFE_KEYS_BACK else None
+        return self.keys[earlier - 1 - self.keys_back] if earlier > self.keys_back else None
 
 
 @dataclass(slots=True)
 class PacketReader:
-    """Takes ffprobe's lines of one stream, or of all; `timeline` says what the packets of `stream` are together."""
+    """Takes ffprobe's lines of one stream, or of all; `timeline` says what the packets of `stream` are together.
+
+    `has_index` says that the file names the places of its key frames, so that a seek is never late.
+    """
 
     stream: int
+    has_index: bool = False
     counts: dict[int, int] = field(default_factory=dict)
     _tick: Fraction | None = None
     _stated: list[Fraction] = field(default_factory=list)
@@ -64,6 +72,7 @@ class PacketReader:
     _keys: list[int] = field(default_factory=list)
     _coded: list[int] = field(default_factory=list)
     _untimed: bool = False
+    _is_open: bool = False
 
     def line(self, text: str) -> None:
         """Take one line."""
@@ -87,6 +96,9 @@ class PacketReader:
             return
         if "K" in flags:
             self._keys.append(int(pts))
+        elif self._keys and int(pts) < self._keys[-1]:
+            # It is shown before the key frame that it is coded after, and may lean on what is before that.
+            self._is_open = True
         # What an edit list leaves out is decoded and never shown.
         if "D" not in flags:
             self._shown.append(int(pts))
@@ -120,7 +132,8 @@ class PacketReader:
         if rate is None:
             return "the frame rate of the source is not constant"
         times = tuple(pts * self._tick for pts in shown)
-        return Timeline(rate, self._tick, times, tuple(key * self._tick for key in keys))
+        back = CLOSED_KEYS_BACK if self.has_index and not self._is_open else SAFE_KEYS_BACK
+        return Timeline(rate, self._tick, times, tuple(key * self._tick for key in keys), back)
 
     def _rate(self, shown: list[int]) -> Fraction | None:
         """Return the rate whose grid all pictures lie on, as exactly as the time base can say it."""

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from worker.core.errors import BadInput, VerificationFailed
-from worker.core.parts import FRAMES, Part, Plan, Whole, bounds, identity_of, part_key
+from worker.core.parts import FRAMES, Part, Plan, Whole, bounds, identity_of, part_key, with_short_end
 from worker.media.failure import classify, damage, failed, ignored
 from worker.media.ffmpeg.command import MUXERS
 from worker.media.ffmpeg.progress import Meter
@@ -77,10 +77,13 @@ async def plan_film(
     if isinstance(length, Whole):
         return length
     remote = await remote_source(params.sources[picture.source], path, info.container, context)
-    timeline = await read_timeline(path, picture.stream.index, context, remote)
+    timeline = await read_timeline(path, picture.stream.index, info.container, context, remote)
     if isinstance(timeline, Whole):
         return timeline
-    cuts = bounds(timeline.frames, timeline.rate, length, gop(picture.options))
+    multiple = gop(picture.options)
+    cuts = bounds(timeline.frames, timeline.rate, length, multiple)
+    if params.parts == "auto":
+        cuts = with_short_end(cuts, timeline.rate, fleet, multiple)
     if len(cuts) <= 2:  # noqa: PLR2004 - the beginning and the end
         return Whole(TOO_SHORT)
     identity = await _identity(params, outputs, build, context)

@@ -17,7 +17,7 @@ from worker.media.hls.playlist_check import Violation, judge
 from worker.media.hls.playlists import PlaylistError
 from worker.media.webvtt import CueError
 from worker.tasks.hls.collect import collected
-from worker.tasks.hls.stills import poster, storyboard
+from worker.tasks.hls.stills import poster, storyboard, tone_filters
 from worker.tasks.hls.texts import cues_of
 from worker.tasks.shared.running import well_run
 
@@ -59,7 +59,8 @@ async def finished(plan: Plan, params: HlsParams, folder: Path, context: TaskCon
     """Return all files of the presentation, which the judge has found well. VerificationFailed with its words."""
     out = folder / "out"
     texts = await cues_of(plan, params.source, folder, context)
-    board = await storyboard(plan, folder, context) if params.storyboard else None
+    tones = await tone_filters(plan, context) if params.storyboard or params.poster else ()
+    board = await storyboard(plan, folder, tones, context) if params.storyboard else None
     try:
         tick = TS_START if params.segment_format == "ts" else 0
         packaged = await asyncio.to_thread(collected, plan, out, texts, tick)
@@ -78,7 +79,7 @@ async def finished(plan: Plan, params: HlsParams, folder: Path, context: TaskCon
         context.warn(str(advice))
     if broken := [str(item) for item in violations if item.must]:
         raise VerificationFailed("; ".join(broken[:10]))
-    still = await poster(plan, layout, folder, context) if params.poster else None
+    still = await poster(plan, layout, folder, tones, context) if params.poster else None
     context.set_urls(manifest=layout.multivariant, thumbnail=still.location if still else None)
     return [*([still] if still else []), *files]
 

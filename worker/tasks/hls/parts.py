@@ -13,13 +13,14 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from worker.core.command import Pipeline
 from worker.core.errors import BadInput, InvalidJob, ToolFailed, VerificationFailed
-from worker.core.parts import Part, Whole, identity_of, part_key
+from worker.core.parts import Part, Whole, identity_of, part_key, with_short_end
 from worker.core.parts import Plan as PartsPlan
 from worker.media.ffmpeg.progress import Meter
 from worker.media.hls.encode import encode_command
 from worker.media.hls.parts import (
     OTHERS,
     OTHERS_SUFFIX,
+    cuts_of,
     grid_of,
     join_command,
     others_of,
@@ -85,14 +86,18 @@ async def plan_parts(
     if isinstance(seconds, Whole):
         return seconds
     remote = await remote_source(params.source, film.path, film.info.container, context)
-    timeline = await read_timeline(film.path, video.index, context, remote)
+    timeline = await read_timeline(film.path, video.index, film.info.container, context, remote)
     if isinstance(timeline, Whole):
         return timeline
     grid = grid_of(timeline, plan.picture, Fraction(str(film.info.start)))
     if isinstance(grid, str):
         return Whole(grid)
     identity = await _identity(params, film, build, context)
-    parts = ranges(grid, plan.picture, seconds, identity, remote.needed if remote else None)
+    cuts = cuts_of(plan.picture, seconds)
+    if params.parts == "auto":
+        timing = plan.picture.timing
+        cuts = with_short_end(cuts, timing.frame_rate, fleet, timing.gop * timing.gops)
+    parts = ranges(grid, cuts, identity, remote.needed if remote else None)
     if len(parts) < 2:  # noqa: PLR2004 - one part is the whole
         return Whole(TOO_SHORT)
     if others_of(film.encoding):

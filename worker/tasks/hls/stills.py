@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from worker.core.command import Command, Pipeline
 from worker.core.errors import VerificationFailed
+from worker.media.hls.encode import HDR_TRANSFERS, tone_mapping
 from worker.media.hls.files import PlannedFile
 from worker.media.hls.layout import Layout, under
 from worker.media.hls.storyboard import Storyboard, poster_argv, sheet_name, storyboard_argv, storyboard_plan
+from worker.tasks.shared.pictures import maps_tones
 from worker.tasks.shared.running import well_run
 
 if TYPE_CHECKING:
@@ -20,7 +22,21 @@ if TYPE_CHECKING:
     from worker.media.hls.plan import Plan
 
 
-async def storyboard(plan: Plan, folder: Path, context: TaskContext) -> Storyboard | None:
+async def tone_filters(plan: Plan, context: TaskContext) -> tuple[str, ...]:
+    """Return the filters that bring the renditions' tones to those of SDR; a warning where this host has none.
+
+    A still has no field that says HDR: a player shows what it holds as SDR, which is grey.
+    """
+    kept = plan.picture.video_range if plan.picture else "SDR"
+    if kept == "SDR":
+        return ()
+    if await maps_tones(context):
+        return (tone_mapping(next(transfer for transfer, name in HDR_TRANSFERS.items() if name == kept)),)
+    context.warn(f"this host's ffmpeg cannot map tones (zscale is missing): the stills of {kept} look grey")
+    return ()
+
+
+async def storyboard(plan: Plan, folder: Path, filters: tuple[str, ...], context: TaskContext) -> Storyboard | None:
     """Return the storyboard that was made of the least rendition; None without a picture."""
     if plan.picture is None:
         return None
@@ -28,7 +44,7 @@ async def storyboard(plan: Plan, folder: Path, context: TaskContext) -> Storyboa
     board = storyboard_plan(least.size, plan.picture.timing)
     target = folder / "out" / "storyboard"
     await asyncio.to_thread(target.mkdir, parents=True, exist_ok=True)
-    argv = storyboard_argv(board, context.tool("ffmpeg"), folder / f"{least.name}.mp4", target)
+    argv = storyboard_argv(board, context.tool("ffmpeg"), folder / f"{least.name}.mp4", target, filters)
     await well_run(context, Pipeline((Command(argv),), label="storyboard"), "the storyboard")
     sizes = await asyncio.to_thread(_sizes, target)
     wanted = {sheet_name(number + 1) for number in range(board.sheets)}
@@ -41,14 +57,16 @@ def _sizes(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_size for path in folder.iterdir()}
 
 
-async def poster(plan: Plan, layout: Layout, folder: Path, context: TaskContext) -> PlannedFile | None:
+async def poster(
+    plan: Plan, layout: Layout, folder: Path, filters: tuple[str, ...], context: TaskContext
+) -> PlannedFile | None:
     """Return the poster, made of the greatest rendition; None without a picture."""
     if plan.picture is None:
         return None
     greatest = max(plan.picture.renditions, key=lambda rendition: rendition.size.pixels)
     keys = math.ceil(plan.picture.timing.frames / plan.picture.timing.gop)
     target = folder / "out" / "poster.jpg"
-    argv = poster_argv(context.tool("ffmpeg"), folder / f"{greatest.name}.mp4", target, keys)
+    argv = poster_argv(context.tool("ffmpeg"), folder / f"{greatest.name}.mp4", target, keys, filters)
     await well_run(context, Pipeline((Command(argv),), label="poster"), "the poster")
     info = await context.probe(target)
     if info.video is None or info.video.width != greatest.size.width:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from worker.tasks.shared.excerpts import RemoteSource
 
 TOO_SHORT: Final = "it is too short for two parts"
+_INDEXED: Final = frozenset({"mp4", "matroska"})
 _MOST_KNOWN: Final = 1 << 16
 
 
@@ -57,7 +58,12 @@ class Builds:
 def known_sources(infos: Sequence[MediaInfo]) -> dict[str, Any]:
     """Return what the sources of a plan are, for its details, so that no part reads it again; {} where it is much."""
     documents = [info.document() for info in infos]
-    return {"sources": documents} if len(json.dumps(documents)) <= _MOST_KNOWN else {}
+    try:
+        length = len(json.dumps(documents, allow_nan=False))
+    except ValueError:
+        # A length that is no number: no database takes it.
+        return {}
+    return {"sources": documents} if length <= _MOST_KNOWN else {}
 
 
 def sources_of(plan: Plan) -> list[MediaInfo] | None:
@@ -79,7 +85,7 @@ def wanted_seconds(seconds: float, fleet: Fleet, division: Division) -> float | 
 
 
 async def read_timeline(
-    path: Path, stream: int, context: TaskContext, remote: RemoteSource | None = None
+    path: Path, stream: int, container: str, context: TaskContext, remote: RemoteSource | None = None
 ) -> Timeline | Whole:
     """Return when the pictures of a source are shown, or why it is not divided; nothing is decoded.
 
@@ -91,7 +97,7 @@ async def read_timeline(
         raise classify(bad)
     if reason := side_data_refusal(lines):
         return Whole(reason)
-    reader = PacketReader(stream)
+    reader = PacketReader(stream, has_index=bool(_INDEXED & set(container.split(","))))
     if remote is None:
         await read_packets(packets_command(context.tool("ffprobe"), path, stream), reader, context)
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from worker.core.command import Command, Pipeline
+from worker.media.colours import named_colours
 from worker.media.hls.encode import HDR_TRANSFERS, tone_mapping
 from worker.media.hls.mastering import mastering_command, mastering_of
 from worker.media.hls.plan import INTERLACED
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 async def picture_filters(video: StreamInfo, context: TaskContext) -> tuple[str, ...]:
     """Return the filters of a still of `video`; a warning where its tones cannot be mapped here."""
-    filters = ["yadif"] if video.field_order in INTERLACED else []
+    filters = [*named_colours(video)]
+    filters += ["yadif"] if video.field_order in INTERLACED else []
     if (transfer := video.color_transfer or "") in HDR_TRANSFERS:
         if await maps_tones(context):
             filters.append(tone_mapping(transfer))

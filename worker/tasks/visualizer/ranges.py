@@ -7,7 +7,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
-from visualizers import Scene
+from visualizers import Scene, Shared
 from visualizers.film import film_pipeline, parts_command, plan_of, sound_pipeline
 from worker.core.errors import CannotServe, PlanBroken, ToolFailed, VerificationFailed
 from worker.core.parts import FRAMES, Part, PartLength, Plan, Whole, bounds, identity_of, part_key
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from worker.media.hls.plan import Plan as FilmPlan
     from worker.tasks.shared.parts import Builds
 
+HISTORY: Final = "history"
+"""The part that holds what every range is drawn of; the plan has it at hand."""
+MOST_SHARED_BYTES: Final = 128 << 20
 SHORTEST_SECONDS: Final = 10.0
 """Each part simulates the whole film, so parts are few and long: one a worker, and none is shorter than this."""
 
@@ -75,7 +78,13 @@ class Ranges:
             Part(index, part_key(identity, FRAMES, first, last), first, last)
             for index, (first, last) in enumerate(pairwise(cuts))
         )
+        if scene.shared is not None and scene.shared.file.stat().st_size <= MOST_SHARED_BYTES:
+            key = part_key(identity, HISTORY)
+            history = Part(len(parts), key, name=HISTORY, suffix=scene.shared.file.suffix, shared=True)
+            self._context.share(history.file, scene.shared.file)
+            parts = (*parts, history)
         details = {
+            "shared": dict(scene.shared.facts) if scene.shared else {},
             "data": data, "frames": scene.frames, "size": list(scene.size), "rate": scene.framerate,
             "facts": stage.facts,
         }  # fmt: skip
@@ -104,10 +113,11 @@ class Ranges:
             raise CannotServe(f"this worker draws with {build or 'no renderer'}, and the parts are by {plan.build}")
         begin = params.first_frame
         ours = params.model_copy(update={"first_frame": begin + part.first, "last_frame": begin + part.last})
-        scene = windowed(await self._visualizer.scene(ours, Stage(context, self._repositories)), ours)
-        if identity_of(await self._data(params), scene.content, scene.frames, build) != plan.identity:
-            raise PlanBroken("the history is not the one that was planned")
-        scene = replace(scene, sound=None)
+        if part.name == HISTORY:
+            await self._share_again(params, plan, part)
+            return
+        scene = await self._planned_scene(ours, plan, await self._data(params))
+        scene = replace(windowed(scene, ours), sound=None)
         folder = context.scratch("part/x").parent
         film, meter = plan_of(scene), Meter(scene.shown)
 
@@ -121,6 +131,29 @@ class Ranges:
         made = folder / f"{_name(film)}.mp4"
         await prove_part(made, part, Fraction(scene.framerate), 1, context)
         context.adopt(made, part.file, role="part")
+
+    async def _planned_scene(self, params: SceneParams, plan: Plan, data: str) -> Scene:
+        """Return the scene that was planned: of the history that the plan shared, else of one that is cloned here.
+
+        PlanBroken where that is another one by now.
+        """
+        stage = Stage(self._context, self._repositories)
+        for history in plan.named(HISTORY):
+            if (file := self._context.shared(history.file)) is not None:
+                scene = await self._visualizer.range_scene(params, stage, Shared(file, plan.details["shared"]))
+                if identity_of(data, scene.content, scene.frames, plan.build) == plan.identity:
+                    return scene
+        scene = await self._visualizer.scene(params, stage)
+        if identity_of(data, scene.content, scene.frames, plan.build) != plan.identity:
+            raise PlanBroken("the history is not the one that was planned")
+        return scene
+
+    async def _share_again(self, params: SceneParams, plan: Plan, part: Part) -> None:
+        """Make the shared file anew: it got lost after the plan."""
+        scene = await self._planned_scene(params, plan, await self._data(params))
+        if scene.shared is None:
+            raise PlanBroken("the scene shares nothing")
+        self._context.adopt(scene.shared.file, part.file, role="part")
 
     async def join(self, params: SceneParams, plan: Plan, parts: Mapping[int, Path], folder: Path) -> FilmPlan:
         """Return the plan of what lies in `folder` then: the film that is joined of its parts, and its sound."""

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from worker.adapters.sql.attempts.fence import blame, close_attempt, ended, fenced, new_round
 from worker.adapters.sql.database.statements import upsert
 from worker.adapters.sql.parts.copies import copy_part, end_copies, slow_parts
 from worker.adapters.sql.parts.files import ended_with_parts, forget_part_files, part_files
 from worker.adapters.sql.parts.outbox import body_of, outbox_of, published, unpublished, write_message
-from worker.adapters.sql.rows import fresh_row, of_document
-from worker.adapters.sql.schema import LIVE, artifacts, attempts, jobs
+from worker.adapters.sql.rows import fresh_row, of_document, uri_key
+from worker.adapters.sql.schema import LIVE, artifacts, attempts, jobs, moment
 from worker.core.attempt import Failure
 from worker.core.errors import IdReused, JobCancelled, LeaseLost
+from worker.core.media_types import media_type_of
 from worker.core.parts import part_id
 from worker.core.ports.parts import KnownPlan, MadePart, OutboxMessage, PlannedPart, SlowPart
 from worker.core.record import PartRecord
@@ -43,11 +44,17 @@ class SqlParts:
         return await self._database.read(known_plan, job_id)
 
     async def divide(
-        self, attempt: Attempt, plan: Mapping[str, Any], parts: Sequence[PlannedPart], still_there: Collection[int]
+        self,
+        attempt: Attempt,
+        plan: Mapping[str, Any],
+        parts: Sequence[PlannedPart],
+        still_there: Collection[int],
+        shared: Sequence[MadePart] = (),
     ) -> None:
         """Let the job wait for its parts; their messages are in the outbox."""
+        made = {one.index: one for one in shared}
         await self._database.write_many(
-            len(parts), lambda connection: divide(connection, attempt, plan, parts, frozenset(still_there))
+            len(parts), lambda connection: divide(connection, attempt, plan, parts, frozenset(still_there), made)
         )
 
     async def parts(self, job_id: str) -> list[PartRecord]:
@@ -107,8 +114,9 @@ def divide(
     plan: Mapping[str, Any],
     parts: Sequence[PlannedPart],
     still_there: frozenset[int],
+    shared: Mapping[int, MadePart],
 ) -> None:
-    """Let the job wait for the parts that are not `still_there`; rows of an older plan end."""
+    """Let the job wait for the parts that are neither `still_there` nor `shared`; rows of an older plan end."""
     parent = attempt.job.job_id
     values = {"state": "waiting", "lease_until": None, "plan": {"plan": dict(plan), "broken": None}}
     try:
@@ -127,7 +135,8 @@ def divide(
     end_copies(connection, [row.job_id for row in copies if row.part_index not in still_there])
     for planned in parts:
         if planned.part.index not in still_there:
-            _queue_part(connection, planned, rows.get(planned.part.index), (route.lane, route.priority), parent)
+            ours = shared.get(planned.part.index)
+            _enter_part(connection, planned, rows.get(planned.part.index), (route.lane, route.priority), parent, ours)
     surplus = [row.job_id for index, row in rows.items() if index >= len(parts)]
     if surplus:
         _stop(connection, jobs.c.job_id.in_(surplus))
@@ -149,18 +158,24 @@ def _rows_of(parent: str) -> Any:
     )
 
 
-def _queue_part(
-    connection: Connection, planned: PlannedPart, row: Row[*tuple[Any, ...]] | None, route: tuple[str, str], parent: str
+def _enter_part(
+    connection: Connection,
+    planned: PlannedPart,
+    row: Row[*tuple[Any, ...]] | None,
+    route: tuple[str, str],
+    parent: str,
+    made: MadePart | None,
 ) -> None:
-    """Insert or open again the row of a part, and write its message."""
+    """Insert or open again the row of a part, and write its message; or that it is made."""
     part, job = planned.part, planned.job
     own = {"parent_id": parent, "part_index": part.index, "part_key": part.key, "part_frames": part.frames}
+    own |= {} if made is None else {"state": "completed", "finished_at": moment()}
     if row is None:
         values = fresh_row(job, planned.digest, *route) | own
         # A tombstone may have been there before.
         mine = upsert(connection, jobs).values(**values)
         taken = mine.on_conflict_do_update(
-            index_elements=["job_id"], set_=values | {"finished_at": None}, where=jobs.c.digest == ""
+            index_elements=["job_id"], set_={"finished_at": None} | values, where=jobs.c.digest == ""
         )
         if connection.execute(taken.returning(jobs.c.job_id)).one_or_none() is None:
             raise IdReused(f"the id {job.job_id} of a part is taken by another job")
@@ -173,7 +188,12 @@ def _queue_part(
         connection.execute(update(jobs).where(jobs.c.job_id == row.job_id).values(**values, priority=route[1]))
         connection.execute(delete(artifacts).where(artifacts.c.job_id == row.job_id))
         close_attempt_of(connection, row.job_id)
-    write_message(connection, job.job_id, planned.body, "queued")
+    if made is None:
+        write_message(connection, job.job_id, planned.body, "queued")
+        return
+    file = {"uri": made.uri, "uri_key": uri_key(made.uri), "bytes": made.bytes, "sha256": made.sha256}
+    kind = {"position": 0, "role": "part", "media_type": media_type_of(part.file)}
+    connection.execute(insert(artifacts).values(job_id=job.job_id, **file, **kind))
 
 
 def close_attempt_of(connection: Connection, job_id: str) -> None:

@@ -1,9 +1,9 @@
-"""HandBrake: sections of options as one argv, and what HandBrakeCLI says as values."""
+"""Sections of options as one argv, and HandBrake's progress and complaints as values."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -12,6 +12,8 @@ from worker.core.faults import faults
 from worker.core.job import Model, Place
 from worker.core.message.wire import nearest
 from worker.media.ffmpeg.options import parameters_problem
+from worker.media.handbrake.piece import CUTS, moment_text, piece_problems
+from worker.media.handbrake.values import Value, option_name, option_text
 from worker.media.verify import DAMAGE_MEANING, Damage, Verify
 
 if TYPE_CHECKING:
@@ -79,7 +81,6 @@ def _listed(section: str) -> str:
     return f"HandBrake's {', '.join(sorted(SECTIONS[section]))}."
 
 
-Value = Any
 Section = dict[Annotated[str, StringConstraints(max_length=64)], Value]
 
 
@@ -144,18 +145,12 @@ class HandbrakeParams(Model):
             for name, value in getattr(self, section).items():
                 if message := _fault(option_name(name), value, known):
                     found.append(((section, name), message))
+        found += [(("source_options", name), problem) for name, problem in piece_problems(self.source_options)]
         if self.audio_tracks and "audio" in self.audio_options:
             found.append((("audio_tracks",), "goes with no audio_options.audio: one of them chooses the tracks"))
         if found:
             raise faults("handbrake", found)
         return self
-
-
-def option_name(name: str) -> str:
-    """Return HandBrake's lower-case name of an option as jobs spell it: `all_audio`, `allAudio`, `all-audio`."""
-    if name in {"maxHeight", "maxWidth"}:
-        return name.lower()
-    return re.sub(r"(?<=[a-z])([A-Z])", r"-\1", name).lower().replace("_", "-")
 
 
 def _fault(name: str, value: Value, known: frozenset[str]) -> str | None:
@@ -173,25 +168,6 @@ def _fault(name: str, value: Value, known: frozenset[str]) -> str | None:
     return "holds a slash, as only names may" if "/" in text and name not in _NAMES else None
 
 
-def option_text(value: Value) -> str:
-    """Return a value as HandBrake reads it: lists joined with `,`, maps with `=` and `:`; ValueError for others."""
-    match value:
-        case None:
-            return ""
-        case bool():
-            return "1" if value else "0"
-        case str() if len(value) <= 2000 and value.isprintable():  # noqa: PLR2004  # far above any sensible option
-            return value
-        case int() | float():
-            return f"{value:g}" if isinstance(value, float) else str(value)
-        case list():
-            return ",".join(option_text(item) for item in value)
-        case dict():
-            return ":".join(f"{key}={option_text(item)}" for key, item in value.items())
-        case _:
-            raise ValueError("is neither a text, a number, a switch, a list nor a map")
-
-
 def handbrake_command(params: HandbrakeParams, program: str, source: Path, output: Path) -> Command:
     """Return the command; its progress comes on standard output as JSON.
 
@@ -201,7 +177,8 @@ def handbrake_command(params: HandbrakeParams, program: str, source: Path, outpu
     argv = [program, "--json", "--input", str(source), "--output", str(output)]
     for section in SECTIONS:
         for name, value in getattr(params, section).items():
-            argv += _option(option_name(name), value)
+            plain = option_name(name)
+            argv += _option(plain, moment_text(value) if plain in CUTS else value)
     argv += _audio(params.audio_tracks) + _subtitles(params.subtitle_tracks)
     return Command(tuple(argv))
 

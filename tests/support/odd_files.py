@@ -1,0 +1,192 @@
+"""Small files of every odd kind that people have: each a second or less, made of nothing."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+from tests.support.media import clip, ffmpeg, turned
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+PICTURE = ("-f", "lavfi", "-i", "testsrc2=s=160x120:r=25:d=1")
+SOUND = ("-f", "lavfi", "-i", "sine=440:r=48000:d=1")
+BOTH = (*PICTURE, *SOUND)
+H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
+CHAPTERS = (
+    ";FFMETADATA1\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=500\ntitle=<Überschrift> \\=\\;\\# 日本 \u202e\u0007\n"
+    "[CHAPTER]\nTIMEBASE=1/1000\nSTART=500\nEND=1000\ntitle=\n"
+)
+SRT = "1\n00:00:00,100 --> 00:00:00,900\nHello\n"
+
+
+def made(*arguments: str) -> Callable[[Path], Path]:
+    """Return what makes a file by one run of ffmpeg."""
+
+    def make(path: Path) -> Path:
+        ffmpeg(*arguments, str(path))
+        return path
+
+    return make
+
+
+def written(content: bytes) -> Callable[[Path], Path]:
+    """Return what makes a file of these bytes."""
+
+    def make(path: Path) -> Path:
+        path.write_bytes(content)
+        return path
+
+    return make
+
+
+def _with_cover(path: Path) -> Path:
+    cover = path.with_name("cover.jpg")
+    ffmpeg(*PICTURE, "-frames:v", "1", str(cover))
+    coding = ("-c:a", "libmp3lame") if path.suffix == ".mp3" else ("-c:a", "aac")
+    ffmpeg(*SOUND, "-i", str(cover), "-map", "0", "-map", "1", *coding, "-c:v", "copy",
+           "-disposition:v", "attached_pic", str(path))  # fmt: skip
+    return path
+
+
+def _turned(path: Path) -> Path:
+    return turned(clip(path.with_name("plain.mp4"), picture="s=160x120:r=25", seconds=1), path)
+
+
+def _chapters(path: Path) -> Path:
+    names = path.with_suffix(".txt")
+    names.write_text(CHAPTERS, "utf-8")
+    ffmpeg(*BOTH, "-i", str(names), "-map_metadata", "2", "-map", "0", "-map", "1", *H264, str(path))
+    return path
+
+
+def _edit_list(path: Path) -> Path:
+    whole = clip(path.with_name("whole.mp4"), picture="s=160x120:r=25", seconds=2, extra=("-g", "50"))
+    ffmpeg("-ss", "1", "-i", str(whole), "-c", "copy", str(path))
+    return path
+
+
+def _chained(path: Path) -> Path:
+    parts = []
+    for number in (1, 2):
+        part = path.with_name(f"{number}.ogg")
+        ffmpeg("-f", "lavfi", "-i", f"sine={number * 300}:r=48000:d=0.5", "-c:a", "libvorbis", str(part))
+        parts.append(part.read_bytes())
+    path.write_bytes(b"".join(parts))
+    return path
+
+
+def _longer_header(path: Path) -> Path:
+    ffmpeg(*SOUND, str(path))
+    content = bytearray(path.read_bytes())
+    content[4:8] = (len(content) * 2).to_bytes(4, "little")
+    at = content.index(b"data") + 4
+    content[at : at + 4] = (len(content) * 2).to_bytes(4, "little")
+    path.write_bytes(content)
+    return path
+
+
+def _vobsub(path: Path) -> Path:
+    text = path.with_suffix(".srt")
+    text.write_text(SRT, "utf-8")
+    sup = path.with_name("one.png")
+    ffmpeg("-f", "lavfi", "-i", "color=white:s=160x20:d=0.04", "-frames:v", "1", str(sup))
+    ffmpeg(*BOTH, "-c:v", "mpeg2video", "-c:a", "ac3", "-f", "vob", str(path))
+    return path
+
+
+def _two_videos(path: Path) -> Path:
+    ffmpeg(*BOTH, *PICTURE, "-map", "0", "-map", "1", "-map", "2", *H264, str(path))
+    return path
+
+
+def _no_cues(path: Path) -> Path:
+    with path.open("wb") as file:
+        ffmpeg(*BOTH, *H264, "-f", "matroska", "pipe:1", into=file)
+    return path
+
+
+def _empty_sound(path: Path) -> Path:
+    ffmpeg(*PICTURE, "-f", "lavfi", "-t", "0", "-i", "anullsrc", "-map", "0", "-map", "1", *H264, str(path))
+    return path
+
+
+def _no_cues_merged(path: Path) -> Path:
+    whole = clip(path.with_name("whole.mkv"), picture="s=160x120:r=25", seconds=1)
+    merged = ("mkvmerge", "-q", "-o", path, "--cues", "0:none", "--cues", "1:none", whole)
+    subprocess.run(merged, check=True, timeout=60)
+    return path
+
+
+FILES: dict[str, Callable[[Path], Path]] = {
+    "variable rate.mkv": made(*BOTH, "-vf", "select='not(eq(mod(n,5),2))'", "-fps_mode", "vfr", *H264),
+    "turned.mp4": _turned,
+    "turned.mkv": _turned,
+    "oblong pixels.mkv": made(*BOTH, "-vf", "setsar=64/45", *H264),
+    "odd size.mkv": made("-f", "lavfi", "-i", "testsrc2=s=161x121:r=25:d=1", "-c:v", "ffv1", "-pix_fmt", "yuv444p"),
+    "one pixel.mkv": made("-f", "lavfi", "-i", "testsrc2=s=2x2:r=25:d=1", "-c:v", "ffv1"),
+    "ten bits.mkv": made(*BOTH, "-c:v", "libx265", "-preset", "ultrafast", "-pix_fmt", "yuv420p10le"),
+    "4_2_2.mkv": made(*BOTH, *H264, "-pix_fmt", "yuv422p"),
+    "grey.mkv": made(*PICTURE, "-c:v", "ffv1", "-pix_fmt", "gray"),
+    "see-through.webm": made(*BOTH, "-c:v", "libvpx-vp9", "-pix_fmt", "yuva420p", "-cpu-used", "8", "-c:a", "libopus"),
+    "prores.mov": made(*BOTH, "-c:v", "prores_ks", "-c:a", "pcm_s24le"),
+    "mono 8 kHz.wav": made("-f", "lavfi", "-i", "sine=440:r=8000:d=1"),
+    "8 bits.wav": made(*SOUND, "-c:a", "pcm_u8"),
+    "7.1.mkv": made(*PICTURE, "-f", "lavfi", "-i", "anoisesrc=d=1:r=48000,pan=7.1|c0=c0|c1=c0", *H264, "-c:a", "flac"),
+    "384 kHz.wav": made("-f", "lavfi", "-i", "sine=440:r=384000:d=1"),
+    "empty sound.mkv": _empty_sound,
+    "empty sound.mp4": _empty_sound,
+    "two videos.mkv": _two_videos,
+    "cover.mp3": _with_cover,
+    "cover.m4a": _with_cover,
+    "chapters.mkv": _chapters,
+    "negative times.mkv": made(*BOTH, *H264, "-output_ts_offset", "-0.5", "-avoid_negative_ts", "disabled"),
+    "late.mkv": made(*BOTH, *H264, "-output_ts_offset", "1000"),
+    "edit list.mp4": _edit_list,
+    "b-frames.avi": made(*BOTH, "-c:v", "mpeg4", "-bf", "2", "-c:a", "libmp3lame"),
+    "motion.avi": made(*BOTH, "-c:v", "mjpeg", "-c:a", "pcm_s16le"),
+    "program.mpg": made(*BOTH, "-c:v", "mpeg2video", "-c:a", "mp2"),
+    "dvd.vob": _vobsub,
+    "windows.wmv": made(*BOTH, "-c:v", "wmv2", "-c:a", "wmav2"),
+    "flash.flv": made(*BOTH, "-c:v", "flv1", "-c:a", "libmp3lame", "-ar", "44100"),
+    "phone.3gp": made(
+        "-f", "lavfi", "-i", "testsrc2=s=176x144:r=15:d=1", *SOUND, "-c:v", "h263", "-c:a", "aac", "-ac", "1"
+    ),
+    "theora.ogv": made(*BOTH, "-c:v", "libtheora", "-c:a", "libvorbis"),
+    "chained.ogg": _chained,
+    "no cues.mkv": _no_cues,
+    "no cues, merged.mkv": _no_cues_merged,
+    "fragments.mp4": made(*BOTH, *H264, "-movflags", "frag_keyframe+empty_moov"),
+    "broadcast.mxf": made(*BOTH, "-c:v", "mpeg2video", "-c:a", "pcm_s16le"),
+    "animated.gif": made(*PICTURE),
+    "animated.apng": made(*PICTURE, "-f", "apng"),
+    "animated.webp": made(*PICTURE, "-loop", "0"),
+    "tape.dv": made("-f", "lavfi", "-i", "testsrc2=s=720x576:r=25:d=1", *SOUND, "-pix_fmt", "yuv420p", "-ac", "2"),
+    "opus.mp4": made(*BOTH, *H264, "-c:a", "libopus"),
+    "lossless.m4a": made(*SOUND, "-c:a", "alac"),
+    "pack.wv": made(*SOUND),
+    "sound.aiff": made(*SOUND),
+    "sound.caf": made(*SOUND),
+    "sound.ac3": made(*SOUND),
+    "sound.aac": made(*SOUND),
+    "longer header.wav": _longer_header,
+    "interlaced.ts": made(*BOTH, "-vf", "setfield=tff", "-c:v", "mpeg2video", "-flags", "+ildct+ilme", "-c:a", "mp2"),
+    "raw.h264": made(*PICTURE, *H264),
+    "raw.y4m": made(*PICTURE),
+    "one picture.mkv": made(*PICTURE, *SOUND, "-frames:v", "1", *H264),
+    "still.png": made(*PICTURE, "-frames:v", "1"),
+    "still.jpg": made(*PICTURE, "-frames:v", "1"),
+    "fast.mkv": made("-f", "lavfi", "-i", "testsrc2=s=160x120:r=500:d=1", *H264),
+    "slow.mkv": made("-f", "lavfi", "-i", "testsrc2=s=160x120:r=1:d=2", *H264),
+    "time code.mov": made(*BOTH, *H264, "-timecode", "01:00:00:00"),
+    "texts.srt": written(SRT.encode()),
+    "empty.mkv": written(b""),
+    "one byte.mp4": written(b"\x00"),
+    "text.mp4": written(b"This is no film.\n" * 50),
+    "playlist.mp4": written(b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n"),
+    "new\nline.mkv": made(*BOTH, *H264),
+    "-dash %d 'quote\".mkv": made(*BOTH, *H264),
+}
+"""Names and how the files are made; the folder of each is its own."""

@@ -1,0 +1,1 @@
+"""HandBrake: options as jobs spell them, and what HandBrakeCLI says as values."""
