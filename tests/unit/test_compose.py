@@ -242,7 +242,7 @@ def test_a_media_folder_that_cannot_be_used_is_told_with_what_to_do(tmp_path, mo
     # Whoever runs tests as root may write everywhere.
     monkeypatch.setattr("os.open", refused)
     mine = f"{os.getuid()}:{os.getgid()}"
-    with pytest.raises(Misconfigured) as told:
+    with pytest.raises(Misconfigured) as refused:
         check_media(tmp_path)
-    assert f"user {mine} cannot use it (Permission denied); it belongs to {mine}, mode 700" in str(told.value)
-    assert f"set PUID={os.getuid()} and PGID={os.getgid()} in .env" in str(told.value)
+    assert f"user {mine} cannot use it (Permission denied); it belongs to {mine}, mode 700" in str(refused.value)
+    assert f"set PUID={os.getuid()} and PGID={os.getgid()} in .env" in str(refused.value)

@@ -292,12 +292,12 @@ def test_subtitles_are_chosen_by_what_they_are_the_first_or_all(
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "message"),
     [
         ({"audio": [{"language": "fra"}]}, r"audio\[0\]"),
         ({"subtitles": [{"language": "fra"}]}, r"has 4 subtitles \(en hdmv_pgs_subtitle, en subrip"),
     ],
 )
-def test_a_choice_that_nothing_matches_is_refused_with_what_there_is(data: dict[str, Any], told: str) -> None:
-    with pytest.raises(InvalidJob, match=told):
+def test_a_choice_that_nothing_matches_is_refused_with_what_there_is(data: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidJob, match=message):
         plan_of(params(**data), MANY, Host())

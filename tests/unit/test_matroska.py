@@ -178,7 +178,7 @@ def test_the_sentences_of_mkvmerge_that_tell_of_damage_are_known(sentence: str) 
 
 
 @pytest.mark.parametrize(
-    ("track", "told"),
+    ("track", "message"),
     [
         ({}, "tracks[0].track: is missing; give a number, or a track_type, language, disposition or codec"),
         ({"track": 0, "language": "eng"}, "tracks[0].track: is a number beside what the track is like; give one"),
@@ -186,6 +186,6 @@ def test_the_sentences_of_mkvmerge_that_tell_of_damage_are_known(sentence: str) 
         ({"disposition": "forcd"}, "tracks[0].disposition: 'forcd' is no disposition; did you mean 'forced'?"),
     ],
 )
-def test_a_track_is_a_number_or_what_it_is_like(track: dict[str, Any], told: str) -> None:
+def test_a_track_is_a_number_or_what_it_is_like(track: dict[str, Any], message: str) -> None:
     (found,) = problems("mkvmerge", merge(tracks=[track]))
-    assert told in found
+    assert message in found
