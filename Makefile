@@ -10,6 +10,8 @@ export S3 POSTGRES
 python := .venv/bin/python
 # One process per core, each with services of its own; a group of tests that shares some stays together.
 PYTEST_ARGS ?= -n 2 --dist loadgroup
+# Tests start hundreds of workers and commands: none compiles again what another one did, whatever the environment says.
+compiled = PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(CURDIR)/.local/compiled
 # The index that made the locks is nobody's business: neither its name nor its host is written.
 compile = .venv/bin/uv pip compile pyproject.toml -q --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-annotate --no-header $(if $(UPGRADE),--upgrade)
@@ -32,7 +34,7 @@ check: ## format, lint, types, import contracts
 
 test: ## every test, against the real services, which it starts itself
 	@infra/setup test
-	$(python) -m pytest $(PYTEST_ARGS)
+	$(compiled) $(python) -m pytest $(PYTEST_ARGS)
 
 chaos: ## faults injected into a fleet at work, and counted (N=300 jobs, SEED=…)
 	@infra/setup test

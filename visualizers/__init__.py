@@ -132,8 +132,8 @@ class Stage(Lookup, Protocol):
         """Return a path for this job alone, gone with it."""
         ...
 
-    async def history(self, repository: Repository, arguments: Sequence[str]) -> bytes:
-        """Return what `git ARGUMENTS` writes into the file `{output}`; `{repository}` is a bare clone."""
+    async def history(self, repository: Repository, arguments: Sequence[str]) -> Path:
+        """Return the file `{output}` that `git ARGUMENTS` wrote; `{repository}` is a bare clone."""
         ...
 
     def note(self, key: str, value: object) -> None:

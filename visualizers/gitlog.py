@@ -13,7 +13,7 @@ import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from worker.core.errors import BadInput
 
@@ -26,6 +26,10 @@ LATEST = 253_402_300_799
 
 # More changes than any film shows; each is an object of the worker's own memory.
 MOST_CHANGES = 1_000_000
+
+# What is read of the log at once, and what lies between two of its NULs at most: no file system has a longer path.
+PIECE_BYTES = 256 << 10
+LONGEST_TOKEN = 1 << 20
 
 # Gource's texts are single lines on a screen; longer names would be cut by the frame's edge anyway.
 LONGEST_NAME = 200
@@ -107,13 +111,15 @@ def log_command(git_directory: str, *, mailmap: bool = False) -> tuple[str, ...]
     )
 
 
-def read_log(raw: bytes, *, most: int = MOST_CHANGES) -> tuple[Commit, ...]:
+def read_log(log: BinaryIO, *, most: int = MOST_CHANGES) -> tuple[Commit, ...]:
     """Return the commits that change a file, oldest first; commits of one second keep git's order.
+
+    The log is read a piece at a time: only its commits are in memory.
 
     A merge has no changes of its own: they came with the commits that it joins. Anything but the output of
     `log_command` raises MalformedLog; more than `most` changes are BadInput.
     """
-    commits = (commit for commit in _dated(_commits(raw, most)) if commit.changes)
+    commits = (commit for commit in _dated(_commits(log, most)) if commit.changes)
     return tuple(sorted(commits, key=lambda commit: commit.time))
 
 
@@ -202,14 +208,14 @@ def _dated(commits: Iterable[tuple[int | None, str, tuple[Change, ...]]]) -> Ite
         yield Commit(EARLIEST, *earlier)
 
 
-def _commits(raw: bytes, most: int) -> Iterator[tuple[int | None, str, tuple[Change, ...]]]:
+def _commits(log: BinaryIO, most: int) -> Iterator[tuple[int | None, str, tuple[Change, ...]]]:
     """Yield time, author and changes of every commit in the order of the log.
 
     With `-z` the log is `header NUL LF meta NUL path NUL meta NUL path NUL header NUL …`, where a meta begins with `:`;
     a commit without changes is its header alone. A path is what follows a meta, whatever it holds, so that no name
     can pose as anything else.
     """
-    tokens = _tokens(raw)
+    tokens = _tokens(log)
     header: tuple[int | None, str] | None = None
     changes: list[Change] = []
     left = most
@@ -229,13 +235,15 @@ def _commits(raw: bytes, most: int) -> Iterator[tuple[int | None, str, tuple[Cha
         yield *header, tuple(changes)
 
 
-def _tokens(raw: bytes) -> Iterator[bytes]:
-    """Yield what NULs separate, one at a time: a list of all would hold the log a second time."""
-    start = 0
-    while (end := raw.find(b"\0", start)) >= 0:
-        yield raw[start:end]
-        start = end + 1
-    yield raw[start:]
+def _tokens(log: BinaryIO) -> Iterator[bytes]:
+    """Yield what NULs separate, one at a time; BadInput where one is longer than any name."""
+    rest = b""
+    while piece := log.read(PIECE_BYTES):
+        *tokens, rest = (rest + piece).split(b"\0")
+        yield from tokens
+        if len(rest) > LONGEST_TOKEN:
+            raise BadInput(f"the history has a name of more than {LONGEST_TOKEN} bytes")
+    yield rest
 
 
 def _header(token: bytes) -> tuple[int | None, str]:

@@ -62,10 +62,8 @@ async def read_histories(sources: Sequence[Source], stage: Stage) -> tuple[Commi
     left = MOST_CHANGES
     for source in sources:
         *head, commit, end = log_command("{repository}", mailmap=source.repository.mailmap)
-        raw = await stage.history(source.repository, (*head, "--output={output}", commit, end))
-        found = await asyncio.to_thread(_read, raw, source, left)
-        # it may have a quarter of a gigabyte: not beside the next one's
-        del raw
+        log = await stage.history(source.repository, (*head, "--output={output}", commit, end))
+        found = await asyncio.to_thread(_read, log, source, left)
         left -= sum(len(commit.changes) for commit in found)
         if not found and len(sources) > 1:
             stage.warn(f"{source.folder}: the repository has no commit that changes a file")
@@ -73,14 +71,17 @@ async def read_histories(sources: Sequence[Source], stage: Stage) -> tuple[Commi
     return await asyncio.to_thread(merged, histories)
 
 
-def _read(raw: bytes, source: Source, left: int) -> tuple[Commit, ...]:
-    """Return one history, its files below the folder of its repository."""
+def _read(log: Path, source: Source, left: int) -> tuple[Commit, ...]:
+    """Return one history, its files below the folder of its repository; the log is gone then."""
     try:
-        found = read_log(raw, most=left)
+        with log.open("rb") as file:
+            found = read_log(file, most=left)
     except BadInput as error:
         if not source.folder:
             raise
         raise type(error)(f"{source.folder}: {error}") from error
+    finally:
+        log.unlink()
     if not source.folder:
         return found
     return tuple(replace(commit, folder=source.folder, colour=source.colour) for commit in found)

@@ -5,14 +5,16 @@ import contextlib
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from tests.support.repositories import ENDINGS, FAILURE, POLICY, artifact, granted, job, repeats, request
 from worker.core.attempt import Progress, Result
-from worker.core.errors import JobCancelled, LeaseLost, OutputExists
+from worker.core.errors import IdReused, JobCancelled, LeaseLost, OutputExists
 from worker.core.ports import Finished, Renewal, Waiting
 
 
-async def test_a_renewal_extends_the_lease_and_brings_the_wish_to_cancel(bench):
+async def test_a_renewal_extends_the_lease_and_says_whether_to_cancel(bench):
     attempt = await granted(bench.repository, lease_seconds=30.0)
     await bench.expire("j1")
     assert await bench.repository.renew(attempt) == Renewal(cancel=False)
@@ -62,8 +64,8 @@ async def test_a_cancel_and_an_announcement_at_once_never_both_win(repository):
         asked, announced = await asyncio.gather(
             repository.request_cancel(f"j{number}"), repository.announce(attempt, ["u"]), return_exceptions=True
         )
-        wish = (await repository.renew(attempt)).cancel
-        assert (asked, not isinstance(announced, BaseException), wish) in [
+        cancel = (await repository.renew(attempt)).cancel
+        assert (asked, not isinstance(announced, BaseException), cancel) in [
             ("publishing", True, False),
             ("running", False, True),
         ]
@@ -102,7 +104,7 @@ async def test_a_completed_job_keeps_all_that_the_contract_lists(repository):
     assert record.attempts[0].ended_at is not None
 
 
-async def test_a_redelivery_of_a_completed_job_is_told_of_its_deletions_until_they_are_done(repository):
+async def test_a_redelivery_of_a_completed_job_returns_its_deletions_until_they_are_done(repository):
     attempt = await granted(repository)
     await repository.complete(attempt, Result(deletions=("file:///in/a.mkv",)))
     assert await repository.claim(request(), POLICY) == Finished("completed", ("file:///in/a.mkv",))
@@ -118,7 +120,7 @@ async def test_an_attempt_whose_lease_ran_out_may_complete_while_nobody_claimed(
 
 
 @pytest.mark.parametrize("name", ["complete", "retry_later", "bury", "release", "confirm_cancel"])
-async def test_the_same_ending_again_is_told_that_it_stands_and_changes_nothing(repository, name):
+async def test_the_same_ending_again_is_accepted_and_changes_nothing(repository, name):
     attempt = await granted(repository)
     await ENDINGS[name](repository, attempt)
     before = await repository.job("j1")
@@ -150,7 +152,7 @@ async def test_a_terminal_state_is_final(repository, ending, late):
     attempt = await granted(repository)
     await ENDINGS[ending](repository, attempt)
     before = await repository.job("j1")
-    # Both fail the attempt: after its burial, a retry is told that the failure is recorded.
+    # Both fail the attempt: after its burial, a retry finds the failure recorded.
     with contextlib.nullcontext() if repeats(ending, late) else pytest.raises(LeaseLost):
         await ENDINGS[late](repository, attempt)
     await repository.report(attempt, Progress(1.0))
@@ -190,14 +192,14 @@ async def test_a_released_job_is_charged_to_nobody_and_free_at_once(repository, 
 
 
 @pytest.mark.parametrize("back", ["release", "retry_later"])
-async def test_a_job_that_goes_back_with_a_wish_to_be_cancelled_is_cancelled(repository, back):
-    attempt = await granted(repository, a_job=job(callback_url="https://example.org/told"))
+async def test_a_job_that_goes_back_after_a_cancel_is_cancelled(repository, back):
+    attempt = await granted(repository, a_job=job(callback_url="https://example.org/callback"))
     await repository.request_cancel("j1")
     await ENDINGS[back](repository, attempt)
     record = await repository.job("j1")
     assert record.state == "cancelled"
     assert record.finished_at is not None
-    assert await repository.pending_callbacks(0.0, 10) == [("j1", "https://example.org/told")]
+    assert await repository.pending_callbacks(0.0, 10) == [("j1", "https://example.org/callback")]
     assert await repository.claim(request(), POLICY) == Finished("cancelled")
 
 
@@ -226,7 +228,8 @@ async def test_a_job_that_no_attempt_ran_is_buried_unless_it_lives(bench):
     record = await bench.repository.job("unknown")
     assert (record.state, record.error_type, record.attempts) == ("dead", "ToolFailed", [])
     await bench.repository.submit(job("queued"), "d" * 64, "cpu", "low")
-    await bury(job("queued"), "e" * 64, "cpu", "low", FAILURE)
+    with pytest.raises(IdReused):
+        await bury(job("queued", lane="nvenc"), "e" * 64, "cpu", "low", FAILURE)
     assert (await bench.repository.job("queued")).state == "queued"
     await bury(job("queued"), "d" * 64, "cpu", "low", FAILURE)
     assert (await bench.repository.job("queued")).state == "dead"
@@ -265,3 +268,24 @@ async def test_of_many_jobs_that_announce_one_file_one_does(repository):
     )
     assert sum(isinstance(one, dict) for one in results) == 1
     assert sum(isinstance(one, OutputExists) for one in results) == 3
+
+
+async def test_a_job_of_thousands_of_files_is_announced_in_few_statements(repository):
+    """Ten thousand copies fit into one message: one by one they took longer than a database may take to answer."""
+    attempt = await granted(repository)
+    own = {f"nas://films/{number}.mkv": f"{number:064}" for number in range(2000)}
+    statements = []
+
+    def count(_connection, _cursor, statement, *_more):
+        statements.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", count)
+    try:
+        found = await repository.announce(attempt, list(own), own)
+    finally:
+        event.remove(Engine, "before_cursor_execute", count)
+    assert found == dict.fromkeys(own, ())
+    assert len(statements) < 50
+    await repository.release(attempt, "interrupted", "x")
+    again = await granted(repository)
+    assert await repository.announce(again, list(own), own) == {uri: (digest,) for uri, digest in own.items()}

@@ -7,19 +7,22 @@ import os
 import resource
 import subprocess
 import tracemalloc
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.loop import LOOP_SECONDS, longest_hold
 from visualizers import gitlog
-from visualizers.gitlog import log_command, read_log
+from visualizers.gitlog import LONGEST_TOKEN, log_command, read_log
 from worker.adapters.git import LOG_MEMORY_BYTES, GitRepositories
 from worker.core.errors import BadInput
 from worker.process.runner import ProcessRunner
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from visualizers.gitlog import Commit
 
 WIDTH = 10
 
@@ -46,7 +49,7 @@ def git(folder: Path, *arguments: str, given: str = "") -> str:
     return done.stdout.strip()
 
 
-async def log_of(repository: Path, **bounds: int) -> bytes:
+async def log_of(repository: Path, **bounds: int) -> Path:
     git = GitRepositories(ProcessRunner(dict(os.environ)), **bounds)
     *head, commit, end = log_command(str(repository))
     return await git.log(repository, (*head, "--output={output}", commit, end))
@@ -69,20 +72,32 @@ async def test_a_log_is_bounded_while_it_is_written(tmp_path):
         await log_of(bomb(tmp_path / "bomb", 5), log_bytes=1_000_000)
 
 
-async def test_the_worker_holds_a_long_log_about_twice(tmp_path, monkeypatch):
-    raw = await log_of(bomb(tmp_path / "bomb", 5))
+async def test_the_worker_reads_a_long_log_a_piece_at_a_time(tmp_path, monkeypatch):
+    log = await log_of(bomb(tmp_path / "bomb", 5))
     stop = asyncio.Event()
     watching = asyncio.create_task(longest_hold(stop))
     tracemalloc.start()
     try:
-        (commit,) = await asyncio.to_thread(read_log, raw)
+        (commit,) = await asyncio.to_thread(read, log)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     stop.set()
     assert len(commit.changes) == WIDTH**5
-    assert peak < 2 * len(raw)
+    assert peak < 1.5 * log.stat().st_size, "its commits, and not the log beside them"
     assert await watching < LOOP_SECONDS
     monkeypatch.setattr(gitlog, "MOST_CHANGES", 1000)
     with pytest.raises(BadInput, match="more than 1000 changes"):
-        read_log(raw)
+        read(log)
+
+
+def test_a_name_without_an_end_is_refused_before_it_is_in_memory():
+    log = BytesIO(b"5 Ada\0" + b"x" * (4 * LONGEST_TOKEN))
+    with pytest.raises(BadInput, match="a name of more than 1048576 bytes"):
+        read_log(log)
+    assert log.tell() < 2 * LONGEST_TOKEN
+
+
+def read(log: Path) -> tuple[Commit, ...]:
+    with log.open("rb") as file:
+        return read_log(file)

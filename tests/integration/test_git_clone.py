@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 import psutil
@@ -41,8 +42,8 @@ async def test_a_clone_holds_the_history_and_no_contents(tmp_path):
     git = repositories(tmp_path)
     clone = await git.clone(f"file://{origin}", tmp_path / "into")
     *head, commit, end = log_command(str(clone.folder))
-    raw = await git.log(clone.folder, (*head, "--output={output}", commit, end))
-    assert len(custom_log(read_log(raw)).splitlines()) == 3
+    log = await git.log(clone.folder, (*head, "--output={output}", commit, end))
+    assert len(custom_log(read_log(BytesIO(log.read_bytes()))).splitlines()) == 3
     kinds = subprocess.run(
         ("git", "-C", clone.folder, "cat-file", "--batch-check", "--batch-all-objects"), capture_output=True, check=True
     )
@@ -50,20 +51,20 @@ async def test_a_clone_holds_the_history_and_no_contents(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "complaint"),
     [
         ("empty", "is empty: it has no commit"),
         ("plain", "is not a git repository"),
         ("gone", "there is no such repository"),
     ],
 )
-async def test_what_cannot_be_cloned_is_told_in_one_line(tmp_path, name, told):
+async def test_what_cannot_be_cloned_is_reported_in_one_line(tmp_path, name, complaint):
     made_repository(tmp_path / "empty")
     (tmp_path / "plain").mkdir()
     (tmp_path / "plain" / "file").write_text("no git")
     error = await refused(f"file://{tmp_path}/{name}", tmp_path, repositories(tmp_path))
     assert isinstance(error, BadInput)
-    assert told in str(error)
+    assert complaint in str(error)
     assert "\n" not in str(error)
 
 
@@ -151,7 +152,7 @@ async def test_a_private_repository_is_cloned_with_a_token_that_no_argv_shows(tm
 
 
 @pytest.mark.parametrize(
-    ("path", "token", "kind", "told"),
+    ("path", "token", "kind", "complaint"),
     [
         ("origin/.git", None, BadInput, "is private or not there: it wants a token"),
         ("origin/.git", "wrong", BadInput, "is private or not there: it wants a token"),
@@ -161,12 +162,12 @@ async def test_a_private_repository_is_cloned_with_a_token_that_no_argv_shows(tm
         ("sick/.git", TOKEN, RemoteUnavailable, "was not cloned"),
     ],
 )
-async def test_a_servers_refusals_are_classified(tmp_path, server, path, token, kind, told):
+async def test_a_servers_refusals_are_classified(tmp_path, server, path, token, kind, complaint):
     url, certificate = server
     git = repositories(None, allow_private=True, authority=certificate)
     error = await refused(f"{url}/{path}", tmp_path, git, token)
     assert type(error) is kind, error
-    assert told in str(error)
+    assert complaint in str(error)
 
 
 async def test_a_server_that_nobody_vouches_for_is_not_trusted(tmp_path, server):
@@ -215,7 +216,8 @@ async def test_a_local_repository_takes_no_objects_from_elsewhere(tmp_path, way)
 
 async def history_of(git: GitRepositories, clone: Clone, *, mailmap: bool = False) -> str:
     *head, commit, end = log_command(str(clone.folder), mailmap=mailmap)
-    return custom_log(read_log(await git.log(clone.folder, (*head, "--output={output}", commit, end))))
+    log = await git.log(clone.folder, (*head, "--output={output}", commit, end))
+    return custom_log(read_log(BytesIO(log.read_bytes())))
 
 
 def git_in(folder: Path, *arguments: str) -> None:

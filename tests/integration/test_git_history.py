@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 import pytest
@@ -51,7 +52,7 @@ class Repository:
 
     def log(self) -> str:
         command = ("git", *log_command(str(self.folder / ".git")))
-        return custom_log(read_log(subprocess.run(command, check=True, capture_output=True).stdout))
+        return custom_log(read_log(BytesIO(subprocess.run(command, check=True, capture_output=True).stdout)))
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def repository(tmp_path: Path) -> Repository:
     return Repository(tmp_path)
 
 
-def test_additions_changes_renames_and_deletions_are_told_in_their_order(repository: Repository) -> None:
+def test_additions_changes_renames_and_deletions_are_reported_in_their_order(repository: Repository) -> None:
     repository.commit("Ada", 1000, **{"src/a.py": "1", "b.py": "2"})
     repository.commit("Łukasz 王", 2000, **{"src/a.py": "3"})
     (repository.folder / "b.py").rename(repository.folder / "ç.py")
@@ -118,7 +119,7 @@ def test_a_clone_without_blobs_is_read_without_its_origin(repository: Repository
     repository.folder.joinpath(".git").rename(tmp_path / "gone")
     command = ("git", *log_command(str(clone)))
     raw = subprocess.run(command, check=True, capture_output=True).stdout
-    assert custom_log(read_log(raw)) == "1000|Ada|A|.mailmap\n1000|Ada|A|a\n"
+    assert custom_log(read_log(BytesIO(raw))) == "1000|Ada|A|.mailmap\n1000|Ada|A|a\n"
 
 
 @pytest.mark.parametrize("date", ["99999999999999999999999 +0000", "-5 +0000", "", "yesterday"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from datetime import UTC, datetime, timedelta, timezone
+from io import BytesIO
 
 import pytest
 from hypothesis import given
@@ -52,56 +53,56 @@ def commits(count: int) -> tuple[Commit, ...]:
 
 def test_every_kind_of_change_has_its_letter() -> None:
     raw = entry(5, "Ada", ("A", "new"), ("M", "old"), ("T", "link"), ("D", "gone"))
-    assert custom_log(read_log(raw)) == "5|Ada|A|new\n5|Ada|M|old\n5|Ada|M|link\n5|Ada|D|gone\n"
+    assert custom_log(read_log(BytesIO(raw))) == "5|Ada|A|new\n5|Ada|M|old\n5|Ada|M|link\n5|Ada|D|gone\n"
 
 
 def test_a_rename_is_a_deletion_and_an_addition() -> None:
     raw = b"5 Ada\0\n" + meta("R100") + b"\0from\0to\0" + meta("C75") + b"\0source\0copy\0"
-    assert custom_log(read_log(raw)) == "5|Ada|D|from\n5|Ada|A|to\n5|Ada|A|copy\n"
+    assert custom_log(read_log(BytesIO(raw))) == "5|Ada|D|from\n5|Ada|A|to\n5|Ada|A|copy\n"
 
 
 def test_merges_and_empty_commits_leave_no_line() -> None:
     raw = entry(1, "Ada", ("A", "x")) + entry(2, "Ada") + entry(3, "Bob") + entry(4, "Bob", ("M", "x"))
-    assert [commit.time for commit in read_log(raw)] == [1, 4]
+    assert [commit.time for commit in read_log(BytesIO(raw))] == [1, 4]
 
 
 def test_commits_out_of_order_are_sorted_and_equal_times_keep_their_order() -> None:
     raw = b"".join(entry(t, n, ("M", n)) for t, n in [(9, "a"), (3, "b"), (9, "c"), (3, "d")])
-    assert [commit.author for commit in read_log(raw)] == ["b", "d", "a", "c"]
+    assert [commit.author for commit in read_log(BytesIO(raw))] == ["b", "d", "a", "c"]
 
 
 def test_a_submodule_is_a_file() -> None:
     raw = b"7 Ada\0\n" + f":000000 160000 {ZERO} {BLOB} A".encode() + b"\0vendor/lib\0"
-    assert custom_log(read_log(raw)) == "7|Ada|A|vendor/lib\n"
+    assert custom_log(read_log(BytesIO(raw))) == "7|Ada|A|vendor/lib\n"
 
 
 def test_a_path_cannot_pose_as_a_commit_or_as_another_change() -> None:
     raw = entry(7, "Ada", ("A", "99 Mallory"), ("A", ":100644 x"), ("A", "--save-config=x"))
-    assert custom_log(read_log(raw)) == "7|Ada|A|99 Mallory\n7|Ada|A|:100644 x\n7|Ada|A|--save-config=x\n"
+    assert custom_log(read_log(BytesIO(raw))) == "7|Ada|A|99 Mallory\n7|Ada|A|:100644 x\n7|Ada|A|--save-config=x\n"
 
 
 def test_bars_newlines_and_control_characters_are_stripped_from_names() -> None:
     raw = entry(7, "A|d\x1b[31ma\x7f", ("A", "we|ird\n8|Eve|D|x\r\t\u2028\u202e.py"))
-    assert custom_log(read_log(raw)) == "7|Ad[31ma|A|weird8EveDx.py\n"
+    assert custom_log(read_log(BytesIO(raw))) == "7|Ad[31ma|A|weird8EveDx.py\n"
 
 
 def test_a_path_never_ends_in_a_slash_which_gource_takes_for_a_folder_to_delete() -> None:
     raw = entry(7, "Ada", ("D", "src/\n"), ("D", "|"))
-    assert custom_log(read_log(raw)) == "7|Ada|D|src/unnamed\n7|Ada|D|unnamed\n"
+    assert custom_log(read_log(BytesIO(raw))) == "7|Ada|D|src/unnamed\n7|Ada|D|unnamed\n"
 
 
 def test_names_beyond_ascii_stay_and_bytes_that_are_no_text_become_marks() -> None:
     raw = entry(7, "Łukasz 王芳", ("A", "café/ё.py"), ("A", b"lat\xe9n.txt"))
-    assert custom_log(read_log(raw)) == "7|Łukasz 王芳|A|café/ё.py\n7|Łukasz 王芳|A|lat\ufffdn.txt\n"
+    assert custom_log(read_log(BytesIO(raw))) == "7|Łukasz 王芳|A|café/ё.py\n7|Łukasz 王芳|A|lat\ufffdn.txt\n"
 
 
 def test_an_author_without_a_name_is_unknown() -> None:
-    assert custom_log(read_log(entry(7, "", ("A", "x")))) == "7|Unknown|A|x\n"
+    assert custom_log(read_log(BytesIO(entry(7, "", ("A", "x"))))) == "7|Unknown|A|x\n"
 
 
 @pytest.mark.parametrize(("time", "kept"), [(-5, EARLIEST), (0, EARLIEST), (LATEST, LATEST), (2**62, EARLIEST)])
 def test_times_that_gources_calendar_cannot_hold_are_replaced(time: int, kept: int) -> None:
-    assert read_log(entry(time, "Ada", ("A", "x")))[0].time == kept
+    assert read_log(BytesIO(entry(time, "Ada", ("A", "x"))))[0].time == kept
 
 
 @pytest.mark.parametrize(
@@ -117,17 +118,17 @@ def test_times_that_gources_calendar_cannot_hold_are_replaced(time: int, kept: i
 )
 def test_what_is_not_gits_log_is_one_classified_error(raw: bytes) -> None:
     with pytest.raises(MalformedLog, match="git's log"):
-        read_log(raw)
+        read_log(BytesIO(raw))
 
 
 def test_no_log_is_no_commit() -> None:
-    assert custom_log(read_log(b"")) == ""
+    assert custom_log(read_log(BytesIO(b""))) == ""
 
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_log_or_a_classified_error(raw: bytes) -> None:
     try:
-        lines = custom_log(read_log(raw)).splitlines()
+        lines = custom_log(read_log(BytesIO(raw))).splitlines()
     except MalformedLog:
         return
     assert all(line.count("|") == 3 for line in lines)
@@ -146,7 +147,7 @@ def test_every_change_of_every_log_is_one_clean_line_of_four_fields(
     entries: list[tuple[int, bytes, list[tuple[str, bytes]]]],
 ) -> None:
     raw = b"".join(entry(time, author, *changes) for time, author, changes in entries)
-    text = custom_log(read_log(raw))
+    text = custom_log(read_log(BytesIO(raw)))
     lines = text.split("\n")
     assert lines.pop() == ""
     assert len(lines) == sum(len(changes) for _, _, changes in entries)
@@ -237,7 +238,7 @@ def test_the_command_reads_a_mailmap_only_where_it_was_asked_to() -> None:
 def test_a_commit_without_a_date_that_git_prints_has_that_of_its_neighbour(dates: list[str], times: list[int]) -> None:
     meta = b"\n:100644 100644 " + b"0" * 40 + b" " + b"0" * 40 + b" M\0a\0"
     raw = b"".join(f"{date} Ada\0".encode() + meta for date in dates)
-    assert [commit.time for commit in read_log(raw)] == times
+    assert [commit.time for commit in read_log(BytesIO(raw))] == times
 
 
 @pytest.mark.parametrize(
@@ -252,7 +253,7 @@ def test_a_stop_date_without_a_time_is_the_end_of_its_day(text: str, seconds: in
 
 
 def test_a_range_without_commits_names_the_historys() -> None:
-    commits = read_log(entry(1_700_000_000, "Ada", ("A", "x")))
+    commits = read_log(BytesIO(entry(1_700_000_000, "Ada", ("A", "x"))))
     params = GourceParams.model_validate({"repo_url": "https://x", "start_date": "2024-01-01"})
     with pytest.raises(BadInput, match=r"the history is of 2023-11-14 to 2023-11-14"):
         chosen(params, commits)

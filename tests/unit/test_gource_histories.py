@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,9 +35,11 @@ class Stage:
     def __init__(self, **logs: bytes) -> None:
         self.logs, self.cloned, self.warned = logs, [], []
 
-    async def history(self, repository: Any, arguments: Any) -> bytes:
+    async def history(self, repository: Any, arguments: Any) -> Path:
         self.cloned.append(repository)
-        return self.logs[repository.url.rpartition("/")[2]]
+        with tempfile.NamedTemporaryFile(delete=False) as log:
+            log.write(self.logs[repository.url.rpartition("/")[2]])
+        return Path(log.name)
 
     def warn(self, message: str) -> None:
         self.warned.append(message)

@@ -182,8 +182,8 @@ class GitRepositories:
             raise TimedOut(f"{remote.subject} was not cloned within {self._seconds:.0f} s")
         return exit_
 
-    async def log(self, repository: Path, arguments: Sequence[str], *, name: str = "", label: str = "") -> bytes:
-        """Return what `git ARGUMENTS` writes into `{output}`, bounded while it runs; see the port."""
+    async def log(self, repository: Path, arguments: Sequence[str], *, name: str = "", label: str = "") -> Path:
+        """Return the file that `git ARGUMENTS` wrote as `{output}`, bounded while it runs; see the port."""
         output = repository.parent / "log"
         subject = f"the history of {name}" if name else "the history"
         # no protocol at all: what a clone without blobs lacks is not fetched behind our back
@@ -199,7 +199,7 @@ class GitRepositories:
             raise TimedOut(f"{subject} was not read within {self._seconds:.0f} s")
         if not exit_.ok:
             raise ToolFailed(str(exit_), passing=exit_.signal is not None)
-        return await asyncio.to_thread(output.read_bytes)
+        return output
 
     def _local(self, url: str) -> str:
         """Return the URL of a local repository with all links resolved; RefusedPath outside of the allowed roots."""

@@ -30,7 +30,7 @@ class NoRepositories:
         del into, token, mailmap, label
         raise BadInput(f"{url}: there is no such repository")
 
-    async def log(self, repository: Path, arguments: Sequence[str], *, name: str = "", label: str = "") -> bytes:
+    async def log(self, repository: Path, arguments: Sequence[str], *, name: str = "", label: str = "") -> Path:
         """Raise BadInput."""
         del arguments, name, label
         raise BadInput(f"{repository} is no repository")

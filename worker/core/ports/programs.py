@@ -67,8 +67,8 @@ class Repositories(Protocol):
         """
         ...
 
-    async def log(self, repository: Path, arguments: Sequence[str], *, name: str = "", label: str = "") -> bytes:
-        """Return what `git ARGUMENTS` writes of a clone to a file, for which `{output}` is the place in the arguments.
+    async def log(self, repository: Path, arguments: Sequence[str], *, name: str = "", label: str = "") -> Path:
+        """Return the file that `git ARGUMENTS` wrote of a clone; `{output}` is its place in the arguments.
 
         BadInput when it is too large; ToolFailed when git fails. Errors are about the history of `name`.
         """

@@ -62,8 +62,8 @@ class Stage:
         """Return what a source is, its length measured where its container may be wrong about it."""
         return await probed_source(path, path.name, self._context)
 
-    async def history(self, repository: Repository, arguments: Sequence[str]) -> bytes:
-        """Return what git writes of a clone, which is gone then."""
+    async def history(self, repository: Repository, arguments: Sequence[str]) -> Path:
+        """Return the file that git wrote of a clone, which is gone then; the next one has the same place."""
         into = self._context.scratch("clone")
         label = str(into.parent.parent)
         try:
@@ -73,7 +73,8 @@ class Stage:
             for warning in clone.warnings:
                 self._context.warn(warning)
             named = [argument.replace("{repository}", str(clone.folder)) for argument in arguments]
-            return await self._repositories.log(clone.folder, named, name=repository.name, label=label)
+            log = await self._repositories.log(clone.folder, named, name=repository.name, label=label)
+            return await asyncio.to_thread(log.replace, self._context.scratch("history"))
         finally:
             # the next one is cloned to the same place, and the disk holds one at a time
             await asyncio.to_thread(shutil.rmtree, into, ignore_errors=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any, Final
+from functools import cache
+from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 
-from worker.adapters.sql.database.statements import upsert
+from worker.adapters.sql.database.statements import insert_of
 from worker.adapters.sql.schema import jobs, outputs
 from worker.core.errors import OutputExists
 from worker.core.record import TERMINAL
@@ -15,7 +16,7 @@ from worker.core.record import TERMINAL
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Executable
 
 MOST_REMEMBERED: Final = 50
 """Files that attempts of one job were about to show at one place."""
@@ -27,23 +28,42 @@ def reserve(connection: Connection, job_id: str, digests: Mapping[str, str]) -> 
     OutputExists where another job makes one and has not ended. One that has ended makes none any more: whether its
     file is there, the storage sees.
     """
+    if not digests:
+        return {}
+    by_key = {hashlib.sha256(uri.encode()).hexdigest(): uri for uri in digests}
     # In one order for all jobs, so that no two wait for each other.
-    return {uri: _reserve(connection, job_id, uri, digests[uri]) for uri in sorted(digests)}
-
-
-def _reserve(connection: Connection, job_id: str, uri: str, digest: str) -> tuple[str, ...]:
-    key = hashlib.sha256(uri.encode()).hexdigest()
-    values: dict[str, Any] = {"job_id": job_id, "made": [digest]}
-    fresh = upsert(connection, outputs).values(uri_sha256=key, **values).on_conflict_do_nothing()
-    if connection.execute(fresh.returning(outputs.c.uri_sha256)).one_or_none() is not None:
-        return ()
-    found = select(outputs.c.job_id, outputs.c.made, jobs.c.state).join(jobs, jobs.c.job_id == outputs.c.job_id)
-    row = connection.execute(found.where(outputs.c.uri_sha256 == key).with_for_update(of=outputs)).one()
-    before: tuple[str, ...] = ()
-    if row.job_id == job_id:
-        before = tuple(row.made)
-        values["made"] = list(dict.fromkeys([*before, digest]))[-MOST_REMEMBERED:]
-    elif row.state not in TERMINAL:
-        raise OutputExists(f"{uri}: the job {row.job_id}, which is {row.state}, makes this file")
-    connection.execute(update(outputs).where(outputs.c.uri_sha256 == key).values(**values))
+    keys = sorted(by_key)
+    fresh = [{"uri_sha256": key, "job_id": job_id, "made": []} for key in keys]
+    found = {by_key[row.uri_sha256]: row for row in connection.execute(_upsert(connection, "uri_sha256"), fresh)}
+    _require_ended(connection, {uri: row.job_id for uri, row in found.items() if row.job_id != job_id})
+    before = {uri: tuple(row.made) if row.job_id == job_id else () for uri, row in found.items()}
+    made = {uri: list(dict.fromkeys([*before[uri], digests[uri]]))[-MOST_REMEMBERED:] for uri in digests}
+    rows = [{"uri_sha256": key, "job_id": job_id, "made": made[by_key[key]]} for key in keys]
+    connection.execute(_upsert(connection, "job_id", "made"), rows)
     return before
+
+
+@cache
+def _upserts(dialect: str, changed: tuple[str, ...]) -> Executable:
+    """Return what inserts rows, or changes those columns of the rows that are there, and returns them, locked.
+
+    It is executed for many at once: ten thousand files take no longer than a database may take to answer.
+    """
+    inserted = insert_of(dialect, outputs)
+    values = {name: inserted.excluded[name] for name in changed}
+    kept = inserted.on_conflict_do_update(index_elements=[outputs.c.uri_sha256], set_=values)
+    returned: Executable = kept.returning(outputs.c.uri_sha256, outputs.c.job_id, outputs.c.made)
+    return returned
+
+
+def _upsert(connection: Connection, *changed: str) -> Executable:
+    return _upserts(connection.dialect.name, changed)
+
+
+def _require_ended(connection: Connection, others: Mapping[str, str]) -> None:
+    """Raise OutputExists where one of the `others`, jobs by the URI that they make, has not ended."""
+    asked = select(jobs.c.job_id, jobs.c.state).where(jobs.c.job_id.in_(set(others.values())))
+    states = {row.job_id: row.state for row in connection.execute(asked)} if others else {}
+    for uri, other in sorted(others.items()):
+        if states.get(other, "unknown") not in TERMINAL:
+            raise OutputExists(f"{uri}: the job {other}, which is {states.get(other, 'unknown')}, makes this file")
