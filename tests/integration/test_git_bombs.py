@@ -81,7 +81,7 @@ async def test_the_worker_reads_a_long_log_a_piece_at_a_time(tmp_path):
     assert len(commit.changes) == WIDTH**5
     assert peak < 1.5 * log.stat().st_size, "its commits, and not the log beside them"
     assert await watching < LOOP_SECONDS
-    with pytest.raises(BadInput, match="more than 1000 changes"):
+    with pytest.raises(BadInput, match=f"more than {MOST_CHANGES} changes"):
         read(log, most=1000)
 
 
