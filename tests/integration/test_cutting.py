@@ -1,4 +1,4 @@
-"""A cut begins and ends where a job says, in every container; what a copied picture cannot do is told."""
+"""A cut begins and ends where a job says, in every container; what a copied picture cannot do is reported."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from playwright.async_api import expect
 from infra import assets
 from infra.local.ports import free_port
 from tests.support.fleet import LONG, ROOT, until
-from tests.support.page import axe_script, browsing, message, serving
+from tests.support.page import browsing, message, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,42 +107,6 @@ async def test_cancel_kills_and_a_server_that_was_killed_heals_by_itself(alone, 
         await page.click("text=Cancel")
         await expect(page.locator("#job-state")).to_contain_text("cancelled", timeout=SECONDS)
         assert server.end() == 0
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_axe_finds_nothing_on_any_screen(alone, server, worker_with_nas, scheme):
-    script = axe_script()
-    job_id = await alone.publish_task("probe", {"source": str(alone.clip)})
-    await alone.job(job_id, "completed", seconds=60)
-    paths = ["/", "/jobs", f"/jobs/{job_id}", "/new?module=hls", "/new/browse", "/dead", "/fleet", "/fleet/worker"]
-    paths += ["/settings", "/login"]
-    async with browsing(color_scheme=scheme, bypass_csp=True, viewport={"width": 390, "height": 844}) as browser:
-        page = await browser.new_page()
-        for path in paths:
-            await page.goto(server.address + path)
-            await page.evaluate(script)
-            found = await page.evaluate(
-                "axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']})"
-            )
-            told = [(one["id"], [node["html"][:120] for node in one["nodes"][:3]]) for one in found["violations"]]
-            assert told == [], path
-            # Nothing hangs out of a narrow screen.
-            wide = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-            assert wide <= 0, path
-
-
-async def test_a_person_with_a_keyboard_alone_reaches_everything_and_without_javascript_reads(alone, server):
-    async with browsing(java_script_enabled=False) as browser:
-        page = await browser.new_page()
-        await page.goto(server.address + "/")
-        await page.keyboard.press("Tab")
-        await page.keyboard.press("Enter")
-        assert page.url.endswith("#main")
-        await page.goto(server.address + "/new")
-        await page.fill("#text", "{")
-        await page.focus("button[value=try]")
-        await page.keyboard.press("Enter")
-        await expect(page.locator("#dry-run")).to_contain_text("not JSON")
 
 
 def test_the_examples_of_the_page_on_the_api_run(alone, server):

@@ -162,11 +162,11 @@ def test_scan_on_the_command_line(cli, tmp_path, monkeypatch, films):
     monkeypatch.setenv("WORKER_NAS_ROOT", str(nas))
     cli.write("small.json", json.dumps(SMALL))
     assert cli.type("templates", "put", "small", "small.json").code == 0
-    told = cli.type("scan", "nas://in", "--template", "small")
-    assert told.code == 1
-    assert "nas://in/large.mkv" in told.out
-    assert "video.height <= 100" in told.out
-    assert "6 files, 5 of them films and sounds" in told.out
+    answer = cli.type("scan", "nas://in", "--template", "small")
+    assert answer.code == 1
+    assert "nas://in/large.mkv" in answer.out
+    assert "video.height <= 100" in answer.out
+    assert "6 files, 5 of them films and sounds" in answer.out
     found = json.loads(cli.type("scan", "nas://in/**/*.mkv", "-t", "small", "--json").out)
     assert found["verdicts"][FAILS]["files"] == 2
     assert found["predicted"] is None

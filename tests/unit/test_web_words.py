@@ -32,7 +32,7 @@ def worker(name="render-1", status="idle", lanes=("cpu",), **more):
 
 
 @pytest.mark.parametrize(
-    ("one", "fleet", "before", "told"),
+    ("one", "fleet", "before", "expected"),
     [
         (waiting("retrying", due=112.0), [worker()], 0, "retry due in 1:52"),
         (waiting(lane="nvenc"), [worker()], 0, "no living worker serves nvenc"),
@@ -58,8 +58,8 @@ def worker(name="render-1", status="idle", lanes=("cpu",), **more):
         (waiting(), [worker(status="startup")], 0, "render-1 is starting"),
     ],
 )  # fmt: skip
-def test_why_a_job_waits_is_one_sentence(one, fleet, before, told):
-    assert why_it_waits(one, fleet, before) == told
+def test_why_a_job_waits_is_one_sentence(one, fleet, before, expected):
+    assert why_it_waits(one, fleet, before) == expected
 
 
 def test_numbers_are_as_people_read_them():
@@ -67,7 +67,7 @@ def test_numbers_are_as_people_read_them():
     assert [age(42), age(7200), age(-3)] == ["42 s", "2 h", "0 s"]
     assert [size(0), size(1536), size(40 << 30), size(None)] == ["0 B", "1.5 KiB", "40.0 GiB", ""]
     assert number(123456) == "123\u202f456"
-    assert [sentence("a"), sentence("a?")] == ["a.", "a?"]
+    assert [sentence("a b"), sentence("A?")] == ["A b.", "A?"]
 
 
 def test_hardware_is_a_line_from_its_first_to_its_last_sample():

@@ -127,14 +127,14 @@ async def _work(control: Control, record: ScheduleRecord) -> str:
     asked = record.schedule
     blueprint = await blueprint_of(control, asked.template)
     if asked.action == "scan":
-        told = []
+        reasons = []
         for source in asked.sources:
             found = await scan(control, blueprint, pattern_of(source), asked.variables, health=asked.health)
             needs = found.kinds.get(FAILS, 0)
-            told.append(
+            reasons.append(
                 f"{source}: {found.media} looked at, {needs} do not conform, {found.kinds.get(BROKEN, 0)} broken"
             )
-        return "; ".join(told)
+        return "; ".join(reasons)
     asked_by = f"schedule {record.name}"
     report = Report()
     if not asked.sources:

@@ -59,6 +59,7 @@ def between(start: datetime | None, end: datetime | None) -> str:
 
 
 def sentence(text: object) -> str:
-    """Return a text with an end: another sentence may follow."""
-    sentence = str(text).strip()
+    """Return a text as a sentence, which another may follow."""
+    text = str(text).strip()
+    sentence = text[:1].upper() + text[1:]
     return sentence if sentence.endswith((".", "?", "!")) else f"{sentence}."

@@ -1,0 +1,112 @@
+"""Every screen in a real Chromium: axe finds nothing, nothing hangs out of it, a keyboard and no script are enough."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import uvicorn
+from playwright.async_api import expect
+
+from infra import assets
+from tests.support.page import axe_script, browsing
+from tests.support.web import Site, site
+from worker.core.record import Hardware
+from worker.web.pages import navigation
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+RULES = "axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']})"
+OVERHANG = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+LONG = "The whole tour with everything that was said between the songs " * 3 + "x" * 120
+SUBJECTS = (
+    "/jobs/running", "/jobs/divided", "/jobs/done", "/jobs/dead", "/jobs/nowhere", "/jobs?state=queued&text=film",
+    "/new?module=hls", "/new/browse", "/fleet/render-1", "/login", "/templates?name=h265-archive",
+)  # fmt: skip
+DARK = ("/", "/jobs/running", "/jobs/divided", "/new?module=hls")
+"""What is looked at in the dark, too: between them they have every colour."""
+VIEWS = (("light", 1440), ("dark", 390))
+
+
+@asynccontextmanager
+async def answering(folder: Path) -> AsyncIterator[tuple[Site, str]]:
+    """Yield a site with the rows of a fleet at work, and its address."""
+    assets.fetch()
+    # Workers that beat once are alive for the whole test.
+    async with site(folder, heartbeat_seconds=1000.0) as here:
+        await fill(here)
+        configuration = uvicorn.Config(here.application, port=0, ws="none", lifespan="off", log_config=None)
+        server = uvicorn.Server(configuration)
+        serving = asyncio.create_task(server.serve())
+        while not server.started:
+            await asyncio.sleep(0.01)
+        try:
+            yield here, f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        finally:
+            here.services.pulse.stop()
+            server.should_exit = True
+            await serving
+
+
+async def fill(here: Site) -> None:
+    """Make rows of every kind, with words that are long."""
+    proved = {"proved": True, "encoders": {"libx264": True, "h264_nvenc": "Cannot load libcuda.so.1"}}
+    host = Hardware(cpu_percent=83, ram_percent=41, disk_free_bytes=40 << 30, cores=8, architecture="x86_64")
+    await here.beat(
+        "render-1", status="in_progress", job_id="running", job_title=LONG, hardware=host, capabilities=proved
+    )
+    await here.beat("render-2", status="paused", problem=f"outside its active hours: {LONG}")
+    await here.run("running")
+    await here.divide("divided", LONG, 24)
+    for number in range(30):
+        await here.submit(f"waits-{number}", LONG if number % 5 else "", lane="nvenc" if number % 2 else "cpu")
+    await here.die("dead", f"film.mkv is no media: {LONG}", LONG)
+    film = here.folder / "out" / "film.mp4"
+    film.write_bytes(b"no film")
+    await here.complete("done", film, title=LONG)
+
+
+async def test_axe_finds_nothing_on_any_screen_and_nothing_hangs_out_of_it(tmp_path: Path) -> None:
+    script, faults = axe_script(), []
+    paths = [*dict.fromkeys(link.path for one in navigation.SCREENS for link in (one, *one.tabs)), *SUBJECTS]
+    async with answering(tmp_path) as (_, address), browsing(bypass_csp=True) as browser:
+        page = await browser.new_page()
+        for scheme, width in VIEWS:
+            await page.emulate_media(color_scheme=scheme)
+            await page.set_viewport_size({"width": width, "height": 900})
+            for path in paths:
+                await page.goto(address + path)
+                if scheme == "light" or path in DARK:
+                    await page.evaluate(script)
+                    found = await page.evaluate(RULES)
+                    nodes = [
+                        (one["id"], [node["html"][:120] for node in one["nodes"][:3]]) for one in found["violations"]
+                    ]
+                    faults += [(path, width, one) for one in nodes]
+                if (overhang := await page.evaluate(OVERHANG)) > 0:
+                    faults.append((path, width, f"{overhang} pixels hang out"))
+    assert faults == []
+
+
+async def test_a_keyboard_alone_reaches_everything_and_reading_needs_no_script(tmp_path: Path) -> None:
+    async with answering(tmp_path) as (_, address), browsing(java_script_enabled=False) as browser:
+        page = await browser.new_page()
+        await page.goto(address + "/")
+        await expect(page.locator("#main")).to_contain_text("The whole tour")
+        await page.keyboard.press("Tab")
+        await page.keyboard.press("Enter")
+        assert page.url.endswith("#main")
+        await page.goto(address + "/new")
+        await page.fill("#text", "{")
+        await page.focus("button[value=try]")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#dry-run")).to_contain_text("not JSON")
+        await page.fill("#text", json.dumps({"tasks": [{"module": "probe", "data": {"source": "nas://none.mkv"}}]}))
+        await page.focus("button[value=try]")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#dry-run")).to_contain_text("render-1")
+        await expect(page.locator("#dry-run")).to_contain_text("took 0:12 and made 7 B: the middle of the newest 1")
