@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 
 import pytest
 
 from tests.support.folders import inbox, look
 from tests.support.storages import s3_running
+from worker.control.batches import expand, submit_all
+from worker.control.templates import Made, Skipped
+from worker.core.errors import RefusedPath
 
 
 @pytest.fixture(scope="module")
@@ -16,14 +20,37 @@ def s3_server(tmp_path_factory):
         yield server
 
 
-async def test_a_bucket_is_watched_as_a_folder_is(tmp_path, s3_server, monkeypatch):
-    bucket = f"watched-{secrets.token_hex(6)}"
-    client = s3_server.client()
-    client.create_bucket(Bucket=bucket)
+@pytest.fixture
+def bucket(s3_server, monkeypatch):
+    """Return the name of an empty bucket that this process reaches as its own."""
+    name = f"watched-{secrets.token_hex(6)}"
+    s3_server.client().create_bucket(Bucket=name)
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_server.endpoint)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3_server.access_key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3_server.secret_key)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    return name
+
+
+async def test_a_pattern_in_a_bucket_makes_one_job_of_each_object_that_it_means_and_none_twice(
+    tmp_path, s3_server, bucket
+):
+    async with inbox(tmp_path, roots=(f"s3://{bucket}/library",)) as here:
+        for name in ("a.mkv", "s01/b.mkv", "s01/notes.txt", "copy/of-a.mkv"):
+            content = b"a film" if name in {"a.mkv", "copy/of-a.mkv"} else name.encode()
+            s3_server.client().put_object(Bucket=bucket, Key=f"library/in/{name}", Body=content)
+        for expected in ({Made: 2, Skipped: 1}, {Skipped: 3}):
+            named = await expand(here.control, [f"s3://{bucket}/library/in/**/*.mkv"])
+            found = [one async for one in submit_all(here.control, "look", named, {})]
+            assert Counter(map(type, found)) == expected, found
+        assert len(here.titles) == 2
+        outside = await expand(here.control, [f"s3://{bucket}/elsewhere/*.mkv"])
+        with pytest.raises(RefusedPath, match="elsewhere/ is not inside"):
+            _ = [one async for one in submit_all(here.control, "look", outside, {})]
+
+
+async def test_a_bucket_is_watched_as_a_folder_is(tmp_path, s3_server, bucket):
+    client = s3_server.client()
 
     def keys():
         return sorted(item["Key"] for item in client.list_objects_v2(Bucket=bucket).get("Contents", ()))
