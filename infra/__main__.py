@@ -16,6 +16,7 @@ from infra import assets, demo
 from infra.clock import build_clock
 from infra.leavings import left
 from infra.local import SERVICES, LocalServices, ServiceError
+from infra.media import check_media
 from infra.provision import provision
 from infra.settings import ProvisionSettings, overlay
 from worker.core.errors import LeveretError
@@ -64,6 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     env = commands.add_parser("env", help='settings of what runs, for `eval "$(python -m infra env)"`')
     env.set_defaults(command=_env)
     provisioning = commands.add_parser("provision", help="declare the topology, migrate the database, make the bucket")
+    provisioning.add_argument(
+        "--media", type=Path, metavar="FOLDER", help="look first whether this folder can be read and written"
+    )
     provisioning.set_defaults(command=_provision)
     clock = commands.add_parser("clock", help="build gource's virtual clock for this host, if it is not there")
     clock.set_defaults(command=_clock)
@@ -159,6 +163,8 @@ def _provision(options: argparse.Namespace) -> int:
     services = LocalServices(options.state)
     parts = [services.environment(name) for name in SERVICES]
     own = [{name: value} for name, value in _files(services).items()]
+    if options.media is not None:
+        _say(check_media(options.media))
     environment = overlay(in_file | os.environ, (*parts, *own))
     for line in provision(ProvisionSettings.read(environment)):
         _say(line)

@@ -246,3 +246,11 @@ async def test_another_process_under_the_same_name_is_noticed_until_it_says_that
     # One of an older version says nothing of its process.
     await repository.beat(record("two"))
     assert await repository.namesake("w", "a", 15) is None
+
+
+async def test_only_workers_that_were_silent_for_so_long_are_forgotten(repository):
+    await repository.beat(worker("a"))
+    await repository.beat(worker("b"))
+    assert await repository.forget_workers(["a", "b"], 60) == []
+    assert await repository.forget_workers(["a", "nobody"], -1) == ["a"]
+    assert [one.worker_id for one in await repository.workers(60)] == ["b"]

@@ -151,3 +151,17 @@ def test_a_dead_message_that_no_client_decodes_hides_no_other(cli_with_broker, b
     assert cli_with_broker.type("dead", "purge", sha(b"bad 1")[:12], "--yes").code == 0
     assert cli_with_broker.type("dead", "replay", "--all").code == 0
     wait_for_dead(broker_url, 0)
+
+
+def test_a_dead_job_is_replayed_with_another_document_in_the_place_of_a_wrong_one(cli_with_broker, broker_url):
+    buried(cli_with_broker, broker_url, "mine")
+    wrong = cli_with_broker.write("wrong.json", message("another"))
+    assert "the dead message is the job mine" in cli_with_broker.type("dead", "replay", "mine", "--with", wrong).err
+    wait_for_dead(broker_url, 1)
+    right = cli_with_broker.write("right.json", b'{"tasks": [{"module": "echo", "data": {"text": "corrected"}}]}')
+    assert cli_with_broker.type("dead", "replay", "mine", "--with", right).code == 0
+    properties, body = arrived(broker_url, "media.cpu.normal")
+    assert (properties.message_id, json.loads(body)["tasks"][0]["data"]) == ("mine", {"text": "corrected"})
+    wait_for_dead(broker_url, 0)
+    record = cli_with_broker.record("mine")
+    assert (record.state, record.round, record.document["tasks"][0]["data"]) == ("queued", 2, {"text": "corrected"})

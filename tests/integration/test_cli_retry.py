@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 
+import pika
+
 from tests.support.command_line import message
 from tests.support.dead_letters import GARBAGE, arrived, buried, refuse, waiting
 from tests.support.planned import as_jobs, plan_of
-from tests.support.queues import bury, wait_for_dead
+from tests.support.queues import bury, channel_of, wait_for_dead
 from tests.support.repositories import granted
 from worker.core.attempt import Failure
+from worker.core.routing import retry_name
 
 
 def test_retry_of_a_dead_job_replays_its_message_in_a_new_round(cli_with_broker, broker_url):
@@ -99,3 +102,21 @@ def test_retry_refuses_what_is_running_or_done(cli_with_broker, broker_url):
     assert "submit it again under another id" in cli_with_broker.type("retry", "done").err
     assert "busy is running" in cli_with_broker.type("retry", "busy").err
     assert cli_with_broker.type("retry", "nobody").code == 1
+
+
+def test_retry_of_a_retrying_job_takes_its_message_out_of_the_delay_and_lets_it_run_now(cli_with_broker, broker_url):
+    body = cli_with_broker.insert("mine")
+    attempt = cli_with_broker.claimed("mine", body)
+    failure = Failure("the storage is away", "StorageUnavailable", "a-worker", 1)
+    cli_with_broker.ask(lambda rows: rows.retry_later(attempt, failure, 30.0))
+    with channel_of(broker_url) as channel:
+        channel.queue_purge(retry_name(30))
+        properties = pika.BasicProperties(delivery_mode=2, message_id="mine", headers={"x-attempt": 1, "x-round": 1})
+        channel.basic_publish(retry_name(30), "", body, properties, mandatory=True)
+    assert "next try" in cli_with_broker.type("job", "mine").out
+    answer = json.loads(cli_with_broker.type("retry", "mine", "--json").out)
+    assert (answer["job_id"], answer["round"]) == ("mine", 1)
+    properties, published = arrived(broker_url, "media.cpu.low")
+    assert (published, properties.message_id, properties.headers["x-attempt"]) == (body, "mine", 1)
+    assert waiting(broker_url, retry_name(30)) == 0
+    assert cli_with_broker.claimed("mine", published).number == 2

@@ -289,3 +289,26 @@ async def test_a_vobsub_that_is_named_as_one_file_is_refused(disc: TaskBench) ->
     tracks = [{"track_type": "subtitles", "filename": "eng.vob"}]
     with pytest.raises(InvalidJob, match=r"tracks\[0\]\.filename: is a VobSub, which is two files"):
         await disc.run_task(MkvextractTask(), {"source": "nas://disc.mkv", "tracks": tracks})
+
+
+async def test_tracks_are_chosen_by_what_they_are_the_first_or_all(bench: TaskBench) -> None:
+    chosen = [
+        {"track_type": "video"},
+        {"language": "eng", "track_type": "audio"},
+        {"source": 1, "codec": "srt", "options": {"language": "eng"}},
+    ]
+    result = await bench.run_task(MkvmergeTask(), job(tracks=chosen))
+    assert [(kind, tag) for kind, tag, *_ in tracks(result.outputs["out.mkv"].path)] == [
+        ("video", "und"),
+        ("audio", "eng"),
+        ("subtitles", "eng"),
+    ]
+    every = [{"track_type": "audio", "every": True}, {"track_type": "video"}]
+    result = await bench.run_task(MkvmergeTask(), job(tracks=every, output_file="all.mkv"))
+    assert [kind for kind, *_ in tracks(result.outputs["all.mkv"].path)] == ["audio", "audio", "video"]
+    with pytest.raises(InvalidJob) as caught:
+        await bench.run_task(MkvmergeTask(), job(tracks=[{"track_type": "audio", "language": "fra"}]))
+    assert "tracks[0]: no track of source 0 is audio, language fra; it has 0 video h264" in str(caught.value)
+    twice = [{"track_type": "audio", "every": True}, {"language": "eng"}]
+    with pytest.raises(InvalidJob, match="for the second time"):
+        await bench.run_task(MkvmergeTask(), job(tracks=twice))

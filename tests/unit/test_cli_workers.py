@@ -7,6 +7,8 @@ import json
 import pytest
 
 from tests.support.command_line import one_line
+from worker.adapters.sql.schema import moment
+from worker.adapters.sql.schema import workers as table
 from worker.cli.render import age
 from worker.core.record import WorkerRecord
 
@@ -72,3 +74,24 @@ def test_why_a_worker_takes_no_jobs_is_told_whole_on_a_line_of_its_own(cli):
     )
     cli.ask(lambda rows: rows.beat(record))
     assert cli.type("workers").out.splitlines()[-1] == f"w: {problem}"
+
+
+def silence(cli, *names, seconds):
+    def work(connection):
+        connection.execute(table.update().where(table.c.worker_id.in_(names)).values(seen_at=moment(-seconds)))
+
+    cli.ask(lambda rows: rows._database.write(work))
+
+
+def test_offline_workers_are_forgotten_by_name_or_by_age_and_living_ones_never(cli):
+    for name in ("alive", "gone-1", "gone-2", "gone-3"):
+        beat(cli, name)
+    silence(cli, "gone-1", "gone-2", seconds=2 * 86400)
+    silence(cli, "gone-3", seconds=3600)
+    assert "is not offline: `leveret drain alive` ends it" in one_line(cli.type("forget", "alive"))
+    assert cli.type("forget", "gone-1").out == "gone-1 is forgotten; it is listed again if it comes back\n"
+    assert json.loads(cli.type("forget", "--silent", "1d", "--json").out) == {"forgotten": ["gone-2"]}
+    assert cli.type("forget", "--silent", "1d").out == "no worker was silent for so long\n"
+    # Who is asked to go on is who can: what is offline is left out.
+    assert json.loads(cli.type("resume", "--all", "--json").out)["workers"] == ["alive"]
+    assert {one["worker_id"] for one in json.loads(cli.type("workers", "--json").out)} == {"alive", "gone-3"}

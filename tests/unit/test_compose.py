@@ -1,6 +1,7 @@
 """No container engine runs here: what the container files name is checked against the tree and the tools."""
 
 import fnmatch
+import os
 import re
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from infra.media import check_media
+from worker.core.errors import Misconfigured
 from worker.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,7 +33,7 @@ PYTHON_COMMANDS = [
 
 
 def filled(text):
-    return re.sub(r"\$\{\w+:-(\w+)\}", r"\1", re.sub(r"\$\{\w+:\?[^}]*\}", "secret", text))
+    return re.sub(r"\$\{\w+:-([^}]+)\}", r"\1", re.sub(r"\$\{\w+:\?[^}]*\}", "secret", text))
 
 
 def mounts(service):
@@ -157,7 +160,9 @@ def test_every_secret_comes_from_the_environment_and_is_demanded():
 def test_the_broker_loads_plug_ins_that_exist():
     plugins = set(re.findall(r"\w+", (ROOT / "infra/rabbitmq/enabled_plugins").read_text()))
     installed = {path.name.rpartition("-")[0] for path in Path("/usr/lib/rabbitmq/lib").glob("*/plugins/*")}
-    assert {"rabbitmq_management", "rabbitmq_shovel", "rabbitmq_shovel_management"} <= plugins <= installed
+    # Our list takes the place of the image's own, which has the last one.
+    wanted = {"rabbitmq_management", "rabbitmq_shovel", "rabbitmq_shovel_management", "rabbitmq_prometheus"}
+    assert wanted <= plugins <= installed
 
 
 def test_the_broker_waits_two_days_for_an_acknowledgement():
@@ -187,7 +192,7 @@ def test_the_image_does_not_run_as_root():
 
 
 def test_the_folders_that_our_containers_mount_belong_to_their_user():
-    made = re.search(r"install -d -o leveret -g leveret (.*)", DOCKERFILE)[1].split()
+    made = " ".join(re.findall(r"install -d -o leveret -g leveret (.*)", DOCKERFILE)).split()
     mounted = set().union(*(targets(service) for service in OURS))
     assert mounted
     assert mounted <= set(made)
@@ -197,3 +202,47 @@ def test_the_image_installs_packages_that_the_setup_knows():
     installed = re.search(r"--no-install-recommends (.*?) \\", DOCKERFILE)[1].split()
     wanted = re.findall(r"wanted\+?=\(([^)]*)\)", (ROOT / "infra/setup").read_text())
     assert {"ffmpeg", "git"} <= set(installed) <= set(" ".join(wanted).split())
+
+
+def test_one_service_builds_the_image_and_the_others_use_it():
+    assert [name for name, service in SERVICES.items() if "build" in service] == ["provision"]
+    assert {"provision", "worker", "page", "s3"} == OURS
+    assert all(SERVICES[name]["pull_policy"] == "never" for name in OURS)
+
+
+def test_whoever_owns_the_media_runs_what_touches_them():
+    touching = {name for name in SERVICES if "/srv/media" in targets(name)}
+    assert touching == {"provision", "worker", "page"}
+    assert {SERVICES[name]["user"] for name in touching} == {"${PUID:-10001}:${PGID:-10001}"}
+    # Such a user may be none that the image knows: scratch is open to it.
+    assert re.search(r"install -d [^\n]*-m 1777 /srv/scratch", DOCKERFILE)
+
+
+def test_outputs_may_go_into_the_media_folder(monkeypatch):
+    assert SERVICES["worker"]["environment"]["WORKER_STORAGE_URL"].startswith("${WORKER_STORAGE_URL:-")
+    for name, value in (SERVICES["worker"]["environment"] | {"WORKER_STORAGE_URL": "nas://library"}).items():
+        monkeypatch.setenv(name, filled(value))
+    assert Settings(_env_file=None).storage_url == "nas://library/"
+
+
+def test_no_volume_is_without_a_name():
+    assert [mount for name in SERVICES for mount in mounts(name) if ":" not in mount] == []
+    assert "scratch:/srv/scratch" in mounts("worker")
+
+
+def test_a_media_folder_that_cannot_be_used_is_told_with_what_to_do(tmp_path, monkeypatch):
+    assert f"media {tmp_path}: user " in check_media(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(Misconfigured, match="MEDIA_FOLDER in"):
+        check_media(tmp_path / "films")
+
+    def refused(*_words):
+        raise PermissionError(13, "Permission denied")
+
+    # Whoever runs tests as root may write everywhere.
+    monkeypatch.setattr("os.open", refused)
+    mine = f"{os.getuid()}:{os.getgid()}"
+    with pytest.raises(Misconfigured) as told:
+        check_media(tmp_path)
+    assert f"user {mine} cannot use it (Permission denied); it belongs to {mine}, mode 700" in str(told.value)
+    assert f"set PUID={os.getuid()} and PGID={os.getgid()} in .env" in str(told.value)

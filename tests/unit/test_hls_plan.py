@@ -240,3 +240,64 @@ def test_loudness_is_read_and_answered_with_one_gain() -> None:
     assert not needs_limiter(loudness, 7.9, -1.0)
     assert gain_for(Loudness(-70.0, float("-inf")), -23) == 0
     assert parse_loudness("") is None
+
+
+MANY = MediaInfo(
+    "matroska,webm", 60.0, 0.0, 1, None,
+    (
+        SOURCE.streams[0],
+        StreamInfo(1, "audio", "ac3", language="eng", channels=2, dispositions=frozenset({"comment"})),
+        StreamInfo(2, "audio", "aac", language="eng", channels=2),
+        StreamInfo(3, "audio", "aac", language="pt-BR", channels=2),
+        StreamInfo(4, "subtitle", "hdmv_pgs_subtitle", language="eng"),
+        StreamInfo(5, "subtitle", "subrip", language="eng"),
+        StreamInfo(6, "subtitle", "subrip", language="eng", dispositions=frozenset({"forced"})),
+        StreamInfo(7, "subtitle", "subrip", language="deu"),
+    ),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("asked", "sounds"),
+    [
+        ({"language": "en"}, [0]),
+        ({"language": "eng", "source_codec": "aac"}, [1]),
+        ({"language": "eng", "every": True}, [0, 1]),
+        ({"disposition": "comment"}, [0]),
+        ({"source_codec": "aac", "every": True}, [1, 2]),
+        ({"language": "pt"}, [2]),
+    ],
+)
+def test_sounds_are_chosen_by_what_they_are_the_first_or_all(asked: dict[str, Any], sounds: list[int]) -> None:
+    plan = plan_of(params(audio=[asked]), MANY, Host())
+    assert [sound.stream for sound in plan.sounds] == sounds
+
+
+@pytest.mark.parametrize(
+    ("asked", "texts"),
+    [
+        # Pictures are no text: the first of the language that can be made.
+        ({"language": "eng"}, [(1, False)]),
+        ({"language": "eng", "disposition": "forced"}, [(2, True)]),
+        ({"language": "eng", "every": True}, [(1, False), (2, False)]),
+        ({"source_codec": "srt", "every": True}, [(1, False), (2, False), (3, False)]),
+        ({"language": "deu"}, [(3, False)]),
+    ],
+)
+def test_subtitles_are_chosen_by_what_they_are_the_first_or_all(
+    asked: dict[str, Any], texts: list[tuple[int, bool]]
+) -> None:
+    plan = plan_of(params(subtitles=[asked]), MANY, Host())
+    assert [(text.stream, text.forced) for text in plan.texts] == texts
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ({"audio": [{"language": "fra"}]}, r"audio\[0\]"),
+        ({"subtitles": [{"language": "fra"}]}, r"has 4 subtitles \(en hdmv_pgs_subtitle, en subrip"),
+    ],
+)
+def test_a_choice_that_nothing_matches_is_refused_with_what_there_is(data: dict[str, Any], told: str) -> None:
+    with pytest.raises(InvalidJob, match=told):
+        plan_of(params(**data), MANY, Host())

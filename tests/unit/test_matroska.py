@@ -175,3 +175,17 @@ def test_a_harmless_warning_about_a_file_whose_name_tells_of_damage_is_harmless(
 )
 def test_the_sentences_of_mkvmerge_that_tell_of_damage_are_known(sentence: str) -> None:
     assert broken_structure([sentence]) == sentence
+
+
+@pytest.mark.parametrize(
+    ("track", "told"),
+    [
+        ({}, "tracks[0].track: is missing; give a number, or a track_type, language, disposition or codec"),
+        ({"track": 0, "language": "eng"}, "tracks[0].track: is a number beside what the track is like; give one"),
+        ({"track": 0, "every": True}, "tracks[0].track: is a number beside what the track is like; give one"),
+        ({"disposition": "forcd"}, "tracks[0].disposition: 'forcd' is no disposition; did you mean 'forced'?"),
+    ],
+)
+def test_a_track_is_a_number_or_what_it_is_like(track: dict[str, Any], told: str) -> None:
+    (found,) = problems("mkvmerge", merge(tracks=[track]))
+    assert told in found

@@ -154,3 +154,18 @@ def test_the_page_s_unit_starts_the_page():
     program, *rest = service["ExecStart"].split()
     assert (program, ("python", *rest) in COMMANDS) == ("/opt/leveret/bin/python", True)
     assert int(service["TimeoutStopSec"]) > END_SECONDS
+
+
+def test_the_pages_of_a_home_fleet_name_every_step():
+    page = (ROOT / "docs/how-to/run-with-systemd.md").read_text()
+    packages = re.search(r"apt-get install -y (.*)", page)[1].split()
+    assert {"ffmpeg", "gource", "mkvtoolnix", "python3-venv"} <= set(packages)
+    order = [page.index(step) for step in ("useradd", "-m infra clock", "-m infra provision", "systemctl enable --now")]
+    assert order == sorted(order)
+    assert "BindPaths=" in page
+    assert "ProtectHome=yes" in UNIT.read_text()
+    page = (ROOT / "docs/tutorial/two-machines.md").read_text()
+    assert page.index("git clone") < page.index("infra/rabbitmq/rabbitmq.conf")
+    assert re.findall(r"^host media media (\w+) +scram-sha-256$", page, re.MULTILINE) == ["anna", "ben"]
+    assert "> passwords" in page
+    assert "passwords" in (ROOT / ".gitignore").read_text().splitlines()

@@ -14,6 +14,7 @@ from worker.core.task import Files, FileUse, Lookup, Task, TaskContext
 from worker.media.failure import failed
 from worker.media.hls.ladder import stream_seconds
 from worker.media.languages import bcp47
+from worker.media.matroska.choice import with_numbers
 from worker.media.matroska.merge import (
     KINDS,
     TEXT_CONTAINERS,
@@ -78,6 +79,7 @@ class MkvmergeTask(Task[MergeParams]):
             await identified(path, source.filename, context)
             for path, source in zip(sources, params.sources, strict=True)
         ]
+        params = with_numbers(params, found, await _infos(params, sources, context))
         params, sources = await _in_utf8(params, sources, found, context)
         output = context.output(params.output_file)
         chapters = await _chapters(params, context) if params.chapters else None
@@ -90,6 +92,15 @@ class MkvmergeTask(Task[MergeParams]):
         info = await _prove(params, found, sources, output, context)
         context.output(params.output_file, duration=info.duration)
         context.report(1.0)
+
+
+async def _infos(params: MergeParams, sources: Sequence[Path], context: TaskContext) -> list[MediaInfo | None]:
+    """Return what ffprobe says of each source from which tracks are chosen by what they are."""
+    asked = {track.source for track in params.tracks if track.track is None}
+    return [
+        await probed_source(path, params.sources[number].filename, context) if number in asked else None
+        for number, path in enumerate(sources)
+    ]
 
 
 async def _in_utf8(
@@ -187,7 +198,7 @@ async def _prove(
     made = await identified(output, params.output_file, context)
     faults = list(_track_faults(params, made.tracks))
     copied = sum(len([t for t in one.tracks if params.sources[n].copies(t.kind)]) for n, one in enumerate(found))
-    listed = [t for t in params.tracks if not params.sources[t.source].copies(_kind(found[t.source], t.track))]
+    listed = [t for t in params.tracks if not params.sources[t.source].copies(_kind(found[t.source], t.number))]
     if len(made.tracks) != copied + len(listed):
         faults.append(f"it has {len(made.tracks)} tracks instead of {copied + len(listed)}")
     seconds = await _expected_seconds(params, found, sources, context)
@@ -237,14 +248,14 @@ async def _expected_seconds(
     known: list[float] = []
     for index, path in enumerate(sources):
         listed = [track for track in params.tracks if track.source == index]
-        if all(_kind(found[index], track.track) == "subtitles" for track in listed):
+        if all(_kind(found[index], track.number) == "subtitles" for track in listed):
             continue
         info = await probed_source(path, params.sources[index].filename, context)
         for track in listed:
-            if track.track >= len(info.streams):
+            if track.number >= len(info.streams):
                 continue
-            stream = info.streams[track.track]
-            kind = _kind(found[index], track.track)
+            stream = info.streams[track.number]
+            kind = _kind(found[index], track.number)
             seconds = stream_seconds(stream, info)
             if stream.kind == KINDS.get(kind) and kind != "subtitles" and seconds:
                 known.append(seconds)

@@ -13,6 +13,7 @@ from worker.media.ffmpeg.encoders import AUDIO_ENCODERS, bits_per_second, encode
 from worker.media.hls.ladder import Size
 from worker.media.languages import is_tag
 from worker.media.loudness import LoudnessParams  # noqa: TC001  # pydantic reads it at run time
+from worker.media.selection import Disposition, SelectedCodec  # noqa: TC001  # as above
 from worker.media.subtitles.charset import Charset  # noqa: TC001  # pydantic reads it at run time
 from worker.media.verify import DAMAGE_MEANING, Damage, Verify
 
@@ -130,6 +131,13 @@ class AudioParams(Model):
     language: Language | None = Field(
         None, description="Without `stream`: the first stream in this language. With it: what to call its language."
     )
+    disposition: Disposition | None = Field(
+        None, description="Without `stream`: only streams with it: default, comment, hearing_impaired, …."
+    )
+    source_codec: SelectedCodec | None = Field(
+        None, description="Without `stream`: only streams whose codec this is; `codec` is what is made of them."
+    )
+    every: bool = Field(default=False, description="Whether all streams like that are meant, and not the first alone.")
     name: Text = Field("", description="What players show; by default the language's name.")
     default: bool | None = Field(None, description="Whether it plays when nobody chose; by default the first.")
     codec: AudioCodec = Field("aac", description="aac, ac3, eac3, opus or flac.")
@@ -139,8 +147,11 @@ class AudioParams(Model):
 
     @model_validator(mode="after")
     def _chosen(self) -> AudioParams:
-        if self.stream is None and self.language is None:
-            raise ValueError("needs a stream or a language")
+        likeness = self.disposition is not None or self.source_codec is not None or self.every
+        if self.stream is None and not (self.language or self.disposition or self.source_codec):
+            raise ValueError("needs a stream, or a language, disposition or source_codec")
+        if self.stream is not None and likeness:
+            raise ValueError("has a stream beside what it is like; give one of them")
         return self
 
 
@@ -154,15 +165,26 @@ class SubtitleParams(Model):
     charset: Charset | None = Field(
         None, description="Its charset where it is not UTF-8: `cp1252`, `windows-1251`, `shift_jis`."
     )
-    language: Language | None = Field(None, description="Its language; by default what the stream says.")
+    language: Language | None = Field(
+        None,
+        description="With a source or a stream: what to call its language. Without: only streams in this language.",
+    )
+    disposition: Disposition | None = Field(None, description="Without `stream`: only streams with it: forced, ….")
+    source_codec: SelectedCodec | None = Field(None, description="Without `stream`: only streams whose codec this is.")
+    every: bool = Field(default=False, description="Whether all streams like that are meant, and not the first alone.")
     name: Text = Field("", description="What players show; by default the language's name.")
     default: bool = Field(default=False, description="Whether it is shown when nobody chose.")
     forced: bool = Field(default=False, description="Whether it holds only what must be read.")
 
     @model_validator(mode="after")
     def _chosen(self) -> SubtitleParams:
-        if (self.source is None) == (self.stream is None):
-            raise ValueError("needs either a source or a stream")
+        likeness = bool(self.disposition or self.source_codec or self.every)
+        if self.source is not None and self.stream is not None:
+            raise ValueError("has a source and a stream; give one of them")
+        if self.source is None and self.stream is None and not (self.language or self.disposition or self.source_codec):
+            raise ValueError("needs a source, a stream, or a language, disposition or source_codec")
+        if likeness and (self.source is not None or self.stream is not None):
+            raise ValueError("has a source or a stream beside what it is like; give one of them")
         return self
 
 

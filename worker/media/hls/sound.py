@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 from worker.core.errors import InvalidJob, Problem
 from worker.media.ffmpeg.encoders import AUDIO_ENCODERS, bits_per_second
+from worker.media.hls.choice import chosen_streams
 from worker.media.hls.encode import AudioRendition
 from worker.media.hls.ladder import stream_end
-from worker.media.languages import bcp47, find_language, name_of
+from worker.media.languages import bcp47, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,25 +99,19 @@ def _tracks(params: HlsParams, info: MediaInfo, warnings: list[str]) -> list[_Tr
     problems: list[Problem] = []
     some_default = any(asked.default for asked in params.audio)
     for index, asked in enumerate(params.audio):
-        number = _number(asked, streams)
-        if number is None:
+        numbers = chosen_streams(asked, streams)
+        if not numbers:
             known = ", ".join(bcp47(stream.language) for stream in streams)
             message = f"the source has {len(streams)} audio streams ({known}), and not this one"
             problems.append(Problem(f"audio[{index}]", message))
-            continue
-        language = bcp47(asked.language or streams[number].language)
-        default = asked.default if asked.default is not None else not some_default and not chosen
-        title = asked.name or streams[number].title or name_of(language)
-        chosen.append(_Track(number, streams[number], language, title, default, asked))
+        for number in numbers:
+            language = bcp47((asked.language if not asked.every else None) or streams[number].language)
+            default = asked.default if asked.default is not None else not some_default and not chosen
+            title = asked.name or streams[number].title or name_of(language)
+            chosen.append(_Track(number, streams[number], language, title, default, asked))
     if problems:
         raise InvalidJob(problems)
     return chosen
-
-
-def _number(asked: AudioParams, streams: Sequence[StreamInfo]) -> int | None:
-    if asked.stream is not None:
-        return asked.stream if asked.stream < len(streams) else None
-    return find_language(asked.language or "", [stream.language for stream in streams])
 
 
 def _titled(tracks: list[_Track]) -> list[_Track]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from worker.core.command import Command
 from worker.core.errors import InvalidJob, Problem
 from worker.media.ffmpeg.formats import GUARDS
+from worker.media.hls.choice import chosen_streams
 from worker.media.languages import bcp47, name_of
 from worker.media.matroska.tracks import WEBVTT
 
@@ -69,28 +70,48 @@ def _renditions(subtitles: list[SubtitleParams], info: MediaInfo) -> list[TextRe
     texts: list[TextRendition] = []
     problems: list[Problem] = []
     for index, asked in enumerate(subtitles):
-        stream: StreamInfo | None = None
-        if asked.stream is not None:
-            if asked.stream >= len(info.subtitles):
-                message = f"is {asked.stream}, but the source has {len(info.subtitles)} subtitles"
-                problems.append(Problem(f"subtitles[{index}].stream", message))
-                continue
-            stream = info.subtitles[asked.stream]
-            if stream.codec not in TEXT_CODECS:
+        if asked.source is not None:
+            texts.append(_rendition(asked, f"file{index}", None, None))
+            continue
+        numbers = chosen_streams(asked, info.subtitles, TEXT_CODECS)
+        if not numbers:
+            problems.append(_no_such(index, asked, info))
+        for number in numbers:
+            stream = info.subtitles[number]
+            if stream.codec in TEXT_CODECS:
+                texts.append(_rendition(asked, str(number), number, stream))
+            elif not asked.every:
                 problems.append(Problem(f"subtitles[{index}].stream", f"is {stream.codec}, which is no text"))
-                continue
-        language = bcp47(asked.language or (stream.language if stream else None))
-        title = asked.name or (stream.title if stream else None) or name_of(language)
-        name = f"text{asked.stream if asked.stream is not None else f'file{index}'}-{language}"
-        codec = stream.codec if stream else ""
-        texts.append(
-            TextRendition(
-                name, language, title, asked.default, asked.forced, asked.stream, asked.source, codec, asked.charset
-            )
-        )
     if problems:
         raise InvalidJob(problems)
     return texts
+
+
+def _rendition(asked: SubtitleParams, mark: str, number: int | None, stream: StreamInfo | None) -> TextRendition:
+    own = stream.language if stream else None
+    language = bcp47(own if asked.every else asked.language or own)
+    title = asked.name or (stream.title if stream else None) or name_of(language)
+    # One that is chosen by what it is, is that.
+    forced = asked.forced or (asked.disposition == "forced" and stream is not None)
+    return TextRendition(
+        f"text{mark}-{language}",
+        language,
+        title,
+        asked.default,
+        forced,
+        number,
+        asked.source,
+        stream.codec if stream else "",
+        asked.charset,
+    )
+
+
+def _no_such(index: int, asked: SubtitleParams, info: MediaInfo) -> Problem:
+    if asked.stream is not None:
+        message = f"is {asked.stream}, but the source has {len(info.subtitles)} subtitles"
+        return Problem(f"subtitles[{index}].stream", message)
+    known = ", ".join(f"{bcp47(stream.language)} {stream.codec}" for stream in info.subtitles) or "none"
+    return Problem(f"subtitles[{index}]", f"the source has {len(info.subtitles)} subtitles ({known}), and not this one")
 
 
 def _titled(texts: list[TextRendition]) -> list[TextRendition]:

@@ -181,7 +181,7 @@ def merge_arguments(params: MergeParams, found: Sequence[Identified], files: Mer
         arguments += ["--attachment-name", title or path.name]
         arguments += ["--attachment-mime-type", media_type] if media_type else []
         arguments += ["--attach-file", str(path)]
-    order = [f"{track.source}:{track.track}" for track in params.tracks]
+    order = [f"{track.source}:{track.number}" for track in params.tracks]
     return [*arguments, *(["--track-order", ",".join(order)] if order else [])]
 
 
@@ -189,9 +189,9 @@ def _missing_tracks(params: MergeParams, found: Sequence[Identified]) -> list[Pr
     problems: list[Problem] = []
     for index, track in enumerate(params.tracks):
         numbers = [item.number for item in found[track.source].tracks]
-        if track.track not in numbers:
+        if track.number not in numbers:
             there = f"{params.sources[track.source].filename} has the tracks {', '.join(map(str, numbers)) or 'none'}"
-            problems.append(Problem(f"tracks[{index}].track", f"is {track.track}, but {there}"))
+            problems.append(Problem(f"tracks[{index}].track", f"is {track.number}, but {there}"))
     return problems
 
 
@@ -199,7 +199,7 @@ def _source_arguments(params: MergeParams, index: int, source: MergeSource, foun
     arguments: list[str] = []
     listed = [track for track in params.tracks if track.source == index]
     for kind, switch in (("video", "video"), ("audio", "audio"), ("subtitles", "subtitle"), ("buttons", "button")):
-        numbers = [track.track for track in listed if _kind(found, track.track) == kind]
+        numbers = [track.number for track in listed if _kind(found, track.number) == kind]
         if source.copies(kind):
             continue
         arguments += [f"--{switch}-tracks", ",".join(map(str, numbers))] if numbers else [f"--no-{kind}"]
@@ -212,9 +212,9 @@ def _source_arguments(params: MergeParams, index: int, source: MergeSource, foun
     for track in listed:
         for name, value in track.options.items():
             if name in TRACK_FLAGS:
-                arguments += [f"--{name}", str(track.track)] if value is not False else []
+                arguments += [f"--{name}", str(track.number)] if value is not False else []
             else:
-                arguments += [f"--{name}", f"{track.track}:{option_text(value)}"]
+                arguments += [f"--{name}", f"{track.number}:{option_text(value)}"]
     return arguments
 
 

@@ -18,6 +18,7 @@ from worker.core.faults import faults, fields_alone
 from worker.core.job import Model, Place
 from worker.core.message.wire import nearest
 from worker.media.languages import is_tag
+from worker.media.selection import Selection
 from worker.media.subtitles.charset import Charset, is_charset
 from worker.media.verify import Verify  # noqa: TC001  # pydantic reads it at run time
 
@@ -113,11 +114,15 @@ class MergeSource(Model):
         return any(COPIES.get(name) == kind and value is not False for name, value in self.options.items())
 
 
-class MergeTrack(Model):
-    """A track to copy, and what the new file says of it."""
+class MergeTrack(Selection):
+    """A track to copy, by its number or by what it is, and what the new file says of it."""
 
     source: Annotated[int, Field(ge=0)] = Field(0, description="Which of `sources`, counted from 0.")
-    track: Annotated[int, Field(ge=0, le=1000)] = Field(description="The track's number in it, counted from 0.")
+    track: Annotated[int, Field(ge=0, le=1000)] | None = Field(
+        None, description="The track's number in it, counted from 0; or say what it is like."
+    )
+    track_type: TrackKind | None = Field(None, description="Without a number: video, audio or subtitles.")
+    every: bool = Field(default=False, description="Whether all tracks like that are meant, and not the first alone.")
     options: Options = Field(
         default_factory=dict,
         description=f"mkvmerge's options for it. {_listed(TRACK_FLAGS, TRACK_VALUES)} `default-track`, `forced-track`,"
@@ -137,12 +142,33 @@ class MergeTrack(Model):
         known = TRACK_FLAGS | TRACK_VALUES | set(ALIASES)
         found = list(_option_faults(self.options, TRACK_FLAGS, TRACK_VALUES, known, of_track=True))
         found += _charset_faults(self.options, "sub-charset")
+        found += _choice_faults(self)
         language = self.options.get("language")
         if isinstance(language, str) and not is_tag(language):
             found.append((("options", "language"), f"{language[:40]!r} is no language; write eng, ja or pt-BR"))
         if found:
             raise faults("track", found)
         return self
+
+    @property
+    def number(self) -> int:
+        """Return the track's number, once it is known."""
+        if self.track is None:
+            raise ValueError("the track is not chosen yet")
+        return self.track
+
+    def wanted_track(self) -> str:
+        """Return what is asked for, in words."""
+        return ", ".join(filter(None, (self.track_type, self.wanted())))
+
+
+def _choice_faults(track: MergeTrack) -> list[tuple[tuple[str | int, ...], str]]:
+    likeness = track.track_type is not None or track.selects
+    if track.track is None and not likeness:
+        return [(("track",), "is missing; give a number, or a track_type, language, disposition or codec")]
+    if track.track is not None and (likeness or track.every):
+        return [(("track",), "is a number beside what the track is like; give one of them")]
+    return []
 
 
 def _option_faults(
@@ -233,10 +259,11 @@ class MergeParams(Model):
         for index, track in enumerate(self.tracks):
             if track.source >= count:
                 found.append((("tracks", index, "source"), f"is {track.source}, but {there}"))
-            elif (track.source, track.track) in seen:
+            elif track.track is not None and (track.source, track.track) in seen:
                 message = f"is {track.track} of source {track.source} for the second time"
                 found.append((("tracks", index, "track"), message))
-            seen.add((track.source, track.track))
+            if track.track is not None:
+                seen.add((track.source, track.track))
         if not self.tracks and not any(source.copies(kind) for source in self.sources for kind in COPIES.values()):
             found.append((("tracks",), "names no track, and no source copies all of a kind"))
         if found and not fields_alone(info):
