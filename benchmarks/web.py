@@ -105,12 +105,15 @@ def measure(folder: Path, chosen: argparse.Namespace) -> None:
         time.sleep(1)
         memory = process.memory_info().rss / 1e6
         print(f"{chosen.jobs} jobs, 10 workers, SQLite, {os.cpu_count()} cores\n")
-        print("| what | p50 | p95 | bytes |\n|---|---:|---:|---:|")
+        print("| what | p50 | p95 | processor | bytes |\n|---|---:|---:|---:|---:|")
         with httpx.Client(base_url=address, timeout=30) as client:
             for name, path in {"now": "/", **LISTS}.items():
+                used = sum(process.cpu_times()[:2])
                 times, size = timed(client, path, chosen.requests)
+                used = (sum(process.cpu_times()[:2]) - used) / (chosen.requests + 1)
                 p95 = statistics.quantiles(times, n=20)[-1]
-                print(f"| {name} | {statistics.median(times) * 1e3:.0f} ms | {p95 * 1e3:.0f} ms | {size} |")
+                row = (statistics.median(times), p95, used)
+                print(f"| {name} | {' | '.join(f'{seconds * 1e3:.0f} ms' for seconds in row)} | {size} |")
         later = process.memory_info().rss / 1e6
         print(f"\ncold start {cold:.2f} s; idle {memory:.0f} MB; after the requests {later:.0f} MB")
         asyncio.run(watched(address, process, url, chosen.streams))
