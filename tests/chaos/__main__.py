@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 def main() -> int:
     """Return 0 when nothing was lost, doubled, torn or leaked, and every hostile input ended with a reason."""
-    told = dict(word.split("=", 1) for word in sys.argv[1:])
-    seed = int(told.get("SEED") or random.SystemRandom().randrange(10**6))
-    folder = Path(told.get("FOLDER") or tempfile.mkdtemp(prefix="leveret-chaos-"))
+    options = dict(word.split("=", 1) for word in sys.argv[1:])
+    seed = int(options.get("SEED") or random.SystemRandom().randrange(10**6))
+    folder = Path(options.get("FOLDER") or tempfile.mkdtemp(prefix="leveret-chaos-"))
     _say(f"seed {seed}, logs in {folder}")
     breaches: list[str] = []
     for name, (usual, part) in PARTS.items():
-        if count := int(told.get(name) or usual):
+        if count := int(options.get(name) or usual):
             found = part(folder, count, seed)
             for breach in found:
                 _say(breach[:500])

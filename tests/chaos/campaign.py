@@ -22,8 +22,8 @@ from .hostile import HostilePublisher, open_jobs
 from .invariant import KINDS, Findings, examine, waiting
 from .jobs import ALWAYS, HAS_GOURCE, PlannedJob, make_sources, plan
 from .planted import found_in, of_jobs, of_services, unseen
+from .published_files import PublishedFiles
 from .readable import everything, listen
-from .sight import Sight
 from .world import World
 
 if TYPE_CHECKING:
@@ -72,26 +72,26 @@ class Campaign:
             kinds = [*ALWAYS, *[self.kind] * self.count][: self.count]
             self.jobs = [plan(index, self.seed, self._dice, world.nas, kind) for index, kind in enumerate(kinds)]
             try:
-                async with Sight(world.nas / "out") as sight:
+                async with PublishedFiles(world.nas / "out") as published:
                     await self._disturb(world)
                     await self._settle(world)
                     await self._measure(world)
                 metrics = await world.metrics()
                 stuck = await world.stop_workers()
                 await world.one_last_worker()
-                findings = await examine(world, self.jobs, sight.sizes, self.hostile)
+                findings = await examine(world, self.jobs, published.sizes, self.hostile)
                 findings.leaked += [f"{name} did not end after SIGTERM" for name in stuck]
-                findings.told = await asyncio.to_thread(self._told, world, metrics)
+                findings.revealed = await asyncio.to_thread(self._revealed, world, metrics)
             finally:
                 await self.repository.close()
             world.hear_broker()
-            self.faults["delivery time-out (5 s)"] = world.told_by_broker.count(TIMED_OUT)
+            self.faults["delivery time-out (5 s)"] = world.broker_log.count(TIMED_OUT)
             if starts := sum(worker.starts for worker in world.workers if worker.clock):
                 self.faults["worker started with a wrong clock"] = starts
         self.took = time.monotonic() - started
         return findings
 
-    def _told(self, world: World, metrics: dict[str, bytes]) -> list[str]:
+    def _revealed(self, world: World, metrics: dict[str, bytes]) -> list[str]:
         """Return where a secret stands that nobody may read."""
         texts = list(everything(world, metrics))
         carried = [secret for name, secret in of_jobs(self.seed).items() if HAS_GOURCE or not name.startswith("git")]
@@ -210,11 +210,11 @@ class Campaign:
         rows = [
             ("seed", str(self.seed)),
             ("jobs", f"{self.count} ({', '.join(f'{n} {state}' for state, n in sorted(findings.states.items()))})"),
-            ("hostile messages", self.hostile.told),
+            ("hostile messages", self.hostile.summary),
             ("seconds", f"{self.took:.0f}"),
             ("faults", str(sum(self.faults.values()))),
             ("injected, and met nothing: not counted", _listed(self.missed)),
-            *((f"· {name}", told) for name, told in sorted((self.absent | counted).items())),
+            *((f"· {name}", number) for name, number in sorted((self.absent | counted).items())),
             *((f"· died of {name}", str(count)) for name, count in sorted(findings.errors.items())),
             *((f"· divided films {how}", str(count)) for how, count in sorted(findings.divided.items())),
             *((kind, str(len(getattr(findings, kind)))) for kind in KINDS),

@@ -1,4 +1,4 @@
-"""The campaign's own module: it takes time, fails as told, and writes one file or many."""
+"""The campaign's own module: it takes time, fails as its data says, and writes one file or many."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ChaosTask(Task[ChaosParams]):
         return Files(writes=(FileUse("name", params.name),))
 
     async def run(self, params: ChaosParams, context: TaskContext) -> None:
-        """Do as told; ToolFailed under the first `failing_epochs` claims, BadInput when `permanent`."""
+        """Do what its data says; ToolFailed under the first `failing_epochs` claims, BadInput when `permanent`."""
         if params.seconds:
             (done,) = await context.run(Pipeline.of("sleep", str(params.seconds)))
             if not done.ok:

@@ -82,17 +82,20 @@ class BrokerCluster:
         """Return which node leads a quorum queue, once all its members are online."""
         names = [node_name(launch.record) for launch in self.launches]
 
-        def told() -> dict[str, Any]:
+        def asked() -> dict[str, Any]:
             return self._ask(f"queues/%2F/{queue}")
 
-        self._until(lambda: len(told().get("online", ())) == NODES and told().get("leader") in names, "it is whole")
-        return names.index(told()["leader"])
+        self._until(
+            lambda: len(asked().get("online", ())) == NODES and asked().get("leader") in names,
+            "it is whole",
+        )
+        return names.index(asked()["leader"])
 
     def clients(self) -> set[str]:
         """Return the names of the connections to nodes that live."""
         living = {node_name(launch.record) for launch in self.launches if "rabbitmq" in launch.record.processes}
-        told = self._ask("connections") or ()
-        return {str(one.get("user_provided_name", "")) for one in told if one.get("node") in living}
+        asked = self._ask("connections") or ()
+        return {str(one.get("user_provided_name", "")) for one in asked if one.get("node") in living}
 
     def down(self) -> None:
         """End all of it at once."""

@@ -45,8 +45,8 @@ class ClusterWorld(World):
             asyncio.to_thread(self.cluster.up), asyncio.to_thread(self.services.up, ("s3", "postgres"))
         )
         self.real = self.services.environment() | {"WORKER_BROKER_URL": ",".join(self.cluster.urls)}
-        told = self.real | {"WORKER_RETRY_DELAYS": DELAYS}
-        await asyncio.to_thread(lambda: list(provision(ProvisionSettings.read(told))))
+        variables = self.real | {"WORKER_RETRY_DELAYS": DELAYS}
+        await asyncio.to_thread(lambda: list(provision(ProvisionSettings.read(variables))))
 
     def broker_url(self, worker: WorkerProcess) -> str:
         at, urls = self.workers.index(worker), self.cluster.urls

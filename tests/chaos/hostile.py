@@ -102,7 +102,7 @@ class HostilePublisher:
                 findings.doubled.append(f"{pair[0]} and {pair[1]} made one file, and both completed")
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """Return what was sent, as the campaign's table says it."""
         sent = {
             "undecodable properties": len(self.refused), "expirations": len(self.expiring), "twins": len(self.twins),

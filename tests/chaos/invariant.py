@@ -18,7 +18,7 @@ from worker.core import errors
 from worker.core.routing import DEAD_QUEUE, DEATHS, topology
 
 from .jobs import DYING, FRAMES
-from .sight import Sight
+from .published_files import PublishedFiles
 from .world import DELAYS
 
 if TYPE_CHECKING:
@@ -29,20 +29,20 @@ if TYPE_CHECKING:
     from .world import World
 
 Sizes = Mapping[str, set[int]]
-KINDS = ("lost", "doubled", "torn", "leaked", "told")
+KINDS = ("lost", "doubled", "torn", "leaked", "revealed")
 LEFT = re.compile(r".+\.\d+")
 OWN_FOLDER = re.compile(r"/e\d+(-[0-9a-f]+)?/")
 
 
 @dataclass
 class Findings:
-    """Every breach in words, by kind, and what else the table tells."""
+    """Every breach in words, by kind, and what else the table shows."""
 
     lost: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
     torn: list[str] = field(default_factory=list)
     leaked: list[str] = field(default_factory=list)
-    told: list[str] = field(default_factory=list)
+    revealed: list[str] = field(default_factory=list)
     shown: list[str] = field(default_factory=list)
     states: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
@@ -120,11 +120,11 @@ class Stores:
 
     def sizes(self) -> dict[str, set[int]]:
         """Return how large everything below the destinations is."""
-        sight = Sight(self._nas / "out")
-        sight.look()
+        published = PublishedFiles(self._nas / "out")
+        published.look()
         for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket="media", Prefix="chaos/"):
-            sight.sizes |= {f"s3://media/{item['Key']}": {item["Size"]} for item in page.get("Contents", ())}
-        return sight.sizes
+            published.sizes |= {f"s3://media/{item['Key']}": {item["Size"]} for item in page.get("Contents", ())}
+        return published.sizes
 
     def uri(self, path: Path) -> str:
         return f"file://{path}"
@@ -204,12 +204,12 @@ def _judge_places(stores: Stores, expected: set[str], records: dict[str, JobReco
         if "/.parts/" in uri and ".leveret" not in uri and record is not None and record.state == "dead":
             # They are kept for a retry.
             continue
-        told = f"{uri} stands there, of a job that is {record.state if record else 'unknown'}"
+        breach = f"{uri} stands there, of a job that is {record.state if record else 'unknown'}"
         if ".leveret" not in uri and record is not None and record.state in {"dead", "cancelled"} and shown(owner):
-            findings.shown.append(told)
+            findings.shown.append(breach)
             continue
         ours = ".leveret" in uri or "/.parts/" in uri or OWN_FOLDER.search(uri)
-        (findings.leaked if ours else findings.torn).append(told)
+        (findings.leaked if ours else findings.torn).append(breach)
 
 
 def _judge_sizes(

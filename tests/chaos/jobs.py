@@ -79,7 +79,7 @@ def plan(index: int, seed: int, dice: random.Random, nas: Path, kind: str = "") 
     task = _secretive(kind, seed) or _task(kind, job_id, destination, dice)
     document = {"job_id": job_id, "job_title": f"{kind} {index}", "destination": destination, "tasks": [task]}
     if kind == "calling":
-        document["callback_url"] = f"https://127.0.0.1:9/told?access_token={of_jobs(seed)['callback'].text}"
+        document["callback_url"] = f"https://127.0.0.1:9/callback?access_token={of_jobs(seed)['callback'].text}"
     if kind.startswith("git"):
         document["lane"] = "cpu"  # the campaign's workers serve no other
     return PlannedJob(

@@ -111,13 +111,13 @@ class BrokenMedia:
         source = await asyncio.to_thread(mutate, kind, self._seeds, dice, bench.root, self.zeros)
         ways = uses(source)
         name = dice.choices(list(ways), [use.weight for use in ways.values()])[0]
-        told = f"case {number}, {kind}, {source} to {name}"
+        label = f"case {number}, {kind}, {source} to {name}"
         begun = time.monotonic()
         fault = await self._tried(bench, ways[name], kind, source)
         self.kinds[kind] += 1
-        self.slowest = max(self.slowest, (time.monotonic() - begun, told))
+        self.slowest = max(self.slowest, (time.monotonic() - begun, label))
         if fault:
-            self.breaches.append(f"{told}: {fault}")
+            self.breaches.append(f"{label}: {fault}")
         else:
             await asyncio.to_thread(shutil.rmtree, folder)
 
@@ -132,7 +132,7 @@ class BrokenMedia:
             return f"a broken source counts as a sick host: {error!r}"
         except LeveretError as error:
             self.outcomes[type(error).__name__] += 1
-            return "" if str(error) and "\n" not in str(error) else f"is told badly: {error!r}"
+            return "" if str(error) and "\n" not in str(error) else f"has a bad message: {error!r}"
         except Exception:  # noqa: BLE001 - what a task raises and is no error of ours is what is sought
             return f"crashes: {traceback.format_exc(limit=-4)}"
         self.outcomes["whole output"] += 1
@@ -142,8 +142,8 @@ class BrokenMedia:
 
     async def _judge(self, bench: TaskBench, use: Use, result: BenchResult, source: Path) -> str:
         """Return what is wrong with the outputs, read to their end by ffmpeg, and held against their source."""
-        told = await bench.probe(source)
-        lengths = [length for length in (told.duration, *(stream.duration for stream in told.streams)) if length]
+        probed = await bench.probe(source)
+        lengths = [length for length in (probed.duration, *(stream.duration for stream in probed.streams)) if length]
         media = {place: item for place, item in result.outputs.items() if place.endswith((".mkv", ".mp4", ".jpg"))}
         if result.manifest:
             media = {result.manifest: result.outputs[result.manifest]}

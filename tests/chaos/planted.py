@@ -50,29 +50,29 @@ def of_services(real: dict[str, str]) -> list[Secret]:
 
 
 def found_in(texts: Iterable[tuple[str, bytes]], secrets: Iterable[Secret]) -> list[str]:
-    """Return in words where a secret stands that may not stand there; each place is told once."""
+    """Return in words where a secret stands that may not stand there; each place is named once."""
     wanted = [(secret, spelling) for secret in secrets for spelling in secret.spellings]
-    told = {
+    places = {
         f"the {secret.name} stands in {place}"
         for place, content in texts
         for secret, spelling in wanted
         if spelling in content and place not in secret.allowed
     }
-    return sorted(told)
+    return sorted(places)
 
 
 def unseen(texts: Iterable[tuple[str, bytes]], secrets: Iterable[Secret]) -> list[str]:
     """Return in words what a search that sees would have found: a kind of place, or a secret where it may stand."""
     listed = list(texts)
-    told = [f"nothing was read of {kind}" for kind in KINDS if not any(place.startswith(kind) for place, _ in listed)]
+    gaps = [f"nothing was read of {kind}" for kind in KINDS if not any(place.startswith(kind) for place, _ in listed)]
     for secret in secrets:
         seen = any(secret.spellings[0] in text for place, text in listed if place in secret.allowed)
-        told += [f"the {secret.name} was not found where it must stand"] if secret.allowed and not seen else []
-    return told
+        gaps += [f"the {secret.name} was not found where it must stand"] if secret.allowed and not seen else []
+    return gaps
 
 
 def content_of(value: Any) -> bytes:
-    """Return what a column's value says; what is stored compressed is told open."""
+    """Return what a column's value says; what is stored compressed is read uncompressed."""
     if not isinstance(value, bytes):
         return json.dumps(value, default=str, ensure_ascii=False).encode()
     try:

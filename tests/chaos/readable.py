@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
     from .world import World
 
-HEARD = "chaos.events"
+QUEUE = "chaos.events"
 
 
 def listen(url: str) -> None:
     """Let every event be kept, over restarts of the broker too, until the campaign is judged."""
     with pika.BlockingConnection(pika.URLParameters(url)) as connection:
         channel = connection.channel()
-        channel.queue_declare(HEARD, durable=True, arguments={"x-queue-type": "quorum"})
-        channel.queue_bind(HEARD, EVENTS, "#")
+        channel.queue_declare(QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
+        channel.queue_bind(QUEUE, EVENTS, "#")
         write_through(channel)
 
 
@@ -47,7 +47,7 @@ def _events(url: str) -> Iterator[tuple[str, bytes]]:
     with pika.BlockingConnection(pika.URLParameters(url)) as connection:
         channel = connection.channel()
         while True:
-            method, properties, body = channel.basic_get(HEARD, auto_ack=True)
+            method, properties, body = channel.basic_get(QUEUE, auto_ack=True)
             if method is None:
                 return
             yield f"an event {method.routing_key}", f"{method.routing_key} {properties}".encode() + (body or b"")
@@ -57,8 +57,8 @@ def _dead_letters(url: str) -> Iterator[tuple[str, bytes]]:
     """Yield all of each dead letter but its body, which is the publisher's."""
     with Publisher(url) as publisher:
         for letter in publisher.dead_letters():
-            told = (letter.headers, letter.message_id, letter.routing_key, letter.type)
-            yield f"the headers of {letter.message_id}", repr(told).encode()
+            read = (letter.headers, letter.message_id, letter.routing_key, letter.type)
+            yield f"the headers of {letter.message_id}", repr(read).encode()
 
 
 def _rows(url: str) -> Iterator[tuple[str, bytes]]:

@@ -1,4 +1,4 @@
-"""A worker that dies where it is told: `worker_main.py TRAP`; the first to reach the step that TRAP names is gone."""
+"""A worker that dies at a given step: `worker_main.py TRAP`; the first to reach the step that TRAP names is gone."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ class World:
     proxies: dict[str, Proxy] = field(default_factory=dict)
     kills: list[Kill] = field(default_factory=list)
     troubles: list[tuple[float, float]] = field(default_factory=list)
-    told_by_broker: str = ""
+    broker_log: str = ""
     has_disks: bool = False
     wrong_clock: bool = True
     impatient: bool = True
@@ -93,8 +93,8 @@ class World:
     _supervisors: list[asyncio.Task[None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        patience = IMPATIENT if self.impatient else ()
-        self.services = LocalServices(self.folder / "services", rabbitmq_config=patience)
+        limits = IMPATIENT if self.impatient else ()
+        self.services = LocalServices(self.folder / "services", rabbitmq_config=limits)
         self.scratch = self.folder / "scratch-disk" / "scratch"
         self.nas = self.folder / "nas-disk" / "nas"
         self.trap = self.folder / "trap"
@@ -138,8 +138,8 @@ class World:
         (node / "no-advanced.config").write_text(LOOKS_OFTEN)
         await asyncio.to_thread(self.services.up, ("rabbitmq", "s3", "postgres"))
         self.real = self.services.environment()
-        told = self.real | {"WORKER_RETRY_DELAYS": DELAYS}
-        await asyncio.to_thread(lambda: list(provision(ProvisionSettings.read(told))))
+        variables = self.real | {"WORKER_RETRY_DELAYS": DELAYS}
+        await asyncio.to_thread(lambda: list(provision(ProvisionSettings.read(variables))))
 
     def s3(self) -> S3Client:
         """Return a client that leads past the proxy."""
@@ -149,10 +149,10 @@ class World:
 
     def hear_broker(self) -> None:
         """Keep what the broker has logged: its next start begins the log anew."""
-        self.told_by_broker += self.services.log("rabbitmq").read_text(errors="replace")
+        self.broker_log += self.services.log("rabbitmq").read_text(errors="replace")
 
     def broker_url(self, worker: WorkerProcess) -> str:
-        """Return what a worker is told of the broker."""
+        """Return what a worker's environment says of the broker."""
         return _through(self.real["WORKER_BROKER_URL"], self.proxies["broker"].port)
 
     def _make_disks(self) -> None:
@@ -181,7 +181,7 @@ class World:
         """Return the environment of a worker: all its connections lead through the proxies."""
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         aws = {name: value for name, value in self.real.items() if name.startswith("AWS_")}
-        told = (
+        variables = (
             kept
             | aws
             | {
@@ -205,12 +205,12 @@ class World:
                 "WORKER_LOG_FORMAT": "json",
             }
         )
-        told |= self.settings
+        variables |= self.settings
         if worker.clock:
             # S3 itself refuses who is more than 15 minutes off: then the worker must rest, and charge nobody.
             off = "+1h" if worker.starts % 3 == 0 else "-14m"
-            told |= {"LD_PRELOAD": worker.clock, "FAKETIME": off, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
-        return told
+            variables |= {"LD_PRELOAD": worker.clock, "FAKETIME": off, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+        return variables
 
     def _log(self, worker: WorkerProcess) -> IO[bytes]:
         return (self.folder / f"{worker.name}.log").open("ab")

@@ -69,7 +69,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
 
 @dataclass
 class Bench:
-    """A repository under test, and the hands that a test needs behind its back."""
+    """A repository under test, and what a test does to it from outside."""
 
     repository: SqlRepository
     url: str

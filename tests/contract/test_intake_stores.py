@@ -13,8 +13,8 @@ FILM = {"job": {"tasks": [{"module": "probe", "data": {"source": "{{ source.uri 
 
 
 def origin(job_id: str, fingerprint: str = "f" * 64, **values) -> Origin:
-    told = {"template": "film", "version": 1, "source": "nas://a.mkv", "source_bytes": 100}
-    return Origin(job_id=job_id, fingerprint=fingerprint, **(told | values))
+    defaults = {"template": "film", "version": 1, "source": "nas://a.mkv", "source_bytes": 100}
+    return Origin(job_id=job_id, fingerprint=fingerprint, **(defaults | values))
 
 
 async def test_a_template_has_versions_and_the_newest_is_meant(repository):

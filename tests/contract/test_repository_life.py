@@ -14,7 +14,7 @@ from worker.core.errors import IdReused, JobCancelled, LeaseLost, OutputExists
 from worker.core.ports import Finished, Renewal, Waiting
 
 
-async def test_a_renewal_extends_the_lease_and_brings_the_wish_to_cancel(bench):
+async def test_a_renewal_extends_the_lease_and_says_whether_to_cancel(bench):
     attempt = await granted(bench.repository, lease_seconds=30.0)
     await bench.expire("j1")
     assert await bench.repository.renew(attempt) == Renewal(cancel=False)
@@ -64,8 +64,8 @@ async def test_a_cancel_and_an_announcement_at_once_never_both_win(repository):
         asked, announced = await asyncio.gather(
             repository.request_cancel(f"j{number}"), repository.announce(attempt, ["u"]), return_exceptions=True
         )
-        wish = (await repository.renew(attempt)).cancel
-        assert (asked, not isinstance(announced, BaseException), wish) in [
+        cancel = (await repository.renew(attempt)).cancel
+        assert (asked, not isinstance(announced, BaseException), cancel) in [
             ("publishing", True, False),
             ("running", False, True),
         ]
@@ -104,7 +104,7 @@ async def test_a_completed_job_keeps_all_that_the_contract_lists(repository):
     assert record.attempts[0].ended_at is not None
 
 
-async def test_a_redelivery_of_a_completed_job_is_told_of_its_deletions_until_they_are_done(repository):
+async def test_a_redelivery_of_a_completed_job_returns_its_deletions_until_they_are_done(repository):
     attempt = await granted(repository)
     await repository.complete(attempt, Result(deletions=("file:///in/a.mkv",)))
     assert await repository.claim(request(), POLICY) == Finished("completed", ("file:///in/a.mkv",))
@@ -120,7 +120,7 @@ async def test_an_attempt_whose_lease_ran_out_may_complete_while_nobody_claimed(
 
 
 @pytest.mark.parametrize("name", ["complete", "retry_later", "bury", "release", "confirm_cancel"])
-async def test_the_same_ending_again_is_told_that_it_stands_and_changes_nothing(repository, name):
+async def test_the_same_ending_again_is_accepted_and_changes_nothing(repository, name):
     attempt = await granted(repository)
     await ENDINGS[name](repository, attempt)
     before = await repository.job("j1")
@@ -152,7 +152,7 @@ async def test_a_terminal_state_is_final(repository, ending, late):
     attempt = await granted(repository)
     await ENDINGS[ending](repository, attempt)
     before = await repository.job("j1")
-    # Both fail the attempt: after its burial, a retry is told that the failure is recorded.
+    # Both fail the attempt: after its burial, a retry finds the failure recorded.
     with contextlib.nullcontext() if repeats(ending, late) else pytest.raises(LeaseLost):
         await ENDINGS[late](repository, attempt)
     await repository.report(attempt, Progress(1.0))
@@ -192,14 +192,14 @@ async def test_a_released_job_is_charged_to_nobody_and_free_at_once(repository, 
 
 
 @pytest.mark.parametrize("back", ["release", "retry_later"])
-async def test_a_job_that_goes_back_with_a_wish_to_be_cancelled_is_cancelled(repository, back):
-    attempt = await granted(repository, a_job=job(callback_url="https://example.org/told"))
+async def test_a_job_that_goes_back_after_a_cancel_is_cancelled(repository, back):
+    attempt = await granted(repository, a_job=job(callback_url="https://example.org/callback"))
     await repository.request_cancel("j1")
     await ENDINGS[back](repository, attempt)
     record = await repository.job("j1")
     assert record.state == "cancelled"
     assert record.finished_at is not None
-    assert await repository.pending_callbacks(0.0, 10) == [("j1", "https://example.org/told")]
+    assert await repository.pending_callbacks(0.0, 10) == [("j1", "https://example.org/callback")]
     assert await repository.claim(request(), POLICY) == Finished("cancelled")
 
 

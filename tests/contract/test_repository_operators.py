@@ -145,11 +145,11 @@ async def test_kept_files_are_given_up_at_their_expiry_or_at_the_jobs_end(reposi
     assert await repository.kept_folders() == []
 
 
-CALLED = {"callback_url": "https://example.org/told"}
+CALLED = {"callback_url": "https://example.org/callback"}
 
 
 @pytest.mark.parametrize("ending", ["complete", "bury", "cancel", "cancel queued", "crash", "unclaimed"])
-async def test_every_end_of_a_job_with_a_callback_leaves_it_to_be_told(bench, ending):
+async def test_every_end_of_a_job_with_a_callback_leaves_it_due(bench, ending):
     repository = bench.repository
     for a_job in (job("j1", **CALLED), job("silent")):
         if ending == "unclaimed":
@@ -164,26 +164,26 @@ async def test_every_end_of_a_job_with_a_callback_leaves_it_to_be_told(bench, en
             assert isinstance(await repository.claim(request(a_job), POLICY), Buried)
         else:
             attempt = await granted(repository, a_job=a_job)
-            assert await repository.pending_callbacks(0.0, 10) in ([], [("j1", "https://example.org/told")])
+            assert await repository.pending_callbacks(0.0, 10) in ([], [("j1", "https://example.org/callback")])
             how = {
                 "complete": lambda attempt: repository.complete(attempt, Result()),
                 "bury": lambda attempt: repository.bury(attempt, FAILURE),
                 "cancel": repository.confirm_cancel,
             }
             await how[ending](attempt)
-    assert await repository.pending_callbacks(0.0, 10) == [("j1", "https://example.org/told")]
+    assert await repository.pending_callbacks(0.0, 10) == [("j1", "https://example.org/callback")]
     assert await repository.pending_callbacks(3600.0, 10) == []
     await repository.callback_done("j1", error="refused" if ending == "bury" else None)
     assert await repository.pending_callbacks(0.0, 10) == []
     assert await bench.column("j1", "callback_state") == ("failed" if ending == "bury" else "done")
 
 
-async def test_a_crash_of_a_job_to_be_cancelled_leaves_its_callback_to_be_told(bench):
+async def test_a_crash_of_a_job_to_be_cancelled_leaves_its_callback_due(bench):
     await granted(bench.repository, a_job=job(**CALLED))
     await bench.repository.request_cancel("j1")
     await bench.expire("j1")
     assert await bench.repository.claim(request(job(**CALLED)), POLICY) == Finished("cancelled")
-    assert await bench.repository.pending_callbacks(0.0, 10) == [("j1", "https://example.org/told")]
+    assert await bench.repository.pending_callbacks(0.0, 10) == [("j1", "https://example.org/callback")]
 
 
 async def test_a_new_round_takes_back_the_callback(repository):

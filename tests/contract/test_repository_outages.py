@@ -56,7 +56,7 @@ async def test_upgrading_again_changes_nothing_and_upgrades_at_once_wait_for_eac
     await asyncio.to_thread(upgrade, empty_url)
 
 
-async def test_an_empty_database_is_told_with_the_command(empty_url):
+async def test_an_empty_database_is_reported_with_the_command(empty_url):
     repository = SqlRepository(empty_url)
     with pytest.raises(Misconfigured, match=r"python -m infra provision"):
         await repository.check()
@@ -66,7 +66,7 @@ async def test_an_empty_database_is_told_with_the_command(empty_url):
 
 
 @pytest.mark.parametrize(("found", "words"), [("0000", "run `python -m infra provision`"), ("9999", "newer Leveret")])
-async def test_a_database_at_another_revision_is_told_with_what_to_do(url, found, words):
+async def test_a_database_at_another_revision_is_reported_with_what_to_do(url, found, words):
     repository = SqlRepository(url)
     await repository.check()
     engine = engine_of(url)
@@ -91,7 +91,7 @@ async def refused(url):
     return str(caught.value)
 
 
-async def test_wrong_credentials_are_told_without_the_password(postgres):
+async def test_wrong_credentials_are_reported_without_the_password(postgres):
     good = postgres.empty_database()
     user, _, rest = good.removeprefix("postgresql://").partition(":")
     password, _, place = rest.partition("@")
@@ -111,19 +111,19 @@ async def test_wrong_credentials_are_told_without_the_password(postgres):
         assert "wr0ng-p4ss" not in str(caught.value)
 
 
-async def test_a_file_that_is_no_database_is_told(tmp_path):
+async def test_a_file_that_is_no_database_is_reported(tmp_path):
     (tmp_path / "x.db").write_bytes(b"this is a text, not a database" * 100)
     assert "file is not a database" in await refused(f"sqlite:///{tmp_path / 'x.db'}")
 
 
 @pytest.mark.parametrize("url", ["mysql://u:p4ss@h/d", "nonsense", "postgresql://h:port/d", ""])
-def test_a_url_that_is_none_is_told_without_its_words(url):
+def test_a_url_that_is_none_is_reported_without_its_words(url):
     with pytest.raises(Misconfigured, match="WORKER_DATABASE_URL") as caught:
         SqlRepository(url)
     assert "p4ss" not in str(caught.value)
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+def test_a_folder_that_cannot_be_made_is_reported(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(Misconfigured, match="cannot be made"):
         SqlRepository(f"sqlite:///{tmp_path / 'file' / 'x' / 'y.db'}")

@@ -1,4 +1,4 @@
-"""What is looked for after a disaster, the same on both databases."""
+"""What is looked for after data was lost, the same on both databases."""
 
 import pytest
 
@@ -75,7 +75,7 @@ async def test_deletions_are_pending_until_they_are_done(bench):
     assert await repository.pending_deletions() == {}
 
 
-async def test_what_was_announced_and_is_in_no_record_is_told_of_ended_jobs(bench, tmp_path):
+async def test_what_was_announced_and_is_in_no_record_is_reported_of_ended_jobs(bench, tmp_path):
     repository = bench.repository
     first = await granted(repository, a_job=job("a"))
     await repository.announce(first, ["file:///a/e1/x", "file:///a/main"])

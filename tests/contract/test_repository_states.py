@@ -114,8 +114,8 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def cancel(self):
-        told = self.run(self.bench.repository.request_cancel(self.job.job_id))
-        assert told == ("cancelled" if self.state in {None, "queued", "retrying"} else self.state)
+        state_after = self.run(self.bench.repository.request_cancel(self.job.job_id))
+        assert state_after == ("cancelled" if self.state in {None, "queued", "retrying"} else self.state)
 
     @rule()
     def reopen(self):

@@ -154,7 +154,7 @@ async def test_what_was_never_staged_is_not_revealed(bench, make):
     assert bench.names() == set()
 
 
-async def test_an_immutable_file_that_is_missing_is_told_before_a_manifest_points_at_it(bench, make):
+async def test_an_immutable_file_that_is_missing_is_reported_before_a_manifest_points_at_it(bench, make):
     artifacts = [make(bench.place("e1-0123456789ab/a.m4s"), b"a", immutable=True), make(bench.place("m.m3u8"), b"m")]
     await bench.storage.stage(artifacts)
     await bench.storage.delete(bench.place("e1-0123456789ab/a.m4s"))
@@ -176,7 +176,7 @@ async def test_a_source_that_shrank_is_never_published(bench, make):
     assert bench.names() == set()
 
 
-async def test_a_staged_file_that_is_gone_is_told(bench, make):
+async def test_a_staged_file_that_is_gone_is_reported(bench, make):
     artifact = make(bench.place("e1-0123456789ab/a.m4s"), b"a", immutable=True)
     artifact.path.unlink()
     with pytest.raises(VerificationFailed, match="gone from scratch"):
@@ -206,7 +206,7 @@ async def test_a_cancelled_stage_writes_nothing_afterwards(bench, make, seconds)
     artifacts = [make(bench.place(f"film/{n}.mkv"), os.urandom(4 * PART_BYTES)) for n in range(2)]
     task = asyncio.create_task(bench.storage.stage(artifacts))
     await asyncio.wait({task}, timeout=seconds)
-    # A quick disk may be done before it is told to stop: then there is only more to discard.
+    # A quick disk may be done before it is stopped: then there is only more to discard.
     still_at_work = task.cancel()
     await asyncio.wait({task})
     assert task.cancelled() == still_at_work
@@ -333,7 +333,7 @@ def guarded(make, place, content, job, *, earlier=()):
 
 
 @pytest.mark.parametrize("size", [10, PART_BYTES + 1, PART_BYTES * 4 + 2])
-async def test_of_two_jobs_that_make_one_file_one_wins_and_the_other_is_told(bench, make, size):
+async def test_of_two_jobs_that_make_one_file_one_wins_and_the_other_fails(bench, make, size):
     place = bench.place("film/movie.mkv")
     first, second = guarded(make, place, b"1" * size, "first"), guarded(make, place, b"2" * size, "second")
     await bench.storage.stage([first])

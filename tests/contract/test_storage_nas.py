@@ -207,12 +207,12 @@ async def test_a_root_that_comes_later_is_taken(tmp_path, make):
     await publish(storage, [make(external("nas://a.mkv"), b"x")])
 
 
-async def test_too_little_space_is_told_before_a_job_is_taken(tmp_path):
+async def test_too_little_space_is_reported_before_a_job_is_taken(tmp_path):
     with pytest.raises(DiskFull, match="bytes free"):
         await NasStorage(None, (tmp_path,), destination=tmp_path, free_bytes=1 << 62).check()
 
 
-async def test_a_destination_outside_the_roots_is_told(tmp_path):
+async def test_a_destination_outside_the_roots_is_reported(tmp_path):
     with pytest.raises(RefusedPath):
         await NasStorage(None, (tmp_path / "a",), destination=tmp_path / "b").stat(external(f"{tmp_path}/b/x"))
 

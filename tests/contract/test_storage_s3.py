@@ -82,7 +82,7 @@ async def test_an_upload_goes_on_when_the_server_fails_for_a_moment(bench, flaky
 
 
 @pytest.mark.parametrize("kind", ["500", "503", "refuse"])
-async def test_a_server_that_stays_sick_is_told_and_leaves_nothing_visible(bench, flaky, faults, make, kind):
+async def test_a_server_that_stays_sick_is_reported_and_leaves_nothing_visible(bench, flaky, faults, make, kind):
     artifacts = [make(bench.place("movie.mkv"), b"m" * (2 * PART_BYTES)), make(bench.place("v.m3u8"), b"v")]
     faults.plan(kind, "PUT", 1000)
     with pytest.raises(StorageUnavailable, match=r"s3://"):
@@ -118,7 +118,7 @@ async def test_a_download_goes_on_when_the_server_fails_for_a_moment(bench, flak
     assert [path.name for path in tmp_path.iterdir()] == ["in.mkv"]
 
 
-async def test_a_download_that_is_always_cut_is_told_and_leaves_no_file(bench, flaky, faults, tmp_path):
+async def test_a_download_that_is_always_cut_is_reported_and_leaves_no_file(bench, flaky, faults, tmp_path):
     bench.put("in.mkv", os.urandom(PART_BYTES))
     faults.plan("cut", "GET", 1000)
     with pytest.raises(StorageUnavailable, match=r"in\.mkv"):
@@ -182,7 +182,7 @@ async def test_a_swap_that_fails_keeps_the_old_manifest(bench, flaky, faults, ma
     assert bench.get("master.m3u8") == b"old"
 
 
-async def test_a_server_that_is_away_is_told_in_one_line(bench, make):
+async def test_a_server_that_is_away_is_reported_in_one_line(bench, make):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         storage = bench.through(f"http://127.0.0.1:{taken.getsockname()[1]}", attempts=1)
@@ -212,9 +212,9 @@ async def test_wrong_credentials_are_for_a_person_and_never_repeated_in_the_mess
             await storage.check()
         with pytest.raises(StorageUnavailable) as later:
             await storage.stat(bench.place("a.mkv"))
-        for told in (str(at_start.value), str(later.value)):
-            assert "\n" not in told
-            assert not any(word in told for word in ("planted", "not-the-secret", "AKIANOBODY", s3_server.access_key))
+        for text in (str(at_start.value), str(later.value)):
+            assert "\n" not in text
+            assert not any(word in text for word in ("planted", "not-the-secret", "AKIANOBODY", s3_server.access_key))
 
 
 async def test_no_credentials_at_all_are_for_a_person(bench, s3_server, monkeypatch, tmp_path):
@@ -235,7 +235,7 @@ async def test_the_sdks_own_environment_is_enough(bench, s3_server, monkeypatch)
     await S3Storage((external(f"s3://{bench.bucket}/"),)).check()
 
 
-async def test_a_missing_bucket_is_told_with_its_name(s3_server, make):
+async def test_a_missing_bucket_is_reported_with_its_name(s3_server, make):
     root = external("s3://no-such-bucket-here/")
     storage = S3Storage((root,), destination=root, connect=s3_server.client)
     with pytest.raises(Misconfigured, match="no-such-bucket-here does not exist: run `python -m infra provision`"):
@@ -316,7 +316,7 @@ async def test_a_multipart_swap_whose_answer_is_lost_is_known_to_be_done(bench, 
     assert bench.get("movie.mkv") == content
 
 
-async def test_a_file_that_is_gone_before_its_object_is_shown_is_told(bench, make):
+async def test_a_file_that_is_gone_before_its_object_is_shown_is_reported(bench, make):
     artifact = make(bench.place("movie.mkv"), b"film")
     await bench.storage.stage([artifact])
     artifact.path.unlink()

@@ -241,7 +241,7 @@ async def test_a_name_that_changes_its_meaning_is_asked_for_once(secure, strict,
     assert len(secure.asked) == 1
 
 
-async def test_a_name_that_nobody_knows_is_told(source, tmp_path, monkeypatch):
+async def test_a_name_that_nobody_knows_is_reported(source, tmp_path, monkeypatch):
     await refused(source, "http://no-such-host.invalid/a", tmp_path, StorageUnavailable, "is not known")
 
 

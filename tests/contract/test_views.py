@@ -38,8 +38,8 @@ async def claim(rows, job_id: str):
 
 
 async def beat(rows, **values) -> None:
-    told = {"worker_id": "render-1", "hostname": "h", "pid": 1, "version": "1", "status": "idle", "lanes": ["cpu"]}
-    await rows.beat(WorkerRecord(**(told | values)))
+    defaults = {"worker_id": "render-1", "hostname": "h", "pid": 1, "version": "1", "status": "idle", "lanes": ["cpu"]}
+    await rows.beat(WorkerRecord(**(defaults | values)))
 
 
 async def test_jobs_wait_by_priority_then_by_age_and_are_counted_by_lane(repository, views):

@@ -46,9 +46,9 @@ async def repository(tmp_path: Path) -> AsyncIterator[SqlRepository]:
 
 @pytest.fixture
 async def broker(provisioned_broker: str, services: LocalServices) -> AsyncIterator[Broker]:
-    """The test's own hands on the broker, whose queues are empty."""
-    async with broker_access(provisioned_broker, services.environment()["RABBITMQ_MANAGEMENT_URL"]) as hands:
-        yield hands
+    """The test's own access to the broker, whose queues are empty."""
+    async with broker_access(provisioned_broker, services.environment()["RABBITMQ_MANAGEMENT_URL"]) as access:
+        yield access
 
 
 @pytest.fixture

@@ -102,7 +102,7 @@ async def test_a_full_disk_is_this_host_s_trouble(bench, monkeypatch):
     assert "No space left" in str(error)
 
 
-async def test_unknown_fields_are_told_with_the_nearest(bench):
+async def test_unknown_fields_are_reported_with_the_nearest(bench):
     error = await refusal(bench, CleanupTask(), {"delet": ["made.txt"]})
     assert isinstance(error, InvalidJob)
     assert str(error) == "delet: unknown field; did you mean 'delete'?"

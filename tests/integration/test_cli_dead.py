@@ -52,7 +52,7 @@ def test_the_newest_dead_message_is_shown_with_every_reason(cli_with_broker, bro
     assert "no dead message is called 'elsewhere'" in cli_with_broker.type("dead", "show", "elsewhere").err
 
 
-def test_showing_when_nothing_is_dead_is_told(cli_with_broker):
+def test_showing_when_nothing_is_dead_is_reported(cli_with_broker):
     answer = cli_with_broker.type("dead", "show")
     assert (answer.code, answer.out) == (1, "")
 
@@ -76,7 +76,7 @@ def test_a_dead_message_shows_no_secret(cli_with_broker, broker_url):
         assert "pw@" not in shown
 
 
-def test_dead_messages_with_one_id_are_told_apart_by_digest(cli_with_broker, broker_url):
+def test_dead_messages_with_one_id_are_distinct_by_digest(cli_with_broker, broker_url):
     first, second = message("twin", "a"), message("twin", "b")
     bury(broker_url, [first, second], message_id=None)
     answer = cli_with_broker.type("dead", "show", "twin")

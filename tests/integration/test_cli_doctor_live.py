@@ -20,11 +20,11 @@ def test_the_doctor_finds_what_is_well_and_what_is_not(cli_with_broker, broker_u
     assert {"settings", "database", "broker", "storage", "scratch", "ffmpeg", "ffprobe", "gource"} <= set(found)
     assert {found[name]["status"] for name in ("settings", "database", "clock", "broker", "scratch")} == {"ok"}
     assert "sqlite 3." in found["database"]["fact"]
-    patience = found["broker time-out"]
-    assert patience["status"] == "warning"
-    assert re.match(r"RabbitMQ \d+\.\d+", patience["fact"])
-    assert "after 1800 s" in patience["fact"]
-    assert "consumer_timeout = 86400000" in patience["advice"]
+    limit = found["broker time-out"]
+    assert limit["status"] == "warning"
+    assert re.match(r"RabbitMQ \d+\.\d+", limit["fact"])
+    assert "after 1800 s" in limit["fact"]
+    assert "consumer_timeout = 86400000" in limit["advice"]
     monkeypatch.setenv("WORKER_BROKER_TIMEOUT_SECONDS", "172800")
     assert found["ffmpeg"]["fact"].startswith(shutil.which("ffmpeg") + ": ffmpeg ")
     monkeypatch.setenv("WORKER_RETRY_DELAYS", "7,8")
@@ -52,12 +52,12 @@ def test_the_doctor_names_what_broker_and_database_do_not_permit(cli_with_broker
     monkeypatch.setenv("WORKER_DATABASE_URL", f"sqlite:///file:{database}?mode=ro&uri=true")
     monkeypatch.setattr(doctor, "refuse_missing_sqlite", lambda _settings: None)
     found = {check["name"]: check for check in json.loads(cli_with_broker.type("doctor", "--json").out)["checks"]}
-    told = found["broker"]
-    assert told["status"] == "error"
-    assert "may not publish to media.unrouted, publish to media.jobs" in told["fact"]
-    assert "publish to media.events" not in told["fact"]
-    assert told["fact"].endswith("read media.dlq")
-    assert "set_permissions" in told["advice"]
+    finding = found["broker"]
+    assert finding["status"] == "error"
+    assert "may not publish to media.unrouted, publish to media.jobs" in finding["fact"]
+    assert "publish to media.events" not in finding["fact"]
+    assert finding["fact"].endswith("read media.dlq")
+    assert "set_permissions" in finding["advice"]
     with httpx.Client(base_url=management) as client:
         client.delete("api/users/looker").raise_for_status()
     assert found["database"]["status"] == "error"

@@ -212,7 +212,7 @@ def test_all_dead_messages_are_replayed_and_purged_over_a_server(cli_with_broker
         assert cli_with_broker.type("dead", "purge", "-y").out == "1 dead message deleted\n"
 
 
-def test_what_a_role_may_not_do_and_a_wrong_token_are_told_in_one_line(cli_with_broker, server, monkeypatch):
+def test_what_a_role_may_not_do_and_a_wrong_token_are_reported_in_one_line(cli_with_broker, server, monkeypatch):
     with afar(server.address, TOKENS["viewer"]):
         assert cli_with_broker.type("jobs").out == "no jobs\n"
         refused = one_line(cli_with_broker.type("pause", "--all"))
@@ -303,12 +303,12 @@ def whoami(version):
         ({"body": b"{}"}, "is no Leveret server"),
     ],
 )
-def test_a_server_that_is_none_of_ours_or_of_another_version_is_told(cli, values, word):
+def test_a_server_that_is_none_of_ours_or_of_another_version_is_reported(cli, values, word):
     with stranger(**values) as address, afar(address, "lvt_a"):
         assert word in one_line(cli.type("jobs"))
 
 
-def test_a_server_that_is_down_is_told_at_once(cli):
+def test_a_server_that_is_down_is_reported_at_once(cli):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{closed.getsockname()[1]}"
@@ -329,7 +329,7 @@ def test_a_server_that_is_down_is_told_at_once(cli):
         ("http://127.0.0.1:1", "a b", "LEVERET_TOKEN is no token"),
     ],
 )
-def test_a_wrong_address_or_token_is_told_without_being_shown(cli, server_value, token, word):
+def test_a_wrong_address_or_token_is_reported_without_being_shown(cli, server_value, token, word):
     with afar(server_value, token):
         line = one_line(cli.type("jobs"))
     assert word in line

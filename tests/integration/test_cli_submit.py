@@ -24,13 +24,13 @@ def test_what_a_command_brings_about_is_an_event(cli_with_broker, broker_url):
         assert cli_with_broker.type("submit", "job.json").code == 0
         assert cli_with_broker.type("cancel", "j1").code == 0
         assert cli_with_broker.type("retry", "j1").code == 0
-        heard = [json.loads(taken(channel, ear)[2]) for _ in range(3)]
-    assert [(event["state"], event["job_id"]) for event in heard] == [
+        events = [json.loads(taken(channel, ear)[2]) for _ in range(3)]
+    assert [(event["state"], event["job_id"]) for event in events] == [
         ("queued", "j1"),
         ("cancelled", "j1"),
         ("queued", "j1"),
     ]
-    assert heard[0]["title"] == "Title of j1"
+    assert events[0]["title"] == "Title of j1"
 
 
 def test_submit_publishes_the_very_bytes_and_records_the_job(cli_with_broker, broker_url):
@@ -107,7 +107,7 @@ def test_submit_that_waits_ends_as_the_job_ends(cli_with_broker, broker_url, end
 
 def test_on_a_terminal_submit_shows_a_progress_bar(cli_with_broker, broker_url):
     cli_with_broker.write("job.json", message("mine"))
-    # A terminal without a pseudo-terminal: a container may have none. Rich is told by the environment.
+    # A terminal without a pseudo-terminal: a container may have none. Rich reads the environment.
     program = "import sys\nfrom worker.cli import main, follow\nfollow.on_terminal = lambda: True\nmain()"
     process = subprocess.Popen(
         [sys.executable, "-c", program, "submit", "job.json", "--watch"],

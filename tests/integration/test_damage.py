@@ -61,10 +61,10 @@ async def test_damage_is_refused_unless_the_job_accepts_it(name: str, lost: Path
     result = await made(lost, tmp_path / "accepted", task, data | {"damage": "accept"})
     assert result.outputs
     assert any("is damaged: [mpegts] Packet corrupt" in warning for warning in result.warnings)
-    told = result.facts["damage"]
-    assert isinstance(told, dict)
-    assert told["count"] >= 1
-    assert "Packet corrupt" in told["complaints"][0]
+    reported = result.facts["damage"]
+    assert isinstance(reported, dict)
+    assert reported["count"] >= 1
+    assert "Packet corrupt" in reported["complaints"][0]
 
 
 @pytest.mark.parametrize(

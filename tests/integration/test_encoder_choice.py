@@ -70,11 +70,11 @@ def test_a_fallback_moves_a_job_out_of_the_hardwares_lane():
 
 async def test_a_ladder_takes_the_best_encoder_of_its_format_and_may_fall_back(tmp_path: Path):
     task = HlsTask()
-    wishes = [{"height": 240, "codec": "h264"}, {"height": 120, "codec": "hevc"}]
-    params = task.params.model_validate({"source": "nas://a.mkv", "renditions": wishes})
+    requested = [{"height": 240, "codec": "h264"}, {"height": 120, "codec": "hevc"}]
+    params = task.params.model_validate({"source": "nas://a.mkv", "renditions": requested})
     assert {"encoder:h264", "encoder:hevc"} < task.requires(params)
     ready = await task.prepare(params, bench(tmp_path, NVENC))
-    assert [wish.codec for wish in ready.renditions] == ["h264_nvenc", "libx265"]
+    assert [one.codec for one in ready.renditions] == ["h264_nvenc", "libx265"]
     assert ready.hw_fallback
     assert "encoder:h264_nvenc" not in task.requires(ready)
     named = task.params.model_validate(

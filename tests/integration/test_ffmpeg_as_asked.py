@@ -1,4 +1,4 @@
-"""What a job asks of a stream is what it becomes, or the job is told."""
+"""What a job asks of a stream is what it becomes, or the job fails."""
 
 from __future__ import annotations
 
@@ -88,11 +88,11 @@ async def test_what_was_given_as_asked_passes(bench: TaskBench, kind: str, optio
 
 
 def peak(path: Path) -> float:
-    told = subprocess.run(
+    output = subprocess.run(
         ("ffmpeg", "-hide_banner", "-nostdin", "-i", str(path), "-af", "astats", "-f", "null", "-"),
         capture_output=True, text=True, check=True,
     ).stderr  # fmt: skip
-    return float(re.findall(r"Peak level dB: (-?[\d.]+)", told)[-1])
+    return float(re.findall(r"Peak level dB: (-?[\d.]+)", output)[-1])
 
 
 @pytest.mark.parametrize("codec", ["flac", "ac3", "aac", "libopus"])

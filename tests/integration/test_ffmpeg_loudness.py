@@ -28,7 +28,7 @@ def sound(path: Path, source: str, *more: str) -> Path:
     return path
 
 
-def heard(path: Path, stream: int = 0) -> tuple[float, float]:
+def measured(path: Path, stream: int = 0) -> tuple[float, float]:
     """Return the integrated loudness and the true peak of an audio stream."""
     argv = ("ffmpeg", "-nostdin", "-nostats", "-i", str(path), "-map", f"0:a:{stream}", "-af", "ebur128=peak=true")
     said = subprocess.run((*argv, "-f", "null", "-"), capture_output=True, text=True, check=True, timeout=60).stderr
@@ -62,7 +62,7 @@ async def test_a_sound_measured_again_is_as_loud_as_asked(tmp_path, source, targ
     bench = bench_in(tmp_path)
     sound(bench.root / "in.mka", source)
     made = await bench.run_task(FfmpegTask(), asked(loudness={"target": target}, options=options))
-    loudness, peak = heard(made.outputs["out.mka"].path)
+    loudness, peak = measured(made.outputs["out.mka"].path)
     assert loudness == pytest.approx(target, abs=0.5)
     assert peak <= -0.4
     assert made.warnings == []
@@ -76,7 +76,7 @@ async def test_the_level_is_that_of_the_mix_that_is_asked_for(tmp_path):
     made = await bench.run_task(FfmpegTask(), asked(options={"codec": "flac", "ac": 2}))
     path = made.outputs["out.mka"].path
     assert (await bench.probe(path)).audio[0].channels == 2
-    assert heard(path)[0] == pytest.approx(-23, abs=0.5)
+    assert measured(path)[0] == pytest.approx(-23, abs=0.5)
 
 
 async def test_only_the_sound_that_asks_is_changed_and_only_the_part_that_is_taken_counts(tmp_path):
@@ -91,8 +91,8 @@ async def test_only_the_sound_that_asks_is_changed_and_only_the_part_that_is_tak
     data = asked() | {"source_maps": swapped, "output_maps": maps, "input_options": {"ss": 3}}
     made = await bench.run_task(FfmpegTask(), data)
     path = made.outputs["out.mka"].path
-    assert heard(path, 0)[0] == pytest.approx(heard(bench.root / "two.flac")[0], abs=0.5)
-    assert heard(path, 1)[0] == pytest.approx(-23, abs=0.5)
+    assert measured(path, 0)[0] == pytest.approx(measured(bench.root / "two.flac")[0], abs=0.5)
+    assert measured(path, 1)[0] == pytest.approx(-23, abs=0.5)
 
 
 async def test_silence_is_left_alone(tmp_path):
@@ -100,17 +100,17 @@ async def test_silence_is_left_alone(tmp_path):
     sound(bench.root / "in.mka", "anullsrc=d=2:r=48000")
     made = await bench.run_task(FfmpegTask(), asked())
     assert made.warnings == ["a:0 is silent, so its loudness was left alone"]
-    assert heard(made.outputs["out.mka"].path)[1] == float("-inf")
+    assert measured(made.outputs["out.mka"].path)[1] == float("-inf")
     assert not any("volume" in argument for p in made.pipelines for s in p.stages for argument in s.argv)
 
 
-async def test_a_target_that_the_peaks_forbid_is_told(tmp_path):
+async def test_a_target_that_the_peaks_forbid_is_reported(tmp_path):
     bench = bench_in(tmp_path)
     sound(bench.root / "in.mka", "sine=d=3:r=48000")
     made = await bench.run_task(FfmpegTask(), asked(loudness={"target": -5, "true_peak": -9}))
     assert len(made.warnings) == 1
     assert "not to -5 LUFS with peaks up to -9 dBTP" in made.warnings[0]
-    assert heard(made.outputs["out.mka"].path)[1] <= -8.5
+    assert measured(made.outputs["out.mka"].path)[1] <= -8.5
 
 
 async def test_a_stored_set_that_copies_cannot_be_levelled(tmp_path):

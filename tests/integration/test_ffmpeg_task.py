@@ -213,7 +213,7 @@ async def test_what_a_job_may_not_ask_is_refused_before_ffmpeg_runs(bench, optio
     assert not bench.result.outputs
 
 
-async def test_every_refusal_is_told_at_once(bench):
+async def test_every_refusal_is_reported_at_once(bench):
     maps = [
         {"specifier": "v", "options": {"codec": "nope", "attach": "/x"}},
         {"specifier": "a", "option_set": "opus-128k"},

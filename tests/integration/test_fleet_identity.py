@@ -1,4 +1,4 @@
-"""One broker, one database: a worker, a submitter and a person are told when theirs is another one."""
+"""One broker, one database: a worker, a submitter and a person get an error when theirs is another one."""
 
 from __future__ import annotations
 

@@ -51,20 +51,20 @@ async def test_a_clone_holds_the_history_and_no_contents(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "complaint"),
     [
         ("empty", "is empty: it has no commit"),
         ("plain", "is not a git repository"),
         ("gone", "there is no such repository"),
     ],
 )
-async def test_what_cannot_be_cloned_is_told_in_one_line(tmp_path, name, told):
+async def test_what_cannot_be_cloned_is_reported_in_one_line(tmp_path, name, complaint):
     made_repository(tmp_path / "empty")
     (tmp_path / "plain").mkdir()
     (tmp_path / "plain" / "file").write_text("no git")
     error = await refused(f"file://{tmp_path}/{name}", tmp_path, repositories(tmp_path))
     assert isinstance(error, BadInput)
-    assert told in str(error)
+    assert complaint in str(error)
     assert "\n" not in str(error)
 
 
@@ -152,7 +152,7 @@ async def test_a_private_repository_is_cloned_with_a_token_that_no_argv_shows(tm
 
 
 @pytest.mark.parametrize(
-    ("path", "token", "kind", "told"),
+    ("path", "token", "kind", "complaint"),
     [
         ("origin/.git", None, BadInput, "is private or not there: it wants a token"),
         ("origin/.git", "wrong", BadInput, "is private or not there: it wants a token"),
@@ -162,12 +162,12 @@ async def test_a_private_repository_is_cloned_with_a_token_that_no_argv_shows(tm
         ("sick/.git", TOKEN, RemoteUnavailable, "was not cloned"),
     ],
 )
-async def test_a_servers_refusals_are_classified(tmp_path, server, path, token, kind, told):
+async def test_a_servers_refusals_are_classified(tmp_path, server, path, token, kind, complaint):
     url, certificate = server
     git = repositories(None, allow_private=True, authority=certificate)
     error = await refused(f"{url}/{path}", tmp_path, git, token)
     assert type(error) is kind, error
-    assert told in str(error)
+    assert complaint in str(error)
 
 
 async def test_a_server_that_nobody_vouches_for_is_not_trusted(tmp_path, server):

@@ -60,7 +60,7 @@ def repository(tmp_path: Path) -> Repository:
     return Repository(tmp_path)
 
 
-def test_additions_changes_renames_and_deletions_are_told_in_their_order(repository: Repository) -> None:
+def test_additions_changes_renames_and_deletions_are_reported_in_their_order(repository: Repository) -> None:
     repository.commit("Ada", 1000, **{"src/a.py": "1", "b.py": "2"})
     repository.commit("Łukasz 王", 2000, **{"src/a.py": "3"})
     (repository.folder / "b.py").rename(repository.folder / "ç.py")

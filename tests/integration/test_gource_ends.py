@@ -154,10 +154,10 @@ async def test_a_render_that_may_be_kept_is_published_as_far_as_it_came_and_says
         assert isinstance(settlement.outcome, Completed)
         assert left_of(tmp_path) == []
         record = await harness.repository.job(sent["videoId"])
-        told = record.facts["truncated"]
-        assert 0 < told["frames"] < told["of"] == record.facts["gource"]["frames"]
-        assert frames_of(harness.storage / sent["videoId"] / "master.m3u8") == told["frames"]
-        assert f"cut short: {told['frames']} of {told['of']} frames" in record.facts["warnings"][0]
+        cut_short = record.facts["truncated"]
+        assert 0 < cut_short["frames"] < cut_short["of"] == record.facts["gource"]["frames"]
+        assert frames_of(harness.storage / sent["videoId"] / "master.m3u8") == cut_short["frames"]
+        assert f"cut short: {cut_short['frames']} of {cut_short['of']} frames" in record.facts["warnings"][0]
 
 
 class Hurried(TaskBench):
@@ -171,8 +171,8 @@ async def test_a_film_that_may_be_kept_is_ended_before_its_job_is(history: Path,
     bench = Hurried(tmp_path, ProcessRunner(dict(os.environ)), tools=TOOLS)
     wanted = message(history, **LONG | {"--time-scale": 0.5, "length": 20}, on_timeout="keep", output="mp4")
     result = await bench.run_task(gource_task(history.parent), {"repo_url": wanted["repoURL"]} | wanted["gource"])
-    told: dict[str, int] = result.facts["truncated"]
-    assert 0 < told["frames"] == frames_of(result.outputs["video.mp4"].path) < told["of"]
+    cut_short: dict[str, int] = result.facts["truncated"]
+    assert 0 < cut_short["frames"] == frames_of(result.outputs["video.mp4"].path) < cut_short["of"]
     assert "drawn in 3 s" in result.warnings[-1]
 
 

@@ -70,10 +70,10 @@ async def test_both_dialects_and_a_sound_become_films_that_hls_js_plays_to_their
         if sent is not sound:
             assert frames == record.facts["gource"]["frames"]
     with browser() as chromium:
-        told = await asyncio.to_thread(chromium.played, harness.storage, plays, rate=4)
-    assert [one["state"] for one in told] == ["ended"] * 3, told
-    assert [one["duration"] for one in told] == pytest.approx(lengths, abs=0.1)
-    assert set(told[0]["errors"] + told[1]["errors"] + told[2]["errors"]) <= {"bufferStalledError"}
+        playbacks = await asyncio.to_thread(chromium.played, harness.storage, plays, rate=4)
+    assert [one["state"] for one in playbacks] == ["ended"] * 3, playbacks
+    assert [one["duration"] for one in playbacks] == pytest.approx(lengths, abs=0.1)
+    assert set(playbacks[0]["errors"] + playbacks[1]["errors"] + playbacks[2]["errors"]) <= {"bufferStalledError"}
 
 
 def many_commits(folder: Path, count: int) -> Path:
@@ -95,10 +95,10 @@ async def test_two_thousand_commits_become_a_film_of_every_frame_that_was_counte
     provisioned_broker: str, broker: Broker, tmp_path: Path
 ) -> None:
     origin = many_commits(tmp_path / "origin", 2000)
-    told: list[Progress] = []
+    playbacks: list[Progress] = []
 
     async def noted(_attempt: Attempt, progress: Progress) -> None:
-        told.append(progress)
+        playbacks.append(progress)
 
     options = {"resolution": "640x360", "--time-scale": 4, "length": 8, "output": "mp4"}
     sent = message(origin, **options)
@@ -109,10 +109,10 @@ async def test_two_thousand_commits_become_a_film_of_every_frame_that_was_counte
         assert record.state == "completed", record.error
         assert record.facts["gource"]["commits"] == 2000
         assert frames_of(harness.storage / sent["videoId"] / "video.mp4") == record.facts["gource"]["frames"] > 100
-    percents = [one.percent for one in told]
+    percents = [one.percent for one in playbacks]
     assert percents == sorted(percents)
     assert any(3 < percent < 100 for percent in percents)
-    assert [one for one in told if one.eta_seconds and one.fps and one.task == "gource"]
+    assert [one for one in playbacks if one.eta_seconds and one.fps and one.task == "gource"]
     assert record.progress.percent == 100
 
 

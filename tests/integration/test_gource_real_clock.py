@@ -1,4 +1,4 @@
-"""Without a proved virtual clock films are made on the real one, and why is told."""
+"""Without a proved virtual clock films are made on the real one, and the reason is reported."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def library(folder, source) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "told"),
+    ("kind", "complaint"),
     [
         ("none", "is not built here: run `python -m infra clock`"),
         ("idle", "library did not come into play"),
         ("other frames", "differ"),
     ],
 )
-async def test_a_clock_that_is_not_proved_is_not_used_and_the_reason_is_found_once(tmp_path, kind, told):
+async def test_a_clock_that_is_not_proved_is_not_used_and_the_reason_is_found_once(tmp_path, kind, complaint):
     path = tmp_path / "clock.so"
     match kind:
         case "idle":
@@ -49,13 +49,13 @@ async def test_a_clock_that_is_not_proved_is_not_used_and_the_reason_is_found_on
     visualizer, bench = GourceVisualizer(path), bench_in(tmp_path)
     said = await visualizer.rehearse(bench)
     assert said.startswith("the real clock: ")
-    assert told in said
+    assert complaint in said
     tried = len(bench.result.pipelines)
     assert await visualizer.rehearse(bench) == said
     assert len(bench.result.pipelines) == tried
 
 
-def test_without_a_compiler_no_clock_is_built_and_that_is_told(tmp_path, monkeypatch):
+def test_without_a_compiler_no_clock_is_built_and_that_is_reported(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ToolMissing, match="no C compiler"):
         build_clock(tmp_path / "clock.so")

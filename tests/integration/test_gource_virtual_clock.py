@@ -153,8 +153,8 @@ def piped(commands: list[tuple[str, ...]], environments: list[dict[str, str]]) -
             if upstream is not subprocess.DEVNULL:
                 upstream.close()
         output, errors = started[-1].communicate(timeout=LIMIT)
-        told = [process.stderr.read() for process in started[:-1] if process.stderr] + [errors]
-        return output, [(process.wait(LIMIT), words) for process, words in zip(started, told, strict=True)]
+        complaint = [process.stderr.read() for process in started[:-1] if process.stderr] + [errors]
+        return output, [(process.wait(LIMIT), words) for process, words in zip(started, complaint, strict=True)]
 
 
 @pytest.mark.parametrize("cores", [2, 3])
@@ -174,16 +174,16 @@ def test_a_film_that_several_draw_in_turns_is_the_film_that_one_draws(
     assert reports[-1] == read_report(whole.stderr)
 
 
-@pytest.mark.parametrize(("others", "told"), [(9, b"a frame is missing"), (11, b"a frame is too many")])
+@pytest.mark.parametrize(("others", "complaint"), [(9, b"a frame is missing"), (11, b"a frame is too many")])
 def test_frames_of_another_that_are_missing_or_too_many_are_found_out(
-    library: Path, log: Path, others: int, told: bytes
+    library: Path, log: Path, others: int, complaint: bytes
 ) -> None:
     command = proof_of(library, log).command
     first = render_environment(library, 30, FrameRange(0, others))
     second = render_environment(library, 30, FrameRange(0, 20), Share(1, 2))
     _, ends = piped([command] * 2, [first, second])
     assert ends[1][0] == 96
-    assert told in ends[1][1]
+    assert complaint in ends[1][1]
 
 
 def test_a_range_beyond_the_end_of_the_film_is_an_error_and_its_frames_are_written(library: Path, log: Path) -> None:

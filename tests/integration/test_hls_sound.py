@@ -68,9 +68,9 @@ async def test_subtitles_come_from_files_too_and_a_broken_one_is_refused(tmp_pat
     (bench.root / "s.mp4").write_bytes(source.read_bytes())
     (bench.root / "en.srt").write_text(SRT, "utf-8")
     (bench.root / "no.srt").write_bytes(b"\x00\x01\x02 no subtitle")
-    wish = {"source": "nas://en.srt", "language": "eng", "forced": True}
+    one = {"source": "nas://en.srt", "language": "eng", "forced": True}
     data = {"source": "nas://s.mp4", **QUIET}
-    made = Made(await bench.run_task(HlsTask(), data | {"subtitles": [wish]}), tmp_path / "published")
+    made = Made(await bench.run_task(HlsTask(), data | {"subtitles": [one]}), tmp_path / "published")
     (text,) = [media for media in made.master().media if media.type == "SUBTITLES"]
     assert (text.language, text.forced) == ("en", "YES")
     with pytest.raises(BadInput):

@@ -1,4 +1,4 @@
-"""The hls module on odd and broken sources: measured, filled, told of, or refused with nothing published."""
+"""The hls module on odd and broken sources: measured, filled, reported, or refused with nothing published."""
 
 from __future__ import annotations
 
@@ -64,6 +64,6 @@ async def test_a_source_that_is_not_what_it_claims_publishes_nothing(fault: str,
     assert bench.result.outputs == {}
 
 
-async def test_a_language_that_the_source_lacks_is_told(tmp_path: Path) -> None:
+async def test_a_language_that_the_source_lacks_is_reported(tmp_path: Path) -> None:
     with pytest.raises(InvalidJob, match=r"audio\[0\].*en"):
         await make(tmp_path, clip(tmp_path / "source.mp4"), audio=[{"language": "fr"}])

@@ -69,21 +69,21 @@ async def test_hls_names_languages_with_their_script_and_region(bench: TaskBench
 
 
 async def test_hls_picks_the_language_that_is_there(bench: TaskBench, tmp_path: Path) -> None:
-    wishes = [{"language": "pt-pt"}, {"language": "sr"}]
-    made = Made(await bench.run_task(HlsTask(), streaming(audio=wishes, subtitles=[])), tmp_path / "published")
+    requested = [{"language": "pt-pt"}, {"language": "sr"}]
+    made = Made(await bench.run_task(HlsTask(), streaming(audio=requested, subtitles=[])), tmp_path / "published")
     assert [item.language for item in made.master().media] == ["pt-PT", "sr"]
     with pytest.raises(InvalidJob, match=r"\(pt-BR, pt-PT, sr-Latn-RS\)"):
         await bench.run_task(HlsTask(), streaming(audio=[{"language": "pt-AO"}]))
 
 
 async def test_mkvextract_picks_by_what_a_tag_means(bench: TaskBench) -> None:
-    wishes = [
+    requested = [
         {"track_type": "subtitles", "language": "zh-hant", "filename": "hant.srt"},
         {"track_type": "audio", "language": "pt", "id": 1, "filename": "pt.aac"},
     ]
-    result = await bench.run_task(MkvextractTask(), {"source": "nas://tags.mkv", "tracks": wishes})
+    result = await bench.run_task(MkvextractTask(), {"source": "nas://tags.mkv", "tracks": requested})
     assert set(result.outputs) == {"hant.srt", "pt.aac"}
-    strange = [wishes[0] | {"language": "en\n"}]
+    strange = [requested[0] | {"language": "en\n"}]
     with pytest.raises(InvalidJob, match="no language"):
         await bench.run_task(MkvextractTask(), {"source": "nas://tags.mkv", "tracks": strange})
 
@@ -101,13 +101,13 @@ async def test_ffmpeg_keeps_a_language_that_the_job_gives(bench: TaskBench) -> N
     assert ietf(result.outputs["out.mkv"].path)[1:] == [*SOUNDS[1:], *TEXTS]
 
 
-async def test_languages_that_a_container_cannot_say_are_told(bench: TaskBench) -> None:
+async def test_languages_that_a_container_cannot_say_are_reported(bench: TaskBench) -> None:
     result = await bench.run_task(FfmpegTask(), copying("out.mp4", "mov_text"))
     (warning,) = [text for text in result.warnings if "languages" in text]
     assert "pt-BR, pt-PT, sr-Latn-RS, zh-Hans, zh-Hant, es-419: this container holds none such" in warning
 
 
-async def test_languages_that_this_worker_cannot_say_are_told(tmp_path: Path, bench: TaskBench) -> None:
+async def test_languages_that_this_worker_cannot_say_are_reported(tmp_path: Path, bench: TaskBench) -> None:
     tools = {name: path for name in ("ffmpeg", "ffprobe") if (path := shutil.which(name))}
     other = TaskBench(tmp_path / "other", ProcessRunner(dict(os.environ)), tools=tools)
     shutil.copy(bench.root / "tags.mkv", other.root)

@@ -48,23 +48,25 @@ async def test_a_connection_that_never_came_about_is_collected_by_any_thread_in_
                 # It holds the frames, and they the connection: the thread is the last to have it.
                 kept.append(error)
             assert kept
-            with warnings.catch_warnings(record=True) as told:
+            with warnings.catch_warnings(record=True) as logged:
                 warnings.simplefilter("always")
                 await asyncio.to_thread(lambda: (kept.clear(), gc.collect()))
         finally:
             gc.enable()
-    assert [str(warning.message) for warning in told] == []
+    assert [str(warning.message) for warning in logged] == []
 
 
-async def test_a_connection_that_went_away_is_told_in_words(provisioned_broker, monkeypatch):
-    told = LogCapture()
-    monkeypatch.setattr("worker.adapters.rabbitmq.link.log", structlog.wrap_logger(None, [told], structlog.BoundLogger))
+async def test_a_connection_that_went_away_is_reported_in_words(provisioned_broker, monkeypatch):
+    logged = LogCapture()
+    monkeypatch.setattr(
+        "worker.adapters.rabbitmq.link.log", structlog.wrap_logger(None, [logged], structlog.BoundLogger)
+    )
     link = Link(provisioned_broker, "the link of a test", confirms=False, wait_seconds=10)
     await link.channel()
     await link._connection.transport.connection.close()
     await link.channel()
     await link.close()
-    assert [entry["error"] for entry in told.entries if entry["event"] == "broker_unreachable"] == [
+    assert [entry["error"] for entry in logged.entries if entry["event"] == "broker_unreachable"] == [
         "the connection is closed"
     ]
 

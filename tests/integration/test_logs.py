@@ -1,4 +1,4 @@
-"""A job's tools are heard: in the database while they run, beside the artifacts when asked, and in the figures."""
+"""What a job's tools say is kept: in the database while they run, beside the artifacts when asked, in the figures."""
 
 from __future__ import annotations
 

@@ -86,8 +86,8 @@ async def test_attachments_come_from_files_and_folders_and_go_out_again(bench: T
     ffmpeg("-f", "lavfi", "-i", "color=red:s=32x32", "-frames:v", "1", str(bench.root / "cover.png"))
     attachments = [{"filename": "nas://cover.png", "name": "cover.png", "mime_type": "image/png"}]
     await bench.run_task(MkvmergeTask(), job(attachments=attachments, attachment_directories=["nas://fonts/"]))
-    wishes = [{"name": "A.ttf", "filename": "font.ttf"}, {"id": 1, "filename": "cover.png"}]
-    result = await bench.run_task(MkvextractTask(), {"source": "out.mkv", "attachments": wishes})
+    requested = [{"name": "A.ttf", "filename": "font.ttf"}, {"id": 1, "filename": "cover.png"}]
+    result = await bench.run_task(MkvextractTask(), {"source": "out.mkv", "attachments": requested})
     assert result.outputs["font.ttf"].path.read_bytes() == (bench.root / "fonts/A.ttf").read_bytes()
     assert result.outputs["cover.png"].path.read_bytes() == (bench.root / "cover.png").read_bytes()
     with pytest.raises(InvalidJob, match=r"attachments\[0\].*1 cover.png, 2 A.ttf"):
@@ -103,7 +103,7 @@ async def test_a_track_that_its_source_lacks_is_refused_by_its_place(bench: Task
     assert (problem.path, problem.message) == ("tracks[0].track", "is 4, but nas://text.srt has the tracks 0")
 
 
-async def test_warnings_are_success_and_are_told(bench: TaskBench) -> None:
+async def test_warnings_are_success_and_are_reported(bench: TaskBench) -> None:
     later = "1\n00:00:01,000 --> 00:00:01,500\nb\n\n2\n00:00:00,100 --> 00:00:00,500\na\n"
     (bench.root / "later.srt").write_text(later)
     result = await bench.run_task(MkvmergeTask(), job(sources=["nas://later.srt"], tracks=[{"source": 0, "track": 0}]))
@@ -126,11 +126,11 @@ async def test_what_is_no_media_is_bad_input(bench: TaskBench) -> None:
 
 async def test_the_nth_track_of_a_type_and_language_is_extracted(bench: TaskBench) -> None:
     await bench.run_task(MkvmergeTask(), job())
-    wishes = [
+    requested = [
         {"id": 0, "track_type": "audio", "language": "ja", "filename": "ja.aac"},
         {"id": 0, "track_type": "subtitles", "filename": "text.srt"},
     ]
-    data = {"source": "out.mkv", "tracks": wishes, "timestamps": [{"id": 0, "filename": "times.txt"}]}
+    data = {"source": "out.mkv", "tracks": requested, "timestamps": [{"id": 0, "filename": "times.txt"}]}
     result = await bench.run_task(MkvextractTask(), data)
     assert "Good evening" in result.outputs["text.srt"].path.read_text("utf-8")
     assert result.outputs["times.txt"].path.read_text("utf-8").startswith("# timestamp")

@@ -172,20 +172,20 @@ async def test_players_reach_the_end_and_sound_begins_with_the_picture(
     # what hls.js 1.7 tells of the first sound in MPEG-TS, whose priming lies before zero, while it plays on;
     # a short stall is the busy machine's: it is no hole, for the end is reached
     known = {"bufferStalledError"} | ({"bufferAppendNoProgress"} if name == "transport stream" else set())
-    for play, told in zip(plays, await asyncio.to_thread(chromium.played, folder, plays), strict=True):
-        case = f"{play}: {told}"
-        assert told["state"] == "ended", case
-        assert set(told["errors"]) <= known, case
-        assert told["duration"] == pytest.approx(length, abs=0.1), case
+    for play, outcome in zip(plays, await asyncio.to_thread(chromium.played, folder, plays), strict=True):
+        case = f"{play}: {outcome}"
+        assert outcome["state"] == "ended", case
+        assert set(outcome["errors"]) <= known, case
+        assert outcome["duration"] == pytest.approx(length, abs=0.1), case
         if MATRIX[name].get("picture") != "":
-            assert told["levels"] == 2, case
-            assert told["width"] / told["height"] == pytest.approx(SHAPES.get(name, 16 / 9), rel=0.03), case
+            assert outcome["levels"] == 2, case
+            assert outcome["width"] / outcome["height"] == pytest.approx(SHAPES.get(name, 16 / 9), rel=0.03), case
             if MATRIX[name].get("sounds", 1):
-                assert told["audio"] == pytest.approx(told["video"], abs=0.01), case
+                assert outcome["audio"] == pytest.approx(outcome["video"], abs=0.01), case
         if play[0] == "shaka-player":
-            assert told["images"] == (name == "25 fps"), case
+            assert outcome["images"] == (name == "25 fps"), case
         if "subtitles" in name:
-            assert (told["tracks"], told["texts"]) == (2, 2), case
+            assert (outcome["tracks"], outcome["texts"]) == (2, 2), case
             if play[0] == "hls.js":
-                assert [cue for cue in told["cues"] if "One" not in cue[2] and "Two" not in cue[2]] == CUES, case
-            assert len(told["cues"]) >= 2, case
+                assert [cue for cue in outcome["cues"] if "One" not in cue[2] and "Two" not in cue[2]] == CUES, case
+            assert len(outcome["cues"]) >= 2, case

@@ -86,8 +86,11 @@ def test_a_replay_carries_nothing_of_its_earlier_life(broker_url):
     assert properties.message_id == "a-job"
     assert properties.type == "canonical"
     first = "2026-01-01T00:00:00+00:00"
-    told = {name: value for name, value in properties.headers.items() if name != "x-delivery-count"}  # the queue's own
-    assert told == {"x-first-queued-at": first, "x-lane": "visualize"}
+    # One header is the queue's own.
+    reported = {
+        name: value for name, value in properties.headers.items() if name != "x-delivery-count"
+    }  # the queue's own
+    assert reported == {"x-first-queued-at": first, "x-lane": "visualize"}
 
 
 def test_a_discarded_letter_is_gone_and_its_neighbour_is_not(broker_url):
@@ -101,14 +104,14 @@ def test_a_discarded_letter_is_gone_and_its_neighbour_is_not(broker_url):
         assert [letter.body for letter in publisher.dead_letters()] == [b"two"]
 
 
-def test_a_queue_with_other_arguments_is_told_with_the_difference(broker_url):
+def test_a_queue_with_other_arguments_is_reported_with_the_difference(broker_url):
     with channel_of(broker_url) as channel:
         channel.queue_delete("media.qsv.low")
         channel.queue_delete("media.qsv.high")
         channel.queue_declare("media.qsv.low", durable=True, arguments={"x-queue-type": "quorum"})
     try:
         with Publisher(broker_url) as publisher:
-            told = publisher.differences(topology().queues)
+            reported = publisher.differences(topology().queues)
     finally:
         with channel_of(broker_url) as channel:
             channel.queue_delete("media.qsv.low")
@@ -116,13 +119,13 @@ def test_a_queue_with_other_arguments_is_told_with_the_difference(broker_url):
                 channel.queue_declare(queue.name, durable=True, arguments=dict(queue.arguments))
                 if queue.name.startswith("media.qsv"):
                     channel.queue_bind(queue.name, JOBS, queue.name.removeprefix("media."))
-    assert len(told) == 2
-    assert "media.qsv.high is missing" in told[0]
-    assert "media.qsv.low has other arguments" in told[1]
-    assert "x-dead-letter-exchange" in told[1]
+    assert len(reported) == 2
+    assert "media.qsv.high is missing" in reported[0]
+    assert "media.qsv.low has other arguments" in reported[1]
+    assert "x-dead-letter-exchange" in reported[1]
 
 
-def test_wrong_credentials_are_told_as_such(broker_url):
+def test_wrong_credentials_are_reported_as_such(broker_url):
     parts = urlsplit(broker_url)
     wrong = f"amqp://nobody:wrong@{parts.hostname}:{parts.port}/"
     with pytest.raises(Misconfigured, match="refuses the user 'nobody'") as caught, Publisher(wrong):
@@ -130,18 +133,18 @@ def test_wrong_credentials_are_told_as_such(broker_url):
     assert "wrong@" not in str(caught.value)
 
 
-def test_an_unknown_virtual_host_is_told_as_such(broker_url):
+def test_an_unknown_virtual_host_is_reported_as_such(broker_url):
     with pytest.raises(Misconfigured, match="virtual host"), Publisher(broker_url + "nowhere"):
         pass
 
 
-def test_a_broker_that_is_not_there_is_told_in_one_line():
+def test_a_broker_that_is_not_there_is_reported_in_one_line():
     with pytest.raises(BrokerUnavailable, match=r"127\.0\.0\.1:1 does not answer \(Connection refused\)") as caught:
         Publisher("amqp://guest:guest@127.0.0.1:1/").__enter__()
     assert "\n" not in str(caught.value)
 
 
-def test_an_address_that_is_none_is_told_without_its_password():
+def test_an_address_that_is_none_is_reported_without_its_password():
     with pytest.raises(Misconfigured, match="WORKER_BROKER_URL") as caught:
         Publisher("http://user:hush@127.0.0.1/").__enter__()
     assert "hush" not in str(caught.value)

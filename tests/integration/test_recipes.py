@@ -134,14 +134,14 @@ def test_the_receiver_of_callbacks_answers(tmp_path: Path, unused_tcp_port: int)
     script = next(text for title, text in blocks("python") if title == "Receive a callback")
     body = json.dumps({"job_id": "j1", "state": "completed", "manifest_url": "/a.mp4"}).encode()
     request = urllib.request.Request(f"http://127.0.0.1:{unused_tcp_port}/", body)
-    with (tmp_path / "told").open("w") as told:
-        receiver = subprocess.Popen((sys.executable, "-c", script, str(unused_tcp_port)), stdout=told)
+    with (tmp_path / "received").open("w") as received:
+        receiver = subprocess.Popen((sys.executable, "-c", script, str(unused_tcp_port)), stdout=received)
         try:
             assert answered(request) == 204
         finally:
             receiver.terminate()
             receiver.wait()
-    assert (tmp_path / "told").read_text() == "j1 completed /a.mp4\n"
+    assert (tmp_path / "received").read_text() == "j1 completed /a.mp4\n"
 
 
 def answered(request: urllib.request.Request) -> int:

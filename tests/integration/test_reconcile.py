@@ -28,7 +28,7 @@ def cli_with_broker(cli, broker_url, monkeypatch):
     return cli
 
 
-def told(cli_with_broker, *words: str) -> tuple[int, list[dict]]:
+def reconciled(cli_with_broker, *words: str) -> tuple[int, list[dict]]:
     answer = cli_with_broker.type("reconcile", "--json", "--overdue", "0", *words)
     assert answer.err == ""
     return answer.code, json.loads(answer.out)
@@ -42,23 +42,23 @@ def message_in(url: str, queue: str) -> Iterator[tuple[object, bytes]]:
         channel.basic_ack(method.delivery_tag)
 
 
-def test_where_all_agrees_nothing_is_told(cli_with_broker):
+def test_where_all_agrees_nothing_is_reported(cli_with_broker):
     cli_with_broker.completed("done")
-    assert told(cli_with_broker) == (0, [])
+    assert reconciled(cli_with_broker) == (0, [])
     answer = cli_with_broker.type("reconcile")
     assert (answer.code, answer.out) == (0, "database, broker and storage agree\n")
 
 
 def test_a_row_whose_message_is_lost_is_shown_and_on_request_published_again(cli_with_broker, broker_url):
     cli_with_broker.insert("lost")
-    code, found = told(cli_with_broker)
+    code, found = reconciled(cli_with_broker)
     assert (code, [(item["kind"], item["job_id"], item["done"]) for item in found]) == (
         1,
         [("job without a message", "lost", "")],
     )
     with channel_of(broker_url) as channel:
         assert depth(channel, "media.cpu.low") == 0
-    code, found = told(cli_with_broker, "--mend")
+    code, found = reconciled(cli_with_broker, "--mend")
     assert (code, found[0]["done"]) == (0, "published again, from the database")
     with message_in(broker_url, "media.cpu.low") as (properties, body):
         assert (properties.message_id, properties.delivery_mode) == ("lost", 2)
@@ -70,13 +70,13 @@ def test_a_row_whose_message_is_lost_is_shown_and_on_request_published_again(cli
 def test_a_job_whose_message_waits_is_left_alone(cli_with_broker, broker_url):
     cli_with_broker.type("submit", cli_with_broker.write("job.json", message("waits")), "--priority", "low")
     assert cli_with_broker.record("waits").state == "queued"
-    assert told(cli_with_broker, "--mend") == (0, [])
+    assert reconciled(cli_with_broker, "--mend") == (0, [])
 
 
-def test_more_overdue_rows_than_messages_are_told_and_not_guessed_at(cli_with_broker, broker_url):
+def test_more_overdue_rows_than_messages_are_reported_and_not_guessed_at(cli_with_broker, broker_url):
     cli_with_broker.type("submit", cli_with_broker.write("job.json", message("waits")), "--priority", "low")
     cli_with_broker.insert("lost")
-    code, found = told(cli_with_broker, "--mend")
+    code, found = reconciled(cli_with_broker, "--mend")
     assert code == 1
     assert found[0]["fact"].startswith("at least 1: 2 jobs of media.cpu.low are overdue, and 1 messages wait")
 
@@ -85,7 +85,7 @@ def test_an_expired_lease_without_a_message_is_mended(cli_with_broker, broker_ur
     body = cli_with_broker.insert("left")
     attempt = cli_with_broker.claimed("left", body)
     cli_with_broker.ask(lambda rows: rows.renew(replace(attempt, lease_seconds=-5.0)))
-    code, found = told(cli_with_broker, "--mend")
+    code, found = reconciled(cli_with_broker, "--mend")
     assert (code, found[0]["fact"].split(";")[0]) == (0, "running")
     record = cli_with_broker.record("left")
     assert (record.state, record.attempts[0].outcome) == ("queued", "crashed")
@@ -105,14 +105,14 @@ def test_orphaned_uploads_pending_deletions_and_left_scratch_are_shown_and_mende
         lambda rows: rows.complete(attempt, Result(artifacts=(artifact,), deletions=(f"file://{source}",)))
     )
     (scratch / "made.7").mkdir(parents=True)
-    code, found = told(cli_with_broker)
+    code, found = reconciled(cli_with_broker)
     kinds = [(item["kind"], item["job_id"], item["done"]) for item in found]
     assert (code, kinds) == (
         1,
         [("deletion that is due", "made", ""), ("orphaned upload", "made", ""), ("left scratch", "made", "")],
     )
     assert orphan.exists()
-    code, found = told(cli_with_broker, "--mend")
+    code, found = reconciled(cli_with_broker, "--mend")
     assert (code, [item["done"] for item in found]) == (0, ["deleted", "deleted", "removed"])
     assert [path.exists() for path in (orphan, main, source, scratch / "made.7")] == [False, True, False, False]
-    assert told(cli_with_broker) == (0, [])
+    assert reconciled(cli_with_broker) == (0, [])

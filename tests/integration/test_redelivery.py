@@ -34,8 +34,8 @@ async def test_a_redelivery_of_a_completed_job_is_acknowledged_without_running(h
 
 
 async def test_a_live_lease_elsewhere_defers(harness, broker, repository, provisioned_broker, tmp_path, monkeypatch):
-    told = LogCapture()
-    monkeypatch.setattr("worker.engine.executor.log", structlog.wrap_logger(None, [told], structlog.BoundLogger))
+    logged = LogCapture()
+    monkeypatch.setattr("worker.engine.executor.log", structlog.wrap_logger(None, [logged], structlog.BoundLogger))
     other = Harness(provisioned_broker, repository, tmp_path, worker_id="tester-2")
     started, release = asyncio.Event(), asyncio.Event()
 
@@ -52,7 +52,7 @@ async def test_a_live_lease_elsewhere_defers(harness, broker, repository, provis
     settlement = await harness.one()
     assert isinstance(settlement.outcome, Defer)
     assert "tester-2" in settlement.outcome.reason
-    assert told.entries[-1]["reason"] == settlement.outcome.reason
+    assert logged.entries[-1]["reason"] == settlement.outcome.reason
     release.set()
     assert isinstance((await running).outcome, Completed)
     assert isinstance((await harness.one()).outcome, Completed)
@@ -87,7 +87,7 @@ async def die_after_the_claim(harness: Harness, delivery) -> None:
     await harness.link.reset()
 
 
-async def test_a_job_that_its_crashes_ended_is_told_of_too(harness, broker):
+async def test_a_job_that_its_crashes_ended_is_reported_too(harness, broker):
     job = document()
     await broker.publish(job)
     for _ in range(3):

@@ -307,9 +307,9 @@ async def test_where_memory_ends_the_kernel_takes_the_program_before_the_worker(
     code = """
 import time
 deadline = time.monotonic() + 5
-while (told := int(open("/proc/self/oom_score_adj").read())) < 500 and time.monotonic() < deadline:
+while (score := int(open("/proc/self/oom_score_adj").read())) < 500 and time.monotonic() < deadline:
     pass
-print(told)
+print(score)
 """
     (ended,) = await runner.run(alone(code))
     assert ended.output == "500\n"

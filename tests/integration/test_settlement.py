@@ -173,7 +173,7 @@ async def test_a_worker_that_must_go_while_the_database_is_away_gives_the_messag
     await harness.until(job["job_id"], "completed")
 
 
-async def test_every_change_of_state_is_told_with_who_brought_it_about(harness, broker):
+async def test_every_change_of_state_is_reported_with_who_brought_it_about(harness, broker):
     harness.fail_with(BadInput("no media"))
     job = document(job_title="A film")
     await broker.publish(job)

@@ -32,7 +32,7 @@ def says(method: str) -> re.Pattern[bytes]:
 
 
 async def sticks(proxy: Proxy) -> None:
-    """Return when the proxy has heard what it swallows at."""
+    """Return when the proxy has received what it swallows at."""
     async with asyncio.timeout(5):
         while proxy.swallow_at is not None:
             await asyncio.sleep(0.01)
@@ -115,7 +115,7 @@ async def test_a_worker_outlives_a_connection_that_aiormq_gives_up(harness, brok
     await broker.publish(job)
     delivery = await asyncio.wait_for(harness.consumer.next(), 5)
     await harness.publisher.channel()
-    # aiormq's patience is that of the connection, and ours is longer now: what waits is ended by aiormq.
+    # aiormq waits as long as the connection says, and ours is longer now: what waits is ended by aiormq.
     monkeypatch.setattr("worker.adapters.rabbitmq.link.HEARTBEAT_SECONDS", 20)
     proxy.swallow()
     route = (job["job_id"], "cpu", "normal")

@@ -1,6 +1,6 @@
 """What people see on a terminal, 80 columns wide: a pseudo-terminal, whose size changes under the program.
 
-A container may have none. There a pipe is told to be one, and nobody can type or pull at the window.
+A container may have none. There a pipe takes its place, and nobody can type or pull at the window.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def pseudo_terminal() -> tuple[int, int] | None:
 
 
 class Terminal:
-    """A command on a pseudo-terminal: what it wrote, and hands to type and to pull at the window."""
+    """A command on a pseudo-terminal: what it wrote, and a way to type and to change its size."""
 
     def __init__(self, cli: CommandLine, *words: str, columns: int = 80, lines: int = 24) -> None:
         pair = pseudo_terminal()
@@ -206,7 +206,7 @@ def test_the_live_view_fits_its_terminal_follows_its_size_and_ends_on_q(open_ter
     assert terminal.ended() == 0
 
 
-def test_who_is_away_is_told_in_the_live_view_which_goes_on_and_ctrl_c_ends_it(open_terminal, busy):
+def test_who_is_away_is_reported_in_the_live_view_which_goes_on_and_ctrl_c_ends_it(open_terminal, busy):
     terminal = open_terminal("watch")
     terminal.until(lambda lines: any("the broker at 127.0.0.1:1 does not answer" in line for line in lines), "it")
     terminal.until(lambda lines: any(line.split() == ["cpu", "?", "?", "?", "3"] for line in lines), "the workers")

@@ -167,7 +167,7 @@ async def test_a_job_that_could_never_work_is_refused_before_anything_runs(harne
     assert visible(harness) == {}
 
 
-async def test_all_problems_of_all_tasks_are_told_at_once(harness, broker):
+async def test_all_problems_of_all_tasks_are_reported_at_once(harness, broker):
     tasks = [write("../x"), {"module": "rite", "data": {}}, cleanup(delete=["never.txt"])]
     job_id, _ = await run(harness, broker, *tasks)
     error = (await harness.repository.job(job_id)).error

@@ -146,7 +146,7 @@ async def test_a_film_that_two_gources_draw_together_is_the_film_that_one_draws(
 
 
 @pytest.mark.parametrize(
-    ("more", "kind", "told"),
+    ("more", "kind", "complaint"),
     [
         ({"stop_date": "1999-01-01"}, BadInput, "none of the 2 commits"),
         ({"start": 0.5, "start_date": "2030-01-01"}, BadInput, "none of the 2 commits"),
@@ -154,9 +154,9 @@ async def test_a_film_that_two_gources_draw_together_is_the_film_that_one_draws(
         ({"last_frame": 100000}, InvalidJob, "last_frame"),
     ],
 )
-async def test_what_no_film_can_be_made_of_is_told(tmp_path, history, more, kind, told):
+async def test_what_no_film_can_be_made_of_is_reported(tmp_path, history, more, kind, complaint):
     bench = bench_in(tmp_path)
-    with pytest.raises(kind, match=told):
+    with pytest.raises(kind, match=complaint):
         await bench.run_task(task_for(history), data(history, **more))
 
 

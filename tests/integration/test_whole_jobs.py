@@ -135,8 +135,8 @@ async def test_an_encode_merge_and_tidy_up_job_ends_in_the_file_it_asked_for(har
     final = harness.storage / "Done" / "final.mkv"
     streams = probed(final)
     assert [stream["codec_name"] for stream in streams] == ["h264", "opus", "opus", "subrip"]
-    told = [(s["tags"].get("language", "und"), s["disposition"]["default"], s["tags"].get("title")) for s in streams]
-    assert told == [(language, int(default == "yes"), title) for language, default, title in TRACKS]
+    labels = [(s["tags"].get("language", "und"), s["disposition"]["default"], s["tags"].get("title")) for s in streams]
+    assert labels == [(language, int(default == "yes"), title) for language, default, title in TRACKS]
     record = await harness.repository.job("the-job")
     assert record.manifest_url == "/Done/final.mkv"
     names = {path.name for path in harness.storage.rglob("*") if path.is_file()}

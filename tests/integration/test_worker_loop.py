@@ -68,8 +68,8 @@ async def test_a_pause_that_comes_while_the_host_is_looked_at_is_heard_before_a_
         await state_of(harness, job["job_id"], "completed")
 
 
-@pytest.mark.parametrize("hands", ["grace", "twice"])
-async def test_the_end_of_the_grace_or_a_second_signal_gives_the_job_back(harness, broker, hands):
+@pytest.mark.parametrize("stops", ["grace", "twice"])
+async def test_the_end_of_the_grace_or_a_second_signal_gives_the_job_back(harness, broker, stops):
     started = asyncio.Event()
 
     async def on_run(_context):
@@ -79,11 +79,11 @@ async def test_the_end_of_the_grace_or_a_second_signal_gives_the_job_back(harnes
     harness.task.on_run = on_run
     job = document()
     await broker.publish(job)
-    worker = worker_of(harness, grace_seconds=0.2 if hands == "grace" else 60)
+    worker = worker_of(harness, grace_seconds=0.2 if stops == "grace" else 60)
     async with running(worker) as task:
         await started.wait()
         worker.stop()
-        if hands == "twice":
+        if stops == "twice":
             worker.stop()
         async with asyncio.timeout(5):
             await task
@@ -107,7 +107,7 @@ async def test_a_paused_worker_has_no_consumer_and_a_resumed_one_works(harness, 
         await state_of(harness, job["job_id"], "completed")
 
 
-async def test_a_worker_told_to_drain_ends_by_itself(harness, broker):
+async def test_a_drained_worker_ends_by_itself(harness, broker):
     worker = worker_of(harness)
     async with running(worker) as task:
         await broker.consumers(3)

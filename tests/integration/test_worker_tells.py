@@ -97,16 +97,16 @@ async def test_states_and_heartbeats_are_events_that_anybody_may_hear(harness, b
     heartbeat = Heartbeat(harness.repository, events, describe, wanted.append, 0.05)
     await events.publish("job.running", {"job_id": "j1"})
     await heartbeat.start()
-    heard = {}
+    received = {}
     async with asyncio.timeout(5):
-        while {"job.running", "worker.heartbeat"} - heard.keys():
+        while {"job.running", "worker.heartbeat"} - received.keys():
             message = await listener.get(fail=False)
             if message is not None:
                 await message.ack()
-                heard[message.routing_key] = json.loads(message.body)
-    assert heard["job.running"]["job_id"] == "j1"
-    assert heard["job.running"]["at"]
-    assert heard["worker.heartbeat"]["worker_id"] == "w1"
+                received[message.routing_key] = json.loads(message.body)
+    assert received["job.running"]["job_id"] == "j1"
+    assert received["job.running"]["at"]
+    assert received["worker.heartbeat"]["worker_id"] == "w1"
     assert wanted
     assert set(wanted) == {"run"}
     (row,) = await harness.repository.workers(15)
@@ -124,19 +124,19 @@ async def test_events_of_a_busy_worker_arrive_whole_and_in_order_the_last_of_the
         if number % 70 == 0:
             await asyncio.sleep(0.02)
     await events.close()
-    heard, ids, deadline = [], set(), time.monotonic() + 5
-    while len(heard) < 300 and time.monotonic() < deadline:
+    numbers, ids, deadline = [], set(), time.monotonic() + 5
+    while len(numbers) < 300 and time.monotonic() < deadline:
         message = await listener.get(no_ack=True, fail=False)
         if message is not None:
-            heard.append(json.loads(message.body)["number"])
+            numbers.append(json.loads(message.body)["number"])
             ids.add(message.message_id)
-    assert heard == list(range(300))
+    assert numbers == list(range(300))
     assert len(ids) == 300, "a listener that knows a message by its id would take the others for repetitions"
 
 
-async def test_two_workers_of_one_name_are_told_in_the_log_and_to_the_fleet(harness, monkeypatch):
-    told = LogCapture()
-    monkeypatch.setattr("worker.engine.host.heartbeat.log", structlog.wrap_logger(None, [told], structlog.BoundLogger))
+async def test_two_workers_of_one_name_are_reported_in_the_log_and_to_the_fleet(harness, monkeypatch):
+    log = LogCapture()
+    monkeypatch.setattr("worker.engine.host.heartbeat.log", structlog.wrap_logger(None, [log], structlog.BoundLogger))
 
     class Silent:
         async def publish(self, *_words):
@@ -157,14 +157,14 @@ async def test_two_workers_of_one_name_are_told_in_the_log_and_to_the_fleet(harn
     # A process that begins finds what its predecessor wrote: that is no namesake.
     await first.beat()
     await second.beat()
-    assert told.entries == []
+    assert log.entries == []
     await first.beat()
     (row,) = await harness.repository.workers(45)
     assert row.problem.startswith("another worker has this name (south pid ")
     assert row.problem.endswith("give each its own WORKER_ID")
     await second.beat()
     await first.beat()
-    assert [entry["event"] for entry in told.entries] == ["name_taken_twice", "name_taken_twice"]
+    assert [entry["event"] for entry in log.entries] == ["name_taken_twice", "name_taken_twice"]
     found = await checks.workers(Rows(), 45)
     assert (found.status, "w1 on north: another worker has this name" in found.fact) == ("warning", True)
     await second.stop()

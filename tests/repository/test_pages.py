@@ -38,6 +38,13 @@ def test_every_page_is_in_the_index(folder):
     assert [page for page in pages if f"]({page})" not in INDEX] == []
 
 
+def test_the_life_of_a_job_is_read_in_thirteen_files():
+    page = (ROOT / "docs/explanation/life-of-a-job.md").read_text()
+    files = re.findall(r"^\| `(worker/[\w/]+\.py)` \|", page, re.MULTILINE)
+    assert len(files) == 13
+    assert [file for file in files if not (ROOT / file).is_file()] == []
+
+
 def test_every_decision_is_in_its_list():
     pages = [page.name for page in sorted((ROOT / "docs/decisions").glob("0*.md"))]
     listed = DECISIONS.read_text()

@@ -175,7 +175,7 @@ def document(**fields: Any) -> dict[str, Any]:
 
 
 class Broker:
-    """The test's own hands on the broker."""
+    """The test's own access to the broker."""
 
     def __init__(self, channel: aio_pika.abc.AbstractChannel, url: str, management_url: str) -> None:
         self.channel = channel

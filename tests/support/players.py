@@ -27,7 +27,7 @@ from urllib.parse import quote
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-Told: TypeAlias = "tuple[int, dict[str, Any]]"
+Report: TypeAlias = "tuple[int, dict[str, Any]]"
 
 PACKAGES = {"hls.js": "hls.js@1", "shaka-player": "shaka-player@4"}
 SECONDS = 60
@@ -46,10 +46,10 @@ PAGE = """<!doctype html><meta charset="utf-8"><video id="v" muted></video>
 const [player, manifest, rate, number] = decodeURIComponent(location.search.slice(1)).split("|");
 const video = document.getElementById("v");
 const seen = {errors: [], audio: null, video: null};
-const told = {done: false};
+const report = {done: false};
 function tell(state) {
-  if (told.done) return;
-  told.done = true;
+  if (report.done) return;
+  report.done = true;
   const quality = video.getVideoPlaybackQuality();
   const cues = Array.from(video.textTracks).flatMap((track) => Array.from(track.cues || []));
   fetch("/result/" + number, {method: "POST", body: JSON.stringify({...seen, state, time: video.currentTime,
@@ -123,8 +123,8 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 
     extensions_map = TYPES
 
-    def __init__(self, *arguments: Any, packages: Path, told: queue.Queue[Told], **named: Any) -> None:
-        self.packages, self.told = packages, told
+    def __init__(self, *arguments: Any, packages: Path, report: queue.Queue[Report], **named: Any) -> None:
+        self.packages, self.report = packages, report
         super().__init__(*arguments, **named)
 
     def translate_path(self, path: str) -> str:
@@ -147,16 +147,16 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         verdict = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.send_response(204)
         self.end_headers()
-        self.told.put((int(self.path.rpartition("/")[2]), verdict))
+        self.report.put((int(self.path.rpartition("/")[2]), verdict))
 
     def log_message(self, *arguments: Any) -> None:
         """Say nothing."""
 
 
 @contextlib.contextmanager
-def served(folder: Path, told: queue.Queue[Told]) -> Iterator[str]:
+def served(folder: Path, report: queue.Queue[Report]) -> Iterator[str]:
     """Yield the address of `folder` on loopback."""
-    handler = functools.partial(_Handler, directory=str(folder), packages=player_packages(), told=told)
+    handler = functools.partial(_Handler, directory=str(folder), packages=player_packages(), report=report)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -168,7 +168,7 @@ def served(folder: Path, told: queue.Queue[Told]) -> Iterator[str]:
 
 
 class Browser:
-    """A running Chromium, told what to do through its debugging port."""
+    """A running Chromium, report what to do through its debugging port."""
 
     def __init__(self, address: str) -> None:
         self._address = address
@@ -181,16 +181,16 @@ class Browser:
 
     def played(self, folder: Path, plays: Sequence[tuple[str, str]], *, rate: float = 2) -> list[dict[str, Any]]:
         """Return what each player tells of its manifest in `folder` at its end, `state` "ended" when all is well."""
-        told: queue.Queue[Told] = queue.Queue()
+        report: queue.Queue[Report] = queue.Queue()
         results: dict[int, dict[str, Any]] = {}
         queries = [quote(f"{player}|/{manifest}|{rate}|{number}") for number, (player, manifest) in enumerate(plays)]
-        with served(folder, told) as address:
+        with served(folder, report) as address:
             page = quote(f"{address}/pages?{'&'.join(queries)}", safe="")
             tab = json.loads(self._ask(f"/json/new?{page}", "PUT"))["id"]
             deadline = time.monotonic() + SECONDS
             while len(results) < len(plays):
                 try:
-                    number, verdict = told.get(timeout=max(0.0, deadline - time.monotonic()))
+                    number, verdict = report.get(timeout=max(0.0, deadline - time.monotonic()))
                 except queue.Empty:
                     break
                 results[number] = verdict
@@ -211,7 +211,7 @@ def browser() -> Iterator[Browser]:
             deadline = time.monotonic() + SECONDS
             while not port.exists() or "\n" not in port.read_text():
                 assert process.poll() is None, "Chromium did not start"
-                assert time.monotonic() < deadline, "Chromium told no debugging port"
+                assert time.monotonic() < deadline, "Chromium report no debugging port"
                 time.sleep(0.05)
             yield Browser(f"http://127.0.0.1:{port.read_text().splitlines()[0]}")
         finally:

@@ -1,4 +1,4 @@
-"""What the storage suites share: artifacts, and each storage with the hands to look behind its back."""
+"""What the storage suites share: artifacts, and each storage with a way to look at it from outside."""
 
 from __future__ import annotations
 

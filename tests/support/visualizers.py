@@ -116,10 +116,10 @@ def message(history: Path, **options: Any) -> dict[str, Any]:
 def frames_of(film: Path) -> int:
     """Return how many pictures a film or a playlist has."""
     question = ("ffprobe", "-v", "error", "-count_packets", "-select_streams", "v:0", "-show_entries")
-    told = subprocess.run(
+    result = subprocess.run(
         (*question, "stream=nb_read_packets", "-of", "csv=p=0", film), capture_output=True, text=True, check=True
     )
-    return int(told.stdout.split()[0].strip(","))
+    return int(result.stdout.split()[0].strip(","))
 
 
 def published(harness: Harness) -> list[Path]:

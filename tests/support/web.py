@@ -172,7 +172,7 @@ class Site:
 
     async def beat(self, worker_id: str = "render-1", **values: Any) -> None:
         """Let a worker tell of itself."""
-        told = {
+        defaults = {
             "hostname": "host",
             "pid": 1,
             "version": "0.1.0",
@@ -180,7 +180,7 @@ class Site:
             "lanes": ["cpu"],
             "hardware": Hardware(cores=2),
         }
-        await self.repository.beat(WorkerRecord(worker_id=worker_id, **(told | values)))
+        await self.repository.beat(WorkerRecord(worker_id=worker_id, **(defaults | values)))
 
 
 @contextlib.asynccontextmanager

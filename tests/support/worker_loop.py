@@ -1,4 +1,4 @@
-"""The worker around the executor of a `Harness`, with posts and a preflight that answer as told."""
+"""The worker around the executor of a `Harness`, with posts and a preflight that answer as the test says."""
 
 from __future__ import annotations
 

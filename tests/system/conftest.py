@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 def fleet_services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     private = LocalServices(tmp_path_factory.mktemp("services"))
     private.up()
-    told = private.environment("rabbitmq")
-    declare(told["WORKER_BROKER_URL"], topology((RETRY,)))
-    yield told
+    variables = private.environment("rabbitmq")
+    declare(variables["WORKER_BROKER_URL"], topology((RETRY,)))
+    yield variables
     private.down(purge=True)
 
 

@@ -28,10 +28,10 @@ async def test_under_faults_no_job_is_lost_doubled_torn_or_leaked(tmp_path):
     assert sum(campaign.faults.values()) >= 5
 
 
-def test_a_fault_that_this_machine_cannot_have_is_told_in_the_table(tmp_path):
+def test_a_fault_that_this_machine_cannot_have_is_reported_in_the_table(tmp_path):
     campaign = Campaign(tmp_path / "world", 1, seed=1, seconds=1)
     campaign.faults["SIGKILL of a worker"] = 3
     campaign.absent = absent(World(tmp_path / "world"))
-    told = campaign.table(Findings())
-    assert "| · SIGKILL of a worker | 3 |" in told
-    assert "| · full scratch | none: no tmpfs can be mounted here" in told
+    shown = campaign.table(Findings())
+    assert "| · SIGKILL of a worker | 3 |" in shown
+    assert "| · full scratch | none: no tmpfs can be mounted here" in shown

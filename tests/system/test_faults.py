@@ -26,11 +26,11 @@ class Server:
     """Answers what it hears as S3 would, and keeps it."""
 
     def __init__(self) -> None:
-        self.heard: list[bytes] = []
+        self.received: list[bytes] = []
 
     async def serve(self, reader, writer):
         while chunk := await reader.read(1000):
-            self.heard.append(chunk)
+            self.received.append(chunk)
             writer.write(OBJECT + (b"" if chunk.startswith(b"HEAD") else b"x" * 2000))
             await writer.drain()
         writer.close()
@@ -103,14 +103,14 @@ async def test_a_cut_at_the_last_words_lets_the_server_act_and_tells_the_client_
     met, answers = await under(cut("s3"), world, Dice(), HEAD, PUT)
     assert met
     assert answers == [OBJECT, "ConnectionResetError"]
-    assert server.heard == [HEAD, PUT]
+    assert server.received == [HEAD, PUT]
 
 
 async def test_a_connection_that_sticks_at_the_last_words_stays_open_and_silent(world, server):
     met, answers = await under(half_open("s3"), world, Dice(), HEAD, PUT)
     assert met
     assert answers == [OBJECT, "TimeoutError"]
-    assert server.heard == [HEAD]
+    assert server.received == [HEAD]
 
 
 @pytest.mark.parametrize("fault", [cut("s3"), half_open("database"), slow("broker"), refusing(500)])
@@ -147,16 +147,16 @@ print("lives", flush=True)
 async def test_a_worker_with_a_wrong_clock_can_still_pause():
     """Where nothing lies about the time it pauses anyway."""
     off = 14 * 60 if FAKETIME else 0
-    told = {"LD_PRELOAD": FAKETIME, "FAKETIME": "-14m", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    clock = {"LD_PRELOAD": FAKETIME, "FAKETIME": "-14m", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
     source = "from tests.chaos.worker_main import *; time.sleep(0.2); print(time.time())"
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", source), cwd=ROOT, env=os.environ | told, stdout=asyncio.subprocess.PIPE
+        *(sys.executable, "-c", source), cwd=ROOT, env=os.environ | clock, stdout=asyncio.subprocess.PIPE
     )
     answer, _ = await process.communicate()
     assert abs(time.time() - float(answer) - off) < 30
 
 
-async def test_an_object_that_is_read_comes_short_and_what_is_told_of_it_whole(world):
+async def test_an_object_that_is_read_comes_short_and_what_is_reported_of_it_whole(world):
     met, answers = await under(short_reads, world, Dice(at=-1), HEAD, GET)
     assert met
     assert answers[0] == OBJECT
@@ -168,7 +168,7 @@ async def test_s3_refuses_what_writes_and_lets_the_question_before_it_pass(world
     assert met
     assert answers[0] == OBJECT
     assert b"503" in answers[1]
-    assert server.heard == [HEAD]
+    assert server.received == [HEAD]
 
 
 def test_last_words_are_an_acknowledgement_a_commit_and_a_request_that_moves_bytes():

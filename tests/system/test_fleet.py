@@ -1,4 +1,4 @@
-"""A fleet of worker processes on the real broker: what they tell of themselves, and people's hands on them."""
+"""A fleet of worker processes on the real broker: what they report, and how operators steer them."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ async def test_a_worker_proves_what_it_can_do_while_it_starts_and_serves_the_lan
         events = await channel.declare_queue(exclusive=True, durable=False)
         await events.bind(EVENTS, "worker.heartbeat")
 
-        async def heard(message: aio_pika.abc.AbstractIncomingMessage) -> None:
+        async def on_event(message: aio_pika.abc.AbstractIncomingMessage) -> None:
             statuses.append(json.loads(message.body)["status"])
 
-        await events.consume(heard, no_ack=True)
+        await events.consume(on_event, no_ack=True)
         fleet.begin("prover")
         record = await fleet.worker("prover", "idle")
         await until(lambda: value_of("idle" in statuses), 5, "the event")
@@ -174,7 +174,7 @@ async def test_a_worker_rests_outside_its_hours_and_says_so(fleet: Fleet, alone:
     assert [attempt.worker for attempt in record.attempts] == ["free"]
 
 
-async def test_a_lane_that_cannot_be_served_is_told_to_the_publisher_and_ends_the_job_with_its_reason(alone: Fleet):
+async def test_a_lane_that_cannot_be_served_is_reported_to_the_publisher_and_ends_the_job_with_its_reason(alone: Fleet):
     fleet = alone
     maps = [{"specifier": "v", "options": {"codec": "h264_nvenc"}}]
     data = {"sources": [str(fleet.clip)], "output_file": "out.mkv", "output_maps": maps}

@@ -1,4 +1,4 @@
-"""What workers show while they work: heartbeats under full load, figures for Prometheus, logs; hands on all at once."""
+"""What workers show while they work: heartbeats under full load, figures for Prometheus, logs; one command for all."""
 
 from __future__ import annotations
 

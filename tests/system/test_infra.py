@@ -179,7 +179,7 @@ def test_provisioning_makes_all_and_repeating_it_changes_nothing(state, environm
     assert (again.returncode, again.stderr) == (0, "")
 
 
-def test_a_queue_with_other_arguments_is_told_with_the_difference_in_one_line(state, environment):
+def test_a_queue_with_other_arguments_is_reported_with_the_difference_in_one_line(state, environment):
     with channel(environment) as broker:
         broker.queue_delete("media.qsv.low")
         broker.queue_declare("media.qsv.low", durable=True, arguments={"x-queue-type": "quorum", "x-delivery-limit": 5})
@@ -190,11 +190,11 @@ def test_a_queue_with_other_arguments_is_told_with_the_difference_in_one_line(st
     )
     with channel(environment) as broker:
         broker.queue_delete("media.qsv.low")
-    for told in (asked, parsed):
-        assert told.returncode == 1
-        assert told.stderr.count("\n") == 1
-        assert told.stderr.startswith("error: queue media.qsv.low has other arguments (")
-        assert "x-dead-letter-exchange: wanted media.dlx, there nothing" in told.stderr
+    for result in (asked, parsed):
+        assert result.returncode == 1
+        assert result.stderr.count("\n") == 1
+        assert result.stderr.startswith("error: queue media.qsv.low has other arguments (")
+        assert "x-dead-letter-exchange: wanted media.dlx, there nothing" in result.stderr
     assert "x-delivery-limit: wanted 20, there 5" in asked.stderr
     assert infra(state, "provision").returncode == 0
 
@@ -210,22 +210,22 @@ def test_a_queue_with_other_arguments_is_told_with_the_difference_in_one_line(st
 )
 def test_a_broker_that_cannot_be_used_is_one_line(state, services, url, fact):
     address = f"127.0.0.1:{services.status()[0].ports['amqp']}"
-    told = infra(state, "provision", WORKER_BROKER_URL=url.format(address=address))
-    assert told.returncode == 1
-    assert fact in told.stderr
-    assert told.stderr.count("\n") == 1
-    assert "wrong" not in told.stderr
-    assert "secret" not in told.stderr
+    result = infra(state, "provision", WORKER_BROKER_URL=url.format(address=address))
+    assert result.returncode == 1
+    assert fact in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert "wrong" not in result.stderr
+    assert "secret" not in result.stderr
 
 
 def test_a_database_that_refuses_the_password_is_one_line(state, environment):
     url = urlsplit(environment["WORKER_DATABASE_URL"])
     wrong = url._replace(netloc=url.netloc.replace(url.password, "wrong-one")).geturl()
-    told = infra(state, "provision", WORKER_DATABASE_URL=wrong)
-    assert told.returncode == 1
-    assert told.stderr.count("\n") == 1
-    assert "password" in told.stderr
-    assert "wrong-one" not in told.stdout + told.stderr
+    result = infra(state, "provision", WORKER_DATABASE_URL=wrong)
+    assert result.returncode == 1
+    assert result.stderr.count("\n") == 1
+    assert "password" in result.stderr
+    assert "wrong-one" not in result.stdout + result.stderr
 
 
 @pytest.mark.parametrize("ending", ["stop", "kill"])
@@ -290,12 +290,12 @@ def test_two_state_directories_do_not_meet_and_leave_nothing_behind(services, tm
     assert services.status()[2].running
 
 
-def test_a_broker_that_cannot_start_is_told_in_one_line_with_its_last_words(tmp_path):
+def test_a_broker_that_cannot_start_is_reported_in_one_line_with_its_last_words(tmp_path):
     services = LocalServices(tmp_path / "state", rabbitmq_config=("consumer_timeout = soon",))
-    with pytest.raises(ServiceError, match="rabbitmq ended with exit code 1 while starting") as told:
+    with pytest.raises(ServiceError, match="rabbitmq ended with exit code 1 while starting") as result:
         services.start("rabbitmq")
-    assert str(services.log("rabbitmq")) in str(told.value)
-    assert "\n" not in str(told.value)
+    assert str(services.log("rabbitmq")) in str(result.value)
+    assert "\n" not in str(result.value)
     assert not services.status()[0].running
     assert not services.environment()
     # epmd, which had started, went down with it.
@@ -310,10 +310,10 @@ def test_a_start_that_was_cut_short_leaves_nothing_that_down_cannot_end(tmp_path
     try:
         with subprocess.Popen(command, cwd=tmp_path, env=CLEAN | {"PYTHONPATH": str(ROOT)}) as start:
             deadline = time.monotonic() + 30
-            while not (told := started(folder)) and time.monotonic() < deadline:
+            while not (result := started(folder)) and time.monotonic() < deadline:
                 time.sleep(0.05)
             start.kill()
-        node = Identity.from_json(told["rabbitmq"])
+        node = Identity.from_json(result["rabbitmq"])
         assert node.is_alive()
         assert not services.status()[0].running
     finally:
@@ -324,8 +324,8 @@ def test_a_start_that_was_cut_short_leaves_nothing_that_down_cannot_end(tmp_path
 def started(folder):
     """The processes of a broker that was spawned; empty before that."""
     with contextlib.suppress(FileNotFoundError, KeyError):
-        told = json.loads((folder / "state.json").read_text())["services"]["rabbitmq"]["processes"]
-        return told if "rabbitmq" in told else {}
+        result = json.loads((folder / "state.json").read_text())["services"]["rabbitmq"]["processes"]
+        return result if "rabbitmq" in result else {}
     return {}
 
 
@@ -361,8 +361,8 @@ def test_a_pid_that_another_program_has_now_is_no_service_of_ours():
         ((), 2, "required"),
     ],
 )
-def test_wrong_usage_is_told_without_a_trace(tmp_path, words, code, fact):
-    told = infra(tmp_path / "state", *words)
-    assert told.returncode == code
-    assert fact in told.stderr
-    assert "Traceback" not in told.stderr
+def test_wrong_usage_is_reported_without_a_trace(tmp_path, words, code, fact):
+    result = infra(tmp_path / "state", *words)
+    assert result.returncode == code
+    assert fact in result.stderr
+    assert "Traceback" not in result.stderr

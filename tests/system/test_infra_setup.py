@@ -49,24 +49,24 @@ def run(machine, *words):
     )
 
 
-def test_a_machine_without_apt_is_told_what_it_lacks(machine):
+def test_a_machine_without_apt_is_reported_what_it_lacks(machine):
     provide(machine, "python3", MODERN)
-    told = run(machine, "infra/setup", "run")
-    assert told.returncode == 1
-    assert "lacks" in told.stderr
-    assert "ffmpeg" in told.stderr
-    assert "has no apt-get" in told.stderr
-    assert "docker compose" in told.stderr
+    result = run(machine, "infra/setup", "run")
+    assert result.returncode == 1
+    assert "lacks" in result.stderr
+    assert "ffmpeg" in result.stderr
+    assert "has no apt-get" in result.stderr
+    assert "docker compose" in result.stderr
 
 
 def test_a_user_who_may_not_install_is_given_the_command_for_who_may(machine):
     provide(machine, "python3", MODERN)
     provide(machine, "apt-get", "echo called >> called")
     provide(machine, "id", "echo 1000")
-    told = run(machine, "infra/setup", "run")
-    assert told.returncode == 1
-    assert "neither root nor have sudo" in told.stderr
-    assert "apt-get install --no-install-recommends ffmpeg gcc git gource" in told.stderr
+    result = run(machine, "infra/setup", "run")
+    assert result.returncode == 1
+    assert "neither root nor have sudo" in result.stderr
+    assert "apt-get install --no-install-recommends ffmpeg gcc git gource" in result.stderr
     assert not (machine / "called").exists()
 
 
@@ -75,9 +75,9 @@ def test_a_sudo_that_wants_a_password_is_not_waited_for(machine):
     provide(machine, "apt-get", "echo called >> called")
     provide(machine, "id", "echo 1000")
     provide(machine, "sudo", "exit 1")
-    told = run(machine, "infra/setup", "run")
-    assert told.returncode == 1
-    assert "sudo wants a password" in told.stderr
+    result = run(machine, "infra/setup", "run")
+    assert result.returncode == 1
+    assert "sudo wants a password" in result.stderr
     assert not (machine / "called").exists()
 
 
@@ -86,15 +86,15 @@ def test_a_python_that_is_too_old_is_named(machine):
         provide(machine, name)
     for name in ("python3", "python3.11", "python3.12", "python3.13"):
         provide(machine, name, OLD)
-    told = run(machine, "infra/setup", "run")
-    assert told.returncode == 1
-    assert "Python 3.11 or newer is needed, and python3 is Python 3.9.2" in told.stderr
+    result = run(machine, "infra/setup", "run")
+    assert result.returncode == 1
+    assert "Python 3.11 or newer is needed, and python3 is Python 3.9.2" in result.stderr
     assert not (machine / ".venv").exists()
 
 
 def test_an_unknown_profile_is_wrong_usage(machine):
-    told = run(machine, "infra/setup", "everything")
-    assert (told.returncode, told.stderr) == (2, "usage: infra/setup [run|check|test]\n")
+    result = run(machine, "infra/setup", "everything")
+    assert (result.returncode, result.stderr) == (2, "usage: infra/setup [run|check|test]\n")
 
 
 @pytest.mark.parametrize(
@@ -116,10 +116,10 @@ def test_ci_fails_for_a_failed_a_skipped_and_a_missing_test(machine, cases, outc
         "make",
         f'echo "$1" >> asked\n[ "$1" = test ] || exit 0\necho \'{suite}\' > "${{PYTEST_ADDOPTS##*=}}"\nexit {outcome}',
     )
-    told = run(machine, ".ci/run")
+    result = run(machine, ".ci/run")
     assert (machine / "asked").read_text() == "check\ntest\n"
-    assert told.returncode == code, told.stderr
-    assert word in told.stdout + told.stderr
+    assert result.returncode == code, result.stderr
+    assert word in result.stdout + result.stderr
 
 
 def test_ci_stops_where_the_check_fails(machine):

@@ -112,7 +112,7 @@ async def test_each_breach_is_found_and_none_is_where_there_is_none(tmp_path):
         finally:
             surviving.kill()
             await surviving.wait()
-    assert_told(
+    assert_reported(
         found,
         lost=["0005 (long) is running", "0006 (cancelled) is unknown"],
         doubled=["0003 is completed with 0 completed attempts"],
@@ -143,9 +143,9 @@ def onto_nas(job):
     return dataclasses.replace(job, body=json.dumps(document).encode())
 
 
-def assert_told(found: Findings, **wanted):
+def assert_reported(found: Findings, **wanted):
     for kind, texts in wanted.items():
-        told = getattr(found, kind)
+        reported = getattr(found, kind)
         for text in texts:
-            assert any(text in one for one in told), f"{kind}: {text} is not in {told}"
-        assert len(told) == len(texts), told
+            assert any(text in one for one in reported), f"{kind}: {text} is not in {reported}"
+        assert len(reported) == len(texts), reported

@@ -58,8 +58,8 @@ async def test_a_queue_without_a_leader_is_named_and_keeps_no_job_of_the_others_
     services, url, monkeypatch
 ):
     monkeypatch.setattr("worker.adapters.rabbitmq.link.HEARTBEAT_SECONDS", HEARTBEAT_SECONDS)
-    told = LogCapture()
-    log = structlog.wrap_logger(None, [told], structlog.BoundLogger)
+    logged = LogCapture()
+    log = structlog.wrap_logger(None, [logged], structlog.BoundLogger)
     monkeypatch.setattr("worker.adapters.rabbitmq.consumer.log", log)
     declare(url, TOPOLOGY)
     arguments = next(queue.arguments for queue in TOPOLOGY.queues if queue.name == LEADERLESS)
@@ -70,7 +70,7 @@ async def test_a_queue_without_a_leader_is_named_and_keeps_no_job_of_the_others_
     consumers = [worker(url, f"killed {number}") for number in range(2)]
     waiting = [asyncio.create_task(consumer.next()) for consumer in consumers]
     async with asyncio.timeout(10 * HEARTBEAT_SECONDS):
-        while len(refusals := [log["error"] for log in told.entries if log["event"] == LOST]) < 4:
+        while len(refusals := [log["error"] for log in logged.entries if log["event"] == LOST]) < 4:
             await asyncio.sleep(0.05)
     # The queue is let alone now: neither does the fleet ask it without a pause, nor does a job come and go.
     ended, _ = await asyncio.wait(waiting, timeout=HEARTBEAT_SECONDS)
@@ -78,14 +78,14 @@ async def test_a_queue_without_a_leader_is_named_and_keeps_no_job_of_the_others_
     with Publisher(url) as publisher:
         publisher.publish_job(b"{}", "1", "cpu", "normal", dialect="canonical")
     keeps_old_consumers = version_of(url) >= (4,)
-    patience = 120 if keeps_old_consumers else 2 * HEARTBEAT_SECONDS
-    (done,), _ = await asyncio.wait(waiting, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+    limit = 120 if keeps_old_consumers else 2 * HEARTBEAT_SECONDS
+    (done,), _ = await asyncio.wait(waiting, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
     await done.result().settle(Settlement(Completed()))
     for wait, consumer in zip(waiting, consumers, strict=True):
         wait.cancel()
         await asyncio.wait({wait})
         await consumer.close()
-    assert len([log for log in told.entries if log["event"] == LOST]) == len(refusals) == 4
+    assert len([log for log in logged.entries if log["event"] == LOST]) == len(refusals) == 4
     assert all(error.startswith(f"no consumer on {LEADERLESS}: ") for error in refusals)
     # RabbitMQ 4.0 leaves the other consumers of a stuck channel in place until it gives that channel up, about a
     # minute later: the job goes to them and comes back.

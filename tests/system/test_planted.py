@@ -36,11 +36,11 @@ def test_what_a_job_needs_to_run_again_is_allowed_there_and_nowhere_else():
     assert found_in(texts, SECRETS.values()) == ["the callback stands in database jobs.error"]
 
 
-def test_a_search_that_reads_nothing_of_a_place_is_told_so():
+def test_a_search_that_reads_nothing_of_a_place_is_reported_so():
     callback = SECRETS["callback"]
     texts = [(f"{kind}x", b"") for kind in KINDS[1:]]
-    told = unseen(texts, [callback])
-    assert told == ["nothing was read of the log ", "the callback was not found where it must stand"]
+    complaints = unseen(texts, [callback])
+    assert complaints == ["nothing was read of the log ", "the callback was not found where it must stand"]
     texts += [("the log a", b""), ("database jobs.document", callback.text.encode())]
     assert unseen(texts, [callback]) == []
 

@@ -100,10 +100,10 @@ def test_the_installed_visualizer_makes_its_film_in_a_real_worker(tmp_path, envi
     assert job["state"] == "completed", job["error"]
     playlist = tmp_path / "nas/library" / job_id / "master.m3u8"
     count = ("ffprobe", "-v", "error", "-count_packets", "-select_streams", "v:0", "-show_entries")
-    told = subprocess.run(
+    result = subprocess.run(
         (*count, "stream=nb_read_packets", "-of", "csv=p=0", "-i", playlist), capture_output=True, text=True, check=True
     )
-    assert told.stdout.split()[0].strip(",") == "75"
+    assert result.stdout.split()[0].strip(",") == "75"
     assert job["thumbnail_url"].endswith("/poster.jpg")
 
 

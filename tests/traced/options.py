@@ -147,12 +147,12 @@ def _mkvmerge(program: str, folder: Path, clip: Path) -> Iterator[Case]:
             try:
                 _, params = registry.parse(TaskSpec("mkvmerge", data, "mkvmerge"))
                 assert isinstance(params, MergeParams)
-                told = merge_arguments(params, [found], MergeFiles((clip,), (), folder / "out.mkv"))
+                option_text = merge_arguments(params, [found], MergeFiles((clip,), (), folder / "out.mkv"))
             except LeveretError as error:
                 yield Case("mkvmerge", where, name, refusal=str(error))
                 continue
             listed = folder / f"options-{where}-{name}.json"
-            listed.write_text(json.dumps(told))
+            listed.write_text(json.dumps(option_text))
             yield Case("mkvmerge", where, name, option_file_command(program, listed).argv)
 
 
@@ -242,10 +242,23 @@ def _output(head: tuple[str, ...], clip: Path, kind: str, encoder: Encoder | Non
 
 
 def _filter(head: tuple[str, ...], kind: str, name: str, option: str, path: str) -> Case:
-    told = f"{name}={option}={path}" if option else f"{name}={path}"
-    refusal = filter_problem(told, VIDEO_FILTERS if kind == "v" else AUDIO_FILTERS) or ""
+    given = f"{name}={option}={path}" if option else f"{name}={path}"
+    refusal = filter_problem(given, VIDEO_FILTERS if kind == "v" else AUDIO_FILTERS) or ""
     shown = f"{name}={option}" if option else name
-    argv = (*head, "-f", "lavfi", "-i", _TINY[kind], f"-{kind}f", told, f"-frames:{kind}", "1", "-f", "null", "-")
+    argv = (
+        *head,
+        "-f",
+        "lavfi",
+        "-i",
+        _TINY[kind],
+        f"-{kind}f",
+        given,
+        f"-frames:{kind}",
+        "1",
+        "-f",
+        "null",
+        "-",
+    )
     return Case("ffmpeg", "filter", shown, () if refusal else argv, refusal)
 
 

@@ -11,7 +11,7 @@ from worker.settings import Settings
 
 
 @pytest.mark.parametrize(
-    ("told", "urls"),
+    ("stated", "urls"),
     [
         ("amqp://u:p@a:5672/", ("amqp://u:p@a:5672/",)),
         ("amqp://u:p@a/,amqps://u:p@b/", ("amqp://u:p@a/", "amqps://u:p@b/")),
@@ -19,8 +19,8 @@ from worker.settings import Settings
         ("amqp://u:p,w@a/,amqp://u:p,w@b/", ("amqp://u:p,w@a/", "amqp://u:p,w@b/")),
     ],
 )
-def test_the_nodes_of_a_cluster_are_comma_separated(told, urls):
-    assert broker_urls(told) == urls
+def test_the_nodes_of_a_cluster_are_comma_separated(stated, urls):
+    assert broker_urls(stated) == urls
 
 
 def test_sqlite_is_refused_where_one_node_of_the_broker_is_on_another_host():

@@ -83,7 +83,7 @@ def test_lanes_follow_from_what_works():
     assert lanes_of(host(encoders={"libx264": "no"}, tools={"gource": "no"})) == ()
 
 
-def test_names_are_told_apart():
+def test_names_are_distinct():
     assert (format_of("h265"), format_of("libx264"), format_of("aac")) == ("hevc", None, "aac")
     assert (coding_of("h264_amf"), coding_of("libsvtav1"), coding_of("mpeg2_qsv")) == ("h264", "av1", None)
     assert (family_of("h264_nvenc"), family_of("libx264"), family_of("h264_omx")) == ("nvenc", None, "omx")
@@ -198,7 +198,7 @@ async def test_a_damaged_memory_is_proved_anew(tmp_path):
     assert again.encoders == first.encoders
 
 
-async def test_a_tool_that_does_not_start_is_told_and_stops_nothing(tmp_path):
+async def test_a_tool_that_does_not_start_is_reported_and_stops_nothing(tmp_path):
     runner = Bench({"libx264": 300, "libx265": 300, "aac": 300}, frozenset({"gource", "mkvmerge"}))
     found = await Prover(runner, TOOLS, FACTS, tmp_path).capabilities()
     assert found.tools == {

@@ -1,4 +1,4 @@
-"""What the doctor makes of what it is told."""
+"""What the doctor makes of its answers."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Broker:
 @pytest.mark.parametrize(
     ("ahead", "status", "word"), [(0.4, "ok", "0.4 s behind"), (-3, "warning", "3.0 s ahead of"), (900, "error", "NTP")]
 )
-async def test_a_clock_that_is_off_is_told(ahead, status, word):
+async def test_a_clock_that_is_off_is_reported(ahead, status, word):
     database = Database(ahead=ahead)
     found = await checks.clock(database)
     assert found.status == status
@@ -60,7 +60,7 @@ async def test_a_clock_that_is_off_is_told(ahead, status, word):
     [("postgresql", (15, 4), "ok"), ("postgresql", (12, 9), "warning"), ("sqlite", (3, 40, 1), "ok"),
      ("sqlite", (3, 34), "warning")],
 )  # fmt: skip
-async def test_an_old_database_is_told(product, version, status):
+async def test_an_old_database_is_reported(product, version, status):
     assert (await checks.database(Database(product, version))).status == status
 
 
@@ -78,7 +78,7 @@ class Fleet(Database):
         return self._waiting
 
 
-async def test_a_fleet_without_a_worker_is_told_with_the_command_that_starts_one():
+async def test_a_fleet_without_a_worker_is_reported_with_the_command_that_starts_one():
     found = await checks.lanes(Fleet(), 15.0)
     assert (found.status, found.fact) == ("warning", "no worker is running")
     assert found.advice == "start one with `leveret run`"
@@ -113,15 +113,15 @@ async def test_a_broker_before_provision_is_one_short_line():
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "expected"),
     [
         ("ffmpeg version 5.1.9-0+deb12u1 Copyright (c) 2000-2026 the FFmpeg developers", "ffmpeg 5.1.9-0+deb12u1"),
         ("git version 2.39.5", "git 2.39.5"),
         ("Gource v0.53", "Gource v0.53"),
     ],
 )
-def test_a_version_is_told_without_its_authors(line, told):
-    assert checks.brief(line) == told
+def test_a_version_is_reported_without_its_authors(line, expected):
+    assert checks.brief(line) == expected
 
 
 @pytest.mark.parametrize(

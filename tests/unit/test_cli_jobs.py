@@ -1,4 +1,4 @@
-"""`leveret jobs` and `leveret job`: which jobs are listed, and what is told of each."""
+"""`leveret jobs` and `leveret job`: which jobs are listed, and what is shown of each."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_a_foreign_title_steers_no_terminal(cli):
         assert "a\\x1b[31mb" in said
 
 
-def test_an_unknown_job_is_told_with_the_nearest_one(cli):
+def test_an_unknown_job_is_reported_with_the_nearest_one(cli):
     cli.insert("holiday-film")
     assert "did you mean 'holiday-film'?" in one_line(cli.type("job", "holiday-flim"))
     assert one_line(cli.type("watch", "holiday-flim"))

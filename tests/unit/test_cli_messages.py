@@ -25,7 +25,7 @@ def test_submit_without_a_database_names_provision(cli, monkeypatch):
         ('{"job_id": "../x", "tasks": [{"module": "echo", "data": {"text": "a"}}]}', "job_id"),
     ],
 )
-def test_a_bad_message_is_told_before_anything_happens(cli, body, word):
+def test_a_bad_message_is_reported_before_anything_happens(cli, body, word):
     assert word in one_line(cli.type("submit", cli.write("job.json", body)))
     assert cli.type("jobs", "--json").out == "[]\n"
 
@@ -38,7 +38,7 @@ def test_every_problem_of_a_message_has_its_line(cli):
     assert paths == ["tasks[0].data.text", "tasks[0].data.times", "tasks[1]"]
 
 
-def test_a_missing_file_is_told(cli):
+def test_a_missing_file_is_reported(cli):
     assert "cannot read nowhere.json: No such file" in one_line(cli.type("submit", "nowhere.json"))
 
 
@@ -58,18 +58,18 @@ def test_the_schema_of_a_message_names_its_fields_and_the_modules_here(cli):
     assert "did you mean 'echo'?" in one_line(cli.type("schema", "ecco"))
 
 
-def test_a_valid_message_is_told_with_its_lane(cli):
+def test_a_valid_message_is_reported_with_its_lane(cli):
     name = cli.write("job.json", '{"shine": {"text": "a"}, "job_title": "x"}')
     answer = cli.type("validate", name)
     assert (answer.code, answer.err) == (0, "")
-    told = dict(line.split("  ", 1) for line in answer.out.splitlines())
-    assert "the sources exist" in told.pop("not checked")
-    assert {name.strip(): fact.strip() for name, fact in told.items()} == {
+    facts = dict(line.split("  ", 1) for line in answer.out.splitlines())
+    assert "the sources exist" in facts.pop("not checked")
+    assert {name.strip(): fact.strip() for name, fact in facts.items()} == {
         "message": "valid", "dialect": "flat", "modules": "shine", "lane": "nvenc", "priority": "normal",
     }  # fmt: skip
 
 
-def test_an_invalid_message_is_told_as_one_document(cli):
+def test_an_invalid_message_is_reported_as_one_document(cli):
     name = cli.write("job.json", '{"tasks": [{"echo": {}}, {"nothing": {}}]}')
     answer = cli.type("validate", name, "--json")
     assert (answer.code, answer.err) == (1, "")
@@ -90,18 +90,18 @@ def test_validate_here_looks_at_what_a_worker_of_this_host_would_refuse(cli, mon
     storage.mkdir()
     monkeypatch.setenv("WORKER_STORAGE_URL", f"file://{storage}/")
 
-    def told(*words, **output):
+    def facts(*words, **output):
         maps = [{"specifier": "v", "options": {"codec": "libx264"}} | output]
         data = {"sources": [str(storage / "film.mkv")], "output_maps": maps, "output_file": "out.mkv"}
         name = cli.write("job.json", json.dumps({"tasks": [{"module": "ffmpeg", "data": data}]}))
         answer = json.loads(cli.type("validate", name, "--json", *words).out)
         return answer["valid"], [one["message"] for one in answer["problems"]], len(answer["not_checked"])
 
-    assert told() == (True, [], 3)
-    assert told("--here") == (False, [f"{storage}/film.mkv does not exist"], 0)
+    assert facts() == (True, [], 3)
+    assert facts("--here") == (False, [f"{storage}/film.mkv does not exist"], 0)
     (storage / "film.mkv").touch()
-    assert told("--here") == (True, [], 0)
-    assert "no option set 'unheard'" in told("--here", option_set="unheard")[1][0]
-    assert told("--here", options={"codec": "hevc_nvenc"})[1] == [
+    assert facts("--here") == (True, [], 0)
+    assert "no option set 'unheard'" in facts("--here", option_set="unheard")[1][0]
+    assert facts("--here", options={"codec": "hevc_nvenc"})[1] == [
         "this host lacks encoder:hevc_nvenc (not in this ffmpeg)"
     ]

@@ -31,7 +31,7 @@ def test_help_lists_every_command_and_cuts_none_of_its_lines(cli):
     assert "..." not in answer.out.partition("Commands:")[2]
 
 
-def test_the_version_is_told(cli):
+def test_the_version_is_reported(cli):
     assert cli.type("--version").out.startswith("leveret 0")
 
 
@@ -80,7 +80,7 @@ def test_only_provisioning_makes_a_database(cli, monkeypatch, command):
     assert not place.parent.exists()
 
 
-def test_a_database_that_was_never_named_is_told_so(cli, monkeypatch):
+def test_a_database_that_was_never_named_is_reported_so(cli, monkeypatch):
     monkeypatch.delenv("WORKER_DATABASE_URL")
     monkeypatch.chdir(cli.folder)
     assert "leveret.db: WORKER_DATABASE_URL is not set; set it, or `python -m infra" in one_line(cli.type("jobs"))
@@ -161,7 +161,8 @@ def test_looking_at_a_job_needs_neither_broker_nor_tasks_nor_what_draws(cli):
     loaded = loaded_by("job", "a-job")
     assert {"worker.cli.jobs", "worker.adapters.sql"} <= loaded
     unneeded = {
-        "aio_pika", "pika", "structlog", "rich.console", "rich.table", "sqlalchemy.ext.asyncio", "sqlalchemy.orm",
+        "aio_pika", "pika", "structlog", "rich.console", "rich.table", "sqlalchemy.dialects.postgresql",
+        "sqlalchemy.ext.asyncio", "sqlalchemy.orm",
         "worker.adapters.rabbitmq", "worker.app.worker", "worker.control.dead_letters", "worker.engine",
         "worker.media", "worker.registry", "worker.tasks",
     }  # fmt: skip

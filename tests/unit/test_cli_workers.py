@@ -62,12 +62,12 @@ def test_a_worker_hears_what_people_want_of_it(cli, command, wanted):
     assert beat(cli, "render-2") == wanted
 
 
-def test_an_unknown_worker_is_told_with_the_nearest_one(cli):
+def test_an_unknown_worker_is_reported_with_the_nearest_one(cli):
     beat(cli)
     assert "did you mean 'render-1'?" in one_line(cli.type("pause", "rendr-1"))
 
 
-def test_why_a_worker_takes_no_jobs_is_told_whole_on_a_line_of_its_own(cli):
+def test_why_a_worker_takes_no_jobs_is_reported_whole_on_a_line_of_its_own(cli):
     problem = "/srv/media is not there: mount it, make it, or correct WORKER_STORAGE_URL (its default)"
     record = WorkerRecord(
         worker_id="w", hostname="h", pid=1, version="1", status="paused", lanes=["cpu"], problem=problem

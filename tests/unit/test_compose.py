@@ -72,14 +72,14 @@ def test_every_python_command_is_understood(command):
 
 def test_the_s3_server_knows_every_option_that_it_is_given():
     program, command, *options = SERVICES["s3"]["command"]
-    told = subprocess.run(
+    listing = subprocess.run(
         (str(Path(sys.executable).parent / program), "help", command),
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
     )
-    known = set(re.findall(r"^\s+-([\w.]+)", told.stdout + told.stderr, re.MULTILINE))
+    known = set(re.findall(r"^\s+-([\w.]+)", listing.stdout + listing.stderr, re.MULTILINE))
     assert options
     assert {option.lstrip("-").partition("=")[0] for option in options} <= known
 
@@ -230,7 +230,7 @@ def test_no_volume_is_without_a_name():
     assert "scratch:/srv/scratch" in mounts("worker")
 
 
-def test_a_media_folder_that_cannot_be_used_is_told_with_what_to_do(tmp_path, monkeypatch):
+def test_a_media_folder_that_cannot_be_used_is_reported_with_what_to_do(tmp_path, monkeypatch):
     assert f"media {tmp_path}: user " in check_media(tmp_path)
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(Misconfigured, match="MEDIA_FOLDER in"):
@@ -242,7 +242,7 @@ def test_a_media_folder_that_cannot_be_used_is_told_with_what_to_do(tmp_path, mo
     # Whoever runs tests as root may write everywhere.
     monkeypatch.setattr("os.open", refused)
     mine = f"{os.getuid()}:{os.getgid()}"
-    with pytest.raises(Misconfigured) as told:
+    with pytest.raises(Misconfigured) as caught:
         check_media(tmp_path)
-    assert f"user {mine} cannot use it (Permission denied); it belongs to {mine}, mode 700" in str(told.value)
-    assert f"set PUID={os.getuid()} and PGID={os.getgid()} in .env" in str(told.value)
+    assert f"user {mine} cannot use it (Permission denied); it belongs to {mine}, mode 700" in str(caught.value)
+    assert f"set PUID={os.getuid()} and PGID={os.getgid()} in .env" in str(caught.value)

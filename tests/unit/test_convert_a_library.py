@@ -44,13 +44,13 @@ def test_every_command_of_the_page_does_what_it_says(cli, tmp_path, monkeypatch,
         if target:
             cli.write(target, answer.out)
         said.setdefault(line.partition(" --")[0] if "--health" in line else line, answer.out)
-    told = "\n".join(said.values())
-    assert "h265-archive" in told
-    assert '"crf": 20' in told
-    assert "2 files, 2 of them films and sounds" in told
-    assert "2 of 2 files match: at most 2 jobs to submit" in told
-    assert "2 submitted, 0 skipped, 0 failed" in told
-    assert "0 submitted, 2 skipped, 0 failed" in told
-    assert "nightly is stored; it runs next at" in told
-    assert "mine is stored as version 1" in told
+    page = "\n".join(said.values())
+    assert "h265-archive" in page
+    assert '"crf": 20' in page
+    assert "2 files, 2 of them films and sounds" in page
+    assert "2 of 2 files match: at most 2 jobs to submit" in page
+    assert "2 submitted, 0 skipped, 0 failed" in page
+    assert "0 submitted, 2 skipped, 0 failed" in page
+    assert "nightly is stored; it runs next at" in page
+    assert "mine is stored as version 1" in page
     assert len(broker.published) == 2

@@ -110,12 +110,12 @@ def test_a_message_id_is_held_to_the_same_pattern(bad):
         decoded({"tasks": [{"module": "x"}]}, bad)
 
 
-def test_every_problem_is_told_at_once_with_its_path():
-    told = problems({"job_titel": "x", "priority": "urgent", "tasks": [{"modul": 1, "module": "x"}, {"module": ""}]})
-    assert any(text.startswith("job_titel: unknown field; did you mean 'job_title'?") for text in told)
-    assert any(text.startswith("priority: ") for text in told)
-    assert any(text.startswith("tasks[0].modul: unknown field; did you mean 'module'?") for text in told)
-    assert any(text.startswith("tasks[1].module: ") for text in told)
+def test_every_problem_is_reported_at_once_with_its_path():
+    found = problems({"job_titel": "x", "priority": "urgent", "tasks": [{"modul": 1, "module": "x"}, {"module": ""}]})
+    assert any(text.startswith("job_titel: unknown field; did you mean 'job_title'?") for text in found)
+    assert any(text.startswith("priority: ") for text in found)
+    assert any(text.startswith("tasks[0].modul: unknown field; did you mean 'module'?") for text in found)
+    assert any(text.startswith("tasks[1].module: ") for text in found)
 
 
 def test_a_mistyped_field_of_a_flat_message_names_the_nearest():
@@ -123,8 +123,8 @@ def test_a_mistyped_field_of_a_flat_message_names_the_nearest():
 
 
 def test_a_task_of_a_task_map_has_one_module():
-    told = problems({"tasks": [{"ffmpeg": {}, "cleanup": {}}]})
-    assert told == ["tasks[0]: has 2 keys; a task has one, its module's name"]
+    found = problems({"tasks": [{"ffmpeg": {}, "cleanup": {}}]})
+    assert found == ["tasks[0]: has 2 keys; a task has one, its module's name"]
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_a_task_of_a_task_map_has_one_module():
         (b" " * (MAX_BODY_BYTES + 1), "bytes; at most"),
     ],
 )
-def test_what_is_no_job_is_told_in_one_line(body, word):
+def test_what_is_no_job_is_reported_in_one_line(body, word):
     with pytest.raises(InvalidJob, match=re.escape(word)) as caught:
         decode(body)
     assert "\n" not in str(caught.value)
@@ -262,7 +262,7 @@ def test_a_flat_message_of_many_unknown_fields_is_refused_soon():
     assert time.monotonic() - started < 3
 
 
-def test_what_no_database_stores_is_told_with_its_place_and_at_most_a_hundred_times():
+def test_what_no_database_stores_is_reported_with_its_place_and_at_most_a_hundred_times():
     with pytest.raises(InvalidJob) as caught:
         decode(
             b'{"tasks": [{"module": "ffmpeg", "data": {"a": [1, "\\u0000"], "b": 1e999, "c": ['

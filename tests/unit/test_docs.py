@@ -83,10 +83,10 @@ def test_every_command_that_a_page_names_exists(page):
 
 
 def test_every_command_of_infra_that_a_page_names_exists():
-    told = subprocess.run(
+    listing = subprocess.run(
         (sys.executable, "-m", "infra", "--help"), cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
-    known = set(re.findall(r"^    (\w+) ", told, re.MULTILINE))
+    known = set(re.findall(r"^    (\w+) ", listing, re.MULTILINE))
     named = {word for page in PAGES for line in code_of(page) for word in re.findall(r"python -m infra (\w+)", line)}
     assert "provision" in named
     assert named <= known

@@ -41,9 +41,9 @@ class Failure:
         return cls(fields["program"], int(fields["code"]), fields["class"], fields["line"], words)
 
     def error(self) -> Exception:
-        told = self.words if self.program.startswith("mkv") else ""
+        output = self.words if self.program.startswith("mkv") else ""
         exit_ = Exit(
-            Command((self.program, "film.mkv", "out.mkv")), self.code, None, 1.0, "" if told else self.words, told
+            Command((self.program, "film.mkv", "out.mkv")), self.code, None, 1.0, "" if output else self.words, output
         )
         meanings: dict[str, Callable[[Exit], Exception]] = {
             "mkvmerge": lambda exit_: matroska_failure(exit_, "film.mkv"),
@@ -63,7 +63,7 @@ def test_the_corpus_holds_failures_of_every_tool():
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_a_failure_is_told_by_the_line_that_says_why_and_has_the_right_class(path: Path):
+def test_a_failure_has_the_line_that_says_why_and_the_right_class(path: Path):
     failure = Failure.read(path)
     error = failure.error()
     assert type(error).__name__ == failure.kind, error

@@ -183,7 +183,7 @@ def test_an_output_map_without_a_stream_is_refused():
         promised(source_maps=MAPS[:1])
 
 
-def test_an_output_map_of_maps_that_give_nothing_is_told_so():
+def test_an_output_map_of_maps_that_give_nothing_is_reported_so():
     with pytest.raises(InvalidJob, match=r"output_maps\[0\]: v:0 is not there: the source maps give no stream"):
         promised(source_maps=[{"specifier": "v", "stream": 5}])
 

@@ -39,7 +39,7 @@ LISTED = """Encoders:
 """
 
 
-def told(options, kind="v", encoder=X265) -> str:
+def complaint(options, kind="v", encoder=X265) -> str:
     return "; ".join(map(str, output_problems(options, kind, encoder, "options")))
 
 
@@ -58,27 +58,27 @@ def test_an_encoder_s_documented_options_are_allowed_but_those_that_name_a_file(
 
 
 def test_generic_options_of_the_stream_s_kind_are_allowed():
-    assert not told({"codec": "libx265", "crf": 19, "pix_fmt": "yuv420p10le", "g": 48, "b": "2M"})
-    assert "is no option" in told({"ar": 48000})
+    assert not complaint({"codec": "libx265", "crf": 19, "pix_fmt": "yuv420p10le", "g": 48, "b": "2M"})
+    assert "is no option" in complaint({"ar": 48000})
 
 
-def test_an_unknown_option_is_told_with_the_nearest():
-    assert told({"presett": "slow"}) == (
+def test_an_unknown_option_is_reported_with_the_nearest():
+    assert complaint({"presett": "slow"}) == (
         "options.presett: is no option of the encoder 'libx265' that is allowed; did you mean 'preset'?"
     )
 
 
-def test_a_preset_that_x264_and_x265_do_not_know_is_told_before_they_run():
-    assert told({"preset": "veryfst"}) == (
+def test_a_preset_that_x264_and_x265_do_not_know_is_reported_before_they_run():
+    assert complaint({"preset": "veryfst"}) == (
         "options.preset: 'veryfst' is no preset of 'libx265'; did you mean 'veryfast'?"
     )
-    assert not told({"preset": "veryslow"})
-    assert not told({"preset": 3})
-    assert not told({"preset": "p4"}, encoder=Encoder("hevc_nvenc", "v", "hevc", frozenset({"preset"})))
+    assert not complaint({"preset": "veryslow"})
+    assert not complaint({"preset": 3})
+    assert not complaint({"preset": "p4"}, encoder=Encoder("hevc_nvenc", "v", "hevc", frozenset({"preset"})))
 
 
 def test_movflags_are_refused_with_the_reason():
-    assert told({"movflags": "+faststart"}) == (
+    assert complaint({"movflags": "+faststart"}) == (
         "options.movflags: is no stream's option: MP4 and MOV files are written for a fast start without it"
     )
 
@@ -89,7 +89,7 @@ def test_movflags_are_refused_with_the_reason():
      "-y", "/filter", "b:v", "codec:v:0", "", "stats", "pass", "init_hw_device", "protocol_whitelist"],
 )  # fmt: skip
 def test_no_option_names_a_file_or_smuggles_another(name):
-    assert told({name: "x"})
+    assert complaint({name: "x"})
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_no_option_names_a_file_or_smuggles_another(name):
     ],
 )  # fmt: skip
 def test_no_parameter_of_a_library_names_a_file(value):
-    assert "x265-params" in told({"x265-params": value})
+    assert "x265-params" in complaint({"x265-params": value})
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_no_parameter_of_a_library_names_a_file(value):
      {"master-display": "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)", "log-level": 1}],
 )  # fmt: skip
 def test_ordinary_parameters_pass(value):
-    assert not told({"x265-params": value})
+    assert not complaint({"x265-params": value})
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_ordinary_parameters_pass(value):
     ],
 )
 def test_values_are_bounded(options, words):
-    assert words in told(options)
+    assert words in complaint(options)
 
 
 @pytest.mark.parametrize(

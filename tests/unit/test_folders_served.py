@@ -153,7 +153,7 @@ def test_the_command_line_stores_lists_pauses_and_deletes(cli, tmp_path, monkeyp
     assert "nas://inbox/" in cli.type("folders", "list").out
     assert "paused" in cli.type("folders", "pause", "inbox").out
     assert cli.type("folders", "resume", "inbox").code == 0
-    cli.ask(lambda repository: repository.sight("inbox", [Sighting(path="a.mkv", bytes=3, version="1")]))
+    cli.ask(lambda repository: repository.note_sightings("inbox", [Sighting(path="a.mkv", bytes=3, version="1")]))
     assert "a.mkv" in cli.type("folders", "files", "inbox").out
     assert json.loads(cli.type("folders", "files", "inbox", "--state", "done", "--json").out) == []
     assert cli.type("folders", "files", "inbox", "--state", "x").code == 2

@@ -135,8 +135,8 @@ def test_no_value_stands_where_handbrake_would_read_it_as_an_option() -> None:
 
 def test_progress_counts_passes_and_never_falls() -> None:
     meter = HandbrakeMeter()
-    told: list[float | None] = []
+    fractions: list[float | None] = []
     for number, done in ((1, 0.5), (1, 1.0), (2, 0.0), (2, 0.5), (2, 0.4)):
         lines = ("Progress: {", f'"Pass": {number},', '"PassCount": 2,', f'"Progress": {done},', "}")
-        told += [meter.fraction for line in lines if meter.line(line)]
-    assert told == [0.25, 0.5, 0.5, 0.75, 0.75]
+        fractions += [meter.fraction for line in lines if meter.line(line)]
+    assert fractions == [0.25, 0.5, 0.5, 0.75, 0.75]

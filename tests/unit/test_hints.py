@@ -84,7 +84,7 @@ def test_names_that_people_type_are_searched_without_a_bound(searches):
         ({"sources": ["a.mkv"], "output_file": "b"}, "has no suffix, no container that this module writes; give it"),
     ],
 )
-async def test_an_unknown_field_is_told_the_field_that_is_missing_first(data, words):
+async def test_an_unknown_field_names_the_missing_field_first(data, words):
     job = Job("j", "t", (TaskSpec("ffmpeg", data, "tasks[0].data"),), "canonical")
     with pytest.raises(InvalidJob) as caught:
         await prepared(registry(), job, None)  # type: ignore[arg-type]  # nothing is looked up

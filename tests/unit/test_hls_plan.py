@@ -64,16 +64,16 @@ def test_the_task_keeps_the_rules_of_the_plug_in_api() -> None:
 
 @pytest.mark.parametrize("name", ["ladder", "hardware"])
 def test_commands_are_as_they_were_agreed(name: str) -> None:
-    wishes = [{"height": 480, "codec": "hevc_vaapi", "bitrate": "1M"}, {"height": 240, "codec": "h264_nvenc"}]
+    requested = [{"height": 480, "codec": "hevc_vaapi", "bitrate": "1M"}, {"height": 240, "codec": "h264_nvenc"}]
     host = Host(frozenset({"hevc_vaapi", "h264_nvenc"}), render_node="/dev/dri/renderD129")
-    plan = plan_of(params(renditions=wishes) if name == "hardware" else params(), SOURCE, host)
+    plan = plan_of(params(renditions=requested) if name == "hardware" else params(), SOURCE, host)
     argv = encode_command(plan.encoding(Path("/in/film.mp4")), "ffmpeg", Path("/out")).argv
     assert lines(argv) == (GOLDEN / f"hls-{name}.txt").read_text("utf-8")
 
 
 def test_the_smallest_pictures_are_of_level_2_and_others_of_what_they_need() -> None:
-    wishes = [{"height": 240, "codec": "h264"}, {"height": 90}, {"height": 90, "bitrate": "2M"}]
-    plan = plan_of(params(renditions=wishes), SOURCE, Host())
+    requested = [{"height": 240, "codec": "h264"}, {"height": 90}, {"height": 90, "bitrate": "2M"}]
+    plan = plan_of(params(renditions=requested), SOURCE, Host())
     assert plan.picture is not None
     options = [video_options(rendition, plan.picture.timing) for rendition in plan.picture.renditions]
     assert [option[option.index("-level:v") + 1] if "-level:v" in option else "" for option in options] == ["", "2", ""]
@@ -114,7 +114,7 @@ def test_a_transcode_message_becomes_valid_data() -> None:
         ({"audio": [{}]}, "data.audio[0]"),
     ],
 )
-def test_wrong_data_is_told_at_its_place(data: dict[str, Any], path: str) -> None:
+def test_wrong_data_is_reported_at_its_place(data: dict[str, Any], path: str) -> None:
     with pytest.raises(InvalidJob) as caught:
         params(**data)
     assert caught.value.problems[0].path == path
@@ -127,7 +127,7 @@ def test_sounds_are_stereo_or_mono_and_pictures_of_words_are_left_out() -> None:
     assert any("pictures" in warning for warning in plan.warnings)
 
 
-def test_a_rendition_above_the_source_is_made_in_its_size_and_told() -> None:
+def test_a_rendition_above_the_source_is_made_in_its_size_with_a_warning() -> None:
     plan = plan_of(params(renditions=[{"resolution": "4k"}]), SOURCE, Host())
     assert plan.picture is not None
     assert str(plan.picture.renditions[0].size) == "1280x720"
@@ -135,10 +135,10 @@ def test_a_rendition_above_the_source_is_made_in_its_size_and_told() -> None:
 
 
 def test_hardware_that_is_not_proved_gives_way_only_when_it_may() -> None:
-    wish = [{"height": 480, "codec": "hevc_nvenc"}]
-    assert plan_of(params(renditions=wish, hw_fallback=True), SOURCE, Host()).hardware == frozenset()
-    assert plan_of(params(renditions=wish), SOURCE, Host()).hardware == {"hevc_nvenc"}
-    assert HlsTask().requires(params(renditions=wish)) >= {"encoder:hevc_nvenc"}
+    one = [{"height": 480, "codec": "hevc_nvenc"}]
+    assert plan_of(params(renditions=one, hw_fallback=True), SOURCE, Host()).hardware == frozenset()
+    assert plan_of(params(renditions=one), SOURCE, Host()).hardware == {"hevc_nvenc"}
+    assert HlsTask().requires(params(renditions=one)) >= {"encoder:hevc_nvenc"}
 
 
 def test_a_source_of_nothing_or_of_unknown_length_is_bad_input() -> None:
@@ -292,12 +292,12 @@ def test_subtitles_are_chosen_by_what_they_are_the_first_or_all(
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "message"),
     [
         ({"audio": [{"language": "fra"}]}, r"audio\[0\]"),
         ({"subtitles": [{"language": "fra"}]}, r"has 4 subtitles \(en hdmv_pgs_subtitle, en subrip"),
     ],
 )
-def test_a_choice_that_nothing_matches_is_refused_with_what_there_is(data: dict[str, Any], told: str) -> None:
-    with pytest.raises(InvalidJob, match=told):
+def test_a_choice_that_nothing_matches_is_refused_with_what_there_is(data: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidJob, match=message):
         plan_of(params(**data), MANY, Host())

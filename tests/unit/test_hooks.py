@@ -201,7 +201,7 @@ async def test_sonarr_and_radarr_import_a_file_with_a_password(tmp_path):
         ):
             answer = await called(client, body, name="arr", headers=given)
             assert answer.status_code == 202
-        # The same file, told of twice, is one job.
+        # The same file, reported twice, is one job.
         assert (titles(here), answer.json()["outcome"].partition(":")[0]) == (["film.mkv"], "known")
         test = await called(client, {"eventType": "Test"}, name="arr", headers=given)
         assert "ignored" in test.json()["outcome"]

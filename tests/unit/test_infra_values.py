@@ -45,12 +45,12 @@ def test_a_local_service_never_mixes_with_given_variables():
     local = {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1", "AWS_ACCESS_KEY_ID": "local"}
     broker = {"WORKER_BROKER_URL": "amqp://127.0.0.1:2/"}
     assert overlay(given, (local, broker)) == given | broker
-    patience = {"WORKER_BROKER_TIMEOUT_SECONDS": "60"}
-    assert overlay(patience, (broker | {"WORKER_BROKER_TIMEOUT_SECONDS": "5"},)) == broker | patience
+    setting = {"WORKER_BROKER_TIMEOUT_SECONDS": "60"}
+    assert overlay(setting, (broker | {"WORKER_BROKER_TIMEOUT_SECONDS": "5"},)) == broker | setting
 
 
 @pytest.mark.parametrize(
-    ("reply", "told"),
+    ("reply", "expected"),
     [
         (
             (
@@ -76,8 +76,8 @@ def test_a_local_service_never_mixes_with_given_variables():
         ("something new", "something new"),
     ],
 )
-def test_the_difference_is_read_from_the_text_of_the_refusal(reply, told):
-    assert _parsed(reply) == told
+def test_the_difference_is_read_from_the_text_of_the_refusal(reply, expected):
+    assert _parsed(reply) == expected
 
 
 def test_a_difference_names_every_argument_that_differs_and_no_other():
@@ -114,15 +114,15 @@ def test_the_locks_hold_every_direct_dependency_and_agree_on_its_version():
     assert run.items() | s3.items() <= developer.items()
 
 
-def test_all_programs_that_are_missing_are_told_before_any_service_starts(monkeypatch, tmp_path, capsys):
+def test_all_programs_that_are_missing_are_reported_before_any_service_starts(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     monkeypatch.setattr(postgres, "CLUSTERS", tmp_path)
     state = tmp_path / "state"
     code = main(["--state", str(state), "up", "--with", "s3,postgres"])
-    told = capsys.readouterr()
-    assert (code, told.out, state.exists()) == (1, "", False)
-    assert "weed and postgres are not installed: run `make setup S3=1 POSTGRES=1`, or install" in told.err
+    expected = capsys.readouterr()
+    assert (code, expected.out, state.exists()) == (1, "", False)
+    assert "weed and postgres are not installed: run `make setup S3=1 POSTGRES=1`, or install" in expected.err
 
 
 @pytest.mark.parametrize(

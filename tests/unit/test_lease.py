@@ -48,7 +48,7 @@ async def ended(lease: Lease, seconds: float = 5) -> type:
         (DatabaseUnavailable("away"), LeaseLost),
     ],
 )
-async def test_the_work_ends_and_the_reason_is_told(answer, reason):
+async def test_the_work_ends_and_the_reason_is_reported(answer, reason):
     assert await ended(Lease(Answers(Renewal(cancel=False), answer), SHORT)) is reason
 
 

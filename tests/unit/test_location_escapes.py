@@ -188,9 +188,9 @@ def test_an_escape_is_refused_before_anything_is_touched(storages, text):
     for writing in (True, False):
         with pytest.raises(RefusedPath) as caught:
             judged(by_scheme, text, writing=writing)
-        told = str(caught.value)
-        assert "planted" not in told
-        assert not any(ord(one) < 32 for one in told)
+        message = str(caught.value)
+        assert "planted" not in message
+        assert not any(ord(one) < 32 for one in message)
 
 
 @pytest.mark.parametrize(

@@ -36,12 +36,12 @@ def test_both_tasks_keep_the_rules_of_the_plug_in_api() -> None:
     check_task(MkvextractTask(), {"source": "a.mkv", "tracks": [{"id": 0, "filename": "b"}]})
 
 
-def test_an_index_beyond_the_sources_is_told_at_its_place() -> None:
+def test_an_index_beyond_the_sources_is_reported_at_its_place() -> None:
     found = problems("mkvmerge", merge(tracks=[{"source": 0, "track": 0}, {"source": 1, "track": 0}]))
     assert found == ["tasks[1].mkvmerge.tracks[1].source: is 1, but there is 1 source"]
 
 
-def test_all_faults_are_told_at_once() -> None:
+def test_all_faults_are_reported_at_once() -> None:
     tracks = [
         {"source": 2, "track": 0},
         {"source": 0, "track": 1},
@@ -149,7 +149,7 @@ def test_no_bytes_break_the_reading_of_a_length(head: bytes) -> None:
         assert (declared_bytes(begin + head) or 0) >= 0
 
 
-def test_a_warning_of_a_broken_structure_is_told_from_others() -> None:
+def test_a_warning_of_a_broken_structure_is_recognised() -> None:
     harmless = "The text subtitle track contains invalid 8-bit characters"
     broken = "film.mkv: Error in the Matroska file structure at position 133057. Resyncing to the next level 1 element."
     assert broken_structure([harmless]) is None
@@ -160,8 +160,8 @@ def test_a_warning_of_a_broken_structure_is_told_from_others() -> None:
 def test_a_harmless_warning_about_a_file_whose_name_tells_of_damage_is_harmless(name: str) -> None:
     assert broken_structure([f"'/srv/nas/{name}' track 1: The AAC track has no language."]) is None
     assert broken_structure([f"'/srv/nas/{name}': A track with the ID 5 was requested but not found."]) is None
-    told = f"'/srv/nas/{name}': File contains fewer frames than expected or is corrupt after frame 7."
-    assert broken_structure([told]) == told
+    line = f"'/srv/nas/{name}': File contains fewer frames than expected or is corrupt after frame 7."
+    assert broken_structure([line]) == line
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_the_sentences_of_mkvmerge_that_tell_of_damage_are_known(sentence: str) 
 
 
 @pytest.mark.parametrize(
-    ("track", "told"),
+    ("track", "message"),
     [
         ({}, "tracks[0].track: is missing; give a number, or a track_type, language, disposition or codec"),
         ({"track": 0, "language": "eng"}, "tracks[0].track: is a number beside what the track is like; give one"),
@@ -186,6 +186,6 @@ def test_the_sentences_of_mkvmerge_that_tell_of_damage_are_known(sentence: str) 
         ({"disposition": "forcd"}, "tracks[0].disposition: 'forcd' is no disposition; did you mean 'forced'?"),
     ],
 )
-def test_a_track_is_a_number_or_what_it_is_like(track: dict[str, Any], told: str) -> None:
+def test_a_track_is_a_number_or_what_it_is_like(track: dict[str, Any], message: str) -> None:
     (found,) = problems("mkvmerge", merge(tracks=[track]))
-    assert told in found
+    assert message in found

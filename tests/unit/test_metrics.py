@@ -1,4 +1,4 @@
-"""What Prometheus is told, over HTTP, and what the dashboard and the alerts ask for."""
+"""What Prometheus reads, over HTTP, and what the dashboard and the alerts ask for."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_a_heartbeat_shows_the_worker_its_host_and_its_process(metrics):
     assert found[("process_resident_memory_bytes",)] > 1e6
 
 
-def test_an_address_that_is_taken_is_told_with_the_setting(metrics):
+def test_an_address_that_is_taken_is_reported_with_the_setting(metrics):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()

@@ -154,10 +154,10 @@ async def audit(here):
 
 def test_githubs_signature_is_of_the_raw_body():
     # The example of GitHub's documentation, "Validating webhook deliveries".
-    told = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
+    stated = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
     phrase = "It's a Secret to Everybody"
-    assert is_signed_by_github(phrase, told, b"Hello, World!")
-    assert not is_signed_by_github(phrase, told, b"Hello, World! ")
+    assert is_signed_by_github(phrase, stated, b"Hello, World!")
+    assert not is_signed_by_github(phrase, stated, b"Hello, World! ")
     assert not is_signed_by_github(phrase, "", b"Hello, World!")
     assert not is_signed_by_github(phrase, "sha256=ü", b"Hello, World!")
     assert not is_signed(SHARED, "t=1,v1=zz", b"", 1.0)

@@ -247,8 +247,8 @@ def test_submit_by_template_on_the_command_line(cli, tmp_path, monkeypatch):
     assert json.loads(cli.type("templates", "get", "look").out) == PROBE
     tried = cli.type("templates", "try", "look", "nas://in/a.mkv")
     assert json.loads(tried.out)["tasks"][0]["data"] == {"source": "nas://in/a.mkv"}
-    told = json.loads(cli.type("templates", "try", "look", "source=nas://in/a.mkv", "--json").out)
-    assert (told["version"], told["job"]["job_title"]) == (1, "a")
+    answer = json.loads(cli.type("templates", "try", "look", "source=nas://in/a.mkv", "--json").out)
+    assert (answer["version"], answer["job"]["job_title"]) == (1, "a")
     dry = cli.type("submit", "--template", "look", "nas://in/*.mkv", "--dry-run")
     assert dry.out == "2 of 2 files match: at most 2 jobs to submit\n"
     counted = json.loads(cli.type("submit", "-t", "look", "nas://in/*.mkv", "--dry-run", "--json").out)

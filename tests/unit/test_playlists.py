@@ -93,12 +93,12 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("path", "old", "new", "clause"), BROKEN)
-def test_every_broken_clause_is_told(path: str, old: str, new: str, clause: str) -> None:
+def test_every_broken_clause_is_reported(path: str, old: str, new: str, clause: str) -> None:
     found = verdict({path: (old, new)})
     assert clause in {violation.clause for violation in found if violation.must}, found
 
 
-def test_an_empty_segment_is_told_and_a_high_peak_only_advised_against() -> None:
+def test_an_empty_segment_is_reported_and_a_high_peak_only_advised_against() -> None:
     assert any("missing or empty" in str(violation) for violation in verdict(sizes={"/f/a1.m4s": 0}))
     peaks = [v for v in verdict(sizes={"/f/v x/1.m4s": 90_000, "/f/v x/2.m4s": 100}) if v.clause == "1.30"]
     assert peaks == [] or not any(violation.must for violation in peaks)

@@ -51,7 +51,7 @@ async def test_a_mount_that_goes_and_a_scratch_that_is_full_stop_it_too(host):
         await preflight(storages, Scratch(folder / "scratch", 1 << 60), programs)()
 
 
-async def test_a_folder_that_is_missing_is_told_with_the_setting_that_names_it(tmp_path, monkeypatch):
+async def test_a_folder_that_is_missing_is_reported_with_the_setting_that_names_it(tmp_path, monkeypatch):
     for name in ("WORKER_ROOTS", "WORKER_STORAGE_URL", "WORKER_NAS_ROOT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))

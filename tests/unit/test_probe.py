@@ -93,7 +93,7 @@ def test_odd_figures_never_break_the_parser(fields):
     assert stream(**fields).width == 320
 
 
-def test_a_playlist_under_another_name_is_told_as_what_it_is():
+def test_a_playlist_under_another_name_is_reported_as_what_it_is():
     error = classify_probe(ended(1, "[hls @ 0x5555] Format not on whitelist 'mov'\n"), "a.mp4")
     assert isinstance(error, BadInput)
     assert str(error) == "a.mp4 is a hls file, which is not among the accepted formats"

@@ -31,9 +31,9 @@ def test_an_unknown_fraction_gives_no_percentage():
 def test_it_never_falls_and_never_says_done_before_the_record_stands(fractions):
     meter = ProgressMeter([1.0])
     meter.begin(0, "x")
-    told = []
+    percentages = []
     for fraction in fractions:
         meter.report(fraction, None, None)
-        told.append(meter.now.percent)
-    assert told == sorted(told)
-    assert all(0 <= percent < 100 for percent in told)
+        percentages.append(meter.now.percent)
+    assert percentages == sorted(percentages)
+    assert all(0 <= percent < 100 for percent in percentages)

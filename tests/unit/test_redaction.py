@@ -72,10 +72,10 @@ def test_the_document_that_the_database_keeps_has_no_login_and_all_that_a_job_ne
         "deep": {"repo_url": "https://planted@example.org/r.git"},
         "token": "planted",
     }
-    job = make_job(("x", data), callback_url="https://bob:planted@example.org/told?token=kept")
+    job = make_job(("x", data), callback_url="https://bob:planted@example.org/callback?token=kept")
     document = job.document()
     assert "planted" not in str(document)
-    assert document["callback_url"] == "https://[hidden]@example.org/told?token=kept"
+    assert document["callback_url"] == "https://[hidden]@example.org/callback?token=kept"
     assert document["tasks"][0]["data"]["sources"][1:] == data["sources"][1:]
 
 

@@ -59,8 +59,8 @@ def complaints(data) -> list[str]:
     return [str(problem) for problem in caught.value.problems]
 
 
-def test_an_unknown_field_is_told_with_the_nearest_of_its_own_object():
-    told = complaints(
+def test_an_unknown_field_is_reported_with_the_nearest_of_its_own_object():
+    messages = complaints(
         {
             "source": ["a.mkv"],
             "source_map": [{"sources": 0, "steam": 1}],
@@ -68,13 +68,13 @@ def test_an_unknown_field_is_told_with_the_nearest_of_its_own_object():
             "output_file": "b.mkv",
         }
     )
-    assert "data.source: unknown field; did you mean 'sources'?" in told
-    assert "data.source_map[0].sources: unknown field; did you mean 'source'?" in told
-    assert "data.source_map[0].steam: unknown field; did you mean 'stream'?" in told
-    assert "data.output_maps[0].option: unknown field; did you mean 'options'?" in told
+    assert "data.source: unknown field; did you mean 'sources'?" in messages
+    assert "data.source_map[0].sources: unknown field; did you mean 'source'?" in messages
+    assert "data.source_map[0].steam: unknown field; did you mean 'stream'?" in messages
+    assert "data.output_maps[0].option: unknown field; did you mean 'options'?" in messages
 
 
-def test_a_list_that_is_too_short_or_too_long_is_told_in_plain_words():
+def test_a_list_that_is_too_short_or_too_long_is_reported_in_plain_words():
     assert complaints({"sources": [], "output_file": "b.mkv"}) == ["data.sources: needs at least 1 item"]
     assert complaints({"sources": ["a"] * 101, "output_file": "b.mkv"}) == ["data.sources: takes at most 100 items"]
 

@@ -27,7 +27,7 @@ def standing(folder):
     return {path.relative_to(folder) for path in folder.rglob("*") if path.is_file() and "jobs.db" not in path.name}
 
 
-async def test_the_first_command_of_each_task_is_told_and_nothing_is_made(tmp_path):
+async def test_the_first_command_of_each_task_is_reported_and_nothing_is_made(tmp_path):
     async with site(tmp_path) as here, here.client() as client:
         film_in(tmp_path)
         await here.beat("render-1", capabilities=PROVED)
@@ -52,7 +52,7 @@ async def test_the_first_command_of_each_task_is_told_and_nothing_is_made(tmp_pa
         assert here.broker.published == []
 
 
-async def test_why_a_command_is_not_known_is_told(tmp_path):
+async def test_why_a_command_is_not_known_is_reported(tmp_path):
     async with site(tmp_path) as here, here.client() as client:
         (tmp_path / "nas" / "text.mkv").write_text("no film")
         await here.beat("render-1", capabilities=PROVED)

@@ -70,6 +70,15 @@ async def test_each_file_is_judged_and_nothing_is_done(tmp_path, films):
         )
 
 
+@pytest.mark.parametrize(
+    ("text", "folder"),
+    [("nas://", "nas://"), ("nas://in", "nas://in/"), ("nas://in//", "nas://in/"), ("s3://b", "s3://b/"), ("/", "/")],
+)
+def test_a_folder_means_all_that_is_below_it_and_the_root_is_one(text, folder):
+    pattern = pattern_of(text)
+    assert (pattern.folder, pattern.matches("a.mkv"), pattern.matches("a/b.mkv")) == (folder, True, True)
+
+
 async def test_a_health_check_finds_what_only_decoding_shows(tmp_path, films):
     async with site(tmp_path) as here:
         control, blueprint, pattern = await library(here, films, "large.mkv", "cut.mkv", "small.mkv")
@@ -162,11 +171,11 @@ def test_scan_on_the_command_line(cli, tmp_path, monkeypatch, films):
     monkeypatch.setenv("WORKER_NAS_ROOT", str(nas))
     cli.write("small.json", json.dumps(SMALL))
     assert cli.type("templates", "put", "small", "small.json").code == 0
-    told = cli.type("scan", "nas://in", "--template", "small")
-    assert told.code == 1
-    assert "nas://in/large.mkv" in told.out
-    assert "video.height <= 100" in told.out
-    assert "6 files, 5 of them films and sounds" in told.out
+    answer = cli.type("scan", "nas://in", "--template", "small")
+    assert answer.code == 1
+    assert "nas://in/large.mkv" in answer.out
+    assert "video.height <= 100" in answer.out
+    assert "6 files, 5 of them films and sounds" in answer.out
     found = json.loads(cli.type("scan", "nas://in/**/*.mkv", "-t", "small", "--json").out)
     assert found["verdicts"][FAILS]["files"] == 2
     assert found["predicted"] is None

@@ -130,8 +130,8 @@ async def test_a_scan_can_be_scheduled(tmp_path):
     async with site(tmp_path) as here:
         control = await ready(here, LOOK)
         await put_schedule(control, "check", NIGHTLY | {"action": "scan", "sources": ["nas://in"]})
-        told = await run_schedule(control, "check", "a person")
-        assert told == "nas://in: 2 looked at, 0 do not conform, 2 broken"
+        summary = await run_schedule(control, "check", "a person")
+        assert summary == "nas://in: 2 looked at, 0 do not conform, 2 broken"
         assert here.broker.published == []
 
 

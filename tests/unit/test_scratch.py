@@ -110,7 +110,7 @@ def test_what_jobs_under_way_were_promised_is_not_promised_again(tmp_path, monke
     scratch.check()
 
 
-def test_a_scratch_that_cannot_be_made_is_told(tmp_path):
+def test_a_scratch_that_cannot_be_made_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(MountMissing, match="cannot be used"):
         Scratch(tmp_path / "file" / "scratch").check()

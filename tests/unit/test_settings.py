@@ -59,7 +59,7 @@ def test_no_secret_is_shown(monkeypatch):
     assert "hunter-two" not in repr(load())
 
 
-def test_a_variable_that_is_no_setting_is_told_with_the_nearest_one(monkeypatch, tmp_path):
+def test_a_variable_that_is_no_setting_is_reported_with_the_nearest_one(monkeypatch, tmp_path):
     assert unknown_variables() == ()
     monkeypatch.setenv("WORKER_HEARTBEAT_SECOND", "3")
     (tmp_path / ".env").write_text("WORKER_LANE=cpu\nWORKER_NICE=5\nPOSTGRES_PASSWORD=x\n")
@@ -95,5 +95,5 @@ def test_the_server_and_its_token_are_read_from_variables_of_their_own(monkeypat
     assert load_client().token.get_secret_value() == "lvt_a"
     assert "lvt_a" not in repr(load())
     monkeypatch.setenv("WORKER_SERVER", "http://127.0.0.1:1")
-    (told,) = unknown_variables()
-    assert told.startswith("WORKER_SERVER is no setting")
+    (warning,) = unknown_variables()
+    assert warning.startswith("WORKER_SERVER is no setting")

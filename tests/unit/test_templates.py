@@ -111,15 +111,15 @@ def test_what_is_wrong_with_a_template_is_said_when_it_is_stored(path, value, wo
     if not words:
         checked_template(modules(), "film", edited(path, value))
         return
-    told = refusal(edited(path, value))
+    message = refusal(edited(path, value))
     for word in words:
-        assert word in told
+        assert word in message
 
 
 def test_a_text_that_could_choose_a_folder_is_refused():
-    told = refusal(edited("variables/title", {"default": "x"}))
-    assert "variables.title: is a text, and is part of the path job.tasks[0]" in told
-    assert "{{ title|name }}" in told
+    message = refusal(edited("variables/title", {"default": "x"}))
+    assert "variables.title: is a text, and is part of the path job.tasks[0]" in message
+    assert "{{ title|name }}" in message
     safe = edited("variables/title", {"default": "x"})
     safe["job"]["tasks"][0]["data"]["output_file"] = "./{{ title|name }}.mkv"
     checked_template(modules(), "film", safe)
@@ -208,11 +208,11 @@ async def test_variables_are_checked_before_anything_is_made(tmp_path, made_film
         film(here, made_film)
         with pytest.raises(InvalidJob) as caught:
             await render(control, "film", "nas://in/a film.mkv", {"crf": "x", "language": "fre", "lang": "eng"})
-        told = str(caught.value)
-        assert "title: has no value: give one with title=…" in told
-        assert "crf: is a number, not 'x'" in told
-        assert "language: is one of eng, ger, not 'fre'" in told
-        assert "lang: film has no such variable; did you mean 'language'?" in told
+        message = str(caught.value)
+        assert "title: has no value: give one with title=…" in message
+        assert "crf: is a number, not 'x'" in message
+        assert "language: is one of eng, ger, not 'fre'" in message
+        assert "lang: film has no such variable; did you mean 'language'?" in message
         for odd in ("nan", "inf", "1e5", "0x10", "1_000"):
             with pytest.raises(InvalidJob, match="number"):
                 await render(control, "film", "nas://in/a film.mkv", {"title": "x", "crf": odd})

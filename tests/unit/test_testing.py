@@ -47,12 +47,12 @@ def test_a_task_that_keeps_the_rules_passes():
         ({"requires": lambda self, params: frozenset({"ffmpeg"})}, "not kind:name"),
     ],
 )
-def test_each_broken_rule_is_told(members, words):
+def test_each_broken_rule_is_reported(members, words):
     with pytest.raises(AssertionError, match=words):
         check_task(broken(**members), {"source": "a.mkv"})
 
 
-def test_an_example_that_the_task_refuses_is_told():
+def test_an_example_that_the_task_refuses_is_reported():
     with pytest.raises(AssertionError, match="example itself is refused"):
         check_task(Good(), {"sources": "a.mkv"})
 
@@ -95,6 +95,6 @@ def test_a_visualizer_that_keeps_the_rules_passes():
         ({"files": lambda self, params: Files(reads=(FileUse("source", "a"),))}, "has no such place"),
     ],
 )
-def test_each_rule_that_a_visualizer_breaks_is_told(members, words):
+def test_each_rule_that_a_visualizer_breaks_is_reported(members, words):
     with pytest.raises(AssertionError, match=words):
         check_visualizer(type("Broken", (Film,), members)(), {"seconds": 2})

@@ -34,7 +34,7 @@ def test_what_is_as_promised_passes():
         (Expected(frames=0), "not one frame"),
     ],
 )
-def test_each_broken_promise_is_told(expected, words):
+def test_each_broken_promise_is_reported(expected, words):
     with pytest.raises(VerificationFailed, match=words) as raised:
         check(INFO, expected, "out.mkv")
     assert str(raised.value).startswith("out.mkv is not what was promised")

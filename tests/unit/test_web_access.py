@@ -103,12 +103,12 @@ async def test_each_failed_login_waits_longer_than_the_one_before():
 
 
 @pytest.mark.parametrize(
-    "told", [{"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}, {"Origin": "null"}]
+    "sent", [{"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}, {"Origin": "null"}]
 )
-async def test_a_foreign_page_can_make_a_browser_send_nothing(tmp_path, told):
+async def test_a_foreign_page_can_make_a_browser_send_nothing(tmp_path, sent):
     async with site(tmp_path) as here:
         await here.submit("a-job")
-        async with here.client(headers=told) as client:
+        async with here.client(headers=sent) as client:
             for path in ("/jobs/a-job/cancel", "/api/v1/jobs/a-job/cancel"):
                 assert (await client.post(path)).status_code == 403
         assert (await here.repository.job("a-job")).state == "queued"
@@ -151,7 +151,7 @@ def test_a_line_that_is_taken_out_of_the_file_ends_its_access(tmp_path):
     assert tokens.required
 
 
-def test_a_line_that_is_none_is_told_without_being_shown(tmp_path):
+def test_a_line_that_is_none_is_reported_without_being_shown(tmp_path):
     file = tmp_path / "tokens"
     file.write_text("operator:anna:lvt_a-token-by-mistake\n")
     with pytest.raises(Misconfigured, match="line 1 is not role:name:sha256") as caught:
@@ -168,7 +168,7 @@ def test_an_address_that_asks_too_often_waits(tmp_path):
     assert buckets.take("a") == 0.0
 
 
-async def test_too_many_requests_are_told_when_to_come_back(tmp_path):
+async def test_too_many_requests_are_reported_when_to_come_back(tmp_path):
     async with site(tmp_path, serve_requests_per_second=1) as here, here.client() as client:
         statuses = [(await client.get("/healthz")).status_code for _ in range(12)]
         assert statuses[:10] == [200] * 10

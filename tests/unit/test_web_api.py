@@ -44,7 +44,7 @@ async def test_a_repeated_submission_is_the_same_job(tmp_path):
         assert other.headers["content-type"] == "application/problem+json"
 
 
-async def test_what_is_wrong_with_a_message_is_told_whole(tmp_path):
+async def test_what_is_wrong_with_a_message_is_reported_whole(tmp_path):
     async with site(tmp_path) as here, here.client() as client:
         wrong = {"tasks": [{"module": "prob", "data": {}}, {"module": "probe", "data": {"sorce": 1}}]}
         answer = await client.post("/api/v1/jobs", json=wrong)
@@ -58,7 +58,7 @@ async def test_what_is_wrong_with_a_message_is_told_whole(tmp_path):
             assert (await client.post("/api/v1/jobs", content=body)).status_code == 422
 
 
-async def test_a_broker_that_is_away_is_told_and_leaves_no_job_behind(tmp_path):
+async def test_a_broker_that_is_away_is_reported_and_leaves_no_job_behind(tmp_path):
     async with site(tmp_path) as here, here.client() as client:
         here.broker.away = True
         answer = await client.post("/api/v1/jobs", json=MESSAGE)
@@ -72,7 +72,7 @@ async def test_a_broker_that_is_away_is_told_and_leaves_no_job_behind(tmp_path):
         assert (await client.get("/dead")).status_code == 200
 
 
-async def test_a_database_that_is_away_is_told_on_every_screen(tmp_path):
+async def test_a_database_that_is_away_is_reported_on_every_screen(tmp_path):
     async with site(tmp_path) as here, here.client() as client:
         database = tmp_path / "jobs.db"
         await here.repository.counts()
@@ -144,7 +144,7 @@ async def test_many_jobs_are_counted_before_anything_is_done(tmp_path):
         )
 
 
-async def test_what_would_become_of_a_message_is_told_without_running_it(tmp_path):
+async def test_what_would_become_of_a_message_is_reported_without_running_it(tmp_path):
     (tmp_path / "nas").mkdir()
     (tmp_path / "nas" / "film.mkv").write_bytes(b"x" * 100)
     async with site(tmp_path) as here, here.client() as client:
@@ -238,7 +238,7 @@ async def test_a_stream_says_look_again_and_goes_on_from_what_was_seen(tmp_path)
         assert here.services.pulse.watchers == 0
 
 
-async def test_a_database_that_goes_away_is_told_to_who_watches_and_comes_back(tmp_path):
+async def test_a_database_that_goes_away_is_reported_to_who_watches_and_comes_back(tmp_path):
 
     answers = [Changes(fleet="a"), DatabaseUnavailable("the database does not answer"), Changes(fleet="a")]
 
@@ -250,11 +250,11 @@ async def test_a_database_that_goes_away_is_told_to_who_watches_and_comes_back(t
 
     pulse = Pulse(look, 0.01)
     watch = pulse.watch(frozenset(), beat=5)
-    told = [await anext(watch) for _ in range(3)]
-    assert [(signal.version, signal.problem) for signal in told] == [
+    signals = [await anext(watch) for _ in range(3)]
+    assert [(signal.version, signal.problem) for signal in signals] == [
         ("a", ""), ("a", "the database does not answer"), ("a", ""),
     ]  # fmt: skip
-    assert told[2].changed
+    assert signals[2].changed
     await pulse.close()
     assert [signal async for signal in watch] == []
 

@@ -185,7 +185,7 @@ async def test_an_upload_that_nobody_continues_is_removed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("told", "kept"),
+    ("given", "kept"),
     [
         ("film.mkv", "film.mkv"), ("../../etc/passwd", "passwd"), ("C:\\films\\a.mkv", "a.mkv"), ("-i.mkv", "i.mkv"),
         (".leveret", "leveret"), ("", "upload"), ("...", "upload"), ("a\nb.mkv", "a_b.mkv"),
@@ -193,8 +193,8 @@ async def test_an_upload_that_nobody_continues_is_removed(tmp_path):
         ("a:b|c.mkv", "a_b_c.mkv"), ("$(id).mkv", "(id).mkv"),
     ],
 )  # fmt: skip
-def test_an_uploaded_file_gets_a_name_that_every_program_can_take(told, kept):
-    assert safe_name(told) == kept
+def test_an_uploaded_file_gets_a_name_that_every_program_can_take(given, kept):
+    assert safe_name(given) == kept
 
 
 def test_a_long_name_keeps_its_suffix():

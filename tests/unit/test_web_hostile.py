@@ -43,23 +43,23 @@ async def pieces() -> Any:
         yield b"a=b&" * 1000
 
 
-@pytest.mark.parametrize("site_told", ["cross-site", "same-site"])
-async def test_no_foreign_page_makes_a_browser_ask_in_silence(site_told: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("sent_site", ["cross-site", "same-site"])
+async def test_no_foreign_page_makes_a_browser_ask_in_silence(sent_site: str, tmp_path: Path) -> None:
     async with site(tmp_path) as here, here.client() as client:
         for path in ("/", "/settings?doctor=true", "/api/v1/jobs", "/api/v1/events", "/static/x/page.js"):
             for mode in ("no-cors", "cors", "websocket"):
-                told = {"Sec-Fetch-Site": site_told, "Sec-Fetch-Mode": mode}
-                assert (await client.get(path, headers=told)).status_code == 403
-        followed = {"Sec-Fetch-Site": site_told, "Sec-Fetch-Mode": "navigate"}
+                sent = {"Sec-Fetch-Site": sent_site, "Sec-Fetch-Mode": mode}
+                assert (await client.get(path, headers=sent)).status_code == 403
+        followed = {"Sec-Fetch-Site": sent_site, "Sec-Fetch-Mode": "navigate"}
         assert (await client.get("/", headers=followed)).status_code == 200
 
 
 async def test_a_link_of_somebody_else_says_nothing_in_our_name(tmp_path: Path) -> None:
     words = "Your token has expired, ask evil.example for a new one"
     async with site(tmp_path) as here, here.client() as client:
-        for told, shown in (({"Sec-Fetch-Site": "same-origin"}, True), ({"Sec-Fetch-Site": "none"}, False),
+        for sent, shown in (({"Sec-Fetch-Site": "same-origin"}, True), ({"Sec-Fetch-Site": "none"}, False),
                             ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}, False)):  # fmt: skip
-            page = (await client.get("/jobs", params={"done": words}, headers=told)).text
+            page = (await client.get("/jobs", params={"done": words}, headers=sent)).text
             assert (words in page) is shown
 
 
@@ -73,19 +73,19 @@ async def test_lines_that_a_client_wrote_do_not_stand_for_its_address(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "told",
+    "stored",
     [
         {"name": "../../escaped.mkv", "bytes": 5, "owner": "x"}, {"name": "/escaped.mkv", "bytes": 5, "owner": "x"},
         {"name": ".leveret-x", "bytes": 5, "owner": "x"}, {"name": "a\u0000b", "bytes": 5, "owner": "x"},
     ],
 )  # fmt: skip
-async def test_a_name_that_was_changed_on_the_nas_leads_nowhere(told: dict[str, Any], tmp_path: Path) -> None:
+async def test_a_name_that_was_changed_on_the_nas_leads_nowhere(stored: dict[str, Any], tmp_path: Path) -> None:
     async with site(tmp_path) as here, here.client() as client:
         address = await begin(client, "film.mkv", 5)
         before = names_in(tmp_path)
         folder = tmp_path / "nas" / "uploads"
         (info,) = folder.glob("*.json")
-        info.write_text(json.dumps(told))
+        info.write_text(json.dumps(stored))
         assert (await send(client, address, 0, b"bytes")).status_code == 204
         (made,) = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
         assert made.read_bytes() == b"bytes"

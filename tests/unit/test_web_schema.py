@@ -91,9 +91,9 @@ def test_no_request_is_a_fault_of_the_server_and_every_answer_is_of_its_schema(s
         def once(case: Any) -> None:
             nonlocal asked
             asked += 1
-            told = judged(server, case)
-            if told:
-                faults.append(told)
+            complaint = judged(server, case)
+            if complaint:
+                faults.append(complaint)
 
         once()
     assert faults == []

@@ -32,7 +32,7 @@ def worker(name="render-1", status="idle", lanes=("cpu",), **more):
 
 
 @pytest.mark.parametrize(
-    ("one", "fleet", "before", "told"),
+    ("one", "fleet", "before", "expected"),
     [
         (waiting("retrying", due=112.0), [worker()], 0, "retry due in 1:52"),
         (waiting(lane="nvenc"), [worker()], 0, "no living worker serves nvenc"),
@@ -58,8 +58,8 @@ def worker(name="render-1", status="idle", lanes=("cpu",), **more):
         (waiting(), [worker(status="startup")], 0, "render-1 is starting"),
     ],
 )  # fmt: skip
-def test_why_a_job_waits_is_one_sentence(one, fleet, before, told):
-    assert why_it_waits(one, fleet, before) == told
+def test_why_a_job_waits_is_one_sentence(one, fleet, before, expected):
+    assert why_it_waits(one, fleet, before) == expected
 
 
 def test_numbers_are_as_people_read_them():

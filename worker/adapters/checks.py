@@ -304,8 +304,8 @@ async def workers(repository: Repository, offline_after: float) -> Finding:
     finally:
         await repository.close()
     living = [one for one in found if one.status != "offline"]
-    if told := "; ".join(f"{one.worker_id} on {one.hostname}: {one.problem}" for one in living if one.problem):
-        return Finding(status="warning", fact=told, advice="correct it there; `leveret workers` shows when it is over")
+    if said := "; ".join(f"{one.worker_id} on {one.hostname}: {one.problem}" for one in living if one.problem):
+        return Finding(status="warning", fact=said, advice="correct it there; `leveret workers` shows when it is over")
     count = "1 worker lives" if len(living) == 1 else f"{len(living)} workers live"
     return Finding(status="ok", fact=f"{count}, and none reports a problem")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -28,10 +29,15 @@ class Command(NamedTuple):
 
     def load(self) -> Callable[..., Any]:
         """Return the function, with all that it imports."""
-        if not self.asks_only_the_database:
-            import_module("worker.logs").for_commands()
-        module, _, name = self.function.partition(":")
-        function: Callable[..., Any] = getattr(import_module(f"worker.cli.{module}"), name)
+        # Nothing of a module becomes garbage: looking for it takes up to a tenth of the time.
+        gc.disable()
+        try:
+            if not self.asks_only_the_database:
+                import_module("worker.logs").for_commands()
+            module, _, name = self.function.partition(":")
+            function: Callable[..., Any] = getattr(import_module(f"worker.cli.{module}"), name)
+        finally:
+            gc.enable()
         return function
 
 

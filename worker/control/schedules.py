@@ -60,6 +60,12 @@ async def put_schedule(control: Control, name: str, document: Any) -> ScheduleRe
     return await control.stores.put_schedule(name, stored, read.due_after(await _now(control)))
 
 
+async def pause_schedule(control: Control, name: str, *, paused: bool) -> ScheduleRecord:
+    """Return a schedule that runs by itself no more, or again; NotFound when there is none."""
+    stored = await get_schedule(control, name)
+    return await put_schedule(control, name, stored.document | {"enabled": not paused})
+
+
 async def delete_schedule(control: Control, name: str) -> None:
     """Delete a schedule; NotFound when there is none."""
     if not await control.stores.delete_schedule(name):
@@ -127,14 +133,14 @@ async def _work(control: Control, record: ScheduleRecord) -> str:
     asked = record.schedule
     blueprint = await blueprint_of(control, asked.template)
     if asked.action == "scan":
-        told = []
+        reasons = []
         for source in asked.sources:
             found = await scan(control, blueprint, pattern_of(source), asked.variables, health=asked.health)
             needs = found.kinds.get(FAILS, 0)
-            told.append(
+            reasons.append(
                 f"{source}: {found.media} looked at, {needs} do not conform, {found.kinds.get(BROKEN, 0)} broken"
             )
-        return "; ".join(told)
+        return "; ".join(reasons)
     asked_by = f"schedule {record.name}"
     report = Report()
     if not asked.sources:

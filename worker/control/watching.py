@@ -181,7 +181,7 @@ class OneFolder:
             wanted = _wanted(folder, place, batch)
             count += len(wanted)
             if wanted:
-                await self._stores.sight(self.name, wanted)
+                await self._stores.note_sightings(self.name, wanted)
             if time.monotonic() > self._turn_at:
                 # In a folder of a million files nobody waits for the end of a look.
                 self._turn_at = time.monotonic() + TURN_SECONDS
@@ -237,7 +237,9 @@ class OneFolder:
         """Return whether the file is what the last look saw; else it begins to settle anew."""
         found = await self.control.library().look(place)
         if (found.bytes, found.version) != (file.bytes, file.version):
-            await self._stores.sight(self.name, [Sighting(path=file.path, bytes=found.bytes, version=found.version)])
+            await self._stores.note_sightings(
+                self.name, [Sighting(path=file.path, bytes=found.bytes, version=found.version)]
+            )
             return False
         if file.bytes == 0 or await self.files.is_written(place):
             # An upload that stalls, or has reserved its room: it counts from now again.

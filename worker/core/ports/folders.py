@@ -44,7 +44,7 @@ class FolderStore(Protocol):
         """Note how many files a look found, so far where it is not `done`, and what was wrong."""
         ...
 
-    async def sight(self, name: str, sightings: Sequence[Sighting]) -> int:
+    async def note_sightings(self, name: str, sightings: Sequence[Sighting]) -> int:
         """Note files; one that is new or has changed begins to settle. Return how many did."""
         ...
 

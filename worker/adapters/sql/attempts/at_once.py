@@ -9,8 +9,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, bindparam, insert, select, update
-from sqlalchemy.dialects import postgresql
 
+from worker.adapters.sql.database.statements import insert_of
 from worker.adapters.sql.schema import attempts, jobs
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def update_job_and_attempt(
 @lru_cache(maxsize=256)
 def _insertion(job: Shape, attempt: Shape, returned: Sequence[ColumnElement[Any]]) -> Insert:
     inserted = (
-        postgresql.insert(jobs)
+        insert_of("postgresql", jobs)
         .values(_bound(jobs, job, _JOB))
         .on_conflict_do_nothing()
         .returning(jobs.c.job_id)

@@ -62,7 +62,7 @@ class SqlFolders:
         """Note how many files a look found, so far where it is not `done`, and what was wrong."""
         await self._database.write_relaxed(_scanned, name, owner, files, problem, done=done)
 
-    async def sight(self, name: str, sightings: Sequence[Sighting]) -> int:
+    async def note_sightings(self, name: str, sightings: Sequence[Sighting]) -> int:
         """Note files; one that is new or has changed begins to settle. Return how many did."""
         known = await self._database.read(_known, name, sightings)
         fresh = [one for one in sightings if known.get(one.path) != (one.bytes, one.version)]

@@ -12,7 +12,7 @@ from typing import Self
 PAUSE_SECONDS = 0.25
 
 
-class Sight:
+class PublishedFiles:
     """Looks at every file below `folder` again and again; `sizes` are those it had, by its URI."""
 
     def __init__(self, folder: Path) -> None:

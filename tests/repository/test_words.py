@@ -1,0 +1,25 @@
+"""The tree uses the words of the glossary, and none of those that the code was written in once."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+OUT = re.compile(
+    r"(?<![a-z])(told|wish|wishes|wished|patience|desk|theatre|disaster|giving hands)(?![a-z])", re.IGNORECASE
+)
+FOLDERS = ("worker", "visualizers", "infra", "benchmarks", "docs", "tests")
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_no_file_uses_a_word_that_is_out(folder: str) -> None:
+    files = [file for ending in ("py", "md", "html", "js") for file in sorted((ROOT / folder).rglob(f"*.{ending}"))]
+    own = [file for file in files if "vendor" not in file.parts and file != Path(__file__)]
+    found = [
+        f"{file.relative_to(ROOT)}:{number}: {match[0]}"
+        for file in own
+        for number, line in enumerate(file.read_text().splitlines(), 1)
+        if (match := OUT.search(line))
+    ]
+    assert found == []
