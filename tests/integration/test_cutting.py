@@ -124,6 +124,24 @@ async def test_a_copied_piece_begins_at_the_key_frame_before_and_says_so(
     assert shade(made) == 4
 
 
+@pytest.mark.parametrize("options", [{"ss": 1}, {"t": 1}, {"ss": 0.5, "to": 1.5}, {"sseof": -1}])
+async def test_a_copied_piece_of_flac_whose_header_would_lie_is_refused_at_once(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    bench = bench_in(tmp_path)
+    ffmpeg("-f", "lavfi", "-i", "sine=d=2", str(bench.root / "sound.flac"))
+
+    async def piece(codec: str, output: str) -> float | None:
+        maps = [{"specifier": "a", "options": {"codec": codec}}]
+        job = {"sources": ["nas://sound.flac"], "input_options": options, "output_maps": maps, "output_file": output}
+        return (await bench.run_task(FfmpegTask(), job)).outputs[output].duration
+
+    with pytest.raises(InvalidJob, match=r"output_file: would state the length of the whole source"):
+        await piece("copy", "o.flac")
+    assert await piece("flac", "o.flac") == pytest.approx(1, abs=0.1)
+    assert await piece("copy", "o.mka") == pytest.approx(1, abs=0.15)
+
+
 async def test_a_copied_piece_that_begins_at_a_key_frame_has_no_warning(tmp_path: Path) -> None:
     source = tmp_path / "keys.mkv"
     ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x64:r=25:d=4", "-c:v", "libx264", "-g", "25", "-bf", "0", str(source))

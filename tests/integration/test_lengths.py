@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.broadcasts import clock_moved, half, recording, trimmed_opus
 from tests.support.media import bench_in, clip, ffmpeg
+from tests.support.odd_files import FILES
 from visualizers.waveform import WaveformVisualizer
 from worker.core.errors import BadInput
 from worker.tasks.ffmpeg import FfmpegTask
@@ -84,6 +85,18 @@ async def test_a_recording_whose_clock_jumps_is_joined_and_the_jump_is_named(
     assert length(result) == pytest.approx(4, abs=0.7)
     direction = "by" if hours > 0 else "back by"
     assert any(f"jumps {direction} {abs(hours) * 3600:.1f} s" in warning for warning in result.warnings)
+
+
+@pytest.mark.parametrize("module", ["ffmpeg", "hls", "waveform", "probe"])
+async def test_a_chained_ogg_lasts_as_long_as_all_its_pieces(module: str, tmp_path: Path) -> None:
+    result = await run(module, FILES["chained.ogg"](tmp_path / "chained.ogg"), tmp_path, picture=False)
+    assert module == "probe" or length(result) == pytest.approx(1, abs=0.1)
+    assert any("jumps back by 0.5 s after 0.5 s" in warning for warning in result.warnings)
+
+
+async def test_a_sound_whose_last_packets_have_no_times_is_drawn_whole(tmp_path: Path) -> None:
+    result = await run("waveform", FILES["dvd.vob"](tmp_path / "dvd.vob"), tmp_path)
+    assert length(result) == pytest.approx(1.02, abs=0.05)
 
 
 @pytest.mark.parametrize("module", ["ffmpeg", "hls", "handbrake", "mkvmerge", "thumbnail"])

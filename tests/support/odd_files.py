@@ -108,8 +108,10 @@ def _no_cues(path: Path) -> Path:
     return path
 
 
-def _empty_sound(path: Path) -> Path:
-    ffmpeg(*PICTURE, "-f", "lavfi", "-t", "0", "-i", "anullsrc", "-map", "0", "-map", "1", *H264, str(path))
+def _podcast(path: Path) -> Path:
+    one = path.with_name("one.mp4")
+    ffmpeg(*PICTURE, "-frames:v", "1", *H264, str(one))
+    ffmpeg("-i", str(one), *SOUND, "-map", "0", "-map", "1", "-c:v", "copy", str(path))
     return path
 
 
@@ -119,6 +121,8 @@ def _no_cues_merged(path: Path) -> Path:
     subprocess.run(merged, check=True, timeout=60)
     return path
 
+
+OPERATIONS = ("remux", "encode", "hls", "waveform", "thumbnail")
 
 FILES: dict[str, Callable[[Path], Path]] = {
     "variable rate.mkv": made(*BOTH, "-vf", "select='not(eq(mod(n,5),2))'", "-fps_mode", "vfr", *H264),
@@ -136,8 +140,6 @@ FILES: dict[str, Callable[[Path], Path]] = {
     "8 bits.wav": made(*SOUND, "-c:a", "pcm_u8"),
     "7.1.mkv": made(*PICTURE, "-f", "lavfi", "-i", "anoisesrc=d=1:r=48000,pan=7.1|c0=c0|c1=c0", *H264, "-c:a", "flac"),
     "384 kHz.wav": made("-f", "lavfi", "-i", "sine=440:r=384000:d=1"),
-    "empty sound.mkv": _empty_sound,
-    "empty sound.mp4": _empty_sound,
     "two videos.mkv": _two_videos,
     "cover.mp3": _with_cover,
     "cover.m4a": _with_cover,
@@ -175,7 +177,7 @@ FILES: dict[str, Callable[[Path], Path]] = {
     "interlaced.ts": made(*BOTH, "-vf", "setfield=tff", "-c:v", "mpeg2video", "-flags", "+ildct+ilme", "-c:a", "mp2"),
     "raw.h264": made(*PICTURE, *H264),
     "raw.y4m": made(*PICTURE),
-    "one picture.mkv": made(*PICTURE, *SOUND, "-frames:v", "1", *H264),
+    "one picture.mkv": _podcast,
     "still.png": made(*PICTURE, "-frames:v", "1"),
     "still.jpg": made(*PICTURE, "-frames:v", "1"),
     "fast.mkv": made("-f", "lavfi", "-i", "testsrc2=s=160x120:r=500:d=1", *H264),
@@ -190,3 +192,21 @@ FILES: dict[str, Callable[[Path], Path]] = {
     "-dash %d 'quote\".mkv": made(*BOTH, *H264),
 }
 """Names and how the files are made; the folder of each is its own."""
+
+REFUSED: dict[str, dict[str, str]] = {
+    # no container of ours holds them, or none that the job names
+    "animated.webp": dict.fromkeys(OPERATIONS, "BadInput"),
+    "animated.apng": {"remux": "InvalidJob"},
+    "time code.mov": {"remux": "InvalidJob"},
+    # a picture on a cover is copied, and MP4 takes no H.264 there
+    "cover.mp3": {"encode": "InvalidJob"},
+    "cover.m4a": {"encode": "InvalidJob"},
+    "longer header.wav": dict.fromkeys(OPERATIONS, "BadInput"),
+    "texts.srt": {"encode": "InvalidJob", "hls": "BadInput"},
+    **{
+        name: dict.fromkeys(OPERATIONS, "BadInput")
+        for name in ("empty.mkv", "one byte.mp4", "text.mp4", "playlist.mp4")
+    },
+    "new\nline.mkv": dict.fromkeys(OPERATIONS, "RefusedPath"),
+}
+"""The error of each operation that a file is refused by; what has no picture has no still, and no sound no waveform."""

@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 
 JUMP_SECONDS: Final = 10.0
 """ffmpeg's own bound (-dts_delta_threshold): a greater step is a clock that was set anew, and is taken as none."""
+BACK_SECONDS: Final = 0.1
+"""ffmpeg's own bound too: a clock that goes back by more was set anew, as by the second piece of a chained Ogg."""
 AGREES_SECONDS: Final = 0.25
+_STREAM_AGREES: Final = 0.05
+"""What a stream of a transport or program stream may lack of its packets' length: its last packets have no times."""
 # Containers whose clocks may jump; ffmpeg joins their pieces (AVFMT_TS_DISCONT).
 _CLOCKS: Final = frozenset({"mpegts", "mpeg", "ogg"})
 # Containers without an index, or whose length is a guess or a claim of a header that anything may follow.
@@ -74,7 +78,7 @@ class _Track:
             # a raw stream has no clock: every picture follows the one before
             clock = pts = self.expected or 0.0
         step = 0.0 if self.expected is None else clock + self.offset - self.expected
-        if self.jumps_count and abs(step) > JUMP_SECONDS:
+        if self.jumps_count and (step > JUMP_SECONDS or step < -BACK_SECONDS):
             self.jumps.append(Jump((self.expected or 0.0) - (self.first or 0.0), _unwrapped(step)))
             self.offset -= step
         self.expected = clock + self.offset + seconds
@@ -165,10 +169,20 @@ def settled(info: MediaInfo, timeline: Timeline, said: str, name: str) -> MediaI
     if claim is not None and not _SILENT & _names(info) and not guessed and shorter(found, claim):
         raise BadInput(f"{name} is cut short: it states {claim:.2f} s and holds {found:.2f} s")
     trimmed = claim is not None and "ogg" in _names(info) and claim <= found  # Ogg's last page may trim its packets
-    if claim is not None and not timeline.jumps and not guessed and (trimmed or abs(claim - found) <= AGREES_SECONDS):
+    agrees = claim is not None and (trimmed or abs(claim - found) <= AGREES_SECONDS)
+    if agrees and not timeline.jumps and not guessed and not _lacks_ends(info, timeline):
         # Matroska and MP4 count a file's length from zero, measured ones from the first packet
         return replace(info, measured=not {"matroska", "mp4"} & _names(info))
     return _measured(info, timeline, found)
+
+
+def _lacks_ends(info: MediaInfo, timeline: Timeline) -> bool:
+    """Return whether a stream of a clocked container states less than its packets last."""
+    if not _CLOCKS - {"ogg"} & _names(info):
+        return False
+    lengths = timeline.lengths()
+    said = [(stream.duration, lengths[stream.index]) for stream in info.streams if stream.index in lengths]
+    return any(claim is not None and last - first - claim > _STREAM_AGREES for claim, (first, last) in said)
 
 
 def shorter(found: float, claim: float) -> bool:

@@ -28,7 +28,8 @@ FAR_SECONDS: Final = 20.0
 NEAR_SECONDS: Final = 1.0
 """How long before its time a file with an index is entered; what it has before the output begins is dropped."""
 _ROUNDING: Final = 0.0005
-_CUTS: Final = frozenset({"ss", "to", "t", "sseof"})
+CUTS: Final = frozenset({"ss", "to", "t", "sseof"})
+"""The input options that ask for a piece."""
 # With these the input options mean what ffmpeg makes of them: other clocks, other ends, key frames asked for.
 _LEFT_ALONE: Final = frozenset(
     {"itsoffset", "itsscale", "stream_loop", "accurate_seek", "seek_timestamp", "r", "framerate"}
@@ -59,7 +60,7 @@ class Piece:
 
     def input_options(self, others: Mapping[str, Any]) -> dict[str, Any]:
         """Return the options before an input: those that cut nothing, and where reading begins."""
-        kept = {name: value for name, value in others.items() if name not in _CUTS}
+        kept = {name: value for name, value in others.items() if name not in CUTS}
         return kept | ({"ss": f"{self.entry:.6f}"} if self.entry > 0 else {})
 
     def output_arguments(self, copied: Sequence[str] = ()) -> tuple[str, ...]:
@@ -72,7 +73,7 @@ class Piece:
 
     def promised(self, others: Mapping[str, Any]) -> dict[str, Any]:
         """Return input options that say the same piece as a job would."""
-        kept = {name: value for name, value in others.items() if name not in _CUTS}
+        kept = {name: value for name, value in others.items() if name not in CUTS}
         return kept | {"ss": self.start} | ({"t": self.length} if self.length is not None else {})
 
 

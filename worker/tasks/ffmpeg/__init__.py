@@ -37,7 +37,7 @@ from worker.media.ffmpeg.progress import Meter
 from worker.media.ffmpeg.promise import promise
 from worker.media.ffmpeg.streams import Arrangement, became, joined
 from worker.media.verify import check
-from worker.tasks.ffmpeg.cutting import piece_for
+from worker.tasks.ffmpeg.cutting import piece_for, refuse_stated_length
 from worker.tasks.ffmpeg.parts import SOUND, is_planned, join_film, make_range, make_sound, plan_film
 from worker.tasks.ffmpeg.reading import Read, outputs_of, read_sources, with_timestamps
 from worker.tasks.shared.burning import burning_problems, burnt
@@ -263,6 +263,7 @@ class FfmpegTask(Task[FfmpegParams]):
         sources, infos = await read_sources(params, context)
         encoders = await self._having(params, context)
         promised = promise(params, infos, encoders)
+        refuse_stated_length(promised.arrangement)
         piece = await piece_for(promised.arrangement, sources, infos, context)
         if piece is not None:
             cut = {"input_options": piece.promised(params.input_options)}

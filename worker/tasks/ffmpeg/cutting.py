@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
+from worker.core.errors import InvalidJob, Problem
 from worker.media.failure import classify
-from worker.media.ffmpeg.cutting import LastKey, begun_at, has_index, keys_command, piece_of
+from worker.media.ffmpeg.cutting import CUTS, LastKey, begun_at, has_index, keys_command, piece_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,6 +52,19 @@ async def piece_for(
                     f" instead of {asked:.2f} s; encode it to cut exactly"
                 )
     return piece
+
+
+def refuse_stated_length(arrangement: Arrangement) -> None:
+    """Return if a piece may be copied into the output; InvalidJob for FLAC, whose header states the source's length.
+
+    ffmpeg (5.1 to 9) copies the header as it is.
+    """
+    params = arrangement.params
+    if not CUTS & params.input_options.keys() or PurePosixPath(params.output_file).suffix.lower() != ".flac":
+        return
+    if any(item.encoder == "copy" for item in params.output_maps):
+        message = "would state the length of the whole source: encode the piece with flac, which loses nothing,"
+        raise InvalidJob([Problem("output_file", f"{message} or write a .mka")])
 
 
 def _pictures(arrangement: Arrangement) -> list[tuple[int, str | None]]:
