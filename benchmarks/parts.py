@@ -25,7 +25,7 @@ import time
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.measure import host
 from benchmarks.parts_model import Measured, Spans, print_model
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from worker.core.command import Exit, Pipeline
+
+
+LONG_SECONDS: Final = 600
 
 
 class Pinned(ProcessRunner):
@@ -108,7 +111,8 @@ def _data(video: dict[str, Any], source: str, output: str, seconds: float) -> di
 async def _table(folder: Path, seconds: int, part: float) -> Table:
     (folder / "root").mkdir()
     await asyncio.to_thread(_make_source, folder / "root" / "source.mkv", seconds)
-    await asyncio.to_thread(_make_source, folder / "root" / "short.mkv", seconds / 3)
+    for name, length in (("short.mkv", 60), ("long.mkv", LONG_SECONDS)):
+        await asyncio.to_thread(_make_source, folder / "root" / name, length, "64x36")
     video = {"codec": "libx264", "preset": "medium", "crf": 26, "g": 50, "threads": 1}
     data = _data(video, "source.mkv", "film.mp4", part)
     print(f"{host()}: {seconds} s of 640x360, x264 medium, a thread an encoder, parts of {part:g} s\n")
@@ -125,11 +129,15 @@ async def _table(folder: Path, seconds: int, part: float) -> Table:
         print(f"| {name} | {figures} |", flush=True)
     if spans is None:
         raise RuntimeError("nothing was made in parts")
-    # What a plan and a join cost whatever their length shows beside those of a shorter film.
-    _, short = await _measured(folder, data | {"sources": ["nas://short.mkv"]}, 1)
-    if short is None:
-        raise RuntimeError("the short film was not made in parts")
-    return Table(Measured(walls, spans.costs(short, whole[1] / (seconds * 25))), spans, spans.cuts)
+    # What a plan and a join cost whatever their length, and for each frame, shows in films of tiny pictures.
+    tiny = [
+        (await _measured(folder, data | {"sources": [f"nas://{name}"], "parts": {"seconds": 30}}, 1))[1]
+        for name in ("short.mkv", "long.mkv")
+    ]
+    short, long = tiny
+    if short is None or long is None:
+        raise RuntimeError("a film of tiny pictures was not made in parts")
+    return Table(Measured(walls, spans.costs(short, long, whole[1] / (seconds * 25))), spans, spans.cuts)
 
 
 def _spent() -> float:
@@ -138,8 +146,8 @@ def _spent() -> float:
     return sum(one.ru_utime + one.ru_stime for one in used)
 
 
-def _make_source(path: Path, seconds: float) -> None:
-    inputs = ("-f", "lavfi", "-i", f"testsrc2=s=640x360:r=25:d={seconds}", "-f", "lavfi", "-i", f"sine=d={seconds}")
+def _make_source(path: Path, seconds: float, size: str = "640x360") -> None:
+    inputs = ("-f", "lavfi", "-i", f"testsrc2=s={size}:r=25:d={seconds}", "-f", "lavfi", "-i", f"sine=d={seconds}")
     coded = ("-vf", "noise=alls=12:allf=t", "-c:v", "libx264", "-preset", "ultrafast", "-crf", "20", "-g", "50")
     subprocess.run(("ffmpeg", "-v", "error", *inputs, *coded, "-pix_fmt", "yuv420p", str(path)), check=True)
 

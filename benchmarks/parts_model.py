@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 RATE: Final = Fraction(25)
 GOP: Final = 50
 HOURS_SECONDS: Final = 7200
+MINUTES_SECONDS: Final = 180
 WORKERS: Final = (1, 2, 4, 8, 16, 32, 64, 100, 200, 400, 1000)
 MESSAGE_SECONDS: Final = 0.1
 """From the end of a part to the next one's start: a record, an ack, a delivery and a claim."""
@@ -41,13 +42,20 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Seconds: of a frame encoded, of each part beside its frames; and the plan, the join, the sound."""
+    """Seconds: of a frame encoded, of each part beside its frames; and the plan, the join, the sound.
+
+    A whole run takes the frames and the sound.
+    """
 
     frame: float
     part: float
     plan: Line
     join: Line
     sound: Line
+
+    def whole(self, frames: int) -> float:
+        """Return the seconds of a whole run by one worker."""
+        return frames * (self.frame + self.sound.frame)
 
 
 @dataclass(slots=True)
@@ -68,15 +76,19 @@ class Spans:
         """Return how long the sound took."""
         return sum(seconds for count, seconds in self.parts if not count)
 
-    def costs(self, short: Spans, frame: float) -> Costs:
-        """Return the costs, where a whole run took `frame` seconds a frame; `short` are those of a shorter film."""
+    def costs(self, short: Spans, long: Spans, whole: float) -> Costs:
+        """Return the costs, where a whole run took `whole` seconds a frame with its sound.
+
+        The plan, the join and the sound are measured by two other films, a short one and a long one.
+        """
+        plan, join, sound = (
+            Line.through((short.frames, small), (long.frames, large))
+            for small, large in ((short.plan, long.plan), (short.join, long.join), (short.sound, long.sound))
+        )
+        frame = whole - sound.frame
         ranges = [(count, seconds) for count, seconds in self.parts if count]
         beside = sum(seconds - count * frame for count, seconds in ranges) / len(ranges)
-        lines = (
-            Line.through((short.frames, small), (self.frames, large))
-            for small, large in ((short.plan, self.plan), (short.join, self.join), (short.sound, self.sound))
-        )
-        return Costs(frame, max(0.0, beside), *lines)
+        return Costs(frame, max(0.0, beside), plan, join, sound)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +103,7 @@ def simulated(frames: int, workers: int, costs: Costs, division: Division) -> tu
     """Return how many seconds the workers need from plan to join, and of how many parts."""
     length = part_seconds(frames / float(RATE), Fleet(workers), division)
     if length is None:
-        return frames * costs.frame, 1
+        return costs.whole(frames), 1
     cuts = bounds(frames, RATE, length, GOP)
     if division == "auto":
         cuts = with_short_end(cuts, RATE, Fleet(workers), GOP)
@@ -118,7 +130,9 @@ def bend(frames: int, costs: Costs) -> int:
 def print_model(seconds: int, part: float, measured: Measured) -> None:
     """Print the model beside what was measured, then its curve."""
     costs = measured.costs
-    print(f"\nA frame takes {costs.frame * 1000:.1f} ms, and a part {costs.part:.2f} s beside its frames.")
+    print(
+        f"\nIn seconds of CPU: a frame takes {costs.frame * 1000:.1f} ms, a part {costs.part:.2f} s beside its frames."
+    )
     for name, line in (("plan", costs.plan), ("join", costs.join), ("sound", costs.sound)):
         print(f"The {name} takes {line.base:.2f} s, and {line.frame * 1000:.2f} ms a frame.")
     print()
@@ -126,12 +140,18 @@ def print_model(seconds: int, part: float, measured: Measured) -> None:
     division = PartLength(seconds=part)
     for count in (1, 2):
         print(f"| {count} | {simulated(seconds * 25, count, costs, division)[0]:.1f} | {measured.walls[count]:.1f} |")
+    frames = MINUTES_SECONDS * 25
+    one, two = (simulated(frames, count, costs, PartLength(seconds=30))[0] for count in (1, 2))
+    print(
+        f"\nThree minutes in parts of 30 s: one worker needs {one / costs.whole(frames):.3f} of the whole run's time;"
+    )
+    print(f"two workers are {costs.whole(frames) / two:.2f} times as fast.")
     frames = HOURS_SECONDS * 25
     print(
         "\n| workers | parts | a film of two hours, minutes | times as fast as one worker, whole |\n|---|---|---|---|"
     )
     for count in WORKERS:
         took, parts = simulated(frames, count, costs, "auto")
-        print(f"| {count} | {parts} | {took / 60:.1f} | {frames * costs.frame / took:.1f} |")
+        print(f"| {count} | {parts} | {took / 60:.1f} | {costs.whole(frames) / took:.1f} |")
     print(f"\nIt bends at {bend(frames, costs)} workers: then the plan and the join, which one worker does, and the "
           f"shortest part that is made (10 s of film) are most of the time.")  # fmt: skip

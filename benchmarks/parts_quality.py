@@ -34,10 +34,12 @@ def print_quality(source: Path, whole: Path, joined: Path, cuts: Sequence[int]) 
 
 def scores(film: Path, source: Path, name: str) -> list[float]:
     """Return a score for each picture: decibels of PSNR, the share of SSIM, or VMAF."""
+    # By their numbers: two containers need not say the same time of a picture to the last digit.
+    graph = "[0:v]settb=1/25,setpts=N[a];[1:v]settb=1/25,setpts=N[b];[a][b]"
     if name == "vmaf":
-        graph, pattern = "[0:v][1:v]libvmaf=log_fmt=csv:log_path=/dev/stdout", r",(\d+\.\d+),?$"
+        graph, pattern = f"{graph}libvmaf=log_fmt=csv:log_path=/dev/stdout", r",(\d+\.\d+),?$"
     else:
-        graph, pattern = f"[0:v][1:v]{name}=stats_file=-", _MEASURES[name]
+        graph, pattern = f"{graph}{name}=stats_file=-", _MEASURES[name]
     argv = ("ffmpeg", "-nostdin", "-v", "error", "-i", str(film), "-i", str(source), "-lavfi", graph, "-f", "null", "-")
     text = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
     return [min(_BEST_DECIBELS, float(found)) for found in re.findall(pattern, text, re.MULTILINE)]

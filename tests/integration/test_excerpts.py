@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.media import clip, ffmpeg
+from tests.support.media import NAMES, clip, ffmpeg
 from tests.support.parts import X264
+from worker.adapters.host import bundled_tools, find_tools
 from worker.core.job import TaskSpec
 from worker.core.parts import Fleet, Plan
 from worker.core.spans import total
@@ -19,6 +21,7 @@ from worker.media.parts import excerpt as rules
 from worker.process.runner import ProcessRunner
 from worker.registry import Registry
 from worker.tasks.ffmpeg import FfmpegTask
+from worker.tasks.hls import HlsTask
 from worker.testing import TaskBench
 
 if TYPE_CHECKING:
@@ -35,7 +38,8 @@ class RemoteBench(TaskBench):
     """A bench whose files count as remote: an excerpt has the spans that are asked for, and holes."""
 
     def __init__(self, folder: Path, damage: Damage | None = None) -> None:
-        super().__init__(folder, ProcessRunner(dict(os.environ)))
+        tools = find_tools(dict.fromkeys(NAMES), bundled_tools())
+        super().__init__(folder, ProcessRunner(dict(os.environ)), tools=tools)
         self.excerpts: list[int] = []
         self.inputs = 0
         self._damage = damage
@@ -121,6 +125,25 @@ async def test_parts_of_an_excerpt_are_those_of_the_whole_source(tmp_path: Path,
         bare = Plan.of(plan.document() | {"details": {k: v for k, v in plan.details.items() if k != "index"}})
         assert await made(bench, task, params, bare, index) == ours
         assert bench.inputs == 1
+
+
+async def test_a_part_of_a_presentation_is_made_of_an_excerpt_too(tmp_path: Path, films: Path) -> None:
+    bench, task = RemoteBench(tmp_path), HlsTask()
+    (bench.root / "film.mkv").symlink_to(films / "film.mkv")
+    data = {"source": "nas://film.mkv", "renditions": [{"height": 64}], "segment_time": 2, "parts": {"seconds": 2}}
+    _, params = Registry({"hls": task}).parse(TaskSpec("hls", data, ""))
+    params = await task.prepare(params, bench)
+    plan = await task.plan(params, 0, Fleet(workers=2), bench)
+    assert isinstance(plan, Plan), plan
+    part, bench.inputs = plan.parts[4], 0
+    await task.run_part(params, plan, part, bench)
+    assert bench.inputs == 0
+    assert "left" not in bench.result.facts["source"]
+    ours = bench.result.outputs[part.file].path.read_bytes()
+    bare = {key: value for key, value in plan.details.items() if key != "index"}
+    await task.run_part(params, replace(plan, details=bare), part, bench)
+    assert bench.inputs > 0
+    assert bench.result.outputs[part.file].path.read_bytes() == ours
 
 
 async def test_a_container_that_is_searched_for_a_time_is_fetched_whole(tmp_path: Path, films: Path) -> None:

@@ -21,6 +21,7 @@ from tests.support.hostile import (
     table,
     text,
 )
+from tests.support.loop import unharmed
 from tests.support.queues import wait_for_dead
 from worker.core.attempt import Completed, Dead, Defer, Forward, Surplus
 from worker.core.errors import BadInput
@@ -150,7 +151,8 @@ async def test_properties_that_no_client_decodes_end_as_dead_letters_over_one_co
     hostile.append((b"no job", {}, b"cpu.\xff"))
     await asyncio.to_thread(publish_all, broker.url, hostile)
     channel = await harness.link.channel()
-    settlements = [await harness.one() for _ in hostile]
+    async with unharmed():
+        settlements = [await harness.one() for _ in hostile]
     assert all(isinstance(settlement.outcome, Dead) for settlement in settlements)
     await asyncio.to_thread(wait_for_dead, broker.url, len(hostile))
     letters = [await broker.dead() for _ in hostile]
@@ -163,8 +165,36 @@ async def test_properties_that_no_client_decodes_end_as_dead_letters_over_one_co
 async def test_a_job_runs_whatever_its_other_properties_are(harness, broker):
     jobs = [(document(), properties) for properties in UNDECODABLE.values()]
     await asyncio.to_thread(publish_all, broker.url, [(json.dumps(job).encode(), own, "cpu.low") for job, own in jobs])
-    for _ in jobs:
-        assert isinstance((await harness.one()).outcome, Completed)
+    async with unharmed():
+        for _ in jobs:
+            assert isinstance((await harness.one()).outcome, Completed)
+    await broker.settled()
+
+
+def _bombs() -> dict[str, bytes]:
+    """Return bodies near the limit of a megabyte, by what there is so much of."""
+    task = {"module": "ffmpeg", "data": {}}
+    many = {f"surplus_option_{number:05}": number for number in range(25_000)}
+    documents = {
+        "options": {"tasks": [task | {"data": many}]},
+        "fields": {"tasks": [task]} | many,
+        "tasks": {"tasks": [task] * 25_000},
+        "modules": {"tasks": [{"module": f"ffmpe{number}", "data": {}} for number in range(20_000)]},
+        "one text": {"tasks": [task], "job_title": "\u202e" * 150_000},
+        "outputs": {"tasks": [task | {"data": {"sources": ["a"], "output_maps": [{"specifier": "x"}] * 40_000}}]},
+    }
+    nested = b'{"tasks": [{"module": "ffmpeg", "data": ' + b'{"a":' * 150_000 + b"1" + b"}" * 150_000 + b"}]}"
+    return {name: json.dumps(one).encode() for name, one in documents.items()} | {"levels": nested}
+
+
+async def test_a_megabyte_of_anything_is_judged_without_harm_to_the_worker(harness, broker):
+    bombs = _bombs()
+    assert all(400_000 < len(body) < 1 << 20 for body in bombs.values()), {k: len(v) for k, v in bombs.items()}
+    for name, body in bombs.items():
+        await broker.publish(body, message_id=name.replace(" ", "-"))
+    async with unharmed(128):
+        settlements = [await harness.one(30) for _ in bombs]
+    assert all(isinstance(settlement.outcome, Dead) for settlement in settlements)
     await broker.settled()
 
 

@@ -13,6 +13,9 @@ from playwright.async_api import expect
 from infra import assets
 from tests.support.page import axe_script, browsing
 from tests.support.web import Site, site
+from worker.control.folders import put_folder
+from worker.control.hooks import put_hook
+from worker.control.schedules import put_schedule
 from worker.core.record import Hardware
 from worker.web.pages import navigation
 
@@ -25,9 +28,10 @@ OVERHANG = "document.documentElement.scrollWidth - document.documentElement.clie
 LONG = "The whole tour with everything that was said between the songs " * 3 + "x" * 120
 SUBJECTS = (
     "/jobs/running", "/jobs/divided", "/jobs/done", "/jobs/dead", "/jobs/nowhere", "/jobs?state=queued&text=film",
-    "/new?module=hls", "/new/browse", "/fleet/render-1", "/login", "/templates?name=h265-archive",
+    "/new?module=hls", "/new/browse", "/fleet/render-1", "/login", "/templates?name=h265-archive", "/scans/ended",
+    "/scans/waits",
 )  # fmt: skip
-DARK = ("/", "/jobs/running", "/jobs/divided", "/new?module=hls")
+DARK = ("/", "/jobs/running", "/jobs/divided", "/new?module=hls", "/settings/automatic", "/scans/ended")
 """What is looked at in the dark, too: between them they have every colour."""
 VIEWS = (("light", 1440), ("dark", 390))
 
@@ -68,6 +72,28 @@ async def fill(here: Site) -> None:
     film = here.folder / "out" / "film.mp4"
     film.write_bytes(b"no film")
     await here.complete("done", film, title=LONG)
+    await fill_intake(here)
+
+
+async def fill_intake(here: Site) -> None:
+    """Make rows of what makes jobs by itself."""
+    control = here.services.control
+    inbox = {"place": f"nas://{LONG[:40]}", "template": "web-mp4", "include": [LONG[:200]]}
+    await put_folder(control, here.services.folder_files, "inbox", inbox)
+    nightly = {"cron": "30 3 * * *", "zone": "Europe/Berlin", "template": "web-mp4", "sources": [f"nas://{LONG}"]}
+    await put_schedule(control, "nightly", nightly)
+    await put_hook(control, "film", {"kind": "github", "template": "gource-1080p", "secret": "of a test " * 3})
+    broken = {"source": f"nas://{LONG}.mkv", "verdict": "broken", "bytes": 7, "reasons": [LONG]}
+    verdicts = {"broken": {"files": 2, "bytes": 14}, "does not conform": {"files": 1, "bytes": 7}}
+    numbers = {"files": 4, "media": 3, "bytes": 21, "verdicts": verdicts}
+    saved = {"jobs": 3, "source_bytes": 90, "made_bytes": 30}
+    result = numbers | {"shown": [broken] * 2, "predicted": None, "saved": saved, "submitted": None}
+    for name in ("ended", "waits"):
+        await control.stores.add_scan(name, {"template": "web-mp4", "source": f"nas://{LONG}"}, 9)
+        if name == "ended":
+            await control.stores.claim_scan("one", 30.0)
+            await control.stores.renew_scan(name, "one", 30.0, numbers)
+            await control.stores.finish_scan(name, "one", result, None, 9)
 
 
 async def test_axe_finds_nothing_on_any_screen_and_nothing_hangs_out_of_it(tmp_path: Path) -> None:

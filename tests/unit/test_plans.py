@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import create_engine, event, insert
 
 from infra.migrations import upgrade
-from worker.adapters.sql import listing, views
+from worker.adapters.sql import views
+from worker.adapters.sql.jobs import listing
 from worker.adapters.sql.schema import attempts, moment
 from worker.core.listing import JobFilter
 

@@ -70,6 +70,15 @@ async def test_each_file_is_judged_and_nothing_is_done(tmp_path, films):
         )
 
 
+@pytest.mark.parametrize(
+    ("text", "folder"),
+    [("nas://", "nas://"), ("nas://in", "nas://in/"), ("nas://in//", "nas://in/"), ("s3://b", "s3://b/"), ("/", "/")],
+)
+def test_a_folder_means_all_that_is_below_it_and_the_root_is_one(text, folder):
+    pattern = pattern_of(text)
+    assert (pattern.folder, pattern.matches("a.mkv"), pattern.matches("a/b.mkv")) == (folder, True, True)
+
+
 async def test_a_health_check_finds_what_only_decoding_shows(tmp_path, films):
     async with site(tmp_path) as here:
         control, blueprint, pattern = await library(here, films, "large.mkv", "cut.mkv", "small.mkv")

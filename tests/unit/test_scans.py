@@ -172,3 +172,51 @@ async def expire(control, scan_id: str) -> None:
         connection.execute(update(scans).where(scans.c.scan_id == scan_id).values(lease_until=moment(-1)))
 
     await control.stores._database.write(work)
+
+
+async def test_the_screens_start_a_scan_show_what_it_found_and_make_jobs(tmp_path, films):
+    async with site(tmp_path) as here, here.client() as client:
+        control = await library(here, films)
+        assert "None yet." in (await client.get("/scans")).text
+        form = {"template": "small", "source": "nas://in", "health": ""}
+        started = await client.post("/scans", data=form)
+        assert started.status_code == 303
+        path = started.headers["location"]
+        waiting = (await client.get(path)).text
+        assert "<strong>waiting</strong>" in waiting
+        assert 'data-every="2000"' in waiting
+        await use.run_waiting(control, "server")
+        page = (await client.get(path)).text
+        for words in ("<strong>completed</strong>", "nas://in/large.mkv", "video.height &lt;= 100", "not known yet"):
+            assert words in page
+        assert "data-every" not in page
+        made = await client.post(path, data={"action": "submit", "limit": "5"})
+        await use.run_waiting(control, "server")
+        page = (await client.get(made.headers["location"])).text
+        assert "1 submitted, 1 skipped, 1 failed." in page
+        assert here.broker.published[0][1] in page
+        assert "nas://in" in (await client.get("/scans")).text
+        assert (await client.post(path, data={"action": "delete"})).status_code == 303
+        assert (await client.get(path)).status_code == 404
+        assert (await client.post("/scans", data=form | {"source": "nas://../etc"})).status_code == 403
+        assert (await client.post("/scans", data=form | {"variables": "x"})).status_code == 422
+
+
+async def test_what_is_named_like_markup_is_text_on_the_screens(tmp_path, films):
+    hostile = "<script>alert(1)</script>"
+    async with site(tmp_path) as here, here.client() as client:
+        control = await library(here, films)
+        (here.folder / "nas" / "in" / f"{hostile.replace('/', '|')}.mkv").write_bytes(b"noise")
+        for source in ("nas://in", f"nas://{hostile}"):
+            one = await use.start_scan(control, ASKED | {"source": source})
+            await use.run_waiting(control, "server")
+            page = (await client.get(f"/scans/{one.scan_id}")).text + (await client.get("/scans")).text
+            assert "<script>alert" not in page
+            assert "&lt;script&gt;alert" in page
+
+
+async def test_only_operators_see_the_screens(tmp_path):
+    async with site(tmp_path, tokens=True) as here, here.client("viewer") as client:
+        assert (await client.get("/scans")).status_code == 403
+        assert (await client.get("/scans/x")).status_code == 403
+        assert (await client.post("/scans", data={"template": "a", "source": "b"})).status_code == 403

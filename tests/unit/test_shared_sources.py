@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from worker.core.errors import StorageUnavailable
+from worker.core.errors import DiskFull, StorageUnavailable
 from worker.engine.attempt.excerpts import Excerpts
 from worker.engine.attempt.locks import held
 from worker.engine.attempt.sources import FOLDER, SharedSources
@@ -129,9 +129,12 @@ async def test_a_host_fetches_no_byte_of_an_excerpt_twice(tmp_path: Path) -> Non
     assert content == b"1" * 100 + bytes(400) + b"1" * 200 + bytes(300)
 
 
-async def test_an_excerpt_that_breaks_off_or_whose_notes_are_lost_is_fetched_again(tmp_path: Path) -> None:
-    remote = Ranged(StorageUnavailable("away"))
-    with pytest.raises(StorageUnavailable):
+@pytest.mark.parametrize("error", [StorageUnavailable("away"), DiskFull("full")])
+async def test_an_excerpt_that_breaks_off_or_whose_notes_are_lost_is_fetched_again(
+    tmp_path: Path, error: Exception
+) -> None:
+    remote = Ranged(error)
+    with pytest.raises(type(error)):
         await _excerpt(tmp_path, "part.1", [(0, 100)], remote)
     assert await _excerpt(tmp_path, "part.1", [(0, 100)], remote) == 100
     (notes,) = (tmp_path / FOLDER).glob("*.json")
@@ -140,6 +143,23 @@ async def test_an_excerpt_that_breaks_off_or_whose_notes_are_lost_is_fetched_aga
     assert SharedSources(tmp_path).sweep(0.0) == 1
     assert not SharedSources(tmp_path).has_any()
     assert await _excerpt(tmp_path, "part.3", [(0, 100)], remote) == 100
+
+
+async def test_a_fetch_that_is_stopped_with_its_lease_leaves_the_excerpt_to_the_next(tmp_path: Path) -> None:
+    begun = asyncio.Event()
+
+    async def hang(path: Path, spans) -> None:
+        del path, spans
+        begun.set()
+        await asyncio.Event().wait()
+
+    excerpts = Excerpts(SharedSources(tmp_path))
+    stuck = asyncio.ensure_future(excerpts.fetched("s3://a/film", "1000-x", SIZE, [(0, 9)], tmp_path / "a", hang))
+    await begun.wait()
+    stuck.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await stuck
+    assert await _excerpt(tmp_path, "part.1", [(0, 100)], Ranged()) == 100
 
 
 async def test_a_whole_copy_that_is_here_or_on_its_way_is_better_than_an_excerpt(tmp_path: Path) -> None:

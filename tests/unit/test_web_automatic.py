@@ -7,6 +7,7 @@ import pytest
 from tests.support.web import site
 from worker.control.folders import put_folder
 from worker.control.hooks import put_hook
+from worker.control.schedules import get_schedule
 from worker.engine.attempt.originals import keep_deleted
 
 SHARED = "what both sides of a test know"
@@ -52,6 +53,28 @@ async def test_the_buttons_pause_resume_undo_and_delete(tmp_path):
         assert (await here.repository.hooks(), await here.repository.folders()) == ([], [])
         data = {"name": "none", "action": "delete"}
         assert (await client.post(f"{PATH}/notifications", data=data)).status_code == 404
+
+
+async def test_a_schedule_is_stored_paused_resumed_and_deleted(tmp_path):
+    async with site(tmp_path) as here, here.client() as client:
+        form = {"name": "nightly", "cron": "30 3 * * *", "zone": "Europe/Berlin", "template": "web-mp4"}
+        form |= {"sources": f"nas://in/**\r\nnas://{HOSTILE}\r\n", "action": "submit"}
+        assert (await client.post(f"{PATH}/schedules/stored", data=form)).status_code == 303
+        stored = await get_schedule(here.services.control, "nightly")
+        assert stored.schedule.sources == ("nas://in/**", f"nas://{HOSTILE}")
+        page = (await client.get(PATH)).text
+        assert "30 3 * * * Europe/Berlin" in page
+        assert HOSTILE not in page
+        for action, due in (("pause", False), ("resume", True)):
+            answer = await client.post(f"{PATH}/schedules", data={"name": "nightly", "action": action})
+            assert answer.status_code == 303
+            assert ((await get_schedule(here.services.control, "nightly")).next_at is not None) is due
+            over = await client.post(f"/api/v1/schedules/nightly/{action}")
+            assert (over.json()["next_at"] is not None) is due
+        assert (await client.post(f"{PATH}/schedules/stored", data=form | {"cron": "x"})).status_code == 422
+        assert (await client.post(f"{PATH}/schedules", data={"name": "nightly", "action": "delete"})).status_code == 303
+        assert await here.repository.schedules() == []
+        assert (await client.post("/api/v1/schedules/nightly/pause")).status_code == 404
 
 
 @pytest.mark.parametrize("role", ["viewer", "operator"])

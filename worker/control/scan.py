@@ -94,7 +94,11 @@ class Scan:
 
 def pattern_of(folder: str) -> Pattern:
     """Return what a scan looks at: a pattern as it is, and everything below a folder."""
-    return parse_pattern(folder if is_pattern(folder) else f"{folder.rstrip('/')}/**")
+    if is_pattern(folder):
+        return parse_pattern(folder)
+    bare = folder.rstrip("/")
+    # `nas://` is the root itself
+    return parse_pattern(f"{folder}**" if bare.endswith(":") else f"{bare}/**")
 
 
 async def scan(
@@ -137,16 +141,19 @@ async def _judged(
     looked = await identified(control, found)
     sources = [one for one in looked if isinstance(one, Source)]
     await probe_all(control, sources, decoded=blueprint.needs_decode, health=health)
+    clock = clock_of(datetime.now().astimezone())
     for one in looked:
         yield (
             Verdict(one, UNREAD, (one.reason,))
             if isinstance(one, Unread)
-            else judge_source(blueprint, one, variables, health=health)
+            else judge_source(blueprint, one, variables, clock, health=health)
         )
 
 
-def judge_source(blueprint: Blueprint, source: Source, variables: Mapping[str, str], *, health: bool) -> Verdict:
-    """Return the verdict on a source that was probed."""
+def judge_source(
+    blueprint: Blueprint, source: Source, variables: Mapping[str, str], clock: Mapping[str, str], *, health: bool
+) -> Verdict:
+    """Return the verdict on a source that was probed; `clock` says which day it is."""
     record = source.record
     if record is None or record.facts is None:
         return Verdict(source, BROKEN, (record.problem or "it is no media" if record else "nobody looked at it",))
@@ -154,7 +161,7 @@ def judge_source(blueprint: Blueprint, source: Source, variables: Mapping[str, s
         return Verdict(source, BROKEN, (record.health,))
     facts = {**source.named_facts(), **source.remembered()}
     try:
-        values = blueprint.variables(variables, facts, clock_of(datetime.now().astimezone()))
+        values = blueprint.variables(variables, facts, clock)
     except InvalidJob:
         # A variable that must be given for a job is no matter of a scan.
         values = {}

@@ -60,6 +60,12 @@ async def put_schedule(control: Control, name: str, document: Any) -> ScheduleRe
     return await control.stores.put_schedule(name, stored, read.due_after(await _now(control)))
 
 
+async def pause_schedule(control: Control, name: str, *, paused: bool) -> ScheduleRecord:
+    """Return a schedule that runs by itself no more, or again; NotFound when there is none."""
+    stored = await get_schedule(control, name)
+    return await put_schedule(control, name, stored.document | {"enabled": not paused})
+
+
 async def delete_schedule(control: Control, name: str) -> None:
     """Delete a schedule; NotFound when there is none."""
     if not await control.stores.delete_schedule(name):

@@ -10,7 +10,14 @@ from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
-from worker.control.schedules import delete_schedule, get_schedule, list_schedules, put_schedule, run_schedule
+from worker.control.schedules import (
+    delete_schedule,
+    get_schedule,
+    list_schedules,
+    pause_schedule,
+    put_schedule,
+    run_schedule,
+)
 from worker.core.errors import InvalidJob, Problem
 from worker.core.message.wire import parse
 from worker.core.schedule import ScheduleRecord
@@ -43,6 +50,20 @@ async def put_one(request: Request, here: Here, _: Admin, name: Name) -> Schedul
     """Check a schedule, and store it; a server runs it when it is due."""
     async with audited(request, "schedule.put", name):
         return await put_schedule(here.control, name, parse(await request.body()))
+
+
+@router.post("/schedules/{name}/pause", summary="Let a schedule not run by itself", responses=responses(404))
+async def pause_one(request: Request, here: Here, _: Operator, name: Name) -> ScheduleRecord:
+    """Return the schedule, which runs by itself no more."""
+    async with audited(request, "schedule.pause", name):
+        return await pause_schedule(here.control, name, paused=True)
+
+
+@router.post("/schedules/{name}/resume", summary="Let a schedule run by itself again", responses=responses(404))
+async def resume_one(request: Request, here: Here, _: Operator, name: Name) -> ScheduleRecord:
+    """Return the schedule, which is due next at its first time after now."""
+    async with audited(request, "schedule.resume", name):
+        return await pause_schedule(here.control, name, paused=False)
 
 
 @router.delete("/schedules/{name}", status_code=204, summary="Delete a schedule", responses=responses(404))

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
 
-from worker.web.pages import automatic, dead, fleet, job, jobs, login, new, now, settings, templates
+from worker.web.pages import automatic, dead, fleet, job, jobs, login, new, now, scans, settings, templates
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
     from starlette.routing import BaseRoute
 
-SCREENS = (now, jobs, job, new, templates, dead, fleet, settings, automatic, login)
+SCREENS = (now, jobs, job, new, templates, scans, dead, fleet, settings, automatic, login)
 
 
 def add_to(application: FastAPI) -> None:

@@ -1,4 +1,4 @@
-"""What makes jobs and messages by itself: watched folders, hooks, notifications; and what can be undone."""
+"""What makes jobs and messages by itself: folders, schedules, hooks, notifications; and what can be undone."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from starlette.responses import Response
 from worker.control.folders import delete_folder, list_folders, pause_folder
 from worker.control.hooks import delete_hook, list_hooks
 from worker.control.notifications import delete_notification, list_notifications, try_notification
+from worker.control.schedules import delete_schedule, list_schedules, pause_schedule, put_schedule
+from worker.control.templates import list_templates
 from worker.control.undo import list_originals, undo
 from worker.core.errors import LeveretError
 from worker.web.asking import audited, services_of
@@ -22,14 +24,15 @@ router = APIRouter()
 
 PATH = "/settings/automatic"
 MOST = 50
+SECTIONS = ("folders", "schedules", "templates", "hooks", "notifications", "originals")
 
 
 @router.get(PATH)
 async def get_automatic(request: Request) -> Response:
-    """Draw folders, hooks, notifications and originals."""
+    """Draw folders, schedules, hooks, notifications and originals."""
     if away := entered("admin", request):
         return away
-    empty: dict[str, Any] = {"folders": [], "hooks": [], "notifications": [], "originals": []}
+    empty: dict[str, Any] = dict.fromkeys(SECTIONS, ())
     try:
         values = await _rows(services_of(request))
     except LeveretError as error:
@@ -40,6 +43,8 @@ async def get_automatic(request: Request) -> Response:
 async def _rows(here: Services) -> dict[str, Any]:
     return {
         "folders": await list_folders(here.control),
+        "schedules": await list_schedules(here.control),
+        "templates": await list_templates(here.control),
         "hooks": await list_hooks(here.control),
         "notifications": await list_notifications(here.control),
         "originals": await list_originals(here.control, MOST),
@@ -62,6 +67,48 @@ async def post_folder(
                 return PATH, f"The folder {name} is deleted; its jobs and its files stay."
             await pause_folder(control, name, paused=action == "pause")
         return PATH, f"The folder {name} is {'paused' if action == 'pause' else 'looked at again'}."
+
+    return await act(request, "admin", work, back=PATH)
+
+
+@router.post(PATH + "/schedules")
+async def post_schedule(
+    request: Request,
+    name: Annotated[str, Form(max_length=64)],
+    action: Annotated[str, Form(pattern="^(pause|resume|delete)$")],
+) -> Response:
+    """Pause, resume or delete a schedule."""
+
+    async def work() -> tuple[str, str]:
+        control = services_of(request).control
+        async with audited(request, f"schedule.{action}", name):
+            if action == "delete":
+                await delete_schedule(control, name)
+                return PATH, f"The schedule {name} is deleted; its jobs stay."
+            await pause_schedule(control, name, paused=action == "pause")
+        return PATH, f"The schedule {name} {'runs by itself no more' if action == 'pause' else 'runs by itself again'}."
+
+    return await act(request, "admin", work, back=PATH)
+
+
+@router.post(PATH + "/schedules/stored")
+async def post_stored_schedule(
+    request: Request,
+    name: Annotated[str, Form(max_length=64)],
+    cron: Annotated[str, Form(max_length=100)],
+    template: Annotated[str, Form(max_length=64)],
+    zone: Annotated[str, Form(max_length=64)] = "UTC",
+    sources: Annotated[str, Form(max_length=20_000)] = "",
+    work_kind: Annotated[str, Form(alias="action", pattern="^(submit|scan)$")] = "submit",
+) -> Response:
+    """Store a schedule."""
+
+    async def work() -> tuple[str, str]:
+        named = [line.strip() for line in sources.splitlines() if line.strip()]
+        document = {"cron": cron, "zone": zone, "template": template, "sources": named, "action": work_kind}
+        async with audited(request, "schedule.put", name):
+            await put_schedule(services_of(request).control, name, document)
+        return PATH, f"The schedule {name} is stored."
 
     return await act(request, "admin", work, back=PATH)
 

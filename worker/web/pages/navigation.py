@@ -41,7 +41,11 @@ SCREENS: Final = (
         "/new",
         "New",
         "operator",
-        (Entry("/new", "From a message", "operator"), Entry("/templates", "From a template", "operator")),
+        (
+            Entry("/new", "From a message", "operator"),
+            Entry("/templates", "From a template", "operator"),
+            Entry("/scans", "Scan a library", "operator"),
+        ),
     ),
     Entry("/dead", "Dead letters"),
     Entry("/fleet", "Fleet"),
@@ -51,7 +55,7 @@ SCREENS: Final = (
         "admin",
         (
             Entry("/settings", "Options and versions", "admin"),
-            Entry("/settings/automatic", "Folders and hooks", "admin"),
+            Entry("/settings/automatic", "Folders, hooks, schedules", "admin"),
         ),
     ),
 )

@@ -32,8 +32,9 @@
     block.before(button);
   }
 
-  const source = document.body.dataset.live;
-  if (!source) return;
+  // A scan is in no stream of changes: while it runs its page looks again now and then.
+  const source = document.body.dataset.live, every = Number(document.body.dataset.every || 0);
+  if (!source && !every) return;
   let busy = false, again = false, timer = 0, last = 0, version = "";
 
   async function look() {
@@ -73,6 +74,7 @@
       old.querySelectorAll(".scroll").forEach((one, index) => { one.scrollLeft = scrolled[index] || 0; });
       if (focused) [...old.querySelectorAll("a, button, summary, [tabindex]")].find((one) => keyOf(one) === focused)?.focus();
     }
+    if (!fresh.body.dataset.every) clearInterval(repeated);
     const live = fresh.body.dataset.live;
     if (!live && stream) { stream.close(); say(""); if (document.querySelector("main h1")) onEnd(); }
   }
@@ -81,7 +83,7 @@
 
   // A job that ended shows its player and its files: the whole page is drawn again, once.
   function onEnd() { if (!sessionStorage.getItem("ended " + location.pathname)) { sessionStorage.setItem("ended " + location.pathname, "1"); location.reload(); } }
-  if (!source.includes("job=")) sessionStorage.clear();
+  if (!source || !source.includes("job=")) sessionStorage.clear();
   else sessionStorage.removeItem("ended " + location.pathname);
 
   let stream = null;
@@ -101,8 +103,9 @@
     };
     stream.onopen = () => { if (!banner.hidden) { say(""); soon(); } };
   }
-  connect();
+  const repeated = every ? setInterval(look, every) : 0;
+  if (source) connect();
   document.addEventListener("visibilitychange", () => { if (!document.hidden && again) { again = false; soon(); } });
   addEventListener("pagehide", () => stream && stream.close());
-  addEventListener("pageshow", (event) => { if (event.persisted) { connect(); soon(); } });
+  addEventListener("pageshow", (event) => { if (event.persisted) { if (source) connect(); soon(); } });
 })();
