@@ -57,6 +57,9 @@ class Broker:
         """Note when."""
         self.times.put_nowait(time.monotonic())
 
+    async def require_fleet(self, identity: str) -> None:
+        """The broker is ours."""
+
     async def publish_event(self, change: Any) -> None:
         """Nobody listens."""
 
