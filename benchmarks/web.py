@@ -1,6 +1,6 @@
 """The page's budgets: the home and the list of jobs over 100,000 rows, 200 event streams, a cold start, idle memory.
 
-python -m benchmarks web [--jobs 100000] [--requests 200] [--streams 200]
+python -m benchmarks web [--jobs 100000] [--requests 100] [--streams 200] [--submits 200]
 """
 
 from __future__ import annotations
@@ -21,14 +21,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
+import pika
 import psutil
 
+from infra.local import LocalServices
 from infra.migrations import upgrade
+from infra.provision import provision
+from infra.settings import ProvisionSettings
 from worker.adapters.sql import SqlRepository
 from worker.core.record import Hardware, WorkerRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
 LISTS = {
@@ -41,6 +45,7 @@ LISTS = {
     "API, jobs": "/api/v1/jobs",
 }
 WATCH_SECONDS = 10.0
+MESSAGE = b'{"job_title": "One", "tasks": [{"module": "probe", "data": {"source": "nas://film.mkv"}}]}'
 
 
 def main(options: list[str]) -> None:
@@ -48,9 +53,47 @@ def main(options: list[str]) -> None:
     parser.add_argument("--jobs", type=int, default=100_000)
     parser.add_argument("--requests", type=int, default=100)
     parser.add_argument("--streams", type=int, default=200)
+    parser.add_argument("--submits", type=int, default=200)
     chosen = parser.parse_args(options)
     with tempfile.TemporaryDirectory(prefix="leveret-bench-web-") as folder:
         measure(Path(folder), chosen)
+    with tempfile.TemporaryDirectory(prefix="leveret-bench-submit-") as folder:
+        submit(Path(folder), chosen.submits)
+
+
+def submit(folder: Path, count: int) -> None:
+    """Print how long a job takes to submit over the API, and how long its message does when it is published."""
+    services = LocalServices(folder / "services")
+    try:
+        services.up(("rabbitmq",))
+        url = f"sqlite:///{folder / 'jobs.db'}"
+        broker = services.environment("rabbitmq")["WORKER_BROKER_URL"]
+        settings = ProvisionSettings.read({"WORKER_DATABASE_URL": url, "WORKER_BROKER_URL": broker})
+        assert list(provision(settings)), "nothing is provisioned"
+        with serving(folder, url, broker) as (address, _, _), httpx.Client(base_url=address, timeout=30) as client:
+            api = per_call(lambda: client.post("/api/v1/jobs", content=MESSAGE).raise_for_status(), count)
+        with pika.BlockingConnection(pika.URLParameters(broker)) as connection:
+            channel = connection.channel()
+            channel.confirm_delivery()
+            durable = pika.BasicProperties(delivery_mode=2, content_type="application/json")
+            amqp = per_call(lambda: channel.basic_publish("media.jobs", "media.cpu.low", MESSAGE, durable, True), count)
+    finally:
+        services.down(purge=True)
+    print(
+        f"\na job over the API: {api * 1e3:.1f} ms, checked, stored and confirmed; its message alone, published with a"
+        f" confirm: {amqp * 1e3:.1f} ms; ratio {api / amqp:.1f}"
+    )
+
+
+def per_call(call: Callable[[], object], count: int) -> float:
+    """Return the median seconds of a call."""
+    call()
+    times = []
+    for _ in range(count):
+        begun = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - begun)
+    return statistics.median(times)
 
 
 def measure(folder: Path, chosen: argparse.Namespace) -> None:
@@ -62,12 +105,15 @@ def measure(folder: Path, chosen: argparse.Namespace) -> None:
         time.sleep(1)
         memory = process.memory_info().rss / 1e6
         print(f"{chosen.jobs} jobs, 10 workers, SQLite, {os.cpu_count()} cores\n")
-        print("| what | p50 | p95 | bytes |\n|---|---:|---:|---:|")
+        print("| what | p50 | p95 | processor | bytes |\n|---|---:|---:|---:|---:|")
         with httpx.Client(base_url=address, timeout=30) as client:
             for name, path in {"now": "/", **LISTS}.items():
+                used = sum(process.cpu_times()[:2])
                 times, size = timed(client, path, chosen.requests)
+                used = (sum(process.cpu_times()[:2]) - used) / (chosen.requests + 1)
                 p95 = statistics.quantiles(times, n=20)[-1]
-                print(f"| {name} | {statistics.median(times) * 1e3:.0f} ms | {p95 * 1e3:.0f} ms | {size} |")
+                row = (statistics.median(times), p95, used)
+                print(f"| {name} | {' | '.join(f'{seconds * 1e3:.0f} ms' for seconds in row)} | {size} |")
         later = process.memory_info().rss / 1e6
         print(f"\ncold start {cold:.2f} s; idle {memory:.0f} MB; after the requests {later:.0f} MB")
         asyncio.run(watched(address, process, url, chosen.streams))
@@ -124,7 +170,7 @@ async def beat(url: str) -> None:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, url: str) -> Iterator[tuple[str, psutil.Process, float]]:
+def serving(folder: Path, url: str, broker: str = "amqp://127.0.0.1:1/") -> Iterator[tuple[str, psutil.Process, float]]:
     """Yield a server's address, its process, and how long it took to answer."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -133,7 +179,7 @@ def serving(folder: Path, url: str) -> Iterator[tuple[str, psutil.Process, float
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("WORKER_", "AWS_"))} | {
         "PYTHONPATH": str(ROOT), "WORKER_DATABASE_URL": url, "WORKER_SERVE_ADDRESS": f"127.0.0.1:{port}",
         "WORKER_STORAGE_URL": f"file://{folder}/out/", "WORKER_NAS_ROOT": str(folder / "nas"),
-        "WORKER_BROKER_URL": "amqp://127.0.0.1:1/", "WORKER_SERVE_REQUESTS_PER_SECOND": "100000",
+        "WORKER_BROKER_URL": broker, "WORKER_SERVE_REQUESTS_PER_SECOND": "100000",
         "WORKER_HEARTBEAT_SECONDS": "3000",
     }  # fmt: skip
     begun = time.perf_counter()

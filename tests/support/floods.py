@@ -103,10 +103,10 @@ async def _measured(flood: Flood, count: int) -> dict[str, float]:
         services.up(("rabbitmq",))
         repository = SqlRepository(provision(folder / "leveret.db"))
         try:
-            told = services.environment()
-            declare(told["WORKER_BROKER_URL"], topology())
-            async with broker_access(told["WORKER_BROKER_URL"], told["RABBITMQ_MANAGEMENT_URL"]) as broker:
-                harness = Harness(told["WORKER_BROKER_URL"], repository, folder)
+            variables = services.environment()
+            declare(variables["WORKER_BROKER_URL"], topology())
+            async with broker_access(variables["WORKER_BROKER_URL"], variables["RABBITMQ_MANAGEMENT_URL"]) as broker:
+                harness = Harness(variables["WORKER_BROKER_URL"], repository, folder)
                 try:
                     return await flood(harness, broker, count)
                 finally:
@@ -118,9 +118,9 @@ async def _measured(flood: Flood, count: int) -> dict[str, float]:
 
 def main() -> None:
     """Make each flood, and print what it cost."""
-    told = dict(word.split("=", 1) for word in sys.argv[1:])
+    options = dict(word.split("=", 1) for word in sys.argv[1:])
     for name, (usual, flood) in FLOODS.items():
-        if count := int(told.get(name) or usual):
+        if count := int(options.get(name) or usual):
             found = asyncio.run(_measured(flood, count))
             words = ", ".join(f"{what} {value:.1f}" for what, value in found.items())
             sys.stdout.write(f"{name}={count}: {words}\n")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from starlette.datastructures import Headers
 
@@ -9,10 +11,11 @@ from tests.support.web import TOKENS, site
 from worker.core.errors import Misconfigured
 from worker.settings import load
 from worker.settings.serve import is_loopback
-from worker.web.access import Tokens, digest_of
+from worker.web.access import COOKIE, Tokens, digest_of
 from worker.web.application import create
 from worker.web.asking import need
 from worker.web.guard import Buckets, Failures
+from worker.web.pages import SCREENS
 from worker.web.server import require_tokens
 
 ROLES = ("viewer", "operator", "admin")
@@ -216,3 +219,35 @@ async def test_a_body_of_a_gigabyte_is_refused_before_it_is_read(tmp_path):
 def test_the_application_is_made_without_services_at_once():
     assert create(load()) is not None
     assert need("viewer").role == "viewer"
+
+
+FORM = {
+    "name": "none", "action": "delete", "job_id": "a-job", "worker_id": "render-1", "text": "{}", "document": "{}",
+    "module": "ffmpeg", "options": "{}", "chosen": "{}", "expected": "1", "source": "nas://a.mkv", "template": "poster",
+    "variables": "", "count": "1", "scan_id": "none", "submit": "true",
+}  # fmt: skip
+
+
+def forms():
+    """Return the address of every form of the page, with a job's name wherever a name is asked for."""
+    routes = [route for screen in SCREENS for route in screen.router.routes]
+    paths = sorted({route.path for route in routes if "POST" in route.methods} - {"/login", "/logout"})
+    return [re.sub(r"\{[^}]*\}", "a-job", path.replace("{command}", "pause")) for path in paths]
+
+
+async def test_no_form_of_the_page_does_anything_for_a_viewer_or_for_another_site(tmp_path):
+    ours, theirs = {"Origin": "http://127.0.0.1:8080"}, {"Origin": "https://evil.example"}
+    async with site(tmp_path, tokens=True) as here:
+        await here.submit("a-job")
+        await here.beat("render-1")
+        asked = forms()
+        assert len(asked) > 8
+        for role, headers in (("viewer", ours), ("admin", theirs), ("admin", {"Sec-Fetch-Site": "same-site"})):
+            async with here.client(headers=headers | {"Cookie": f"{COOKIE}={TOKENS[role]}"}) as client:
+                for path in asked:
+                    answer = await client.post(path, data=FORM)
+                    # 422 where the form would need other fields; nothing was looked at by then.
+                    assert answer.status_code in ({403, 422} if role == "viewer" else {403}), (path, answer.text[:300])
+        assert (await here.repository.job("a-job")).state == "queued"
+        assert await here.services.views.audit(10) == []
+        assert here.broker.published == []

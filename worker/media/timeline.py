@@ -168,8 +168,8 @@ def settled(info: MediaInfo, timeline: Timeline, said: str, name: str) -> MediaI
     guessed = _GUESSED in said
     if claim is not None and not _SILENT & _names(info) and not guessed and shorter(found, claim):
         raise BadInput(f"{name} is cut short: it states {claim:.2f} s and holds {found:.2f} s")
-    trimmed = claim is not None and "ogg" in _names(info) and claim <= found  # Ogg's last page may trim its packets
-    agrees = claim is not None and (trimmed or abs(claim - found) <= AGREES_SECONDS)
+    # Ogg's last page may trim its packets, by less than that; a chained one states the length of its first piece
+    agrees = claim is not None and abs(claim - found) <= AGREES_SECONDS
     if agrees and not timeline.jumps and not guessed and not _lacks_ends(info, timeline):
         # Matroska and MP4 count a file's length from zero, measured ones from the first packet
         return replace(info, measured=not {"matroska", "mp4"} & _names(info))
