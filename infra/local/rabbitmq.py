@@ -144,7 +144,9 @@ def _write_configuration(folder: Path, record: Record) -> None:
     configuration = folder / "rabbitmq.conf"
     configuration.touch(mode=0o600)
     configuration.write_text("\n".join(kept) + "\n")
-    shutil.copyfile(SHARED / "enabled_plugins", folder / "enabled_plugins")
+    # Nobody reads a private node's metrics, and their port is one for all nodes of a host, open to every address.
+    plugins = (SHARED / "enabled_plugins").read_text().replace("rabbitmq_prometheus,", "")
+    (folder / "enabled_plugins").write_text(plugins)
     # The system's own additions in /etc/rabbitmq/conf.d are not for this node.
     (folder / "conf.d").mkdir(exist_ok=True)
 

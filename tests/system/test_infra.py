@@ -136,6 +136,9 @@ def test_nothing_listens_beyond_loopback(services):
 def test_the_broker_has_its_management_and_shovel_plug_ins(environment):
     assert management(environment, "/api/whoami")[1]["tags"] == ["administrator"]
     assert management(environment, "/api/shovels") == (200, [])
+    # The metrics' port is one for all nodes of a host: two private nodes would not start beside each other.
+    listeners = {each["protocol"] for each in management(environment, "/api/overview")[1]["listeners"]}
+    assert not any("prometheus" in protocol for protocol in listeners), listeners
 
 
 def test_secrets_are_for_their_owner_and_for_nobody_else(state, environment):
