@@ -22,9 +22,9 @@ from worker import logs
 from worker.adapters.sql import SqlRepository
 from worker.app.control import assembled
 from worker.app.folder_files import WatchedFiles
-from worker.control.folders import put_folder
-from worker.control.templates import put_template
-from worker.control.watching import FolderWatcher, OneFolder
+from worker.control.intake.folders import put_folder
+from worker.control.intake.templates import put_template
+from worker.control.intake.watching import FolderWatcher, OneFolder
 from worker.core.ports.files import Found
 from worker.settings import load
 

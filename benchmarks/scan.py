@@ -21,10 +21,10 @@ from infra.migrations import upgrade
 from worker.adapters.sql import SqlRepository
 from worker.adapters.storage.nas.reading import NasReader
 from worker.control import Control
-from worker.control.blueprint import compile_template
-from worker.control.library import Library
-from worker.control.scan import pattern_of, scan
-from worker.control.sources import PROBES_AT_ONCE
+from worker.control.intake.blueprint import compile_template
+from worker.control.intake.library import Library
+from worker.control.intake.scan import pattern_of, scan
+from worker.control.intake.sources import PROBES_AT_ONCE
 from worker.core.media_info import MediaInfo, StreamInfo
 from worker.media.probe import probe_command
 from worker.process.runner import ProcessRunner

@@ -9,8 +9,8 @@ import pytest
 
 from tests.support.folders import inbox, look
 from tests.support.storages import s3_running
-from worker.control.batches import expand, submit_all
-from worker.control.templates import Made, Skipped
+from worker.control.intake.batches import expand, submit_all
+from worker.control.intake.templates import Made, Skipped
 from worker.core.errors import RefusedPath
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import update
 from tests.support.repositories import FAILURE, granted, job
 from worker.adapters.sql.schema import jobs, moment
 from worker.adapters.sql.schema.intake import notifications
-from worker.control.notifications import Notifier
+from worker.control.intake.notifications import Notifier
 from worker.core.attempt import Result
 from worker.core.errors import StorageUnavailable
 from worker.core.notification import Notification

@@ -17,8 +17,8 @@ from tests.support.folders import TEMPLATE
 from worker.adapters.sql.schema import jobs
 from worker.app.control import assembled
 from worker.app.folder_files import WatchedFiles
-from worker.control.folders import put_folder
-from worker.control.templates import put_template
+from worker.control.intake.folders import put_folder
+from worker.control.intake.templates import put_template
 from worker.core.routing import queue_of
 from worker.settings import load
 

@@ -13,9 +13,9 @@ from playwright.async_api import expect
 from infra import assets
 from tests.support.page import axe_script, browsing
 from tests.support.web import Site, site
-from worker.control.folders import put_folder
-from worker.control.hooks import put_hook
-from worker.control.schedules import put_schedule
+from worker.control.intake.folders import put_folder
+from worker.control.intake.hooks import put_hook
+from worker.control.intake.schedules import put_schedule
 from worker.core.record import Hardware
 from worker.web.pages import navigation
 

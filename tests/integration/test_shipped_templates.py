@@ -11,9 +11,9 @@ from tests.support.visualizers import bench_in as gource_bench
 from tests.support.visualizers import frames_of, gource_task, made_repository
 from tests.support.web import site
 from worker.app.control import modules
-from worker.control.blueprint import Skip
-from worker.control.shipped import shipped_templates
-from worker.control.templates import Rendered, checked_template, get_template, list_templates, render
+from worker.control.intake.blueprint import Skip
+from worker.control.intake.shipped import shipped_templates
+from worker.control.intake.templates import Rendered, checked_template, get_template, list_templates, render
 
 if TYPE_CHECKING:
     from pathlib import Path

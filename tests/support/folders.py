@@ -19,9 +19,9 @@ from worker.adapters.sql.schema import moment
 from worker.adapters.sql.schema.intake import folder_files, folders
 from worker.app.control import assembled
 from worker.app.folder_files import WatchedFiles
-from worker.control.folders import put_folder
-from worker.control.templates import put_template
-from worker.control.watching import OneFolder
+from worker.control.intake.folders import put_folder
+from worker.control.intake.templates import put_template
+from worker.control.intake.watching import OneFolder
 from worker.core.attempt import Artifact, Result
 from worker.core.message.dialects import decode
 from worker.core.policy import Policy

@@ -13,7 +13,7 @@ from tests.support.folders import inbox, look
 from worker.adapters.sql.schema import jobs
 from worker.adapters.sql.schema.intake import folder_files
 from worker.app.folder_files import WatchedFiles
-from worker.control.templates import put_template
+from worker.control.intake.templates import put_template
 from worker.core.errors import BrokerUnavailable
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import delete
 from tests.support.folders import inbox, look
 from worker.adapters.sql.schema.intake import folder_files
 from worker.app.undoing import KeptFiles
-from worker.control.templates import put_template
+from worker.control.intake.templates import put_template
 from worker.control.undo import undo
 
 

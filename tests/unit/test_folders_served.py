@@ -12,8 +12,8 @@ import pytest
 from tests.support.command_line import one_line
 from tests.support.folders import inbox, until
 from worker.control import NotFound
-from worker.control.folders import checked_folder, put_folder
-from worker.control.watching import FolderWatcher
+from worker.control.intake.folders import checked_folder, put_folder
+from worker.control.intake.watching import FolderWatcher
 from worker.core.errors import InvalidJob, RefusedPath
 from worker.core.folder import Folder, Sighting, belongs_to, group_of
 from worker.core.ports.files import Found
@@ -73,7 +73,7 @@ async def test_the_memory_of_a_look_does_not_grow_with_the_folder(tmp_path, monk
             for first in range(0, 10_000, 500):
                 yield tuple(Found(place.joined(f"{n}.mkv"), n + 1, 0.0, str(n)) for n in range(first, first + 500))
 
-        monkeypatch.setattr("worker.control.library.Library.walk", walk)
+        monkeypatch.setattr("worker.control.intake.library.Library.walk", walk)
         server = here.server()
         assert await server.look(folder) == 10_000
         tracemalloc.start()

@@ -16,8 +16,8 @@ from tests.support.web import site
 from worker.adapters.sql.schema import jobs
 from worker.adapters.sql.schema.intake import hook_calls
 from worker.control import NotFound
-from worker.control.hooks import put_hook
-from worker.control.templates import put_template
+from worker.control.intake.hooks import put_hook
+from worker.control.intake.templates import put_template
 from worker.core.errors import InvalidJob
 from worker.core.hook import Hook, asked_of, value_at
 from worker.core.signature import HEADER, TOLERANCE_SECONDS, signature

@@ -23,7 +23,7 @@ from worker.adapters.sql.schema.intake import folder_files
 from worker.app import serving
 from worker.app.control import assembled
 from worker.app.folder_files import WatchedFiles
-from worker.control.watching import OneFolder
+from worker.control.intake.watching import OneFolder
 from worker.settings import load
 from worker.web.access import Tokens
 from worker.web.application import create

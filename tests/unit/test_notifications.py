@@ -13,7 +13,7 @@ import pytest
 from tests.support.command_line import one_line
 from tests.support.web import site
 from worker.adapters.notifying import NotificationSender, check_address
-from worker.control.notifications import checked_notification
+from worker.control.intake.notifications import checked_notification
 from worker.core.errors import InvalidJob, RefusedPath, StorageUnavailable
 from worker.core.notification import Message, Notice, Notification
 from worker.core.signature import TOLERANCE_SECONDS, is_signed, is_signed_by_github, signature

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from tests.support.web import site
 from worker.control import Refused
-from worker.control.batches import Failed, Report, count, expand, submit_all
-from worker.control.templates import Made, Skipped, blueprint_of, put_template
+from worker.control.intake.batches import Failed, Report, count, expand, submit_all
+from worker.control.intake.templates import Made, Skipped, blueprint_of, put_template
 from worker.core.errors import BrokerUnavailable, InvalidJob, MountMissing, StorageUnavailable
 from worker.core.identity import SAMPLE_BYTES, sample_ranges
 from worker.core.pattern import is_pattern, parse_pattern
@@ -203,9 +203,9 @@ async def test_a_clock_that_is_wrong_changes_nothing(tmp_path):
 MILLION = """
 import asyncio, resource, sys
 from tests.support.listing import Endless
-from worker.control.batches import count
-from worker.control.blueprint import compile_template
-from worker.control.library import Library
+from worker.control.intake.batches import count
+from worker.control.intake.blueprint import compile_template
+from worker.control.intake.library import Library
 from worker.core.pattern import parse_pattern
 from worker.control import Control
 from pathlib import Path

@@ -11,9 +11,9 @@ import pytest
 
 from tests.support.media import clip
 from tests.support.web import site
-from worker.control.batches import Failed, expand, submit_all
-from worker.control.scan import BROKEN, CONFORMS, FAILS, LEFT, measured_saving, pattern_of, saved, scan
-from worker.control.templates import Made, blueprint_of, put_template
+from worker.control.intake.batches import Failed, expand, submit_all
+from worker.control.intake.scan import BROKEN, CONFORMS, FAILS, LEFT, measured_saving, pattern_of, saved, scan
+from worker.control.intake.templates import Made, blueprint_of, put_template
 from worker.core.attempt import Artifact, Result
 from worker.core.errors import MountMissing, StorageUnavailable
 from worker.core.message.dialects import decode

@@ -12,11 +12,11 @@ from tests.support.media import clip
 from tests.support.web import site
 from worker.adapters.sql.schema import moment
 from worker.adapters.sql.schema.intake import scans
-from worker.control import scans as use
 from worker.control.errors import NotFound, Refused
-from worker.control.library import Library
-from worker.control.scan import BROKEN, CONFORMS, FAILS
-from worker.control.templates import put_template
+from worker.control.intake import scans as use
+from worker.control.intake.library import Library
+from worker.control.intake.scan import BROKEN, CONFORMS, FAILS
+from worker.control.intake.templates import put_template
 
 SMALL = {
     "promise": ["video.height <= 100"],

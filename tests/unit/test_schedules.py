@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from tests.support.web import site
 from worker.control import Conflict, NotFound
-from worker.control.schedules import get_schedule, put_schedule, run_due, run_schedule
-from worker.control.templates import put_template
+from worker.control.intake.schedules import get_schedule, put_schedule, run_due, run_schedule
+from worker.control.intake.templates import put_template
 from worker.core.errors import InvalidJob
 from worker.core.schedule import ScheduleDocument
 

@@ -12,8 +12,8 @@ from tests.support.media import clip
 from tests.support.web import site
 from worker.app.control import modules
 from worker.control import NotFound, Refused
-from worker.control.blueprint import Skip
-from worker.control.templates import (
+from worker.control.intake.blueprint import Skip
+from worker.control.intake.templates import (
     Made,
     Skipped,
     blueprint_of,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.support.web import site
-from worker.control.folders import put_folder
-from worker.control.hooks import put_hook
-from worker.control.schedules import get_schedule
+from worker.control.intake.folders import put_folder
+from worker.control.intake.hooks import put_hook
+from worker.control.intake.schedules import get_schedule
 from worker.engine.attempt.originals import keep_deleted
 
 SHARED = "what both sides of a test know"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.support.web import site
-from worker.control.shipped import shipped_templates
+from worker.control.intake.shipped import shipped_templates
 
 LOOK = {
     "description": "A look.",

@@ -14,7 +14,7 @@ from worker.core.errors import Misconfigured, ToolMissing
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from worker.control.library import Library
+    from worker.control.intake.library import Library
     from worker.core.ports import BrokerAdmin, Repository
     from worker.registry import Registry
     from worker.settings import Settings
@@ -67,7 +67,7 @@ def library(settings: Settings) -> Library:
     # Programs are looked for, and who uses S3 imports boto3.
     from worker.app.components import runner, tools  # noqa: PLC0415
     from worker.app.serving import readers  # noqa: PLC0415
-    from worker.control.library import Library  # noqa: PLC0415 - it probes, which looking at a job does not
+    from worker.control.intake.library import Library  # noqa: PLC0415 - it probes, which looking at a job does not
 
     programs = tools(settings)
 

@@ -13,7 +13,7 @@ from worker.cli.render import moment, say_json
 from worker.cli.session import read_file
 from worker.cli.tables import Column, say_table
 from worker.cli.words import say
-from worker.control.hooks import new_secret
+from worker.control.intake.hooks import new_secret
 from worker.core.message.wire import parse
 
 if TYPE_CHECKING:

@@ -10,13 +10,13 @@ import typer
 from worker.cli.render import say_json
 from worker.cli.templates import values_in
 from worker.cli.words import say, warn
-from worker.control.batches import Batch, Count, Counted, Failed, Report, report_document
-from worker.control.templates import Made, Skipped
+from worker.control.intake.batches import Batch, Count, Counted, Failed, Report, report_document
+from worker.control.intake.templates import Made, Skipped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from worker.control.intake_operations import SourceOperations
+    from worker.control.intake.operations import SourceOperations
 
 
 def batch_of(

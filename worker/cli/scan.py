@@ -15,7 +15,7 @@ from worker.cli.render import say_json
 from worker.cli.tables import Column, say_table
 from worker.cli.templates import values_in
 from worker.cli.words import say
-from worker.control.scan import BROKEN
+from worker.control.intake.scan import BROKEN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

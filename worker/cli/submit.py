@@ -101,7 +101,7 @@ async def _submit_message(body: bytes, lane: str | None, priority: str | None, w
 
 async def _submit_template(asked: Asked, wanted: Following, *, yes: bool, dry_run: bool) -> int:
     from worker.cli.intake import batch_of, submit_sources  # noqa: PLC0415 - only with a template
-    from worker.control.batches import report_document  # noqa: PLC0415 - as above
+    from worker.control.intake.batches import report_document  # noqa: PLC0415 - as above
 
     batch = batch_of(*asked)
     silent = wanted.as_json and not wanted.until_end

@@ -14,13 +14,13 @@ from worker.cli.render import moment, say_json
 from worker.cli.session import read_file
 from worker.cli.tables import Column, say_table
 from worker.cli.words import say, warn
-from worker.control.blueprint import Skip
+from worker.control.intake.blueprint import Skip
 from worker.core.message.wire import parse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from worker.control.templates import Rendered
+    from worker.control.intake.templates import Rendered
     from worker.core.template import StoredTemplate
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The template's name.")]

@@ -11,7 +11,7 @@ from worker.core.routing import DEFAULT_DELAYS
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from worker.control.library import Library
+    from worker.control.intake.library import Library
     from worker.core.ports import BrokerAdmin, Repository
     from worker.registry import Registry
 

@@ -6,10 +6,10 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from worker.control.batches import Count, Counted, Failed
-from worker.control.blueprint import Skip
 from worker.control.errors import Refused
-from worker.control.templates import Made, Rendered, Skipped
+from worker.control.intake.batches import Count, Counted, Failed
+from worker.control.intake.blueprint import Skip
+from worker.control.intake.templates import Made, Rendered, Skipped
 from worker.core.folder import FolderFile, StoredFolder
 from worker.core.hook import HookCall, HookView
 from worker.core.schedule import ScheduleRecord
@@ -18,7 +18,7 @@ from worker.core.template import StoredTemplate
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
-    from worker.control.batches import Batch
+    from worker.control.intake.batches import Batch
     from worker.remote.link import Link
 
 

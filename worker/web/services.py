@@ -17,10 +17,10 @@ import structlog
 from worker.app import serving
 from worker.app.control import assembled, refuse_missing_sqlite, repository
 from worker.control.fleet import queue_depths
-from worker.control.notifications import Notifier
-from worker.control.scans import run_waiting
-from worker.control.schedules import run_due
-from worker.control.watching import FolderWatcher
+from worker.control.intake.notifications import Notifier
+from worker.control.intake.scans import run_waiting
+from worker.control.intake.schedules import run_due
+from worker.control.intake.watching import FolderWatcher
 from worker.core.errors import DatabaseUnavailable, LeveretError, RefusedPath
 from worker.core.location import External, parse_location
 from worker.web.pulse import Pulse

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from worker.adapters.notifying import NotificationSender, check_address
 from worker.app.direct.intake import DirectIntake
 from worker.app.undoing import KeptFiles
-from worker.control import dead_letters, fleet, jobs, notifications, option_sets, steer
+from worker.control import dead_letters, fleet, jobs, option_sets, steer
 from worker.control import submit as submission
 from worker.control import undo as undoing
+from worker.control.intake import notifications
 from worker.core.notification import NotificationView
 from worker.core.views import DeadPage
 

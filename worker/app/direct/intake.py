@@ -7,16 +7,16 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 from worker.app.direct.looks import DirectLooks
-from worker.control import batches, folders, hooks, scans, schedules, templates
+from worker.control.intake import batches, folders, hooks, scans, schedules, templates
 from worker.core.hook import HookView
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
     from worker.control import Control
-    from worker.control.batches import Batch, Count, Counted, Failed
-    from worker.control.blueprint import Skip
-    from worker.control.templates import Made, Rendered, Skipped
+    from worker.control.intake.batches import Batch, Count, Counted, Failed
+    from worker.control.intake.blueprint import Skip
+    from worker.control.intake.templates import Made, Rendered, Skipped
     from worker.core.folder import FolderFile, StoredFolder
     from worker.core.hook import HookCall
     from worker.core.schedule import ScheduleRecord

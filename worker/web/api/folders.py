@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from pydantic import Field
 
-from worker.control import folders as use
+from worker.control.intake import folders as use
 from worker.core.folder import FileState, FolderFile, StoredFolder
 from worker.core.message.wire import parse
 from worker.web.asking import Admin, Here, Operator, Viewer, audited

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from pydantic import Field
 
-from worker.control import hooks as use
+from worker.control.intake import hooks as use
 from worker.core.hook import HookCall, HookView
 from worker.core.message.wire import parse
 from worker.core.record import Record

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request
 from pydantic import Field
 
-from worker.control.notifications import (
+from worker.control.intake.notifications import (
     delete_notification,
     get_notification,
     list_notifications,

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from pydantic import Field
 
-from worker.control import scans as use
+from worker.control.intake import scans as use
 from worker.core.scanning import ScanRecord, ScanRequest
 from worker.web.asking import Here, Operator, Viewer, audited
 from worker.web.problems import responses

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
-from worker.control.schedules import (
+from worker.control.intake.schedules import (
     delete_schedule,
     get_schedule,
     list_schedules,

@@ -9,9 +9,9 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
-from worker.control.batches import Batch, Count, Report, count, count_batch, expand, submit_all, submit_batch
-from worker.control.blueprint import Skip
-from worker.control.templates import (
+from worker.control.intake.batches import Batch, Count, Report, count, count_batch, expand, submit_all, submit_batch
+from worker.control.intake.blueprint import Skip
+from worker.control.intake.templates import (
     blueprint_of,
     delete_template,
     get_template,

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Form, Request
 from starlette.responses import Response
 
-from worker.control.folders import delete_folder, list_folders, pause_folder
-from worker.control.hooks import delete_hook, list_hooks
-from worker.control.notifications import delete_notification, list_notifications, try_notification
-from worker.control.schedules import delete_schedule, list_schedules, pause_schedule, put_schedule
-from worker.control.templates import list_templates
+from worker.control.intake.folders import delete_folder, list_folders, pause_folder
+from worker.control.intake.hooks import delete_hook, list_hooks
+from worker.control.intake.notifications import delete_notification, list_notifications, try_notification
+from worker.control.intake.schedules import delete_schedule, list_schedules, pause_schedule, put_schedule
+from worker.control.intake.templates import list_templates
 from worker.control.undo import list_originals, undo
 from worker.core.errors import LeveretError
 from worker.web.asking import audited, services_of

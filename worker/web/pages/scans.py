@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, Request
 from starlette.responses import Response
 
-from worker.control.scans import delete_scan, get_scan, list_scans, start_scan
-from worker.control.templates import list_templates
+from worker.control.intake.scans import delete_scan, get_scan, list_scans, start_scan
+from worker.control.intake.templates import list_templates
 from worker.core.errors import LeveretError
 from worker.web.asking import audited, services_of
 from worker.web.pages.drawing import act, draw, entered

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, Query, Request
 from starlette.responses import Response
 
-from worker.control.batches import Report, expand, submit_all
-from worker.control.blueprint import Skip
-from worker.control.templates import blueprint_of, delete_template, list_templates, put_template, render
+from worker.control.intake.batches import Report, expand, submit_all
+from worker.control.intake.blueprint import Skip
+from worker.control.intake.templates import blueprint_of, delete_template, list_templates, put_template, render
 from worker.core.errors import InvalidJob, LeveretError, Problem
 from worker.core.message.wire import parse
 from worker.web.api.templates import MOST

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 from pydantic import ValidationError
 
-from worker.control.batches import Report, expand, submit_all
 from worker.control.errors import Conflict, NotFound
-from worker.control.scan import BROKEN, FAILS, pattern_of, scan
-from worker.control.templates import NAME, Made, Route, blueprint_of, submit_template
+from worker.control.intake.batches import Report, expand, submit_all
+from worker.control.intake.scan import BROKEN, FAILS, pattern_of, scan
+from worker.control.intake.templates import NAME, Made, Route, blueprint_of, submit_template
 from worker.core.errors import DatabaseUnavailable, InvalidJob, LeveretError, Problem
 from worker.core.message.wire import nearest, problems_of
 from worker.core.schedule import ScheduleDocument, ScheduleRecord

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from worker.control.errors import Refused
+from worker.control.intake.templates import Made, blueprint_of, submit_template
 from worker.control.jobs import retry_job
-from worker.control.templates import Made, blueprint_of, submit_template
 from worker.core.errors import LeveretError, Permanent, SourceMissing, Transient
 from worker.core.folder import Sighting, is_sidecar
 

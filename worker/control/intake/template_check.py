@@ -13,7 +13,7 @@ from worker.media.conditions import FACTS, Kind, Value
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from worker.control.blueprint import Blueprint
+    from worker.control.intake.blueprint import Blueprint
     from worker.core.job import Job
     from worker.core.template import Variable
     from worker.media.conditions import Condition

@@ -15,7 +15,7 @@ from worker.media.conditions import facts_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from worker.control.library import Library
+    from worker.control.intake.library import Library
     from worker.control.resources import Control
     from worker.core.ports.files import Found
     from worker.media.conditions import Value

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from worker.control.errors import Refused
-from worker.control.sources import Source, Unread, identified
-from worker.control.templates import (
+from worker.control.intake.sources import Source, Unread, identified
+from worker.control.intake.templates import (
     SUBMIT,
     Made,
     Route,
@@ -23,7 +23,7 @@ from worker.core.pattern import Pattern, is_pattern, parse_pattern
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-    from worker.control.blueprint import Blueprint
+    from worker.control.intake.blueprint import Blueprint
     from worker.control.resources import Control
     from worker.core.ports.files import Found
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from worker.control.batches import Report, report_document
-from worker.control.blueprint import clock_of
-from worker.control.sources import Source, Unread, identified, probe_all
+from worker.control.intake.batches import Report, report_document
+from worker.control.intake.blueprint import clock_of
+from worker.control.intake.sources import Source, Unread, identified, probe_all
 from worker.core.errors import InvalidJob
 from worker.core.media_types import media_type_of
 from worker.core.pattern import is_pattern, parse_pattern
@@ -21,7 +21,7 @@ from worker.core.pattern import is_pattern, parse_pattern
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
-    from worker.control.blueprint import Blueprint
+    from worker.control.intake.blueprint import Blueprint
     from worker.control.resources import Control
     from worker.core.pattern import Pattern
     from worker.core.ports.files import Found

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
-    from worker.control.batches import Batch, Count, Counted, Failed
-    from worker.control.blueprint import Skip
-    from worker.control.templates import Made, Rendered, Skipped
+    from worker.control.intake.batches import Batch, Count, Counted, Failed
+    from worker.control.intake.blueprint import Skip
+    from worker.control.intake.templates import Made, Rendered, Skipped
     from worker.core.folder import FolderFile, StoredFolder
     from worker.core.hook import HookCall, HookView
     from worker.core.schedule import ScheduleRecord

@@ -14,7 +14,7 @@ import structlog
 from pydantic import ValidationError
 
 from worker.control.errors import NotFound, Refused
-from worker.control.templates import Made, blueprint_of, submit_template
+from worker.control.intake.templates import Made, blueprint_of, submit_template
 from worker.core.errors import InvalidJob, Permanent, Problem
 from worker.core.hook import HOOK_NAME, Asked, Hook, HookCall, StoredHook, asked_of
 from worker.core.message.wire import nearest, parse, problems_of
@@ -23,7 +23,7 @@ from worker.core.signature import HEADER, is_signed, is_signed_by_github
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from worker.control.blueprint import Blueprint
+    from worker.control.intake.blueprint import Blueprint
     from worker.control.resources import Control
 
 CALLS_KEPT_SECONDS: Final = 90 * 86400.0

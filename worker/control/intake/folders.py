@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from worker.control.errors import NotFound
-from worker.control.templates import blueprint_of
+from worker.control.intake.templates import blueprint_of
 from worker.core.errors import InvalidJob, Problem
 from worker.core.folder import FOLDER_NAME, Folder, FolderFile, StoredFolder
 from worker.core.message.wire import nearest, problems_of

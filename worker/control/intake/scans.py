@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 from pydantic import ValidationError
 
-from worker.control.batches import Report, submit_all
 from worker.control.errors import NotFound, Refused
-from worker.control.scan import Scan, pattern_of, saved, scan, scan_document, scan_numbers
-from worker.control.templates import blueprint_of
+from worker.control.intake.batches import Report, submit_all
+from worker.control.intake.scan import Scan, pattern_of, saved, scan, scan_document, scan_numbers
+from worker.control.intake.templates import blueprint_of
 from worker.core.errors import DatabaseUnavailable, InvalidJob, LeveretError, Problem
 from worker.core.message.wire import problems_of
 from worker.core.scanning import ScanRecord, ScanRequest

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from worker.control.blueprint import Blueprint, Skip, clock_of, compile_template
 from worker.control.errors import NotFound, Refused
-from worker.control.shipped import VERSION, shipped_templates
-from worker.control.sources import Source, look_at
+from worker.control.intake.blueprint import Blueprint, Skip, clock_of, compile_template
+from worker.control.intake.shipped import VERSION, shipped_templates
+from worker.control.intake.sources import Source, look_at
+from worker.control.intake.template_check import check_template
 from worker.control.submit import Submitted, submit
-from worker.control.template_check import check_template
 from worker.core.errors import IdReused, InvalidJob, Problem
 from worker.core.message.wire import nearest
 from worker.core.template import Origin, StoredTemplate

@@ -1,0 +1,1 @@
+"""Jobs that make themselves: templates, patterns, watched folders, scans, hooks, schedules, notifications."""
