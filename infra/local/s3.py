@@ -47,7 +47,7 @@ class S3:
             "-master.telemetry=false",
             # The one master elects itself; the default of 10 s would delay every restart by as much.
             "-master.electionTimeout=1s",
-            # Small volumes that grow one at a time: each bucket takes some, and free disk through this size is how many there are.
+            # Small volumes: each bucket takes some, and there are as many as fit into the free disk.
             "-master.volumeSizeLimitMB=64",
             "-volume.max=0",
             # By default it waits ten seconds at its end for the masters of a cluster to notice.
