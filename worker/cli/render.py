@@ -122,7 +122,7 @@ def part_lines(record: JobRecord) -> list[str]:
     lines = []
     for part in record.parts:
         if part.state in {"running", "publishing", "retrying", "dead"}:
-            what = f"{part.frames} frames" if part.frames else "sound"
+            what = f"{part.frames} frames" if part.frames else "the rest"
             facts = [
                 f"{part.percent:.0f} %" if part.percent is not None else "",
                 f"{part.fps:.0f} fps" if part.fps else "",
