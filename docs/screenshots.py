@@ -16,7 +16,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from infra.local.ports import free_port  # noqa: E402 - the tree is not installed where this may run
+from infra.local import LocalServices  # noqa: E402 - the tree is not installed where this may run
+from infra.local.ports import free_port  # noqa: E402
+from infra.provision import provision  # noqa: E402
+from infra.settings import ProvisionSettings  # noqa: E402
 from tests.support.page import browsing, serving  # noqa: E402
 from tests.support.web import Site, site  # noqa: E402
 from worker.core.attempt import Failure  # noqa: E402
@@ -65,20 +68,32 @@ async def main(target: Path) -> None:
         folder = Path(name)
         async with site(folder) as here:
             await fill(here)
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("WORKER_")} | {
-            "PYTHONPATH": str(ROOT), "WORKER_DATABASE_URL": f"sqlite:///{folder / 'jobs.db'}",
-            "WORKER_NAS_ROOT": str(folder / "nas"), "WORKER_STORAGE_URL": f"file://{folder / 'out'}/",
-            "WORKER_BROKER_URL": "amqp://127.0.0.1:1/", "WORKER_HEARTBEAT_SECONDS": "3000",
-        }  # fmt: skip
-        with serving(environment, folder, free_port(frozenset())) as server:
-            for tail, (width, height, scheme) in VIEWS.items():
-                size = {"width": width, "height": height}
-                async with browsing(viewport=size, color_scheme=scheme) as browser:
-                    page = await browser.new_page()
-                    for screen, path in SCREENS.items():
-                        await page.goto(server.address + path)
-                        await page.wait_for_timeout(500)
-                        await page.screenshot(path=target / f"{screen}{tail}.png")
+        services = LocalServices(folder / "services")
+        services.up()
+        try:
+            environment = {key: value for key, value in os.environ.items() if not key.startswith("WORKER_")} | {
+                **services.environment("rabbitmq"),
+                "PYTHONPATH": str(ROOT), "WORKER_DATABASE_URL": f"sqlite:///{folder / 'jobs.db'}",
+                "WORKER_NAS_ROOT": str(folder / "nas"), "WORKER_STORAGE_URL": f"file://{folder / 'out'}/",
+                "WORKER_HEARTBEAT_SECONDS": "3000",
+            }  # fmt: skip
+            list(provision(ProvisionSettings.read(environment)))
+            await draw(environment, folder, target)
+        finally:
+            services.down(purge=True)
+
+
+async def draw(environment: dict[str, str], folder: Path, target: Path) -> None:
+    """Write the pictures of a server with this environment."""
+    with serving(environment, folder, free_port(frozenset())) as server:
+        for tail, (width, height, scheme) in VIEWS.items():
+            size = {"width": width, "height": height}
+            async with browsing(viewport=size, color_scheme=scheme) as browser:
+                page = await browser.new_page()
+                for screen, path in SCREENS.items():
+                    await page.goto(server.address + path)
+                    await page.wait_for_timeout(500)
+                    await page.screenshot(path=target / f"{screen}{tail}.png")
 
 
 if __name__ == "__main__":
