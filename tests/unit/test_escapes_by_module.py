@@ -148,6 +148,8 @@ TABLE: list[tuple[str, Any, type[Exception]]] = [
     ("cleanup move", "/etc/passwd", InvalidJob),
     ("cleanup delete", "/etc/passwd", InvalidJob),
     ("cleanup delete", "nas://folder/", InvalidJob),
+    ("gource folder", "../../etc", InvalidJob),
+    ("gource folder", "/etc", InvalidJob),
     ("gource output", "/tmp/a.mp4", InvalidJob),  # noqa: S108 - a place that is refused
     ("gource playlist", "../../master.m3u8", InvalidJob),
     ("gource playlist", ".hidden.m3u8", InvalidJob),
@@ -201,6 +203,9 @@ TABLE: list[tuple[str, Any, type[Exception]]] = [
     ("gource repository", "git@example.org:a.git", RefusedPath),
     ("gource repository", "https://bob:planted@example.org/a.git", RefusedPath),
     ("gource repository", "https://example.org/" + "a" * 3000, InvalidJob),
+    ("gource repositories", "https://169.254.169.254/a.git", RefusedPath),
+    ("gource repositories", "--upload-pack=id", RefusedPath),
+    ("gource repositories", "https://bob:planted@example.org/a.git", RefusedPath),
     ("callback", "http://169.254.169.254/", RefusedPath),
     ("callback", "https://metadata.google.internal/", RefusedPath),
     ("callback", "https://inside.example.org/callback", RefusedPath),
