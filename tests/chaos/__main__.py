@@ -1,6 +1,7 @@
 """`python -m tests.chaos N=300 SEED=7 FAILOVER=3 MEDIA=300 FUZZ=10000`: the campaigns, their tables.
 
 0 leaves one out. `KIND=divided` makes the jobs of the first one films that all workers make together.
+`SLOW=4` gives the first campaign four times the seconds, for a machine that is busy.
 
 The exit code is 1 when something broke.
 """
@@ -40,10 +41,15 @@ def main() -> int:
 
 
 def _campaign(folder: Path, count: int, seed: int) -> list[str]:
-    kind = dict(word.split("=", 1) for word in sys.argv[1:]).get("KIND", "")
+    options = dict(word.split("=", 1) for word in sys.argv[1:])
+    kind = options.get("KIND", "")
+    # A machine that is busy or slow has as many times the seconds.
+    slow = float(options.get("SLOW") or 1)
     # A divided film is five jobs, one after the other in part.
     seconds = 60.0 + (20.0 if kind == "divided" else 2.5) * count
-    campaign = Campaign(folder / "campaign", count, seed, seconds=seconds, kind=kind)
+    campaign = Campaign(
+        folder / "campaign", count, seed, seconds=slow * seconds, calm_seconds=slow * 120.0, kind=kind
+    )
     findings = asyncio.run(campaign.run())
     _say(campaign.table(findings))
     return findings.breaches
