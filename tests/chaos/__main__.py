@@ -47,9 +47,7 @@ def _campaign(folder: Path, count: int, seed: int) -> list[str]:
     slow = float(options.get("SLOW") or 1)
     # A divided film is five jobs, one after the other in part.
     seconds = 60.0 + (20.0 if kind == "divided" else 2.5) * count
-    campaign = Campaign(
-        folder / "campaign", count, seed, seconds=slow * seconds, calm_seconds=slow * 120.0, kind=kind
-    )
+    campaign = Campaign(folder / "campaign", count, seed, seconds=slow * seconds, calm_seconds=slow * 120.0, kind=kind)
     findings = asyncio.run(campaign.run())
     _say(campaign.table(findings))
     return findings.breaches
