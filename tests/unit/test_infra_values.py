@@ -160,6 +160,14 @@ def test_what_no_setting_names_is_the_same_wherever_a_command_is_typed(
     assert seen == {(f"sqlite:///{database}", f"file://{storage}", f"sqlite:///{database}")}
 
 
+def test_a_user_without_an_account_and_a_home_has_places_too(monkeypatch):
+    monkeypatch.setattr(os, "getuid", lambda: 54321)
+    for name in ("HOME", "WORKER_DATABASE_URL", "WORKER_STORAGE_URL", "XDG_STATE_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    assert Settings(_env_file=None).storage_url == "file:///.local/share/leveret/storage/"
+    assert ProvisionSettings.read(os.environ).database_url == "sqlite:////.local/state/leveret/leveret.db"
+
+
 def test_what_purging_leaves_is_said(tmp_path):
     state, home = tmp_path / "state", tmp_path / "home"
     environment = {"HOME": str(home), "WORKER_SCRATCH": str(tmp_path / "scratch")}

@@ -39,5 +39,13 @@ def storage_url(environment: Mapping[str, str]) -> str:
 def _below(environment: Mapping[str, str], variable: str, usual: str) -> Path:
     """Return the folder that a variable of the XDG base directories names; one that is not absolute counts as unset."""
     stated = environment.get(variable, "")
-    base = Path(stated) if stated.startswith("/") else Path(environment.get("HOME") or Path.home()) / usual
+    base = Path(stated) if stated.startswith("/") else _home(environment) / usual
     return base / NAME
+
+
+def _home(environment: Mapping[str, str]) -> Path:
+    try:
+        return Path(environment.get("HOME") or Path.home())
+    except RuntimeError:
+        # A user id without an account and without HOME, as in a container, has what container engines give it.
+        return Path("/")
