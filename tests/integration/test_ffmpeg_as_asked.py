@@ -40,7 +40,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bench(tmp_path: Path, films: Path, request: pytest.FixtureRequest) -> TaskBench:
     bench = TaskBench(tmp_path, ProcessRunner(dict(os.environ)), tools=TOOLS[request.param])
     for film in films.iterdir():
-        (bench.root / film.name).symlink_to(film)
+        (bench.root / film.name).hardlink_to(film)
     return bench
 
 

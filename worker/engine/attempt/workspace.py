@@ -23,7 +23,7 @@ from worker.core.task import Excerpt
 from worker.engine.attempt.excerpts import Excerpts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from worker.core.location import Location
@@ -280,6 +280,11 @@ class Workspace:
         location = self._locate(text, writing=True)
         if isinstance(location, External):
             self._deletions[location] = None
+
+    @property
+    def staged(self) -> Mapping[External, Staged]:
+        """Return the files that will be published, by place."""
+        return self._staged
 
     @property
     def deletions(self) -> tuple[str, ...]:
