@@ -1,4 +1,4 @@
-"""What gource draws beside the history: pictures and captions of strangers, made into files that cannot surprise it."""
+"""Pictures and captions beside the history: strangers' files, made into ones that gource can read safely."""
 
 from __future__ import annotations
 

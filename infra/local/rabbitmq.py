@@ -152,7 +152,7 @@ def _write_configuration(folder: Path, record: Record) -> None:
 
 
 def node_name(record: Record) -> str:
-    """What the node is called among Erlang's."""
+    """Return the name of the Erlang node."""
     return f"leveret-{record.secret('node', 4)}@localhost"
 
 

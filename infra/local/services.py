@@ -140,7 +140,7 @@ class LocalServices:
         return control(self.folder / "rabbitmq", self._state.read()["rabbitmq"], *words)
 
     def log(self, name: str) -> Path:
-        """Where the service writes what it does."""
+        """Return the file that the service logs to."""
         return self.folder / name / f"{_service(name).parts[-1]}.log"
 
     def _start(self, service: Service, records: dict[str, Record]) -> bool:

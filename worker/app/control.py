@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from worker.settings import Settings
 
 FORMER_DATABASE: Final = Path(".local/leveret.db")
-"""What the default was once: in the folder where a command was typed."""
+"""The earlier default of the database: in the folder where a command was typed."""
 
 
 @asynccontextmanager

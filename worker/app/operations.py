@@ -1,4 +1,4 @@
-"""Where the commands work: on the database and the broker, or on the server that LEVERET_SERVER names."""
+"""The choice of where commands work: on the database and the broker, or on the server that LEVERET_SERVER names."""
 
 from __future__ import annotations
 

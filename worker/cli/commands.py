@@ -20,7 +20,7 @@ class Command(NamedTuple):
     help: str
     epilog: str = ""
     asks_only_the_database: bool = False
-    """So it has nothing that logs, and does without structlog."""
+    """It logs nothing, and runs without structlog."""
 
     @property
     def word(self) -> str:

@@ -93,7 +93,7 @@ def put(
     ],
     template: Annotated[str | None, typer.Option(help="The template, for a PLACE.", show_default=False)] = None,
     settle: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="How long a file must stand still.", show_default=False)
+        float | None, typer.Option(metavar="SECONDS", help="How long a file must stay unchanged.", show_default=False)
     ] = None,
     afterwards: Annotated[
         str | None, typer.Option(help="leave, move or delete: what becomes of a film.", show_default=False)

@@ -1,4 +1,4 @@
-"""What is and was: jobs, job."""
+"""The commands `jobs` and `job`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tools of a job said."""
+"""The command `logs`: the output of a job's tools."""
 
 from __future__ import annotations
 

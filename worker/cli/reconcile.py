@@ -1,4 +1,4 @@
-"""What the database, the broker and the storages do not agree on."""
+"""The command `reconcile`: disagreements between the database, the broker and the storages."""
 
 from __future__ import annotations
 

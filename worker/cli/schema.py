@@ -1,4 +1,4 @@
-"""What a message may look like, and whether one does."""
+"""The commands `schema` and `validate`."""
 
 from __future__ import annotations
 

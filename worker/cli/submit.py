@@ -77,7 +77,7 @@ class Asked(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Following:
-    """What is shown of what was submitted."""
+    """The output of a submitted job: its id, or the job until it ends."""
 
     wait: bool
     watch: bool

@@ -1,4 +1,4 @@
-"""What the use cases work on."""
+"""The resources of the use cases."""
 
 from __future__ import annotations
 

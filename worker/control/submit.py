@@ -62,7 +62,7 @@ async def _refused_callback(control: Control, job: Job) -> list[str]:
     reason = await control.refused_receiver(job.callback_url) if job.callback_url else None
     if reason is None:
         return []
-    return [f"callback_url is refused: {reason}; the job runs, and workers with these settings tell nobody of its end"]
+    return [f"callback_url is refused: {reason}; the job runs, and workers with these settings call nobody"]
 
 
 async def _unserved(control: Control, lane: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What is recorded of a delivery's end, and what is removed then."""
+"""The recording of how deliveries end, and the removal of what ended jobs leave."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the words and the end of ffmpeg and its kin mean, as errors of ours."""
+"""From the words and the exit of ffmpeg and similar tools to errors of ours."""
 
 from __future__ import annotations
 

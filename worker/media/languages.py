@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LONGEST: Final = 35
-"""How long a tag may be (RFC 5646 4.4.1)."""
+"""The longest tag (RFC 5646 4.4.1)."""
 UNKNOWN: Final = "und"
 _TAG: Final = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{1,8})*")
 _PRIVATE: Final = re.compile(r"q[a-t][a-z]")

@@ -22,7 +22,7 @@ DISPOSITIONS: Final = frozenset(
         "dependent", "still_image", "multilayer",
     }
 )  # fmt: skip
-"""What ffprobe (5.1 to 8) may say of a stream."""
+"""The dispositions that ffprobe (5.1 to 8) reports of a stream."""
 _CODECS: Final = {
     "avc": "h264", "h265": "hevc", "x264": "h264", "x265": "hevc", "mpeg2": "mpeg2video", "ac-3": "ac3",
     "ec-3": "eac3", "e-ac-3": "eac3", "srt": "subrip", "ssa": "ass", "vtt": "webvtt", "pgs": "hdmv_pgs_subtitle",
@@ -56,7 +56,7 @@ SelectedCodec = Annotated[str, StringConstraints(min_length=1, max_length=64), A
 
 
 class Selection(Model):
-    """What the chosen streams are like; what is not given is not asked."""
+    """Conditions on the chosen streams; a field that is not given is no condition."""
 
     language: SelectedLanguage | None = Field(
         None, description="Only streams in this language: `en` and `eng` are one, and mean `en-US` too; `und` is none."

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 MOST_SEGMENT_BYTES: Final = 32 << 20
-"""What the segments of one presentation's subtitles may come to: a cue is written into each that it is seen in."""
+"""The most bytes that the segments of one presentation's subtitles have: a cue is in each where it is seen."""
 MOST_BLOCK_CHARACTERS: Final = 8192
-"""What styles and regions may come to: they are repeated in every segment."""
+"""The most bytes that styles and regions have: they are repeated in every segment."""
 
 _STAMP: Final = r"(?:(\d{1,4}):)?([0-5]?\d):([0-5]?\d)\.(\d{1,3})"
 _TIMES: Final = re.compile(rf"^[ \t]*{_STAMP}[ \t]*-->[ \t]*{_STAMP}(?:[ \t]+(.*))?$")
@@ -35,7 +35,7 @@ class CueError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """What is shown from `start` to `end`, in seconds; `settings` place it."""
+    """A cue, shown from `start` to `end`, in seconds; `settings` place it."""
 
     start: float
     end: float

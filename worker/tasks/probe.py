@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class ProbeParams(Model):
-    """What to look at."""
+    """The file to look at."""
 
     source: Place = Field(description="The file.")
     output_file: Place | None = Field(None, description="Where the facts go as JSON, beside the record.")

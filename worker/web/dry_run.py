@@ -1,4 +1,4 @@
-"""What would become of a message: its problems, its lane, who could take it, what similar jobs took."""
+"""The dry run of a message: its problems, its lane, who could take it, what similar jobs took."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class FirstCommand(BaseModel):
 
 
 class DryRun(BaseModel):
-    """What would become of a message."""
+    """The outcome of a dry run."""
 
     valid: bool
     dialect: str | None = None

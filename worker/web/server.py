@@ -114,7 +114,7 @@ def _configuration(
 
 
 class _Faults(logging.Handler):
-    """What uvicorn says of faults, in our log; that strangers send what is no HTTP is none."""
+    """The faults of uvicorn, in our log; a request that is no HTTP is no fault."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Log it."""

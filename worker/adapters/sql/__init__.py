@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["SqlRepository"]
 
 LONGEST_GAP: Final = 3 / 4
-"""What part of a lease may pass between two answers of a steady database: a renewed lease has more than that left."""
+"""The part of a lease that may pass between two answers of a steady database: a renewed one has more left."""
 
 
 class SqlRepository(

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from worker.core.ports.files import Found
 
 SHOWN: Final = 1000
-"""How many of each kind a report names; it counts all."""
+"""The number of files of each kind that a report names; it counts all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Failed:
 
 @dataclass(slots=True)
 class Count:
-    """What a pattern means, looked at before anything is submitted."""
+    """The files that a pattern means, counted before anything is submitted."""
 
     files: int = 0
     matching: int = 0
@@ -78,7 +78,7 @@ class Counted:
 
 @dataclass(slots=True)
 class Report:
-    """What became of many sources: the numbers of all of them, and the first of each kind."""
+    """The outcome of many sources: the numbers of all of them, and the first of each kind."""
 
     submitted: int = 0
     skipped: int = 0

@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 SHOWN: Final = 1000
 MEASURED_JOBS: Final = 100
-"""How many of a template's newest completed jobs say what the next ones will save."""
+"""The number of a template's newest completed jobs from which the savings of the next ones are predicted."""
 ENOUGH_JOBS: Final = 3
 CONFORMS, LEFT, FAILS, BROKEN, UNREAD = "conforms", "not meant", "does not conform", "broken", "unread"
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a scan found of a file: `kind`, and why in words that name the template's own conditions."""
+    """The verdict of a scan on a file: `kind`, and why in words that name the template's own conditions."""
 
     source: Source | Unread
     kind: str
@@ -54,7 +54,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Saving:
-    """What a run would save: the share of the bytes, and from how many jobs or samples it is known."""
+    """The predicted saving of a run: the share of the bytes, and from how many jobs or samples it is known."""
 
     share: float
     known_from: int
@@ -184,7 +184,7 @@ async def measured_saving(control: Control, template: str) -> Saving | None:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """What the completed jobs of a template really saved."""
+    """The real savings of a template's completed jobs."""
 
     jobs: int
     source_bytes: int

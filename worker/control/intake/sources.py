@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 LOUDNESS: Final = "audio.loudness"
 PROBES_AT_ONCE: Final = 4
 AT_ONCE: Final = 8
-"""How many files are read at the same time: a disk gains by some, and suffers from many."""
+"""The number of files that are read at the same time: a disk gains by some, and suffers from many."""
 
 
 @dataclass(slots=True)

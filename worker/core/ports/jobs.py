@@ -1,4 +1,4 @@
-"""What people ask about jobs, and ask of them."""
+"""The queries and commands of operators about jobs."""
 
 from __future__ import annotations
 

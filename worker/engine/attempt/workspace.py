@@ -146,7 +146,7 @@ class Workspace:
         return Excerpt(into, fetched)
 
     async def _version(self, location: External) -> str:
-        """Return what a remote file is shared under, empty for a local one and where nothing tells versions apart."""
+        """Return the version under which a remote file is shared, empty where there is none and for a local file."""
         if location.scheme in LOCAL:
             return ""
         found = await self._storages.serving(location).stat(location)

@@ -1,4 +1,4 @@
-"""Which options a job may give to ffmpeg, and the text that each value becomes.
+"""The options that a job may give to ffmpeg, and the text that each value becomes.
 
 Allowed are the generic options below and those that ffmpeg documents for the chosen encoder
 (`ffmpeg -h encoder=…`); nothing may name a file, a protocol or a filter that reads one.
@@ -60,7 +60,7 @@ INPUT_OPTIONS: Final = words(
 _PRESETS: Final = words(
     "ultrafast superfast veryfast faster fast medium slow slower veryslow placebo 0 1 2 3 4 5 6 7 8 9"
 )
-"""What x264 and x265 accept; ffmpeg tells of another one only when it runs, and in their words."""
+"""The presets of x264 and x265; ffmpeg refuses another one only when it runs, and in their words."""
 _WITH_PRESETS: Final = frozenset({"libx264", "libx264rgb", "libx265"})
 _TIMES: Final = frozenset({"ss", "to", "t", "sseof", "itsoffset"})
 # Each writes or reads a file, or another program's state, by its value.

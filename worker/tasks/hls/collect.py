@@ -34,7 +34,7 @@ SOUND_CODECS = frozenset({"mp4a", "ac-3", "ec-3", "opus", "Opus", "fLaC", "flac"
 
 @dataclass(frozen=True, slots=True)
 class Packaged:
-    """What packager made; `parts` are the subtitles' segments by track, `mpd` is None for MPEG-TS, which has none."""
+    """The files that packager made; `parts` are the subtitles' segments by track, `mpd` is None for MPEG-TS."""
 
     presentation: Presentation
     parts: Mapping[str, Sequence[str]]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """What was measured of the sounds: facts for the job's record, and warnings."""
+    """The measurements of the sounds: facts for the job's record, and warnings."""
 
     facts: Mapping[str, object]
     warnings: Sequence[str]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _READ_BYTES: Final = 1 << 14
 """Of a film only the heads of its blocks are looked at, which are far apart."""
 MOST_CUES: Final = 100_000
-"""How many cues all subtitles of one presentation may have: they are in memory until it is written."""
+"""The most cues of all subtitles of one presentation: they are in memory until it is written."""
 
 
 async def cues_of(plan: Plan, film: str, folder: Path, context: TaskContext) -> dict[str, TimedText]:

@@ -1,4 +1,4 @@
-"""What a visualizer may use of a running task, and what every drawing of a scene is judged by."""
+"""The part of a task's context that a visualizer uses, and the judgement of a scene's drawing."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def well(exits: Sequence[Exit], params: SceneParams, context: TaskContext) -> No
 
 
 class Stage:
-    """What a visualizer may use of a running task; histories are cloned for it."""
+    """The part of a running task's context that a visualizer may use; histories are cloned for it."""
 
     def __init__(self, context: TaskContext, repositories: Repositories) -> None:
         self._context, self._repositories = context, repositories

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from worker.core.record import ArtifactRecord, AttemptRecord, JobRecord
 
 _MANY_ATTEMPTS: Final = 20_000
-"""From so many attempts on, a worker's jobs are found by looking at jobs rather than at its attempts."""
+"""The number of attempts from which a worker's jobs are found by looking at jobs rather than at its attempts."""
 _SOME_ATTEMPTS: Final = 500
 """Up to so many each job is looked up by its id; beyond, the jobs are walked through from the newest on."""
 _LAST: Final = "\x7f"

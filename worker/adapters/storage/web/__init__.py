@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class _Copy:
-    """How far a download is: bytes on disk, how many there will be, and what proves that it is the same file."""
+    """The state of a download: bytes on disk, how many there will be, and what proves that it is the same file."""
 
     received: int = 0
     total: int | None = None
