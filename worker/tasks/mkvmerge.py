@@ -202,7 +202,10 @@ async def _prove(
     if len(made.tracks) != copied + len(listed):
         faults.append(f"it has {len(made.tracks)} tracks instead of {copied + len(listed)}")
     seconds = await _expected_seconds(params, found, sources, context)
-    info = await context.probe(output)
+    try:
+        info = await context.probe(output)
+    except BadInput as error:
+        raise BadInput(f"{params.output_file} would hold nothing: no track of its sources has a packet") from error
     check(info, Expected(), params.output_file, also=faults)
     try:
         check(info, Expected(at_least=seconds), params.output_file)
