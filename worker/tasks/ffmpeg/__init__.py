@@ -41,7 +41,7 @@ from worker.tasks.ffmpeg.proof import (
     refuse_known_empty,
     refused_codecs_named,
 )
-from worker.tasks.ffmpeg.reading import Read, outputs_of, read_sources, with_timestamps
+from worker.tasks.ffmpeg.reading import Read, copied_before_begin, outputs_of, read_sources, with_timestamps
 from worker.tasks.shared.burning import burning_problems, burnt
 from worker.tasks.shared.loudness_pass import levelled, loudness_problems
 from worker.tasks.shared.parts import Builds, sources_of
@@ -261,7 +261,8 @@ class FfmpegTask(Task[FfmpegParams]):
         if piece is not None:
             cut = {"input_options": piece.promised(params.input_options)}
             promised = promise(params.model_copy(update=cut), infos, encoders)
-        return Read(sources, infos, encoders, promised, piece)
+        hidden = await copied_before_begin(promised, sources, infos, context)
+        return Read(sources, infos, encoders, promised, piece, hidden)
 
 
 async def _make(read: Read, context: TaskContext) -> None:

@@ -13,7 +13,7 @@ from worker.media.empty import emptiness, may_be_empty
 from worker.media.ffmpeg.asked import differences
 from worker.media.ffmpeg.promise import promise
 from worker.media.ffmpeg.streams import became
-from worker.media.verify import check
+from worker.media.verify import Expected, check
 from worker.tasks.shared.decoding import decoded
 from worker.tasks.shared.empty import holds_nothing, refuse_empty
 from worker.tasks.shared.languages import keep_languages
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from worker.core.media_info import MediaInfo
     from worker.core.task import TaskContext
     from worker.media.ffmpeg.command import FfmpegParams
+    from worker.media.ffmpeg.promise import Promise
     from worker.tasks.ffmpeg.reading import Read
 
 DECODE_SHARE: Final = 0.2
@@ -40,11 +41,11 @@ async def proved(params: FfmpegParams, read: Read, info: MediaInfo, frames: int 
     """Prove the output, and note what it is."""
     name, output = PurePosixPath(params.output_file).name, context.output(params.output_file)
     try:
-        check(info, replace(read.promised.expected, frames=frames), name)
+        check(info, _expected(read.promised, read, frames), name)
     except VerificationFailed as error:
         claims = list(zip(read.infos, read.sources, params.sources, strict=True))
         promised = promise(read.params, await blamed(error, claims, context), read.encoders)
-        check(info, replace(promised.expected, frames=frames), name)
+        check(info, _expected(promised, read, frames), name)
     await _refuse_emptied(read, info, output, name, context)
     _as_asked(params, info, context)
     await _mastering_kept(read, info, output, context)
@@ -56,6 +57,12 @@ async def proved(params: FfmpegParams, read: Read, info: MediaInfo, frames: int 
     await proved_levels(params, output, info, context)
     context.output(params.output_file, duration=info.duration)
     context.report(1.0)
+
+
+def _expected(promised: Promise, read: Read, frames: int | None) -> Expected:
+    """Return what is expected of the output, with what a copy shows before the film's begin."""
+    most = promised.expected.at_most
+    return replace(promised.expected, frames=frames, at_most=None if most is None else most + read.hidden)
 
 
 @asynccontextmanager
