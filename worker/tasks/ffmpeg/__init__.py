@@ -41,7 +41,7 @@ from worker.tasks.ffmpeg.proof import (
     refuse_known_empty,
     refused_codecs_named,
 )
-from worker.tasks.ffmpeg.reading import Read, copied_before_begin, outputs_of, read_sources, with_timestamps
+from worker.tasks.ffmpeg.reading import TEXTS, Read, copied_before_begin, outputs_of, read_sources, with_timestamps
 from worker.tasks.shared.burning import burning_problems, burnt
 from worker.tasks.shared.loudness_pass import levelled, loudness_problems
 from worker.tasks.shared.parts import Builds, sources_of
@@ -227,7 +227,11 @@ class FfmpegTask(Task[FfmpegParams]):
 
     async def join(self, params: FfmpegParams, plan: Plan, parts: Mapping[int, Path], context: TaskContext) -> None:
         """Join the parts to the film that `run` would have made, and prove it as `run` does."""
-        read = await self._read(params, context)
+        read = await self._known(params, plan, context)
+        if read is None or any(info.container in TEXTS for info in read.infos):
+            read = await self._read(params, context)
+        else:
+            read = replace(read, sources=[await context.input(location) for location in params.sources])
         for warning in read.promised.arrangement.warnings:
             context.warn(warning)
         async with empty_sources_blamed(read, context):
