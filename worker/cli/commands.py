@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+RARELY: Final = 100_000
+"""Objects between two searches for garbage; Python's own 700 searches hundreds of times while modules are imported."""
+
+
 class Command(NamedTuple):
     """A command as a person types it, and `module:function` below `worker.cli`."""
 
@@ -32,7 +36,10 @@ class Command(NamedTuple):
         # Nothing of a module becomes garbage: looking for it takes up to a tenth of the time.
         gc.disable()
         try:
-            if not self.asks_only_the_database:
+            if self.asks_only_the_database:
+                # It imports the database later, when it knows that it goes over no server.
+                gc.set_threshold(RARELY)
+            else:
                 import_module("worker.logs").for_commands()
             module, _, name = self.function.partition(":")
             function: Callable[..., Any] = getattr(import_module(f"worker.cli.{module}"), name)
