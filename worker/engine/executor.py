@@ -1,4 +1,4 @@
-"""The life of a job: decode, route, claim, run, record, settle. The only place that settles a message."""
+"""The life of a job: decode, route, claim, run, record, settle. The only place that settles a job's message."""
 
 from __future__ import annotations
 
