@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from worker.control.errors import Refused
-from worker.control.intake.sources import Source, Unread, identified
+from worker.control.intake.sources import Source, Unread, identify
 from worker.control.intake.templates import (
     SUBMIT,
     Made,
@@ -136,7 +136,7 @@ async def count(
         found.files += met
         found.matching += len(batch)
         found.bytes += sum(one.bytes for one in batch)
-        looked = await identified(control, batch)
+        looked = await identify(control, batch)
         found.unreadable += sum(isinstance(one, Unread) for one in looked)
         sources = [one for one in looked if isinstance(one, Source)]
         found.done += len(await _done(control, blueprint, sources, variables))
@@ -251,7 +251,7 @@ async def _sources(
         met = matched = 0
         async for step, batch in _batches(control, one):
             met, matched = met + step, matched + len(batch)
-            looked = await identified(control, batch)
+            looked = await identify(control, batch)
             sources = [source for source in looked if isinstance(source, Source)]
             done = {} if again else await _done(control, blueprint, sources, variables)
             for source in looked:

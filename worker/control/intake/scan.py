@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from worker.control.intake.batches import Report, report_document
 from worker.control.intake.blueprint import clock_of
-from worker.control.intake.sources import Source, Unread, identified, probe_all
+from worker.control.intake.sources import Source, Unread, identify, probe_all
 from worker.core.errors import InvalidJob
 from worker.core.media_types import media_type_of
 from worker.core.pattern import is_pattern, parse_pattern
@@ -138,7 +138,7 @@ def is_media(found: Found) -> bool:
 async def _judged(
     control: Control, blueprint: Blueprint, found: list[Found], variables: Mapping[str, str], *, health: bool
 ) -> AsyncIterator[Verdict]:
-    looked = await identified(control, found)
+    looked = await identify(control, found)
     sources = [one for one in looked if isinstance(one, Source)]
     await probe_all(control, sources, decoded=blueprint.needs_decode, health=health)
     clock = clock_of(datetime.now().astimezone())

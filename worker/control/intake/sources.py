@@ -145,7 +145,7 @@ class Unread:
     reason: str
 
 
-async def identified(control: Control, found: Sequence[Found]) -> list[Source | Unread]:
+async def identify(control: Control, found: Sequence[Found]) -> list[Source | Unread]:
     """Return the files of a walk as sources; those that are new or changed are read, a little of each.
 
     Two statements for all of them, the second only where something is new. What a walk met and is gone by now is

@@ -41,7 +41,7 @@ class Packaged:
     mpd: str | None
 
 
-def collected(plan: Plan, out: Path, whole: Mapping[str, TimedText], first_tick: int) -> Packaged:
+def collect_files(plan: Plan, out: Path, whole: Mapping[str, TimedText], first_tick: int) -> Packaged:
     """Return what packager left in `out`, durations made exact, and the subtitles in the same segments.
 
     PlaylistError for what cannot be read, CueError for subtitles that become too much.

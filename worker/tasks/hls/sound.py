@@ -33,7 +33,7 @@ class Levels:
             context.warn(warning)
 
 
-async def levelled(plan: Plan, source: Path, context: TaskContext) -> tuple[Plan, Levels]:
+async def level_sounds(plan: Plan, source: Path, context: TaskContext) -> tuple[Plan, Levels]:
     """Return the plan with the filters that bring every sound to the loudness it asks for, and what was measured."""
     sounds: list[AudioRendition] = []
     facts: dict[str, object] = {}

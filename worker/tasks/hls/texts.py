@@ -15,7 +15,7 @@ from worker.media.subtitles import HEAD_BYTES, is_container, parse_subtitles
 from worker.media.subtitles.charset import MOST_BYTES
 from worker.media.webvtt import MOST_BLOCK_CHARACTERS, CueError, TimedText
 from worker.media.webvtt import MOST_CUES as SUBTITLE_CUES
-from worker.tasks.shared.running import well_run
+from worker.tasks.shared.running import run_checked
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,7 +68,7 @@ async def _cues(text: TextRendition, film: str, name: str, folder: Path, context
         raise InvalidJob([Problem("subtitles", f"{text.source}: its {held}")])
     path = folder / f"{text.name}{suffix}"
     command = copy_command(context.tool("ffmpeg"), source, streams[0].codec, path)
-    await well_run(context, Pipeline((command,), label="subtitles"), text.source)
+    await run_checked(context, Pipeline((command,), label="subtitles"), text.source)
     return await asyncio.to_thread(_parsed, path, name, text.charset)
 
 
