@@ -11,8 +11,6 @@ from worker.core.message.wire import nearest
 from worker.media.languages import UNKNOWN, bcp47, is_tag
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from worker.core.media_info import StreamInfo
 
 DISPOSITIONS: Final = frozenset(
@@ -91,11 +89,3 @@ def speaks(wanted: str, language: str | None) -> bool:
     """Return whether `language` is in the range `wanted` (RFC 4647, basic filtering): `en` takes in `en-US`."""
     asked, has = bcp47(wanted).lower(), bcp47(language).lower()
     return has == asked or (asked != UNKNOWN and has.startswith(f"{asked}-"))
-
-
-def best_match(wanted: str, languages: Iterable[str | None]) -> int | None:
-    """Return the index of the first language that is `wanted` exactly, else of the first in its range."""
-    given = list(languages)
-    exact = (index for index, item in enumerate(given) if bcp47(item).lower() == bcp47(wanted).lower())
-    near = (index for index, item in enumerate(given) if speaks(wanted, item))
-    return next(exact, next(near, None))
