@@ -210,7 +210,10 @@ class GourceParams(SceneParams):
         0.75, validation_alias=option("bloom_intensity"), description="How much things glow."
     )
     title: Annotated[Line, StringConstraints(max_length=1000)] | None = Field(
-        None, validation_alias=option("title"), description="What is written below the film, whatever it is."
+        None,
+        validation_alias=option("title"),
+        description="What is written below the film: "
+        "left to right, with one font of the worker that has every character, else the job is refused.",
     )
     hide: list[Part] = Field(default_factory=list, max_length=10, description="What is not drawn.")
     background_colour: Colour = Field(
