@@ -18,6 +18,7 @@ from visualizers.clock import Clock, find_clock
 from visualizers.fonts import digest_of, font_for, font_of, names_lacking, written_title
 from visualizers.gitlog import cut_dates, cut_positions
 from visualizers.gource_histories import read_histories, sources_of, write_log
+from visualizers.gource_pace import corrected, miss_of, pace_text, speed, with_pace
 from visualizers.gource_params import GourceParams
 from visualizers.gource_pictures import picture_options
 from visualizers.virtual_clock import (
@@ -43,9 +44,6 @@ if TYPE_CHECKING:
     from worker.core.command import Exit
     from worker.core.task import Lookup
 
-DAY: Final = 86_400
-# below it gource's own arithmetic of speeds ends
-SLOWEST: Final = 0.000_01
 # the real clock may lose frames to a busy host; more than these were no such accident
 SLACK_FRAMES: Final = 3
 SLACK_SHARE: Final = 0.01
@@ -102,10 +100,12 @@ class GourceVisualizer(Visualizer[GourceParams]):
         sound = await _sound(params, stage)
         clock, pace = await self.clock(stage), speed(params, commits)
         command = await _command(params, stage, log, pace, font)
-        if clock.library is None:
-            frames = await _count_really(command, params, stage)
-        else:
-            frames = await _count(command, params, stage, clock.library)
+        frames = await _counted(command, params, stage, clock)
+        if clock.library is not None and (better := corrected(params, commits, pace, frames)) is not None:
+            pace, command = better, with_pace(command, better)
+            frames = await _counted(command, params, stage, clock)
+        if warning := miss_of(params, frames):
+            stage.warn(warning)
         if frames > LONGEST_SECONDS * params.output_framerate:
             seconds = frames // params.output_framerate
             raise BadInput(f"the film would last {seconds} s, and {LONGEST_SECONDS} are allowed; lower seconds_per_day")
@@ -169,7 +169,7 @@ def gource_command(
     return (
         gource, "--log-format", "custom", f"-{params.resolution}",
         "--output-framerate", str(params.output_framerate), "--output-ppm-stream", "-",
-        "--seconds-per-day", f"{max(seconds_per_day, SLOWEST):.6f}",
+        "--seconds-per-day", pace_text(seconds_per_day),
         "--auto-skip-seconds", f"{params.auto_skip_seconds:.3f}", "--time-scale", f"{params.time_scale:.3f}",
         *swing, *stop, "--stop-at-end", "--disable-input", "--max-files", "0", "--hide", ",".join(hidden),
         "--bloom-multiplier", f"{params.bloom_multiplier:.3f}", "--bloom-intensity", f"{params.bloom_intensity:.3f}",
@@ -191,15 +191,6 @@ def chosen(params: GourceParams, commits: Sequence[Commit]) -> tuple[Commit, ...
             f" the history is of {first} to {last}"
         )
     return kept
-
-
-def speed(params: GourceParams, commits: Sequence[Commit]) -> float:
-    """Return the film's seconds a day of history."""
-    if params.seconds_per_day is not None:
-        return params.seconds_per_day
-    days = (commits[-1].time - commits[0].time) / DAY
-    # gource draws on for some ten seconds after the last commit, whatever the speed
-    return params.length / max(days, 1 / 24)
 
 
 async def _font(title: str, commits: Sequence[Commit], stage: Stage) -> Path | None:
@@ -245,6 +236,12 @@ def _environments(params: GourceParams, clock: Clock, frames: int, cores: int) -
     if wanted.frames(frames) < SHARED_SECONDS * params.output_framerate:
         return (render_environment(clock.library, params.output_framerate, wanted),)
     return shared_environments(clock.library, params.output_framerate, cores, wanted)
+
+
+async def _counted(command: tuple[str, ...], params: GourceParams, stage: Stage, clock: Clock) -> int:
+    if clock.library is None:
+        return await _count_really(command, params, stage)
+    return await _count(command, params, stage, clock.library)
 
 
 async def _count(command: tuple[str, ...], params: GourceParams, stage: Stage, library: Path) -> int:

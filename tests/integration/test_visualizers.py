@@ -270,3 +270,12 @@ async def test_one_commit_is_a_film(tmp_path):
     result = await bench.run_task(task, data(made_repository(tmp_path / "origin", {"a": "1"}), output="mp4"))
     assert frames_of(result.outputs["video.mp4"].path) == result.facts["gource"]["frames"]
     assert result.facts["gource"]["commits"] == 1
+
+
+async def test_a_film_is_as_long_as_asked_for(tmp_path):
+    files = [{f"src/{name}.py": "1"} for name in "abcdefgh"]
+    origin = made_repository(tmp_path / "origin", *files)
+    document = SHORT | {"repo_url": f"file://{origin}", "length": 8, "last_frame": 2, "output": "mp4"}
+    result = await bench_in(tmp_path).run_task(gource_task(tmp_path), document)
+    assert abs(result.facts["gource"]["frames"] / 25 - 8) < 0.5
+    assert not [warning for warning in result.warnings if "the film lasts" in warning]
