@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
 OWN: Final = Path("/usr/share/fonts/truetype/freefont/FreeSans.ttf")
-"""What gource draws with where it is told nothing, as Debian and Ubuntu build it."""
+"""The font that gource draws with by default, as Debian and Ubuntu build it."""
 FOLDERS: Final = (Path("/usr/share/fonts"), Path("/usr/local/share/fonts"))
 SUFFIXES: Final = frozenset({".otf", ".ttc", ".ttf"})
 MOST_FONTS: Final = 2000
@@ -47,11 +47,11 @@ def font_for(title: str, names: Collection[str] = ()) -> Path | None:
 
     BadInput names the first character of the title that no font of this host has.
     """
-    needed, wished = _visible(title), _visible("".join(names))
-    if OWN.is_file() and lacking(OWN, needed | wished) is None:
+    needed, preferred = _visible(title), _visible("".join(names))
+    if OWN.is_file() and lacking(OWN, needed | preferred) is None:
         return None
     able = [font for font in _fonts() if lacking(font, needed | _ASCII) is None]
-    if chosen := next((font for font in able if lacking(font, wished) is None), None):
+    if chosen := next((font for font in able if lacking(font, preferred) is None), None):
         return chosen
     if not needed or (OWN.is_file() and lacking(OWN, needed) is None):
         return None

@@ -58,7 +58,7 @@ def test_a_title_is_written_with_the_first_plain_font_that_has_all_of_it(folder,
     font(folder / "a-Bold.ttf", every)
     chosen = font(folder / "b.ttc" if collection else folder / "b.ttf", every, collection=collection)
     assert font_for(f"A {CAT}") == chosen
-    assert font_for("A", {f"Ada {CAT}"}) == chosen, "a name is a wish"
+    assert font_for("A", {f"Ada {CAT}"}) == chosen, "a name is preferred, not required"
     assert font_of(digest_of(chosen)).read_bytes() == chosen.read_bytes()
 
 
