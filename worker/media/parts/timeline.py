@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
@@ -12,7 +12,10 @@ from worker.core.command import Command, Pipeline
 from worker.media.ffmpeg.formats import GUARDS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from worker.core.spans import Span
 
 _STANDARD: Final = (
     *(Fraction(number) for number in (24, 25, 30, 48, 50, 60, 100, 120)),
@@ -30,7 +33,8 @@ class Timeline:
     """The pictures of a stream in the order they are shown, `times` in seconds, `keys` those where decoding can begin.
 
     `rate` is constant: picture n is shown n/rate seconds after the first, as exactly as `tick` can say it. Decoding
-    begins `keys_back` key frames before the one that a picture needs.
+    begins `keys_back` key frames before the one that a picture needs, or at that one where it is among the `clean`.
+    `places` are the bytes in the file of key frames that a seek finds exactly.
     """
 
     rate: Fraction
@@ -38,6 +42,8 @@ class Timeline:
     times: tuple[Fraction, ...]
     keys: tuple[Fraction, ...]
     keys_back: int = SAFE_KEYS_BACK
+    places: Mapping[Fraction, Span] = field(default_factory=dict)
+    clean: frozenset[Fraction] = frozenset()
 
     @property
     def frames(self) -> int:
@@ -51,16 +57,40 @@ class Timeline:
         return (self.times[frame - 1] + self.times[frame]) / 2
 
     def seek(self, frame: int) -> Fraction | None:
-        """Return where to seek for a picture: a key frame with others between; None for the film's start."""
+        """Return where to seek for a picture: a key frame, with others between if need be; None for the start."""
         earlier = bisect_right(self.keys, self.times[frame])
-        return self.keys[earlier - 1 - self.keys_back] if earlier > self.keys_back else None
+        back = 0 if earlier and self.keys[earlier - 1] in self.clean else self.keys_back
+        return self.keys[earlier - 1 - back] if earlier > back else None
+
+    def entry(self, frame: int) -> Fraction | None:
+        """Return the last key frame at or before a picture; None where there is none."""
+        earlier = bisect_right(self.keys, self.times[frame])
+        return self.keys[earlier - 1] if earlier else None
+
+    def at_keys(self, cuts: Sequence[int], shortest: float) -> tuple[int, ...]:
+        """Return the cuts, each moved to the nearest key frame: a part that begins with one decodes nothing in vain.
+
+        None moves by more than a quarter of the shorter part beside it, or leaves less than `shortest` pictures there.
+        """
+        shown = [bisect_left(self.times, key) for key in self.keys if key <= self.times[-1]]
+        keys = [frame for frame, key in zip(shown, self.keys, strict=False) if self.times[frame] == key]
+        moved = list(cuts)
+        for index in range(1, len(cuts) - 1):
+            cut, before, after = cuts[index], moved[index - 1], cuts[index + 1]
+            room = min(cut - cuts[index - 1], after - cut) // 4
+            at = bisect_left(keys, cut)
+            near = min(keys[max(0, at - 1) : at + 1], key=lambda frame: abs(frame - cut), default=cut)
+            if abs(near - cut) <= room and near - before >= shortest and after - near >= shortest:
+                moved[index] = near
+        return tuple(moved)
 
 
 @dataclass(slots=True)
 class PacketReader:
     """Takes ffprobe's lines of one stream, or of all; `timeline` says what the packets of `stream` are together.
 
-    `has_index` says that the file names the places of its key frames, so that a seek is never late.
+    `has_index` says that the file names the places of its key frames, so that a seek is never late. All is counted in
+    ticks of the stream: a film has hundreds of thousands of packets.
     """
 
     stream: int
@@ -71,37 +101,43 @@ class PacketReader:
     _shown: list[int] = field(default_factory=list)
     _keys: list[int] = field(default_factory=list)
     _coded: list[int] = field(default_factory=list)
+    _places: dict[int, Span] = field(default_factory=dict)
     _untimed: bool = False
     _is_open: bool = False
 
     def line(self, text: str) -> None:
         """Take one line."""
-        kind, *values = text.strip().split("|")
-        facts = dict(value.split("=", 1) for value in values if "=" in value)
-        index = int(facts.get("stream_index") or facts.get("index") or -1)
+        kind, _, values = text.partition("|")
         if kind == "packet":
+            given, _, rest = values.partition("|")
+            if not (number := given.removeprefix("stream_index=")).isdigit():
+                return
+            index = int(number)
             self.counts[index] = self.counts.get(index, 0) + 1
-        if index != self.stream:
-            return
-        if kind == "packet":
-            self._packet(facts.get("pts", "N/A"), facts.get("flags", ""))
-            if facts.get("dts", "N/A").lstrip("-").isdigit():
-                self._coded.append(int(facts["dts"]))
-        elif kind == "stream":
+            if index == self.stream:
+                self._packet(_facts(rest))
+        elif kind == "stream" and int((facts := _facts(values)).get("index", -1)) == self.stream:
             self._stream(facts)
 
-    def _packet(self, pts: str, flags: str) -> None:
-        if not pts.lstrip("-").isdigit():
+    def _packet(self, facts: dict[str, str]) -> None:
+        coded = facts.get("dts", "")
+        if coded.lstrip("-").isdigit():
+            self._coded.append(int(coded))
+        given, flags = facts.get("pts", ""), facts.get("flags", "")
+        if not given.lstrip("-").isdigit():
             self._untimed = True
             return
+        pts = int(given)
         if "K" in flags:
-            self._keys.append(int(pts))
-        elif self._keys and int(pts) < self._keys[-1]:
+            self._keys.append(pts)
+            if (place := facts.get("pos", "")).isdigit() and (size := facts.get("size", "")).isdigit():
+                self._places[pts] = (int(place), int(place) + int(size))
+        elif self._keys and pts < self._keys[-1]:
             # It is shown before the key frame that it is coded after, and may lean on what is before that.
             self._is_open = True
         # What an edit list leaves out is decoded and never shown.
         if "D" not in flags:
-            self._shown.append(int(pts))
+            self._shown.append(pts)
 
     def _stream(self, facts: dict[str, str]) -> None:
         over, _, under = facts.get("time_base", "").partition("/")
@@ -115,8 +151,8 @@ class PacketReader:
     def uneven(self, rate: Fraction) -> bool:
         """Return whether two pictures in decoding order are not one picture apart, as exactly as the file can say."""
         tick = self._tick or Fraction(1)
-        steps = [(after - before) * tick for before, after in pairwise(self._coded)]
-        return any(abs(step - 1 / rate) > tick + _MARGIN for step in steps)
+        steps = {after - before for before, after in pairwise(self._coded)}
+        return any(abs(step * tick - 1 / rate) > tick + _MARGIN for step in steps)
 
     def timeline(self) -> Timeline | str:
         """Return when the pictures are shown, or why they cannot be counted."""
@@ -133,7 +169,8 @@ class PacketReader:
             return "the frame rate of the source is not constant"
         times = tuple(pts * self._tick for pts in shown)
         back = CLOSED_KEYS_BACK if self.has_index and not self._is_open else SAFE_KEYS_BACK
-        return Timeline(rate, self._tick, times, tuple(key * self._tick for key in keys), back)
+        places = {key * self._tick: place for key, place in self._places.items()} if self.has_index else {}
+        return Timeline(rate, self._tick, times, tuple(key * self._tick for key in keys), back, places)
 
     def _rate(self, shown: list[int]) -> Fraction | None:
         """Return the rate whose grid all pictures lie on, as exactly as the time base can say it."""
@@ -146,15 +183,26 @@ class PacketReader:
         # Of a short film several rates are true: what the source states comes first.
         stated = [rate for rate in self._stated if rate in _STANDARD]
         for rate in dict.fromkeys([*stated, *near, *self._stated]):
-            if all(abs((pts - shown[0]) * tick - index / rate) <= tick + _MARGIN for index, pts in enumerate(shown)):
+            if _is_grid(shown, tick, rate):
                 return rate
         return None
 
 
+def _facts(values: str) -> dict[str, str]:
+    return dict([value.split("=", 1) for value in values.split("|") if "=" in value])
+
+
+def _is_grid(shown: Sequence[int], tick: Fraction, rate: Fraction) -> bool:
+    """Return whether picture n is shown n/rate seconds after the first, as exactly as ticks can say it."""
+    over, under = (tick * rate).as_integer_ratio()
+    most = int((tick + _MARGIN) * rate * under)
+    return all(abs((pts - shown[0]) * over - index * under) <= most for index, pts in enumerate(shown))
+
+
 def packets_command(ffprobe: str, path: Path, stream: int | None = None) -> Pipeline:
-    """Return the reading of a stream's packets, or of all; `PacketReader` takes its lines."""
-    shown = "packet=stream_index,pts,dts,flags:stream=index,time_base,avg_frame_rate,r_frame_rate"
-    chosen = () if stream is None else ("-select_streams", str(stream))
+    """Return the reading of a stream's packets with their places, or of all; `PacketReader` takes its lines."""
+    places, chosen = ("", ()) if stream is None else ("pos,size,", ("-select_streams", str(stream)))
+    shown = f"packet=stream_index,pts,dts,{places}flags:stream=index,time_base,avg_frame_rate,r_frame_rate"
     argv = (ffprobe, "-hide_banner", "-v", "error", *GUARDS, "-of", "compact", *chosen)
     return Pipeline((Command((*argv, "-show_entries", shown, "-i", f"file:{path}")),), label="packets")
 

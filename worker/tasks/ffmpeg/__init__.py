@@ -39,7 +39,7 @@ from worker.media.ffmpeg.streams import Arrangement, became, joined
 from worker.media.verify import check
 from worker.tasks.ffmpeg.cutting import piece_for, refuse_stated_length
 from worker.tasks.ffmpeg.parts import SOUND, is_planned, join_film, make_range, make_sound, plan_film
-from worker.tasks.ffmpeg.reading import Read, outputs_of, read_sources, with_timestamps
+from worker.tasks.ffmpeg.reading import TEXTS, Read, outputs_of, read_sources, with_timestamps
 from worker.tasks.shared.burning import burning_problems, burnt
 from worker.tasks.shared.decoding import decoded
 from worker.tasks.shared.languages import keep_languages
@@ -235,7 +235,11 @@ class FfmpegTask(Task[FfmpegParams]):
 
     async def join(self, params: FfmpegParams, plan: Plan, parts: Mapping[int, Path], context: TaskContext) -> None:
         """Join the parts to the film that `run` would have made, and prove it as `run` does."""
-        read = await self._read(params, context)
+        read = await self._known(params, plan, context)
+        if read is None or any(info.container in TEXTS for info in read.infos):
+            read = await self._read(params, context)
+        else:
+            read = replace(read, sources=[await context.input(location) for location in params.sources])
         for warning in read.promised.arrangement.warnings:
             context.warn(warning)
         info = await join_film(read.params, plan, parts, read.outputs, read.sources, context)

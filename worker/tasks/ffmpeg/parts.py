@@ -8,7 +8,17 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from worker.core.errors import BadInput, VerificationFailed
-from worker.core.parts import FRAMES, Part, Plan, Whole, bounds, identity_of, part_key, with_short_end
+from worker.core.parts import (
+    FRAMES,
+    SHORTEST_SECONDS,
+    Part,
+    Plan,
+    Whole,
+    bounds,
+    identity_of,
+    part_key,
+    with_short_end,
+)
 from worker.media.failure import classify, damage, failed, ignored
 from worker.media.ffmpeg.command import MUXERS
 from worker.media.ffmpeg.progress import Meter
@@ -36,6 +46,7 @@ from worker.tasks.shared.parts import (
     read_packets,
     read_timeline,
     wanted_seconds,
+    with_clean_entries,
 )
 
 if TYPE_CHECKING:
@@ -84,8 +95,11 @@ async def plan_film(
     cuts = bounds(timeline.frames, timeline.rate, length, multiple)
     if params.parts == "auto":
         cuts = with_short_end(cuts, timeline.rate, fleet, multiple)
+    if multiple == 1:
+        cuts = timeline.at_keys(cuts, SHORTEST_SECONDS * float(timeline.rate))
     if len(cuts) <= 2:  # noqa: PLR2004 - the beginning and the end
         return Whole(TOO_SHORT)
+    timeline = await with_clean_entries(timeline, cuts[:-1], path, info, picture.stream.index)
     identity = await _identity(params, outputs, build, context)
     film = _parts(timeline, cuts, identity, remote)
     sounds = [output for output in outputs if output.is_encoded_sound]

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from worker.media.ffmpeg.options import Encoder
     from worker.media.ffmpeg.promise import Promise
 
-_TEXTS: Final = frozenset({"srt", "ass", "webvtt"})
-"""Containers of ffprobe that are text files."""
+TEXTS: Final = frozenset({"srt", "ass", "webvtt"})
+"""Containers of ffprobe that are text files: they are read in UTF-8, whatever they are written in."""
 _UNTIMED: Final = frozenset({"mpeg", "avi"})
 """Containers where a picture may have no time of its own, which other containers must have."""
 
@@ -70,7 +70,7 @@ async def read_sources(params: FfmpegParams, context: TaskContext) -> tuple[list
     for number, location in enumerate(params.sources):
         path = await context.input(location)
         info = await probed_source(path, location, context)
-        if info.container in _TEXTS:
+        if info.container in TEXTS:
             path = await utf8_file(path, location, params.charset, context, number=number)
         paths.append(path)
         infos.append(info)

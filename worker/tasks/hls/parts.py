@@ -41,6 +41,7 @@ from worker.tasks.shared.parts import (
     read_packets,
     read_timeline,
     wanted_seconds,
+    with_clean_entries,
 )
 from worker.tasks.shared.running import well_run
 
@@ -97,6 +98,9 @@ async def plan_parts(
     if params.parts == "auto":
         timing = plan.picture.timing
         cuts = with_short_end(cuts, timing.frame_rate, fleet, timing.gop * timing.gops)
+    begins = [min(max(0, cut - grid.lead), timeline.frames - 1) for cut in cuts[:-1]]
+    timeline = await with_clean_entries(timeline, begins, film.path, film.info, video.index)
+    grid = replace(grid, timeline=timeline)
     parts = ranges(grid, cuts, identity, remote.needed if remote else None)
     if len(parts) < 2:  # noqa: PLR2004 - one part is the whole
         return Whole(TOO_SHORT)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from worker.core.command import Pipeline
@@ -13,7 +14,9 @@ from worker.core.media_info import MediaInfo
 from worker.core.parts import SHORTEST_SECONDS, Whole, part_seconds
 from worker.media.failure import classify, failed
 from worker.media.parts.commands import concat_list
+from worker.media.parts.entries import is_clean
 from worker.media.parts.excerpt import places_command
+from worker.media.parts.headers import shared_headers
 from worker.media.parts.proof import check_alike, check_part, headers, headers_command, part_facts, part_proof_command
 from worker.media.parts.refusal import side_data_refusal
 from worker.media.parts.timeline import PacketReader, Timeline, packets_command, side_data_command
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from worker.core.parts import Division, Fleet, Part, Plan
+    from worker.core.spans import Span
     from worker.core.task import TaskContext
     from worker.tasks.shared.excerpts import RemoteSource
 
@@ -107,6 +111,25 @@ async def read_timeline(
     return Whole(timeline) if isinstance(timeline, str) else timeline
 
 
+async def with_clean_entries(
+    timeline: Timeline, frames: Sequence[int], path: Path, info: MediaInfo, stream: int
+) -> Timeline:
+    """Return the timeline of a source that knows at which key frames the parts that begin at `frames` may enter it."""
+    # A seek goes by one stream, and lands where it is entered: that may be late for another picture.
+    if len(info.of_kind("video")) > 1:
+        return timeline
+    codec = next(one.codec for one in info.streams if one.index == stream)
+    entered = {timeline.entry(frame) for frame in frames}
+    places = {key: place for key, place in timeline.places.items() if key in entered}
+    clean = await asyncio.to_thread(_clean, path, places, codec, info.container)
+    return replace(timeline, clean=clean)
+
+
+def _clean(path: Path, places: Mapping[Fraction, Span], codec: str, container: str) -> frozenset[Fraction]:
+    with path.open("rb") as file:
+        return frozenset(key for key, place in places.items() if is_clean(file, place, codec, container))
+
+
 class Lines(Protocol):
     """Takes the lines of a program."""
 
@@ -144,11 +167,21 @@ async def prove_part(path: Path, part: Part, rate: Fraction, pictures: int, cont
 
 async def joinable(plan: Plan, rate: Fraction, paths: Mapping[int, Path], context: TaskContext) -> Path:
     """Return the list of the parts of a film for ffmpeg's concat demuxer; VerificationFailed where they do not join."""
-    found = []
-    for part in plan.ranges:
-        (answer,) = await context.run(headers_command(context.tool("ffprobe"), paths[part.index]))
-        found.append((part, headers(answer)))
-    check_alike(found)
+    if not await asyncio.to_thread(_are_alike, [paths[part.index] for part in plan.ranges]):
+        found = []
+        for part in plan.ranges:
+            (answer,) = await context.run(headers_command(context.tool("ffprobe"), paths[part.index]))
+            found.append((part, headers(answer)))
+        check_alike(found)
     listing = context.scratch("parts.ffconcat")
     listing.write_text(concat_list(plan, rate, paths))
     return listing
+
+
+def _are_alike(paths: Sequence[Path]) -> bool:
+    """Return whether the headers of all parts are the same bytes; others may still mean the same."""
+    kinds = set()
+    for path in paths:
+        with path.open("rb") as file:
+            kinds.add(shared_headers(file))
+    return len(kinds) == 1 and None not in kinds
