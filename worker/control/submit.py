@@ -85,7 +85,8 @@ async def _publish(
     Who is killed after the insert leaves the message to a worker's chores, unless it has a secret, which no row keeps.
     What was not confirmed is cancelled: should it be in a queue all the same, whoever gets it acks it unrun.
     """
-    async with control.broker() if connected is None else nullcontext(connected) as broker:
+    connect = control.publisher or control.broker
+    async with connect() if connected is None else nullcontext(connected) as broker:
         await broker.require_fleet(await control.stores.identity())
         kept = None if job.secrets else body
         await control.stores.submit(job, hashlib.sha256(body).hexdigest(), *route, kept)

@@ -80,8 +80,9 @@ class Growing:
 
 
 def _parts() -> Iterator[tuple[Callable[[str], tuple[BaseRoute, ...]], str]]:
-    yield from ((pages.routes, part) for part in pages.LATER)
+    # A screen and an endpoint may have one name: the endpoint is the one that its name finds.
     yield from ((api.routes, part) for part in api.PARTS)
+    yield from ((pages.routes, part) for part in pages.LATER)
 
 
 def create(settings: Settings, services: Services | None = None, tokens: Tokens | None = None) -> ASGIApp:
@@ -170,7 +171,7 @@ def _add_plain(application: FastAPI) -> None:
 async def readiness(services: Services) -> dict[str, str]:
     """Return what is wrong with the database, without which nothing can be shown, and with the broker."""
     try:
-        await services.control.stores.counts()
+        await services.control.stores.identity()
         database = ""
     except LeveretError as error:
         database = str(error)

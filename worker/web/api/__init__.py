@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "/api/v1"
 PARTS: Final = (
-    "events",
     "jobs",
     "workers",
     "dead",
@@ -25,6 +24,7 @@ PARTS: Final = (
     "scans",
     "schedules",
     "documents",
+    "events",
     "files",
     "uploads",
     "originals",
