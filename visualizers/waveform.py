@@ -12,6 +12,7 @@ from visualizers.gource_params import Colour, Resolution, size_of
 from worker.core.errors import BadInput
 from worker.core.job import Place  # noqa: TC001  # pydantic reads it at run time
 from worker.core.task import Files, FileUse
+from worker.media.empty import emptiness, first_frame_command, is_empty
 from worker.media.ffmpeg.formats import GUARDS
 from worker.media.hls.ladder import stream_end
 
@@ -62,6 +63,9 @@ class WaveformVisualizer(Visualizer[WaveformParams]):
         info = await stage.probe(source)
         if not info.audio:
             raise BadInput(f"{params.source} has no sound")
+        (tried,) = await stage.run(first_frame_command(stage.tool("ffmpeg"), source, info.audio[0].index, decoded=True))
+        if is_empty(tried):
+            raise BadInput(emptiness(info.audio[0], params.source))
         seconds = stream_end(info.audio[0], info) or info.duration
         if not seconds or seconds <= 0:
             raise BadInput(f"nothing in {params.source} tells how long it is")

@@ -19,7 +19,8 @@ class StreamInfo:
 
     `kind` is ffprobe's: video, audio, subtitle, data, attachment. `frame_rate` is the average one, exact
     (30000/1001). `sample_aspect` is the shape of a pixel (1 when unknown), `rotation` degrees clockwise to
-    show it upright (0, 90, 180, 270). `start`, `duration` are seconds.
+    show it upright (0, 90, 180, 270). `start`, `duration` are seconds. `empty` says that it was tried, and that nothing
+    of it decodes.
     """
 
     index: int
@@ -45,6 +46,7 @@ class StreamInfo:
     bitrate_bps: int | None = None
     profile: str | None = None
     attached_picture: bool = False
+    empty: bool = False
     dispositions: frozenset[str] = frozenset()
     tags: Mapping[str, str] = field(default_factory=dict)
 

@@ -48,6 +48,7 @@ def _stream(stream: StreamInfo) -> dict[str, object]:
         "sample_rate": stream.sample_rate,
         "bitrate": stream.bitrate_bps,
         "attached_picture": stream.attached_picture or None,
+        "empty": stream.empty or None,
         "dispositions": sorted(stream.dispositions),
     }
     return {key: value for key, value in facts.items() if value not in (None, {}, [])}

@@ -147,13 +147,28 @@ def stated_bytes(head: bytes) -> int | None:
 
 def is_uncertain(info: MediaInfo) -> bool:
     """Return whether the length that a file tells must be measured: it may be a guess, or sound, which costs little."""
-    return info.video is None or bool(_UNCERTAIN & _names(info)) or film_seconds(info) is None or _starts_late(info)
+    return (
+        info.video is None
+        or bool(_UNCERTAIN & _names(info))
+        or film_seconds(info) is None
+        or _starts_late(info)
+        or _ends_after(info)
+    )
 
 
 def _starts_late(info: MediaInfo) -> bool:
     """Return whether a Matroska file without its streams' lengths begins late: its own may count from either end."""
     said = all(any(key.upper().startswith("DURATION") for key in s.tags) for s in (*info.of_kind("video"), *info.audio))
     return "matroska" in info.container and info.start > AGREES_SECONDS and not said
+
+
+def _ends_after(info: MediaInfo) -> bool:
+    """Return whether a stream of an MP4 that begins late would end after its file: an edit list cuts off its end."""
+    if "mov" not in info.container or info.duration is None:
+        return False
+    late = [stream for stream in (*info.of_kind("video"), *info.audio) if stream.start and stream.duration]
+    ends = [(stream.start or 0.0) + (stream.duration or 0.0) for stream in late]
+    return max(ends, default=0.0) > info.duration + AGREES_SECONDS
 
 
 def settled(info: MediaInfo, timeline: Timeline, said: str, name: str) -> MediaInfo:

@@ -15,6 +15,7 @@ from worker.media.handbrake.piece import piece_of
 from worker.media.hls.ladder import film_seconds
 from worker.media.verify import Expected, check
 from worker.tasks.shared.decoding import decoded
+from worker.tasks.shared.empty import refuse_empty
 from worker.tasks.shared.measuring import blamed, probed_source
 from worker.tasks.shared.running import undamaged
 
@@ -85,6 +86,7 @@ class HandbrakeTask(Task[HandbrakeParams]):
         try:
             _prove(params, info, made)
         except VerificationFailed as error:
+            await refuse_empty(source, params.source, ((stream, False) for stream in info.streams), context)
             (info,) = await blamed(error, [(info, source, params.source)], context)
             _prove(params, info, made)
         if params.verify == "decode":

@@ -33,6 +33,7 @@ from worker.media.matroska.merge import (
 from worker.media.matroska.params import MergeParams, MergeTrack
 from worker.media.verify import Expected, check
 from worker.tasks.shared.decoding import decoded
+from worker.tasks.shared.hidden import hidden_parts, warn_of_begin
 from worker.tasks.shared.measuring import probed_source
 from worker.tasks.shared.texts import utf8_file
 
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from worker.core.media_info import MediaInfo
 
 IDENTIFY_BYTES: Final = 4 << 20
+_MP4: Final = "QuickTime/MP4"
 _CARRIED: Final = frozenset(
     {".ttf", ".otf", ".ttc", ".woff", ".woff2", ".jpg", ".jpeg", ".png", ".webp", ".txt", ".xml"}
 )
@@ -84,6 +86,7 @@ class MkvmergeTask(Task[MergeParams]):
         output = context.output(params.output_file)
         chapters = await _chapters(params, context) if params.chapters else None
         files = MergeFiles(tuple(sources), await _attachments(params, context), output, chapters)
+        await _tell_hidden(params, found, sources, context)
         option_file = context.scratch(f"{output.name}.options.json")
         arguments = merge_arguments(params, found, files)
         await asyncio.to_thread(option_file.write_text, json.dumps(arguments), encoding="utf-8")
@@ -92,6 +95,27 @@ class MkvmergeTask(Task[MergeParams]):
         info = await _prove(params, found, sources, output, context)
         context.output(params.output_file, duration=info.duration)
         context.report(1.0)
+
+
+async def _tell_hidden(
+    params: MergeParams, found: Sequence[Identified], sources: Sequence[Path], context: TaskContext
+) -> None:
+    """Warn of what edit lists of MP4 hide, and Matroska shows."""
+    for number, (source, what, path) in enumerate(zip(params.sources, found, sources, strict=True)):
+        if what.container != _MP4:
+            continue
+        info = await context.probe(path)
+        listed = {track.track for track in params.tracks if track.source == number}
+        taken = [
+            stream
+            for stream in info.streams
+            if stream.index in listed or any(source.copies(kind) for kind, name in KINDS.items() if name == stream.kind)
+        ]
+        name = PurePosixPath(source.filename).name
+        before, elsewhere = await hidden_parts(path, name, info, taken, context)
+        warn_of_begin(name, before, context)
+        if elsewhere:
+            context.warn(f"the edit list of {name} leaves out {elsewhere:.2f} s of its film, and Matroska shows them")
 
 
 async def _infos(params: MergeParams, sources: Sequence[Path], context: TaskContext) -> list[MediaInfo | None]:
@@ -202,7 +226,10 @@ async def _prove(
     if len(made.tracks) != copied + len(listed):
         faults.append(f"it has {len(made.tracks)} tracks instead of {copied + len(listed)}")
     seconds = await _expected_seconds(params, found, sources, context)
-    info = await context.probe(output)
+    try:
+        info = await context.probe(output)
+    except BadInput as error:
+        raise BadInput(f"{params.output_file} would hold nothing: no track of its sources has a packet") from error
     check(info, Expected(), params.output_file, also=faults)
     try:
         check(info, Expected(at_least=seconds), params.output_file)

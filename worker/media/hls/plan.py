@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from worker.core.errors import BadInput
 from worker.media.colours import named_colours
+from worker.media.empty import emptiness
 from worker.media.ffmpeg.encoders import Encoder, bits_per_second, encoder_named, fallback_of
 from worker.media.ffmpeg.vaapi import USUAL_NODE
 from worker.media.hls.encode import HDR_TRANSFERS, AudioRendition, Encoding, Picture
@@ -132,6 +133,8 @@ def plan_of(params: HlsParams, info: MediaInfo, host: Host) -> Plan:
     seconds = film_seconds(info)
     if info.video is None and not info.audio:
         raise BadInput("the source has neither picture nor sound")
+    if info.video is None and all(stream.empty for stream in info.audio):
+        raise BadInput(emptiness(info.audio[0], "the source"))
     if not seconds or seconds <= 0:
         raise BadInput("nothing in the source tells how long it is")
     named = _renditions(params, info.video, seconds, host, warnings) if info.video else ()

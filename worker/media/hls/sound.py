@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from worker.core.errors import InvalidJob, Problem
+from worker.media.empty import emptiness
 from worker.media.ffmpeg.encoders import AUDIO_ENCODERS, bits_per_second
 from worker.media.hls.choice import chosen_streams
 from worker.media.hls.encode import AudioRendition
@@ -88,9 +89,12 @@ def _group(index: int) -> str:
 def _tracks(params: HlsParams, info: MediaInfo, warnings: list[str]) -> list[_Track]:
     streams = info.audio
     if params.audio is None:
-        usable = [(number, stream) for number, stream in enumerate(streams) if stream.channels]
-        if len(usable) < len(streams):
-            warnings.append("an audio stream without channels was left out")
+        usable = [(number, stream) for number, stream in enumerate(streams) if stream.channels and not stream.empty]
+        warnings += [
+            f"{emptiness(stream, 'the source')}, and was left out"
+            for stream in streams
+            if stream.empty or not stream.channels
+        ]
         first = next((n for n, stream in usable if "default" in stream.dispositions), usable[0][0] if usable else 0)
         return [
             _Track(n, s, bcp47(s.language), s.title or name_of(bcp47(s.language)), n == first, None) for n, s in usable
@@ -104,6 +108,8 @@ def _tracks(params: HlsParams, info: MediaInfo, warnings: list[str]) -> list[_Tr
             known = ", ".join(bcp47(stream.language) for stream in streams)
             message = f"the source has {len(streams)} audio streams ({known}), and not this one"
             problems.append(Problem(f"audio[{index}]", message))
+        if empty := [streams[number] for number in numbers if streams[number].empty]:
+            problems.append(Problem(f"audio[{index}]", emptiness(empty[0], "the source")))
         for number in numbers:
             language = bcp47((asked.language if not asked.every else None) or streams[number].language)
             default = asked.default if asked.default is not None else not some_default and not chosen

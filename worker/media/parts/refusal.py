@@ -66,14 +66,19 @@ class Output:
         return name if isinstance(name, str) else None
 
     @property
+    def is_copied(self) -> bool:
+        """Return whether its packets are copied as they are."""
+        return self.encoder == "copy"
+
+    @property
     def is_film(self) -> bool:
         """Return whether it is a picture that moves and is encoded."""
-        return self.letter == "v" and not self.stream.attached_picture and self.encoder != "copy"
+        return self.letter == "v" and not self.stream.attached_picture and not self.is_copied
 
     @property
     def is_encoded_sound(self) -> bool:
         """Return whether it is a sound that is encoded."""
-        return self.letter == "a" and self.encoder != "copy"
+        return self.letter == "a" and not self.is_copied
 
 
 def refusal(outputs: Sequence[Output], muxer: str, input_options: Mapping[str, Any]) -> str | None:

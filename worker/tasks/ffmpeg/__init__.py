@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from worker.core.command import Pipeline
 from worker.core.errors import (
-    BadInput,
     CannotServe,
     InvalidJob,
     PlanBroken,
     Problem,
-    SourceMissing,
     ToolFailed,
     ToolMissing,
-    VerificationFailed,
 )
 from worker.core.message.wire import nearest
 from worker.core.parts import Whole
 from worker.core.task import Files, FileUse, Lookup, Task, TaskContext
 from worker.media.capabilities import coding_of, family_of, format_of
 from worker.media.failure import classify, failed, ignored
-from worker.media.ffmpeg.asked import differences
 from worker.media.ffmpeg.command import FfmpegParams, OutputMap, ffmpeg_command, merged
 from worker.media.ffmpeg.options import (
     Encoder,
@@ -35,25 +30,27 @@ from worker.media.ffmpeg.options import (
 )
 from worker.media.ffmpeg.progress import Meter
 from worker.media.ffmpeg.promise import promise
-from worker.media.ffmpeg.streams import Arrangement, became, joined
-from worker.media.verify import check
+from worker.media.ffmpeg.streams import Arrangement, joined
 from worker.tasks.ffmpeg.cutting import piece_for, refuse_stated_length
 from worker.tasks.ffmpeg.parts import SOUND, is_planned, join_film, make_range, make_sound, plan_film
-from worker.tasks.ffmpeg.reading import TEXTS, Read, outputs_of, read_sources, with_timestamps
+from worker.tasks.ffmpeg.proof import (
+    DECODE_SHARE,
+    empty_sources_blamed,
+    probed_output,
+    proved,
+    refuse_known_empty,
+    refused_codecs_named,
+)
+from worker.tasks.ffmpeg.reading import TEXTS, Read, copied_before_begin, outputs_of, read_sources, with_timestamps
 from worker.tasks.shared.burning import burning_problems, burnt
-from worker.tasks.shared.decoding import decoded
-from worker.tasks.shared.languages import keep_languages
-from worker.tasks.shared.loudness_pass import levelled, loudness_problems, proved_levels
-from worker.tasks.shared.measuring import blamed
+from worker.tasks.shared.loudness_pass import levelled, loudness_problems
 from worker.tasks.shared.parts import Builds, sources_of
-from worker.tasks.shared.pictures import mastering_in
 from worker.tasks.shared.running import undamaged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from worker.core.media_info import MediaInfo
     from worker.core.parts import Division, Fleet, Part, Plan
 
 NO_ENCODER: Final = frozenset({"copy"})
@@ -64,8 +61,6 @@ _ELSEWHERE: Final = re.compile(
     r"openjpeg|opus|vorbis|mp3lame|twolame|fdk_aac|speex|shine|ilbc|gsm|codec2|opencore_amrnb|vo_amrwbenc|lc3|"
     r"xeve|oapv|xavs2|davs2))$"
 )
-_DECODE_SHARE: Final = 0.2
-_PQ: Final = "smpte2084"
 
 
 class FfmpegTask(Task[FfmpegParams]):
@@ -188,13 +183,9 @@ class FfmpegTask(Task[FfmpegParams]):
         read = await self._read(params, context)
         for warning in read.promised.arrangement.warnings:
             context.warn(warning)
-        output = context.output(params.output_file)
-        params = await levelled(read.params, read.sources, read.infos, context)
-        params = with_timestamps(await burnt(params, read.sources, output.parent, context), read)
-        arrangement = joined(replace(read.promised.arrangement, params=params), read.infos)
-        params = arrangement.params
-        frames = await _encode(arrangement, read, output, context)
-        await _prove(params, read, await _probed(output, params.output_file, context), frames, context)
+        await refuse_known_empty(read, context)
+        async with empty_sources_blamed(read, context):
+            await _make(read, context)
 
     def division(self, params: FfmpegParams) -> Division:
         """Return whether the data asks for parts."""
@@ -231,7 +222,8 @@ class FfmpegTask(Task[FfmpegParams]):
             await make_range(read.params, plan, part, read.outputs, context)
             return
         outputs = outputs_of(await levelled(read.params, read.sources, read.infos, context), read.promised)
-        await make_sound(read.params, plan, part, outputs, read.sources, context)
+        async with empty_sources_blamed(read, context):
+            await make_sound(read.params, plan, part, outputs, read.sources, context)
 
     async def join(self, params: FfmpegParams, plan: Plan, parts: Mapping[int, Path], context: TaskContext) -> None:
         """Join the parts to the film that `run` would have made, and prove it as `run` does."""
@@ -242,8 +234,9 @@ class FfmpegTask(Task[FfmpegParams]):
             read = replace(read, sources=[await context.input(location) for location in params.sources])
         for warning in read.promised.arrangement.warnings:
             context.warn(warning)
-        info = await join_film(read.params, plan, parts, read.outputs, read.sources, context)
-        await _prove(read.params, read, info, plan.frames, context)
+        async with empty_sources_blamed(read, context):
+            info = await join_film(read.params, plan, parts, read.outputs, read.sources, context)
+            await proved(read.params, read, info, plan.frames, context)
 
     async def _known(self, params: FfmpegParams, plan: Plan, context: TaskContext) -> Read | None:
         """Return what the output will be of the sources as the plan knows them, of which none is read."""
@@ -272,55 +265,21 @@ class FfmpegTask(Task[FfmpegParams]):
         if piece is not None:
             cut = {"input_options": piece.promised(params.input_options)}
             promised = promise(params.model_copy(update=cut), infos, encoders)
-        return Read(sources, infos, encoders, promised, piece)
+        hidden = await copied_before_begin(promised, sources, infos, context)
+        return Read(sources, infos, encoders, promised, piece, hidden)
 
 
-async def _prove(params: FfmpegParams, read: Read, info: MediaInfo, frames: int | None, context: TaskContext) -> None:
-    """Prove the output, and note what it is."""
-    name, output = PurePosixPath(params.output_file).name, context.output(params.output_file)
-    try:
-        check(info, replace(read.promised.expected, frames=frames), name)
-    except VerificationFailed as error:
-        claims = list(zip(read.infos, read.sources, params.sources, strict=True))
-        promised = promise(read.params, await blamed(error, claims, context), read.encoders)
-        check(info, replace(promised.expected, frames=frames), name)
-    _as_asked(params, info, context)
-    await _mastering_kept(read, info, output, context)
-    streams = [one.stream for one in read.promised.arrangement.streams]
-    info = await keep_languages(streams, info, output, name, context)
-    context.note(f"streams.{name}", became(read.promised.arrangement, info))
-    if params.verify == "decode":
-        await decoded(output, name, context, seconds=info.duration, share=_DECODE_SHARE)
-    await proved_levels(params, output, info, context)
-    context.output(params.output_file, duration=info.duration)
-    context.report(1.0)
-
-
-async def _mastering_kept(read: Read, info: MediaInfo, output: Path, context: TaskContext) -> None:
-    """Warn where HDR10 stays HDR10 and loses what it says of its mastering: most encoders write none of it."""
-    pictures = [one for one in read.promised.arrangement.streams if one.stream.color_transfer == _PQ]
-    if not pictures or info.video is None or info.video.color_transfer != _PQ:
-        return
-    had = await mastering_in(read.sources[pictures[0].source], context)
-    has = await mastering_in(output, context)
-    if had and had != has:
-        hint = f'; x265 keeps it by "x265-params": "hdr10=1:{had}"'
-        context.warn(f"mastering display and content light level of the source are not in the output{hint}")
-
-
-def _as_asked(params: FfmpegParams, info: MediaInfo, context: TaskContext) -> None:
-    """Return if every stream is what its options ask for; InvalidJob, or warnings where the job is content with less.
-
-    No retry would help: the encoder takes the nearest that it can do, at every try.
-    """
-    found = [
-        (f"{item.stream_specifier.lstrip(':')} {option}", difference)
-        for item, option, difference in differences(params.output_maps, info)
-    ]
-    if found and not params.approximate:
-        raise InvalidJob([Problem(where, f'{difference}; "approximate": true takes it') for where, difference in found])
-    for where, difference in found:
-        context.warn(f"{where}: {difference}")
+async def _make(read: Read, context: TaskContext) -> None:
+    """Run ffmpeg, and prove what it made."""
+    params = read.params
+    output = context.output(params.output_file)
+    params = await levelled(params, read.sources, read.infos, context)
+    params = with_timestamps(await burnt(params, read.sources, output.parent, context), read)
+    arrangement = joined(replace(read.promised.arrangement, params=params), read.infos)
+    params = arrangement.params
+    frames, said = await _encode(arrangement, read, output, context)
+    with refused_codecs_named(said):
+        await proved(params, read, await probed_output(output, params.output_file, context), frames, context)
 
 
 def _elsewhere(name: str | None) -> bool:
@@ -335,11 +294,14 @@ def _option_problems(item: OutputMap, encoder: Encoder | None, path: str) -> Ite
     yield from output_problems(item.options, kind, encoder, f"{path}.options")
 
 
-async def _encode(arrangement: Arrangement, read: Read, output: Path, context: TaskContext) -> int | None:
-    """Return how many frames ffmpeg says it wrote, None when it named none; raises what its failure means."""
+async def _encode(arrangement: Arrangement, read: Read, output: Path, context: TaskContext) -> tuple[int | None, str]:
+    """Return how many frames ffmpeg says it wrote, None when it named none, and its last words.
+
+    Raises what its failure means.
+    """
     params = arrangement.params
     meter = Meter(read.promised.frames, read.promised.seconds)
-    share = 1.0 - _DECODE_SHARE if params.verify == "decode" else 1.0
+    share = 1.0 - DECODE_SHARE if params.verify == "decode" else 1.0
 
     def on_line(line: str) -> None:
         if meter.line(line):
@@ -361,12 +323,4 @@ async def _encode(arrangement: Arrangement, read: Read, output: Path, context: T
     undamaged(exits[-1].complaint, "a source", context, params.damage)
     for line in ignored(exits[-1].tail):
         context.warn(f"ffmpeg did not take an option: {line}")
-    return meter.step.frame
-
-
-async def _probed(output: Path, location: str, context: TaskContext) -> MediaInfo:
-    try:
-        return await context.probe(output)
-    except (BadInput, SourceMissing) as error:
-        # what we made ourselves is no bad input and no missing source, whatever the probe says of it
-        raise VerificationFailed(f"{PurePosixPath(location).name} is not what was promised: {error}") from error
+    return meter.step.frame, exits[-1].tail

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final, cast
 
+from worker.core.errors import InvalidJob, Problem
 from worker.media.ffmpeg.command import KIND_NAMES
+from worker.media.hidden import KEEPERS
 from worker.media.parts.refusal import Output
+from worker.tasks.shared.hidden import hidden_parts, warn_of_begin
 from worker.tasks.shared.measuring import probed_source
 from worker.tasks.shared.texts import utf8_file
 
@@ -29,13 +33,17 @@ _UNTIMED: Final = frozenset({"mpeg", "avi"})
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """The sources of a task as they are, what its output will be, and the piece that is cut out of them."""
+    """The sources of a task as they are, what its output will be, and the piece that is cut out of them.
+
+    `hidden` is by how much a copy begins before its film, which an edit list hides.
+    """
 
     sources: list[Path]
     infos: list[MediaInfo]
     encoders: Mapping[str, Encoder]
     promised: Promise
     piece: Piece | None = None
+    hidden: float = 0.0
 
     @property
     def params(self) -> FfmpegParams:
@@ -75,6 +83,30 @@ async def read_sources(params: FfmpegParams, context: TaskContext) -> tuple[list
         paths.append(path)
         infos.append(info)
     return paths, infos
+
+
+async def copied_before_begin(
+    promised: Promise, sources: list[Path], infos: list[MediaInfo], context: TaskContext
+) -> float:
+    """Return the seconds that copied streams begin before their films, as edit lists hide them.
+
+    InvalidJob where an edit list hides more than a begin: what a copy of the pieces makes of it is no film.
+    """
+    params = promised.arrangement.params
+    copied = [one for one in outputs_of(params, promised) if one.is_copied]
+    shows = PurePosixPath(params.output_file).suffix.lower() not in KEEPERS and not params.input_options
+    most = 0.0
+    for number, (path, info) in enumerate(zip(sources, infos, strict=True)):
+        own = [one.stream for one in copied if one.source == number]
+        name = PurePosixPath(params.sources[number]).name
+        before, elsewhere = await hidden_parts(path, name, info, own, context)
+        if elsewhere:
+            message = f"the edit list of {name} leaves out {elsewhere:.2f} s of its film, which a copy shows: encode it"
+            raise InvalidJob([Problem(f"sources[{number}]", message)])
+        if shows:
+            warn_of_begin(name, before, context)
+            most = max(most, before)
+    return most
 
 
 def with_timestamps(params: FfmpegParams, read: Read) -> FfmpegParams:

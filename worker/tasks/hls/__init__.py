@@ -22,6 +22,7 @@ from worker.tasks.hls.parts import Film, is_planned, join_parts, make_part, plan
 from worker.tasks.hls.proof import proved_host, proved_mp4s
 from worker.tasks.hls.sound import levelled
 from worker.tasks.shared.decoding import undamaged_source
+from worker.tasks.shared.empty import with_empty_sounds
 from worker.tasks.shared.measuring import probed_source
 from worker.tasks.shared.parts import Builds, sources_of
 from worker.tasks.shared.running import well_run
@@ -139,7 +140,7 @@ class HlsTask(Task[HlsParams]):
     async def _read(self, params: HlsParams, context: TaskContext) -> Film:
         """Return the source, and what is made of it here."""
         path = await context.input(params.source)
-        info = await probed_source(path, params.source, context)
+        info = await with_empty_sounds(path, await probed_source(path, params.source, context), context)
         return Film(path, info, plan_of(params, info, await proved_host(params, path, info, context)))
 
 
