@@ -1,6 +1,7 @@
 """One film whole, in parts by one worker, and in parts by two, each worker held to one core.
 
     python -m benchmarks parts [--seconds 30] [--part 5]
+    python -m benchmarks parts --real [--seconds 180] [--runs whole,parts]
 
 The parts and the join are those of the module ffmpeg, without a broker between them: what dividing itself costs. CPU
 seconds are those of the tools and of this program, and say more than wall seconds where others share the machine: what
@@ -8,6 +9,10 @@ each step of one worker costs is counted in them.
 
 Then a model: the costs that were measured, the real plan, and workers that take parts in order on a clock of its own.
 It says what 1 to 1,000 workers would need for a film of two hours, and is first held against what one and two needed.
+
+`--real` takes a film of 1920x1080 instead, a real one repeated, in the parts of "auto" for two workers. It is made
+whole, and in parts by one worker whose steps are counted; what two workers need is those steps by two. One of the
+`--runs` can be made alone, where a machine is lent for minutes only.
 
 Beside that: how good the joined pictures are, most of all near the cuts; and what a script that splits, encodes and
 concatenates makes of three sources that parts join exactly.
@@ -27,8 +32,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from benchmarks.measure import host
-from benchmarks.parts_model import Measured, Spans, print_model
+from benchmarks.measure import host, made
+from benchmarks.parts_model import MINUTES_SECONDS, Measured, Spans, by_two, print_model
 from benchmarks.parts_peer import PIECE_SECONDS, print_peer
 from benchmarks.parts_quality import print_quality
 from worker.core.job import TaskSpec
@@ -61,10 +66,15 @@ class Pinned(ProcessRunner):
 def main(options: Sequence[str] = ()) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks parts")
-    parser.add_argument("--seconds", type=int, default=30)
+    parser.add_argument("--seconds", type=int)
     parser.add_argument("--part", type=float, default=5, help="seconds of a part; the shortest of auto are 10")
+    parser.add_argument("--real", action="store_true", help="a real film of 1920x1080")
+    parser.add_argument("--runs", default="whole,parts", help="of the real film")
     asked = parser.parse_args(options)
-    seconds, part = asked.seconds, asked.part
+    if asked.real:
+        asyncio.run(print_real(asked.seconds or MINUTES_SECONDS, asked.runs.split(",")))
+        return
+    seconds, part = asked.seconds or 30, asked.part
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         table = asyncio.run(_table(folder, seconds, part))
@@ -72,6 +82,32 @@ def main(options: Sequence[str] = ()) -> None:
         print_steps(table.spans)
         print_model(seconds, part, table.measured)
         print_peer(folder / "root", partial(_divided, folder))
+
+
+async def print_real(seconds: int, runs: Sequence[str]) -> None:
+    """Print what a real film takes whole and in parts, in seconds of CPU."""
+    made_as = ("-vf", "scale=1920:1080", "-c:v", "libx264", "-preset", "veryfast", "-crf", "20", "-c:a", "aac")
+    source = await asyncio.to_thread(made, "film-1080p", seconds, *made_as)
+    video = {"codec": "libx264", "preset": "medium", "crf": 26, "threads": 1}
+    data = _data(video, "source.mp4", "film.mp4", 2) | {"parts": "auto"}
+    print(f"{host()}: {seconds} s of 1920x1080, x264 medium, a thread an encoder, the parts of auto for two workers\n")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "root").mkdir()
+        (folder / "root" / "source.mp4").symlink_to(source)
+        whole = None
+        if "whole" in runs:
+            (_, whole, size), _ = await _measured(folder, data, 0)
+            print(f"Whole: {whole:.2f} s of CPU, {size} bytes.", flush=True)
+        if "parts" in runs:
+            (_, cpu, size), spans = await _measured(folder, data, 1)
+            if spans is None:
+                raise RuntimeError("nothing was made in parts")
+            two = by_two(spans)
+            print(f"In parts by one worker: {cpu:.2f} s of CPU, {size} bytes; two need {two:.2f} s by the same steps.")
+            print_steps(spans)
+            if whole is not None:
+                print(f"\nOne worker: {cpu / whole:.3f} of the whole run. Two: {whole / two:.2f} times as fast.")
 
 
 @dataclass(frozen=True, slots=True)

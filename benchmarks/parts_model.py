@@ -118,6 +118,14 @@ def simulated(frames: int, workers: int, costs: Costs, division: Division) -> tu
     return end + MESSAGE_SECONDS + costs.join.of(frames), len(work)
 
 
+def by_two(spans: Spans) -> float:
+    """Return how many seconds two workers need for what one did: the plan, its parts in their order, the join."""
+    free = [spans.plan] * 2
+    for _, seconds in spans.parts:
+        heapq.heapreplace(free, free[0] + MESSAGE_SECONDS + seconds)
+    return max(free) + MESSAGE_SECONDS + spans.join
+
+
 def bend(frames: int, costs: Costs) -> int:
     """Return the fewest workers beside whom twice as many gain less than a quarter."""
     for workers in (2**power for power in range(11)):

@@ -39,7 +39,11 @@ ODD_HEADERS: tuple[dict[str, Any], ...] = (
     {}, {"x-attempt": 10**9}, {"x-attempt": "3"}, {"x-attempt": -1, "x-round": -5}, {"x-round": 2**62},
     {"x-death": "rejected"}, {"x-death": [{"reason": "rejected", "queue": "media.cpu.normal", "count": 99}]},
     {"x-death": [None, 7, {"reason": 5}]}, {"a": {"b": {"c": [1, "x", None]}}}, {"x-first-queued-at": 5},
-    {"x-lane": "nvenc"}, {"x-refused-by": [1]}, {"CC": ["nvenc.low"]}, {"ü" * 60: bytearray(b"\xff\xfe")},
+    {"BCC": ["cpu.low"], "CC": ["cpu.high"] * 500}, {"x-delay": 2**31}, {"x-delivery-count": 10**6},
+    {"x-first-death-reason": "expired", "x-first-death-queue": "media.defer"}, {"x-acquired-count": -1},
+    {"x-opt-delivery-time": 0, "x-cc": ["cpu.low"]}, {"x-death-mark": "a" * 40}, {"x-standby": "b" * 40},
+    {"x-hops": 100}, {"x-lane": "nvenc"}, {"x-refused-by": [1]}, {"CC": ["nvenc.low"]},
+    {"ü" * 60: bytearray(b"\xff\xfe")},
 )  # fmt: skip
 KEYS = ("cpu.normal", "cpu.high", "cpu.low", "", "nonsense", "cpu", "#", "visualize.normal", "nvenc.low")
 JOB_ID = re.compile(rb'"job_id": *"')
@@ -78,6 +82,7 @@ def case(dice: random.Random, seeds: list[bytes], number: int) -> Case:
         ("type", (None, "canonical", "nonsense", "\x00")),
         ("headers", ODD_HEADERS),
         ("correlation_id", (None, "c")),
+        ("priority", (None, 0, 255)),
         ("reply_to", (None, "amq.rabbitmq.reply-to-nobody")),
     ):
         if dice.random() < 0.4:

@@ -6,11 +6,15 @@ import json
 import subprocess
 import sys
 
+import pika.exceptions
+import pytest
+
 from tests.support.command_line import message
 from tests.support.dead_letters import GARBAGE, arrived, buried, refuse, sha, waiting
 from tests.support.hostile import EXPIRATION, UNDECODABLE, publish_all, short
-from tests.support.queues import bury, wait_for_dead
-from worker.core.routing import DEAD_QUEUE
+from tests.support.queues import bury, channel_of, wait_for_dead
+from worker.core.message.wire import MAX_BODY_BYTES
+from worker.core.routing import DEAD_QUEUE, JOBS
 
 
 def test_the_dead_are_listed_with_their_reasons(cli_with_broker, broker_url):
@@ -165,3 +169,24 @@ def test_a_dead_job_is_replayed_with_another_document_in_the_place_of_a_wrong_on
     wait_for_dead(broker_url, 0)
     record = cli_with_broker.record("mine")
     assert (record.state, record.round, record.document["tasks"][0]["data"]) == ("queued", 2, {"text": "corrected"})
+
+
+def test_of_a_message_of_megabytes_only_what_a_job_may_have_is_held_and_it_is_not_replayed(cli_with_broker, broker_url):
+    body = b"[" + b" " * 3_000_000
+    bury(broker_url, [body])
+    (entry,) = json.loads(cli_with_broker.type("dead", "list", "--json").out)
+    assert (entry["bytes"], entry["sha256"]) == (len(body), sha(body))
+    assert (
+        len(json.loads(cli_with_broker.type("dead", "show", "by-message", "--json").out)["body"]) == MAX_BODY_BYTES + 1
+    )
+    refused = cli_with_broker.type("dead", "replay", "by-message")
+    assert (refused.code, "too many for a job" in refused.err) == (1, True)
+    wait_for_dead(broker_url, 1)
+    assert cli_with_broker.type("dead", "purge", "by-message", "--yes").code == 0
+    wait_for_dead(broker_url, 0)
+
+
+def test_the_broker_takes_no_message_of_more_megabytes_than_a_worker_can_hold_of_each_queue(broker_url):
+    with channel_of(broker_url) as channel, pytest.raises(pika.exceptions.ChannelClosedByBroker) as refused:
+        channel.basic_publish(JOBS, "cpu.low", b" " * (5 << 20))
+    assert refused.value.reply_code == 406

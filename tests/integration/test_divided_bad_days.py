@@ -12,7 +12,7 @@ from tests.support.divided import Killed, left
 from tests.support.engine import Harness
 from tests.support.sharing import COMMON, JOB, SharingTask
 from worker.adapters.sql.schema import jobs, moment
-from worker.core.errors import BadInput, DiskFull
+from worker.core.errors import BadInput, DiskFull, PlanBroken, VerificationFailed
 from worker.engine.parts.files import remove_ended_parts
 from worker.engine.parts.outbox import publish_outbox
 
@@ -153,3 +153,16 @@ async def test_a_part_that_always_fails_ends_the_film_once_and_names_itself(one,
     await remove_ended_parts(one.resources)
     assert len([path for path in left(one) if path.is_file()]) == 2, "what is made stays for a retry"
     assert not result(one).exists()
+
+
+@pytest.mark.parametrize("kind", [VerificationFailed, PlanBroken])
+async def test_parts_that_are_no_film_together_are_left_for_a_whole_run_at_once(one, repository, monkeypatch, kind):
+    async def differ(*_):
+        raise kind("part 2 differs from part 0 in width")
+
+    monkeypatch.setattr(SharingTask, "join", differ)
+    record = await ended(one, repository)
+    assert record.state == "completed", record.error
+    assert result(one).read_text() == "whole"
+    assert record.facts["parts"] == {"whole": "its parts do not join: part 2 differs from part 0 in width"}
+    assert [attempt.outcome for attempt in record.attempts] == ["divided", "completed"]

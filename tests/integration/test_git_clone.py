@@ -186,7 +186,20 @@ async def test_a_server_that_says_nothing_is_given_up_in_time_and_no_git_is_left
     assert [child.name() for child in psutil.Process().children(recursive=True) if "git" in child.name()] == []
 
 
-@pytest.mark.parametrize("way", ["alternates", "commondir", "linked objects", "git file", "linked git"])
+SETTINGS = {
+    "an include": "[include]\n\tpath = /etc/hostname\n",
+    "a conditional include": '[IncludeIf "gitdir:/"]\n\tpath = x\n',
+    "a promisor": '[remote "x"]\n\tpromisor = true\n\turl = file:///srv/other\n',
+    "a program to fetch with": '[remote "x"]\n\tuploadPack = touch x; git-upload-pack\n',
+    "a promisor behind a megabyte": "#" * (1 << 20) + '\n[remote "x"]\n\tpromisor\n',
+}
+"""What a repository's own configuration may make git read, fetch or run while it is cloned."""
+
+
+LINKS = ["linked objects", "linked below", "linked ref", "linked git"]
+
+
+@pytest.mark.parametrize("way", ["alternates", "commondir", "git file", *LINKS, *SETTINGS])
 async def test_a_local_repository_takes_no_objects_from_elsewhere(tmp_path, way):
     secret = made_repository(tmp_path / "secret", ONE)
     root = tmp_path / "root"
@@ -202,6 +215,14 @@ async def test_a_local_repository_takes_no_objects_from_elsewhere(tmp_path, way)
     elif way == "linked objects":
         (inner / "objects").rename(inner / "old")
         (inner / "objects").symlink_to(theirs / "objects")
+    elif way == "linked below":
+        (inner / "objects" / "pack").rmdir()
+        (inner / "objects" / "pack").symlink_to(theirs / "objects" / "pack")
+    elif way == "linked ref":
+        (inner / "refs" / "heads" / "theirs").symlink_to(next((theirs / "refs" / "heads").iterdir()))
+    elif way in SETTINGS:
+        with (inner / "config").open("a") as settings:
+            settings.write(SETTINGS[way])
     else:
         origin = root / "other"
         origin.mkdir()

@@ -21,7 +21,7 @@ class Site:
 
     `script` holds one word a request, `ok` when it is used up: `ok`, `cut` (half, then the end), `long` (more than is
     promised), `chunked`, `torn` (chunked, without its end), `endless` (no length), `packed` (says gzip), `shifted`
-    (another range), a status (`404`), or `to URL` (a redirect).
+    (another range), `stuck` (half, then nothing until the client is gone), a status (`404`), or `to URL` (a redirect).
     """
 
     content: bytes
@@ -106,7 +106,10 @@ class Files(BaseHTTPRequestHandler):
         if word != "endless":
             headers["Content-Length"] = str(len(content))
         self._head(status, headers | {"Connection": "close"})
-        self.wfile.write(content[: len(content) // 2] if word == "cut" else content)
+        self.wfile.write(content[: len(content) // 2] if word in {"cut", "stuck"} else content)
+        if word == "stuck":
+            self.wfile.flush()
+            self.rfile.read(1)
         if word == "long":
             self.wfile.write(b"and more than was promised")
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from worker.core.errors import BadInput
 from worker.media.subtitles import MOST_CUES, parse_subtitles
 from worker.media.subtitles.charset import decode, is_charset, transcoded
-from worker.media.webvtt import Cue, CueError, TimedText, parse_webvtt, render_cues, segment_cues
+from worker.media.webvtt import MOST_CUE_CHARACTERS, Cue, CueError, TimedText, parse_webvtt, render_cues, segment_cues
 
 STAMPS = "00:00:01,000 --> 00:00:02,000"
 SCRIPT = """[Script Info]
@@ -255,6 +255,42 @@ def test_20000_cues_that_last_the_whole_film_are_refused_before_they_take_memory
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 64 << 20
+
+
+DIALOGUE = "Dialogue: 0,0:00:01.00,0:00:02.00,Default,,0,0,0,,"
+ONE_LONG_LINE = ["{", "{}a", "\\{", r"{\b1}a{\b0}b", "<", "<b>x</b>", "<font ", r"{\an", "&", "x"]
+
+
+@pytest.mark.parametrize("piece", ONE_LONG_LINE)
+@pytest.mark.parametrize("head", [SCRIPT + DIALOGUE, f"1\n{STAMPS}\n"], ids=["ass", "srt"])
+def test_a_line_of_a_megabyte_is_refused_before_its_tags_are_read(head: str, piece: str) -> None:
+    text = head + piece * ((1 << 20) // len(piece))
+    with pytest.raises(BadInput, match=r"one cue has \d+ characters"):
+        parse_subtitles(text.encode(), "a")
+
+
+@pytest.mark.parametrize("piece", ONE_LONG_LINE)
+def test_a_line_of_tags_and_braces_that_a_cue_may_have_is_read(piece: str) -> None:
+    line = piece * (MOST_CUE_CHARACTERS // len(piece) - 2) + "}b"
+    found = parse_subtitles((SCRIPT + DIALOGUE + line).encode(), "a.ass")
+    assert len(found.cues) == 1
+
+
+@pytest.mark.parametrize(
+    ("head", "line", "most"),
+    [
+        ("[Script Info]\n[V4+ Styles]\n", "Style: {}\n", "styles"),
+        ("", "00:00:01,000 --> 00:00:02,000\n{}\n", "cues"),
+        (SCRIPT, DIALOGUE + "{}\n", "cues"),
+        ("WEBVTT\n\n", "00:01.000 --> 00:02.000\n{}\n\n", "cues"),
+        ("WEBVTT\n\n", "STYLE\n{}\n\n", "lines"),
+        (SCRIPT, "{}\n", "lines"),
+    ],
+)
+def test_lines_styles_and_cues_are_counted_before_they_take_memory(head: str, line: str, most: str) -> None:
+    data = (head + "".join(line.format(number) for number in range(600_000 if most == "lines" else 130_000))).encode()
+    with pytest.raises(BadInput, match=rf"more than \d+ {most}"):
+        parse_subtitles(data, "a")
 
 
 def test_a_cue_over_a_border_is_in_both_segments() -> None:

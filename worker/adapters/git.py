@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit
 
 from worker.adapters.git_errors import meaning, shown
+from worker.adapters.git_local import what_leads_out
 from worker.core.addresses import is_public
 from worker.core.command import Command, Pipeline, Reason
 from worker.core.errors import BadInput, RefusedPath, RemoteUnavailable, TimedOut, ToolFailed
@@ -34,8 +35,6 @@ CLONE_BYTES: Final = 2 << 30
 CLONE_MEMORY_BYTES: Final = 4 << 30
 LOG_MEMORY_BYTES: Final = 1 << 30
 CLONE_SECONDS: Final = 900.0
-_LEADING: Final = ("objects/info/alternates", "objects/info/http-alternates", "commondir", "gitdir")
-"""Files of a repository that name another folder or server to read objects from."""
 LOG_BYTES: Final = 256 << 20
 POLL_SECONDS: Final = 0.2
 RESOLVE_SECONDS: Final = 20.0
@@ -213,7 +212,7 @@ class GitRepositories:
             raise RefusedPath(f"{shown(url)} lies outside of the folders that jobs may touch")
         if not path.exists():
             raise BadInput(f"{shown(url)}: there is no such repository")
-        if outside := _outside(path):
+        if outside := what_leads_out(path):
             raise RefusedPath(f"{shown(url)} takes objects from elsewhere: {outside}")
         return f"file://{quote(str(path))}"  # git decodes it
 
@@ -252,18 +251,6 @@ class GitRepositories:
             raise BadInput(complaint)
         (exit_,) = await running
         return exit_
-
-
-def _outside(repository: Path) -> str | None:
-    """Return what in a local repository leads out of it, as git would follow it; None where nothing does."""
-    folder = repository / ".git" if (repository / ".git").exists() else repository
-    for name in _LEADING:
-        if (folder / name).exists():
-            return name
-    places = (folder, *(folder / name for name in ("HEAD", "config", "objects", "refs", "packed-refs")))
-    leaving = (place.name for place in places if not place.resolve().is_relative_to(repository))
-    # a file in the place of the folder names another folder
-    return next(leaving, None) or (".git" if folder.is_file() else None)
 
 
 def _as_environment(config: Mapping[str, str]) -> dict[str, str]:

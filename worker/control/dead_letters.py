@@ -112,7 +112,7 @@ class DeadMessage:
             "priority": priority,
             "died_at": self.letter.died_at,
             "death": self.letter.death,
-            "bytes": len(self.letter.body),
+            "bytes": self.letter.size,
             "attempts": len(self.record.attempts) if self.record else None,
         }
 
@@ -256,6 +256,8 @@ async def replay_all(control: Control) -> Replayed:
 async def replay_message(control: Control, broker: BrokerAdmin, message: DeadMessage) -> Republished:
     """Open a new round of the row, then publish the message that `broker` holds, then acknowledge the dead one."""
     letter, record = message.letter, message.record
+    if letter.whole:
+        raise Refused(f"the dead message {message.name} has {letter.size} bytes, too many for a job: purge it")
     lane, priority = message.route
     job_id = letter.job_id if message.refusal is None else letter.message_id
     if record is not None and job_id:

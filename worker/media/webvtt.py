@@ -6,15 +6,23 @@ import re
 from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+
+T = TypeVar("T")
 
 MOST_SEGMENT_BYTES: Final = 32 << 20
 """What the segments of one presentation's subtitles may come to: a cue is written into each that it is seen in."""
 MOST_BLOCK_CHARACTERS: Final = 8192
 """What styles and regions may come to: they are repeated in every segment."""
+MOST_CUES: Final = 50_000
+"""How many cues one subtitle may have; a film has 2,000, a script whose signs move picture by picture 20,000."""
+MOST_LINES: Final = 500_000
+"""How many lines one subtitle may have: each takes memory of its own while it is read."""
+MOST_CUE_CHARACTERS: Final = 1 << 18
+"""How long the text of one cue may be, its tags counted: a cue has a hundred, a drawing in a script ten thousands."""
 
 _STAMP: Final = r"(?:(\d{1,4}):)?([0-5]?\d):([0-5]?\d)\.(\d{1,3})"
 _TIMES: Final = re.compile(rf"^[ \t]*{_STAMP}[ \t]*-->[ \t]*{_STAMP}(?:[ \t]+(.*))?$")
@@ -61,6 +69,28 @@ class TimedText:
         return sum(map(len, self.blocks)) > MOST_BLOCK_CHARACTERS
 
 
+def lines_of(text: str) -> list[str]:
+    """Return the lines of a subtitle; CueError where they are too many."""
+    if text.count("\n") > MOST_LINES:
+        raise CueError(f"more than {MOST_LINES} lines")
+    return text.split("\n")
+
+
+def counted(found: Iterable[T]) -> Iterator[T]:
+    """Yield what becomes a cue, shadows too; CueError where they are more than a subtitle can have."""
+    for number, one in enumerate(found):
+        if number >= 2 * MOST_CUES:
+            raise CueError(f"more than {2 * MOST_CUES} cues")
+        yield one
+
+
+def bounded(text: str) -> str:
+    """Return the text of one cue; CueError where it is too long, for each of its tags takes memory."""
+    if len(text) > MOST_CUE_CHARACTERS:
+        raise CueError(f"one cue has {len(text)} characters, and at most {MOST_CUE_CHARACTERS} are read")
+    return text
+
+
 def parse_webvtt(text: str) -> TimedText:
     """Return the cues in `text` with their settings, styles and regions; CueError when it is no WebVTT.
 
@@ -71,13 +101,13 @@ def parse_webvtt(text: str) -> TimedText:
         raise CueError("does not begin with WEBVTT")
     cues: list[Cue] = []
     blocks: list[str] = []
-    for block in _blocks(text.split("\n")[1:]):
+    for block in _blocks(lines_of(text)[1:]):
         if _BLOCK.match(block[0]):
             style = "\n".join([block[0].strip(), *block[1:]])
             blocks += [] if _FETCHES.search(style) else [style]
         elif (cue := _cue(block)) is not None:
             cues.append(cue)
-    return TimedText.of(cues, tuple(blocks))
+    return TimedText.of(counted(cues), tuple(blocks))
 
 
 def _blocks(lines: Sequence[str]) -> Iterable[list[str]]:

@@ -93,7 +93,11 @@ class RabbitDelivery:
             await self.settle(Settlement(Requeue()))
 
     def _copy(self, settlement: Settlement) -> Message:
-        """Return the message that takes the original's place."""
+        """Return the message that takes the original's place.
+
+        Without `reply_to`, to which nobody replies: through AMQP 1.0 any text comes in there, and RabbitMQ refuses
+        every copy with `amq.rabbitmq.reply-to`, so that its delivery would be held for ever.
+        """
         original = self._message
         now = datetime.now(UTC)
         queued = original.timestamp or now
@@ -113,7 +117,6 @@ class RabbitDelivery:
             content_type=original.content_type,
             content_encoding=original.content_encoding,
             correlation_id=original.correlation_id,
-            reply_to=original.reply_to,
             app_id=original.app_id,
             timestamp=queued,
             delivery_mode=DeliveryMode.PERSISTENT,

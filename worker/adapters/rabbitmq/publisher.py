@@ -153,9 +153,9 @@ class Publisher:
         if method is None or properties is None:
             return None
         self._holds = True
-        return DeadLetter(
-            handle=method.delivery_tag,
-            body=body or b"",
+        return DeadLetter.held(
+            method.delivery_tag,
+            body or b"",
             headers=dict(properties.headers or {}),
             message_id=_text(properties.message_id),
             routing_key=_text(method.routing_key) or "",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.core.errors import InvalidJob
 from worker.core.message.dialects import decode
-from worker.core.message.wire import parse
+from worker.core.message.wire import MAX_BODY_BYTES, parse
 from worker.core.routing import HEADER_DEATH, HEADER_FAILED_AT, LANES, PRIORITIES
 
 if TYPE_CHECKING:
@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A message that we hold unacknowledged; `handle` names it to the connection that holds it."""
+    """A message that we hold unacknowledged; `handle` names it to the connection that holds it.
+
+    A body that is too large to be a job is cut, or a hundred of them would fill the memory of whoever looks at them;
+    `whole` is then the SHA-256 and the bytes of all of it.
+    """
 
     handle: int
     body: bytes
@@ -26,11 +30,25 @@ class DeadLetter:
     message_id: str | None = None
     routing_key: str = ""
     type: str | None = None
+    whole: tuple[str, int] | None = None
+
+    @classmethod
+    def held(cls, handle: int, body: bytes, **said: Any) -> DeadLetter:
+        """Return the letter of a message, whatever its size."""
+        if len(body) <= MAX_BODY_BYTES:
+            return cls(handle, body, **said)
+        # One byte more than a job may have: it is refused as the whole is.
+        return cls(handle, body[: MAX_BODY_BYTES + 1], whole=(hashlib.sha256(body).hexdigest(), len(body)), **said)
 
     @property
     def digest(self) -> str:
         """Return the SHA-256 of the body, in hex."""
-        return hashlib.sha256(self.body).hexdigest()
+        return self.whole[0] if self.whole else hashlib.sha256(self.body).hexdigest()
+
+    @property
+    def size(self) -> int:
+        """Return how many bytes the body has."""
+        return self.whole[1] if self.whole else len(self.body)
 
     @property
     def job_id(self) -> str | None:

@@ -11,7 +11,7 @@ import structlog
 
 from worker.core.attempt import Divided
 from worker.core.divisible import Divisible
-from worker.core.errors import LeveretError, PlanBroken
+from worker.core.errors import LeveretError, PlanBroken, VerificationFailed
 from worker.core.location import Relative, parse_location
 from worker.core.message.dialects import decode
 from worker.core.parts import Fleet, Plan, Whole, in_order, part_id
@@ -204,10 +204,24 @@ async def make(step: Step, work: Work, index: int, context: TaskContext) -> None
     if isinstance(work, MakePart):
         await cast("Divisible", step.task).run_part(step.params, work.plan, work.part, context)
     elif isinstance(work, Join) and work.plan.task == index:
-        await cast("Divisible", step.task).join(step.params, work.plan, work.files, context)
-        ranges, sounds = len(work.plan.ranges), len(work.plan.parts) - len(work.plan.ranges)
-        context.note("parts", {"frames": work.plan.frames, "ranges": ranges, "others": sounds})
+        await _join(step, work, context)
     else:
         if isinstance(work, RunWhole) and work.reason and isinstance(step.task, Divisible):
             context.note("parts", {"whole": work.reason})
         await step.task.run(step.params, context)
+
+
+async def _join(step: Step, work: Join, context: TaskContext) -> None:
+    """Join the parts; where they are no film together, make it whole here, as if it had never been divided.
+
+    A source that changes its size within is made by one encoder, which scales, and by several that do not.
+    """
+    try:
+        await cast("Divisible", step.task).join(step.params, work.plan, work.files, context)
+    except (PlanBroken, VerificationFailed) as error:
+        log.warning("parts_do_not_join", error=str(error))
+        context.note("parts", {"whole": f"its parts do not join: {error}"})
+        await step.task.run(step.params, context)
+    else:
+        ranges, others = len(work.plan.ranges), len(work.plan.parts) - len(work.plan.ranges)
+        context.note("parts", {"frames": work.plan.frames, "ranges": ranges, "others": others})

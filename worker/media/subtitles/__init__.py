@@ -9,10 +9,8 @@ from worker.core.errors import BadInput
 from worker.media.subtitles.charset import decode
 from worker.media.subtitles.subrip import parse_subrip
 from worker.media.subtitles.substation import parse_substation
-from worker.media.webvtt import CueError, TimedText, parse_webvtt
+from worker.media.webvtt import MOST_CUES, CueError, TimedText, parse_webvtt
 
-MOST_CUES: Final = 50_000
-"""How many cues one subtitle may have; a film has 2,000, a script whose signs move picture by picture 20,000."""
 _SCRIPT: Final = re.compile(r"^[ \t]*\[(?:script info|v4\+? styles|events)\][ \t]*$", re.IGNORECASE | re.MULTILINE)
 _CONTAINERS: Final = ((0, b"\x1aE\xdf\xa3"), (4, b"ftyp"), (0, b"OggS"), (0, b"RIFF"), (0, b"\x00\x00\x01\xba"))
 HEAD_BYTES: Final = 64

@@ -46,13 +46,13 @@ def escape(text: str) -> str:
 
 def cue_text(runs: Iterable[tuple[str, Look]]) -> str:
     """Return the text of a cue from runs of plain text; blank lines, which would end the cue, are left out."""
-    joined: list[tuple[str, Look]] = []
+    joined: list[tuple[list[str], Look]] = []
     for text, look in runs:
         if joined and joined[-1][1] == look:
-            joined[-1] = (joined[-1][0] + text, look)
+            joined[-1][0].append(text)
         elif text:
-            joined.append((text, look))
-    text = "".join(_tagged(_BLANK_LINES.sub("\n", text), look) for text, look in joined)
+            joined.append(([text], look))
+    text = "".join(_tagged(_BLANK_LINES.sub("\n", "".join(parts)), look) for parts, look in joined)
     text = _BLANK_LINES.sub("\n", text).strip("\n\t ")
     # a form feed or a no-break space alone is no cue: a player would show an empty box
     return text if text.strip() else ""

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from worker.media.subtitles.markup import Look, aligned, cue_text, positioned, style_rules
-from worker.media.webvtt import Cue, TimedText, seconds_of
+from worker.media.webvtt import Cue, TimedText, bounded, counted, lines_of, seconds_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,8 +41,8 @@ _WIDTH, _HEIGHT = 384.0, 288.0
 
 def parse_subrip(text: str) -> TimedText:
     """Return the cues in `text`; a blank line inside of a cue does not end it."""
-    lines = text.split("\n")
-    starts = [(index, match) for index, line in enumerate(lines) if (match := _TIMES.match(line))]
+    lines = lines_of(text)
+    starts = list(counted((index, match) for index, line in enumerate(lines) if (match := _TIMES.match(line))))
     ends = [index for index, _ in starts[1:]] + [len(lines)]
     cues: list[Cue] = []
     looks: set[Look] = set()
@@ -51,7 +51,7 @@ def parse_subrip(text: str) -> TimedText:
         if end < len(lines) and body and body[-1].strip().isdigit():
             body.pop()
         start_seconds, end_seconds = seconds_of(match.groups()[:4]), seconds_of(match.groups()[4:8])
-        runs, settings = _read("\n".join(body).strip("\n"))
+        runs, settings = _read(bounded("\n".join(body).strip("\n")))
         shown = cue_text(runs)
         if shown and end_seconds > start_seconds:
             looks |= {look for _, look in runs}

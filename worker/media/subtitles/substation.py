@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from worker.media.subtitles.markup import Look, aligned, cue_text, positioned, style_rules
-from worker.media.webvtt import Cue, TimedText
+from worker.media.webvtt import Cue, CueError, TimedText, bounded, counted, lines_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -28,8 +28,12 @@ _ALIGNMENT: Final = re.compile(r"^(an?)(\d{1,2})$")
 _DRAWING: Final = re.compile(r"^p(\d{1,2})$")
 _NUMBER: Final = r"[ \t]*(-?\d{1,6}(?:\.\d{1,6})?)[ \t]*"
 _PLACE: Final = re.compile(rf"^(?:pos|move)\({_NUMBER},{_NUMBER}[,)]")
+_BLOCK: Final = re.compile(r"(?<!\\)\{([^}]*)\}")
+r"""A block of override tags; `\{` is a brace that libass shows."""
 _WHITE: Final = "ffffff"
 _BOLD_WEIGHT: Final = 600
+MOST_STYLES: Final = 10_000
+"""How many styles a script may have; one has two hundred."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,7 @@ def parse_substation(text: str) -> TimedText:
     cues: list[Cue] = []
     looks: set[Look] = set()
     section, fields = "", _split(_EVENT_FIELDS)
-    for line in text.split("\n"):
+    for line in lines_of(text):
         name, colon, value = line.partition(":")
         name = name.strip().lower()
         if line.lstrip().startswith("["):
@@ -107,11 +111,13 @@ def parse_substation(text: str) -> TimedText:
         elif name == "style" and "styles" in section:
             style = dict(zip(fields, (part.strip() for part in value.split(",")), strict=False))
             styles[style.get("name", "").lstrip("*")] = _style(style, legacy="+" not in section)
+            if len(styles) > MOST_STYLES:
+                raise CueError(f"more than {MOST_STYLES} styles")
         elif name == "dialogue" and section == "events":
             event = dict(zip(fields, value.split(",", max(0, len(fields) - 1)), strict=False))
             if cue := _cue(event, styles, (width, height), looks):
                 cues.append(cue)
-    return TimedText.of(cues, style_rules(looks))
+    return TimedText.of(counted(cues), style_rules(looks))
 
 
 def _split(fields: str) -> list[str]:
@@ -141,7 +147,7 @@ def _cue(
         return None
     style = styles.get(event.get("style", "").strip().lstrip("*"), styles.get("Default", _Style()))
     reader = _Reader(styles, style, style.look, style.alignment)
-    runs = list(_runs(event.get("text", ""), reader))
+    runs = list(_runs(bounded(event.get("text", "")), reader))
     text = cue_text(runs)
     if not text:
         return None
@@ -154,17 +160,16 @@ def _cue(
 
 def _runs(text: str, reader: _Reader) -> Iterator[tuple[str, Look]]:
     """Yield the runs of a dialogue's text, drawings left out."""
-    while text:
-        plain, brace, rest = text.partition("{")
-        # \{ is a brace that libass shows, and so is one that never closes
-        while brace and (plain.endswith("\\") or "}" not in rest):
-            more, brace, rest = rest.partition("{")
-            plain = plain.removesuffix("\\") + "{" + more
-        if plain and not reader.drawing:
-            yield _plain(plain), reader.look
-        block, _, text = rest.partition("}")
-        for tag in _tags(block):
+    last = 0
+    # a brace that never closes is shown: beyond the last that closes none is looked for, each time to the end
+    for block in _BLOCK.finditer(text, 0, text.rfind("}") + 1):
+        if last < block.start() and not reader.drawing:
+            yield _plain(text[last : block.start()]), reader.look
+        for tag in _tags(block[1]):
             reader.apply(tag)
+        last = block.end()
+    if last < len(text) and not reader.drawing:
+        yield _plain(text[last:]), reader.look
 
 
 def _tags(block: str) -> Sequence[str]:
@@ -180,7 +185,8 @@ def _tags(block: str) -> Sequence[str]:
 
 
 def _plain(text: str) -> str:
-    return text.replace("\\N", "\n").replace("\\n", "\n").replace("\\h", "\u00a0").replace("\\}", "}")
+    text = text.replace("\\{", "{").replace("\\}", "}")
+    return text.replace("\\N", "\n").replace("\\n", "\n").replace("\\h", "\u00a0")
 
 
 def _bgr(digits: str) -> str:

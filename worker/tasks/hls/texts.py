@@ -12,9 +12,9 @@ from worker.media.hls.text import copied_suffix, copy_command
 from worker.media.matroska.texts import webvtt_track
 from worker.media.matroska.tracks import WEBVTT
 from worker.media.subtitles import HEAD_BYTES, is_container, parse_subtitles
-from worker.media.subtitles import MOST_CUES as SUBTITLE_CUES
 from worker.media.subtitles.charset import MOST_BYTES
 from worker.media.webvtt import MOST_BLOCK_CHARACTERS, CueError, TimedText
+from worker.media.webvtt import MOST_CUES as SUBTITLE_CUES
 from worker.tasks.shared.running import well_run
 
 if TYPE_CHECKING:
