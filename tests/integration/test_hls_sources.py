@@ -80,5 +80,5 @@ async def test_a_sound_whose_channels_change_midway_is_refused_by_name(module: s
     bench = bench_in(tmp_path)
     (bench.root / "sound.ac3").write_bytes(b"".join(pieces))
     data = {"source": "nas://sound.ac3"} | ({"output": "mp4", "resolution": "64x64"} if module == "waveform" else {})
-    with pytest.raises(BadInput, match="its channels or its rate change midway; encode the sound with ffmpeg first"):
+    with pytest.raises(BadInput, match="its channels or its rate change midway; encode it with the module"):
         await bench.run_task(registry().tasks[module], data)

@@ -79,7 +79,10 @@ _SOURCE: Final = re.compile(
     re.IGNORECASE,
 )
 _BACKWARD: Final = re.compile(r"non.monoton\w* (increasing )?dts", re.IGNORECASE)
-_BACKWARD_MEANS: Final = "the times of its sound go back, as where its channels or its rate change midway; encode the sound with ffmpeg first"
+_BACKWARD_MEANS: Final = (
+    "the times of its sound go back, as where its channels or its rate change midway;"
+    " encode it with the module ffmpeg first"
+)
 _IGNORED: Final = re.compile(r"Error parsing option|Unknown option|has not been used for any stream", re.IGNORECASE)
 # Said at exit 0 of a source that is cut short or damaged; seen with ffmpeg 5.1 and 8.1 at -v warning. Complaints
 # that a broadcast recording begins with (non-existing PPS, mid-frame audio) are not among them.
