@@ -45,7 +45,8 @@ if TYPE_CHECKING:
     from worker.core.media_info import MediaInfo
 
 IDENTIFY_BYTES: Final = 4 << 20
-_MP4: Final = "QuickTime/MP4"
+_MP4: Final = "QuickTime"
+"""mkvmerge 74 calls MP4 `QuickTime/MP4`, and 92 `MP4/QuickTime`."""
 _CARRIED: Final = frozenset(
     {".ttf", ".otf", ".ttc", ".woff", ".woff2", ".jpg", ".jpeg", ".png", ".webp", ".txt", ".xml"}
 )
@@ -101,7 +102,7 @@ async def _tell_hidden(
 ) -> None:
     """Warn of what edit lists of MP4 hide, and Matroska shows."""
     for number, (source, what, path) in enumerate(zip(params.sources, found, sources, strict=True)):
-        if what.container != _MP4:
+        if _MP4 not in what.container:
             continue
         info = await context.probe(path)
         listed = {track.track for track in params.tracks if track.source == number}

@@ -7,7 +7,7 @@ import os
 import secrets
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Final
@@ -206,7 +206,9 @@ async def started(settings: Settings) -> AsyncIterator[Services]:
         except DatabaseUnavailable as error:
             # The page says so, and comes back by itself.
             log.warning("database_away", error=str(error))
-        control = assembled(settings, stores)
+        kept = serving.kept_broker(settings)
+        stack.push_async_callback(kept.close)
+        control = replace(assembled(settings, stores), publisher=kept.lend)
         views = serving.views(settings)
         stack.push_async_callback(views.close)
         pulse = Pulse(views.changes)
