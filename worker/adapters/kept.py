@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
 TEND_SECONDS: Final = 3.0
-"""How often heartbeats are answered: several times in each of pika's ten seconds."""
+"""The seconds between two answers to heartbeats: several in each of pika's ten seconds."""
 IDLE_SECONDS: Final = 60.0
 """After how long without a submission the connection is closed."""
 ALIVE_SECONDS: Final = 2.0
-"""How long a connection may take to say that it is open; it is busy or stuck otherwise, and another one is opened."""
+"""The seconds that a connection may take to say that it is open; later it counts as stuck, and another is opened."""
 
 
 class Connection(BrokerAdmin, Protocol):

@@ -35,9 +35,9 @@ Everything that the command line can do. Errors are `application/problem+json` (
 command line. Lists have cursors. `Idempotency-Key` lets a submission be repeated. `/events` says when to look again."""
 FOR_EVER: Final = "public, max-age=31536000, immutable"
 EARLY: Final = frozenset({"/", "/login", "/healthz", "/readyz", "/metrics"})
-"""What is answered before everything is imported, with our own files."""
+"""The paths that are answered before everything is imported, beside our own files."""
 BETWEEN_SECONDS: Final = 0.01
-"""How long requests have the processor for themselves between two imports, at the start."""
+"""The seconds for which requests have the processor to themselves between two imports, at the start."""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""What makes the server's imports cheap: they are most of what it does before it answers."""
+"""Cheap imports for the server: they are most of what it does before it answers."""
 
 from __future__ import annotations
 
