@@ -48,7 +48,7 @@ COUNT_MS = 250
 
 @dataclass(frozen=True)
 class Figures:
-    """What one candidate did; seconds and MB of resident memory, its whole process tree."""
+    """What one candidate did: seconds (`processor`: of a job), and MB of resident memory, of all its processes."""
 
     name: str
     start: float
@@ -56,6 +56,7 @@ class Figures:
     latency: float
     idle: float
     after: float
+    processor: float
 
 
 def stamps_of(path: Path) -> list[tuple[float, float]]:
@@ -76,6 +77,13 @@ def resident(process: subprocess.Popen[bytes]) -> float:
     """Return MB of memory of a process and all below it."""
     parent = psutil.Process(process.pid)
     return sum(one.memory_info().rss for one in (parent, *parent.children(recursive=True))) / 1e6
+
+
+def processor_seconds(process: subprocess.Popen[bytes]) -> float:
+    """Return the processor time of a process and all below it, which other programs' work does not lengthen by much."""
+    parent = psutil.Process(process.pid)
+    times = [one.cpu_times() for one in (parent, *parent.children(recursive=True))]
+    return sum(each.user + each.system for each in times)
 
 
 def started(candidate: Candidate) -> tuple[subprocess.Popen[bytes], float]:
@@ -109,11 +117,14 @@ def measure(candidate: Candidate, jobs: int) -> Figures:
     candidate.publish(LATENCIES, PAUSE)
     waits = [at - sent for at, sent in wait_for(candidate.stamps, 2 + LATENCIES)[2:]]
     ended(process)
-    done, rates = 2 + LATENCIES, []
+    done, rates, costs = 2 + LATENCIES, [], []
     for _ in range(QUEUES):
         candidate.publish(jobs, 0)
         process, _ = started(candidate)
+        begun_with = len(wait_for(candidate.stamps, done + max(1, jobs // 10))) - done
+        before = processor_seconds(process)
         stamps = [at for at, _ in wait_for(candidate.stamps, done + jobs)[done:]]
+        costs.append((processor_seconds(process) - before) / max(1, jobs - begun_with))
         done += jobs
         rates.append((jobs - 1) / (stamps[-1] - stamps[0]))
         time.sleep(1)
@@ -121,7 +132,8 @@ def measure(candidate: Candidate, jobs: int) -> Figures:
         ended(process)
     each = ", ".join(f"{rate:.0f}" for rate in sorted(rates))
     print(f"{candidate.name}: jobs/s of each queue: {each}", file=sys.stderr, flush=True)
-    return Figures(candidate.name, start, statistics.median(rates), statistics.median(waits), idle, after)
+    rate, wait, cost = (statistics.median(each) for each in (rates, waits, costs))
+    return Figures(candidate.name, start, rate, wait, idle, after, cost)
 
 
 # ---------------------------------------------------------------- fair dispatch
@@ -232,11 +244,13 @@ def run(folder: Path, services: LocalServices, names: list[str], options: argpar
     modules = plugin(folder)
     postgresql = services.environment("postgres").get("WORKER_DATABASE_URL", "")
     databases = {"leveret-sqlite": f"sqlite:///{folder}/leveret.db", "leveret-postgresql": postgresql}
-    print("| | start to consuming, s | jobs/s | publish to start, p50 ms | idle, MB | after the jobs, MB |")
-    print("|---|---|---|---|---|---|")
+    print(
+        "| | start to consuming, s | jobs/s | processor, ms a job | publish to start, p50 ms | idle, MB | after, MB |"
+    )
+    print("|---|---|---|---|---|---|---|")
     for name in names:
         if name in PEERS and not (programs / name).exists():
-            print(f"| {name} | not for this Python ({sys.version_info.major}.{sys.version_info.minor}) | | | | |")
+            print(f"| {name} | not for this Python ({sys.version_info.major}.{sys.version_info.minor}) | | | | | |")
             continue
         candidate = (
             ours(name, url, databases[name], folder, modules)
@@ -244,7 +258,13 @@ def run(folder: Path, services: LocalServices, names: list[str], options: argpar
             else peer(name, url, postgresql, folder, programs)
         )
         got = measure(candidate, options.jobs)
-        cells = (name, f"{got.start:.2f}", f"{got.rate:.0f}", f"{got.latency * 1000:.1f}")
+        cells = (
+            name,
+            f"{got.start:.2f}",
+            f"{got.rate:.0f}",
+            f"{got.processor * 1000:.1f}",
+            f"{got.latency * 1000:.1f}",
+        )
         print(f"| {' | '.join(cells)} | {got.idle:.0f} | {got.after:.0f} |", flush=True)
     if "leveret-postgresql" in names:
         candidate = ours("leveret-postgresql", url, postgresql, folder, modules)

@@ -42,14 +42,14 @@ CLIP_SECONDS: Final = 24
 PART_SECONDS: Final = 4
 LANGUAGES: Final = ("eng", "fra")
 OPTION_SET: Final = {"codec": "libx264", "preset": "veryfast", "crf": 23, "pix_fmt": "yuv420p"}
-# A short film: what happens after the last commit, ten seconds at the usual pace, takes a third of that.
+# A short film: what happens after the last commit, some thirteen seconds at the usual pace, takes a third of that.
 GOURCE_OPTIONS: Final = {
     "resolution": "-1280x720",
     "--output-framerate": 30,
     "--title": "Leveret",
     "--key": True,
     "--time-scale": 3,
-    "length": 5,
+    "length": 6,
 }
 WORKERS: Final = ("worker", "second-worker")
 STOP_SECONDS: Final = 15.0

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from visualizers import LONGEST_SECONDS, Scene, Shared, Visualizer, frames_from_pipe
 from visualizers.clock import Clock, find_clock
+from visualizers.fonts import digest_of, font_for, font_of, names_lacking, written_title
 from visualizers.gitlog import cut_dates, cut_positions
 from visualizers.gource_histories import read_histories, sources_of, write_log
+from visualizers.gource_pace import corrected, miss_of, pace_text, speed, with_pace
 from visualizers.gource_params import GourceParams
 from visualizers.gource_pictures import picture_options
 from visualizers.virtual_clock import (
@@ -42,9 +44,6 @@ if TYPE_CHECKING:
     from worker.core.command import Exit
     from worker.core.task import Lookup
 
-DAY: Final = 86_400
-# below it gource's own arithmetic of speeds ends
-SLOWEST: Final = 0.000_01
 # the real clock may lose frames to a busy host; more than these were no such accident
 SLACK_FRAMES: Final = 3
 SLACK_SHARE: Final = 0.01
@@ -92,29 +91,37 @@ class GourceVisualizer(Visualizer[GourceParams]):
     async def scene(self, params: GourceParams, stage: Stage) -> Scene:
         """Return the film of the history, which is cloned, cut and counted."""
         sources = sources_of(params)
+        title = written_title(params.title or "")
+        await asyncio.to_thread(font_for, title)
         commits = chosen(params, await read_histories(sources, stage))
+        font = await _font(title, commits, stage)
         log = stage.scratch("history.log")
         content = await asyncio.to_thread(write_log, log, commits)
         sound = await _sound(params, stage)
         clock, pace = await self.clock(stage), speed(params, commits)
-        command = await _command(params, stage, log, pace)
-        if clock.library is None:
-            frames = await _count_really(command, params, stage)
-        else:
-            frames = await _count(command, params, stage, clock.library)
+        command = await _command(params, stage, log, pace, font)
+        frames = await _counted(command, params, stage, clock)
+        if clock.library is not None and (better := corrected(params, commits, pace, frames)) is not None:
+            pace, command = better, with_pace(command, better)
+            frames = await _counted(command, params, stage, clock)
+        if warning := miss_of(params, frames):
+            stage.warn(warning)
         if frames > LONGEST_SECONDS * params.output_framerate:
             seconds = frames // params.output_framerate
             raise BadInput(f"the film would last {seconds} s, and {LONGEST_SECONDS} are allowed; lower seconds_per_day")
         facts = {"commits": len(commits), "frames": frames, "clock": clock.name}
         stage.note("gource", facts | ({"repositories": len(sources)} if len(sources) > 1 else {}))
-        scene = self._scene(params, clock, command, frames, content)
-        return replace(scene, sound=sound, shared=Shared(log, {"pace": pace, "frames": frames}))
+        digest = await asyncio.to_thread(digest_of, font)
+        scene = self._scene(params, clock, command, frames, content + digest)
+        return replace(scene, sound=sound, shared=Shared(log, {"pace": pace, "frames": frames, "font": digest}))
 
     async def range_scene(self, params: GourceParams, stage: Stage, shared: Shared) -> Scene:
         """Return the film of a history that was cut and counted before."""
         content = await asyncio.to_thread(_content, shared.file)
-        command = await _command(params, stage, shared.file, shared.facts["pace"])
-        return self._scene(params, await self.clock(stage), command, shared.facts["frames"], content)
+        digest = str(shared.facts.get("font", ""))
+        font = await asyncio.to_thread(font_of, digest)
+        command = await _command(params, stage, shared.file, shared.facts["pace"], font)
+        return self._scene(params, await self.clock(stage), command, shared.facts["frames"], content + digest)
 
     def _scene(self, params: GourceParams, clock: Clock, command: tuple[str, ...], frames: int, content: str) -> Scene:
         return Scene(
@@ -162,13 +169,13 @@ def gource_command(
     return (
         gource, "--log-format", "custom", f"-{params.resolution}",
         "--output-framerate", str(params.output_framerate), "--output-ppm-stream", "-",
-        "--seconds-per-day", f"{max(seconds_per_day, SLOWEST):.6f}",
+        "--seconds-per-day", pace_text(seconds_per_day),
         "--auto-skip-seconds", f"{params.auto_skip_seconds:.3f}", "--time-scale", f"{params.time_scale:.3f}",
         *swing, *stop, "--stop-at-end", "--disable-input", "--max-files", "0", "--hide", ",".join(hidden),
         "--bloom-multiplier", f"{params.bloom_multiplier:.3f}", "--bloom-intensity", f"{params.bloom_intensity:.3f}",
         "--background-colour", params.background_colour,
         *(("--key",) if params.key else ()), *(("--highlight-users",) if params.highlight_users else ()),
-        *(("--title", params.title) if params.title else ()), *extra, "--path", str(log),
+        *(("--title", written_title(params.title)) if params.title else ()), *extra, "--path", str(log),
     )  # fmt: skip
 
 
@@ -186,17 +193,21 @@ def chosen(params: GourceParams, commits: Sequence[Commit]) -> tuple[Commit, ...
     return kept
 
 
-def speed(params: GourceParams, commits: Sequence[Commit]) -> float:
-    """Return the film's seconds a day of history."""
-    if params.seconds_per_day is not None:
-        return params.seconds_per_day
-    days = (commits[-1].time - commits[0].time) / DAY
-    # gource draws on for some ten seconds after the last commit, whatever the speed
-    return params.length / max(days, 1 / 24)
+async def _font(title: str, commits: Sequence[Commit], stage: Stage) -> Path | None:
+    """Return what all is written with, None for gource's own font; names that it lacks are a warning."""
+    authors = {commit.author for commit in commits}
+    font = await asyncio.to_thread(font_for, title, authors)
+    if unwritten := await asyncio.to_thread(names_lacking, font, authors):
+        more = f" and {len(unwritten) - 1} more" if len(unwritten) > 1 else ""
+        stage.warn(f"the name of the author {unwritten[0]}{more} is drawn with gaps: no font of this worker has it all")
+    return font
 
 
-async def _command(params: GourceParams, stage: Stage, log: Path, pace: float) -> tuple[str, ...]:
-    return gource_command(params, stage.tool("gource"), log, await picture_options(params, stage), pace)
+async def _command(params: GourceParams, stage: Stage, log: Path, pace: float, font: Path | None) -> tuple[str, ...]:
+    extra = await picture_options(params, stage)
+    if font is not None:
+        extra += ("--font-file", str(font))
+    return gource_command(params, stage.tool("gource"), log, extra, pace)
 
 
 def _content(log: Path) -> str:
@@ -225,6 +236,12 @@ def _environments(params: GourceParams, clock: Clock, frames: int, cores: int) -
     if wanted.frames(frames) < SHARED_SECONDS * params.output_framerate:
         return (render_environment(clock.library, params.output_framerate, wanted),)
     return shared_environments(clock.library, params.output_framerate, cores, wanted)
+
+
+async def _counted(command: tuple[str, ...], params: GourceParams, stage: Stage, clock: Clock) -> int:
+    if clock.library is None:
+        return await _count_really(command, params, stage)
+    return await _count(command, params, stage, clock.library)
 
 
 async def _count(command: tuple[str, ...], params: GourceParams, stage: Stage, library: Path) -> int:

@@ -17,6 +17,7 @@ from tests.support.databases import provision
 from tests.support.repositories import FAILURE, POLICY, granted, job, request
 from worker.adapters.sql import SqlRepository
 from worker.adapters.sql.schema import REVISION, metadata
+from worker.core.attempt import Result
 from worker.core.errors import DatabaseUnavailable, Infrastructure, LeveretError, Misconfigured
 from worker.core.listing import JobFilter
 from worker.core.ports import Granted
@@ -167,6 +168,38 @@ async def test_connections_that_were_cut_while_idle_are_replaced_unseen(postgres
     name = url.rpartition("/")[2]
     postgres.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")  # noqa: S608
     await repository.renew(attempt)
+    postgres.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")  # noqa: S608
+    other = await granted(repository, a_job=job("j2"))
+    postgres.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")  # noqa: S608
+    await repository.complete(other, Result(()))
+    assert (await repository.job("j2")).state == "completed"
+    await repository.close()
+
+
+async def test_a_claim_that_is_given_up_leaves_no_connection_at_work_and_the_next_one_is_granted(postgres):
+    url = postgres.provisioned_database()
+    repository = SqlRepository(url, answer_seconds=1.0)
+    await granted(repository)
+    engine = engine_of(url)
+    with engine.connect() as other, other.begin():
+        other.execute(text("LOCK TABLE jobs"))
+        claims = [repository.claim(request(job(name)), POLICY) for name in ("j2", "j3")]
+        assert [type(end) for end in await asyncio.gather(*claims, return_exceptions=True)] == [DatabaseUnavailable] * 2
+    assert [(await granted(repository, a_job=job(name))).number for name in ("j2", "j3")] == [1, 1]
+    await repository.close()
+    with engine.connect() as other:
+        left = other.execute(text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"))
+        assert left.scalar_one() == 1, "only ours, which asks"
+    engine.dispose()
+
+
+async def test_what_the_database_refuses_of_a_claim_is_reported_without_its_values(postgres):
+    repository = SqlRepository(postgres.provisioned_database())
+    bad = request(job(), lease_seconds=1e300)
+    with pytest.raises(LeveretError, match="refused a statement") as caught:
+        await repository.claim(bad, POLICY)
+    assert "geheim" not in str(caught.value)
+    assert isinstance(await repository.claim(request(), POLICY), Granted)
     await repository.close()
 
 

@@ -21,7 +21,7 @@ from worker.testing import NoRepositories
 if TYPE_CHECKING:
     from pathlib import Path
 
-LONG = SHORT | {"length": 14, "output": "mp4", "parts": {"seconds": 2}}
+LONG = SHORT | {"length": 7, "output": "mp4", "parts": {"seconds": 2}}
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from infra import demo
 from tests.support.git_server import ENCODED, TOKEN, served
 from tests.support.players import browser
 from tests.support.visualizers import frames_of, gource_harness, left_of, made_repository, message, published
+from visualizers import fonts
 from worker.core.attempt import Dead
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ async def test_an_empty_repository_is_dead_and_says_so(harness: Harness, broker:
     assert "is empty: it has no commit" in record.error
 
 
-TITLES = ("--save-config=x", "-h", "été — 王 😀 \"quotes\" 'and' \\", "$(touch x) `y` ; | & %s")
+TITLES = ("--save-config=x", "-h", "été — Łódź ж \"quotes\" 'and' \\", "$(touch x) `y` ; | & %s")
 
 
 async def test_any_title_is_one_argument_and_stands_in_the_record_as_typed(
@@ -176,6 +177,18 @@ async def test_any_title_is_one_argument_and_stands_in_the_record_as_typed(
         assert (record.state, record.title) == ("completed", title), record.error
         assert frames_of(harness.storage / one["videoId"] / "video.mp4") == 3
     assert {path.name for path in published(harness)} == {"video.mp4", "poster.jpg"}
+
+
+async def test_a_title_that_no_font_can_write_is_refused_by_name_before_anything_is_cloned(
+    harness: Harness, broker: Broker, history: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fonts, "FOLDERS", (fonts.OWN.parent,))
+    sent = message(history.parent / "nowhere", **{"--title": "A 王"})
+    await broker.publish(sent, "visualize.normal")
+    await harness.until(sent["videoId"], "completed", "dead", seconds=SECONDS)
+    record = await harness.repository.job(sent["videoId"])
+    assert (record.state, record.error_type) == ("dead", "BadInput")
+    assert "王 (U+738B CJK UNIFIED IDEOGRAPH-738B)" in record.error
 
 
 def written(folder: Path, pattern: str) -> list[str]:

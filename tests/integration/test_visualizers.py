@@ -47,7 +47,7 @@ def test_the_visualizers_keep_the_rules(history):
 
 async def test_a_history_becomes_hls_with_its_last_frame_and_every_frame_that_was_counted(tmp_path, history):
     bench = bench_in(tmp_path)
-    result = await bench.run_task(task_for(history), data(history, title='"q" $(touch x) `y` --save-config=z 王 é 😀'))
+    result = await bench.run_task(task_for(history), data(history, title='"q" $(touch x) `y` --save-config=z ж é →'))
     assert (result.manifest, result.thumbnail) == ("master.m3u8", "e1/poster.jpg")
     facts = result.facts["gource"]
     assert (facts["commits"], facts["clock"]) == (2, "virtual")
@@ -59,7 +59,7 @@ async def test_a_history_becomes_hls_with_its_last_frame_and_every_frame_that_wa
     assert [one.fraction for one in result.reports] == sorted(one.fraction for one in result.reports)
     assert "#EXT-X-TARGETDURATION:2\n" in result.outputs["e1/144p/index.m3u8"].path.read_text()
     title = next(run.stages[0].argv for run in result.pipelines if run.label == "film")
-    assert title[title.index("--title") + 1] == '"q" $(touch x) `y` --save-config=z 王 é 😀'
+    assert title[title.index("--title") + 1] == '"q" $(touch x) `y` --save-config=z ж é →'
 
 
 BESIDE = {
@@ -270,3 +270,12 @@ async def test_one_commit_is_a_film(tmp_path):
     result = await bench.run_task(task, data(made_repository(tmp_path / "origin", {"a": "1"}), output="mp4"))
     assert frames_of(result.outputs["video.mp4"].path) == result.facts["gource"]["frames"]
     assert result.facts["gource"]["commits"] == 1
+
+
+async def test_a_film_is_as_long_as_asked_for(tmp_path):
+    files = [{f"src/{name}.py": "1"} for name in "abcdefgh"]
+    origin = made_repository(tmp_path / "origin", *files)
+    document = SHORT | {"repo_url": f"file://{origin}", "length": 8, "last_frame": 2, "output": "mp4"}
+    result = await bench_in(tmp_path).run_task(gource_task(tmp_path), document)
+    assert abs(result.facts["gource"]["frames"] / 25 - 8) < 0.5
+    assert not [warning for warning in result.warnings if "the film lasts" in warning]

@@ -35,12 +35,12 @@ def provide(machine, name, script="exit 0"):
     program.chmod(0o755)
 
 
-def run(machine, *words):
+def run(machine, *words, **environment):
     # The script looks for its tools in the system's folders, too, so the machine's own stand first.
     return subprocess.run(
         (shutil.which("bash"), *words),
         cwd=machine,
-        env={"PATH": str(machine / "bin"), "HOME": str(machine)},
+        env={"PATH": str(machine / "bin"), "HOME": str(machine)} | environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -79,6 +79,34 @@ def test_a_sudo_that_wants_a_password_is_not_waited_for(machine):
     assert result.returncode == 1
     assert "sudo wants a password" in result.stderr
     assert not (machine / "called").exists()
+
+
+def ubuntu(machine):
+    (machine / "os-release").write_text('PRETTY_NAME="Ubuntu 26.04 LTS"\nID=ubuntu\nID_LIKE=debian\n')
+    return {"OS_RELEASE": str(machine / "os-release")}
+
+
+def test_ubuntus_chromium_is_a_snap_and_apt_is_not_asked_for_it(machine):
+    provide(machine, "python3", MODERN)
+    provide(machine, "apt-get", "echo called >> called")
+    result = run(machine, "infra/setup", "test", **ubuntu(machine))
+    assert result.returncode == 1
+    assert "sudo snap install chromium" in result.stderr
+    assert not (machine / "called").exists()
+
+
+def test_what_ubuntu_does_not_install_is_in_its_universe(machine):
+    provide(machine, "python3", MODERN)
+    provide(machine, "id", "echo 0")
+    provide(
+        machine, "apt-get", "case $* in *update*) exit 0 ;; *) echo 'E: Unable to locate package'; exit 100 ;; esac"
+    )
+    provide(machine, "tee", "exec cat >/dev/null")
+    on_ubuntu = run(machine, "infra/setup", "run", **ubuntu(machine))
+    assert on_ubuntu.returncode == 1
+    assert "Unable to locate package" in on_ubuntu.stderr
+    assert "add-apt-repository universe" in on_ubuntu.stdout
+    assert "universe" not in run(machine, "infra/setup", "run", OS_RELEASE="nowhere").stdout
 
 
 def test_a_python_that_is_too_old_is_named(machine):

@@ -23,11 +23,13 @@ def empty_environment(monkeypatch, tmp_path):
     [
         ("WORKER_LANES", "cpu,gpu", "'gpu' is no lane"),
         ("WORKER_RETRY_DELAYS", "30,-1", "between 0 and"),
-        ("WORKER_RETRY_DELAYS", "soon", "valid number"),
+        ("WORKER_RETRY_DELAYS", "soon", "WORKER_RETRY_DELAYS: 'soon' is no number"),
         ("WORKER_PATH_MAP", "/mnt/a", "/there=/here"),
         ("WORKER_STORAGE_URL", "ftp://x", "s3://bucket/prefix"),
         ("WORKER_STORAGE_URL", "nas://x", "WORKER_NAS_ROOT is not set"),
-        ("WORKER_LEASE_SECONDS", "0", "greater than"),
+        ("WORKER_LEASE_SECONDS", "0", "WORKER_LEASE_SECONDS: '0' must be more than 0"),
+        ("WORKER_LEASE_SECONDS", "abc", "WORKER_LEASE_SECONDS: 'abc' is no number"),
+        ("WORKER_LEASE_SECONDS", "x" * 100, "WORKER_LEASE_SECONDS: it is no number"),
         ("WORKER_SCRATCH", "/srv/50%d", "read as a pattern"),
     ],
 )

@@ -15,7 +15,9 @@ _LEADING: Final = ("objects/info/alternates", "objects/info/http-alternates", "c
 """Files of a repository that name another folder or server to read objects from."""
 _SETTINGS: Final = ("config", "config.worktree")
 _SETTINGS_BYTES: Final = 1 << 20
-_FETCHES: Final = re.compile(rb"(?i)\[\s*include(if)?\b|\b(partialclone|promisor|uploadpack|alternaterefscommand)\b")
+_FETCHES: Final = re.compile(
+    rb"(?i)\[\s*include(if)?\b|\b(partialclone|promisor|alternaterefscommand)\b|\buploadpack[ \t]*="
+)
 """Settings by which a repository reads another file, fetches what it lacks, or runs a program to do so.
 
 Git before 2.39.4 does so while it serves a clone (CVE-2024-32004).

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 PLACEHOLDER_ID: Final = "unnamed"
 NOT_CHECKED: Final = (
     "that the sources exist and can be read",
-    "that the encoders and tools of the worker can do it",
+    "that the encoders, filters and tools of the worker can do it",
     "that option sets it names exist",
 )
 """What a document alone cannot show; `validate --here` looks at it on one host."""

@@ -13,6 +13,7 @@ from worker.core.message.wire import nearest
 from worker.settings.client import ClientSettings
 from worker.settings.serve import ServeSettings
 from worker.settings.shared import SharedSettings
+from worker.settings.wording import complaints
 from worker.settings.worker import WorkerSettings
 
 
@@ -29,11 +30,7 @@ def load(**overrides: Any) -> Settings:
     try:
         return Settings(**overrides)
     except ValidationError as error:
-        lines = []
-        for item in error.errors(include_url=False, include_input=False):
-            name = f"{variable_of(str(item['loc'][0]))} " if item["loc"] else ""
-            lines.append(f"{name}{item['msg'].removeprefix('Value error, ')}")
-        raise Misconfigured("; ".join(lines)) from error
+        raise Misconfigured(complaints(error, variable_of)) from error
 
 
 def variable_of(name: str) -> str:

@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from worker.core.errors import Misconfigured
+from worker.settings.wording import complaints
 
 MOST_TOKEN: Final = 512
 
@@ -60,6 +61,4 @@ def load_client() -> ClientSettings:
     try:
         return ClientSettings()
     except ValidationError as error:
-        wrong = error.errors(include_url=False, include_input=False)
-        lines = [f"{item['loc'][0]} {item['msg'].removeprefix('Value error, ')}" for item in wrong]
-        raise Misconfigured("; ".join(lines)) from error
+        raise Misconfigured(complaints(error)) from error

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from worker.core.errors import LeveretError
 from worker.core.redaction import redact
+from worker.engine.attempt.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -74,11 +75,11 @@ class ToolLog:
         self._stored = 0
         self._several = False
         self._started = time.monotonic()
-        self._keeper: asyncio.Task[None] | None = None
+        self._keeper: Watch | None = None
 
     async def __aenter__(self) -> Self:
         """Begin to store."""
-        self._keeper = asyncio.create_task(self._keep(), name="tool log")
+        self._keeper = Watch(FLUSH_SECONDS, self._keep, "tool log")
         return self
 
     async def __aexit__(
@@ -86,8 +87,7 @@ class ToolLog:
     ) -> None:
         """Store the last of it."""
         if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.wait({self._keeper})
+            await self._keeper.stop()
         await self._store()
 
     @property
@@ -122,8 +122,8 @@ class ToolLog:
 
     async def _keep(self) -> None:
         while True:
-            await asyncio.sleep(FLUSH_SECONDS)
             await self._store()
+            await asyncio.sleep(FLUSH_SECONDS)
 
     async def _store(self) -> None:
         changes = self._excerpt.changes

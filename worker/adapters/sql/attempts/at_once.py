@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, bindparam, insert, select, update
 
-from worker.adapters.sql.database.statements import insert_of
+from worker.adapters.sql.database.statements import OneStatement, insert_of
 from worker.adapters.sql.schema import attempts, jobs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sqlalchemy import Connection, Insert, Row, Select, Table
+    from sqlalchemy import Insert, Select, Table
 
     Shape = tuple[tuple[str, ColumnElement[Any] | None], ...]
     """The columns of a row and their expressions, None for a constant: what a compiled statement depends on."""
@@ -25,31 +25,29 @@ _JOB = "job_value_"
 _ATTEMPT = "attempt_value_"
 
 
-def insert_job_and_attempt(
-    connection: Connection,
-    job: Mapping[str, Any],
-    attempt: Mapping[str, Any],
-    returned: tuple[ColumnElement[Any], ...],
-) -> Row[*tuple[Any, ...]] | None:
-    """Insert a job that has no row yet, and its first attempt, of which `returned` is returned; None if it has one."""
+def job_and_attempt(
+    job: Mapping[str, Any], attempt: Mapping[str, Any], returned: tuple[ColumnElement[Any], ...]
+) -> OneStatement:
+    """Return what inserts a job that has no row yet, and its first attempt, of which `returned` is its row.
+
+    It has no row where the job has one.
+    """
     statement = _insertion(_shape(job), _shape(attempt), returned)
-    return connection.execute(statement, _constants(job, _JOB) | _constants(attempt, _ATTEMPT)).one_or_none()
+    return OneStatement(statement, _constants(job, _JOB) | _constants(attempt, _ATTEMPT))
 
 
-def update_job_and_attempt(
-    connection: Connection,
+def change_of_job_and_attempt(
     conditions: tuple[ColumnElement[bool], ColumnElement[bool]],
     names: Mapping[str, Any],
     job: Mapping[str, Any],
     attempt: Mapping[str, Any],
-) -> bool:
-    """Set the values of a job, and of its attempt if there was such a job; return whether there was.
+) -> OneStatement:
+    """Return what sets the values of a job, and of its attempt if there is such a job; no row if there is none.
 
     `conditions` choose the job and the attempt, by the parameters `names`.
     """
     statement = _change(_shape(job), _shape(attempt), conditions)
-    parameters = dict(names) | _constants(job, _JOB) | _constants(attempt, _ATTEMPT)
-    return connection.execute(statement, parameters).one_or_none() is not None
+    return OneStatement(statement, dict(names) | _constants(job, _JOB) | _constants(attempt, _ATTEMPT))
 
 
 @lru_cache(maxsize=256)

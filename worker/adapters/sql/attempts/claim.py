@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime  # noqa: TC003 - read at run time by the dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, insert, select, update
 
 from worker.adapters.sql.answers import holder_may_renew_until
-from worker.adapters.sql.attempts.at_once import insert_job_and_attempt
+from worker.adapters.sql.attempts.at_once import job_and_attempt
 from worker.adapters.sql.attempts.fence import blame, close_attempt, ended, new_round, no_progress
 from worker.adapters.sql.attempts.unclaimed import require_same_job
 from worker.adapters.sql.database.statements import insert_of, store
@@ -25,6 +25,7 @@ from worker.core.record import TERMINAL
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
+    from worker.adapters.sql.database.statements import OneStatement
     from worker.core.policy import Policy
 
 _LAST_ROUND = 1_000_000
@@ -59,27 +60,37 @@ _OPENING = insert(attempts).returning(*_ATTEMPT)
 _UNLESS_KNOWN = insert_of("sqlite", jobs).on_conflict_do_nothing().returning(jobs.c.job_id)
 
 
+def claim_at_once(request: ClaimRequest, policy: Policy) -> OneStatement:
+    """Return what `claim_unknown` does, as one statement of PostgreSQL; `granted_at_once` reads its row."""
+    values, opening = _first_rows(request, policy)
+    return job_and_attempt(values, opening, _ATTEMPT)
+
+
+def granted_at_once(request: ClaimRequest, row: tuple[Any, ...]) -> Granted:
+    """Return the attempt that `claim_at_once` opened."""
+    this_round, number, epoch, started_at = row
+    return _granted(request, this_round, number, epoch, started_at.astimezone(UTC))
+
+
 def claim_unknown(connection: Connection, request: ClaimRequest, policy: Policy) -> Granted | None:
-    """Return the first attempt of a job that has no row yet, None when it has one.
+    """Return the first attempt of a job that has no row yet, None when it has one: SQLite's way.
 
     This need not wait for the disk. SQLite serves one host: a power cut that takes the row back ends its workers
     too, their messages come back, and nothing was shown, since `announce` waits for the disk.
     """
-    if request.job.part is not None:
-        # A part has a row since its job was planned: no message of a publisher makes one.
+    values, opening = _first_rows(request, policy)
+    if store(connection, _UNLESS_KNOWN, values).one_or_none() is None:
         return None
+    return _as_granted(request, store(connection, _OPENING, opening).one())
+
+
+def _first_rows(request: ClaimRequest, policy: Policy) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the row of a job that nobody knows yet, and of its first attempt."""
     first = _Charges(min(max(request.round_header, 1), _LAST_ROUND), 0, 0)
     granted = _running(request, policy, 0, first)
     values = fresh_row(request.job, request.digest, request.lane, request.priority)
     values |= granted | {"round": first.round, "started_at": moment()}
-    opening = _opening(request, first.round, granted)
-    if connection.dialect.name == "postgresql":
-        row = insert_job_and_attempt(connection, values, opening, _ATTEMPT)
-    elif store(connection, _UNLESS_KNOWN, values).one_or_none() is not None:
-        row = store(connection, _OPENING, opening).one()
-    else:
-        row = None
-    return None if row is None else _as_granted(request, row)
+    return values, _opening(request, first.round, granted)
 
 
 def claim(connection: Connection, request: ClaimRequest, policy: Policy, steady_seconds: float) -> Claim:
@@ -277,14 +288,18 @@ def _granted_before(connection: Connection, request: ClaimRequest, row: Row[*tup
 
 
 def _as_granted(request: ClaimRequest, row: Row[*tuple[Any, ...]]) -> Granted:
+    return _granted(request, row.round, row.number, row.epoch, row.started_at)
+
+
+def _granted(request: ClaimRequest, this_round: int, number: int, epoch: int, started_at: datetime) -> Granted:
     attempt = Attempt(
         job=request.job,
-        round=row.round,
-        number=row.number,
-        epoch=row.epoch,
+        round=this_round,
+        number=number,
+        epoch=epoch,
         worker=request.worker,
         lease_seconds=request.lease_seconds,
         long_lease_seconds=request.long_lease_seconds,
-        started_at=row.started_at,
+        started_at=started_at,
     )
     return Granted(attempt)

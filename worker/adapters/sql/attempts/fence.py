@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from sqlalchemy import bindparam, case, null, or_, select, update
 
-from worker.adapters.sql.attempts.at_once import update_job_and_attempt
+from worker.adapters.sql.attempts.at_once import change_of_job_and_attempt
 from worker.adapters.sql.database.statements import store
 from worker.adapters.sql.schema import LIVE, attempts, jobs, moment
 from worker.core.errors import LeaseLost
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy import ColumnElement, Connection, Executable
 
+    from worker.adapters.sql.database.statements import OneStatement
     from worker.core.attempt import Attempt, Failure
 
 
@@ -71,10 +72,18 @@ def finish(
     raise _lost(attempt)
 
 
+def end_at_once(attempt: Attempt, values: dict[str, Any], outcome: str) -> OneStatement:
+    """Return what `finish` does where the attempt is still ours, as one statement of PostgreSQL; else it has no row."""
+    return change_of_job_and_attempt(
+        (OWNED, _OPEN), names(attempt), values, _end_of_attempt(outcome, error=None, error_type=None)
+    )
+
+
 def _ended(connection: Connection, attempt: Attempt, job: dict[str, Any], ending: dict[str, Any]) -> bool:
     """Set the values of the attempt's job, if it is ours, and of the attempt; return whether it is."""
     if connection.dialect.name == "postgresql":
-        return update_job_and_attempt(connection, (OWNED, _OPEN), names(attempt), job, ending)
+        one = change_of_job_and_attempt((OWNED, _OPEN), names(attempt), job, ending)
+        return connection.execute(cast("Executable", one.statement), one.values).one_or_none() is not None
     if store(connection, _FENCED, job, **names(attempt)).one_or_none() is None:
         return False
     store(connection, _OPENED, ending, **names(attempt))

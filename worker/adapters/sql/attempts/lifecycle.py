@@ -11,6 +11,7 @@ from sqlalchemy import case, insert, select, update
 from worker.adapters.sql.attempts.fence import (
     OWNED,
     blame,
+    end_at_once,
     ended,
     ended_if_cancelled,
     fenced,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection, Row
 
+    from worker.adapters.sql.database.statements import OneStatement
     from worker.core.attempt import Attempt, Failure, Progress, Result, Standby
     from worker.core.job import Job
 
@@ -145,19 +147,7 @@ def is_plain(attempt: Attempt, result: Result) -> bool:
 def complete(connection: Connection, attempt: Attempt, result: Result) -> tuple[str, ...]:
     """Record the result; return announced URIs of earlier attempts that are no part of it."""
     job_id = attempt.job.job_id
-    values: dict[str, Any] = ended("completed") | unblamed()
-    values |= {
-        "percent": 100.0,
-        "eta_seconds": 0.0,
-        "manifest_url": result.manifest_url,
-        "thumbnail_url": result.thumbnail_url,
-        "pending_deletions": list(result.deletions),
-        "facts": {**attempt.job.facts, **result.facts},
-        "metrics": {
-            "total_seconds": result.total_seconds,
-            "task_seconds": [{"task": task, "seconds": seconds} for task, seconds in result.task_seconds],
-        },
-    }
+    values = _completed(attempt, result)
     parent = _parent(connection, attempt)
     if finish(connection, attempt, values, "completed"):
         if result.artifacts:
@@ -172,6 +162,28 @@ def complete(connection: Connection, attempt: Attempt, result: Result) -> tuple[
     )
     ours = {artifact.uri for artifact in result.artifacts}
     return tuple(dict.fromkeys(uri for uris in earlier.scalars() for uri in uris if uri not in ours))
+
+
+def complete_at_once(attempt: Attempt, result: Result) -> OneStatement:
+    """Return what records a plain result, as one statement of PostgreSQL; no row where the attempt is not open."""
+    return end_at_once(attempt, _completed(attempt, result), "completed")
+
+
+def _completed(attempt: Attempt, result: Result) -> dict[str, Any]:
+    """Return the columns of a job that has this result."""
+    values: dict[str, Any] = ended("completed") | unblamed()
+    return values | {
+        "percent": 100.0,
+        "eta_seconds": 0.0,
+        "manifest_url": result.manifest_url,
+        "thumbnail_url": result.thumbnail_url,
+        "pending_deletions": list(result.deletions),
+        "facts": {**attempt.job.facts, **result.facts},
+        "metrics": {
+            "total_seconds": result.total_seconds,
+            "task_seconds": [{"task": task, "seconds": seconds} for task, seconds in result.task_seconds],
+        },
+    }
 
 
 def _artifact_rows(job_id: str, result: Result) -> list[dict[str, Any]]:

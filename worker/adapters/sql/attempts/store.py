@@ -6,7 +6,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from worker.adapters.sql.attempts import aftermath, claim, lifecycle, unclaimed
-from worker.adapters.sql.database import Durability
 from worker.adapters.sql.jobs import logs, refusals
 
 if TYPE_CHECKING:
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from worker.core.attempt import Attempt, Failure, Progress, Result, Standby
     from worker.core.job import Job
     from worker.core.policy import Policy
-    from worker.core.ports import Claim, ClaimRequest, Declined, Kept, Renewal
+    from worker.core.ports import Claim, ClaimRequest, Declined, Granted, Kept, Renewal
     from worker.core.record import RefusalRecord
 
 
@@ -39,10 +38,17 @@ class SqlAttempts:
 
     async def claim(self, request: ClaimRequest, policy: Policy) -> Claim:
         """Return whether the job is ours, and if not, why. IdReused when the id has another body."""
-        granted = await self._database.write_alone(Durability.RELAXED, claim.claim_unknown, request, policy)
-        if granted is not None:
+        # A part has a row since its job was planned: no message of a publisher makes one.
+        if request.job.part is None and (granted := await self._claim_unknown(request, policy)):
             return granted
         return await self._database.write(claim.claim, request, policy, self._database.steady_seconds)
+
+    async def _claim_unknown(self, request: ClaimRequest, policy: Policy) -> Granted | None:
+        """Return the first attempt of a job that has no row yet, None when it has one."""
+        if not self._database.commits_alone:
+            return await self._database.write_relaxed(claim.claim_unknown, request, policy)
+        row = await self._database.write_one(claim.claim_at_once(request, policy))
+        return None if row is None else claim.granted_at_once(request, row)
 
     async def renew(self, attempt: Attempt) -> Renewal:
         """Extend the lease by its length from now; LeaseLost when it is not ours any more."""
@@ -64,8 +70,12 @@ class SqlAttempts:
 
     async def complete(self, attempt: Attempt, result: Result) -> tuple[str, ...]:
         """Record the result; return announced URIs of earlier attempts that are no part of it."""
-        if lifecycle.is_plain(attempt, result):
-            return await self._database.write_alone(Durability.FULL, lifecycle.complete, attempt, result)
+        if (
+            self._database.commits_alone
+            and lifecycle.is_plain(attempt, result)
+            and await self._database.write_one(lifecycle.complete_at_once(attempt, result))
+        ):
+            return ()
         work = partial(lifecycle.complete, attempt=attempt, result=result)
         return await self._database.write_many(len(result.artifacts), work)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from worker.adapters.sql.database.backend import CommitsAlone
 from worker.adapters.sql.database.durability import Durability
 from worker.adapters.sql.errors import database_errors
 from worker.core.errors import Misconfigured
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from worker.adapters.sql.answers import Answers
     from worker.adapters.sql.database.backend import Backend
+    from worker.adapters.sql.database.statements import OneStatement
 
 __all__ = ["ANSWER_SECONDS", "Database", "Durability"]
 
@@ -51,6 +53,7 @@ class Database:
         self._running: set[asyncio.Future[Any]] = set()
         self._place = str(self._url.database) if _is_sqlite(self._url) else _address(self._url)
         self._backend = _backend(self._url, seconds)
+        self._alone = self._backend if isinstance(self._backend, CommitsAlone) else None
 
     async def read(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what `work` returns, run in a transaction that reads."""
@@ -71,16 +74,19 @@ class Database:
             lambda connection: work(connection, *args, **kwargs), self._seconds, Durability.RELAXED
         )
 
-    async def write_alone(
-        self, durability: Durability, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Return what `work` returns, which is one statement on PostgreSQL: it commits itself.
+    async def write_one(self, one: OneStatement) -> tuple[Any, ...] | None:
+        """Return the first row of a statement that commits itself, None if it has none; where `commits_alone`.
 
-        So a claim, or an end, is one round trip there instead of four: begin, two statements, commit.
+        So a claim, or an end, is one round trip instead of four: begin, two statements, commit.
         """
-        return await self._bounded(
-            lambda connection: work(connection, *args, **kwargs), self._seconds, durability, alone=True
-        )
+        if self._alone is None:
+            raise TypeError(f"{self._place} runs no statement that changes two tables")
+        return await self._answered(self._alone.begin_alone(one, self._seconds), self._seconds)
+
+    @property
+    def commits_alone(self) -> bool:
+        """Return whether `write_one` is there, as on PostgreSQL."""
+        return self._alone is not None
 
     async def write_many(self, rows: int, work: Callable[[Connection], T]) -> T:
         """Return like `write`, with more time for `rows` rows."""
@@ -97,16 +103,16 @@ class Database:
             await asyncio.wait(self._running, timeout=self._seconds)
         await self._backend.close()
 
-    async def _bounded(
-        self, work: Callable[[Connection], T], seconds: float, durability: Durability, *, alone: bool = False
-    ) -> T:
-        """Return what `work` returns, or raise in time.
+    async def _bounded(self, work: Callable[[Connection], T], seconds: float, durability: Durability) -> T:
+        return await self._answered(self._backend.begin(work, durability, seconds), seconds)
+
+    async def _answered(self, running: asyncio.Future[T], seconds: float) -> T:
+        """Return the result of what has begun, or raise in time.
 
         A caller that is cancelled leaves the work to its end, so that no connection is torn in the middle of a
         statement; and a driver that is stuck in its own clean-up (psycopg waits up to ten seconds for a stopped
         server to confirm a cancellation) does not hold the caller.
         """
-        running = self._backend.begin(work, durability, seconds, alone=alone)
         self._running.add(running)
         running.add_done_callback(self._ended)
         with database_errors(self._place, self._url.password, seconds):

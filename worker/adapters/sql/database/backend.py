@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
     import asyncio
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from worker.adapters.sql.database.durability import Durability
+    from worker.adapters.sql.database.statements import OneStatement
 
 T = TypeVar("T")
 
@@ -27,13 +28,19 @@ ENGINE: Final[dict[str, Any]] = {
 class Backend(Protocol):
     """The connections to one database."""
 
-    def begin(
-        self, work: Callable[[Connection], T], durability: Durability, seconds: float, *, alone: bool
-    ) -> asyncio.Future[T]:
-        """Begin `work` in a transaction, or `alone` as one statement that commits itself."""
+    def begin(self, work: Callable[[Connection], T], durability: Durability, seconds: float) -> asyncio.Future[T]:
+        """Begin `work` in a transaction."""
 
     async def close(self) -> None:
         """Close every connection."""
+
+
+@runtime_checkable
+class CommitsAlone(Protocol):
+    """A backend that can also run one statement that commits itself: SQLite changes no row within a WITH."""
+
+    def begin_alone(self, one: OneStatement, seconds: float) -> asyncio.Future[tuple[Any, ...] | None]:
+        """Begin such a statement; its result is its first row, None if it has none."""
 
 
 def to_json(value: object) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import select
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
@@ -13,7 +12,9 @@ from sqlalchemy import event
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from worker.adapters.sql.database.alone import Alone
 from worker.adapters.sql.database.backend import ENGINE, to_json
+from worker.adapters.sql.database.doubt import is_doubtful
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
     from sqlalchemy.pool import ConnectionPoolEntry
 
     from worker.adapters.sql.database.durability import Durability
+    from worker.adapters.sql.database.statements import OneStatement
 
 T = TypeVar("T")
 
 _USED: Final = "leveret_used"
-_RESTED_SECONDS: Final = 1.0
 
 
 class Postgresql:
@@ -42,22 +43,28 @@ class Postgresql:
         )
         event.listen(self._engine.sync_engine, "checkin", _note_use)
         event.listen(self._engine.sync_engine, "checkout", partial(_ask_if_doubtful, self._engine.dialect))
-        self._committing = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._alone = Alone(self._engine)
 
-    def begin(
-        self, work: Callable[[Connection], T], durability: Durability, seconds: float, *, alone: bool
-    ) -> asyncio.Future[T]:
+    def begin(self, work: Callable[[Connection], T], durability: Durability, seconds: float) -> asyncio.Future[T]:
         """Begin `work` in a transaction; readers and writers do not wait for each other here."""
         del durability
-        return asyncio.create_task(self._run(work, seconds, alone=alone))
+        return asyncio.create_task(self._run(work, seconds))
 
-    async def _run(self, work: Callable[[Connection], T], seconds: float, *, alone: bool) -> T:
-        transaction = self._committing.connect() if alone else self._engine.begin()
-        async with asyncio.timeout(seconds), transaction as connection:
+    def begin_alone(self, one: OneStatement, seconds: float) -> asyncio.Future[tuple[Any, ...] | None]:
+        """Begin a statement that commits itself; its result is its first row."""
+        return asyncio.create_task(self._run_alone(one, seconds))
+
+    async def _run(self, work: Callable[[Connection], T], seconds: float) -> T:
+        async with asyncio.timeout(seconds), self._engine.begin() as connection:
             return await connection.run_sync(work)
+
+    async def _run_alone(self, one: OneStatement, seconds: float) -> tuple[Any, ...] | None:
+        async with asyncio.timeout(seconds):
+            return await self._alone.first_row(one.statement, one.values)
 
     async def close(self) -> None:
         """Close every connection."""
+        await self._alone.close()
         await self._engine.dispose()
 
 
@@ -89,20 +96,10 @@ def _note_use(_connection: object, record: ConnectionPoolEntry) -> None:
 
 
 def _ask_if_doubtful(dialect: Dialect, connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
-    """Ask a connection whether it still is one, which is a round trip, if it rested or something came unasked.
-
-    A server that ends a connection says so, and what it says waits in the socket.
-    """
-    rested = time.monotonic() - record.info.get(_USED, math.inf) > _RESTED_SECONDS
-    if not rested and not _is_readable(cast("Any", record.driver_connection).pgconn.socket):
+    """Ask a connection whether it still is one, if that is in doubt."""
+    if not is_doubtful(cast("Any", record.driver_connection).pgconn.socket, record.info.get(_USED, math.inf)):
         return
     try:
         dialect.do_ping(connection)
     except dialect.loaded_dbapi.Error as error:
         raise InvalidatePoolError("the connection was cut while it rested") from error
-
-
-def _is_readable(descriptor: int) -> bool:
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(0))

@@ -46,11 +46,8 @@ class Sqlite:
         self._writer = ThreadPoolExecutor(1, "leveret-sqlite-writer")
         self._writing: Connection | None = None
 
-    def begin(
-        self, work: Callable[[Connection], T], durability: Durability, seconds: float, *, alone: bool
-    ) -> asyncio.Future[T]:
+    def begin(self, work: Callable[[Connection], T], durability: Durability, seconds: float) -> asyncio.Future[T]:
         """Begin `work` in a transaction, as soon as a thread is free; one of ours writes at a time."""
-        del alone
         threads = self._readers if durability is Durability.NONE else self._writer
         deadline = time.monotonic() + seconds
         return asyncio.get_running_loop().run_in_executor(threads, self._transact, work, durability, deadline)

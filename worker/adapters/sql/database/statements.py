@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,15 @@ from sqlalchemy import ColumnElement
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sqlalchemy import Connection, CursorResult, Insert, Table, Update
+    from sqlalchemy import ClauseElement, Connection, CursorResult, Insert, Table, Update
+
+
+@dataclass(frozen=True, slots=True)
+class OneStatement:
+    """A statement that was built once, with the values of one execution."""
+
+    statement: ClauseElement
+    values: Mapping[str, Any]
 
 
 def upsert(connection: Connection, table: Table) -> Any:
