@@ -119,9 +119,7 @@ async def with_clean_entries(
     if len(info.of_kind("video")) > 1:
         return timeline
     codec = next(one.codec for one in info.streams if one.index == stream)
-    entered = {timeline.entry(frame) for frame in frames}
-    places = {key: place for key, place in timeline.places.items() if key in entered}
-    clean = await asyncio.to_thread(_clean, path, places, codec, info.container)
+    clean = await asyncio.to_thread(_clean, path, timeline.entries(frames), codec, info.container)
     return replace(timeline, clean=clean)
 
 
