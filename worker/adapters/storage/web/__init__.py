@@ -47,7 +47,7 @@ _STAT_SECONDS: Final = 300.0
 
 @dataclass(slots=True)
 class _Copy:
-    """How far a download is: bytes on disk, how many there will be, and what proves that it is the same file."""
+    """The state of a download: bytes on disk, how many there will be, and what proves that it is the same file."""
 
     received: int = 0
     total: int | None = None
