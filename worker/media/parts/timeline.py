@@ -1,4 +1,4 @@
-"""When each picture of a stream is shown, read from its packets without decoding one."""
+"""The times at which the pictures of a stream are shown, read from its packets without decoding one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _STANDARD: Final = (
 )
 _MARGIN: Final = Fraction(1, 1_000_000)
 SAFE_KEYS_BACK: Final = 2
-"""How many key frames before the cut decoding begins: an open GOP leans on the one before, and a seek may be late."""
+"""Decoding begins so many key frames before the cut: an open GOP needs the one before, and a seek may be late."""
 CLOSED_KEYS_BACK: Final = 1
 """The same for closed GOPs of a file with an index: a picture that is refreshed bit by bit is whole one key later."""
 

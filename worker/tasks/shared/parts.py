@@ -1,4 +1,4 @@
-"""What every divided film has in common: when dividing pays, when its pictures are shown, and the list of its parts."""
+"""Rules that all divided films share: when dividing pays, when pictures are shown, and the list of the parts."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def build_of(version: str) -> str:
 
 
 class Builds:
-    """Which ffmpeg a worker has, asked once: parts of two builds are not joined."""
+    """The ffmpeg build of a worker, asked once: parts of two builds are not joined."""
 
     def __init__(self) -> None:
         self._known: dict[str, str] = {}
