@@ -44,6 +44,7 @@ PAUSE = 0.1
 LONGEST_SECONDS = 120.0
 THOUSAND = 1000
 COUNT_MS = 250
+LOOK_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,16 @@ def stamps_of(path: Path) -> list[tuple[float, float]]:
 
 
 def wait_for(path: Path, count: int) -> list[tuple[float, float]]:
+    """Return the stamps once there are `count`; they say when it was, so that looking often would only take CPU."""
     deadline = time.monotonic() + LONGEST_SECONDS
-    while len(found := stamps_of(path)) < count:
-        assert time.monotonic() < deadline, f"{len(found)} of {count} jobs"
-        time.sleep(0.02)
-    return found
+    while (found := _lines(path)) < count:
+        assert time.monotonic() < deadline, f"{found} of {count} jobs"
+        time.sleep(LOOK_SECONDS)
+    return stamps_of(path)
+
+
+def _lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
 def resident(process: subprocess.Popen[bytes]) -> float:

@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.measure import host, made
-from benchmarks.parts_model import MINUTES_SECONDS, Measured, Spans, by_two, print_model
+from benchmarks.parts_model import MINUTES_SECONDS, Measured, Spans, by_two, print_minutes, print_model
 from benchmarks.parts_peer import PIECE_SECONDS, print_peer
 from benchmarks.parts_quality import print_quality
 from worker.core.job import TaskSpec
@@ -98,7 +98,8 @@ async def print_real(seconds: int, runs: Sequence[str]) -> None:
         whole = None
         if "whole" in runs:
             (_, whole, size), _ = await _measured(folder, data, 0)
-            print(f"Whole: {whole:.2f} s of CPU, {size} bytes.", flush=True)
+            each = whole / (seconds * 25) * 1000
+            print(f"Whole: {whole:.2f} s of CPU, {each:.1f} ms a frame, {size} bytes.", flush=True)
         if "parts" in runs:
             (_, cpu, size), spans = await _measured(folder, data, 1)
             if spans is None:
@@ -108,6 +109,7 @@ async def print_real(seconds: int, runs: Sequence[str]) -> None:
             print_steps(spans)
             if whole is not None:
                 print(f"\nOne worker: {cpu / whole:.3f} of the whole run. Two: {whole / two:.2f} times as fast.")
+                print_minutes(spans.plain_costs(whole / spans.frames))
 
 
 @dataclass(frozen=True, slots=True)

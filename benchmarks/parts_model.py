@@ -86,9 +86,18 @@ class Spans:
             for small, large in ((short.plan, long.plan), (short.join, long.join), (short.sound, long.sound))
         )
         frame = whole - sound.frame
+        return Costs(frame, self._beside(frame), plan, join, sound)
+
+    def plain_costs(self, whole: float) -> Costs:
+        """Return the costs of this film alone: its join and its sound count by the frame, its plan does not."""
+        join, sound = (Line(0.0, seconds / self.frames) for seconds in (self.join, self.sound))
+        frame = whole - sound.frame
+        return Costs(frame, self._beside(frame), Line(self.plan, 0.0), join, sound)
+
+    def _beside(self, frame: float) -> float:
+        """Return what a range took beside its frames."""
         ranges = [(count, seconds) for count, seconds in self.parts if count]
-        beside = sum(seconds - count * frame for count, seconds in ranges) / len(ranges)
-        return Costs(frame, max(0.0, beside), plan, join, sound)
+        return max(0.0, sum(seconds - count * frame for count, seconds in ranges) / len(ranges))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +144,15 @@ def bend(frames: int, costs: Costs) -> int:
     return WORKERS[-1]
 
 
+def print_minutes(costs: Costs) -> None:
+    """Print what a film of three minutes would take."""
+    frames = MINUTES_SECONDS * 25
+    one, two = (simulated(frames, count, costs, PartLength(seconds=30))[0] for count in (1, 2))
+    share, times = one / costs.whole(frames), costs.whole(frames) / two
+    print(f"\nA frame takes {costs.frame * 1000:.1f} ms, a part {costs.part:.2f} s beside its frames. Three minutes in")
+    print(f"parts of 30 s: one worker needs {share:.3f} of the whole run's time; two are {times:.2f} times as fast.")
+
+
 def print_model(seconds: int, part: float, measured: Measured) -> None:
     """Print the model beside what was measured, then its curve."""
     costs = measured.costs
@@ -148,12 +166,7 @@ def print_model(seconds: int, part: float, measured: Measured) -> None:
     division = PartLength(seconds=part)
     for count in (1, 2):
         print(f"| {count} | {simulated(seconds * 25, count, costs, division)[0]:.1f} | {measured.walls[count]:.1f} |")
-    frames = MINUTES_SECONDS * 25
-    one, two = (simulated(frames, count, costs, PartLength(seconds=30))[0] for count in (1, 2))
-    print(
-        f"\nThree minutes in parts of 30 s: one worker needs {one / costs.whole(frames):.3f} of the whole run's time;"
-    )
-    print(f"two workers are {costs.whole(frames) / two:.2f} times as fast.")
+    print_minutes(costs)
     frames = HOURS_SECONDS * 25
     print(
         "\n| workers | parts | a film of two hours, minutes | times as fast as one worker, whole |\n|---|---|---|---|"

@@ -1,6 +1,6 @@
 """The page's budgets: the home and the list of jobs over 100,000 rows, 200 event streams, a cold start, idle memory.
 
-python -m benchmarks web [--jobs 100000] [--requests 100] [--streams 200] [--submits 200]
+python -m benchmarks web [--jobs 100000] [--requests 100] [--streams 200] [--submits 200] [--starts 5]
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ def main(options: list[str]) -> None:
     parser.add_argument("--requests", type=int, default=100)
     parser.add_argument("--streams", type=int, default=200)
     parser.add_argument("--submits", type=int, default=200)
+    parser.add_argument("--starts", type=int, default=5)
     chosen = parser.parse_args(options)
     with tempfile.TemporaryDirectory(prefix="leveret-bench-web-") as folder:
         measure(Path(folder), chosen)
@@ -101,10 +102,11 @@ def measure(folder: Path, chosen: argparse.Namespace) -> None:
     upgrade(url)
     fill(folder / "jobs.db", chosen.jobs)
     asyncio.run(beat(url))
-    with serving(folder, url) as (address, process, cold):
+    starts(folder, url, chosen.starts)
+    with serving(folder, url) as (address, process, _):
         time.sleep(1)
         memory = process.memory_info().rss / 1e6
-        print(f"{chosen.jobs} jobs, 10 workers, SQLite, {os.cpu_count()} cores\n")
+        print(f"\n{chosen.jobs} jobs, 10 workers, SQLite, {os.cpu_count()} cores\n")
         print("| what | p50 | p95 | processor | bytes |\n|---|---:|---:|---:|---:|")
         with httpx.Client(base_url=address, timeout=30) as client:
             for name, path in {"now": "/", **LISTS}.items():
@@ -115,7 +117,7 @@ def measure(folder: Path, chosen: argparse.Namespace) -> None:
                 row = (statistics.median(times), p95, used)
                 print(f"| {name} | {' | '.join(f'{seconds * 1e3:.0f} ms' for seconds in row)} | {size} |")
         later = process.memory_info().rss / 1e6
-        print(f"\ncold start {cold:.2f} s; idle {memory:.0f} MB; after the requests {later:.0f} MB")
+        print(f"\nidle {memory:.0f} MB; after the requests {later:.0f} MB")
         asyncio.run(watched(address, process, url, chosen.streams))
 
 
@@ -175,7 +177,7 @@ def serving(folder: Path, url: str, broker: str = "amqp://127.0.0.1:1/") -> Iter
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    (folder / "nas").mkdir()
+    (folder / "nas").mkdir(exist_ok=True)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("WORKER_", "AWS_"))} | {
         "PYTHONPATH": str(ROOT), "WORKER_DATABASE_URL": url, "WORKER_SERVE_ADDRESS": f"127.0.0.1:{port}",
         "WORKER_STORAGE_URL": f"file://{folder}/out/", "WORKER_NAS_ROOT": str(folder / "nas"),
@@ -184,17 +186,53 @@ def serving(folder: Path, url: str, broker: str = "amqp://127.0.0.1:1/") -> Iter
     }  # fmt: skip
     begun = time.perf_counter()
     with subprocess.Popen(
-        (sys.executable, "-m", "worker", "serve"), env=environment, cwd=folder, stderr=subprocess.DEVNULL
+        (sys.executable, "-m", "worker", "serve"),
+        env=compiled(environment, folder),
+        cwd=folder,
+        stderr=subprocess.DEVNULL,
     ) as process:
         try:
-            while True:
-                with contextlib.suppress(httpx.HTTPError):
-                    if httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == 200:
-                        break
-                time.sleep(0.02)
+            wait_for(f"http://127.0.0.1:{port}/healthz")
             yield f"http://127.0.0.1:{port}", psutil.Process(process.pid), time.perf_counter() - begun
         finally:
             process.terminate()
+
+
+def wait_for(address: str) -> None:
+    """Return once an address answers."""
+    while True:
+        with contextlib.suppress(httpx.HTTPError):
+            if httpx.get(address, timeout=30).status_code == 200:
+                return
+        time.sleep(0.02)
+
+
+def compiled(environment: dict[str, str], folder: Path) -> dict[str, str]:
+    """Return an environment in which Python keeps what it compiles, as installed programs are."""
+    kept = {name: value for name, value in environment.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return kept | {"PYTHONPYCACHEPREFIX": str(folder.parent / "leveret-bench-compiled")}
+
+
+def starts(folder: Path, url: str, count: int) -> None:
+    """Print how long the server takes to answer from nothing, beside the import of FastAPI alone."""
+    answers, homes, used, alone = [], [], [], []
+    for _ in range(count + 1):
+        begun = time.perf_counter()
+        with serving(folder, url) as (address, process, cold):
+            used.append(sum(process.cpu_times()[:2]))
+            wait_for(f"{address}/")
+            homes.append(time.perf_counter() - begun)
+            answers.append(cold)
+        begun = time.perf_counter()
+        imported = (sys.executable, "-c", "import fastapi")
+        subprocess.run(imported, env=compiled(dict(os.environ), folder), check=True)
+        alone.append(time.perf_counter() - begun)
+    # The first compiles what was never run.
+    answer, home, processor, fastapi = (statistics.median(found[1:]) for found in (answers, homes, used, alone))
+    print(
+        f"\ncold start: answers after {answer:.2f} s ({processor:.2f} s of processor), shows Now after {home:.2f} s;"
+        f" `python -c 'import fastapi'` takes {fastapi:.2f} s: ratio {answer / fastapi:.1f}"
+    )
 
 
 def timed(client: httpx.Client, path: str, requests: int) -> tuple[list[float], int]:

@@ -49,9 +49,9 @@ operators. The document is JSON before it is filled, so a value stays a part of 
 list. Only a variable of the kind `number` that stands alone becomes a number. Keys and modules hold no `{{ … }}`.
 
 Names are the facts below, `date` (`2026-11-27`) and `time` (`14-05`) of the server that makes the job, and the
-variables; a default may use those that stand before it. A name without a value for a source is an error that names it.
+variables; a default may use the variables before it. A name without a value for a source is an error that names it.
 
-A variable of the kind `text` may not stand in a path: whoever gives it could choose the folder. `put` refuses that, and
+A variable of the kind `text` may not be in a path: whoever gives it could choose the folder. `put` refuses that, and
 says which: make it a `name`, or write `{{ title|name }}`.
 
 ## Conditions

@@ -1,1 +1,1 @@
-"""What a fleet leans on: private services on one machine, provisioning, migrations, the container image."""
+"""The services of a fleet: private ones on one machine, provisioning, migrations, the container image."""

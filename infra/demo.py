@@ -59,7 +59,7 @@ PAGE_PORT: Final = 8080
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """Where everything of a demo lives, and the environment that its worker and its commands share."""
+    """The folder of a demo, and the environment that its worker and its commands share."""
 
     folder: Path
     environment: Mapping[str, str]

@@ -1,4 +1,4 @@
-"""What stays when the private services and their data are removed."""
+"""Files that stay when the private services and their data are removed."""
 
 from __future__ import annotations
 

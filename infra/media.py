@@ -1,4 +1,4 @@
-"""Whether the folder of media that the containers share can be used by their user."""
+"""The check that the folder of media that the containers share can be used by their user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What provisioning needs of the environment: the worker's own variables, with the worker's own defaults."""
+"""The settings of provisioning: the worker's own variables, with the worker's own defaults."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEFAULT_BROKER: Final = "amqp://guest:guest@127.0.0.1:5672/"
 
 @dataclass(frozen=True, slots=True)
 class ProvisionSettings:
-    """Where the topology, the tables and the bucket must be."""
+    """The places of the topology, the tables and the bucket."""
 
     broker_url: str
     database_url: str

@@ -19,7 +19,7 @@ from tests.support.odd_files import FILES, OPERATIONS, REFUSED
 from worker.app.components import registry
 from worker.core.errors import BadInput, LeveretError, Permanent
 from worker.media.hls.ladder import film_seconds
-from worker.tasks.shared.measuring import probed_source
+from worker.tasks.shared.measuring import probe_source
 
 if TYPE_CHECKING:
     from worker.core.media_info import MediaInfo
@@ -60,7 +60,7 @@ async def outcome(name: str, source: Path, operation: str, folder: Path) -> tupl
     place = f"nas://{name}"
     info = None
     with contextlib.suppress(LeveretError):
-        info = await probed_source(bench.root / name, place, bench)
+        info = await probe_source(bench.root / name, place, bench)
     wanted = expected(name, operation, info)
     asked = {"sources": [place]} if module == "ffmpeg" else {"source": place}
     try:

@@ -45,7 +45,7 @@ __all__ = [
 
 
 class SceneParams(Model):
-    """What every visualizer understands beside its own options."""
+    """The options that every visualizer has beside its own."""
 
     output: Literal["hls", "mp4"] = Field("hls", description="HLS in segments of two seconds, or one MP4.")
     output_file: Annotated[Place, StringConstraints(pattern=r"\.mp4$")] = Field(
@@ -94,7 +94,7 @@ ParamsT = TypeVar("ParamsT", bound=SceneParams)
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """Where a history is, and what may be needed to read it; with `mailmap` the file of that name comes along.
+    """The address of a history, and what may be needed to read it; with `mailmap` the file of that name comes along.
 
     Errors call it by its `name`, where it has one.
     """
@@ -107,14 +107,14 @@ class Repository:
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What ranges of a scene need beside the options: a file, and what was found out once, as JSON."""
+    """The values that ranges of a scene need beside the options: a file, and what was found out once, as JSON."""
 
     file: Path
     facts: Mapping[str, Any]
 
 
 class Stage(Lookup, Protocol):
-    """What a visualizer may use while it makes its scene: a part of `worker.TaskContext`, and histories."""
+    """The context of a visualizer while it makes its scene: a part of `worker.TaskContext`, and histories."""
 
     async def input(self, location: str) -> Path:
         """Return the local path of a file to read."""

@@ -45,7 +45,7 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether the virtual clock may be used here, and the reason as one line."""
+    """The proof that the virtual clock may be used here, or the reason why not, as one line."""
 
     identical: bool
     reason: str

@@ -1,4 +1,4 @@
-"""Which characters gource can write: it draws one glyph of one font for each, from left to right."""
+"""The characters that gource can write: it draws one glyph of one font for each, from left to right."""
 
 from __future__ import annotations
 

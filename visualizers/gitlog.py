@@ -43,11 +43,11 @@ _DATE = re.compile(
 
 
 class MalformedLog(BadInput):
-    """What git wrote is not the log that was asked for."""
+    """Git's output is not the log that was asked for."""
 
 
 class Action(StrEnum):
-    """What happened to a file, in gource's letters."""
+    """The kind of a change to a file, in gource's letters."""
 
     ADDED = "A"
     MODIFIED = "M"

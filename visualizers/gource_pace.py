@@ -1,4 +1,4 @@
-"""How fast gource goes through a history, so that the film is as long as asked for."""
+"""The pace of gource through a history, so that the film is as long as asked for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What gource draws beside the history: pictures and captions of strangers, made into files that cannot surprise it."""
+"""Pictures and captions beside the history: strangers' files, made into ones that gource can read safely."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ async def picture_options(params: GourceParams, stage: Stage) -> tuple[str, ...]
     if faces := await _faces(params, stage):
         folder = stage.scratch("avatars/x").parent
         for name, image in faces.items():
-            await _drawn(stage, image, folder / f"{name}.png", _within(*AVATAR))
+            await _draw(stage, image, folder / f"{name}.png", _within(*AVATAR))
         options += ["--user-image-dir", str(folder)]
     if params.default_avatar:
         path = stage.scratch("default-avatar.png")
-        await _drawn(stage, params.default_avatar, path, _within(*AVATAR))
+        await _draw(stage, params.default_avatar, path, _within(*AVATAR))
         options += ["--default-user-image", str(path)]
     if params.logo:
         path = stage.scratch("logo.png")
-        await _drawn(stage, params.logo, path, _within(width // 3, height // 3))
+        await _draw(stage, params.logo, path, _within(width // 3, height // 3))
         options += ["--logo", str(path)]
     if params.background:
         path = stage.scratch("background.png")
         cover = f"scale={width}:{height}:force_original_aspect_ratio=increase,crop={width}:{height}"
-        await _drawn(stage, params.background, path, cover)
+        await _draw(stage, params.background, path, cover)
         options += ["--background-image", str(path)]
     if params.captions:
         path = stage.scratch("captions.txt")
@@ -75,7 +75,7 @@ def _within(width: int, height: int) -> str:
     return f"scale=w='min(iw,{width})':h='min(ih,{height})':force_original_aspect_ratio=decrease"
 
 
-async def _drawn(stage: Stage, location: str, target: Path, scale: str) -> None:
+async def _draw(stage: Stage, location: str, target: Path, scale: str) -> None:
     """Write a picture as PNG; BadInput when it is none. Only ffmpeg, in its cage, reads a stranger's file."""
     source = await stage.input(location)
     info = await stage.probe(source)

@@ -84,7 +84,7 @@ MOST_PAINTERS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class ClockReport:
-    """What the library reported at its end: the frames that the film had so far, and those that it wrote."""
+    """The report of the library at its end: the frames that the film had so far, and those that it wrote."""
 
     exported: int
     written: int

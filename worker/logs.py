@@ -1,4 +1,4 @@
-"""How a worker speaks: structlog, one line an event, secrets redacted at the last step."""
+"""Logging of a worker: structlog, one line an event, secrets redacted at the last step."""
 
 from __future__ import annotations
 

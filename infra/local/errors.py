@@ -1,4 +1,4 @@
-"""What goes wrong with a service on this machine."""
+"""The errors of the services on this machine."""
 
 from collections.abc import Sequence
 from typing import Self

@@ -20,7 +20,7 @@ USER = "leveret"
 DATABASE = "leveret"
 START_SECONDS = 60.0
 CLUSTERS = Path("/usr/lib/postgresql")
-"""Where Debian keeps the programs of each version."""
+"""The folder of each version's programs on Debian."""
 SERVER_USERS = ("postgres", "nobody")
 
 
@@ -105,7 +105,7 @@ def _owner() -> Owner | None:
 
 
 def _data_folder(launch: Launch, owner: Owner | None) -> Path:
-    """Where the cluster lives: the state directory, or /var/tmp if the server's user cannot get there."""
+    """The folder of the cluster: the state directory, or /var/tmp if the server's user cannot get there."""
     elsewhere = launch.record.options.get("elsewhere")
     if elsewhere is not None and Path(elsewhere).is_dir():
         return Path(elsewhere) / "data"

@@ -56,7 +56,7 @@ class Identity:
         return asdict(self)
 
     def is_alive(self) -> bool:
-        """Whether this very process still runs."""
+        """Return whether this very process still runs."""
         return Identity.of(self.pid) == self
 
 

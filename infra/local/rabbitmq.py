@@ -4,7 +4,6 @@ import http.client
 import shutil
 import signal
 import socket
-import subprocess
 from base64 import b64encode
 from pathlib import Path
 
@@ -152,24 +151,8 @@ def _write_configuration(folder: Path, record: Record) -> None:
 
 
 def node_name(record: Record) -> str:
-    """What the node is called among Erlang's."""
+    """Return the name of the Erlang node."""
     return f"leveret-{record.secret('node', 4)}@localhost"
-
-
-def control(folder: Path, record: Record, *words: str) -> str:
-    """Runs `rabbitmqctl` against a node of ours; returns what it printed."""
-    script = _server_script().with_name("rabbitmqctl")
-    answer = subprocess.run(
-        (str(script), "--node", node_name(record), *words),
-        env=_environment(folder, record),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    if answer.returncode:
-        raise ServiceError(f"rabbitmqctl {words[0]}: {answer.stderr.strip()[-300:]}")
-    return answer.stdout
 
 
 def _environment(folder: Path, record: Record) -> dict[str, str]:

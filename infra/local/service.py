@@ -59,7 +59,7 @@ class Launch:
             time.sleep(POLL_SECONDS)
 
     def log(self, part: str) -> Path:
-        """Where the part's output goes."""
+        """Return the file of the part's output."""
         return self.folder / f"{part}.log"
 
     def failure(self, part: str, fact: str) -> ServiceError:
@@ -77,9 +77,9 @@ class Service(Protocol):
     parts: tuple[str, ...]
     """The names of its programs, in the order in which they start; the last one is the server."""
     stop_signal: signal.Signals
-    """What it takes as "end in order, now"."""
+    """The signal for "end in order, now"."""
     grace_seconds: float
-    """How long it may take to end in order."""
+    """The seconds that it may take to end in order."""
 
     def check(self) -> None:
         """Raises NotInstalled when this machine lacks one of its programs."""
@@ -91,7 +91,7 @@ class Service(Protocol):
         """The variables that lead the worker to it."""
 
     def summary(self, record: Record) -> str:
-        """Where people find it; no secrets."""
+        """Return the address for people; no secrets."""
 
     def sweep(self, record: Record) -> None:
         """Removes what a dead server leaves outside its folder."""

@@ -10,7 +10,7 @@ from infra.local.errors import NotInstalled, ServiceError
 from infra.local.ports import free_port, is_free
 from infra.local.postgres import Postgres
 from infra.local.process import Identity, end, family, kill, let_go, send
-from infra.local.rabbitmq import RabbitMq, control
+from infra.local.rabbitmq import RabbitMq
 from infra.local.s3 import S3
 from infra.local.service import Launch, Service
 from infra.local.state import Record, StateFile
@@ -135,12 +135,8 @@ class LocalServices:
                 found |= service.environment(records[name])
         return found
 
-    def rabbitmqctl(self, *words: str) -> str:
-        """Runs a command of the private broker's own tool; returns what it printed."""
-        return control(self.folder / "rabbitmq", self._state.read()["rabbitmq"], *words)
-
     def log(self, name: str) -> Path:
-        """Where the service writes what it does."""
+        """Return the file that the service logs to."""
         return self.folder / name / f"{_service(name).parts[-1]}.log"
 
     def _start(self, service: Service, records: dict[str, Record]) -> bool:

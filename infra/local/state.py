@@ -1,4 +1,4 @@
-"""What is remembered about the private services between two commands."""
+"""The state of the private services between two commands."""
 
 import contextlib
 import fcntl
@@ -22,7 +22,7 @@ class Record:
     options: dict[str, Any] = field(default_factory=dict)
     processes: dict[str, Identity] = field(default_factory=dict)
     ready: bool = False
-    """Whether a start came to its end: a half-started service is started anew."""
+    """A start that came to its end: a half-started service is started anew."""
 
     def secret(self, name: str, length_bytes: int = 18) -> str:
         """The secret of this name, made at the first request; letters and digits only."""

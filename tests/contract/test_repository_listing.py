@@ -34,6 +34,8 @@ async def test_jobs_come_newest_first_by_state_and_without_details(bench):
     assert [attempt.outcome for attempt in whole.attempts] == ["failed"]
     assert await repository.counts() == {"queued": 2, "dead": 1}
     assert await repository.waiting_by_lane() == {"cpu": 2}
+    await repository.complete(await granted(repository, a_job=job("a")), Result(()))
+    assert await repository.counts() == {"queued": 1, "dead": 1, "completed": 1}
 
 
 async def test_jobs_are_filtered_by_lane_worker_module_text_and_age(bench):

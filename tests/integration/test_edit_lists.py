@@ -13,7 +13,7 @@ from worker.core.errors import InvalidJob
 from worker.media.hls.ladder import film_seconds
 from worker.tasks.ffmpeg import FfmpegTask
 from worker.tasks.mkvmerge import MkvmergeTask
-from worker.tasks.shared.measuring import probed_source
+from worker.tasks.shared.measuring import probe_source
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,5 +97,5 @@ async def test_a_film_lasts_as_long_as_its_edit_list_says(
     edits: tuple[tuple[float, float], ...], seconds: float, plain: Path, bench: TaskBench
 ) -> None:
     film = with_edits(plain, bench.root / "film.mp4", *edits)
-    info = await probed_source(film, "film.mp4", bench)
+    info = await probe_source(film, "film.mp4", bench)
     assert film_seconds(info) == pytest.approx(seconds, abs=0.05)

@@ -30,6 +30,7 @@ LOUD = "|".join(["0.95*sin(2*PI*440*t)"] * 6)
 def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("films")
     clip(folder / "film.mkv", seconds=1)
+    clip(folder / "short.mkv", picture="s=64x48:r=25", seconds=0.2)
     ffmpeg("-f", "lavfi", "-i", f"aevalsrc={LOUD}:c=5.1:d=1", "-c:a", "flac", str(folder / "loud.mka"))
     side = ("-i", str(folder / "loud.mka"), "-af", "aformat=channel_layouts=5.1(side)", "-c:a", "flac")
     ffmpeg(*side, str(folder / "side.mka"))
@@ -40,7 +41,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bench(tmp_path: Path, films: Path, request: pytest.FixtureRequest) -> TaskBench:
     bench = TaskBench(tmp_path, ProcessRunner(dict(os.environ)), tools=TOOLS[request.param])
     for film in films.iterdir():
-        (bench.root / film.name).symlink_to(film)
+        (bench.root / film.name).hardlink_to(film)
     return bench
 
 
@@ -85,6 +86,31 @@ async def test_what_an_encoder_did_not_take_is_refused_at_once(
 async def test_what_was_given_as_asked_passes(bench: TaskBench, kind: str, options: dict[str, Any]):
     made = await bench.run_task(FfmpegTask(), data(kind, options))
     assert not made.warnings
+
+
+RELATIVES = [
+    ("v", {"codec": "prores_ks", "pix_fmt": "yuv420p"}, "out.mov"),
+    ("v", {"codec": "mpeg4", "pix_fmt": "yuv444p"}, "out.mp4"),
+    ("v", {"codec": "h263", "s": "100x80"}, "out.3gp"),
+    ("v", {"codec": "libx264", "s": "161x91"}, "out.mkv"),
+    ("v", {"codec": "mpeg1video", "r": 7}, "out.mpg"),
+    ("v", {"codec": "libx265", "preset": "ultrafast", "profile": "main10"}, "out.mp4"),
+    ("v", {"codec": "libx264", "profile": "baseline", "pix_fmt": "yuv444p"}, "out.mp4"),
+    ("a", {"codec": "libmp3lame", "ar": 96000}, "out.mp3"),
+    ("a", {"codec": "libmp3lame", "ac": 6}, "out.mp3"),
+    ("a", {"codec": "ac3", "ac": 8}, "out.ac3"),
+    ("a", {"codec": "aac", "profile": "aac_he"}, "out.m4a"),
+]
+
+
+@pytest.mark.parametrize(("kind", "options", "output"), RELATIVES)
+async def test_no_encoder_makes_something_else_in_silence_or_is_asked_twice(
+    tmp_path: Path, films: Path, kind: str, options: dict[str, Any], output: str
+):
+    bench = TaskBench(tmp_path, ProcessRunner(dict(os.environ)), tools=TOOLS["system"])
+    (bench.root / "film.mkv").symlink_to(films / "short.mkv")
+    error = await refusal(bench, FfmpegTask(), data(kind, options, output_file=output))
+    assert isinstance(error, InvalidJob), repr(error)
 
 
 def peak(path: Path) -> float:

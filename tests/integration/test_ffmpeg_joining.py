@@ -43,7 +43,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bench_of(folder: Path, films: Path, tools: dict[str, str]) -> TaskBench:
     bench = TaskBench(folder, ProcessRunner(dict(os.environ)), tools=tools)
     for film in films.iterdir():
-        (bench.root / film.name).symlink_to(film)
+        (bench.root / film.name).hardlink_to(film)
     return bench
 
 

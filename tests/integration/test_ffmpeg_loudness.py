@@ -115,7 +115,7 @@ async def test_a_target_that_the_peaks_forbid_is_reported(tmp_path):
 
 async def test_a_stored_set_that_copies_cannot_be_levelled(tmp_path):
     bench = bench_in(tmp_path)
-    bench._option_sets["kept"] = {"codec": "copy"}
+    bench.option_sets["kept"] = {"codec": "copy"}
     error = await refusal(bench, FfmpegTask(), asked(option_set="kept", options={}))
     assert isinstance(error, InvalidJob)
     assert "output_maps[0].loudness: needs an encoder: a sound that is copied keeps its loudness" in str(error)

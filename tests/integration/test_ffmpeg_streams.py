@@ -47,7 +47,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bench(tmp_path: Path, film: Path, request: pytest.FixtureRequest) -> TaskBench:
     tools = WHEEL if request.param == "wheel" else {"ffmpeg": "/usr/bin/ffmpeg", "ffprobe": "/usr/bin/ffprobe"}
     bench = TaskBench(tmp_path, ProcessRunner(dict(os.environ)), tools=tools, option_sets=SETS)
-    (bench.root / "film.mkv").symlink_to(film)
+    (bench.root / "film.mkv").hardlink_to(film)
     return bench
 
 

@@ -85,7 +85,7 @@ def bench_of(tmp_path: Path, clips: Path, tools=SYSTEM, **fields) -> TaskBench:
         tmp_path, ProcessRunner({"PATH": os.environ["PATH"]}, nice=0), tools=tools, option_sets=SETS, **fields
     )
     for clip in clips.iterdir():
-        (bench.root / clip.name).symlink_to(clip)
+        (bench.root / clip.name).hardlink_to(clip)
     return bench
 
 
@@ -295,7 +295,7 @@ async def test_a_file_that_outgrows_its_bound_is_a_failure_of_the_tool(bench):
 async def test_a_job_that_wants_more_memory_than_a_tool_may_have_fails_and_a_modest_one_does_not(tmp_path, clips):
     runner = ProcessRunner({"PATH": os.environ["PATH"]}, nice=0, memory_bytes=3 << 29)
     bench = TaskBench(tmp_path, runner, tools=SYSTEM, option_sets={})
-    (bench.root / "in.mkv").symlink_to(clips / "in.mkv")
+    (bench.root / "in.mkv").hardlink_to(clips / "in.mkv")
     maps = [{"specifier": "v", "options": {**X264, "vf": "reverse"}}]
     backwards = data(source_maps=[], output_maps=maps, unnamed="encode")
     await bench.run_task(FfmpegTask(), backwards)
@@ -360,7 +360,7 @@ async def test_a_cancelled_task_leaves_no_ffmpeg(bench):
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert not [pid for pid, label in marked("LEVERET_ATTEMPT") if label == str(bench._folder)]
+    assert not [pid for pid, label in marked("LEVERET_ATTEMPT") if label == str(bench.files)]
 
 
 def test_no_allowed_filter_documents_an_option_that_names_a_file(tools):

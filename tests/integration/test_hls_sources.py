@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.hls import QUIET, argvs, make
 from tests.support.media import bench_in, clip, ffmpeg
+from worker.app.components import registry
 from worker.core.errors import BadInput, InvalidJob, LeveretError
 from worker.tasks.hls import HlsTask
 
@@ -67,3 +68,17 @@ async def test_a_source_that_is_not_what_it_claims_publishes_nothing(fault: str,
 async def test_a_language_that_the_source_lacks_is_reported(tmp_path: Path) -> None:
     with pytest.raises(InvalidJob, match=r"audio\[0\].*en"):
         await make(tmp_path, clip(tmp_path / "source.mp4"), audio=[{"language": "fr"}])
+
+
+@pytest.mark.parametrize("module", ["hls", "waveform"])
+async def test_a_sound_whose_channels_change_midway_is_refused_by_name(module: str, tmp_path: Path) -> None:
+    pieces = []
+    for channels in (6, 2):
+        piece = tmp_path / f"{channels}.ac3"
+        ffmpeg("-f", "lavfi", "-i", "sine=440:r=48000:d=0.5", "-ac", str(channels), str(piece))
+        pieces.append(piece.read_bytes())
+    bench = bench_in(tmp_path)
+    (bench.root / "sound.ac3").write_bytes(b"".join(pieces))
+    data = {"source": "nas://sound.ac3"} | ({"output": "mp4", "resolution": "64x64"} if module == "waveform" else {})
+    with pytest.raises(BadInput, match="its channels or its rate change midway; encode it with the module"):
+        await bench.run_task(registry().tasks[module], data)

@@ -214,7 +214,16 @@ async def test_chapters_are_read_in_their_charset(bench: TaskBench) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"track-name": "Director "}, {"track-name": " Two\t"}, {"language": "pt-br"}, {"language": "iw"}],
+    [
+        {"track-name": "Director "},
+        {"track-name": " Two\t"},
+        {"language": "pt-br"},
+        {"language": "iw"},
+        {"language": "zh-cmn-hans"},
+        {"language": "sgn-us"},
+        {"track-name": "  "},
+        {"default-track-flag": "TRUE"},
+    ],
 )
 async def test_what_mkvmerge_writes_in_its_own_way_is_what_was_asked_for(
     bench: TaskBench, options: dict[str, Any]

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-RULES = "axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']})"
+TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+RULES = f"axe.run({{runOnly: {TAGS}, resultTypes: ['violations']}})"
 OVERHANG = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 LONG = "The whole tour with everything that was said between the songs " * 3 + "x" * 120
 SUBJECTS = (
@@ -101,13 +102,14 @@ async def test_axe_finds_nothing_on_any_screen_and_nothing_hangs_out_of_it(tmp_p
     paths = [*dict.fromkeys(link.path for one in navigation.SCREENS for link in (one, *one.tabs)), *SUBJECTS]
     async with answering(tmp_path) as (_, address), browsing(bypass_csp=True) as browser:
         page = await browser.new_page()
-        for scheme, width in VIEWS:
-            await page.emulate_media(color_scheme=scheme)
-            await page.set_viewport_size({"width": width, "height": 900})
-            for path in paths:
-                await page.goto(address + path)
+        for path in paths:
+            await page.goto(address + path)
+            await page.evaluate(script)
+            # One load a screen: the other view is the same page, turned dark and made narrow.
+            for scheme, width in VIEWS:
+                await page.emulate_media(color_scheme=scheme)
+                await page.set_viewport_size({"width": width, "height": 900})
                 if scheme == "light" or path in DARK:
-                    await page.evaluate(script)
                     found = await page.evaluate(RULES)
                     nodes = [
                         (one["id"], [node["html"][:120] for node in one["nodes"][:3]]) for one in found["violations"]
@@ -135,4 +137,6 @@ async def test_a_keyboard_alone_reaches_everything_and_reading_needs_no_script(t
         await page.focus("button[value=try]")
         await page.keyboard.press("Enter")
         await expect(page.locator("#dry-run")).to_contain_text("render-1")
-        await expect(page.locator("#dry-run")).to_contain_text("took 0:12 and made 7 B: the middle of the newest 1")
+        await expect(page.locator("#dry-run")).to_contain_text(
+            "typically took 0:12 and made 7 B (the median of the newest 1)"
+        )

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.support.queues import bury, channel_of, taken, wait_for_dead
+from worker.adapters.kept import KeptBroker
+from worker.adapters.rabbitmq.admin import RabbitAdmin
 from worker.adapters.rabbitmq.publisher import Publisher
 from worker.core.errors import BrokerUnavailable, Misconfigured
 from worker.core.routing import DEAD_QUEUE, JOBS, topology
@@ -166,3 +168,27 @@ def test_a_dead_letter_whose_id_is_no_text_is_seen_replayed_and_discarded_as_any
     wait_for_dead(broker_url, 0)
     with channel_of(broker_url) as channel:
         assert taken(channel, "media.cpu.low")[2] == first.body
+
+
+async def test_a_shared_connection_publishes_again_after_the_broker_closed_it(broker_url, broker):
+    opened = []
+
+    def connect() -> RabbitAdmin:
+        opened.append(RabbitAdmin(broker_url))
+        return opened[-1]
+
+    shared = KeptBroker(connect)
+    try:
+        for name in ("one", "two"):
+            async with shared.lend() as lent:
+                await lent.require_fleet("")
+                await lent.publish_job(BODY, name, "cpu", "normal")
+        assert len(opened) == 1
+        # The other end says goodbye, as a broker does that is stopped.
+        opened[0]._publisher._connection._impl._transport._sock.shutdown(socket.SHUT_RDWR)
+        async with shared.lend() as lent:
+            await lent.publish_job(BODY, "three", "cpu", "normal")
+        assert len(opened) == 2
+    finally:
+        await shared.close()
+    assert [(await broker.take("media.cpu.normal")).message_id for _ in range(3)] == ["one", "two", "three"]

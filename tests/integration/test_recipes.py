@@ -81,7 +81,7 @@ MADE = {
 
 @pytest.mark.parametrize(("title", "text"), JOBS, ids=[title for title, _ in JOBS])
 async def test_a_job_of_the_page_makes_its_file(tmp_path: Path, films: Path, title: str, text: str):
-    bench = TaskBench(tmp_path, ProcessRunner(dict(os.environ)), tools=TOOLS)
+    bench = TaskBench(tmp_path, ProcessRunner(dict(os.environ)), tools=TOOLS, roots=(films,))
     (bench.root / "in").symlink_to(films)
     for task in json.loads(text)["tasks"]:
         made = await bench.run_task(Registry.load().tasks[task["module"]], task["data"])

@@ -74,7 +74,7 @@ async def test_a_shipped_template_makes_what_it_says(tmp_path: Path, films: Path
         rendered = await render(here.services.control, name, f"nas://in/{source}", values)
     assert isinstance(rendered, Rendered)
     assert rendered.document["destination"].startswith("nas://in/")
-    bench = bench_in(tmp_path / "bench")
+    bench = bench_in(tmp_path / "bench", roots=(films,))
     (bench.root / "in").symlink_to(films)
     for task in rendered.document["tasks"]:
         result = await bench.run_task(modules().tasks[task["module"]], task["data"])

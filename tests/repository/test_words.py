@@ -23,3 +23,17 @@ def test_no_file_uses_a_word_that_is_out(folder: str) -> None:
         if (match := OUT.search(line))
     ]
     assert found == []
+
+
+QUESTION = re.compile(r'^\s*"""(What|That|Which|Whatever|How|Where|Who|Whose|Whether|When)\b')
+
+
+@pytest.mark.parametrize("folder", ["worker", "visualizers", "infra"])
+def test_a_docstring_names_its_thing_and_begins_with_no_question_word(folder: str) -> None:
+    found = [
+        f"{file.relative_to(ROOT)}:{number}: {line.strip()}"
+        for file in sorted((ROOT / folder).rglob("*.py"))
+        for number, line in enumerate(file.read_text().splitlines(), 1)
+        if QUESTION.match(line)
+    ]
+    assert found == []

@@ -9,10 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_MOVIE_SCALE = 1000
-"""What ffmpeg's movie header counts in a second."""
 _TIMESCALE = 20
-"""Where a media header of version 0 has its time scale."""
+"""Where a movie's and a media header of version 0 have their time scale."""
 NOTHING = -1.0
 """The begin of an edit that shows nothing for a while."""
 
@@ -21,21 +19,24 @@ def with_edits(plain: Path, path: Path, *edits: tuple[float, float]) -> Path:
     """Return `path`, the MP4 `plain` whose tracks show only `edits`: begin and length in seconds, in their order."""
     content = plain.read_bytes()
     begin, end = next((at, end) for kind, at, end in _boxes(content, 0, len(content)) if kind == b"moov")
+    header = next(at for kind, at, _ in _boxes(content, begin + 8, end) if kind == b"mvhd")
+    # ffmpeg counts a film in thousandths up to 8, and in samples of its sound since
+    (scale,) = struct.unpack_from(">I", content, header + _TIMESCALE)
     parts = [
-        _track(content, at, until, edits) if kind == b"trak" else content[at:until]
+        _track(content, at, until, scale, edits) if kind == b"trak" else content[at:until]
         for kind, at, until in _boxes(content, begin + 8, end)
     ]
     path.write_bytes(content[:begin] + _box(b"moov", b"".join(parts)) + content[end:])
     return path
 
 
-def _track(content: bytes, begin: int, end: int, edits: tuple[tuple[float, float], ...]) -> bytes:
+def _track(content: bytes, begin: int, end: int, movie_scale: int, edits: tuple[tuple[float, float], ...]) -> bytes:
     boxes = {kind: (at, until) for kind, at, until in _boxes(content, begin + 8, end)}
     media = boxes[b"mdia"]
     header = next(at for kind, at, _ in _boxes(content, media[0] + 8, media[1]) if kind == b"mdhd")
     (scale,) = struct.unpack_from(">I", content, header + _TIMESCALE)
     entries = [
-        struct.pack(">IiI", round(seconds * _MOVIE_SCALE), -1 if at < 0 else round(at * scale), 1 << 16)
+        struct.pack(">IiI", round(seconds * movie_scale), -1 if at < 0 else round(at * scale), 1 << 16)
         for at, seconds in edits
     ]
     listed = _box(b"edts", _box(b"elst", struct.pack(">II", 0, len(entries)) + b"".join(entries)))

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 NAMES = ("ffmpeg", "ffprobe", "packager", "mkvmerge", "mkvextract", "mkvpropedit", "handbrake")
 
 
-def bench_in(folder: Path, **others: str) -> TaskBench:
-    """Return a bench with this host's tools, but for those that stand in for them."""
+def bench_in(folder: Path, *, roots: tuple[Path, ...] = (), **others: str) -> TaskBench:
+    """Return a bench with this host's tools, but for those that `others` names; links may lead into `roots`."""
     tools = find_tools(dict.fromkeys(NAMES), bundled_tools()) | others
-    return TaskBench(folder, ProcessRunner(dict(os.environ)), tools=tools)
+    return TaskBench(folder, ProcessRunner(dict(os.environ)), tools=tools, roots=roots)
 
 
 def ffmpeg(*arguments: str, into: BinaryIO | None = None) -> None:

@@ -33,7 +33,8 @@ def _entries(folder: Path, name: str, *options: str) -> list[bool]:
     found = reader.timeline()
     assert isinstance(found, Timeline)
     with path.open("rb") as file:
-        return [is_clean(file, found.places[key], codec, container) for key in found.keys[1:]]
+        places = found.entries(range(found.frames))
+        return [is_clean(file, places[key], codec, container) for key in found.keys[1:]]
 
 
 @pytest.mark.parametrize("container", ["mp4", "mkv"])

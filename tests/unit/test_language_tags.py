@@ -35,7 +35,22 @@ def test_what_is_no_tag_is_none(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("code", "tag"),
-    [("iw", "he"), ("pt-br", "pt-BR"), ("chi", "zh"), ("ZH-HANT-tw", "zh-Hant-TW"), ("en-1", "en"), ("x" * 99, "und")],
+    [
+        ("iw", "he"),
+        ("pt-br", "pt-BR"),
+        ("chi", "zh"),
+        ("ZH-HANT-tw", "zh-Hant-TW"),
+        ("en-1", "en"),
+        ("x" * 99, "und"),
+        ("zh-cmn", "cmn"),
+        ("zh-yue-HK", "yue-HK"),
+        ("ar-arb", "arb"),
+        ("in", "id"),
+        ("sh", "sr-Latn"),
+        ("mo", "ro"),
+        ("de-DE-1996", "de-DE-1996"),
+        ("x-private", "und"),
+    ],
 )
 def test_a_code_is_what_it_means(code: str, tag: str) -> None:
     assert bcp47(code) == tag

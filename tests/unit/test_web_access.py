@@ -11,11 +11,11 @@ from tests.support.web import TOKENS, site
 from worker.core.errors import Misconfigured
 from worker.settings import load
 from worker.settings.serve import is_loopback
+from worker.web import pages
 from worker.web.access import COOKIE, Tokens, digest_of
 from worker.web.application import create
 from worker.web.asking import need
 from worker.web.guard import Buckets, Failures
-from worker.web.pages import SCREENS
 from worker.web.server import require_tokens
 
 ROLES = ("viewer", "operator", "admin")
@@ -230,7 +230,7 @@ FORM = {
 
 def forms():
     """Return the address of every form of the page, with a job's name wherever a name is asked for."""
-    routes = [route for screen in SCREENS for route in screen.router.routes]
+    routes = [route for part in (*pages.FIRST, *pages.LATER) for route in pages.router(part).routes]
     paths = sorted({route.path for route in routes if "POST" in route.methods} - {"/login", "/logout"})
     return [re.sub(r"\{[^}]*\}", "a-job", path.replace("{command}", "pause")) for path in paths]
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from worker.core.ports import Repository
 
 SILENT_SECONDS: Final = 1800.0
-"""So long no look at a folder takes; one that is not looked at has no server."""
+"""The seconds that no look at a folder takes; a folder that is not looked at for longer has no server."""
 _GIB: Final = 1 << 30
 
 

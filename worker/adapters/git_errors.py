@@ -1,4 +1,4 @@
-"""What git says when it fails, as errors of ours; none of it shows a secret."""
+"""Git's failures as errors of ours; none of them shows a secret."""
 
 from __future__ import annotations
 

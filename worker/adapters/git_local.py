@@ -1,4 +1,4 @@
-"""Whether a local repository holds all that git would read of it."""
+"""The check that a local repository holds all that git would read of it."""
 
 from __future__ import annotations
 

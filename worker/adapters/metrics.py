@@ -1,4 +1,4 @@
-"""What a worker counts, for Prometheus: an observer of the engine, and the address that shows it."""
+"""The metrics of a worker, for Prometheus: an observer of the engine, and the address that shows it."""
 
 from __future__ import annotations
 

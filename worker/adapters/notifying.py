@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from worker.core.notification import Message, Notification
 
 SECONDS: Final = 30.0
-"""How long the other side has; a lease of the sender must be longer."""
+"""The seconds that the receiver has; a lease of the sender must be longer."""
 
 
 class NotificationSender:

@@ -1,4 +1,4 @@
-"""What runs beside a worker while it takes jobs, each a task that ends with it."""
+"""The background tasks of a worker, each of which ends with it."""
 
 from __future__ import annotations
 

@@ -5,22 +5,24 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from worker.adapters.sql import SqlRepository
 from worker.control.resources import Control
 from worker.core.errors import Misconfigured, ToolMissing
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
+    from worker.adapters.sql.base import SqlBase
     from worker.control.intake.library import Library
     from worker.core.ports import BrokerAdmin, Repository
     from worker.registry import Registry
     from worker.settings import Settings
 
+Stores = TypeVar("Stores", bound="SqlBase | Repository")
+
 FORMER_DATABASE: Final = Path(".local/leveret.db")
-"""What the default was once: in the folder where a command was typed."""
+"""The earlier default of the database: in the folder where a command was typed."""
 
 
 @asynccontextmanager
@@ -32,11 +34,18 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     """
     if settings.server:
         raise Misconfigured("LEVERET_SERVER is set, and this command does not go over a server: unset it")
+    async with checked(settings, repository) as stores:
+        yield assembled(settings, stores)
+
+
+@asynccontextmanager
+async def checked(settings: Settings, make: Callable[[Settings], Stores]) -> AsyncIterator[Stores]:
+    """Yield the stores that `make` returns, whose schema is the newest; Misconfigured as `control` raises it."""
     refuse_missing_sqlite(settings)
-    stores = repository(settings)
+    stores = make(settings)
     try:
         await stores.check()
-        yield assembled(settings, stores)
+        yield stores
     finally:
         await stores.close()
 
@@ -82,6 +91,9 @@ def library(settings: Settings) -> Library:
 
 def repository(settings: Settings) -> Repository:
     """Return the database."""
+    # Looking at a job does without most of its stores.
+    from worker.adapters.sql import SqlRepository  # noqa: PLC0415
+
     return SqlRepository(settings.database_url.get_secret_value())
 
 

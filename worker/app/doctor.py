@@ -1,4 +1,4 @@
-"""What looks at a fleet from outside: the checks of `doctor`, and `reconcile`."""
+"""The checks of `doctor`, and `reconcile`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is done with the files of watched folders, over the storages of this host."""
+"""The actions on the files of watched folders, over the storages of this host."""
 
 from __future__ import annotations
 

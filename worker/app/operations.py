@@ -1,13 +1,14 @@
-"""Where the commands work: on the database and the broker, or on the server that LEVERET_SERVER names."""
+"""The choice of where commands work: on the database and the broker, or on the server that LEVERET_SERVER names."""
 
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
-from worker.app.control import control, modules
+from worker.app.control import checked, control, modules
 from worker.app.direct.looks import DirectLooks
 from worker.control.doctor import findings
+from worker.control.query import LookControl
 from worker.core.errors import LeveretError, Misconfigured
 from worker.core.finding import NamedFinding
 from worker.settings import load, unknown_variables
@@ -17,9 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from contextlib import AbstractAsyncContextManager
 
+    from worker.adapters.sql.lookups import SqlLookups
     from worker.control.operations import DocumentOperations, LookOperations, Operations
     from worker.core.finding import Health
     from worker.remote import Remote
+    from worker.settings import Settings
     from worker.settings.client import ClientSettings
 
 CORRECT: Final = "correct it in the environment or .env"
@@ -49,8 +52,17 @@ async def lookups() -> AsyncIterator[LookOperations]:
         async with remote(client) as server:
             yield server
         return
-    async with control(load()) as known:
-        yield DirectLooks(known)
+    settings = load()
+    async with checked(settings, lookup_stores) as stores:
+        yield DirectLooks(LookControl(stores, settings.offline_seconds))
+
+
+def lookup_stores(settings: Settings) -> SqlLookups:
+    """Return the part of the database that looks at jobs."""
+    # A command that goes over a server needs none of it.
+    from worker.adapters.sql.lookups import SqlLookups  # noqa: PLC0415
+
+    return SqlLookups(settings.database_url.get_secret_value())
 
 
 @asynccontextmanager

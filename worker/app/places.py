@@ -1,4 +1,4 @@
-"""Where jobs may read and write."""
+"""The places that jobs may read and write."""
 
 from __future__ import annotations
 

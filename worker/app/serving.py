@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from worker.adapters.kept import KeptBroker
 from worker.adapters.notifying import NotificationSender, check_address
 from worker.adapters.sql.views import SqlViews
 from worker.adapters.storage.nas.reading import NasReader
@@ -12,6 +13,7 @@ from worker.adapters.storage.nas.uploads import NasUploads
 from worker.app.places import roots
 
 if TYPE_CHECKING:
+    from worker.adapters.rabbitmq.admin import RabbitAdmin
     from worker.control.undo import Originals
     from worker.core.location import External
     from worker.core.ports import Repository
@@ -22,7 +24,29 @@ if TYPE_CHECKING:
     from worker.engine.attempt.rehearsal import Rehearsals
     from worker.settings import Settings
 
-__all__ = ["check_address", "folder_files", "kept_files", "readers", "rehearsals", "sender", "uploads", "views"]
+__all__ = [
+    "check_address",
+    "folder_files",
+    "kept_broker",
+    "kept_files",
+    "readers",
+    "rehearsals",
+    "sender",
+    "uploads",
+    "views",
+]
+
+
+def kept_broker(settings: Settings) -> KeptBroker:
+    """Return the connection to the broker that submissions share."""
+
+    def connect() -> RabbitAdmin:
+        # 2 MB and a tenth of a second that a start does not need.
+        from worker.adapters.rabbitmq.admin import RabbitAdmin  # noqa: PLC0415
+
+        return RabbitAdmin(settings.broker_url.get_secret_value())
+
+    return KeptBroker(connect)
 
 
 def views(settings: Settings) -> Views:

@@ -297,12 +297,12 @@ async def run_worker(
         # Only our own default is made: a stated folder that is missing may be a mount that is away.
         default = Path(settings.storage_url.removeprefix("file://"))
         await asyncio.to_thread(default.mkdir, parents=True, exist_ok=True)
-    while await _worked(settings, drain=drain, only=only, on_step=on_step):
+    while await _run_one(settings, drain=drain, only=only, on_step=on_step):
         log.info("worker_renewed")
     log.info("worker_stopped")
 
 
-async def _worked(settings: Settings, *, drain: bool, only: tuple[str, ...] | None, on_step: OnStep) -> bool:
+async def _run_one(settings: Settings, *, drain: bool, only: tuple[str, ...] | None, on_step: OnStep) -> bool:
     """Return after a worker ended: whether another one is to take its place, for this host has changed.
 
     Between two workers no job is held, and a signal ends the process at once, as it does before the first.

@@ -36,7 +36,7 @@ Examples:
 
 def main(*faces: AddTo) -> None:
     """End the process with the exit code of the command on its command line; `faces` add the commands of others."""
-    sys.excepthook = _tell_fault
+    sys.excepthook = _report_fault
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A pipe gets line by line too: `watch` and `logs --follow` are read while they run.
         sys.stdout.reconfigure(line_buffering=True)
@@ -132,13 +132,13 @@ def _usage(error: TyperException) -> str:
     return f"{message}; see `{where} --help`"
 
 
-def _tell_fault(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Tell a fault of ours in one line too; `python -X dev` shows where it lies."""
+def _report_fault(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Report a fault of ours in one line too; `python -X dev` shows where it is."""
     if sys.flags.dev_mode:
         sys.__excepthook__(kind, error, trace)
     warn(f"this is a fault of {PROGRAM}, please report it: {redact(f'{kind.__name__}: {error}')}")
 
 
 def _forget_stdout() -> None:
-    """Let nothing more be written to a reader that is gone (`leveret jobs | head`), the exit's own flush included."""
+    """Write no more to a reader that is gone (`leveret jobs | head`), not even the flush at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def cancel(
     name: JobId,
     unseen: Annotated[
-        bool, typer.Option("--unseen", help="Cancel a message that no worker has seen yet; ID is whole then.")
+        bool, typer.Option("--unseen", help="Cancel a message that no worker has seen yet; ID must be complete.")
     ] = False,
     as_json: Json = False,
 ) -> None:

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+RARELY: Final = 100_000
+"""Objects between two searches for garbage; Python's own 700 searches hundreds of times while modules are imported."""
+
+
 class Command(NamedTuple):
     """A command as a person types it, and `module:function` below `worker.cli`."""
 
@@ -20,7 +24,7 @@ class Command(NamedTuple):
     help: str
     epilog: str = ""
     asks_only_the_database: bool = False
-    """So it has nothing that logs, and does without structlog."""
+    """It logs nothing, and runs without structlog."""
 
     @property
     def word(self) -> str:
@@ -32,7 +36,10 @@ class Command(NamedTuple):
         # Nothing of a module becomes garbage: looking for it takes up to a tenth of the time.
         gc.disable()
         try:
-            if not self.asks_only_the_database:
+            if self.asks_only_the_database:
+                # It imports the database later, when it knows that it goes over no server.
+                gc.set_threshold(RARELY)
+            else:
                 import_module("worker.logs").for_commands()
             module, _, name = self.function.partition(":")
             function: Callable[..., Any] = getattr(import_module(f"worker.cli.{module}"), name)
@@ -42,10 +49,10 @@ class Command(NamedTuple):
 
 
 GROUPS: Final = {
-    "dead": "Look at what died, run it again, or delete it.",
+    "dead": "Show dead messages, run them again, or delete them.",
     "folders": "Folders whose films become jobs by themselves.",
     "hooks": "Calls from other programs that make jobs.",
-    "notifications": "Who is informed of the ends of jobs: mail, chat, webhooks.",
+    "notifications": "Messages about ended jobs: mail, chat, webhooks.",
     "option-sets": "Options that jobs name instead of repeating them.",
     "schedules": "Templates and scans that a server runs by the clock.",
     "templates": "Jobs with variables, made into one job for each source.",
@@ -81,7 +88,7 @@ Examples:
     Command(
         "job",
         "jobs:job",
-        "Show all that is known of one job.",
+        "Show everything about one job.",
         "Example: leveret job 9b0c --json",
         asks_only_the_database=True,
     ),
@@ -117,7 +124,7 @@ Examples:
     Command(
         "logs",
         "logs:logs",
-        "Print what a job's tools said. Command lines, standard error and exits of its newest attempt.",
+        "Print the output of a job's tools. Command lines, standard error and exits of its newest attempt.",
         "Example: leveret logs 9b0c --follow",
         asks_only_the_database=True,
     ),
@@ -135,24 +142,24 @@ Examples:
         "Example: leveret dead replay --all",
     ),
     Command("dead purge", "dead:purge", "Delete one dead message, or all, for good.", "Example: leveret dead purge -y"),
-    Command("workers", "workers:workers", "List the workers and what they do."),
+    Command("workers", "workers:workers", "List the workers and their jobs."),
     Command(
         "pause",
         "workers:pause",
-        "Let a worker take no more jobs. It finishes the one it has, and stays paused over restarts.",
+        "Let a worker take no more jobs. It finishes the one it has, and stays paused after a restart.",
         "Example: leveret pause render-1",
     ),
     Command(
         "resume",
         "workers:resume",
-        "Let a paused worker take jobs again. --all leaves out those that are offline.",
+        "Let a paused worker take jobs again. --all leaves out offline workers.",
         "Example: leveret resume --all",
     ),
-    Command("drain", "workers:drain", "Let a worker finish its job and end.", "Example: leveret drain render-1"),
+    Command("drain", "workers:drain", "Let a worker finish its job and exit.", "Example: leveret drain render-1"),
     Command(
         "forget",
         "workers:forget",
-        "Forget offline workers. One, or all that were silent for so long; who comes back is listed again.",
+        "Remove offline workers from the list. One, or all that were silent so long; who comes back is listed again.",
         "Example: leveret forget --silent 7d",
     ),
     Command("option-sets list", "options:show_list", "List the option sets."),
@@ -178,13 +185,13 @@ Examples:
   leveret scan 'nas://films/**/*.mkv' --template h265-archive --health
   leveret scan nas://films --template h265-archive --submit --limit 5""",
     ),
-    Command("folders list", "folders:show_list", "List the watched folders, and what was seen in them."),
+    Command("folders list", "folders:show_list", "List the watched folders, and how many files are in which state."),
     Command("folders get", "folders:get", "Print one folder as JSON, in the shape that `put` takes."),
-    Command("folders files", "folders:files", "List the files that were seen in a folder, and what became of each."),
+    Command("folders files", "folders:files", "List the files that were seen in a folder, and the outcome of each."),
     Command(
         "folders put",
         "folders:put",
-        "Store or replace a watched folder. `leveret serve` looks at it.",
+        "Store or replace a watched folder. A running `leveret serve` watches it.",
         """\b
 Examples:
   leveret folders put inbox nas://inbox --template web-mp4
@@ -224,7 +231,7 @@ Examples:
 Example:
   echo '{"kind": "github", "template": "gource-1080p"}' | leveret hooks put film -""",
     ),
-    Command("hooks calls", "hooks:calls", "List the genuine calls of a hook, and what came of each."),
+    Command("hooks calls", "hooks:calls", "List the calls of a hook that had its secret, and their outcomes."),
     Command("hooks delete", "hooks:delete", "Delete a hook."),
     Command("notifications list", "notifications:show_list", "List the notifications."),
     Command(

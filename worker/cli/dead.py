@@ -35,7 +35,7 @@ _COLUMNS = (
 
 
 def show_list(
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 100, as_json: Json = False
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most this many.")] = 100, as_json: Json = False
 ) -> None:
     """Print the newest dead messages."""
 
@@ -99,7 +99,7 @@ def replay(
     document: Annotated[
         str | None,
         typer.Option(
-            "--with", metavar="FILE|-", help="Publish this document instead of a wrong one.", show_default=False
+            "--with", metavar="FILE|-", help="Publish this document instead of the message.", show_default=False
         ),
     ] = None,
     as_json: Json = False,
@@ -132,7 +132,7 @@ def replay(
 
 def purge(
     name: Name = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     as_json: Json = False,
 ) -> None:
     """Delete what the person confirmed; asked before connecting, for a person may think longer than a heartbeat."""

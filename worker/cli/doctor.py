@@ -25,7 +25,7 @@ NAME_WIDTH = 24
 
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
-    prove: Annotated[bool, typer.Option("--prove", help="Prove anew what encoders and tools can do.")] = False,
+    prove: Annotated[bool, typer.Option("--prove", help="Try out the encoders and tools again.")] = False,
 ) -> int:
     """Return 0 if nothing is broken."""
     findings = asyncio.run(look(prove=prove))

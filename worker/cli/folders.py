@@ -91,15 +91,18 @@ def put(
     source: Annotated[
         str, typer.Argument(metavar="PLACE|FILE|-", help="The folder itself, or a JSON object that describes it.")
     ],
-    template: Annotated[str | None, typer.Option(help="The template, for a PLACE.", show_default=False)] = None,
+    template: Annotated[
+        str | None, typer.Option(help="The template for the films; needed with a PLACE.", show_default=False)
+    ] = None,
     settle: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="How long a file must stand still.", show_default=False)
+        float | None, typer.Option(metavar="SECONDS", help="How long a file must stay unchanged.", show_default=False)
     ] = None,
     afterwards: Annotated[
-        str | None, typer.Option(help="leave, move or delete: what becomes of a film.", show_default=False)
+        str | None,
+        typer.Option(help="What to do with a film after its job: leave, move or delete it.", show_default=False),
     ] = None,
     move_to: Annotated[
-        str | None, typer.Option(metavar="PLACE", help="Where films are moved.", show_default=False)
+        str | None, typer.Option(metavar="PLACE", help="The folder that films are moved to.", show_default=False)
     ] = None,
     variables: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A variable of the template.")

@@ -1,4 +1,4 @@
-"""What is and was: jobs, job."""
+"""The commands `jobs` and `job`."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def jobs(
         str | None, typer.Option(metavar="AGE", help="Only jobs no older than 90s, 5m, 2h or 3d.", show_default=False)
     ] = None,
     until: Annotated[
-        str | None, typer.Option(metavar="AGE", help="Only jobs at least so old.", show_default=False)
+        str | None, typer.Option(metavar="AGE", help="Only jobs at least this old.", show_default=False)
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=MAX_LISTED, help="At most so many.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=MAX_LISTED, help="At most this many.")] = 50,
     as_json: Json = False,
 ) -> None:
     """Print the newest jobs first."""

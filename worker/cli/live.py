@@ -76,7 +76,7 @@ def listening(ended: asyncio.Event, changed: asyncio.Event) -> Iterator[None]:
 
 
 class LastLook:
-    """What database and broker answered last, each asked by itself; one that is silent becomes a problem."""
+    """The newest answers of database and broker, each asked by itself; one that is silent becomes a problem."""
 
     def __init__(self, known: FleetOperations) -> None:
         self._known = known

@@ -1,4 +1,4 @@
-"""What the tools of a job said."""
+"""The command `logs`: the output of a job's tools."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def logs(
         str,
         typer.Argument(metavar="ID", help="The job's id, or its first characters: four or more.", show_default=False),
     ],
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job has ended.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow the log until the job has ended.")] = False,
     attempt: Annotated[
-        int | None, typer.Option(min=1, help="That attempt's, instead of the newest's.", show_default=False)
+        int | None, typer.Option(min=1, help="The log of this attempt instead of the newest.", show_default=False)
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
 ) -> None:

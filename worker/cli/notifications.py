@@ -1,4 +1,4 @@
-"""Who is informed of the ends of jobs."""
+"""The commands `notifications`."""
 
 from __future__ import annotations
 

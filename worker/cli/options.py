@@ -25,7 +25,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The option set's name
 
 
 def show_list(
-    module: Annotated[str | None, typer.Argument(metavar="MODULE", help="Only those of this module.")] = None,
+    module: Annotated[str | None, typer.Argument(metavar="MODULE", help="Only option sets of this module.")] = None,
     as_json: Json = False,
 ) -> None:
     """Print the option sets."""

@@ -1,4 +1,4 @@
-"""What the database, the broker and the storages do not agree on."""
+"""The command `reconcile`: disagreements between the database, the broker and the storages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _COLUMNS = (Column("WHAT"), Column("JOB"), Column("FACT", 20, folds=True), Colum
 
 
 def reconcile(
-    mend: Annotated[bool, typer.Option("--mend", help="Put right what can be put right.")] = False,
+    mend: Annotated[bool, typer.Option("--mend", help="Repair what can be repaired.")] = False,
     seconds: Annotated[
         float, typer.Option("--overdue", min=0, help="How many seconds a job may be overdue before it counts.")
     ] = 120.0,

@@ -1,4 +1,4 @@
-"""How records look: one JSON document for programs, words and tables for people."""
+"""Records as text: one JSON document for programs, words and tables for people."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _JOB_KEYS: Final = (
     "callback_error", "refused_by", "waits", "facts", "created_at", "started_at", "finished_at", "metrics",
 )  # fmt: skip
 SHORT_ID: Final = 8
-"""So many first characters of an id mean one job, nearly always; every command takes them."""
+"""The number of first characters of an id that are printed; every command takes them in place of the id."""
 _KIB: Final = 1024
 _SLOWEST: Final = 0.01
 """Below it a speed is that of a tool that has hardly begun."""
@@ -153,7 +153,7 @@ JOB_LIST: Final = (
     Column("CREATED", rank=3),
     Column("PROGRESS", 18),
 )
-"""What a terminal shows of `JOB_COLUMNS`: why a job failed replaces its progress."""
+"""The columns of `JOB_COLUMNS` on a terminal: the error of a failed job takes the place of its progress."""
 ATTEMPT_COLUMNS: Final = (
     Column("ROUND", rank=1),
     Column("ATTEMPT"),

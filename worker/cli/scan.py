@@ -28,16 +28,16 @@ def scan(
     arguments: Annotated[
         list[str],
         typer.Argument(
-            metavar="FOLDER|PATTERN [KEY=VALUE]...", help="What is looked at, and the template's variables."
+            metavar="FOLDER|PATTERN [KEY=VALUE]...", help="The place to scan, and the template's variables."
         ),
     ],
-    template: Annotated[str, typer.Option("--template", "-t", metavar="NAME", help="Whose promise is asked for.")],
+    template: Annotated[str, typer.Option("--template", "-t", metavar="NAME", help="The template to judge by.")],
     health: Annotated[
         bool, typer.Option("--health", help="Decode every file to its end, once; the next time only what changed.")
     ] = False,
     submit: Annotated[bool, typer.Option("--submit", help="Make a job of each file that does not conform.")] = False,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="With --submit: at most so many jobs.", show_default=False)
+        int | None, typer.Option(min=1, help="With --submit: at most this many jobs.", show_default=False)
     ] = None,
     as_json: Json = False,
 ) -> int:

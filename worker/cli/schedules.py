@@ -64,11 +64,13 @@ def put(
         list[str] | None,
         typer.Argument(metavar="[SOURCE]... [KEY=VALUE]...", help="Sources and patterns, and variables."),
     ] = None,
-    zone: Annotated[str, typer.Option(help="Whose clock: Europe/Berlin.")] = "UTC",
-    scan: Annotated[bool, typer.Option("--scan", help="Judge the files, and make no jobs.")] = False,
+    zone: Annotated[str, typer.Option(help="The time zone: Europe/Berlin.")] = "UTC",
+    scan: Annotated[
+        bool, typer.Option("--scan", help="Report what each file would become, and submit nothing.")
+    ] = False,
     health: Annotated[bool, typer.Option("--health", help="With --scan: decode every file once.")] = False,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many jobs a run.", show_default=False)] = None,
-    off: Annotated[bool, typer.Option("--off", help="Store it, and do not run it by itself.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most this many jobs a run.", show_default=False)] = None,
+    off: Annotated[bool, typer.Option("--off", help="Store it without running it by the clock.")] = False,
     as_json: Json = False,
 ) -> None:
     """Store one schedule."""

@@ -1,4 +1,4 @@
-"""What a message may look like, and whether one does."""
+"""The commands `schema` and `validate`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def schema(
     module: Annotated[str | None, typer.Argument(metavar="MODULE", help="A module's name.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="It is JSON either way.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Accepted for symmetry: the output is JSON anyway.")] = False,
 ) -> None:
     """Print a JSON Schema."""
     del as_json
@@ -36,7 +36,7 @@ def schema(
 def validate(
     file: Annotated[str, typer.Argument(metavar="FILE|-", help="The message.", show_default=False)],
     here: Annotated[
-        bool, typer.Option("--here", help="Look at its sources, outputs, option sets and encoders on this host, too.")
+        bool, typer.Option("--here", help="Also check its sources, outputs, option sets and encoders on this host.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
 ) -> int:

@@ -1,4 +1,4 @@
-"""What several commands need: exit codes, and the text of a file."""
+"""Exit codes, and the text of a file, for several commands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from worker.core.message.wire import MAX_BODY_BYTES
 from worker.core.record import TERMINAL
 
 EXIT_CODES = {"completed": 0, "dead": 1, "cancelled": 2}
-"""What a command that waited for a job ends with, by the job's final state."""
+"""The exit code of a command that waited for a job, by the job's final state."""
 
 assert EXIT_CODES.keys() == TERMINAL  # noqa: S101 - every final state has a code
 

@@ -39,13 +39,15 @@ def submit(
         Lane | None, typer.Option(help="Goes before the message's own; by default derived.", show_default=False)
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until the job has ended.")] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Wait, and show how it goes.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Wait, and show the progress.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="With --template: count the sources and submit nothing.")
     ] = False,
-    again: Annotated[bool, typer.Option("--again", help="With --template: also what is done already.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="With --template: also submit sources that are done already.")
+    ] = False,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="With --template: submit at most so many.", show_default=False)
+        int | None, typer.Option(min=1, help="With --template: submit at most this many jobs.", show_default=False)
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="With --template: do not ask.")] = False,
     as_json: Annotated[
@@ -77,7 +79,7 @@ class Asked(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Following:
-    """What is shown of what was submitted."""
+    """The output of a submitted job: its id, or the job until it ends."""
 
     wait: bool
     watch: bool

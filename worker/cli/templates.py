@@ -126,7 +126,7 @@ def try_template(
     name: Name,
     values: Values = None,
     file: Annotated[
-        str | None, typer.Option(metavar="FILE|-", help="A template that is not stored, in place of NAME's.")
+        str | None, typer.Option(metavar="FILE|-", help="A template file, instead of the stored template.")
     ] = None,
     as_json: Json = False,
 ) -> int:

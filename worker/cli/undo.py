@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def undo(
     job_id: Annotated[str | None, typer.Argument(metavar="ID", help="The job.", show_default=False)] = None,
-    drop: Annotated[bool, typer.Option("--forget", help="Delete what is kept of the job instead.")] = False,
+    drop: Annotated[bool, typer.Option("--forget", help="Delete the job's kept originals instead.")] = False,
     as_json: Json = False,
 ) -> None:
     """Put back, list or forget."""

@@ -18,7 +18,9 @@ from worker.cli.words import say
 
 def watch(
     job_id: Annotated[str | None, typer.Argument(metavar="ID", help="The job's id; without it, all jobs.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="Without an ID and a terminal: how many jobs.")] = 20,
+    limit: Annotated[
+        int, typer.Option(min=1, max=1000, help="How many jobs to list where there is no terminal and no ID.")
+    ] = 20,
 ) -> int:
     """Return the exit code that says how the job ended."""
 

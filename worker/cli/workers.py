@@ -117,7 +117,9 @@ def forget(
     name: Name = None,
     silent: Annotated[
         str | None,
-        typer.Option("--silent", metavar="AGE", help="All that were silent for 90s, 5m, 2h or 3d.", show_default=False),
+        typer.Option(
+            "--silent", metavar="AGE", help="All workers that were silent for 90s, 5m, 2h or 3d.", show_default=False
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:

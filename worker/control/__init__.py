@@ -1,4 +1,4 @@
-"""What operators do, whoever asks: a terminal, the page, the API.
+"""The use cases of operators, whoever asks: a terminal, the page, the API.
 
 Each use case is an async function over `Control`: it returns frozen values and raises errors whose words every face
 shows as they are. `Refused` and its branches (`NotFound`, `Conflict`) say that it cannot be done and what can;

@@ -142,7 +142,7 @@ class Republished:
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What `replay_all` did, and why it left the others."""
+    """The dead messages that `replay_all` published again, and why it left the others."""
 
     published: tuple[Republished, ...]
     refused: tuple[str, ...]

@@ -6,7 +6,7 @@ from worker.core.errors import LeveretError
 
 
 class Refused(LeveretError):
-    """What was asked for cannot be done; the message says why, and what can."""
+    """The request cannot be carried out; the message says why, and what can be done instead."""
 
 
 class NotFound(Refused):

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 MOST_SHOWN: Final = 200
 SHOWN_STATES: Final = ("running", "publishing", "waiting", "retrying", "queued", "dead", "completed", "cancelled")
-"""In this order: those jobs first at which something happens."""
+"""The states, in the order in which the fleet shows their jobs: the active ones first."""
 
 
 @dataclass(frozen=True, slots=True)
 class FleetSnapshot:
-    """What database and broker show at one moment.
+    """The database and the broker at one moment.
 
     `waiting` is by queue, empty while the broker is away; `counts` is by state; `problems` are shown first.
     """

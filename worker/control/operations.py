@@ -40,7 +40,7 @@ class DocumentOperations(Protocol):
 
 
 class DoctorOperations(Protocol):
-    """What is well and what is not."""
+    """The doctor."""
 
     async def doctor(self, *, prove: bool = False) -> list[NamedFinding]:
         """Return what every check finds; with `prove` encoders and tools are proved anew."""
@@ -180,7 +180,7 @@ class OptionSetOperations(Protocol):
 
 
 class NotificationOperations(Protocol):
-    """Who is informed of the ends of jobs."""
+    """Notifications of the ends of jobs."""
 
     async def list_notifications(self) -> list[NotificationView]:
         """Return the notifications by name."""

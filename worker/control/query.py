@@ -1,8 +1,9 @@
-"""Looking: at one job, at pages of jobs, at logs."""
+"""Queries: one job, pages of jobs, logs."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
 
 from worker.control.errors import Conflict, NotFound
 from worker.control.waits import why_queued
@@ -12,7 +13,7 @@ from worker.core.message.wire import nearest
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from worker.control.resources import Control
+    from worker.core.ports.jobs import JobLookups
     from worker.core.record import JobRecord, LogRecord
 
 SHORTEST_PREFIX: Final = 4
@@ -21,7 +22,29 @@ NEAR_JOBS: Final = 500
 """The newest jobs, among which the nearest id to a mistyped one is looked for."""
 
 
-async def find_job(control: Control, name: str, hint: str = "") -> JobRecord:
+class Looking(Protocol):
+    """The part of a `Control` that queries use."""
+
+    @property
+    def stores(self) -> JobLookups:
+        """Return the database."""
+        ...
+
+    @property
+    def offline_seconds(self) -> float:
+        """Return the silence after which a worker is offline."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LookControl:
+    """A `Looking` and no more."""
+
+    stores: JobLookups
+    offline_seconds: float
+
+
+async def find_job(control: Looking, name: str, hint: str = "") -> JobRecord:
     """Return the whole record of the job with the id `name`, or of the only one whose id begins with it.
 
     Conflict names the jobs that `name` could mean, NotFound the nearest recent id, or `hint`.
@@ -44,7 +67,7 @@ async def find_job(control: Control, name: str, hint: str = "") -> JobRecord:
     raise NotFound(f"there is no job {name!r}{near}" + (f"{'' if near else ';'} {hint}" if hint else ""))
 
 
-async def _with_reason(control: Control, record: JobRecord) -> JobRecord:
+async def _with_reason(control: Looking, record: JobRecord) -> JobRecord:
     """Return the record with why it waits, of a job that is queued."""
     if record.state != "queued":
         return record
@@ -53,7 +76,7 @@ async def _with_reason(control: Control, record: JobRecord) -> JobRecord:
 
 
 async def list_jobs(
-    control: Control, chosen: JobFilter, *, limit: int = 50, cursor: str | None = None, details: bool = False
+    control: Looking, chosen: JobFilter, *, limit: int = 50, cursor: str | None = None, details: bool = False
 ) -> Page:
     """Return a page of the newest jobs that match; with `details` each has its attempts and artifacts.
 
@@ -66,7 +89,7 @@ async def list_jobs(
 
 
 async def matching_jobs(
-    control: Control, chosen: JobFilter, *, limit: int | None = None, details: bool = False
+    control: Looking, chosen: JobFilter, *, limit: int | None = None, details: bool = False
 ) -> AsyncIterator[JobRecord]:
     """Yield every job that matches, newest first, page by page, at most `limit`."""
     left, cursor = limit, None
@@ -81,7 +104,7 @@ async def matching_jobs(
         left = None if left is None else left - len(page.jobs)
 
 
-async def job_log(control: Control, job_id: str, number: int | None = None) -> LogRecord:
+async def job_log(control: Looking, job_id: str, number: int | None = None) -> LogRecord:
     """Return the log of the job's newest attempt that has one, or of the newest with that number; else NotFound."""
     found = await control.stores.log(job_id, number)
     if found is None:

@@ -1,4 +1,4 @@
-"""What the use cases work on."""
+"""The resources of the use cases."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from worker.core.routing import DEFAULT_DELAYS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
 
     from worker.control.intake.library import Library
     from worker.core.ports import BrokerAdmin, Repository
@@ -35,7 +36,8 @@ class Control:
     by those use cases only that judge documents, for loading every plug-in takes a third of a second. A worker that
     was silent for `offline_seconds` is offline; `retry_delays` (seconds) name the delay queues. `library` is called
     by those use cases only that look at sources: it says what can be looked at from here. `refused_receiver` returns
-    why a worker with the settings of this process would not call a URL back.
+    why a worker with the settings of this process would not call a URL back. `publisher` lends a connection that
+    others publish over too, where a process keeps one open; it is for publishing alone.
     """
 
     stores: Repository
@@ -45,3 +47,4 @@ class Control:
     retry_delays: tuple[float, ...] = DEFAULT_DELAYS
     library: Callable[[], Library] = no_library
     refused_receiver: Callable[[str], Awaitable[str | None]] = any_receiver
+    publisher: Callable[[], AbstractAsyncContextManager[BrokerAdmin]] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import uuid
 from contextlib import nullcontext
@@ -53,8 +54,10 @@ async def submit(
         raise InvalidJob(found.problems)
     route = (lane or found.lane, priority or found.priority)
     await _publish(control, job, body, route, broker)
-    warnings = [*await _refused_callback(control, job), *await _unserved(control, route[0])]
-    return Submitted(await find_job(control, job.job_id), tuple(warnings))
+    record, refused, unserved = await asyncio.gather(
+        find_job(control, job.job_id), _refused_callback(control, job), _unserved(control, route[0])
+    )
+    return Submitted(record, (*refused, *unserved))
 
 
 async def _refused_callback(control: Control, job: Job) -> list[str]:
@@ -62,7 +65,7 @@ async def _refused_callback(control: Control, job: Job) -> list[str]:
     reason = await control.refused_receiver(job.callback_url) if job.callback_url else None
     if reason is None:
         return []
-    return [f"callback_url is refused: {reason}; the job runs, and workers with these settings tell nobody of its end"]
+    return [f"callback_url is refused: {reason}; the job runs, and workers with these settings call nobody"]
 
 
 async def _unserved(control: Control, lane: str) -> list[str]:
@@ -85,7 +88,8 @@ async def _publish(
     Who is killed after the insert leaves the message to a worker's chores, unless it has a secret, which no row keeps.
     What was not confirmed is cancelled: should it be in a queue all the same, whoever gets it acks it unrun.
     """
-    async with control.broker() if connected is None else nullcontext(connected) as broker:
+    connect = control.publisher or control.broker
+    async with connect() if connected is None else nullcontext(connected) as broker:
         await broker.require_fleet(await control.stores.identity())
         kept = None if job.secrets else body
         await control.stores.submit(job, hashlib.sha256(body).hexdigest(), *route, kept)

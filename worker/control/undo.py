@@ -38,7 +38,7 @@ class Originals(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Undone:
-    """What was put back, and what the job made that is elsewhere and stays."""
+    """The files that were put back, and the outputs of the job that stay because they are elsewhere."""
 
     job_id: str
     restored: tuple[Original, ...]

@@ -1,4 +1,4 @@
-"""Whether a worker would take a document, without running it."""
+"""The check of a document: would a worker take it? Nothing runs."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ NOT_CHECKED: Final = (
     "that the encoders, filters and tools of the worker can do it",
     "that option sets it names exist",
 )
-"""What a document alone cannot show; `validate --here` looks at it on one host."""
+"""The checks that need a host and not only the document; `validate --here` does them on this one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Where a job belongs, and every problem with its tasks' data."""
+    """The lane of a job, and every problem with its tasks' data."""
 
     lane: str
     priority: str
@@ -35,7 +35,7 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """What is known of a document: `job` is None when it is none; `unchecked` is what was not looked at."""
+    """The validation of a document: `job` is None when it is none; `unchecked` is what was not looked at."""
 
     job: Job | None
     dialect: str | None

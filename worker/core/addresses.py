@@ -1,4 +1,4 @@
-"""Which network addresses are public: the others belong to this host, its neighbours or its provider."""
+"""Public network addresses; the others belong to this host, its neighbours or its provider."""
 
 from __future__ import annotations
 

@@ -157,12 +157,12 @@ class Divided:
 
 
 Outcome: TypeAlias = Completed | Retry | Dead | Defer | Surplus | Forward | Requeue | Cancelled | Divided
-"""How a delivery is settled: a closed set, matched with `assert_never`."""
+"""The ways to settle a delivery: a closed set, matched with `assert_never`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a job is. `percent` is None where no honest figure exists; `fps` and `speed` are the tool's."""
+    """The progress of a job. `percent` is None where no honest figure exists; `fps` and `speed` are the tool's."""
 
     percent: float | None = None
     task: str | None = None
@@ -173,7 +173,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class StateChange:
-    """A job's new state, as `media.events` tells it.
+    """A job's new state, as `media.events` publishes it.
 
     `round` and `attempt` are None where no attempt brought it about (a job that died of its claims, or that nobody
     serves); `worker` is None where a person did.
@@ -237,7 +237,7 @@ def job_mark(job_id: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a successful attempt has to say for the record.
+    """The result of a successful attempt, for the record.
 
     `deletions` are external URIs that may go once the record is written. `facts` are what tasks noted
     (media facts, warnings of tools), `task_seconds` one figure a task, in order.

@@ -13,7 +13,7 @@ OTHER_DATABASE: Final = (
     "belongs to the fleet of another database: check WORKER_DATABASE_URL and WORKER_BROKER_URL, or give this fleet a"
     " virtual host of its own; for good, delete the exchange media.fleet and run `python -m infra provision`"
 )
-"""What is said of a broker that was provisioned for another database."""
+"""The message for a broker that was provisioned for another database."""
 
 
 def broker_urls(text: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What to run, and how it ended. Values only: `worker.process` is where programs start."""
+"""Commands, pipelines, and how they ended. Values only: `worker.process` is where programs start."""
 
 from __future__ import annotations
 
@@ -98,11 +98,11 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How one stage ended.
+    """The end of one stage.
 
     `code` is the exit code, or None when `signal` ended it; `tail` the last of its standard error and
     `output` of its standard output, both decoded, redacted and bounded; `seconds` wall time;
-    `cpu_seconds` user and system time, 0.0 where the kernel did not tell.
+    `cpu_seconds` user and system time, 0.0 where the kernel does not say.
     """
 
     command: Command

@@ -1,4 +1,4 @@
-"""Where things are that no setting names: in the user's own folders, wherever a command is typed."""
+"""The default places of the database and the outputs: in the user's own folders, wherever a command is typed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a task offers whose job several workers can do together, beside `run`."""
+"""The methods that a task has beside `run` when several workers can do its job together."""
 
 from __future__ import annotations
 

@@ -46,11 +46,11 @@ if TYPE_CHECKING:
 
 
 OVERWRITE = 'remove it, or say "overwrite": true'
-"""What is said of a file that is where an output goes."""
+"""The message for a file that is where an output goes."""
 
 
 class LeveretError(Exception):
-    """Whatever this project raises on purpose; `str()` is one line that a person can act on."""
+    """The base of every error that this project raises on purpose; `str()` is one line that a person can act on."""
 
 
 class Permanent(LeveretError):
@@ -110,7 +110,7 @@ class CrashLoop(Permanent):
 
 
 class Transient(LeveretError):
-    """What may pass by itself."""
+    """The failure may pass by itself."""
 
 
 class SourceMissing(Transient):
@@ -152,7 +152,7 @@ class StorageUnavailable(Transient):
 
 
 class Infrastructure(LeveretError):
-    """This host, or what it leans on, is sick."""
+    """This host, or a service that it needs, does not work."""
 
 
 class DiskFull(Infrastructure):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pydantic import ValidationInfo
 
 MOST_FAULTS: Final = 100
-"""How many faults of one model are kept: a message shows no more, and each costs time."""
+"""The number of faults of one model that are kept: a message shows no more, and each costs time."""
 
 FIELDS_ALONE: Final = {"fields_alone": True}
 """A validation's context in which only the fields by themselves are judged, so that the files they name can be."""

@@ -1,4 +1,4 @@
-"""What `doctor` found out about one thing, and the check that finds it out."""
+"""The findings of `doctor`, and the checks that make them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Finding(BaseModel):
 
 
 class NamedFinding(Finding):
-    """What the doctor found out, and about what."""
+    """A finding of the doctor, and its subject."""
 
     name: str
 

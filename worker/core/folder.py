@@ -34,7 +34,7 @@ UNFINISHED: Final = frozenset(
         ".unfinished",
     }
 )  # fmt: skip
-"""What programs name a file that they still write."""
+"""The names that programs give to a file that they are still writing."""
 
 
 class Folder(Model):

@@ -19,7 +19,7 @@ Pattern = Annotated[str, StringConstraints(min_length=1, max_length=300)]
 Field_ = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")]
 
 IMPORTS: Final = ("Download", "MovieFileImported", "EpisodeFileImported")
-"""How Sonarr and Radarr call the import of a file."""
+"""The event by which Sonarr and Radarr report the import of a file."""
 _IMPORTED: Final = ("episodeFile.path", "movieFile.path", "episodeFiles.0.path")
 _TITLES: Final = ("series.title", "movie.title")
 
@@ -106,7 +106,7 @@ class HookCall(Record):
 
 
 class Asked(Record):
-    """What a call asks for: a job of these variables and this source, or nothing, for this reason."""
+    """The request of a call: a job of these variables and this source, or nothing, for this reason."""
 
     event: str
     ignored: str | None = None

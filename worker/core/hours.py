@@ -1,4 +1,4 @@
-"""When a machine may work: ranges of local time, for hosts that are lent at night."""
+"""Active hours of a machine: ranges of local time, for hosts that are lent at night."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a source is, so that it is known again: under another name, by another path, after a restart.
+"""The identity of a source, by which it is known again: under another name, by another path, after a restart.
 
 Size and time say cheaply that a path holds what it held. A fingerprint says what the file is: its size and the hash of
 samples of its content. It goes with the content: a renamed file has the same one, a new file of the same name has not.
@@ -18,7 +18,7 @@ SAMPLES: Final = 4
 
 
 class SourceRecord(Record):
-    """What is remembered of a source.
+    """A source that the database remembers.
 
     `version` is what changes when the file does (its size and time, or its tag), `modified` seconds since 1970.
     `facts` is what a probe found, `problem` why it found nothing; `health` is empty for a file that was read whole

@@ -33,7 +33,7 @@ class Model(BaseModel):
 
 
 class Envelope(Model):
-    """What a canonical message says beside its tasks."""
+    """The fields of a canonical message beside its tasks."""
 
     job_id: JobId | None = Field(
         None, description="The job's id; else the message's `message_id`, else one is assigned."
@@ -74,7 +74,7 @@ class TaskSpec:
 
 
 class PartOf(Model):
-    """Which part of which job a message is; only a fleet's own plan writes it."""
+    """The part of a job that a message stands for; only a fleet's own plan writes it."""
 
     job: JobId = Field(description="The divided job.")
     index: int = Field(ge=0, le=99_999, description="The part's place in the plan.")
@@ -83,7 +83,7 @@ class PartOf(Model):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a worker runs. Frozen; equal jobs came from messages that mean the same.
+    """A job, as a worker runs it. Frozen; equal jobs came from messages that mean the same.
 
     `priority` and `lane` are None where the publisher left the choice to us. `facts` go into the record
     as they are (a transcode message's `movie_id`). `part` says that it is a part of a divided job.

@@ -1,4 +1,4 @@
-"""Which jobs a list shows, and one page of it."""
+"""The filter of a list of jobs, and one page of the list."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST_LISTED = 1000
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Which jobs: every field that is given must match.
+    """A filter of jobs: every field that is given must match.
 
     `worker` is one that had the job at some time, `module` one that its tasks name, `text` a part of its title or id
     in any case. `since` and `until` bound the time at which the job was created: a time, or an age by the database's

@@ -1,4 +1,4 @@
-"""Where a file is, as jobs name it: relative to the workspace, or an external URI in one normal form."""
+"""Locations of files, as jobs name them: relative to the workspace, or an external URI in one normal form."""
 
 from __future__ import annotations
 

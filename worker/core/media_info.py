@@ -1,4 +1,4 @@
-"""What a media file is, as values; `worker.media.probe` reads them from ffprobe."""
+"""The description of a media file, as values; `worker.media.probe` reads them from ffprobe."""
 
 from __future__ import annotations
 

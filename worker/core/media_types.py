@@ -1,4 +1,4 @@
-"""What a published file is called on the wire, and how long it may be kept by a cache."""
+"""The media types of published files, and how long caches may keep them."""
 
 from __future__ import annotations
 

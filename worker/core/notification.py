@@ -12,9 +12,9 @@ from worker.core.job import Model
 from worker.core.record import Record
 
 MOST_JOBS: Final = 100
-"""How many jobs a webhook's message holds; more go out in several."""
+"""The number of jobs in one webhook message; more go out in several."""
 MOST_DIGEST: Final = 5000
-"""How many a message for people is about, of which it names a few."""
+"""The number of jobs that one message to people counts; it names a few of them."""
 MOST_LINES: Final = 20
 
 NotificationName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
@@ -22,7 +22,7 @@ Ended = Literal["completed", "dead", "cancelled"]
 
 
 class Notification(Model):
-    """Who is informed, of what, and how often at most."""
+    """A notification: its receivers, its events, and how often it may be sent."""
 
     url: Annotated[str, StringConstraints(min_length=5, max_length=2000)] = Field(
         description="An https:// address that is sent signed JSON, or an address of Apprise's (mailto://, ntfys://, …)."
@@ -116,7 +116,7 @@ class Notice(Record):
 
 
 class Message(Record):
-    """What goes out: these ends, and how many there are of each state in all."""
+    """A message to send: these ends, and how many there are of each state in all."""
 
     notification: str
     notices: tuple[Notice, ...]

@@ -30,13 +30,13 @@ _KEY_LETTERS: Final = 32
 
 
 class PartLength(Model):
-    """How long a part is."""
+    """The length of the parts."""
 
     seconds: float = Field(ge=SHORTEST_SECONDS, le=3600, description="Seconds of film in a part, about.")
 
 
 Division: TypeAlias = Literal["auto", "never"] | PartLength
-"""Whether a job is divided: when it pays, never, or into parts of so many seconds."""
+"""`auto` divides a job when it pays, `off` never, an object into parts of so many seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ class Whole:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """Who may make the parts: how many living workers serve the lane; whether all of them see the storage."""
+    """The workers for the parts: how many living ones serve the lane, and whether all of them see the storage."""
 
     workers: int = 1
     shared_storage: bool = True

@@ -1,4 +1,4 @@
-"""What an error means for its job. The only place that decides it."""
+"""The policy: from an error to what happens to its job. The only place that decides it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Verdict: TypeAlias = Retry | Dead | Defer | Requeue | Cancelled
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How often and how late a job is tried again.
+    """The retries of a job: how many, and after which delays.
 
     `delays` are seconds, one per charged failure that is forgiven; with three of them the fourth failure is
     the last. `max_crashes` attempts may end without a word before the job is dead. `max_returns` attempts of a round

@@ -26,7 +26,7 @@ class Record(BaseModel):
 
 
 class ProgressRecord(Record):
-    """How far a job is."""
+    """The progress of a job."""
 
     percent: float | None = None
     task: str | None = None
@@ -116,7 +116,7 @@ class JobRecord(Record):
 
 
 class Hardware(Record):
-    """What a host measures of itself; percentages 0 to 100."""
+    """The load of a host, as it measures itself; percentages 0 to 100."""
 
     cpu_percent: float = 0.0
     ram_percent: float = 0.0
@@ -169,7 +169,7 @@ def serving(workers: Iterable[WorkerRecord]) -> dict[str, list[str]]:
 
 
 class LogRecord(Record):
-    """What the tools of one attempt wrote, bounded and redacted; `ended` says that no more will come."""
+    """The output of one attempt's tools, bounded and redacted; `ended` says that no more will come."""
 
     job_id: str
     epoch: int

@@ -30,7 +30,7 @@ DEFAULT_PRIORITY: Final = "normal"
 DEFAULT_DELAYS: Final = (30.0, 120.0, 600.0)
 DEFER_SECONDS: Final = 5.0
 SHORT_DEFER_SECONDS: Final = 1.0
-"""Where a message waits whose reason holds for less than `DEFER_SECONDS`: the rest of a lease, say."""
+"""The delay for a message whose reason holds for less than `DEFER_SECONDS`, such as the rest of a lease."""
 
 HEADER_ATTEMPT: Final = "x-attempt"
 HEADER_ROUND: Final = "x-round"
@@ -58,7 +58,7 @@ DEATH_HEADERS: Final = (
     "x-delivery-count",
     "x-acquired-count",
 )
-"""What the broker wrote: stripped from every copy we publish, for 3.13 and older drop a cycle they see."""
+"""Headers that the broker writes: stripped from every copy we publish, for 3.13 and older drop a cycle they see."""
 
 COUNT_HEADERS: Final = (
     HEADER_ATTEMPT,
@@ -72,7 +72,7 @@ COUNT_HEADERS: Final = (
     HEADER_DEATH_MARK,
     HEADER_STANDBY,
 )
-"""What we wrote of earlier attempts: stripped when a dead job is replayed."""
+"""Headers that we wrote of earlier attempts: stripped when a dead job is replayed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ ScanState: TypeAlias = Literal["waiting", "running", "completed", "failed"]
 
 
 class ScanRequest(Model):
-    """What is asked for."""
+    """A request to scan a folder."""
 
     template: TemplateName = Field(description="The template whose promise is asked for.")
     source: Annotated[str, StringConstraints(min_length=1, max_length=4096)] = Field(

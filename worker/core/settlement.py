@@ -1,4 +1,4 @@
-"""How one delivery is settled: the value that the executor decides on, and that everybody after it reads."""
+"""The settlement of one delivery: the value that the executor decides on, and that everybody after it reads."""
 
 from __future__ import annotations
 

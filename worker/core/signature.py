@@ -9,7 +9,7 @@ from typing import Final
 
 HEADER: Final = "X-Leveret-Signature"
 TOLERANCE_SECONDS: Final = 300
-"""How far the clocks of the two sides may be apart, and how long a recorded call could be sent again."""
+"""The seconds by which the clocks of the two sides may differ, and in which a recorded call could be sent again."""
 _SIGNED: Final = re.compile(r"^t=(\d{1,15}),v1=([0-9a-f]{64})$")
 
 

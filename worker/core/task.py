@@ -53,7 +53,7 @@ class Excerpt:
 
 
 class Lookup(Protocol):
-    """What a task may ask before anything runs."""
+    """The lookups that a task may do before anything runs."""
 
     async def option_set(self, module: str, name: str) -> Mapping[str, Any]:
         """Return a stored option set; InvalidJob names it and the nearest ones when there is none."""

@@ -12,7 +12,7 @@ from worker.core.record import Record
 
 MAX_CONDITION: Final = 1000
 MAX_VALUE: Final = 4000
-"""How long a text may be that a variable has, or that is made of variables."""
+"""The longest text that a variable has, or that is made of variables."""
 MAX_VARIABLES: Final = 50
 
 TemplateName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
@@ -29,14 +29,14 @@ class Case(Model):
 
 
 class Variable(Model):
-    """What can be chosen when a job is made of the template. A text in place of this object is its default."""
+    """A choice that is made when a job is made of the template. A text in place of this object is its default."""
 
     description: Annotated[str, StringConstraints(max_length=500)] = Field("", description="What it is for.")
     kind: Literal["text", "name", "folder", "number"] = Field(
         "text",
         description="`name` becomes a safe part of a path: it holds no `/`. `folder` is a place below the roots: who "
         "gives it chooses where files go. `number` is a number, also in the message where it is alone. A `text` "
-        "may not stand in a path.",
+        "may not be in a path.",
     )
     default: Value | None = Field(None, description="The value where none is given; it may hold `{{ … }}`.")
     example: Value | None = Field(None, description="What replaces it while the template is checked.")
@@ -56,7 +56,7 @@ class TemplateDocument(Model):
 
     description: Annotated[str, StringConstraints(max_length=1000)] = Field("", description="What it makes.")
     variables: Annotated[dict[VariableName, Variable], Field(max_length=MAX_VARIABLES)] = Field(
-        default_factory=dict, description="What can be chosen; a default may name those that stand before it."
+        default_factory=dict, description="What can be chosen; a default may name the variables before it."
     )
     when: ConditionText | None = Field(None, description="The sources that it is for; others are left alone.")
     promise: Annotated[tuple[ConditionText, ...], Field(max_length=20)] = Field(
@@ -77,7 +77,7 @@ class StoredTemplate(Record):
 
 
 class Origin(Record):
-    """Where a job came from: the template and its version, the source and what it was, and who asked.
+    """The origin of a job: the template and its version, the source and what it was, and who asked.
 
     `asked_by` is `submit`, or `folder NAME`, `hook NAME`, `schedule NAME`.
     """

@@ -1,4 +1,4 @@
-"""What an uploaded file is called."""
+"""Names of uploaded files."""
 
 from __future__ import annotations
 

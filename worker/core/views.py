@@ -1,4 +1,4 @@
-"""What the page shows beside records: jobs that wait, what changed, what similar jobs took, who did what."""
+"""The values that the page shows beside records: waiting jobs, changes, the cost of similar jobs, the audit."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class WaitingJob(Record):
 
 
 class LaneDepth(Record):
-    """How many jobs wait in one lane at one priority."""
+    """The number of jobs that wait in one lane at one priority."""
 
     lane: str
     priority: str
@@ -79,7 +79,7 @@ class Disagreement(Record):
 
 
 class Changes(Record):
-    """What tells whether something changed: a text for the whole fleet, and one for each job that is looked at.
+    """Marks that differ after a change: a text for the whole fleet, and one for each job that is watched.
 
     Equal texts mean that nothing changed. They follow from the rows alone, so they are the same after a restart.
     """
@@ -89,7 +89,7 @@ class Changes(Record):
 
 
 class Expectation(Record):
-    """What the newest completed jobs of the same modules took: how many, and their middle seconds and bytes."""
+    """The cost of the newest completed jobs of the same modules: how many, and their median seconds and bytes."""
 
     jobs: int
     seconds: float
@@ -112,7 +112,7 @@ class AuditEntry(Record):
 
 
 class Sample(Record):
-    """What a worker measured of its host at one time."""
+    """One measurement of a worker's host."""
 
     worker_id: str
     at: datetime

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from worker.engine.resources import Resources
 
 MOST: Final = 500
-"""How many deaths one round of chores records."""
+"""The number of deaths that one round of chores records."""
 REASONS: Final = {
     "delivery_limit": "it came back to its queue too often: whoever took it fell silent each time",
     "expired": "it expired in its queue; its publisher gave it an `expiration`",

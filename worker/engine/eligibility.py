@@ -1,4 +1,4 @@
-"""What this worker cannot do: who takes it instead, and when nobody ever will."""
+"""Jobs that this worker cannot do: another worker takes them, or they die when nobody ever will."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The life of a job: decode, route, claim, run, record, settle. The only place that settles a message."""
+"""The life of a job: decode, route, claim, run, record, settle. The only place that settles a job's message."""
 
 from __future__ import annotations
 
@@ -155,13 +155,13 @@ class Executor:
             case Granted(attempt):
                 return Claimed(routed, attempt, waited(delivery.headers, attempt))
             case Finished():
-                return await self._recorder.finished(routed, claim)
+                return await self._recorder.settle_finished(routed, claim)
             case Waiting(has_standby=True):
                 return routed.settlement(Surplus())
             case Waiting(reason, seconds, epoch):
                 return routed.settlement(Defer(reason, seconds=seconds, standby=Standby(epoch, request.standby)))
             case Buried():
-                return await self._recorder.buried(routed, claim)
+                return await self._recorder.settle_buried(routed, claim)
             case _:
                 assert_never(claim)
 

@@ -1,4 +1,4 @@
-"""What a delivery says before it is a job: its route, its counts, and the record of a refusal."""
+"""A delivery before it is a job: its route, its counts, and the record of a refusal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is recorded of a delivery's end, and what is removed then."""
+"""The recording of how deliveries end, and the removal of what ended jobs leave."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Recorder:
         await self._resources.on_state(StateChange.death(job, failure))
         return routed.settlement(Dead(failure), ended=True)
 
-    async def finished(self, routed: Routed, claim: Finished) -> Settlement:
+    async def settle_finished(self, routed: Routed, claim: Finished) -> Settlement:
         """Finish the deletions of a job that ended before this delivery."""
         job_id = routed.decoded.job.job_id
         if claim.state == "waiting":
@@ -89,7 +89,7 @@ class Recorder:
         await self._remove_leftovers(job_id)
         return routed.settlement(Completed() if claim.state == "completed" else Cancelled())
 
-    async def buried(self, routed: Routed, claim: Buried) -> Settlement:
+    async def settle_buried(self, routed: Routed, claim: Buried) -> Settlement:
         """Report a job that is dead, and remove what it left."""
         job, failure = routed.decoded.job, claim.failure
         if claim.fresh:

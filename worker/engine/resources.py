@@ -1,4 +1,4 @@
-"""What the attempts of a worker share."""
+"""The resources that the attempts of a worker share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of a delivery after each step of its life: each value holds the one before it."""
+"""The steps of a delivery's life: each value holds the one before it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a host has proved that it can do: the trials as commands, their answers as values, and the lanes that follow.
+"""Proved capabilities of a host: the trials as commands, their answers as values, and the lanes that follow.
 
 Lists prove nothing: Debian's ffmpeg names NVENC, QSV, VAAPI, V4L2 and OpenMAX encoders on a host without any such
 hardware (media.md, "Capabilities are proved, not listed").
@@ -54,7 +54,7 @@ VERSION_FLAGS: Final = {
     "handbrake": "--version",
     "gource": "--help",
 }
-"""How each program is asked; gource's help, whose head is its version, needs no display."""
+"""The question for each program's version; gource's help, whose head is its version, needs no display."""
 NOT_LISTED: Final = "not in this ffmpeg"
 GOURCE_LOG: Final = "1700000000|a|A|one.c\n1700086400|b|M|two.c\n"
 GOURCE_FRAME: Final = "P6"
@@ -67,7 +67,7 @@ _NOISE: Final = re.compile(r"^(Svt\[info\]|-+$|encoded \d+ frames)")
 
 
 class Capabilities(BaseModel):
-    """What a host can do. One that is not `proved` is not known to lack anything: nobody has tried."""
+    """The capabilities of a host. Those that are not `proved` lack nothing as far as is known: nobody has tried."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -1,4 +1,4 @@
-"""What a media file is, as plain JSON for the record."""
+"""The facts of a media file, as plain JSON for the record."""
 
 from __future__ import annotations
 

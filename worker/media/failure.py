@@ -1,4 +1,4 @@
-"""What the words and the end of ffmpeg and its kin mean, as errors of ours."""
+"""From the words and the exit of ffmpeg and similar tools to errors of ours."""
 
 from __future__ import annotations
 
@@ -78,6 +78,11 @@ _SOURCE: Final = re.compile(
     r"Error while decoding|Unsupported codec|Invalid UTF-8 in decoded subtitles text",
     re.IGNORECASE,
 )
+_BACKWARD: Final = re.compile(r"non.monoton\w* (increasing )?dts", re.IGNORECASE)
+_BACKWARD_MEANS: Final = (
+    "the times of its sound go back, as where its channels or its rate change midway;"
+    " encode it with the module ffmpeg first"
+)
 _IGNORED: Final = re.compile(r"Error parsing option|Unknown option|has not been used for any stream", re.IGNORECASE)
 # Said at exit 0 of a source that is cut short or damaged; seen with ffmpeg 5.1 and 8.1 at -v warning. Complaints
 # that a broadcast recording begins with (non-existing PPS, mid-frame audio) are not among them.
@@ -112,7 +117,8 @@ def classify(exit_: Exit, subject: str = "") -> LeveretError:
         return BadInput(_with_cause(shown, exit_, _SOURCE))
     if exit_.command.program.startswith("ffmpeg") and _REFUSED.search(cause(text) or ""):
         return InvalidJob([Problem("", shown)])
-    return ToolFailed(shown)
+    backward = f"{subject or 'a source'}: {_BACKWARD_MEANS}"
+    return BadInput(backward) if _BACKWARD.search(text) else ToolFailed(shown)
 
 
 def passing(tail: str) -> bool:

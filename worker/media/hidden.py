@@ -1,4 +1,4 @@
-"""What an edit list of MP4 hides: what is coded before the film begins, after its end, or between its pieces.
+"""The pictures and sounds that an edit list of MP4 hides: those before the film's begin, after its end, or in gaps.
 
 A decoder drops it. A copy shows it: into a container without edit lists the begin, into any the rest.
 """
@@ -20,7 +20,7 @@ NOTED_SECONDS: Final = 0.1
 KEEPERS: Final = frozenset({".mp4", ".m4v", ".m4a", ".mov", ".3gp"})
 """The suffixes of outputs whose containers have edit lists."""
 _UNEVEN: Final = 0.25
-"""What the frames of a film may be off its length without an edit list."""
+"""The seconds by which a film's frames may differ from its length without an edit list."""
 _BEGIN: Final = "%+#1"
 _FIELDS: Final = 2
 

@@ -10,9 +10,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LONGEST: Final = 35
-"""How long a tag may be (RFC 5646 4.4.1)."""
+"""The longest tag (RFC 5646 4.4.1)."""
 UNKNOWN: Final = "und"
 _TAG: Final = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{1,8})*")
+_EXTENDED: Final = re.compile(r"[A-Za-z]{2,3}-([A-Za-z]{3}(?:-.*)?)")
+"""A language within another (RFC 5646 2.2.2), whose own code says as much."""
 _PRIVATE: Final = re.compile(r"q[a-t][a-z]")
 
 
@@ -25,14 +27,15 @@ def is_tag(text: str) -> bool:
 def bcp47(code: str | None) -> str:
     """Return the canonical tag for a container's code or a job's tag; `und` when it says none.
 
-    `eng`, `ger`, `iw` and `pt-br` become `en`, `de`, `he` and `pt-BR`.
+    `eng`, `ger`, `iw` and `pt-br` become `en`, `de`, `he` and `pt-BR`, and `zh-cmn` becomes `cmn` (RFC 5646 4.5).
     """
     import langcodes.tag_parser  # noqa: PLC0415  # it loads tables that few processes need
 
     if not code or not is_tag(code.strip()):
         return UNKNOWN
+    extended = _EXTENDED.fullmatch(code.strip())
     try:
-        return langcodes.standardize_tag(code.strip())
+        return langcodes.standardize_tag(extended[1] if extended else code.strip())
     except langcodes.tag_parser.LanguageTagError:
         head, dash, _ = code.strip().rpartition("-")
         return bcp47(head) if dash else UNKNOWN

@@ -32,7 +32,7 @@ _PEAK: Final = re.compile(r"^\s*Peak:\s+(-?(?:\d+(?:\.\d+)?|inf|nan))\s+dBFS", r
 
 
 class LoudnessParams(Model):
-    """How loud a sound shall be."""
+    """The target loudness of a sound."""
 
     target: Annotated[float, Field(ge=-50, le=-5)] = Field(
         -23.0, description="The programme's integrated loudness in LUFS (EBU R128)."

@@ -1,4 +1,4 @@
-"""How many bits a second a playlist's segments really take."""
+"""The real bit rate of a playlist's segments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a media file is: the question to ffprobe, and its JSON as values."""
+"""The question to ffprobe about a media file, and its JSON as values."""
 
 from __future__ import annotations
 

@@ -11,8 +11,6 @@ from worker.core.message.wire import nearest
 from worker.media.languages import UNKNOWN, bcp47, is_tag
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from worker.core.media_info import StreamInfo
 
 DISPOSITIONS: Final = frozenset(
@@ -22,7 +20,7 @@ DISPOSITIONS: Final = frozenset(
         "dependent", "still_image", "multilayer",
     }
 )  # fmt: skip
-"""What ffprobe (5.1 to 8) may say of a stream."""
+"""The dispositions that ffprobe (5.1 to 8) reports of a stream."""
 _CODECS: Final = {
     "avc": "h264", "h265": "hevc", "x264": "h264", "x265": "hevc", "mpeg2": "mpeg2video", "ac-3": "ac3",
     "ec-3": "eac3", "e-ac-3": "eac3", "srt": "subrip", "ssa": "ass", "vtt": "webvtt", "pgs": "hdmv_pgs_subtitle",
@@ -56,7 +54,7 @@ SelectedCodec = Annotated[str, StringConstraints(min_length=1, max_length=64), A
 
 
 class Selection(Model):
-    """What the chosen streams are like; what is not given is not asked."""
+    """Conditions on the chosen streams; a field that is not given is no condition."""
 
     language: SelectedLanguage | None = Field(
         None, description="Only streams in this language: `en` and `eng` are one, and mean `en-US` too; `und` is none."
@@ -91,11 +89,3 @@ def speaks(wanted: str, language: str | None) -> bool:
     """Return whether `language` is in the range `wanted` (RFC 4647, basic filtering): `en` takes in `en-US`."""
     asked, has = bcp47(wanted).lower(), bcp47(language).lower()
     return has == asked or (asked != UNKNOWN and has.startswith(f"{asked}-"))
-
-
-def best_match(wanted: str, languages: Iterable[str | None]) -> int | None:
-    """Return the index of the first language that is `wanted` exactly, else of the first in its range."""
-    given = list(languages)
-    exact = (index for index, item in enumerate(given) if bcp47(item).lower() == bcp47(wanted).lower())
-    near = (index for index, item in enumerate(given) if speaks(wanted, item))
-    return next(exact, next(near, None))

@@ -37,7 +37,7 @@ def _picture(place: str) -> str:
 
 
 class ThumbnailParams(Model):
-    """Which picture, and how large."""
+    """The choice of a picture, and its size."""
 
     source: Place = Field(description="The film.")
     output_file: Annotated[Place, AfterValidator(_picture)] = Field(description="The picture: .jpg, .png or .webp.")
@@ -60,7 +60,7 @@ def thumbnail_size(source: Size, params: ThumbnailParams) -> Size:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Where reading starts and which picture is meant, in seconds from the film's begin.
+    """The time at which reading starts and the time of the picture, in seconds from the film's begin.
 
     `seek` None reads from the first packet; then `time` None means the first picture that there is.
     """

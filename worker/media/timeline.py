@@ -1,4 +1,4 @@
-"""How long a file really is: its packets, read once, against what it says of itself.
+"""The real length of a file: its packets, read once, against what it claims.
 
 A container's figure may be a guess from bytes and bit rate, the difference of two clock values, or a header of a file
 that was cut. Packets tell what is there.
@@ -28,7 +28,7 @@ BACK_SECONDS: Final = 0.1
 """ffmpeg's own bound too: a clock that goes back by more was set anew, as by the second piece of a chained Ogg."""
 AGREES_SECONDS: Final = 0.25
 _STREAM_AGREES: Final = 0.05
-"""What a stream of a transport or program stream may lack of its packets' length: its last packets have no times."""
+"""The seconds that a stream of a transport or program stream may lack of its length: its last packets have no times."""
 # Containers whose clocks may jump; ffmpeg joins their pieces (AVFMT_TS_DISCONT).
 _CLOCKS: Final = frozenset({"mpegts", "mpeg", "ogg"})
 # Containers without an index, or whose length is a guess or a claim of a header that anything may follow.

@@ -1,4 +1,4 @@
-"""Whether what was made is what was promised; one place for every task."""
+"""The verification of outputs against what was promised; one place for every task."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 DURATION_SLACK_SECONDS: Final = 1.0
 DURATION_SLACK_SHARE: Final = 0.005
 Verify = Literal["probe", "decode"]
-"""How an output is proved: by what it says of itself, or by decoding all of it too."""
+"""The ways to prove an output: by its own headers, or by decoding all of it too."""
 Damage = Literal["refuse", "accept"]
-"""What becomes of a source whose decoder complains of damage: no output, or one with a warning that says what."""
+"""The ways to treat a source whose decoder complains of damage: no output, or one with a warning that says what."""
 DAMAGE_MEANING: Final = (
     "What becomes of a source that is damaged within: `refuse`, or `accept`, which conceals what is lost and says in"
     " the record what was damaged. A source that is cut short is refused all the same."
@@ -41,7 +41,7 @@ class ExpectedStream:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What was promised. None stands for what cannot be known and is not judged.
+    """A promise. None stands for what cannot be known and is not judged.
 
     `streams` in output order; `at_least` seconds, and `at_most`, both before slack; `frames` of the first
     video that the tool said it wrote.

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MOST_SEGMENT_BYTES: Final = 32 << 20
-"""What the segments of one presentation's subtitles may come to: a cue is written into each that it is seen in."""
+"""The most bytes that the segments of one presentation's subtitles have: a cue is in each where it is seen."""
 MOST_BLOCK_CHARACTERS: Final = 8192
-"""What styles and regions may come to: they are repeated in every segment."""
+"""The most characters that styles and regions have: they are repeated in every segment."""
 MOST_CUES: Final = 50_000
-"""How many cues one subtitle may have; a film has 2,000, a script whose signs move picture by picture 20,000."""
+"""The most cues of one subtitle; a film has 2,000, a script whose signs move picture by picture 20,000."""
 MOST_LINES: Final = 500_000
-"""How many lines one subtitle may have: each takes memory of its own while it is read."""
+"""The most lines of one subtitle: each takes memory of its own while it is read."""
 MOST_CUE_CHARACTERS: Final = 1 << 18
-"""How long the text of one cue may be, its tags counted: a cue has a hundred, a drawing in a script ten thousands."""
+"""The most characters of one cue, its tags counted: a cue has a hundred, a drawing in a script ten thousands."""
 
 _STAMP: Final = r"(?:(\d{1,4}):)?([0-5]?\d):([0-5]?\d)\.(\d{1,3})"
 _TIMES: Final = re.compile(rf"^[ \t]*{_STAMP}[ \t]*-->[ \t]*{_STAMP}(?:[ \t]+(.*))?$")
@@ -43,7 +43,7 @@ class CueError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """What is shown from `start` to `end`, in seconds; `settings` place it."""
+    """A cue, shown from `start` to `end`, in seconds; `settings` place it."""
 
     start: float
     end: float

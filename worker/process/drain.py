@@ -1,4 +1,4 @@
-"""What a tool writes, kept within bounds: its lines, the last of its output, head and tail of its complaints."""
+"""The output of a tool within bounds: its lines, the last of its output, head and tail of its complaints."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
 
 
 class Sink(Protocol):
-    """Whatever takes a tool's bytes as they come."""
+    """A receiver of a tool's bytes, as they come."""
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes."""
@@ -55,7 +55,7 @@ class Tail:
 
     @property
     def content(self) -> bytes:
-        """Return what is kept, with a line that tells how much is not."""
+        """Return what is kept, with a line that says how much is not."""
         self._trim()
         gone = self._seen - len(self._head) - len(self._tail)
         between = b"\n[%d bytes left out]\n" % gone if gone and self._head_limit else b""

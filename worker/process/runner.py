@@ -1,4 +1,4 @@
-"""Where programs start, and the promise that none of them outlives us."""
+"""Starts programs, and promises that none of them outlives us."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _BYTES_PER_SECOND: Final = 16 * 1024
 
 
 class Pulse:
-    """When a pipeline last got on: a new figure in its progress, CPU time, or bytes read or written.
+    """The last sign of life of a pipeline: a new figure in its progress, CPU time, or bytes read or written.
 
     Bytes count because a copy from a slow share takes next to no CPU time and yet gets on.
     """

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 CONNECT_SECONDS: Final = 5.0
 ANSWER_SECONDS: Final = 60.0
 AWAY_SECONDS: Final = 60.0
-"""How long a server that answered this command before may be away: it may be ended and started at any time."""
+"""The seconds for which a server that answered before may be away: it may be restarted at any time."""
 AGAIN_SECONDS: Final = 0.5
 MOST_WAITS: Final = 10
 LONGEST_WAIT: Final = 30.0
@@ -30,7 +30,7 @@ PREFIX: Final = "/api/v1"
 PROBLEM: Final = "urn:leveret:"
 LINES: Final = "application/x-ndjson"
 STREAM_SECONDS: Final = 60.0
-"""How long a stream may be silent: the server sends an empty line every few seconds while it works."""
+"""The seconds for which a stream may be silent: the server sends an empty line every few seconds while it works."""
 
 
 class Link:

@@ -15,7 +15,7 @@ MOST_TOKEN: Final = 512
 
 
 class ClientSettings(BaseSettings):
-    """Where the commands find the API, when they do not use the database and the broker themselves."""
+    """The address and token of the API, for commands that do not use the database and the broker themselves."""
 
     model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True)
 

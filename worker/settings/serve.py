@@ -17,7 +17,7 @@ _TOKEN: Final = re.compile(r"^(?P<role>[a-z]+):(?P<name>[A-Za-z0-9._@-]{1,64}):(
 
 
 class ServeSettings(BaseSettings):
-    """Where the page answers, to whom, and what people may upload."""
+    """The settings of the page: its address, its users, and the limits of uploads."""
 
     serve_address: str = Field(
         "127.0.0.1:8080",

@@ -1,4 +1,4 @@
-"""What is said of settings that are wrong: the variable, its value unless it may be a secret, and plain words."""
+"""The messages about wrong settings: the variable, its value unless it may be a secret, and plain words."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from worker.settings.shared import Words  # noqa: TC001 - pydantic reads it at r
 
 
 class WorkerSettings(BaseSettings):
-    """What a host that runs jobs may set."""
+    """The settings of a host that runs jobs."""
 
     scratch: Path = Field(Path(tempfile.gettempdir()) / "leveret", description="Where attempts work; fast and roomy.")
     scratch_free_bytes: int = Field(

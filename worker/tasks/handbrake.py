@@ -14,9 +14,9 @@ from worker.media.handbrake.command import HandbrakeMeter, HandbrakeParams, hand
 from worker.media.handbrake.piece import piece_of
 from worker.media.hls.ladder import film_seconds
 from worker.media.verify import Expected, check
-from worker.tasks.shared.decoding import decoded
+from worker.tasks.shared.decoding import prove_by_decoding
 from worker.tasks.shared.empty import refuse_empty
-from worker.tasks.shared.measuring import blamed, probed_source
+from worker.tasks.shared.measuring import measure_suspects, probe_source
 from worker.tasks.shared.running import undamaged
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class HandbrakeTask(Task[HandbrakeParams]):
     async def run(self, params: HandbrakeParams, context: TaskContext) -> None:
         """Probe the film, which refuses lists of files, encode it, and look at what came out."""
         source = await context.input(params.source)
-        info = await probed_source(source, params.source, context)
+        info = await probe_source(source, params.source, context)
         _refuse_nothing(params, info)
         output = context.output(params.output_file)
         meter = HandbrakeMeter()
@@ -87,10 +87,10 @@ class HandbrakeTask(Task[HandbrakeParams]):
             _prove(params, info, made)
         except VerificationFailed as error:
             await refuse_empty(source, params.source, ((stream, False) for stream in info.streams), context)
-            (info,) = await blamed(error, [(info, source, params.source)], context)
+            (info,) = await measure_suspects(error, [(info, source, params.source)], context)
             _prove(params, info, made)
         if params.verify == "decode":
-            await decoded(output, params.output_file, context)
+            await prove_by_decoding(output, params.output_file, context)
         context.output(params.output_file, duration=made.duration)
         context.report(1.0)
 

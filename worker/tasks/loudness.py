@@ -19,7 +19,7 @@ from worker.media.loudness import (
     needs_limiter,
     parse_loudness,
 )
-from worker.tasks.shared.running import well_run
+from worker.tasks.shared.running import run_checked
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,7 +66,7 @@ async def measured_loudness(sound: Sound, chain: str, context: TaskContext) -> L
         "-i", f"file:{sound.source}", "-map", sound.specifier, "-vn", "-sn", "-dn", "-af", measuring(chain),
         "-f", "null", "-",
     )  # fmt: skip
-    exit_ = await well_run(context, Pipeline((Command(argv),), label="loudness"), sound.source.name)
+    exit_ = await run_checked(context, Pipeline((Command(argv),), label="loudness"), sound.source.name)
     loudness = parse_loudness(exit_.tail)
     if loudness is None:
         raise ToolFailed(f"ffmpeg measured no loudness of stream {sound.specifier} of {sound.source.name}")

@@ -15,7 +15,7 @@ from worker.media.matroska.extract import Wanted, extract_arguments, firsts, vob
 from worker.media.matroska.merge import option_file_command
 from worker.media.matroska.params import ExtractParams
 from worker.media.matroska.size import HEAD_BYTES, declared_bytes
-from worker.tasks.mkvmerge import identified, run_reporting
+from worker.tasks.mkvmerge import identify, run_reporting
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +51,7 @@ class MkvextractTask(Task[ExtractParams]):
     async def run(self, params: ExtractParams, context: TaskContext) -> None:
         """Find what is wanted, extract it, and look whether it came."""
         source = await context.input(params.source)
-        found = await identified(source, params.source, context)
+        found = await identify(source, params.source, context)
         if found.container != "Matroska":
             raise BadInput(f"{params.source} is {found.container}; mkvextract reads Matroska")
         await asyncio.to_thread(_whole, source, params.source)

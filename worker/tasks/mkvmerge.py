@@ -32,9 +32,9 @@ from worker.media.matroska.merge import (
 )
 from worker.media.matroska.params import MergeParams, MergeTrack
 from worker.media.verify import Expected, check
-from worker.tasks.shared.decoding import decoded
+from worker.tasks.shared.decoding import prove_by_decoding
 from worker.tasks.shared.hidden import hidden_parts, warn_of_begin
-from worker.tasks.shared.measuring import probed_source
+from worker.tasks.shared.measuring import probe_source
 from worker.tasks.shared.texts import utf8_file
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ if TYPE_CHECKING:
     from worker.core.media_info import MediaInfo
 
 IDENTIFY_BYTES: Final = 4 << 20
-_MP4: Final = "QuickTime/MP4"
+_MP4: Final = "QuickTime"
+"""mkvmerge 74 calls MP4 `QuickTime/MP4`, and 92 `MP4/QuickTime`."""
 _CARRIED: Final = frozenset(
     {".ttf", ".otf", ".ttc", ".woff", ".woff2", ".jpg", ".jpeg", ".png", ".webp", ".txt", ".xml"}
 )
@@ -78,8 +79,7 @@ class MkvmergeTask(Task[MergeParams]):
         """Identify the sources, merge, and look at what came out."""
         sources = [await context.input(source.filename) for source in params.sources]
         found = [
-            await identified(path, source.filename, context)
-            for path, source in zip(sources, params.sources, strict=True)
+            await identify(path, source.filename, context) for path, source in zip(sources, params.sources, strict=True)
         ]
         params = with_numbers(params, found, await _infos(params, sources, context))
         params, sources = await _in_utf8(params, sources, found, context)
@@ -102,7 +102,7 @@ async def _tell_hidden(
 ) -> None:
     """Warn of what edit lists of MP4 hide, and Matroska shows."""
     for number, (source, what, path) in enumerate(zip(params.sources, found, sources, strict=True)):
-        if what.container != _MP4:
+        if _MP4 not in what.container:
             continue
         info = await context.probe(path)
         listed = {track.track for track in params.tracks if track.source == number}
@@ -122,7 +122,7 @@ async def _infos(params: MergeParams, sources: Sequence[Path], context: TaskCont
     """Return what ffprobe says of each source from which tracks are chosen by what they are."""
     asked = {track.source for track in params.tracks if track.track is None}
     return [
-        await probed_source(path, params.sources[number].filename, context) if number in asked else None
+        await probe_source(path, params.sources[number].filename, context) if number in asked else None
         for number, path in enumerate(sources)
     ]
 
@@ -161,7 +161,7 @@ async def _chapters(params: MergeParams, context: TaskContext) -> Path:
     return await utf8_file(path, name, params.chapters_charset, context, xml=is_xml, number=len(params.sources))
 
 
-async def identified(path: Path, name: str, context: TaskContext) -> Identified:
+async def identify(path: Path, name: str, context: TaskContext) -> Identified:
     """Return what mkvmerge finds in a file; BadInput when it reads none such."""
     question = Pipeline((identify_command(context.tool("mkvmerge"), path),), IDENTIFY_BYTES, "identify")
     (exit_,) = await context.run(question, timeout=60)
@@ -219,7 +219,7 @@ async def _prove(
 
     BadInput where it is shorter than its sources tell, or does not decode: mkvmerge copies what is there.
     """
-    made = await identified(output, params.output_file, context)
+    made = await identify(output, params.output_file, context)
     faults = list(_track_faults(params, made.tracks))
     copied = sum(len([t for t in one.tracks if params.sources[n].copies(t.kind)]) for n, one in enumerate(found))
     listed = [t for t in params.tracks if not params.sources[t.source].copies(_kind(found[t.source], t.number))]
@@ -234,7 +234,7 @@ async def _prove(
     try:
         check(info, Expected(at_least=seconds), params.output_file)
         if params.verify == "decode":
-            await decoded(output, params.output_file, context)
+            await prove_by_decoding(output, params.output_file, context)
     except VerificationFailed as error:
         raise BadInput(f"a source is damaged or cut short: {error}") from error
     return info
@@ -277,7 +277,7 @@ async def _expected_seconds(
         listed = [track for track in params.tracks if track.source == index]
         if all(_kind(found[index], track.number) == "subtitles" for track in listed):
             continue
-        info = await probed_source(path, params.sources[index].filename, context)
+        info = await probe_source(path, params.sources[index].filename, context)
         for track in listed:
             if track.number >= len(info.streams):
                 continue

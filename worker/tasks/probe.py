@@ -13,8 +13,8 @@ from worker.core.job import Model, Place
 from worker.core.task import Files, FileUse, Task, TaskContext
 from worker.media.facts import facts_of
 from worker.media.verify import Verify  # noqa: TC001  # pydantic reads it at run time
-from worker.tasks.shared.decoding import decoded
-from worker.tasks.shared.measuring import probed_source
+from worker.tasks.shared.decoding import prove_by_decoding
+from worker.tasks.shared.measuring import probe_source
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class ProbeParams(Model):
-    """What to look at."""
+    """The file to look at."""
 
     source: Place = Field(description="The file.")
     output_file: Place | None = Field(None, description="Where the facts go as JSON, beside the record.")
@@ -53,7 +53,7 @@ class ProbeTask(Task[ProbeParams]):
     async def run(self, params: ProbeParams, context: TaskContext) -> None:
         """Note the facts under `probe`; BadInput when the file is no media."""
         source = await context.input(params.source)
-        info = await probed_source(source, params.source, context)
+        info = await probe_source(source, params.source, context)
         if params.verify == "decode":
             await _decoded(source, params.source, info, context)
         facts = facts_of(info)
@@ -67,6 +67,6 @@ class ProbeTask(Task[ProbeParams]):
 
 async def _decoded(source: Path, name: str, info: MediaInfo, context: TaskContext) -> None:
     try:
-        await decoded(source, name, context, seconds=info.duration, share=1.0)
+        await prove_by_decoding(source, name, context, seconds=info.duration, share=1.0)
     except VerificationFailed as error:
         raise BadInput(f"a source is damaged or cut short: {error}") from error

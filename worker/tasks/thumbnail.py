@@ -21,9 +21,9 @@ from worker.media.thumbnail import (
     thumbnail_command,
     thumbnail_size,
 )
-from worker.tasks.shared.measuring import probed_source
+from worker.tasks.shared.measuring import probe_source
 from worker.tasks.shared.pictures import picture_filters
-from worker.tasks.shared.running import well_run
+from worker.tasks.shared.running import run_checked
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +58,7 @@ class ThumbnailTask(Task[ThumbnailParams]):
     async def run(self, params: ThumbnailParams, context: TaskContext) -> None:
         """Take the picture and look whether it is one of the right size."""
         source = await context.input(params.source)
-        info = await probed_source(source, params.source, context)
+        info = await probe_source(source, params.source, context)
         if info.video is None:
             raise BadInput(f"{params.source} has no picture")
         target = context.output(params.output_file, role="poster")
@@ -103,7 +103,7 @@ async def _shown_at(still: _Still, time: float, context: TaskContext) -> None:
         raise InvalidJob([Problem("time", f"is {time:g} s, but the film lasts {seconds:.3f} s")])
     for moment in moments(time, still.info):
         search = Pipeline((search_command(context.tool("ffmpeg"), still.source, moment),), label="search")
-        end = await well_run(context, search, still.params.source, reads_source=True, damage=still.params.damage)
+        end = await run_checked(context, search, still.params.source, reads_source=True, damage=still.params.damage)
         ticks = last_picture(end.tail)
         if ticks is not None and await _written(still, moment, ticks, context):
             return
@@ -115,7 +115,7 @@ async def _written(still: _Still, moment: Moment, ticks: int | None, context: Ta
     command = thumbnail_command(
         context.tool("ffmpeg"), still.source, still.target, still.size, moment, ticks, still.filters
     )
-    await well_run(
+    await run_checked(
         context,
         Pipeline((command,), label="thumbnail"),
         still.params.source,

@@ -1,6 +1,6 @@
-"""What a plug-in's tests need: `check_task` and `check_visualizer`, which say whether it keeps the rules, and fakes.
+"""Tools for the tests of plug-ins: `check_task` and `check_visualizer` check that one keeps the rules.
 
-`TaskBench` runs a task in a folder, `make_job` builds a job, `NoRepositories` is where git would.
+`TaskBench` runs a task in a folder, `make_job` builds a job, `NoRepositories` takes the place of git.
 `MemoryBroker` is a broker in memory; its consumers, deliveries and publisher keep the contract of those over RabbitMQ.
 """
 

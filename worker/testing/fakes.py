@@ -1,4 +1,4 @@
-"""What a test gives a module: a job, and repositories of which there is none."""
+"""A job for a test, and repositories of which there is none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a bench tells of the tasks that it ran: what they staged, noted and reported."""
+"""The result of the tasks that a bench ran: what they staged, noted and reported."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Report:
 
 @dataclass(slots=True)
 class BenchResult:
-    """What the tasks of a bench have done so far. `outputs` are by location as tasks wrote it."""
+    """The work of a bench's tasks so far. `outputs` are by location as tasks wrote it."""
 
     outputs: dict[str, StagedFile] = field(default_factory=dict)
     facts: dict[str, object] = field(default_factory=dict)

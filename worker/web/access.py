@@ -1,4 +1,4 @@
-"""Who asks, and what they may do: roles and tokens."""
+"""Access: roles and tokens."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MAX_TOKEN: Final = 512
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks. `digest` is their token's, empty for whoever sits at this machine."""
+    """The person or program that asks. `digest` is of their token, empty for whoever sits at this machine."""
 
     name: str
     role: Role

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
@@ -14,16 +16,17 @@ from worker.core.errors import LeveretError
 from worker.core.record import STATES
 from worker.web import api, assets, pages, problems
 from worker.web.access import Tokens
-from worker.web.asking import Here, Viewer
+from worker.web.asking import need, services_of
 from worker.web.guard import Buckets, Failures, Guard, Rules
 from worker.web.pages.drawing import refusal
 from worker.web.problems import Refused
 from worker.web.services import Services, started
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
-    from starlette.types import ASGIApp
+    from starlette.routing import BaseRoute
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from worker.settings import Settings
 
@@ -31,10 +34,68 @@ DESCRIPTION: Final = """\
 Everything that the command line can do. Errors are `application/problem+json` (RFC 9457) with the words of the
 command line. Lists have cursors. `Idempotency-Key` lets a submission be repeated. `/events` says when to look again."""
 FOR_EVER: Final = "public, max-age=31536000, immutable"
+EARLY: Final = frozenset({"/", "/login", "/healthz", "/readyz", "/metrics"})
+"""The paths that are answered before everything is imported, beside our own files."""
+BETWEEN_SECONDS: Final = 0.01
+"""The seconds for which requests have the processor to themselves between two imports, at the start."""
+
+
+@dataclass
+class Growing:
+    """An application that answers before all of it is imported: a request for the rest waits for the rest.
+
+    To import every screen and endpoint, and to let FastAPI read them, takes as long as everything else that a start
+    takes. What a person and a supervisor ask for first needs none of it.
+    """
+
+    application: FastAPI
+    _whole: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as soon as it is known how."""
+        if scope["type"] == "http" and not self._whole.is_set() and not self._is_early(scope["path"]):
+            await self._whole.wait()
+        await self.application(scope, receive, send)
+
+    async def grow(self) -> None:
+        """Import the rest piece by piece; requests are answered in between."""
+        for routes, part in _parts():
+            await asyncio.sleep(BETWEEN_SECONDS)
+            self.application.router.routes.extend(routes(part))
+        self._whole.set()
+
+    def complete(self) -> None:
+        """Import the rest at once."""
+        for routes, part in _parts():
+            self.application.router.routes.extend(routes(part))
+        self._whole.set()
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the document of everything that is imported."""
+        return self.application.openapi()
+
+    def _is_early(self, path: str) -> bool:
+        path = path.removeprefix(self.application.root_path)
+        return path in EARLY or path.startswith("/static/")
+
+
+def _parts() -> Iterator[tuple[Callable[[str], tuple[BaseRoute, ...]], str]]:
+    # A screen and an endpoint may have one name: the endpoint is the one that its name finds.
+    yield from ((api.routes, part) for part in api.PARTS)
+    yield from ((pages.routes, part) for part in pages.LATER)
 
 
 def create(settings: Settings, services: Services | None = None, tokens: Tokens | None = None) -> ASGIApp:
-    """Return the application; it makes its own services when it starts, unless some are given."""
+    """Return the application, complete; it makes its own services when it starts, unless some are given."""
+    growing, guard = begin(settings, services, tokens)
+    growing.complete()
+    return guard
+
+
+def begin(
+    settings: Settings, services: Services | None = None, tokens: Tokens | None = None
+) -> tuple[Growing, ASGIApp]:
+    """Return what has yet to grow, and the application around it."""
     tokens = tokens or Tokens.of(settings)
 
     @asynccontextmanager
@@ -60,20 +121,21 @@ def create(settings: Settings, services: Services | None = None, tokens: Tokens 
     )
     application.state.services = services
     problems.add_to(application, refusal)
-    api.add_to(application)
-    pages.add_to(application)
     _add_plain(application)
+    for part in pages.FIRST:
+        application.router.routes.extend(pages.routes(part))
     _describe_security(application)
     rules = Rules.of(tokens, settings.serve_hosts, settings.serve_trusted_proxies)
     rate = settings.serve_requests_per_second
-    return Guard(application, rules, Buckets(rate, rate * 10), Failures())
+    growing = Growing(application)
+    return growing, Guard(growing, rules, Buckets(rate, rate * 10), Failures())
 
 
 def _add_plain(application: FastAPI) -> None:
     """Add what needs no role: our own files, and whether the server lives and is ready."""
 
-    @application.get("/static/{digest}/{name:path}", include_in_schema=False)
-    async def get_static(digest: str, name: str) -> Response:
+    async def get_static(request: Request) -> Response:
+        digest, name = request.path_params["digest"], request.path_params["name"]
         content = assets.content_of(name)
         if content is None:
             raise Refused(HTTPStatus.NOT_FOUND, "there is no such file")
@@ -81,16 +143,16 @@ def _add_plain(application: FastAPI) -> None:
         kept = FOR_EVER if digest == assets.digest_of(name) else "no-cache"
         return Response(content, media_type=kind, headers={"Cache-Control": kept})
 
-    @application.get("/healthz", include_in_schema=False)
-    async def get_health() -> Response:
+    async def get_health(_: Request) -> Response:
         return PlainTextResponse("ok\n")
 
-    @application.get("/metrics", include_in_schema=False)
-    async def get_metrics(request: Request, here: Here, _: Viewer) -> Response:
+    async def get_metrics(request: Request) -> Response:
+        need("viewer")(request)
         answers = request.scope["state"]["answers"]
-        return PlainTextResponse(await exposition(here, answers), media_type="text/plain; version=0.0.4")
+        return PlainTextResponse(
+            await exposition(services_of(request), answers), media_type="text/plain; version=0.0.4"
+        )
 
-    @application.get("/readyz", include_in_schema=False)
     async def get_ready(request: Request) -> Response:
         found = await readiness(request.app.state.services)
         ready = not found["database"]
@@ -99,11 +161,17 @@ def _add_plain(application: FastAPI) -> None:
             {"ready": ready} | {name: "ok" if not problem else "away" for name, problem in found.items()}, status
         )
 
+    # FastAPI would read each of them for milliseconds, and finds nothing that it could check.
+    application.add_route("/static/{digest}/{name:path}", get_static)
+    application.add_route("/healthz", get_health)
+    application.add_route("/readyz", get_ready)
+    application.add_route("/metrics", get_metrics)
+
 
 async def readiness(services: Services) -> dict[str, str]:
     """Return what is wrong with the database, without which nothing can be shown, and with the broker."""
     try:
-        await services.control.stores.counts()
+        await services.control.stores.identity()
         database = ""
     except LeveretError as error:
         database = str(error)

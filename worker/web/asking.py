@@ -1,4 +1,4 @@
-"""What handlers ask of a request: the services, who it is from, and a note of what was done."""
+"""Helpers of the request handlers: the services, the asker, and a note of what was done."""
 
 from __future__ import annotations
 

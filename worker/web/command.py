@@ -19,6 +19,10 @@ def add_to(cli: typer.Typer) -> None:
         """Answer until Ctrl-C."""
         import asyncio  # noqa: PLC0415 - as above
 
+        from worker.web.quick_start import quick_imports  # noqa: PLC0415 - as above
+
+        quick_imports()
+
         from worker.settings import load  # noqa: PLC0415 - as above
         from worker.web.server import serve as answer  # noqa: PLC0415 - as above
 

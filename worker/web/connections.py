@@ -23,7 +23,7 @@ IPV6_NETWORK: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long a client may take, in seconds, and how many connections one host may have.
+    """The limits of connections: how long a client may take, in seconds, and how many one host may have.
 
     A body must bring `body_bytes` in each `body_seconds`; an answer must be read a little in each `send_seconds`.
     """

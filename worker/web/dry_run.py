@@ -1,4 +1,4 @@
-"""What would become of a message: its problems, its lane, who could take it, what similar jobs took."""
+"""The dry run of a message: its problems, its lane, who could take it, what similar jobs took."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class FirstCommand(BaseModel):
 
 
 class DryRun(BaseModel):
-    """What would become of a message."""
+    """The outcome of a dry run."""
 
     valid: bool
     dialect: str | None = None
@@ -62,7 +62,7 @@ class DryRun(BaseModel):
     sources: list[SourceFact] = Field(default_factory=list)
     candidates: list[Candidate] = Field(default_factory=list)
     who: str = Field("", description="Who can take it, in one sentence.")
-    expectation: Expectation | None = Field(None, description="What similar jobs took: the middle of the newest.")
+    expectation: Expectation | None = Field(None, description="What similar jobs took: the median of the newest.")
     commands: list[FirstCommand] = Field(default_factory=list, description="What each task would run; for operators.")
     unchecked: list[str] = Field(default_factory=list, description="What a look at the message alone cannot show.")
 

@@ -1,4 +1,4 @@
-"""What every request passes before anything looks at it: host, rate, who asks, origin, size; and our headers after."""
+"""The checks of every request before a handler sees it: host, rate, asker, origin, size; and our headers after."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ HEADERS: Final = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
 }
 REVOKED_SECONDS: Final = 1.0
-"""How often an answer that goes on looks whether its token is known still."""
+"""The seconds between two checks whether the token of an open answer is still valid."""
 FAILURE_SECONDS: Final = 0.5
 SLOWEST_SECONDS: Final = 8.0
 REMEMBERED: Final = 4096
 WAITING: Final = 64
-"""How many failed logins wait at once; one more is refused at once."""
+"""The number of failed logins that wait at once; one more is refused at once."""
 
 
 @dataclass(slots=True)
 class Buckets:
-    """How many requests each address may send: `rate` a second, `burst` at once. The oldest addresses are forgotten."""
+    """The rate limit of each address: `rate` requests a second, `burst` at once. The oldest addresses are forgotten."""
 
     rate: float
     burst: float
@@ -103,7 +103,7 @@ class Failures:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the guard goes by."""
+    """The rules of the guard."""
 
     tokens: Tokens
     hosts: frozenset[str] = frozenset()

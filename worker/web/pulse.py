@@ -18,12 +18,12 @@ LOOK_SECONDS: Final = 1.0
 BEAT_SECONDS: Final = 15.0
 MOST_WATCHERS: Final = 1000
 MOST_WATCHED: Final = 5000
-"""How many jobs all watchers name together: each look asks for all of them."""
+"""The number of jobs that all watchers name together: each look asks for all of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """What a watcher gets: `version` is what it has seen now, `problem` why the database could not be asked.
+    """The state of a watcher: `version` is what it has seen now, `problem` why the database could not be asked.
 
     Neither `changed` nor a problem means that all is as it was: a sign of life.
     """

@@ -16,7 +16,7 @@ class Unsatisfiable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Which bytes: the first, and how many."""
+    """A range of bytes: the first, and how many."""
 
     start: int
     length: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import resource
 import signal
@@ -18,7 +19,7 @@ from worker.adapters.threads import abandon_threads
 from worker.core.errors import Misconfigured
 from worker.settings.serve import address_of, is_loopback
 from worker.web.access import Tokens
-from worker.web.application import create
+from worker.web.application import Growing, begin
 from worker.web.connections import Limits, limited_protocol
 from worker.web.guard import Rules
 from worker.web.services import started
@@ -68,7 +69,8 @@ async def serve(settings: Settings) -> None:
         async with started(settings) as services:
             rules = Rules.of(tokens, settings.serve_hosts, settings.serve_trusted_proxies)
             protocol = limited_protocol(Limits(), rules.is_proxy)
-            server = _Server(_configuration(create(settings, services, tokens), protocol))
+            growing, application = begin(settings, services, tokens)
+            server = _Server(_configuration(application, protocol))
             loop = asyncio.get_running_loop()
 
             def end() -> None:
@@ -81,8 +83,29 @@ async def serve(settings: Settings) -> None:
             host, port = door.getsockname()[:2]
             shown = f"http://{f'[{host}]' if ':' in host else host}:{port}{settings.serve_root_path}/"
             log.info("server_started", version=__version__, address=shown, tokens=tokens.required)
-            await server.serve(sockets=[door])
+            rest = asyncio.create_task(_grow(growing, server), name="rest")
+            try:
+                await server.serve(sockets=[door])
+            finally:
+                rest.cancel()
+                await asyncio.wait({rest})
+            if not rest.cancelled():
+                rest.result()
     log.info("server_stopped")
+
+
+async def _grow(growing: Growing, server: _Server) -> None:
+    """Import the rest of the application once the server answers; end the server if that fails."""
+    try:
+        await server.answers.wait()
+        await growing.grow()
+    except Exception:
+        server.should_exit = True
+        raise
+    # Everything that was made until now stays: the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 def _allow_many_files() -> None:
@@ -114,7 +137,7 @@ def _configuration(
 
 
 class _Faults(logging.Handler):
-    """What uvicorn says of faults, in our log; that strangers send what is no HTTP is none."""
+    """The faults of uvicorn, in our log; a request that is no HTTP is no fault."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Log it."""
@@ -128,7 +151,16 @@ def _log_faults() -> None:
 
 
 class _Server(uvicorn.Server):
-    """A server that leaves the signals to us."""
+    """A server that leaves the signals to us, and says when it answers."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.answers = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen."""
+        await super().startup(sockets)
+        self.answers.set()
 
     def install_signal_handlers(self) -> None:
         """Do nothing."""

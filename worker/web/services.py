@@ -1,4 +1,4 @@
-"""What requests work on, made once a process."""
+"""The services that requests use, made once a process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import secrets
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Final
@@ -55,7 +55,7 @@ DEPTHS_WAIT_SECONDS: Final = 2.0
 
 
 class Depths:
-    """How many messages wait in each queue, asked of the broker now and then while somebody looks.
+    """The number of messages in each queue, asked of the broker now and then while somebody looks.
 
     Nobody waits for a slow broker: what was known a moment ago is shown, and a broker that has not answered for long
     is said to be away.
@@ -110,11 +110,11 @@ class Services:
     multipart: MultipartStore | None = None
     checks: Callable[[], Sequence[tuple[str, Check]]] = field(default=lambda: ())
     followers: int = 0
-    """How many follow a log: each reads it anew every second."""
+    """The number of clients that follow a log: each reads it anew every second."""
     ahead_seconds: float = 0.0
-    """How far the database's clock, by which everything is written down, is ahead of this host's."""
+    """The seconds by which the database's clock, which all records follow, is ahead of this host's."""
     streaming: int = 0
-    """How many answers come line by line, while their work goes on."""
+    """The number of answers that come line by line, while their work goes on."""
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     """The work behind them."""
     judging: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -206,7 +206,9 @@ async def started(settings: Settings) -> AsyncIterator[Services]:
         except DatabaseUnavailable as error:
             # The page says so, and comes back by itself.
             log.warning("database_away", error=str(error))
-        control = assembled(settings, stores)
+        kept = serving.kept_broker(settings)
+        stack.push_async_callback(kept.close)
+        control = replace(assembled(settings, stores), publisher=kept.lend)
         views = serving.views(settings)
         stack.push_async_callback(views.close)
         pulse = Pulse(views.changes)

@@ -25,7 +25,7 @@ MEDIA_TYPE: Final = "application/x-ndjson"
 BEAT_SECONDS: Final = 5.0
 MOST_WAITING: Final = 100
 MOST_AT_ONCE: Final = 8
-"""How many streams work at once: each walks through folders and probes files."""
+"""The number of streams that work at once: each walks through folders and probes files."""
 RESPONSE: Final[dict[int | str, dict[str, Any]]] = {
     200: {"content": {MEDIA_TYPE: {"schema": {"type": "string", "description": "One JSON object a line."}}}}
 }

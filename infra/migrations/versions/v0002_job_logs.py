@@ -1,4 +1,4 @@
-"""What the tools of an attempt wrote."""
+"""The logs of an attempt's tools."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What lists of jobs look into, in indexes that answer them; why a callback failed."""
+"""Indexes for the lists of jobs; why a callback failed."""
 
 import json
 

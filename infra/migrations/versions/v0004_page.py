@@ -1,4 +1,4 @@
-"""What the page needs: who did what, what hosts measured, and an index by which jobs wait."""
+"""For the page: the audit, measurements of hosts, and an index of waiting jobs."""
 
 from typing import Any
 

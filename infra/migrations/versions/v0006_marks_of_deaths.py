@@ -1,4 +1,4 @@
-"""What shows that a message was moved out of the dead letters, and which adoptions are open."""
+"""Marks of messages that were moved out of the dead letters, and open adoptions."""
 
 import sqlalchemy as sa
 from alembic import op

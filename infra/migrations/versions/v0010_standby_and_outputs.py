@@ -1,4 +1,4 @@
-"""Which copy of a message waits for its job, which job makes the file at a place, and which database this is."""
+"""The copy of a message that waits for its job, the job that makes the file at a place, the database's identity."""
 
 import uuid
 

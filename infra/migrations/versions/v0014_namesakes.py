@@ -1,4 +1,4 @@
-"""Which process reports under a worker's name, so that two of one name are noticed."""
+"""The process that reports under a worker's name, so that two of one name are noticed."""
 
 import sqlalchemy as sa
 from alembic import op

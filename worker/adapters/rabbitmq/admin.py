@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Self, TypeVar
 
 from worker.adapters.rabbitmq.publisher import Publisher
@@ -24,6 +25,7 @@ T = TypeVar("T")
 ANSWER_SECONDS: Final = 60.0
 """More than all of pika's own limits together: what a call may take whatever happens below them."""
 CLOSING_SECONDS: Final = 2.0
+FLEET_SECONDS: Final = 30.0
 
 
 class RabbitAdmin:
@@ -36,6 +38,7 @@ class RabbitAdmin:
     def __init__(self, url: str) -> None:
         self._publisher = Publisher(url)
         self._thread = Abandoning(1, "leveret-broker")
+        self._fleet = ("", float("-inf"))
 
     async def __aenter__(self) -> Self:
         """Connect."""
@@ -125,8 +128,18 @@ class RabbitAdmin:
         return await self._run(Publisher.refusals, exchanges)
 
     async def require_fleet(self, identity: str) -> None:
-        """Return if the broker was provisioned for the database `identity`, or for none; Misconfigured otherwise."""
+        """Return if the broker was provisioned for the database `identity`, or for none; Misconfigured otherwise.
+
+        A connection that is open for long asks again now and then.
+        """
+        if self._fleet[0] == identity and time.monotonic() - self._fleet[1] < FLEET_SECONDS:
+            return
         await self._run(Publisher.require_fleet, identity)
+        self._fleet = (identity, time.monotonic())
+
+    async def alive(self) -> bool:
+        """Return whether the connection is open still, and answer the broker's heartbeats."""
+        return await self._run(Publisher.alive)
 
     async def require_taking(self) -> None:
         """Return if the broker takes a message now; BrokerUnavailable while it is short of memory or disk."""

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 SWEEP_SECONDS: Final = 30.0
 LEAVE_SECONDS: Final = 5.0
 REFUSED_SECONDS: Final = 120.0
-"""How long a queue that took no consumer twice in a row is only swept: one without a leader would end every wait."""
+"""The seconds for which a queue that refused a consumer twice is only swept: one without a leader ends every wait."""
 PAUSE_SECONDS: Final = 1.0
 EMPTY_SECONDS: Final = 0.02
-"""How long an empty queue counts as empty while another one has jobs."""
+"""The seconds for which an empty queue counts as empty while another one has jobs."""
 DELIVERY_TIMEOUT_MS: Final = 172_800_000
 """Two days: from 4.3 the consumer argument counts, before it the node's `consumer_timeout`."""
 

@@ -172,7 +172,7 @@ def _pairs(data: bytes, at: int, end: int) -> bytes:
 
 
 class _Budget:
-    """How many values of one header are left."""
+    """The number of values of one header that are left."""
 
     def __init__(self) -> None:
         self.left = MOST_VALUES

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from aio_pika.abc import AbstractChannel, AbstractConnection, TimeoutType
 
 LINK_ERRORS: Final = (*CONNECTION_EXCEPTIONS, asyncio.TimeoutError)
-"""What aio-pika raises when the broker, its connection or a channel is gone."""
+"""The errors that aio-pika raises when the broker, its connection or a channel is gone."""
 
 _REFUSALS: Final = (AuthenticationError, ProbableAuthenticationError, ConnectionNotAllowed)
 

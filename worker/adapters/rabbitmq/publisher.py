@@ -1,6 +1,6 @@
-"""The broker as operators use it, over pika's BlockingConnection: a connection lasts one command.
+"""The broker as operators use it, over pika's BlockingConnection: a connection lasts one command, or some minutes.
 
-Hence the short limits: a broker that is frozen, blocked by an alarm or gone must cost a person seconds.
+Its limits are short: a broker that is frozen, blocked by an alarm or gone must cost a person seconds.
 `worker.adapters.rabbitmq.admin` runs it in a thread.
 """
 
@@ -235,6 +235,14 @@ class Publisher:
             except (AMQPError, ChannelError, OSError) as error:
                 raise self._translated(error) from error
             channel.close()
+
+    def alive(self) -> bool:
+        """Return whether connection and channel are open, after what the broker sent meanwhile, and our heartbeat."""
+        if self._connection is None or self._channel is None:
+            return False
+        with self._errors():
+            self._connection.process_data_events(0)
+        return self._connection.is_open and self._channel.is_open
 
     def require_taking(self) -> None:
         """Return if the broker takes a message now: an event that nobody listens to."""

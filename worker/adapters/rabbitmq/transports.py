@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class ReadableTransports(TransportFactory):
-    """What aiormq connects with; the bytes that it reads are `readable`.
+    """The transport that aiormq connects with; the bytes that it reads are `readable`.
 
     `on_blocked` gets the reason why the broker takes no messages any more, and nothing when it takes them again.
     """

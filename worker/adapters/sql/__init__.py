@@ -1,73 +1,22 @@
-"""The repository in SQL: SQLite for one host, PostgreSQL for a fleet. Each subject has a store of its own."""
+"""The repository in SQL: SQLite for one host, PostgreSQL for a fleet. Each subject has a store of its own.
+
+`SqlRepository` has them all; `worker.adapters.sql.lookups` has those that looking at jobs needs. Each is imported by
+whoever uses it.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
-from worker.adapters.sql.answers import Answers
-from worker.adapters.sql.attempts.store import SqlAttempts
-from worker.adapters.sql.database import ANSWER_SECONDS, Database
-from worker.adapters.sql.fleet import SqlFleet
-from worker.adapters.sql.intake.folders import SqlFolders
-from worker.adapters.sql.intake.hooks import SqlHooks
-from worker.adapters.sql.intake.notifications import SqlNotifications
-from worker.adapters.sql.intake.scans import SqlScans
-from worker.adapters.sql.intake.schedules import SqlSchedules
-from worker.adapters.sql.intake.sources import SqlSources
-from worker.adapters.sql.intake.templates import SqlTemplates
-from worker.adapters.sql.jobs import operator_queries
-from worker.adapters.sql.jobs.store import SqlJobs
-from worker.adapters.sql.originals import SqlOriginals
-from worker.adapters.sql.parts.store import SqlParts
-from worker.adapters.sql.reconcile import SqlReconcile
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from worker.core.ports import DatabaseFacts
+    from worker.adapters.sql.repository import SqlRepository
 
 __all__ = ["SqlRepository"]
 
-LONGEST_GAP: Final = 3 / 4
-"""What part of a lease may pass between two answers of a steady database: a renewed lease has more than that left."""
 
-
-class SqlRepository(
-    SqlAttempts,
-    SqlJobs,
-    SqlFleet,
-    SqlReconcile,
-    SqlParts,
-    SqlOriginals,
-    SqlNotifications,
-    SqlFolders,
-    SqlHooks,
-    SqlTemplates,
-    SqlSources,
-    SqlSchedules,
-    SqlScans,
-):
-    """`worker.core.ports.Repository`: every store over one database.
-
-    `url` is `sqlite:///path` or `postgresql://user:password@host/name`; `answer_seconds` are those after which a
-    silent database counts as away. Who claims jobs of others names its `lease_seconds`: it takes none over unless the
-    database has answered it for so long. Nothing is connected before the first call.
-    """
-
-    def __init__(self, url: str, answer_seconds: float = ANSWER_SECONDS, *, lease_seconds: float | None = None) -> None:
-        answers = None if lease_seconds is None else Answers(lease_seconds * LONGEST_GAP)
-        self._database = Database(url, answer_seconds, answers)
-
-    async def facts(self) -> DatabaseFacts:
-        """Return what is known of the database itself."""
-        return await self._database.read(operator_queries.facts)
-
-    async def identity(self) -> str:
-        """Return which database this is: random, made with it, and kept by a copy of it."""
-        return await self._database.read(operator_queries.identify)
-
-    async def check(self) -> None:
-        """Return if the schema is the newest; Misconfigured names the command otherwise."""
-        await self._database.read(operator_queries.check)
-
-    async def close(self) -> None:
-        """Close every connection."""
-        await self._database.close()
+def __getattr__(name: str) -> Any:
+    """Return `SqlRepository`, imported at its first use: a command that looks at a job does without most stores."""
+    if name == "SqlRepository":
+        return import_module("worker.adapters.sql.repository").SqlRepository
+    raise AttributeError(name)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from worker.adapters.sql.database import Database
 
 DOUBT_SECONDS = 86400.0
-"""So long an original whose successor could not be read is left alone."""
+"""The seconds for which an original whose successor could not be read is left alone."""
 
 
 class SqlOriginals:

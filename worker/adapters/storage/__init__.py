@@ -1,1 +1,1 @@
-"""Where files come from and go to."""
+"""The storages: files come from them and go to them."""

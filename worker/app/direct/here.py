@@ -1,4 +1,4 @@
-"""What this host says of a message beyond its words: what its worker would find before the first command."""
+"""The check of a message on this host: what its worker would find before the first command."""
 
 from __future__ import annotations
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 class DirectIntake(DirectLooks):
     """`IntakeOperations` for whoever has the passwords of the database and the broker."""
 
+    _control: Control
+
     def __init__(self, control: Control, settings: Settings) -> None:
         super().__init__(control)
         self._settings = settings

@@ -9,7 +9,7 @@ from worker.control import query
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from worker.control import Control
+    from worker.control.query import Looking
     from worker.core.listing import JobFilter
     from worker.core.record import JobRecord, LogRecord
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class DirectLooks:
     """`LookOperations` over the database."""
 
-    def __init__(self, control: Control) -> None:
+    def __init__(self, control: Looking) -> None:
         self._control = control
 
     async def find_job(self, name: str) -> JobRecord:

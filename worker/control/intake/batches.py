@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from worker.control.errors import Refused
-from worker.control.intake.sources import Source, Unread, identified
+from worker.control.intake.sources import Source, Unread, identify
 from worker.control.intake.templates import (
     SUBMIT,
     Made,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from worker.core.ports.files import Found
 
 SHOWN: Final = 1000
-"""How many of each kind a report names; it counts all."""
+"""The number of files of each kind that a report names; it counts all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Failed:
 
 @dataclass(slots=True)
 class Count:
-    """What a pattern means, looked at before anything is submitted."""
+    """The files that a pattern means, counted before anything is submitted."""
 
     files: int = 0
     matching: int = 0
@@ -78,7 +78,7 @@ class Counted:
 
 @dataclass(slots=True)
 class Report:
-    """What became of many sources: the numbers of all of them, and the first of each kind."""
+    """The outcome of many sources: the numbers of all of them, and the first of each kind."""
 
     submitted: int = 0
     skipped: int = 0
@@ -136,7 +136,7 @@ async def count(
         found.files += met
         found.matching += len(batch)
         found.bytes += sum(one.bytes for one in batch)
-        looked = await identified(control, batch)
+        looked = await identify(control, batch)
         found.unreadable += sum(isinstance(one, Unread) for one in looked)
         sources = [one for one in looked if isinstance(one, Source)]
         found.done += len(await _done(control, blueprint, sources, variables))
@@ -251,7 +251,7 @@ async def _sources(
         met = matched = 0
         async for step, batch in _batches(control, one):
             met, matched = met + step, matched + len(batch)
-            looked = await identified(control, batch)
+            looked = await identify(control, batch)
             sources = [source for source in looked if isinstance(source, Source)]
             done = {} if again else await _done(control, blueprint, sources, variables)
             for source in looked:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from worker.media.conditions import Value
 
 CLOCK: Final = ("date", "time")
-"""What a template may say of the moment in which its job is made: `2026-11-27`, `14-05`."""
+"""The names of a job's time of making that a template may use: `2026-11-27`, `14-05`."""
 WHEN: Final = "when"
 _OUTSIDE: Final = ("when", "promise")
 
@@ -168,7 +168,7 @@ def compile_template(name: str, version: int, document: Any) -> Blueprint:
 
 
 def clock_of(moment: Any) -> dict[str, str]:
-    """Return the texts of a moment, as they may stand in a file's name."""
+    """Return the texts of a moment, as a file's name may have them."""
     return {"date": moment.strftime("%Y-%m-%d"), "time": moment.strftime("%H-%M")}
 
 

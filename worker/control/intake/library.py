@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 PROBE_SECONDS: Final = 60.0
 STALL_SECONDS: Final = 120.0
 EDGE_BYTES: Final = 16 << 20
-"""How much of a remote file's head and tail a probe sees: the index of a container is in one of them."""
+"""The bytes of a remote file's head and tail that a probe sees: the index of a container is in one of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from worker.control.intake.batches import Report, report_document
 from worker.control.intake.blueprint import clock_of
-from worker.control.intake.sources import Source, Unread, identified, probe_all
+from worker.control.intake.sources import Source, Unread, identify, probe_all
 from worker.core.errors import InvalidJob
 from worker.core.media_types import media_type_of
 from worker.core.pattern import is_pattern, parse_pattern
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 SHOWN: Final = 1000
 MEASURED_JOBS: Final = 100
-"""How many of a template's newest completed jobs say what the next ones will save."""
+"""The number of a template's newest completed jobs from which the savings of the next ones are predicted."""
 ENOUGH_JOBS: Final = 3
 CONFORMS, LEFT, FAILS, BROKEN, UNREAD = "conforms", "not meant", "does not conform", "broken", "unread"
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a scan found of a file: `kind`, and why in words that name the template's own conditions."""
+    """The verdict of a scan on a file: `kind`, and why in words that name the template's own conditions."""
 
     source: Source | Unread
     kind: str
@@ -54,7 +54,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Saving:
-    """What a run would save: the share of the bytes, and from how many jobs or samples it is known."""
+    """The predicted saving of a run: the share of the bytes, and from how many jobs or samples it is known."""
 
     share: float
     known_from: int
@@ -138,7 +138,7 @@ def is_media(found: Found) -> bool:
 async def _judged(
     control: Control, blueprint: Blueprint, found: list[Found], variables: Mapping[str, str], *, health: bool
 ) -> AsyncIterator[Verdict]:
-    looked = await identified(control, found)
+    looked = await identify(control, found)
     sources = [one for one in looked if isinstance(one, Source)]
     await probe_all(control, sources, decoded=blueprint.needs_decode, health=health)
     clock = clock_of(datetime.now().astimezone())
@@ -184,7 +184,7 @@ async def measured_saving(control: Control, template: str) -> Saving | None:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """What the completed jobs of a template really saved."""
+    """The real savings of a template's completed jobs."""
 
     jobs: int
     source_bytes: int

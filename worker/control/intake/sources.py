@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 LOUDNESS: Final = "audio.loudness"
 PROBES_AT_ONCE: Final = 4
 AT_ONCE: Final = 8
-"""How many files are read at the same time: a disk gains by some, and suffers from many."""
+"""The number of files that are read at the same time: a disk gains by some, and suffers from many."""
 
 
 @dataclass(slots=True)
@@ -145,7 +145,7 @@ class Unread:
     reason: str
 
 
-async def identified(control: Control, found: Sequence[Found]) -> list[Source | Unread]:
+async def identify(control: Control, found: Sequence[Found]) -> list[Source | Unread]:
     """Return the files of a walk as sources; those that are new or changed are read, a little of each.
 
     Two statements for all of them, the second only where something is new. What a walk met and is gone by now is

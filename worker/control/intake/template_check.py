@@ -1,4 +1,4 @@
-"""Whether a template can become jobs: filled for sources of every kind, and judged as messages are."""
+"""The check of a template: it is filled for sources of every kind, and each job is judged as messages are."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where jobs go: what is None the template or the job says; `broker` is a connection that is open already."""
+    """The destination of jobs: a field that is None is left to the template or the job; `broker` is open."""
 
     lane: str | None = None
     priority: str | None = None

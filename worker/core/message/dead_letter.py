@@ -60,7 +60,7 @@ class DeadLetter:
 
     @property
     def died_at(self) -> datetime | None:
-        """Return when it died last, as the broker (in whole seconds) or the worker's header tells."""
+        """Return when it died last, as the broker (in whole seconds) or the worker's header says."""
         times = [time for entry in self._deaths if isinstance(time := entry.get("time"), datetime)]
         if times:
             return max(map(_aware, times))

@@ -49,7 +49,7 @@ class GourceMessage(Model):
 
 
 class RenderOptions(Model):
-    """What a GOURCE message asks of the picture."""
+    """The options of the picture in a GOURCE message."""
 
     start: float = Field(0.0, ge=0, le=1, description="Where in the history the film begins, 0 to 1.")
     stop: float = Field(1.0, ge=0, le=1, description="Where in the history the film ends, 0 to 1.")
@@ -89,7 +89,7 @@ class RenderMessage(Model):
 
 
 class TranscodeInput(Model):
-    """Where the film is."""
+    """The address of the film."""
 
     source_url: Place = Field(description="The source; a relative path is relative to the NAS root.")
     format: Annotated[str, StringConstraints(max_length=32)] | None = Field(
@@ -110,7 +110,7 @@ class TranscodeOutput(Model):
 
 
 class HlsSettings(Model):
-    """How the transcode dialect wants its HLS."""
+    """The options of HLS in the transcode dialect."""
 
     master_playlist_name: Annotated[str, StringConstraints(max_length=200)] = Field(
         "master.m3u8", description="The multivariant playlist's file name."

@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 MAX_BODY_BYTES: Final = 1024 * 1024
 MAX_DEPTH: Final = 32
 MAX_PROBLEMS: Final = 100
-"""How many faults of one message are reported."""
+"""The number of faults of one message that are reported."""
 _SHORTEST_PART: Final = 3
 """Fewer letters are a part of every name."""
 MAX_HINTS: Final = 20
-"""How many unknown names of one message get their nearest known one, which costs a millisecond each."""
+"""The number of unknown names of one message that get their nearest known one: each costs a millisecond."""
 
 # Possessive, and a string may end with the body: else each quote of a megabyte of `"\"\"\"…` is tried to its end,
 # which takes hours.

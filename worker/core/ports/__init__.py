@@ -1,4 +1,4 @@
-"""What the engine needs of the world. Each port has one contract suite, run on every implementation."""
+"""The ports of the engine. Each port has one contract suite, run on every implementation."""
 
 from worker.core.ports.attempts import AttemptStore
 from worker.core.ports.broker import BrokerAdmin, Consumer, Delivery, Events, JobPublisher

@@ -1,4 +1,4 @@
-"""What a worker writes while it holds a job."""
+"""The statements of a worker that holds a job."""
 
 from __future__ import annotations
 

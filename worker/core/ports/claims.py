@@ -1,4 +1,4 @@
-"""What a worker asks of the database about one job, and what the answers are."""
+"""A worker's request to run a job, and the answers of the database."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class ClaimRequest:
     """A worker's request to run a job that was delivered to it.
 
     `digest` is the SHA-256 of the body, in hex. `attempt_header` is the charged failures that the message
-    tells of (`x-attempt`) in the round it names (`x-round`), 0 for a fresh one: it counts where the database
+    reports (`x-attempt`) in the round it names (`x-round`), 0 for a fresh one: it counts where the database
     knows less. `death_mark` is what the message carries of an earlier death: where it is the mark of the job's last
     death, an operator moved the message out of the dead-letter queue. `standby` is the mark of a copy that
     waited for the job. `token` is this request's own: repeated after an answer that was lost on the way, it is granted
@@ -99,7 +99,7 @@ class Declined:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseFacts:
-    """Which database it is, its version, and how many seconds its clock is ahead of ours."""
+    """The kind of the database, its version, and how many seconds its clock is ahead of ours."""
 
     product: str
     version: tuple[int, ...]
@@ -130,7 +130,7 @@ class Overdue:
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """What attempts of an ended job were about to publish; `result` is what its record names, None without one."""
+    """The outputs that attempts of an ended job had announced; `result` is what its record names, None without one."""
 
     job_id: str
     uris: frozenset[str]

@@ -123,7 +123,7 @@ class Upload:
 
 
 class UploadStore(Protocol):
-    """Where uploads are put together, so that each can go on after the server or the browser was killed."""
+    """Assembles uploads, so that each can go on after the server or the browser was killed."""
 
     async def begin(self, name: str, size: int, owner: str) -> Upload:
         """Return a new upload; DiskFull when there is no room for it."""

@@ -1,4 +1,4 @@
-"""Which workers there are, and what people ask of them."""
+"""The workers, and the commands to them."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ class FolderStore(Protocol):
 
 
 class FolderFiles(Protocol):
-    """What is done with the files themselves."""
+    """The actions on the watched files themselves."""
 
     async def admit(self, folder: str) -> External:
         """Return a folder in its normal form, by which artifacts are named; RefusedPath outside the roots."""

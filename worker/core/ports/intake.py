@@ -1,4 +1,4 @@
-"""What makes jobs by itself, in the database: templates, where jobs came from, what sources are."""
+"""Templates, the origins of jobs, and known sources, in the database."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class TemplateStore(Protocol):
 
 
 class SourceStore(Protocol):
-    """What is remembered of sources, by URI."""
+    """The known sources, by URI."""
 
     async def sources(self, uris: Collection[str]) -> dict[str, SourceRecord]:
         """Return what is known of these, by URI."""

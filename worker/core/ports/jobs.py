@@ -1,8 +1,10 @@
-"""What people ask about jobs, and ask of them."""
+"""The queries and commands of operators about jobs."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
+
+from worker.core.ports.fleet import FleetStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,3 +97,7 @@ class JobStore(Protocol):
     async def waiting_by_lane(self) -> dict[str, int]:
         """Return how many queued and retrying jobs there are in each lane that has some."""
         ...
+
+
+class JobLookups(JobStore, FleetStore, Protocol):
+    """The stores that looking at jobs needs: a waiting job's reason is in the fleet."""

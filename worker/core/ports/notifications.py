@@ -1,4 +1,4 @@
-"""Who is informed of the ends of jobs, in the database and outside."""
+"""Notifications of the ends of jobs: in the database, and their sending."""
 
 from __future__ import annotations
 

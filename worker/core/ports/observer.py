@@ -1,4 +1,4 @@
-"""Who counts."""
+"""The port of the counters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What jobs replaced or deleted, kept for a while so that it can be put back."""
+"""Files that jobs replaced or deleted, kept for a while so that they can be put back."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class OriginalStore(Protocol):
 class OriginalKeeper(Protocol):
     """One kind of place that keeps originals, on the same file system or in the same bucket.
 
-    `token` tells the originals of one place apart. Each call may be repeated after a crash anywhere in it.
+    `token` distinguishes the originals of one place. Each call may be repeated after a crash anywhere in it.
     Errors: RefusedPath, StorageUnavailable, DiskFull, MountMissing.
     """
 

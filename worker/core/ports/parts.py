@@ -37,7 +37,7 @@ class MadePart:
 
 @dataclass(frozen=True, slots=True)
 class KnownPlan:
-    """What is known of a job's division: its plan, why that one failed, and the parts that are made."""
+    """The division of a job as the database has it: its plan, why that one failed, and the parts that are made."""
 
     plan: Mapping[str, Any] | None = None
     broken: str | None = None

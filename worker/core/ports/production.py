@@ -1,4 +1,4 @@
-"""Where the work of a job happens."""
+"""The port of a job's work."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 Produced = Completed | Divided
-"""How a production ends well: a subset of `Outcome`."""
+"""The outcomes of a production that ended well: a subset of `Outcome`."""
 
 
 class HeldLease(Protocol):

@@ -1,4 +1,4 @@
-"""Where programs start, and where repositories come from."""
+"""The ports of programs and of repositories."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Runner(Protocol):
-    """Where programs start."""
+    """Starts programs."""
 
     async def run(
         self,
@@ -31,7 +31,7 @@ class Runner(Protocol):
         stage's standard error, neither of them redacted.
 
         `timeout` and `stall` are seconds; a pipeline that exceeds them is stopped (TERM to its groups, 2 s, KILL)
-        and its exits tell the reason, as they do when this coroutine is cancelled, which stops it likewise.
+        and its exits have the reason, as they do when this coroutine is cancelled, which stops it likewise.
         When it returns no descendant is alive. `label` marks the processes' environment
         (`LEVERET_ATTEMPT`), so that leftovers of a killed worker can be found. ToolMissing when a program
         does not start.
@@ -52,7 +52,7 @@ class Clone:
 
 
 class Repositories(Protocol):
-    """Where histories come from."""
+    """Clones repositories and reads their histories."""
 
     async def clone(
         self, url: str, into: Path, *, token: str | None = None, mailmap: bool = False, label: str = ""

@@ -1,4 +1,4 @@
-"""What is looked for when database, broker and storage may disagree."""
+"""The queries for disagreements between database, broker and storage."""
 
 from __future__ import annotations
 

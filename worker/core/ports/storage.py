@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """What is known of an external file without reading it; `version` changes when the file does."""
+    """The facts of an external file that need no reading; `version` changes when the file does."""
 
     bytes: int
     media_type: str | None = None

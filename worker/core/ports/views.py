@@ -1,4 +1,4 @@
-"""What the page reads and writes beside the repository."""
+"""The statements of the page beside those of the repository."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Views(Protocol):
     """The page's own questions. Every method raises DatabaseUnavailable when the database does not answer."""
 
     async def changes(self, watched: Iterable[str]) -> Changes:
-        """Return what tells whether the fleet, or one of the `watched` jobs, changed."""
+        """Return marks that differ once the fleet, or one of the `watched` jobs, has changed."""
         ...
 
     async def waiting(self, limit: int) -> list[WaitingJob]:

@@ -1,4 +1,4 @@
-"""What a running task may touch: the engine's side of `worker.TaskContext`."""
+"""The context of a running task: the engine's side of `worker.TaskContext`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 
 class ToolLookup:
-    """What a task may ask before anything runs."""
+    """The lookups that a task may do before anything runs."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What people see of a message that became no job."""
+"""The excerpt of a message that became no job, as people see it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EXCERPT_CHARACTERS: Final = 2000
 def excerpt_of(body: bytes) -> str:
     """Return the beginning of a message's body without its secrets, as PostgreSQL can store it.
 
-    JSON goes without every field whose name tells of a secret; of other text only the patterns of `redact` are
+    JSON goes without every field whose name says that it is secret; of other text only the patterns of `redact` are
     hidden, and of what is no text nothing is shown.
     """
     try:

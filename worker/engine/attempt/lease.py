@@ -1,4 +1,4 @@
-"""Who owns a job: a lease in the database, renewed while we work, and what ends the work when it is gone."""
+"""The lease of a job: renewed in the database while we work; the work ends when it is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a job leaves behind when it ends: the deletions it asked for, and files that are no part of its result."""
+"""The end of a job: the deletions it asked for, and the removal of files that are no part of its result."""
 
 from __future__ import annotations
 

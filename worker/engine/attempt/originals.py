@@ -1,4 +1,4 @@
-"""What a job replaces or deletes: noted before it happens, kept while it happens, put back where it was interrupted."""
+"""Files that a job replaces or deletes: noted before it happens, kept meanwhile, put back after an interruption."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 
 def token_of(job_id: str, uri: str) -> str:
-    """Return what tells a job's original apart from those of others in one folder."""
+    """Return the mark that a job's original has among those of others in one folder."""
     return f"{job_mark(job_id)}-{hashlib.sha256(uri.encode(errors='replace')).hexdigest()[:12]}"
 
 

@@ -42,7 +42,7 @@ def parse(registry: Registry, job: Job) -> tuple[Step, ...]:
 
 
 def _parsed(registry: Registry, job: Job) -> tuple[tuple[Step, ...], list[Problem], frozenset[str]]:
-    """Return the steps whose files can be judged, and what is wrong with the data, until that is enough to tell.
+    """Return the steps whose files can be judged, and the problems of the data, up to a bound.
 
     Last come the strings in data that is wrong beyond that: any of them may be a file that the task would have made.
     """
@@ -98,7 +98,7 @@ class Resolver:
     ) -> tuple[Step, ...]:
         """Return the steps of a job whose relative outputs go under `destination`.
 
-        `own` tells the URIs that this job recorded before: they never count as conflicts. Raises InvalidJob with
+        `own` returns the URIs that this job recorded before: they never count as conflicts. Raises InvalidJob with
         every problem, SourceMissing when all that is wrong are sources that do not exist (yet), and what
         the storages raise.
         """

@@ -1,4 +1,4 @@
-"""From the verified files of an attempt to a recorded job: announce, publish, record, remove what is not wanted."""
+"""The last steps of an attempt, from verified files to a recorded job: announce, publish, record, remove."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from worker.engine.resources import Resources
 
 KEEPING: Final = (StorageUnavailable, DiskFull, MountMissing)
-"""What a publish may fail with and leave the encoded files worth keeping."""
+"""The failures of a publish after which the encoded files are worth keeping."""
 RECORD_PAUSE_SECONDS: Final = 0.5
 
 log = structlog.get_logger(__name__)

@@ -1,4 +1,4 @@
-"""What a job would run, found out by its tasks themselves: they plan for real, and are stopped before the work."""
+"""The commands that a job would run: its tasks plan for real, and are stopped before the work."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ REHEARSED: Final = ("ffmpeg", "hls", "handbrake", "loudness", "mkvextract", "mkv
 """Modules whose tasks do nothing but read sources and ask tools before their first command."""
 SECONDS: Final = 20.0
 QUESTION_SECONDS: Final = 60.0
-"""What a task bounds so tightly is a question or a short trial, which the plan depends on."""
+"""The longest bound of a question or a short trial, which the plan depends on; work has a longer one."""
 QUESTIONS: Final = frozenset({"-version", "-encoders", "-h", "-J"})
 MOST_LETTERS: Final = 20_000
 MOST_TASKS: Final = 5
-"""Of a job with more, only the first are looked at: somebody waits for the answer."""
+"""The number of a job's tasks that are looked at: somebody waits for the answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rehearsed:
-    """What one task would run first: `argv` as a shell would take it, redacted, or why it cannot be said here."""
+    """The first command of one task: `argv` as a shell would take it, redacted, or why it is not known here."""
 
     module: str
     argv: str = ""
@@ -56,7 +56,7 @@ class _Stopped(JobCancelled):
 
 
 class _Unknown(LeveretError):
-    """What the task reads is not there yet, or not here."""
+    """A source of the task is not there yet, or not on this host."""
 
 
 class _Rehearsal(EngineContext):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 FOLDER: Final = "sources"
 UNUSED_SECONDS: Final = 900.0
-"""So long after its last use a copy goes; the next part of the same film comes sooner."""
+"""A copy is removed so long after its last use; the next part of the same film comes sooner."""
 
 
 class SharedSources:

@@ -1,4 +1,4 @@
-"""What the tools of an attempt say, for people: bounded, redacted, and in the database while they run."""
+"""The log of an attempt's tools, for people: bounded, redacted, and in the database while they run."""
 
 from __future__ import annotations
 

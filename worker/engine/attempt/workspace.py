@@ -23,7 +23,7 @@ from worker.core.task import Excerpt
 from worker.engine.attempt.excerpts import Excerpts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from worker.core.location import Location
@@ -146,7 +146,7 @@ class Workspace:
         return Excerpt(into, fetched)
 
     async def _version(self, location: External) -> str:
-        """Return what a remote file is shared under, empty for a local one and where nothing tells versions apart."""
+        """Return the version under which a remote file is shared, empty where there is none and for a local file."""
         if location.scheme in LOCAL:
             return ""
         found = await self._storages.serving(location).stat(location)
@@ -280,6 +280,11 @@ class Workspace:
         location = self._locate(text, writing=True)
         if isinstance(location, External):
             self._deletions[location] = None
+
+    @property
+    def staged(self) -> Mapping[External, Staged]:
+        """Return the files that will be published, by place."""
+        return self._staged
 
     @property
     def deletions(self) -> tuple[str, ...]:

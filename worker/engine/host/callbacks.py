@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 CLOSING_SECONDS: Final = 10.0
 FORGOTTEN_AFTER: Final = 120.0
 POST_SECONDS: Final = 60.0
-"""What one callback may take, all its tries together."""
+"""The seconds of one callback, all its tries together."""
 REST_SECONDS: Final = 60.0
-"""How long a receiver that did not take one is left alone."""
+"""The seconds for which a receiver that did not take a callback is left alone."""
 AT_ONCE: Final = 4
 AT_ONE_RECEIVER: Final = 2
 MOST_WAITING: Final = 100

@@ -1,4 +1,4 @@
-"""What a worker tells of itself, every few seconds, whatever else it does."""
+"""The heartbeat of a worker: its state, every few seconds, whatever else it does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the fleet sees of this worker, from its first beat to its last."""
+"""The presence of this worker in the fleet, from its first beat to its last."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class WorkerPresence:
-    """What the fleet sees of this worker, and the way by which an operator's command reaches it.
+    """The worker's row in the fleet, and the way by which an operator's command reaches it.
 
     It exists before the worker does: a host that is still proving what it can do is in `startup`, and an
     operator's command of that time holds as soon as the worker begins.

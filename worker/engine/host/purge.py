@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ROUND_SECONDS: Final = 600.0
 LEASE_SECONDS: Final = 6 * 3600.0
-"""So long one original is one worker's, which may have to read a large file over a slow network."""
+"""The lease of one worker on one original: it may have to read a large file over a slow network."""
 LEFT_SECONDS: Final = 600.0
 _ROOM: Final = 100
 

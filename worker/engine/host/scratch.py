@@ -1,4 +1,4 @@
-"""Where attempts work: one locked folder each, so that a cleaner takes only what nobody holds."""
+"""The scratch folders of attempts: each is locked, so that a cleaner takes only what nobody holds."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ class Scratch:
             watcher.cancel()
 
     def _verdict(self, error: DiskFull | OSError, folder: Path) -> Exception:
-        """Return what an error stands for: the job's doing, this host's trouble, or nothing but itself."""
+        """Return the error to raise for an error: the job's, this host's, or the same one."""
         if isinstance(error, OSError) and error.errno not in _FULL:
             return error
         if charged := self._overrun(folder) or (self._over_quota(folder) if _tells_quota(error) else None):
@@ -198,7 +198,7 @@ def _charged(own: int, others: str) -> ToolFailed:
 
 
 def _tells_quota(error: BaseException) -> bool:
-    """Return whether an error stands for a quota that is used up: there free space says nothing."""
+    """Return whether an error means that a quota is used up: then free space says nothing."""
     numbers = {found.errno for found in (error, error.__cause__) if isinstance(found, OSError)}
     return errno.EDQUOT in numbers or "quota exceeded" in str(error).lower()
 

@@ -146,7 +146,7 @@ class Worker:
             if self._timer is not None:
                 self._timer.cancel()
             if self._taking_up is not None:
-                await _ended(self._taking_up)
+                await _cancel_and_wait(self._taking_up)
             await self._callbacks.close()
 
     async def _round(self) -> None:
@@ -254,7 +254,7 @@ class Worker:
         try:
             await asyncio.wait({chores, stopping}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            await _ended(chores, stopping)
+            await _cancel_and_wait(chores, stopping)
         if not chores.cancelled():
             chores.result()
 
@@ -268,7 +268,7 @@ async def _run_logging_errors(chore: Callable[[], Awaitable[None]]) -> None:
         log.warning("chores_failed", error=str(error))
 
 
-async def _ended(*tasks: asyncio.Task[Any]) -> None:
+async def _cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
     """Return when `tasks` are over; those that were not are cancelled."""
     for task in tasks:
         task.cancel()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _AT_ONCE: Final = 100
 LEFT_SECONDS: Final = 10.0
-"""So old is a message that whoever wrote it has not published."""
+"""The age from which a message counts as left behind by whoever wrote it."""
 
 log = structlog.get_logger(__name__)
 

@@ -1,4 +1,4 @@
-"""What an attempt has to do: the whole job, one part, the join, or a plan that others carry out."""
+"""The work of an attempt: the whole job, one part, the join, or a plan that others carry out."""
 
 from __future__ import annotations
 

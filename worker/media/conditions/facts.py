@@ -18,7 +18,7 @@ Value: TypeAlias = "float | str | bool | tuple[str, ...]"
 
 
 class Kind(Enum):
-    """What a fact is, in the words of the errors."""
+    """The kinds of facts, in the words of the errors."""
 
     NUMBER = "a number"
     TEXT = "a text"
@@ -28,7 +28,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """What a name means; `words` are `codec` or `language` where a text is normalised before it is compared."""
+    """The meaning of a name; `words` are `codec` or `language` where a text is normalised before it is compared."""
 
     kind: Kind
     description: str

@@ -1,4 +1,4 @@
-"""What a job asked of each stream, against what it became: an encoder takes the nearest that it can, in silence."""
+"""The streams that a job asked for against what they became: an encoder silently takes the nearest that it can."""
 
 from __future__ import annotations
 

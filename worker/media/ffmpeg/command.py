@@ -117,7 +117,7 @@ class Burn(Model):
 
 
 class OutputMap(Selection):
-    """How a stream of the output is made, or several."""
+    """The making of one stream of the output, or of several."""
 
     specifier: Kind | None = Field(
         None,

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from worker.core.media_info import MediaInfo
 
 FAR_SECONDS: Final = 20.0
-"""How long before its time a file without an index is entered: key frames are not farther apart as a rule."""
+"""The seconds before its time at which a file without an index is entered: key frames are seldom farther apart."""
 NEAR_SECONDS: Final = 1.0
-"""How long before its time a file with an index is entered; what it has before the output begins is dropped."""
+"""The seconds before its time at which a file with an index is entered; what comes before the output is dropped."""
 _ROUNDING: Final = 0.0005
 CUTS: Final = frozenset({"ss", "to", "t", "sseof"})
 """The input options that ask for a piece."""
@@ -36,14 +36,14 @@ _LEFT_ALONE: Final = frozenset(
 )
 _FIELDS: Final = 3
 _BEYOND: Final = 0.5
-"""How far the listing of key frames goes on: ffprobe takes an empty interval for none."""
+"""The end of the listing of key frames: ffprobe takes an empty interval for none."""
 _REORDERED: Final = 0.15
 """By how much a picture may be decoded before it is shown, where the file does not tell."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What is taken of the sources: it begins at `start` seconds and lasts `length`, None for all that follows.
+    """The cut of the sources: it begins at `start` seconds and lasts `length`, None for all that follows.
 
     Reading begins at `entry`. One that is `at_key` begins with a copied picture's key frame.
     """
@@ -132,7 +132,7 @@ def keys_command(ffprobe: str, path: Path, start: float | None, end: float) -> P
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """When a key frame is shown, and when it is decoded, by which ffmpeg cuts a copy."""
+    """The times at which a key frame is shown and decoded, by which ffmpeg cuts a copy."""
 
     pts: float
     dts: float

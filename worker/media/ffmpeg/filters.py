@@ -1,4 +1,4 @@
-"""Which filters a job may name, and the parsing of a chain that proves that it names no others.
+"""The filters that a job may name, and the parsing of a chain that proves that it names no others.
 
 The allowed ones read and write no file, open no socket and load no plug-in, in ffmpeg 5.1 and 8.1; a test asks
 both for each filter's options.
@@ -79,7 +79,7 @@ INSTEAD: Final = {
     "drawtext": ": it reads files; draw text as a subtitle, by the output map's `burn`",
     "ebur128": ": it only measures; for a level, give the output map `loudness`",
 }
-"""What to use instead of a filter that people ask for."""
+"""Alternatives to filters that are refused and that people ask for."""
 
 
 def filter_names(chain: str) -> tuple[str, ...]:

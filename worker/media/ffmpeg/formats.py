@@ -1,4 +1,4 @@
-"""What we let ffmpeg open: protocols and containers, by the names of its demuxers.
+"""The protocols and containers that ffmpeg may open, by the names of its demuxers.
 
 A playlist or a list (hls, dash, concat, imf, sdp, vobsub) opens further files, whatever its
 own name ends in, and is no container to us. ffmpeg matches each single name of a demuxer; both 5.1 and 8.1 do.

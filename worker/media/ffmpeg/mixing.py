@@ -1,4 +1,4 @@
-"""How many channels become fewer: one matrix for all encoders, and a layout that each of them takes."""
+"""Downmixing: one matrix for all encoders, and a layout that each of them takes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which options a job may give to ffmpeg, and the text that each value becomes.
+"""The options that a job may give to ffmpeg, and the text that each value becomes.
 
 Allowed are the generic options below and those that ffmpeg documents for the chosen encoder
 (`ffmpeg -h encoder=…`); nothing may name a file, a protocol or a filter that reads one.
@@ -60,7 +60,7 @@ INPUT_OPTIONS: Final = words(
 _PRESETS: Final = words(
     "ultrafast superfast veryfast faster fast medium slow slower veryslow placebo 0 1 2 3 4 5 6 7 8 9"
 )
-"""What x264 and x265 accept; ffmpeg tells of another one only when it runs, and in their words."""
+"""The presets of x264 and x265; ffmpeg refuses another one only when it runs, and in their words."""
 _WITH_PRESETS: Final = frozenset({"libx264", "libx264rgb", "libx265"})
 _TIMES: Final = frozenset({"ss", "to", "t", "sseof", "itsoffset"})
 # Each writes or reads a file, or another program's state, by its value.
@@ -128,6 +128,10 @@ def seconds_of(value: object) -> float | None:
     return -size if str(value).startswith("-") else size
 
 
+_UNMADE_AAC: Final = frozenset({"aac_he", "aac_he_v2", "aac_ld", "aac_eld", "mpeg2_aac_he"})
+"""Profiles that ffmpeg's own encoder takes and writes as a file that nothing reads (5.1), or refuses (7.1)."""
+
+
 def output_problems(options: Options, kind: str | None, encoder: Encoder | None, path: str) -> Iterator[Problem]:
     """Yield what is wrong with the options of one output stream; `kind` None means that any kind may be meant."""
     generic = KIND_OPTIONS[kind.lower()] if kind else frozenset().union(*KIND_OPTIONS.values())
@@ -139,6 +143,8 @@ def output_problems(options: Options, kind: str | None, encoder: Encoder | None,
         text = value_text(preset)
         if text.lower() not in _PRESETS:
             yield Problem(f"{path}.preset", f"{text[:50]!r} is no preset of {encoder.name!r}{nearest(text, _PRESETS)}")
+    if encoder and encoder.name == "aac" and options.get("profile") in _UNMADE_AAC:
+        yield Problem(f"{path}.profile", "is no profile that 'aac' makes, though it lists it; libfdk_aac does")
 
 
 def input_problems(options: Options, path: str) -> Iterator[Problem]:

@@ -1,4 +1,4 @@
-"""What an ffmpeg task promises about its output: streams, duration and frames, or None where nobody can know."""
+"""The promise of an ffmpeg task about its output: streams, duration and frames, or None where nobody can know."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TIMELESS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """Which streams it has and how they are made, what is expected, and the figures that progress is measured by.
+    """The streams of the output and how they are made, what is expected, and the figures that progress is measured by.
 
     `frames` and `seconds` are of the whole run, None where they cannot be known.
     """

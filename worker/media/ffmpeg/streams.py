@@ -1,4 +1,4 @@
-"""Which streams of the sources the output gets, and how each of them is made."""
+"""The streams of an output: which of the sources' it gets, and how each of them is made."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _BITMAPS: Final = frozenset({"hdmv_pgs_subtitle", "dvd_subtitle", "dvb_subtitle"
 _DEFAULT_BONUS: Final = 5_000_000
 """More than a picture has pixels or a sound channels: a stream marked as default is taken first, as ffmpeg does."""
 _ENCODED: Final = frozenset({"video", "audio", "subtitle"})
-"""What ffmpeg would encode unasked; data and attachments it only copies."""
+"""The kinds of streams that ffmpeg encodes by default; data and attachments it only copies."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""How pictures reach a VAAPI encoder, for trials and for jobs alike: its device, and the upload into its memory.
+"""Pictures on their way to a VAAPI encoder, for trials and for jobs alike: its device, and the upload into its memory.
 
 QSV and NVENC need neither: their encoders take frames from the processor's memory (seen in ffmpeg 5.1's
 `-h encoder=h264_qsv` and `h264_nvenc`, whose pixel formats begin with nv12 and yuv420p; h264_vaapi's is vaapi alone).
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 USUAL_NODE: Final = "/dev/dri/renderD128"
-"""Where Linux shows the first card that can encode."""
+"""The device of the first card that can encode, on Linux."""
 _TEN_BITS: Final = frozenset({"p010", "p010le", "yuv420p10", "yuv420p10le"})
 
 

@@ -50,7 +50,7 @@ SECTIONS: Final[dict[str, frozenset[str]]] = {
          "subtitle-burned", "subtitle-default", "native-language", "native-dub"}
     ),
 }  # fmt: skip
-"""What may be said, by section: HandBrake 1.6's options without those that name files."""
+"""The options that a job may use, by section: HandBrake 1.6's without those that name files."""
 
 # Its log, of this host's cards and of the discs that the file is not, and what it always says.
 _LOOKING: Final = re.compile(

@@ -23,7 +23,7 @@ SAMPLE_RATE: Final = 48_000
 HEAD: Final = (
     "-nostdin", "-hide_banner", "-v", "warning", "-xerror", "-progress", "pipe:1", "-stats_period", "1", "-y"
 )  # fmt: skip
-"""What every encoding of a presentation begins with."""
+"""The first arguments of every encoding of a presentation."""
 _TONE_MAP: Final = (
     "zscale=t=linear:npl=100,format=gbrpf32le,zscale=p=bt709,tonemap=hable:desat=0,"
     "zscale=t=bt709:m=bt709:r=tv,format=yuv420p"
@@ -57,7 +57,7 @@ class AudioRendition:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """How the source's picture becomes the renditions.
+    """The way from the source's picture to the renditions.
 
     `tone_map` is the transfer (`smpte2084`) that is brought to SDR; without it `video_range` (SDR, PQ, HLG) stays as
     it is, in ten bits where it is not SDR. `pad` is how many seconds the last picture may be held to reach the film's

@@ -1,4 +1,4 @@
-"""What to make of a source: sizes, frame rate, length, and the ordered set of renditions."""
+"""The ladder of a source: sizes, frame rate, length, and the ordered set of renditions."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How the output runs: an exact frame rate, and lengths in frames, so that all renditions agree.
+    """The pace of the output: an exact frame rate, and lengths in frames, so that all renditions agree.
 
     `frames` is the length of the whole film, `gop` that of a group of pictures, `gops` groups make a segment.
     """

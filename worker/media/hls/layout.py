@@ -1,4 +1,4 @@
-"""Where the files of a presentation go, and how they name each other."""
+"""The places of a presentation's files, and how they name each other."""
 
 from __future__ import annotations
 

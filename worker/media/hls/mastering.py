@@ -1,4 +1,4 @@
-"""What HDR10 says of its mastering: the display's colours and light, and the film's brightness (SMPTE ST 2086)."""
+"""HDR10 mastering: the display's colours and light, and the film's brightness (SMPTE ST 2086)."""
 
 from __future__ import annotations
 

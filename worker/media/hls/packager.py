@@ -22,7 +22,7 @@ PLAYLIST: Final = "index.m3u8"
 IFRAMES: Final = "iframe.m3u8"
 INIT: Final = "init.mp4"
 TS_START: Final = 9000
-"""Where packager lets MPEG-TS begin, in 90 kHz ticks (--transport_stream_timestamp_offset_ms, 100 by default)."""
+"""The begin of MPEG-TS in packager, in 90 kHz ticks (--transport_stream_timestamp_offset_ms, 100 by default)."""
 
 
 @dataclass(frozen=True, slots=True)

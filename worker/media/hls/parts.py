@@ -40,7 +40,7 @@ _HALF: Final = Fraction(1, 2)
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Where the frames of the renditions lie among the pictures of the source.
+    """The places of the renditions' frames among the pictures of the source.
 
     The first `lead` frames repeat the first picture, and the last `tail` the last one.
     """

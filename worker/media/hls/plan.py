@@ -1,4 +1,4 @@
-"""From what a job asks and what its source is, to all that will be made."""
+"""The plan of a presentation: from a job's parameters and its source to all that will be made."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ INTERLACED: Final = frozenset({"tt", "bb", "tb", "bt"})
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What this host has proved that it can do: hardware encoders by name, VAAPI's device, and tone mapping.
+    """The proved capabilities of this host: hardware encoders by name, VAAPI's device, and tone mapping.
 
     `mastering` is what the source says of its mastering, as x265's parameters.
     """

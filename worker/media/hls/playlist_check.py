@@ -51,7 +51,7 @@ class Violation:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What will be in one storage: paths to texts (playlists, subtitles) and to sizes in bytes (all files)."""
+    """The content of one storage: paths to texts (playlists, subtitles) and to sizes in bytes (all files)."""
 
     texts: Mapping[str, str]
     sizes: Mapping[str, int]

@@ -1,4 +1,4 @@
-"""Which sounds are made: languages, and groups of them that belong to renditions."""
+"""The sounds of a presentation: languages, and groups of them that belong to renditions."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class _Track:
 
 @dataclass(frozen=True, slots=True)
 class _Override:
-    """What a rendition says of its sounds; equal ones share a group."""
+    """The sounds of a rendition; equal ones share a group."""
 
     codec: str | None = None
     bitrate_bps: int | None = None

@@ -24,7 +24,7 @@ MOST_TILES: Final = 250
 
 @dataclass(frozen=True, slots=True)
 class StoryboardPlan:
-    """How a storyboard is made: every `step`-th key frame is a tile of `tile` pixels that stands for `seconds`."""
+    """The making of a storyboard: every `step`-th key frame is a tile of `tile` pixels that stands for `seconds`."""
 
     tile: Size
     step: int

@@ -1,4 +1,4 @@
-"""Which subtitles are made."""
+"""The subtitles of a presentation."""
 
 from __future__ import annotations
 

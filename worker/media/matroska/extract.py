@@ -1,4 +1,4 @@
-"""What of a Matroska file is wanted, as mkvextract's arguments."""
+"""The parts of a Matroska file to extract, as mkvextract's arguments."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class Identified:
-    """What mkvmerge finds in a file; `chapters` and `tags` count entries, `seconds` is None when unknown."""
+    """The content of a file for mkvmerge; `chapters` and `tags` count entries, `seconds` is None when unknown."""
 
     container: str
     tracks: tuple[Track, ...]
@@ -152,7 +152,7 @@ def _track(item: Mapping[str, Any]) -> Track:
 
 @dataclass(frozen=True, slots=True)
 class MergeFiles:
-    """Where the files of a merge are here: sources in order, attachments with name and type, the output."""
+    """The local files of a merge: sources in order, attachments with name and type, the output."""
 
     sources: tuple[Path, ...]
     attachments: tuple[tuple[Path, str | None, str | None], ...]

@@ -1,4 +1,4 @@
-"""How long a Matroska file says that it is, from its first bytes (RFC 8794 4 and 5: EBML element IDs and sizes)."""
+"""The length that a Matroska file claims, from its first bytes (RFC 8794 4 and 5: EBML element IDs and sizes)."""
 
 from __future__ import annotations
 

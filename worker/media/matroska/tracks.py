@@ -1,4 +1,4 @@
-"""What ffprobe does not read of Matroska tracks: languages in BCP 47 (RFC 9559 5.1.4.1.19), and WebVTT.
+"""Facts of Matroska tracks that ffprobe does not read: languages in BCP 47 (RFC 9559 5.1.4.1.19), and WebVTT.
 
 Only the elements before the first cluster are looked at, and the place that the index of elements names.
 """
@@ -40,7 +40,7 @@ _LONGEST: Final = 100
 
 
 WEBVTT: Final = "s_text/webvtt"
-"""What a stream is called whose track mkvmerge made of WebVTT: ffmpeg (5.1 to 9) knows no name for it."""
+"""The codec of a stream whose track mkvmerge made of WebVTT: ffmpeg (5.1 to 9) knows no name for it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ SOUND_SUFFIXES: Final = {"mp4": ".m4a", "mov": ".mov", "matroska": ".mka"}
 
 @dataclass(frozen=True, slots=True)
 class Film:
-    """What every part of a film and its join have in common.
+    """The settings that every part of a film and its join share.
 
     `rate` is pictures a second; `offset` seconds from the file's start to the first picture; `starts` each source's
     first moment in seconds. `outputs` are all streams of the output in order.

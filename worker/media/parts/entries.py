@@ -1,4 +1,4 @@
-"""Which key frames of a file a decoder can begin at, with nothing that comes before them."""
+"""The key frames of a file at which a decoder can begin, with nothing that comes before them."""
 
 from __future__ import annotations
 

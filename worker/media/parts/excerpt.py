@@ -1,4 +1,4 @@
-"""Which bytes of a source a part needs, and what proves that it has them: packets of the picture by their places."""
+"""The bytes of a source that a part needs, and the proof that it has them: packets of the picture by their places."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from worker.media.parts.timeline import Timeline
 
 HEAD_BYTES: Final = 6 << 20
-"""What a demuxer reads of the packets when it opens a file: ffmpeg's probesize of 5 MB, and a buffer."""
+"""The bytes that a demuxer reads when it opens a file: ffmpeg's probesize of 5 MB, and a buffer."""
 AHEAD_PACKETS: Final = 64
-"""How many packets a decoder may take beyond the last picture of a part: its threads, its reordering, and queues."""
+"""The packets that a decoder may take beyond the last picture of a part: its threads, its reordering, and queues."""
 MARGIN_BYTES: Final = 1 << 18
 MOST_PACKETS: Final = 2_000_000
-"""Of more (nine hours at 60 pictures a second) no list is kept: such a source is fetched whole."""
+"""The longest list of packets that is kept (nine hours at 60 pictures a second): a longer source is fetched whole."""
 _MOST_SHARE: Final = 0.5
 """An excerpt above this share of its file is not worth the requests."""
 _MOST_BOXES: Final = 64

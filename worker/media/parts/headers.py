@@ -1,4 +1,4 @@
-"""What the parts of a film have in common, read from their MP4 boxes without starting a program."""
+"""The properties that the parts of a film share, read from their MP4 boxes without starting a program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a part is what its plan says, and whether the join is the film."""
+"""The proof that a part is what its plan says, and that the join is the film."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _ALIKE: Final = (
     "sample_aspect_ratio", "color_range", "color_space", "color_transfer", "color_primaries", "chroma_location",
     "has_b_frames", "start_pts",
 )  # fmt: skip
-"""What all parts of a film have in common, as ffprobe says it; the headers of the codec are among it."""
+"""The properties that all parts of a film share, as ffprobe reports them; the headers of the codec are among them."""
 
 
 @dataclass(frozen=True, slots=True)
 class PartFacts:
-    """What a part's packets are: how many, whether the first is a key frame, whether they are one step apart."""
+    """The packets of a part: how many, whether the first is a key frame, whether they are one step apart."""
 
     packets: int
     begins: bool

@@ -1,4 +1,4 @@
-"""When each picture of a stream is shown, read from its packets without decoding one."""
+"""The times at which the pictures of a stream are shown, read from its packets without decoding one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from worker.core.command import Command, Pipeline
 from worker.media.ffmpeg.formats import GUARDS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from worker.core.spans import Span
@@ -23,7 +23,7 @@ _STANDARD: Final = (
 )
 _MARGIN: Final = Fraction(1, 1_000_000)
 SAFE_KEYS_BACK: Final = 2
-"""How many key frames before the cut decoding begins: an open GOP leans on the one before, and a seek may be late."""
+"""Decoding begins so many key frames before the cut: an open GOP needs the one before, and a seek may be late."""
 CLOSED_KEYS_BACK: Final = 1
 """The same for closed GOPs of a file with an index: a picture that is refreshed bit by bit is whole one key later."""
 
@@ -34,7 +34,7 @@ class Timeline:
 
     `rate` is constant: picture n is shown n/rate seconds after the first, as exactly as `tick` can say it. Decoding
     begins `keys_back` key frames before the one that a picture needs, or at that one where it is among the `clean`.
-    `places` are the bytes in the file of key frames that a seek finds exactly.
+    `places` are the bytes, by the time in ticks, of key frames that a seek finds exactly.
     """
 
     rate: Fraction
@@ -42,7 +42,7 @@ class Timeline:
     times: tuple[Fraction, ...]
     keys: tuple[Fraction, ...]
     keys_back: int = SAFE_KEYS_BACK
-    places: Mapping[Fraction, Span] = field(default_factory=dict)
+    places: Mapping[int, Span] = field(default_factory=dict)
     clean: frozenset[Fraction] = frozenset()
 
     @property
@@ -62,10 +62,14 @@ class Timeline:
         back = 0 if earlier and self.keys[earlier - 1] in self.clean else self.keys_back
         return self.keys[earlier - 1 - back] if earlier > back else None
 
-    def entry(self, frame: int) -> Fraction | None:
-        """Return the last key frame at or before a picture; None where there is none."""
-        earlier = bisect_right(self.keys, self.times[frame])
-        return self.keys[earlier - 1] if earlier else None
+    def entries(self, frames: Iterable[int]) -> dict[Fraction, Span]:
+        """Return the last key frames at or before each of these pictures, and where their bytes are, if that is known.
+
+        It is found for those alone that parts need: a film may have nothing but key frames.
+        """
+        earlier = {bisect_right(self.keys, self.times[frame]) for frame in frames}
+        keys = [self.keys[count - 1] for count in earlier if count]
+        return {key: self.places[at] for key in keys if (at := int(key / self.tick)) in self.places}
 
     def at_keys(self, cuts: Sequence[int], shortest: float) -> tuple[int, ...]:
         """Return the cuts, each moved to the nearest key frame: a part that begins with one decodes nothing in vain.
@@ -169,7 +173,7 @@ class PacketReader:
             return "the frame rate of the source is not constant"
         times = tuple(pts * self._tick for pts in shown)
         back = CLOSED_KEYS_BACK if self.has_index and not self._is_open else SAFE_KEYS_BACK
-        places = {key * self._tick: place for key, place in self._places.items()} if self.has_index else {}
+        places = self._places if self.has_index else {}
         return Timeline(rate, self._tick, times, tuple(key * self._tick for key in keys), back, places)
 
     def _rate(self, shown: list[int]) -> Fraction | None:

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, StringConstraints
 from worker.core.errors import BadInput
 
 MOST_BYTES: Final = 16 << 20
-"""How large a text file may be; a film's subtitles have less than a hundredth of it."""
+"""The most bytes of a text file; a film's subtitles have less than a hundredth of it."""
 _LOOKED_AT: Final = 1 << 16
 _BOMS: Final = (
     (codecs.BOM_UTF8, "utf-8"),

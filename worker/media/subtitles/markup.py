@@ -24,7 +24,7 @@ _LINE_PERCENT: Final = 6
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How a run of text looks; `colour` is `rrggbb`, None for the player's own."""
+    """The style of a run of text; `colour` is `rrggbb`, None for the player's own."""
 
     bold: bool = False
     italic: bool = False

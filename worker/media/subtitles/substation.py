@@ -33,7 +33,7 @@ r"""A block of override tags; `\{` is a brace that libass shows."""
 _WHITE: Final = "ffffff"
 _BOLD_WEIGHT: Final = 600
 MOST_STYLES: Final = 10_000
-"""How many styles a script may have; one has two hundred."""
+"""The most styles of a script; a usual one has up to two hundred."""
 
 
 @dataclass(frozen=True, slots=True)

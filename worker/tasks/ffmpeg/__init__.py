@@ -43,7 +43,7 @@ from worker.tasks.ffmpeg.proof import (
 )
 from worker.tasks.ffmpeg.reading import TEXTS, Read, copied_before_begin, outputs_of, read_sources, with_timestamps
 from worker.tasks.shared.burning import burning_problems, burnt
-from worker.tasks.shared.loudness_pass import levelled, loudness_problems
+from worker.tasks.shared.loudness_pass import level_outputs, loudness_problems
 from worker.tasks.shared.parts import Builds, sources_of
 from worker.tasks.shared.running import undamaged
 
@@ -221,7 +221,7 @@ class FfmpegTask(Task[FfmpegParams]):
         if part.name != SOUND:
             await make_range(read.params, plan, part, read.outputs, context)
             return
-        outputs = outputs_of(await levelled(read.params, read.sources, read.infos, context), read.promised)
+        outputs = outputs_of(await level_outputs(read.params, read.sources, read.infos, context), read.promised)
         async with empty_sources_blamed(read, context):
             await make_sound(read.params, plan, part, outputs, read.sources, context)
 
@@ -273,7 +273,7 @@ async def _make(read: Read, context: TaskContext) -> None:
     """Run ffmpeg, and prove what it made."""
     params = read.params
     output = context.output(params.output_file)
-    params = await levelled(params, read.sources, read.infos, context)
+    params = await level_outputs(params, read.sources, read.infos, context)
     params = with_timestamps(await burnt(params, read.sources, output.parent, context), read)
     arrangement = joined(replace(read.promised.arrangement, params=params), read.infos)
     params = arrangement.params

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from worker.media.ffmpeg.streams import Arrangement
 
 NOTED_SECONDS: Final = 0.02
-"""What a cut may begin before its time without a warning."""
+"""The seconds that a cut may begin before its time without a warning."""
 
 
 async def piece_for(

@@ -14,11 +14,11 @@ from worker.media.ffmpeg.asked import differences
 from worker.media.ffmpeg.promise import promise
 from worker.media.ffmpeg.streams import became
 from worker.media.verify import Expected, check
-from worker.tasks.shared.decoding import decoded
+from worker.tasks.shared.decoding import prove_by_decoding
 from worker.tasks.shared.empty import holds_nothing, refuse_empty
 from worker.tasks.shared.languages import keep_languages
 from worker.tasks.shared.loudness_pass import proved_levels
-from worker.tasks.shared.measuring import blamed
+from worker.tasks.shared.measuring import measure_suspects
 from worker.tasks.shared.pictures import mastering_in
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ async def proved(params: FfmpegParams, read: Read, info: MediaInfo, frames: int 
         check(info, _expected(read.promised, read, frames), name)
     except VerificationFailed as error:
         claims = list(zip(read.infos, read.sources, params.sources, strict=True))
-        promised = promise(read.params, await blamed(error, claims, context), read.encoders)
+        promised = promise(read.params, await measure_suspects(error, claims, context), read.encoders)
         check(info, _expected(promised, read, frames), name)
     await _refuse_emptied(read, info, output, name, context)
     _as_asked(params, info, context)
@@ -53,7 +53,7 @@ async def proved(params: FfmpegParams, read: Read, info: MediaInfo, frames: int 
     info = await keep_languages(streams, info, output, name, context)
     context.note(f"streams.{name}", became(read.promised.arrangement, info))
     if params.verify == "decode":
-        await decoded(output, name, context, seconds=info.duration, share=DECODE_SHARE)
+        await prove_by_decoding(output, name, context, seconds=info.duration, share=DECODE_SHARE)
     await proved_levels(params, output, info, context)
     context.output(params.output_file, duration=info.duration)
     context.report(1.0)

@@ -11,7 +11,7 @@ from worker.media.ffmpeg.command import KIND_NAMES
 from worker.media.hidden import KEEPERS
 from worker.media.parts.refusal import Output
 from worker.tasks.shared.hidden import hidden_parts, warn_of_begin
-from worker.tasks.shared.measuring import probed_source
+from worker.tasks.shared.measuring import probe_source
 from worker.tasks.shared.texts import utf8_file
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ async def read_sources(params: FfmpegParams, context: TaskContext) -> tuple[list
     paths, infos = [], []
     for number, location in enumerate(params.sources):
         path = await context.input(location)
-        info = await probed_source(path, location, context)
+        info = await probe_source(path, location, context)
         if info.container in TEXTS:
             path = await utf8_file(path, location, params.charset, context, number=number)
         paths.append(path)

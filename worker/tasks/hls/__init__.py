@@ -17,15 +17,15 @@ from worker.media.ffmpeg.progress import Meter
 from worker.media.hls.encode import encode_command
 from worker.media.hls.params import HlsParams
 from worker.media.hls.plan import Plan, is_hdr, plan_of
-from worker.tasks.hls.finish import finished, hand_over, layout_for, package
+from worker.tasks.hls.finish import finish_presentation, layout_for, package, stage_presentation
 from worker.tasks.hls.parts import Film, is_planned, join_parts, make_part, plan_parts
-from worker.tasks.hls.proof import proved_host, proved_mp4s
-from worker.tasks.hls.sound import levelled
-from worker.tasks.shared.decoding import undamaged_source
+from worker.tasks.hls.proof import prove_host, prove_mp4s
+from worker.tasks.hls.sound import level_sounds
+from worker.tasks.shared.decoding import require_undamaged
 from worker.tasks.shared.empty import with_empty_sounds
-from worker.tasks.shared.measuring import probed_source
+from worker.tasks.shared.measuring import probe_source
 from worker.tasks.shared.parts import Builds, sources_of
-from worker.tasks.shared.running import well_run
+from worker.tasks.shared.running import run_checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -90,7 +90,7 @@ class HlsTask(Task[HlsParams]):
         film = await self._read(params, context)
         _warn(film.plan, context)
         folder = await asyncio.to_thread(_own_folder, context)
-        plan, levels = await levelled(film.plan, film.path, context)
+        plan, levels = await level_sounds(film.plan, film.path, context)
         levels.tell(context)
         plan = await _encode(plan, params, film.path, folder, context)
         await _finish(plan, params, folder, context)
@@ -135,13 +135,13 @@ class HlsTask(Task[HlsParams]):
         if known is None or is_hdr(known[0]):
             return await self._read(params, context)
         (info,) = known
-        return Film(Path(), info, plan_of(params, info, await proved_host(params, Path(), info, context)))
+        return Film(Path(), info, plan_of(params, info, await prove_host(params, Path(), info, context)))
 
     async def _read(self, params: HlsParams, context: TaskContext) -> Film:
         """Return the source, and what is made of it here."""
         path = await context.input(params.source)
-        info = await with_empty_sounds(path, await probed_source(path, params.source, context), context)
-        return Film(path, info, plan_of(params, info, await proved_host(params, path, info, context)))
+        info = await with_empty_sounds(path, await probe_source(path, params.source, context), context)
+        return Film(path, info, plan_of(params, info, await prove_host(params, path, info, context)))
 
 
 def _warn(plan: Plan, context: TaskContext) -> None:
@@ -151,11 +151,11 @@ def _warn(plan: Plan, context: TaskContext) -> None:
 
 async def _finish(plan: Plan, params: HlsParams, folder: Path, context: TaskContext) -> None:
     """Prove the MP4s of `folder`, package them, and hand over every file once the judge is content."""
-    await proved_mp4s(plan, params, folder, context)
+    await prove_mp4s(plan, params, folder, context)
     await package(plan, params, folder, context)
     context.report(PACKAGED)
-    files = await finished(plan, params, folder, context)
-    await asyncio.to_thread(hand_over, files, folder / "out", context)
+    files = await finish_presentation(plan, params, folder, context)
+    await asyncio.to_thread(stage_presentation, files, folder / "out", context)
     context.note("hls", _facts(plan))
     context.report(1.0)
 
@@ -194,11 +194,11 @@ async def _encode_once(plan: Plan, params: HlsParams, source: Path, folder: Path
     on_line = _reporter(context, frames, float(plan.duration))
     pipeline = Pipeline((command,), label="encode")
     try:
-        await well_run(context, pipeline, params.source, on_line, reads_source=True, damage=params.damage)
+        await run_checked(context, pipeline, params.source, on_line, reads_source=True, damage=params.damage)
     except (ToolFailed, InvalidJob):
         # a decoder's "invalid residual" reads as a refusal of what was asked
         if params.damage == "refuse":
-            await undamaged_source(source, params.source, context)
+            await require_undamaged(source, params.source, context)
         raise
 
 

@@ -34,14 +34,14 @@ SOUND_CODECS = frozenset({"mp4a", "ac-3", "ec-3", "opus", "Opus", "fLaC", "flac"
 
 @dataclass(frozen=True, slots=True)
 class Packaged:
-    """What packager made; `parts` are the subtitles' segments by track, `mpd` is None for MPEG-TS, which has none."""
+    """The files that packager made; `parts` are the subtitles' segments by track, `mpd` is None for MPEG-TS."""
 
     presentation: Presentation
     parts: Mapping[str, Sequence[str]]
     mpd: str | None
 
 
-def collected(plan: Plan, out: Path, whole: Mapping[str, TimedText], first_tick: int) -> Packaged:
+def collect_files(plan: Plan, out: Path, whole: Mapping[str, TimedText], first_tick: int) -> Packaged:
     """Return what packager left in `out`, durations made exact, and the subtitles in the same segments.
 
     PlaylistError for what cannot be read, CueError for subtitles that become too much.

@@ -16,10 +16,10 @@ from worker.media.hls.packager import TS_START, Input, packager_command
 from worker.media.hls.playlist_check import Violation, judge
 from worker.media.hls.playlists import PlaylistError
 from worker.media.webvtt import CueError
-from worker.tasks.hls.collect import collected
+from worker.tasks.hls.collect import collect_files
 from worker.tasks.hls.stills import poster, storyboard, tone_filters
 from worker.tasks.hls.texts import cues_of
-from worker.tasks.shared.running import well_run
+from worker.tasks.shared.running import run_checked
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,10 +52,10 @@ async def package(plan: Plan, params: HlsParams, folder: Path, context: TaskCont
         plan.fragment_seconds,
         transport_stream=params.segment_format == "ts",
     )
-    await well_run(context, Pipeline((command,), label="package"), params.source)
+    await run_checked(context, Pipeline((command,), label="package"), params.source)
 
 
-async def finished(plan: Plan, params: HlsParams, folder: Path, context: TaskContext) -> list[PlannedFile]:
+async def finish_presentation(plan: Plan, params: HlsParams, folder: Path, context: TaskContext) -> list[PlannedFile]:
     """Return all files of the presentation, which the judge has found well. VerificationFailed with its words."""
     out = folder / "out"
     texts = await cues_of(plan, params.source, folder, context)
@@ -63,7 +63,7 @@ async def finished(plan: Plan, params: HlsParams, folder: Path, context: TaskCon
     board = await storyboard(plan, folder, tones, context) if params.storyboard else None
     try:
         tick = TS_START if params.segment_format == "ts" else 0
-        packaged = await asyncio.to_thread(collected, plan, out, texts, tick)
+        packaged = await asyncio.to_thread(collect_files, plan, out, texts, tick)
         presentation = replace(packaged.presentation, storyboard=board)
         renditions = plan.picture.renditions if plan.picture else ()
         own = {rendition.name: plan.own_folders.get(rendition.name) for rendition in renditions}
@@ -96,7 +96,7 @@ def _sizes(files: list[PlannedFile], out: Path) -> dict[str, int]:
     }
 
 
-def hand_over(files: list[PlannedFile], out: Path, context: TaskContext) -> None:
+def stage_presentation(files: list[PlannedFile], out: Path, context: TaskContext) -> None:
     """Put every file where the context wants it, in the order of publishing."""
     texts = out.with_name("texts")
     texts.mkdir()

@@ -30,8 +30,8 @@ from worker.media.hls.parts import (
 )
 from worker.media.parts.proof import check_join
 from worker.media.parts.timeline import PacketReader, packets_command
-from worker.tasks.hls.sound import Levels, levelled
-from worker.tasks.shared.decoding import undamaged_source
+from worker.tasks.hls.sound import Levels, level_sounds
+from worker.tasks.shared.decoding import require_undamaged
 from worker.tasks.shared.excerpts import encode_from, remote_source
 from worker.tasks.shared.parts import (
     TOO_SHORT,
@@ -43,7 +43,7 @@ from worker.tasks.shared.parts import (
     wanted_seconds,
     with_clean_entries,
 )
-from worker.tasks.shared.running import well_run
+from worker.tasks.shared.running import run_checked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -141,14 +141,14 @@ async def make_part(params: HlsParams, film: Film, plan: PartsPlan, part: Part, 
 
 
 async def _make_others(params: HlsParams, film: Film, output: Path, context: TaskContext) -> None:
-    plan, levels = await levelled(film.plan, film.path, context)
+    plan, levels = await level_sounds(film.plan, film.path, context)
     encoding = replace(plan.encoding(film.path), picture=None)
     folder = context.scratch("others/x").parent
     command = encode_command(encoding, context.tool("ffmpeg"), folder)
     try:
         await _run(Pipeline((command,), label="sound"), Meter(seconds=float(plan.duration)), params, context)
     except (ToolFailed, InvalidJob):
-        await undamaged_source(film.path, params.source, context)
+        await require_undamaged(film.path, params.source, context)
         raise
     await asyncio.to_thread(_bundle, output, folder, encoding.outputs, levels)
 
@@ -158,7 +158,7 @@ async def _run(pipeline: Pipeline, meter: Meter, params: HlsParams, context: Tas
         if meter.line(line):
             context.report(meter.fraction, fps=meter.step.fps, speed=meter.step.speed)
 
-    await well_run(context, pipeline, params.source, advance, reads_source=True)
+    await run_checked(context, pipeline, params.source, advance, reads_source=True)
 
 
 def _bundle(output: Path, folder: Path, names: Sequence[str], levels: Levels) -> None:
@@ -211,7 +211,7 @@ async def join_parts(
             context.report(meter.fraction * _JOIN_SHARE)
 
     command = join_command(film.encoding, listing, context.tool("ffmpeg"), folder)
-    await well_run(context, Pipeline((command,), label="join"), "the join", advance)
+    await run_checked(context, Pipeline((command,), label="join"), "the join", advance)
     for rendition in picture.renditions:
         reader = PacketReader(0)
         path = folder / f"{rendition.name}.mp4"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from worker.core.errors import VerificationFailed
 from worker.media.capabilities import hardware_trial
 from worker.media.hls.plan import Host, hardware_named, is_hdr
-from worker.tasks.shared.decoding import decoded
+from worker.tasks.shared.decoding import prove_by_decoding
 from worker.tasks.shared.pictures import maps_tones, mastering_in
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ SOUND_SLACK: Final = 0.06
 """Seconds that a sound's file may differ: a frame at its start and one at its end, of at most 32 ms."""
 
 
-async def proved_host(params: HlsParams, source: Path, info: MediaInfo, context: TaskContext) -> Host:
+async def prove_host(params: HlsParams, source: Path, info: MediaInfo, context: TaskContext) -> Host:
     """Return what this host can do of what the job needs; each is tried, for lists of encoders prove nothing."""
     ffmpeg = context.tool("ffmpeg")
     node = context.render_node
@@ -43,7 +43,7 @@ async def _works(context: TaskContext, trial: Pipeline) -> bool:
     return exit_.ok
 
 
-async def proved_mp4s(plan: Plan, params: HlsParams, folder: Path, context: TaskContext) -> None:
+async def prove_mp4s(plan: Plan, params: HlsParams, folder: Path, context: TaskContext) -> None:
     """Return if every encoded file is complete: all frames, all seconds; VerificationFailed with what is not."""
     faults: list[str] = []
     if plan.picture:
@@ -69,4 +69,4 @@ async def proved_mp4s(plan: Plan, params: HlsParams, folder: Path, context: Task
 async def _decode_all(plan: Plan, folder: Path, context: TaskContext) -> None:
     names = [rendition.name for rendition in plan.picture.renditions] if plan.picture else []
     for name in [*names, *(sound.name for sound in plan.sounds)]:
-        await decoded(folder / f"{name}.mp4", name, context)
+        await prove_by_decoding(folder / f"{name}.mp4", name, context)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """What was measured of the sounds: facts for the job's record, and warnings."""
+    """The measurements of the sounds: facts for the job's record, and warnings."""
 
     facts: Mapping[str, object]
     warnings: Sequence[str]
@@ -33,7 +33,7 @@ class Levels:
             context.warn(warning)
 
 
-async def levelled(plan: Plan, source: Path, context: TaskContext) -> tuple[Plan, Levels]:
+async def level_sounds(plan: Plan, source: Path, context: TaskContext) -> tuple[Plan, Levels]:
     """Return the plan with the filters that bring every sound to the loudness it asks for, and what was measured."""
     sounds: list[AudioRendition] = []
     facts: dict[str, object] = {}

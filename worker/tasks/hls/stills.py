@@ -13,7 +13,7 @@ from worker.media.hls.files import PlannedFile
 from worker.media.hls.layout import Layout, under
 from worker.media.hls.storyboard import Storyboard, poster_argv, sheet_name, storyboard_argv, storyboard_plan
 from worker.tasks.shared.pictures import maps_tones
-from worker.tasks.shared.running import well_run
+from worker.tasks.shared.running import run_checked
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +45,7 @@ async def storyboard(plan: Plan, folder: Path, filters: tuple[str, ...], context
     target = folder / "out" / "storyboard"
     await asyncio.to_thread(target.mkdir, parents=True, exist_ok=True)
     argv = storyboard_argv(board, context.tool("ffmpeg"), folder / f"{least.name}.mp4", target, filters)
-    await well_run(context, Pipeline((Command(argv),), label="storyboard"), "the storyboard")
+    await run_checked(context, Pipeline((Command(argv),), label="storyboard"), "the storyboard")
     sizes = await asyncio.to_thread(_sizes, target)
     wanted = {sheet_name(number + 1) for number in range(board.sheets)}
     if set(sizes) != wanted or not all(sizes.values()):
@@ -67,7 +67,7 @@ async def poster(
     keys = math.ceil(plan.picture.timing.frames / plan.picture.timing.gop)
     target = folder / "out" / "poster.jpg"
     argv = poster_argv(context.tool("ffmpeg"), folder / f"{greatest.name}.mp4", target, keys, filters)
-    await well_run(context, Pipeline((Command(argv),), label="poster"), "the poster")
+    await run_checked(context, Pipeline((Command(argv),), label="poster"), "the poster")
     info = await context.probe(target)
     if info.video is None or info.video.width != greatest.size.width:
         raise VerificationFailed("the poster is no picture of the film's size")

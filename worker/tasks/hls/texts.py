@@ -15,7 +15,7 @@ from worker.media.subtitles import HEAD_BYTES, is_container, parse_subtitles
 from worker.media.subtitles.charset import MOST_BYTES
 from worker.media.webvtt import MOST_BLOCK_CHARACTERS, CueError, TimedText
 from worker.media.webvtt import MOST_CUES as SUBTITLE_CUES
-from worker.tasks.shared.running import well_run
+from worker.tasks.shared.running import run_checked
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _READ_BYTES: Final = 1 << 14
 """Of a film only the heads of its blocks are looked at, which are far apart."""
 MOST_CUES: Final = 100_000
-"""How many cues all subtitles of one presentation may have: they are in memory until it is written."""
+"""The most cues of all subtitles of one presentation: they are in memory until it is written."""
 
 
 async def cues_of(plan: Plan, film: str, folder: Path, context: TaskContext) -> dict[str, TimedText]:
@@ -68,7 +68,7 @@ async def _cues(text: TextRendition, film: str, name: str, folder: Path, context
         raise InvalidJob([Problem("subtitles", f"{text.source}: its {held}")])
     path = folder / f"{text.name}{suffix}"
     command = copy_command(context.tool("ffmpeg"), source, streams[0].codec, path)
-    await well_run(context, Pipeline((command,), label="subtitles"), text.source)
+    await run_checked(context, Pipeline((command,), label="subtitles"), text.source)
     return await asyncio.to_thread(_parsed, path, name, text.charset)
 
 

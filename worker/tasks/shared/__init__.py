@@ -1,1 +1,1 @@
-"""What several modules use."""
+"""Steps that several modules use."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from worker.core.command import Command, Pipeline
 from worker.core.errors import CannotServe, Problem
 from worker.media.ffmpeg.formats import GUARDS
-from worker.tasks.shared.running import well_run
+from worker.tasks.shared.running import run_checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -65,4 +65,4 @@ async def _converted(burn: Burn, film: Path, into: Path, context: TaskContext) -
         context.tool("ffmpeg"), "-nostdin", "-hide_banner", "-v", "warning", "-y", *GUARDS, "-i", f"file:{source}",
         "-map", f"0:s:{burn.stream or 0}", "-c:s", "ass", "-f", "ass", f"file:{into}",
     )  # fmt: skip
-    await well_run(context, Pipeline((Command(argv),), label="burn"), burn.source or film.name)
+    await run_checked(context, Pipeline((Command(argv),), label="burn"), burn.source or film.name)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from worker.core.task import TaskContext
 
 
-async def undamaged_source(path: Path, name: str, context: TaskContext) -> None:
+async def require_undamaged(path: Path, name: str, context: TaskContext) -> None:
     """Return if a source decodes by itself; BadInput otherwise.
 
     For runs with `-xerror`: ffmpeg 5.1 to 8 then ends at a decoder's error without a word of its own, so that nothing
@@ -26,7 +26,7 @@ async def undamaged_source(path: Path, name: str, context: TaskContext) -> None:
         raise BadInput(f"{name} is damaged or cut short: {damage(exit_.complaint) or exit_}")
 
 
-async def decoded(
+async def prove_by_decoding(
     path: Path, name: str, context: TaskContext, *, seconds: float | None = None, share: float = 0.0
 ) -> None:
     """Return when a file decodes to its end without a complaint; VerificationFailed with it otherwise.

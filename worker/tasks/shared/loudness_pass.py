@@ -38,7 +38,7 @@ def loudness_problems(item: OutputMap, path: str) -> Iterator[Problem]:
         yield Problem(f"{path}.options.filter", "goes with no af: loudness follows one chain of filters")
 
 
-async def levelled(
+async def level_outputs(
     params: FfmpegParams, sources: Sequence[Path], infos: Sequence[MediaInfo], context: TaskContext
 ) -> FfmpegParams:
     """Return the data with the filters that bring each sound to the loudness its output map asks for."""
@@ -56,11 +56,11 @@ async def levelled(
             has = described(infos[number])
             raise InvalidJob([Problem(f"output_maps[{index}].loudness", f"means a {stream.kind} stream: {has}")])
         sound = Sound(sources[number], f"0:{stream.index}", tuple(arguments(params.input_options)))
-        maps.append(await _levelled(item, sound, stream, context))
+        maps.append(await _level_output(item, sound, stream, context))
     return params.model_copy(update={"output_maps": maps})
 
 
-async def _levelled(item: OutputMap, sound: Sound, stream: StreamInfo, context: TaskContext) -> OutputMap:
+async def _level_output(item: OutputMap, sound: Sound, stream: StreamInfo, context: TaskContext) -> OutputMap:
     if item.loudness is None:
         return item
     rate = _sample_rate(item.options, stream)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from worker.core.task import TaskContext
 
 
-async def probed_source(path: Path, name: str, context: TaskContext) -> MediaInfo:
+async def probe_source(path: Path, name: str, context: TaskContext) -> MediaInfo:
     """Return what a source is, its length measured where its container may be wrong about it.
 
     BadInput for one that is cut short. A clock that jumps becomes a warning: the pieces are joined.
@@ -25,7 +25,7 @@ async def probed_source(path: Path, name: str, context: TaskContext) -> MediaInf
     stated = stated_bytes(await asyncio.to_thread(_head, path))
     if stated is not None and stated > info.bytes:
         raise BadInput(f"{name} is cut short: it states {stated} bytes and holds {info.bytes}")
-    return await measured(info, path, name, context) if is_uncertain(info) else info
+    return await measure_length(info, path, name, context) if is_uncertain(info) else info
 
 
 def _head(path: Path) -> bytes:
@@ -33,7 +33,7 @@ def _head(path: Path) -> bytes:
         return file.read(12)
 
 
-async def measured(info: MediaInfo, path: Path, name: str, context: TaskContext) -> MediaInfo:
+async def measure_length(info: MediaInfo, path: Path, name: str, context: TaskContext) -> MediaInfo:
     """Return `info` with the lengths of its packets, all of which are read; BadInput for a file that was cut short."""
     if info.measured or not (info.video or info.audio):
         return info
@@ -49,7 +49,9 @@ async def measured(info: MediaInfo, path: Path, name: str, context: TaskContext)
     return settled(info, timeline, exit_.tail, name)
 
 
-async def blamed(error: Exception, sources: list[tuple[MediaInfo, Path, str]], context: TaskContext) -> list[MediaInfo]:
+async def measure_suspects(
+    error: Exception, sources: list[tuple[MediaInfo, Path, str]], context: TaskContext
+) -> list[MediaInfo]:
     """Return the sources measured, after an output had not the length that they state.
 
     BadInput, with `error` as its cause, for a source that is cut short; `error` itself where all of them were
@@ -58,6 +60,6 @@ async def blamed(error: Exception, sources: list[tuple[MediaInfo, Path, str]], c
     if all(info.measured for info, _, _ in sources):
         raise error
     try:
-        return [await measured(info, path, name, context) for info, path, name in sources]
+        return [await measure_length(info, path, name, context) for info, path, name in sources]
     except BadInput as cut:
         raise cut from error

@@ -1,4 +1,4 @@
-"""What every divided film has in common: when dividing pays, when its pictures are shown, and the list of its parts."""
+"""Rules that all divided films share: when dividing pays, when pictures are shown, and the list of the parts."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def build_of(version: str) -> str:
 
 
 class Builds:
-    """Which ffmpeg a worker has, asked once: parts of two builds are not joined."""
+    """The ffmpeg build of a worker, asked once: parts of two builds are not joined."""
 
     def __init__(self) -> None:
         self._known: dict[str, str] = {}
@@ -119,9 +119,7 @@ async def with_clean_entries(
     if len(info.of_kind("video")) > 1:
         return timeline
     codec = next(one.codec for one in info.streams if one.index == stream)
-    entered = {timeline.entry(frame) for frame in frames}
-    places = {key: place for key, place in timeline.places.items() if key in entered}
-    clean = await asyncio.to_thread(_clean, path, places, codec, info.container)
+    clean = await asyncio.to_thread(_clean, path, timeline.entries(frames), codec, info.container)
     return replace(timeline, clean=clean)
 
 

@@ -1,4 +1,4 @@
-"""What a picture needs before it is scaled to a still: fields joined, HDR brought to SDR where this host can."""
+"""The preparation of a picture for a still: fields joined, HDR brought to SDR where this host can."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ _MOST_NOTED: Final = 20
 """Complaints that the record holds."""
 
 
-async def well_run(
+async def run_checked(
     context: TaskContext,
     pipeline: Pipeline,
     subject: str,

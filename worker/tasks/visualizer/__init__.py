@@ -23,11 +23,11 @@ from worker.media.hls.files import PlannedFile
 from worker.media.hls.params import HlsParams
 from worker.media.verify import Expected, ExpectedStream, check
 from worker.registry import plugins
-from worker.tasks.hls.finish import finished, hand_over, package
-from worker.tasks.hls.proof import proved_mp4s
-from worker.tasks.shared.decoding import undamaged_source
+from worker.tasks.hls.finish import finish_presentation, package, stage_presentation
+from worker.tasks.hls.proof import prove_mp4s
+from worker.tasks.shared.decoding import require_undamaged
 from worker.tasks.shared.parts import Builds
-from worker.tasks.shared.running import well_run
+from worker.tasks.shared.running import run_checked
 from worker.tasks.visualizer.ranges import Ranges
 from worker.tasks.visualizer.stage import Stage, well, windowed
 
@@ -96,7 +96,7 @@ class VisualizerTask(Task[SceneParams]):
         scene = windowed(scene, params)
         context.report(COUNTED)
         folder = context.scratch("film/x").parent
-        plan = await self._drawn(scene, params, folder, context)
+        plan = await self._draw(scene, params, folder, context)
         await _finish(plan, params, folder, context)
 
     def division(self, params: SceneParams) -> Division:
@@ -123,7 +123,7 @@ class VisualizerTask(Task[SceneParams]):
     def _ranges(self, context: TaskContext) -> Ranges:
         return Ranges(self._visualizer, self._repositories, self._builds, context)
 
-    async def _drawn(self, scene: Scene, params: SceneParams, folder: Path, context: TaskContext) -> Plan:
+    async def _draw(self, scene: Scene, params: SceneParams, folder: Path, context: TaskContext) -> Plan:
         """Return the plan of what lies in `folder` now: as many frames as were counted, or as there was time for."""
         plan = plan_of(scene)
         lasting = params.on_timeout == "keep"
@@ -149,7 +149,7 @@ class VisualizerTask(Task[SceneParams]):
         except (ToolFailed, InvalidJob):
             # a decoder's "invalid residual" reads as a refusal of what was asked
             if scene.sound is not None and params.damage == "refuse":
-                await undamaged_source(scene.sound, scene.sound.name, context)
+                await require_undamaged(scene.sound, scene.sound.name, context)
             raise
         self._visualizer.judge(scene, exits)
         frames = meter.step.frame
@@ -168,16 +168,16 @@ async def _finish(plan: Plan, params: SceneParams, folder: Path, context: TaskCo
         storyboard=False,
         verify=params.verify,
     )
-    await proved_mp4s(plan, hls, folder, context)
+    await prove_mp4s(plan, hls, folder, context)
     files: list[PlannedFile] = []
     if params.output == "hls":
         await package(plan, hls, folder, context)
-        files = await finished(plan, hls, folder, context)
+        files = await finish_presentation(plan, hls, folder, context)
     else:
         await _joined(plan, params, folder, context)
     if params.thumbnail:
         files.insert(0, await _thumbnail(plan, folder, context))
-    await asyncio.to_thread(hand_over, files, folder / "out", context)
+    await asyncio.to_thread(stage_presentation, files, folder / "out", context)
     context.report(1.0)
 
 
@@ -205,7 +205,7 @@ async def _kept(plan: Plan, scene: Scene, limit: float | None, folder: Path, con
     film, part = folder / f"{rendition.name}.mp4", folder / "cut.mp4"
     subject = "what was drawn" if limit is None else f"what was drawn in {limit:.3g} s"
     try:
-        await well_run(context, copy_command(context.tool("ffmpeg"), film, part), subject)
+        await run_checked(context, copy_command(context.tool("ffmpeg"), film, part), subject)
         info = await context.probe(part)
     except BadInput as error:
         raise TimedOut(f"nothing of {subject} can be kept") from error
@@ -216,7 +216,7 @@ async def _kept(plan: Plan, scene: Scene, limit: float | None, folder: Path, con
     short = shortened(plan, frames)
     if scene.sound is not None:
         sound = folder / f"{SOUND}.mp4"
-        await well_run(context, copy_command(context.tool("ffmpeg"), sound, part, float(short.duration)), subject)
+        await run_checked(context, copy_command(context.tool("ffmpeg"), sound, part, float(short.duration)), subject)
         await asyncio.to_thread(part.replace, sound)
     context.warn(f"the film is cut short: {frames} of {scene.shown} frames are {subject}")
     context.note("truncated", {"frames": frames, "of": scene.shown})
@@ -229,7 +229,7 @@ async def _joined(plan: Plan, params: SceneParams, folder: Path, context: TaskCo
     names += [sound.name for sound in plan.sounds]
     target = context.output(params.output_file, role="video", media_type="video/mp4", duration=float(plan.duration))
     films = tuple(folder / f"{name}.mp4" for name in names)
-    await well_run(context, join_command(context.tool("ffmpeg"), films, target), params.output_file)
+    await run_checked(context, join_command(context.tool("ffmpeg"), films, target), params.output_file)
     info = await context.probe(target)
     frames = plan.timing.frames if plan.timing else None
     streams = (ExpectedStream("video", "h264"), *(ExpectedStream("audio", "aac") for _ in plan.sounds))
@@ -247,7 +247,7 @@ async def _thumbnail(plan: Plan, folder: Path, context: TaskContext) -> PlannedF
     target = folder / "out" / "poster.jpg"
     await asyncio.to_thread(target.parent.mkdir, exist_ok=True)
     film = folder / f"{rendition.name}.mp4"
-    await well_run(context, last_frame_command(context.tool("ffmpeg"), film, target), "the last frame")
+    await run_checked(context, last_frame_command(context.tool("ffmpeg"), film, target), "the last frame")
     info = await context.probe(target)
     if info.video is None or (info.video.width, info.video.height) != (rendition.size.width, rendition.size.height):
         raise VerificationFailed("the last frame is no picture of the film's size")

@@ -14,9 +14,9 @@ from worker.core.parts import FRAMES, Part, PartLength, Plan, Whole, bounds, ide
 from worker.media.ffmpeg.progress import Meter
 from worker.media.parts.proof import check_join
 from worker.media.parts.timeline import PacketReader, packets_command
-from worker.tasks.shared.decoding import undamaged_source
+from worker.tasks.shared.decoding import require_undamaged
 from worker.tasks.shared.parts import TOO_SHORT, joinable, prove_part, read_packets
-from worker.tasks.shared.running import well_run
+from worker.tasks.shared.running import run_checked
 from worker.tasks.visualizer.stage import Stage, well, windowed
 
 if TYPE_CHECKING:
@@ -167,15 +167,15 @@ class Ranges:
         film, rate = plan_of(scene), Fraction(scene.framerate)
         target = folder / f"{_name(film)}.mp4"
         listing = await joinable(plan, rate, parts, context)
-        await well_run(context, parts_command(context.tool("ffmpeg"), listing, scene, target), "the join")
+        await run_checked(context, parts_command(context.tool("ffmpeg"), listing, scene, target), "the join")
         reader = PacketReader(0)
         await read_packets(packets_command(context.tool("ffprobe"), target), reader, context)
         check_join(reader, plan, rate, "the film")
         if sound is not None:
             try:
-                await well_run(context, sound_pipeline(scene, context.tool("ffmpeg"), sound, folder), sound.name)
+                await run_checked(context, sound_pipeline(scene, context.tool("ffmpeg"), sound, folder), sound.name)
             except ToolFailed:
-                await undamaged_source(sound, sound.name, context)
+                await require_undamaged(sound, sound.name, context)
                 raise
         for key, value in details["facts"].items():
             context.note(key, value)

@@ -1,4 +1,4 @@
-"""What a visualizer may use of a running task, and what every drawing of a scene is judged by."""
+"""The part of a task's context that a visualizer uses, and the judgement of a scene's drawing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from worker.core.errors import BadInput, InvalidJob, Problem
 from worker.media.failure import classify, failed
-from worker.tasks.shared.measuring import probed_source
+from worker.tasks.shared.measuring import probe_source
 from worker.tasks.shared.running import undamaged
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def well(exits: Sequence[Exit], params: SceneParams, context: TaskContext) -> No
 
 
 class Stage:
-    """What a visualizer may use of a running task; histories are cloned for it."""
+    """The part of a running task's context that a visualizer may use; histories are cloned for it."""
 
     def __init__(self, context: TaskContext, repositories: Repositories) -> None:
         self._context, self._repositories = context, repositories
@@ -60,7 +60,7 @@ class Stage:
 
     async def probe(self, path: Path) -> MediaInfo:
         """Return what a source is, its length measured where its container may be wrong about it."""
-        return await probed_source(path, path.name, self._context)
+        return await probe_source(path, path.name, self._context)
 
     async def history(self, repository: Repository, arguments: Sequence[str]) -> Path:
         """Return the file that git wrote of a clone, which is gone then; the next one has the same place."""

@@ -21,7 +21,7 @@ Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class ReplayAnswer(BaseModel):
-    """What was published again, and why the rest was left dead."""
+    """The messages that were published again, and why the rest was left dead."""
 
     replayed: int
     published: list[RepublishedDocument] = Field(default_factory=list)
@@ -29,7 +29,7 @@ class ReplayAnswer(BaseModel):
 
 
 class PurgeAnswer(BaseModel):
-    """How many were deleted for good."""
+    """The number of messages that were deleted for good."""
 
     purged: int
 

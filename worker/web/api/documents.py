@@ -1,4 +1,4 @@
-"""What a message may look like, and what would become of one."""
+"""The schema of messages, their validation, and the dry run of one."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ BODY: dict[str, Any] = {
 
 
 class HookAnswer(Record):
-    """What came of a call."""
+    """The outcome of a call."""
 
     outcome: str
     job_id: str | None

@@ -61,7 +61,7 @@ class CancelAnswer(BaseModel):
 
 
 class FilterDocument(BaseModel):
-    """Which jobs; every field that is given must match."""
+    """A filter of jobs; every field that is given must match."""
 
     state: State | None = None
     lane: Lane | None = None
@@ -85,7 +85,7 @@ class FilterDocument(BaseModel):
 
 
 class BulkRequest(BaseModel):
-    """What to do with every job that matches, and how many the asker expects: ask with `dry_run` first."""
+    """The action for every job that matches, and how many the asker expects: ask with `dry_run` first."""
 
     action: Literal["cancel", "retry"]
     filter: FilterDocument
@@ -94,7 +94,7 @@ class BulkRequest(BaseModel):
 
 
 class BulkAnswer(BaseModel):
-    """How many match and, unless it was a dry run, what was done with them."""
+    """The number of jobs that match and, unless it was a dry run, what was done with them."""
 
     matching: int
     done: int = 0

@@ -1,4 +1,4 @@
-"""What jobs replaced or deleted, and undoing it."""
+"""Files that jobs replaced or deleted, and undoing it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class OriginalDocument(Record):
 
 
 class UndoneDocument(Record):
-    """What was put back, and which of the job's files stand elsewhere and stay."""
+    """The files that were put back, and those of the job that are elsewhere and stay."""
 
     job_id: str
     restored: list[OriginalDocument]

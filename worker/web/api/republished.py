@@ -1,4 +1,4 @@
-"""What the API says of a job whose message was published again."""
+"""The API's answer about a job whose message was published again."""
 
 from __future__ import annotations
 

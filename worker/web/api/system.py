@@ -1,4 +1,4 @@
-"""Who asks, what the server is, what is wrong with it, who did what."""
+"""The asker, the server, its doctor, and the audit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ router = APIRouter(tags=["system"])
 
 
 class WhoAmI(BaseModel):
-    """Who asks, and the server's version."""
+    """The asker, and the server's version."""
 
     name: str
     role: str

@@ -102,7 +102,7 @@ class LeftDocument(BaseModel):
 
 
 class CountDocument(BaseModel):
-    """What a pattern means."""
+    """The meaning of a pattern."""
 
     files: int
     matching: int
@@ -112,7 +112,7 @@ class CountDocument(BaseModel):
 
 
 class MakeAnswer(BaseModel):
-    """What became of the sources: the numbers of all, and the first thousand of each kind."""
+    """The outcome of the sources: the numbers of all, and the first thousand of each kind."""
 
     template: str
     counted: list[CountDocument] = Field(default_factory=list)

@@ -42,14 +42,14 @@ class BucketBegin(BaseModel):
 
 
 class BucketName(BaseModel):
-    """Which upload."""
+    """The id of an upload."""
 
     uri: str = Field(min_length=1, max_length=4096)
     upload_id: str = Field(min_length=1, max_length=2000)
 
 
 class BucketFinish(BucketName):
-    """Which upload, and how many bytes it must have."""
+    """The id of an upload, and how many bytes it must have."""
 
     bytes: int = Field(ge=1, le=1 << 50)
 

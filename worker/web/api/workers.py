@@ -25,14 +25,14 @@ Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class Asked(BaseModel):
-    """Which workers were asked for what; each follows with its next heartbeat."""
+    """The workers that were asked, and what for; each follows with its next heartbeat."""
 
     wanted: str
     workers: list[str]
 
 
 class Queues(BaseModel):
-    """What waits: messages by queue as the broker counts them, jobs by lane and priority as the database does."""
+    """The waiting work: messages by queue as the broker counts them, jobs by lane and priority as the database does."""
 
     messages: dict[str, int]
     problem: str = Field("", description="Why the broker could not be asked.")

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
 
 from fastapi import APIRouter
 
-from worker.web.pages import automatic, dead, fleet, job, jobs, login, new, now, scans, settings, templates
-
 if TYPE_CHECKING:
-    from fastapi import FastAPI
     from starlette.routing import BaseRoute
 
-SCREENS = (now, jobs, job, new, templates, scans, dead, fleet, settings, automatic, login)
-
-
-def add_to(application: FastAPI) -> None:
-    """Add every screen."""
-    application.router.routes.extend(_routes())
+FIRST: Final = ("now", "login")
+"""The modules of the screens that answer as soon as the server listens."""
+LATER: Final = ("jobs", "job", "new", "templates", "scans", "dead", "fleet", "settings", "automatic")
+"""Those that are imported one at a time while it answers."""
 
 
 @cache
-def _routes() -> tuple[BaseRoute, ...]:
-    """Return every screen; FastAPI reads each once a process."""
-    router = APIRouter()
-    for screen in SCREENS:
-        router.include_router(screen.router, include_in_schema=False)
-    return tuple(router.routes)
+def routes(part: str) -> tuple[BaseRoute, ...]:
+    """Return the screens of a part; FastAPI reads each once a process."""
+    found = APIRouter()
+    found.include_router(router(part), include_in_schema=False)
+    return tuple(found.routes)
+
+
+def router(part: str) -> APIRouter:
+    """Return the screens of a part, for who includes them."""
+    found = import_module(f"{__name__}.{part}").router
+    assert isinstance(found, APIRouter)  # noqa: S101 - each part has one
+    return found

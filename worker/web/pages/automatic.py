@@ -1,4 +1,4 @@
-"""What makes jobs and messages by itself: folders, schedules, hooks, notifications; and what can be undone."""
+"""Jobs and messages that are made automatically: folders, schedules, hooks, notifications; and what can be undone."""
 
 from __future__ import annotations
 

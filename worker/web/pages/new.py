@@ -31,7 +31,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "probe": {"source": "nas://film.mkv"},
     "thumbnail": {"source": "nas://film.mkv", "output_file": "poster.jpg"},
 }
-"""What a form begins with: the smallest message that could run."""
+"""The first content of the form: the smallest message that could run."""
 
 
 @router.get("/new")

@@ -1,4 +1,4 @@
-"""What outlives an attempt: kept files and callbacks."""
+"""Kept files and callbacks, which outlive their attempt."""
 
 from __future__ import annotations
 

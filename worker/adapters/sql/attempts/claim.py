@@ -34,7 +34,7 @@ _LAST_ROUND = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class _Charges:
-    """What the round has been charged with."""
+    """The failures that the round has been charged with."""
 
     round: int
     failures: int
@@ -52,7 +52,7 @@ _SEEN = (
     ),
     moment().label("now"),
 )  # fmt: skip
-"""What the decision needs; not the document, which may be a megabyte."""
+"""The columns that the decision needs; not the document, which may be a megabyte."""
 
 
 _ATTEMPT = tuple(attempts.c[name] for name in ("round", "number", "epoch", "started_at"))

@@ -1,4 +1,4 @@
-"""What a worker writes while a job lives: each a transaction, each fenced by the attempt's epoch."""
+"""The statements of a worker while it holds a job: each a transaction, each fenced by the attempt's epoch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which job makes the file at a place: one job at a time, and what it was about to show there."""
+"""The job that makes the file at a place: one at a time, and what it was about to show there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is written of a job by a worker that has not claimed it: its death, and that it cannot do it."""
+"""The statements of a worker about a job that it has not claimed: it is dead, or this worker cannot do it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from worker.core.job import Job
 
 _NO_EPOCH: Final = -1
-"""What no row has: a copy that waits for this epoch waits for nobody."""
+"""An epoch that no row has: a copy that waits for it waits for nobody."""
 
 
 def require_same_job(connection: Connection, job: Job, digest: str, row: Row[*tuple[Any, ...]]) -> None:

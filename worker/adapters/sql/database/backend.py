@@ -1,4 +1,4 @@
-"""What `Database` asks of the connections of one product, and what they have in common."""
+"""The connections that `Database` uses of one product, and what those have in common."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a connection to PostgreSQL may be one no longer."""
+"""The check whether a connection to PostgreSQL may be broken."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a power cut may take back."""
+"""The durability of a transaction after a power cut."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import Enum, auto
 
 
 class Durability(Enum):
-    """What a power cut may take back of a transaction: it writes nothing, may lose its commit, or never does."""
+    """The durability of a transaction after a power cut: it writes nothing, may lose its commit, or never does."""
 
     NONE = auto()
     RELAXED = auto()

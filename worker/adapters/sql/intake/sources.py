@@ -1,4 +1,4 @@
-"""What is remembered of sources."""
+"""The store of known sources."""
 
 from __future__ import annotations
 

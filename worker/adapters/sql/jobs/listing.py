@@ -12,11 +12,12 @@ import json
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Float, exists, func, literal, select, tuple_, type_coerce
+from sqlalchemy import Float, exists, func, literal, select, tuple_, type_coerce, union_all
 
 from worker.adapters.sql.rows import LISTED, artifact_record, attempt_record, job_record, within_modules
 from worker.adapters.sql.schema import WHOLE, artifacts, attempts, jobs, moment
 from worker.core.listing import InvalidCursor, JobFilter, Page
+from worker.core.record import STATES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 
     from worker.core.record import ArtifactRecord, AttemptRecord, JobRecord
 
+_NOT_COMPLETED: Final = tuple(state for state in STATES if state != "completed")
 _MANY_ATTEMPTS: Final = 20_000
-"""From so many attempts on, a worker's jobs are found by looking at jobs rather than at its attempts."""
+"""The number of attempts from which a worker's jobs are found by looking at jobs rather than at its attempts."""
 _SOME_ATTEMPTS: Final = 500
 """Up to so many each job is looked up by its id; beyond, the jobs are walked through from the newest on."""
 _LAST: Final = "\x7f"
@@ -158,10 +160,20 @@ def ids(connection: Connection, prefix: str, limit: int) -> list[str]:
 
 
 def counts(connection: Connection) -> dict[str, int]:
-    """Return how many jobs are in each state that has one."""
-    whole = select(jobs.c.state, func.count()).where(WHOLE)
-    rows = connection.execute(whole.group_by(jobs.c.state))
-    return {state: number for state, number in rows}  # noqa: C416 - dict() of rows is untyped
+    """Return how many jobs are in each state that has one.
+
+    Nearly every job is completed, and to look at the state of each takes most of what Now takes: the completed ones
+    are those that are left when the others, and the parts, are taken from all.
+    """
+    everything = select(func.count()).select_from(jobs).scalar_subquery()
+    parts = select(func.count()).where(jobs.c.parent_id.is_not(None)).scalar_subquery()
+    others = select(jobs.c.state, func.count()).where(jobs.c.state.in_(_NOT_COMPLETED), WHOLE)
+    # One statement, so that no job ends between two of them.
+    left = select(literal("completed"), everything - parts)
+    rows = connection.execute(union_all(others.group_by(jobs.c.state), left))
+    found = {state: number for state, number in rows}  # noqa: C416 - dict() of rows is untyped
+    found["completed"] -= sum(number for state, number in found.items() if state != "completed")
+    return {state: number for state, number in found.items() if number}
 
 
 def waiting_by_lane(connection: Connection) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""What tools wrote: one bounded text an attempt."""
+"""The logs of tools: one bounded text an attempt."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from worker.core.attempt import Attempt
 
 KEPT_ATTEMPTS: Final = 10
-"""How many of a job's newest attempts keep their logs."""
+"""The number of a job's newest attempts that keep their logs."""
 
 
 def store_log(connection: Connection, attempt: Attempt, text: bytes) -> None:

@@ -1,4 +1,4 @@
-"""What people and their programs ask of the database."""
+"""The queries of people and their programs."""
 
 from __future__ import annotations
 

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from worker.core.ports.parts import PlannedPart
 
 SLOWER: Final = 2.0
-"""How many times as long as its neighbours a part runs before it is made twice."""
+"""The factor by which a part runs longer than its neighbours before it is made twice."""
 _FEWEST: Final = 2
-"""How many neighbours must be made before anybody can say what is slow."""
+"""The number of neighbours that must be made before anybody can say what is slow."""
 
 
 def slow_parts(connection: Connection, worker: str, lanes: Collection[str], seconds: float) -> list[SlowPart]:

@@ -98,7 +98,7 @@ def _postgresql_clock(element: _Clock, compiler: SQLCompiler, **options: Any) ->
 
 
 class IsWhole(FunctionElement[bool]):
-    """Whether a job is one of its own, given the column that names whose part it is."""
+    """The condition that a job is one of its own, given the column that names whose part it is."""
 
     type = Boolean()
     inherit_cache = True

@@ -1,4 +1,4 @@
-"""What jobs may touch on this host, and whether the mounts behind it are there."""
+"""The folders that jobs may touch on this host, and whether the mounts behind them are there."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NAME: Final = "x"
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """Where a place is on this host: a resolved root, the names of the folders below it, the name of the file."""
+    """A place on this host: a resolved root, the names of the folders below it, the name of the file."""
 
     root: Path
     folders: tuple[str, ...]

@@ -26,7 +26,7 @@ FOLDER: Final = f"{HIDDEN}.undo"
 # An object of up to 5 GB may be copied by one request; parts of it go side by side.
 _TRANSFER: Final = TransferConfig(multipart_threshold=1 << 30, multipart_chunksize=256 << 20, max_concurrency=4)
 _OF: Final = "leveret-of"
-"""What the copy says of the object that it was made of: another one under the same key is never taken for it."""
+"""The metadata of a copy that names the object it was made of: another one under the same key is never taken for it."""
 MAX_NAME_BYTES: Final = 255
 _KEPT_HEADERS: Final = ("ContentType", "CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage")
 

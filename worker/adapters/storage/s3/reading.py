@@ -36,7 +36,7 @@ CHUNK: Final = 256 * 1024
 PART_BYTES: Final = 16 << 20
 MOST_PARTS: Final = 10_000
 LINK_SECONDS: Final = 6 * 3600
-"""How long a browser may PUT one part after it asked for its address."""
+"""The seconds in which a browser may PUT one part after it asked for its address."""
 
 
 class _Connected:

@@ -1,4 +1,4 @@
-"""How an object gets a fixed key: all that may be repeated first, then one request, sent once."""
+"""Giving an object its fixed key: first all that may be repeated, then one request, sent once."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ MOST_PARTS: Final = 10_000
 Condition: TypeAlias = "dict[str, str]"
 _TAKEN: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
 _UNKNOWN: Final = frozenset({"NotImplemented", "501"})
-"""What a server answers that knows no condition for this request."""
+"""The errors of a server that has no conditions for this request."""
 _BUSY: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS})
 
 

@@ -1,4 +1,4 @@
-"""What jobs may touch in buckets, and how an object is named, described and judged there."""
+"""The places that jobs may touch in buckets, and how an object is named, described and judged there."""
 
 from __future__ import annotations
 

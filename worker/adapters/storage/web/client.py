@@ -24,7 +24,7 @@ _GONE: Final = frozenset({404, 410})
 _HOST: Final = re.compile(r"[a-z0-9_.-]+|[0-9a-f:.]+")
 _RESOLVE_SECONDS: Final = 20.0
 _QUICKLY: Final = 3.0
-"""How long somebody who submits a job waits for a name to be looked up."""
+"""The seconds that somebody who submits a job waits for a name to be looked up."""
 USER_AGENT: Final = "leveret"
 # One connection a request: a kept one would be shared by every name on its address, unseen by TLS.
 _LIMITS: Final = httpx.Limits(max_connections=16, max_keepalive_connections=0)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 VERSION: Final = 0
-"""What is stored begins at 1."""
+"""The version of a shipped template; stored ones begin at 1."""
 _SINCE: Final = datetime(2026, 11, 27, tzinfo=UTC)
 
 
