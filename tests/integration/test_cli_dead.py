@@ -188,5 +188,5 @@ def test_of_a_message_of_megabytes_only_what_a_job_may_have_is_held_and_it_is_no
 
 def test_the_broker_takes_no_message_of_more_megabytes_than_a_worker_can_hold_of_each_queue(broker_url):
     with channel_of(broker_url) as channel, pytest.raises(pika.exceptions.ChannelClosedByBroker) as refused:
-        channel.basic_publish(JOBS, "cpu.low", b" " * (5 << 20))
+        channel.basic_publish(JOBS, "cpu.low", b" " * (17 << 20))
     assert refused.value.reply_code == 406

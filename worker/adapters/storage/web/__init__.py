@@ -7,7 +7,7 @@ import errno
 import re
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urljoin
 
 import httpx
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from worker.core.location import External
     from worker.core.ports import Confirm
     from worker.core.spans import Span
+
+_STAT_SECONDS: Final = 300.0
+"""In how long a server must have said what a file is, redirects and repetitions included."""
 
 
 @dataclass(slots=True)
@@ -110,7 +113,11 @@ class WebSource:
         """Return size (0 where the server does not tell it) and media type, or None."""
         self.admit(place, writing=False)
         try:
-            return await self._retrying()(self._stat, place)
+            # A head that comes byte by byte keeps the limit of each step for days.
+            async with asyncio.timeout(min(_STAT_SECONDS, self._total_seconds)):
+                return await self._retrying()(self._stat, place)
+        except TimeoutError as error:
+            raise StorageUnavailable(f"{self.url(place)} did not say in time what it is") from error
         except Unanswered as error:
             raise StorageUnavailable(str(error)) from error
         except SourceMissing:
