@@ -47,7 +47,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bench(sources: Path, tmp_path: Path) -> TaskBench:
     bench = bench_in(tmp_path)
     for path in sources.iterdir():
-        (bench.root / path.name).symlink_to(path)
+        (bench.root / path.name).hardlink_to(path)
     return bench
 
 

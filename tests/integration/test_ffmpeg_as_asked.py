@@ -108,7 +108,7 @@ async def test_no_encoder_makes_something_else_in_silence_or_is_asked_twice(
     tmp_path: Path, films: Path, kind: str, options: dict[str, Any], output: str
 ):
     bench = TaskBench(tmp_path, ProcessRunner(dict(os.environ)), tools=TOOLS["system"])
-    (bench.root / "film.mkv").symlink_to(films / "short.mkv")
+    (bench.root / "film.mkv").hardlink_to(films / "short.mkv")
     error = await refusal(bench, FfmpegTask(), data(kind, options, output_file=output))
     assert isinstance(error, InvalidJob), repr(error)
 

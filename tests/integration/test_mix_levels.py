@@ -47,7 +47,7 @@ def peak(path: Path) -> float:
 @pytest.mark.parametrize("name", CODED)
 async def test_a_mix_by_ffmpeg_stays_within_full_scale(name: str, sounds: Path, tmp_path: Path) -> None:
     bench = bench_in(tmp_path)
-    (bench.root / name).symlink_to(sounds / name)
+    (bench.root / name).hardlink_to(sounds / name)
     maps = [{"specifier": "a", "options": {"codec": "aac", "ac": 2, "b": "256k"}}]
     data = {"sources": [f"nas://{name}"], "source_maps": [{"specifier": "a"}], "output_maps": maps}
     result = await bench.run_task(FfmpegTask(), data | {"output_file": "o.mka"})
