@@ -42,7 +42,7 @@ def _complaint(item: Any, variable: Callable[[str], str]) -> str:
     else:
         words = _value(name, item["input"]) + form.format(**item.get("ctx", {}))
     # Ours are sentences about the variable.
-    colon = "" if form is None and words.startswith(("is ", "needs ", "has ")) else ":"
+    colon = "" if form is None and words[:1].islower() else ":"
     return f"{name}{colon} {words}" if name else words
 
 
