@@ -6,8 +6,10 @@ import asyncio
 
 from tests.support.repositories import artifact, granted, job
 from worker.core.attempt import Result
+from worker.core.hook import HookCall
 from worker.core.identity import SourceRecord
 from worker.core.template import Origin
+from worker.web.services import forget_old_intake
 
 FILM = {"job": {"tasks": [{"module": "probe", "data": {"source": "{{ source.uri }}"}}]}}
 
@@ -76,4 +78,25 @@ async def test_a_source_is_known_again_until_nobody_has_seen_it_for_long(reposit
     assert (again.version, again.fingerprint, again.facts, again.health) == ("5-2", None, None, "")
     assert await repository.forget_sources(3600) == 0
     assert await repository.forget_sources(-1) == 2
+    assert await repository.sources(["nas://a.mkv"]) == {}
+
+
+async def test_a_call_of_a_hook_is_known_until_it_is_old(repository):
+    call = HookCall(hook="film", digest="d" * 64, event="push", outcome="submitted", subject="a", job_id="j1")
+    await repository.note_call(call)
+    assert await repository.forget_calls(3600) == 0
+    assert [one.job_id for one in await repository.hook_calls("film", 10)] == ["j1"]
+    assert await repository.forget_calls(-1) == 1
+    assert await repository.hook_calls("film", 10) == []
+
+
+async def test_the_server_forgets_old_calls_and_sources_and_no_new_ones(repository, monkeypatch):
+    await repository.note_call(HookCall(hook="film", digest="d" * 64, event="push", outcome="submitted", subject="a"))
+    await repository.remember([SourceRecord(uri="nas://a.mkv", bytes=1, modified=1.5, version="5-1")])
+    await forget_old_intake(repository)
+    assert await repository.hook_calls("film", 10)
+    assert await repository.sources(["nas://a.mkv"])
+    monkeypatch.setattr("worker.web.services.INTAKE_KEPT_SECONDS", -1)
+    await forget_old_intake(repository)
+    assert await repository.hook_calls("film", 10) == []
     assert await repository.sources(["nas://a.mkv"]) == {}

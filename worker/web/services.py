@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from worker.control.undo import Originals
     from worker.core.finding import Check
     from worker.core.notification import Notification
+    from worker.core.ports import Repository
     from worker.core.ports.files import FileReader, MultipartStore, UploadStore
     from worker.core.ports.folders import FolderFiles
     from worker.core.ports.notifications import Sender
@@ -49,6 +50,8 @@ SCHEDULE_SECONDS: Final = 5.0
 SCAN_SECONDS: Final = 1.0
 SCANS_AT_ONCE: Final = 2
 SWEEP_SECONDS: Final = 3600.0
+INTAKE_KEPT_SECONDS: Final = 90 * 86400.0
+"""How long a call of a hook is kept, and what was read of a file that nobody reads again."""
 DEPTHS_SECONDS: Final = 5.0
 DEPTHS_OLD_SECONDS: Final = 60.0
 DEPTHS_WAIT_SECONDS: Final = 2.0
@@ -228,6 +231,7 @@ async def started(settings: Settings) -> AsyncIterator[Services]:
         chores = [
             asyncio.create_task(_repeat(SAMPLE_SECONDS, services.sample), name="samples"),
             asyncio.create_task(_repeat(SWEEP_SECONDS, lambda: _sweep(services)), name="sweep"),
+            asyncio.create_task(_repeat(SWEEP_SECONDS, partial(forget_old_intake, stores)), name="old intake"),
         ]
         owner = server_name(settings)
         chores.append(asyncio.create_task(_repeat(SCHEDULE_SECONDS, lambda: run_due(control, owner)), name="schedules"))
@@ -281,3 +285,12 @@ async def _sweep(services: Services) -> None:
     removed += await services.multipart.sweep(seconds) if services.multipart else 0
     if removed:
         log.info("uploads_swept", removed=removed)
+
+
+async def forget_old_intake(stores: Repository) -> None:
+    """Delete old calls of hooks, and what is known of sources that nobody has read for long.
+
+    The jobs that they made stay: a call or a file that comes again makes no second one.
+    """
+    await stores.forget_calls(INTAKE_KEPT_SECONDS)
+    await stores.forget_sources(INTAKE_KEPT_SECONDS)
