@@ -13,6 +13,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from worker.media.scenes import WHOLE, FrameRange
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -38,26 +40,6 @@ EXIT_REASONS: Final[Mapping[int, str]] = MappingProxyType(
 )
 
 _REPORT = re.compile(rb"^virtual-clock: exported=(\d+) written=(\d+)\r?$", re.MULTILINE)
-
-
-@dataclass(frozen=True, slots=True)
-class FrameRange:
-    """The exported frames from `first` up to, not including, `last`; `last` None is the end of the film."""
-
-    first: int = 0
-    last: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.first < 0 or (self.last is not None and self.last <= self.first):
-            raise ValueError(f"a range of frames needs 0 <= first < last, not {self.first} and {self.last}")
-
-    def frames(self, total: int) -> int:
-        """Return how many frames of a film of `total` frames lie in the range."""
-        last = total if self.last is None else min(self.last, total)
-        return max(0, last - self.first)
-
-
-WHOLE: Final = FrameRange()
 
 
 @dataclass(frozen=True, slots=True)

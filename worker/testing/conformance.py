@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel, ValidationError
 
-from visualizers import SceneParams
 from worker.core.errors import InvalidJob
 from worker.core.job import TaskSpec
+from worker.media.scenes import SceneParams
 from worker.registry import Registry
 from worker.tasks.visualizer import VisualizerTask
 from worker.testing.fakes import NoRepositories
@@ -20,8 +20,8 @@ from worker.testing.fakes import NoRepositories
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from visualizers import Visualizer
     from worker.core.task import Task
+    from worker.media.scenes import Visualizer
 
 _MODULE: Final = re.compile(r"^[a-z][a-z0-9_-]{0,63}$")
 _CAPABILITY: Final = re.compile(r"^[a-z][a-z0-9_-]*:[^\s:]+$")

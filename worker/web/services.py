@@ -51,7 +51,7 @@ SCAN_SECONDS: Final = 1.0
 SCANS_AT_ONCE: Final = 2
 SWEEP_SECONDS: Final = 3600.0
 INTAKE_KEPT_SECONDS: Final = 90 * 86400.0
-"""How long a call of a hook is kept, and what was read of a file that nobody reads again."""
+"""Seconds that a call of a hook is kept, and what was read of a file that nobody reads again."""
 DEPTHS_SECONDS: Final = 5.0
 DEPTHS_OLD_SECONDS: Final = 60.0
 DEPTHS_WAIT_SECONDS: Final = 2.0

@@ -6,8 +6,13 @@ import asyncio
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from visualizers import GROUP, SceneParams, Visualizer
-from visualizers.film import (
+from worker.core.errors import BadInput, InvalidJob, TimedOut, ToolFailed, VerificationFailed
+from worker.core.task import Files, FileUse, Task
+from worker.media.ffmpeg.progress import Meter
+from worker.media.hls.files import PlannedFile
+from worker.media.hls.params import HlsParams
+from worker.media.scenes import GROUP, SceneParams, Visualizer
+from worker.media.scenes.film import (
     SOUND,
     copy_command,
     film_pipeline,
@@ -16,11 +21,6 @@ from visualizers.film import (
     plan_of,
     shortened,
 )
-from worker.core.errors import BadInput, InvalidJob, TimedOut, ToolFailed, VerificationFailed
-from worker.core.task import Files, FileUse, Task
-from worker.media.ffmpeg.progress import Meter
-from worker.media.hls.files import PlannedFile
-from worker.media.hls.params import HlsParams
 from worker.media.verify import Expected, ExpectedStream, check
 from worker.registry import plugins
 from worker.tasks.hls.finish import finish_presentation, package, stage_presentation
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
     from pathlib import Path
 
-    from visualizers import Scene
     from worker.core.parts import Division, Fleet, Part, Whole
     from worker.core.parts import Plan as PartsPlan
     from worker.core.ports import Repositories
     from worker.core.task import Lookup, TaskContext
     from worker.media.hls.plan import Plan
+    from worker.media.scenes import Scene
 
 COUNTED: Final = 0.03
 DRAWN: Final = 0.93

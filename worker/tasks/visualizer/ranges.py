@@ -7,13 +7,13 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
-from visualizers import Scene, Shared
-from visualizers.film import film_pipeline, parts_command, plan_of, sound_pipeline
 from worker.core.errors import CannotServe, PlanBroken, ToolFailed, VerificationFailed
 from worker.core.parts import FRAMES, Part, PartLength, Plan, Whole, bounds, identity_of, part_key
 from worker.media.ffmpeg.progress import Meter
 from worker.media.parts.proof import check_join
 from worker.media.parts.timeline import PacketReader, packets_command
+from worker.media.scenes import Scene, Shared
+from worker.media.scenes.film import film_pipeline, parts_command, plan_of, sound_pipeline
 from worker.tasks.shared.decoding import require_undamaged
 from worker.tasks.shared.parts import TOO_SHORT, joinable, prove_part, read_packets
 from worker.tasks.shared.running import run_checked
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from visualizers import SceneParams, Visualizer
     from worker.core.parts import Fleet
     from worker.core.ports import Repositories
     from worker.core.task import TaskContext
     from worker.media.hls.plan import Plan as FilmPlan
+    from worker.media.scenes import SceneParams, Visualizer
     from worker.tasks.shared.parts import Builds
 
 HISTORY: Final = "history"

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from visualizers import Repository, Scene, SceneParams
     from worker.core.command import Exit
     from worker.core.media_info import MediaInfo
     from worker.core.ports import Repositories
     from worker.core.task import TaskContext
+    from worker.media.scenes import Repository, Scene, SceneParams
 
 
 def windowed(scene: Scene, params: SceneParams) -> Scene:

@@ -17,7 +17,7 @@ from worker.media.parts.commands import LIST_GUARDS
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from visualizers import Scene
+    from worker.media.scenes import Scene
 
 SEGMENT_SECONDS: Final = 2
 QUALITY: Final = 20.0
