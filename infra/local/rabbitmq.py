@@ -4,6 +4,7 @@ import http.client
 import shutil
 import signal
 import socket
+import subprocess
 from base64 import b64encode
 from pathlib import Path
 
@@ -153,6 +154,22 @@ def _write_configuration(folder: Path, record: Record) -> None:
 def node_name(record: Record) -> str:
     """Return the name of the Erlang node."""
     return f"leveret-{record.secret('node', 4)}@localhost"
+
+
+def control(folder: Path, record: Record, *words: str) -> str:
+    """Run `rabbitmqctl` against a node of ours; return what it printed."""
+    script = _server_script().with_name("rabbitmqctl")
+    answer = subprocess.run(
+        (str(script), "--node", node_name(record), *words),
+        env=_environment(folder, record),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    if answer.returncode:
+        raise ServiceError(f"rabbitmqctl {words[0]}: {answer.stderr.strip()[-300:]}")
+    return answer.stdout
 
 
 def _environment(folder: Path, record: Record) -> dict[str, str]:

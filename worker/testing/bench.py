@@ -7,7 +7,9 @@ files, `nas://` and absolute paths lie under the bench's root, nothing outside c
 from __future__ import annotations
 
 import shutil
+import tempfile
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from worker.adapters.storage.nas import NasStorage
@@ -27,7 +29,6 @@ from worker.testing.result import BenchResult, Report, StagedFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from worker.core.command import Exit, Pipeline
     from worker.core.location import Location
@@ -57,7 +58,7 @@ class TaskBench(EngineContext):
         stall_seconds: float = STALL_SECONDS,
         roots: tuple[Path, ...] = (),
     ) -> None:
-        self.root, self.files = folder / "root", folder / "work"
+        self.root, self.files = folder / "root", _attempt_folder(folder)
         self.root.mkdir(parents=True, exist_ok=True)
         self.option_sets = dict(option_sets or {})
         self.pipelines: list[Pipeline] = []
@@ -121,6 +122,12 @@ class TaskBench(EngineContext):
             thumbnail=names[self.thumbnail] if self.thumbnail else None,
             pipelines=self.pipelines,
         )
+
+
+def _attempt_folder(folder: Path) -> Path:
+    """Return a new folder of `folder`: benches that share their root are attempts of their own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix="work-", dir=folder))
 
 
 class _NamedWorkspace(Workspace):
