@@ -155,19 +155,25 @@ async def test_a_silent_server_does_not_hold_us_for_ever(tmp_path):
 
 
 async def test_a_head_that_comes_byte_by_byte_is_given_up():
+    answering: set[asyncio.Task[None] | None] = set()
+
     async def trickle(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answering.add(asyncio.current_task())
         with contextlib.suppress(OSError):
             while not writer.is_closing():
                 writer.write(b"H")
                 await writer.drain()
                 await asyncio.sleep(0.05)
         writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
     source = WebSource(allow_private=True, seconds=5, total_seconds=0.3)
     async with await asyncio.start_server(trickle, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(StorageUnavailable, match="in time"):
             await asyncio.wait_for(source.stat(external(f"http://127.0.0.1:{port}/a")), 60)
+        await asyncio.wait_for(asyncio.gather(*[task for task in answering if task]), 60)
 
 
 async def test_an_empty_file_is_fetched_and_known_to_be_empty(site, source, tmp_path):
