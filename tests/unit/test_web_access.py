@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import socket
 
 import pytest
 from starlette.datastructures import Headers
@@ -16,7 +18,7 @@ from worker.web.access import COOKIE, Tokens, digest_of
 from worker.web.application import create
 from worker.web.asking import need
 from worker.web.guard import Buckets, Failures
-from worker.web.server import require_tokens
+from worker.web.server import listening, require_tokens
 
 ROLES = ("viewer", "operator", "admin")
 OPEN = {"/api/v1/uploads": "OPTIONS", "/api/v1/hooks/{name}": "POST"}
@@ -251,3 +253,20 @@ async def test_no_form_of_the_page_does_anything_for_a_viewer_or_for_another_sit
         assert (await here.repository.job("a-job")).state == "queued"
         assert await here.services.views.audit(10) == []
         assert here.broker.published == []
+
+
+async def test_a_small_answer_waits_for_no_acknowledgement_of_the_client():
+    accepted: asyncio.Queue[asyncio.Transport] = asyncio.Queue()
+
+    class Answer(asyncio.Protocol):
+        def connection_made(self, transport):
+            accepted.put_nowait(transport)
+
+    server = await asyncio.get_running_loop().create_server(Answer, sock=listening(load(serve_address="127.0.0.1:0")))
+    async with server:
+        _, client = await asyncio.open_connection(*server.sockets[0].getsockname())
+        transport = await asyncio.wait_for(accepted.get(), 30)
+        assert transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        transport.close()
+        client.close()
+        await client.wait_closed()
