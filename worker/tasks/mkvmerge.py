@@ -86,7 +86,7 @@ class MkvmergeTask(Task[MergeParams]):
         output = context.output(params.output_file)
         chapters = await _chapters(params, context) if params.chapters else None
         files = MergeFiles(tuple(sources), await _attachments(params, context), output, chapters)
-        await _tell_hidden(params, found, sources, context)
+        await _warn_of_hidden(params, found, sources, context)
         option_file = context.scratch(f"{output.name}.options.json")
         arguments = merge_arguments(params, found, files)
         await asyncio.to_thread(option_file.write_text, json.dumps(arguments), encoding="utf-8")
@@ -97,7 +97,7 @@ class MkvmergeTask(Task[MergeParams]):
         context.report(1.0)
 
 
-async def _tell_hidden(
+async def _warn_of_hidden(
     params: MergeParams, found: Sequence[Identified], sources: Sequence[Path], context: TaskContext
 ) -> None:
     """Warn of what edit lists of MP4 hide, and Matroska shows."""

@@ -35,11 +35,11 @@ from worker.tasks.ffmpeg.cutting import piece_for, refuse_stated_length
 from worker.tasks.ffmpeg.parts import SOUND, is_planned, join_film, make_range, make_sound, plan_film
 from worker.tasks.ffmpeg.proof import (
     DECODE_SHARE,
-    empty_sources_blamed,
-    probed_output,
-    proved,
+    blame_empty_sources,
+    name_refused_codecs,
+    probe_output,
+    prove_output,
     refuse_known_empty,
-    refused_codecs_named,
 )
 from worker.tasks.ffmpeg.reading import TEXTS, Read, copied_before_begin, outputs_of, read_sources, with_timestamps
 from worker.tasks.shared.burning import burning_problems, burnt
@@ -184,7 +184,7 @@ class FfmpegTask(Task[FfmpegParams]):
         for warning in read.promised.arrangement.warnings:
             context.warn(warning)
         await refuse_known_empty(read, context)
-        async with empty_sources_blamed(read, context):
+        async with blame_empty_sources(read, context):
             await _make(read, context)
 
     def division(self, params: FfmpegParams) -> Division:
@@ -222,7 +222,7 @@ class FfmpegTask(Task[FfmpegParams]):
             await make_range(read.params, plan, part, read.outputs, context)
             return
         outputs = outputs_of(await level_outputs(read.params, read.sources, read.infos, context), read.promised)
-        async with empty_sources_blamed(read, context):
+        async with blame_empty_sources(read, context):
             await make_sound(read.params, plan, part, outputs, read.sources, context)
 
     async def join(self, params: FfmpegParams, plan: Plan, parts: Mapping[int, Path], context: TaskContext) -> None:
@@ -234,9 +234,9 @@ class FfmpegTask(Task[FfmpegParams]):
             read = replace(read, sources=[await context.input(location) for location in params.sources])
         for warning in read.promised.arrangement.warnings:
             context.warn(warning)
-        async with empty_sources_blamed(read, context):
+        async with blame_empty_sources(read, context):
             info = await join_film(read.params, plan, parts, read.outputs, read.sources, context)
-            await proved(read.params, read, info, plan.frames, context)
+            await prove_output(read.params, read, info, plan.frames, context)
 
     async def _known(self, params: FfmpegParams, plan: Plan, context: TaskContext) -> Read | None:
         """Return what the output will be of the sources as the plan knows them, of which none is read."""
@@ -278,8 +278,8 @@ async def _make(read: Read, context: TaskContext) -> None:
     arrangement = joined(replace(read.promised.arrangement, params=params), read.infos)
     params = arrangement.params
     frames, said = await _encode(arrangement, read, output, context)
-    with refused_codecs_named(said):
-        await proved(params, read, await probed_output(output, params.output_file, context), frames, context)
+    with name_refused_codecs(said):
+        await prove_output(params, read, await probe_output(output, params.output_file, context), frames, context)
 
 
 def _elsewhere(name: str | None) -> bool:

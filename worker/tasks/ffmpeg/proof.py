@@ -37,7 +37,9 @@ _PRIVATE: Final = re.compile(r"codec (\S+), is muxed as a private data stream")
 _JUDGED: Final = frozenset({"video", "audio", "subtitle"})
 
 
-async def proved(params: FfmpegParams, read: Read, info: MediaInfo, frames: int | None, context: TaskContext) -> None:
+async def prove_output(
+    params: FfmpegParams, read: Read, info: MediaInfo, frames: int | None, context: TaskContext
+) -> None:
     """Prove the output, and note what it is."""
     name, output = PurePosixPath(params.output_file).name, context.output(params.output_file)
     try:
@@ -66,7 +68,7 @@ def _expected(promised: Promise, read: Read, frames: int | None) -> Expected:
 
 
 @asynccontextmanager
-async def empty_sources_blamed(read: Read, context: TaskContext) -> AsyncIterator[None]:
+async def blame_empty_sources(read: Read, context: TaskContext) -> AsyncIterator[None]:
     """Turn what fails because a stream of a source holds nothing into BadInput: it would fail at every try."""
     try:
         yield
@@ -81,7 +83,7 @@ async def empty_sources_blamed(read: Read, context: TaskContext) -> AsyncIterato
 
 
 @contextmanager
-def refused_codecs_named(said: str) -> Iterator[None]:
+def name_refused_codecs(said: str) -> Iterator[None]:
     """Turn an output that lacks a stream into InvalidJob where ffmpeg says that its container has no place for it.
 
     A transport stream takes every codec, as private data that no program reads.
@@ -143,7 +145,7 @@ def _as_asked(params: FfmpegParams, info: MediaInfo, context: TaskContext) -> No
         context.warn(f"{where}: {difference}")
 
 
-async def probed_output(output: Path, location: str, context: TaskContext) -> MediaInfo:
+async def probe_output(output: Path, location: str, context: TaskContext) -> MediaInfo:
     """Return what the finished file is; VerificationFailed where it is no media."""
     try:
         return await context.probe(output)

@@ -67,7 +67,7 @@ class Alone:
             row = cast("tuple[Any, ...] | None", await cursor.fetchone())
         except psycopg.Error as error:
             await connection.close()
-            raise _as_sqlalchemys(error) from error
+            raise _as_sqlalchemy_error(error) from error
         except BaseException:
             await connection.close()
             raise
@@ -139,6 +139,6 @@ def _compile(statement: ClauseElement, dialect: Dialect) -> _Compiled:
     return _Compiled(str(compiled).encode(), constants, tuple(adapt.items()))
 
 
-def _as_sqlalchemys(error: psycopg.Error) -> Exception:
+def _as_sqlalchemy_error(error: psycopg.Error) -> Exception:
     """Return what SQLAlchemy would have raised, without the values."""
     return cast("Exception", DBAPIError.instance(None, None, error, psycopg.Error, hide_parameters=True))
