@@ -41,6 +41,6 @@ class Divisible(Protocol):
     async def join(self, params: Any, plan: Plan, parts: Mapping[int, Path], context: TaskContext) -> None:
         """Make what `run` would have made from the files of the parts, by index, and prove it.
 
-        VerificationFailed where the parts are no film together: the job is then made whole.
+        PlanBroken or VerificationFailed where the parts are no film together: the job is then made whole.
         """
         ...
