@@ -11,10 +11,14 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.support.databases import provision
 from tests.support.web import site
+from worker.core.hook import HookCall
+from worker.settings import load
 from worker.web import pages
 from worker.web.application import begin
 from worker.web.server import _grow
+from worker.web.services import started
 
 MEASURED = """
 import sys
@@ -76,3 +80,18 @@ def test_the_server_imports_neither_endpoints_nor_most_screens_before_it_answers
     done = subprocess.run((sys.executable, "-c", MEASURED), capture_output=True, text=True, check=True, env=os.environ)
     found = {"drawing", "navigation", "now", "login"}
     assert set(eval(done.stdout)) <= {f"worker.web.pages.{name}" for name in found}  # noqa: S307 - our own words
+
+
+async def test_a_server_forgets_old_calls_of_hooks_by_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr("worker.web.services.INTAKE_KEPT_SECONDS", -1)
+    monkeypatch.setattr("worker.web.services.SWEEP_SECONDS", 0.05)
+    (tmp_path / "nas").mkdir()
+    settings = load(
+        database_url=provision(tmp_path / "jobs.db"), broker_url="amqp://127.0.0.1:1/", nas_root=tmp_path / "nas"
+    )
+    async with started(settings) as services:
+        stores = services.control.stores
+        await stores.note_call(HookCall(hook="film", digest="d" * 64, event="push", outcome="submitted", subject="a"))
+        async with asyncio.timeout(30):
+            while await stores.hook_calls("film", 1):
+                await asyncio.sleep(0.02)
