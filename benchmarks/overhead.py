@@ -3,8 +3,8 @@
     python -m benchmarks overhead [--seconds 60] [--pairs 5]
 
 A private RabbitMQ, a database in a file and one worker are started and ended here. A job's wall time runs from before
-its publishing until the end that its record names. The record is read twice a second: reading it every 20 ms took 4 s
-of CPU a job from the encoder. The tool's niceness is set to 0 for the worker, so that both sides count alike with the
+its publishing until the end that its record names. The record is read twice a second: reading it every 20 ms takes
+processor from the encoder. The tool's niceness is set to 0 for the worker, so that both sides count alike with the
 kernel. Hand and job take turns; the pair with the median ratio is
 printed.
 """
