@@ -212,7 +212,9 @@ def with_lengths_of(timeline: Timeline, info: MediaInfo) -> MediaInfo:
         return info
     start = min(first for first, _ in lengths.values())
     streams = tuple(_with_length(stream, lengths.get(stream.index)) for stream in info.streams)
-    return replace(info, duration=timeline.seconds, start=start, streams=streams, measured=True, jumps=len(timeline.jumps))
+    return replace(
+        info, duration=timeline.seconds, start=start, streams=streams, measured=True, jumps=len(timeline.jumps)
+    )
 
 
 def _with_length(stream: StreamInfo, length: tuple[float, float] | None) -> StreamInfo:

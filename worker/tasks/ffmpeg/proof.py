@@ -13,7 +13,6 @@ from worker.media.empty import emptiness, may_be_empty
 from worker.media.ffmpeg.asked import differences
 from worker.media.ffmpeg.promise import promise
 from worker.media.ffmpeg.streams import became
-from worker.media.verify import Expected
 from worker.tasks.shared.decoding import prove_by_decoding
 from worker.tasks.shared.empty import holds_nothing, refuse_empty
 from worker.tasks.shared.languages import keep_languages
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from worker.core.task import TaskContext
     from worker.media.ffmpeg.command import FfmpegParams
     from worker.media.ffmpeg.promise import Promise
+    from worker.media.verify import Expected
     from worker.tasks.ffmpeg.reading import Read
 
 DECODE_SHARE: Final = 0.2
