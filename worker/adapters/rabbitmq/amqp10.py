@@ -23,7 +23,7 @@ MOST_BYTES: Final = 20 << 20
 """More than `max_message_size` of our brokers, properties and all."""
 FRAME_BYTES: Final = 1 << 20
 CUT: Final = (IndexError, struct.error, UnicodeDecodeError)
-"""What reading bytes that end too early raises."""
+"""The errors of reading bytes that end too early."""
 
 _SASL, _AMQP = b"AMQP\x03\x01\x00\x00", b"AMQP\x00\x01\x00\x00"
 _OPEN, _BEGIN, _ATTACH, _FLOW, _TRANSFER, _DISPOSITION, _DETACH, _END, _CLOSE = range(0x10, 0x19)

@@ -35,7 +35,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Readable:
-    """What is kept of a message: its bytes, its id where it is a text, and why the broker moved it, where it did."""
+    """The rest of a message: its bytes, its id where it is a text, and why the broker moved it, where it did."""
 
     body: bytes
     message_id: str | None = None
