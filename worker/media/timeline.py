@@ -191,7 +191,7 @@ def settled(info: MediaInfo, timeline: Timeline, said: str, name: str) -> MediaI
     if agrees and not timeline.jumps and not guessed and not _lacks_ends(info, timeline):
         # Matroska and MP4 count a file's length from zero, measured ones from the first packet
         return replace(info, measured=not {"matroska", "mp4"} & _names(info))
-    return _measured(info, timeline, found)
+    return with_lengths_of(timeline, info)
 
 
 def _lacks_ends(info: MediaInfo, timeline: Timeline) -> bool:
@@ -208,11 +208,16 @@ def shorter(found: float, claim: float) -> bool:
     return claim - found > DURATION_SLACK_SECONDS + claim * DURATION_SLACK_SHARE
 
 
-def _measured(info: MediaInfo, timeline: Timeline, seconds: float) -> MediaInfo:
+def with_lengths_of(timeline: Timeline, info: MediaInfo) -> MediaInfo:
+    """Return `info` with the lengths of its packets, whatever it states; itself where it has no packet."""
     lengths = timeline.lengths()
+    if not lengths:
+        return info
     start = min(first for first, _ in lengths.values())
     streams = tuple(_with_length(stream, lengths.get(stream.index)) for stream in info.streams)
-    return replace(info, duration=seconds, start=start, streams=streams, measured=True, jumps=len(timeline.jumps))
+    return replace(
+        info, duration=timeline.seconds, start=start, streams=streams, measured=True, jumps=len(timeline.jumps)
+    )
 
 
 def _with_length(stream: StreamInfo, length: tuple[float, float] | None) -> StreamInfo:
