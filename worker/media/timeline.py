@@ -26,6 +26,8 @@ JUMP_SECONDS: Final = 10.0
 """ffmpeg's own bound (-dts_delta_threshold): a greater step is a clock that was set anew, and is taken as none."""
 BACK_SECONDS: Final = 0.1
 """ffmpeg's own bound too: a clock that goes back by more was set anew, as by the second piece of a chained Ogg."""
+MOST_JUMPS: Final = 1000
+"""Jumps of one stream that are kept: a hostile file has one at each of its packets."""
 AGREES_SECONDS: Final = 0.25
 _STREAM_AGREES: Final = 0.05
 """The seconds that a stream of a transport or program stream may lack of its length: its last packets have no times."""
@@ -79,7 +81,8 @@ class _Track:
             clock = pts = self.expected or 0.0
         step = 0.0 if self.expected is None else clock + self.offset - self.expected
         if self.jumps_count and (step > JUMP_SECONDS or step < -BACK_SECONDS):
-            self.jumps.append(Jump((self.expected or 0.0) - (self.first or 0.0), _unwrapped(step)))
+            if len(self.jumps) < MOST_JUMPS:
+                self.jumps.append(Jump((self.expected or 0.0) - (self.first or 0.0), _unwrapped(step)))
             self.offset -= step
         self.expected = clock + self.offset + seconds
         shown = (pts if pts is not None else clock) + self.offset
