@@ -262,44 +262,6 @@ async def test_one_track_is_extracted_twice(bench: TaskBench) -> None:
     assert outputs["a.txt"].path.read_bytes() == outputs["b.txt"].path.read_bytes() != b""
 
 
-@pytest.fixture
-def disc(bench: TaskBench) -> TaskBench:
-    """Return a bench with a film whose subtitle is a VobSub."""
-    dots = ("-f", "lavfi", "-i", "color=white:s=64x32:d=1")
-    ffmpeg(*dots, "-frames:v", "1", str(bench.root / "dot.png"))
-    lines = "1\n00:00:00,200 --> 00:00:01,000\nx\n"
-    (bench.root / "x.srt").write_text(lines)
-    (bench.root / "sup.idx").write_text(
-        "# VobSub index file, v7\nsize: 320x180\npalette: 000000, ffffff\nid: en, index: 0\n"
-        "timestamp: 00:00:00:200, filepos: 000000000\n"
-    )
-    picture = bytes.fromhex("000a000400080000ffff")
-    packet = b"\x00\x00\x01\xba\x44\x00\x04\x00\x04\x01\x01\x89\xc3\xf8"
-    payload = b"\x21\x00\x01\x0d\xcd" + b"\x20" + picture
-    packet += b"\x00\x00\x01\xbd" + (len(payload) + 3).to_bytes(2, "big") + b"\x81\x80\x05" + payload
-    (bench.root / "sup.sub").write_bytes(packet.ljust(2048, b"\xff"))
-    argv = ("mkvmerge", "-q", "-o", "disc.mkv", "film.mkv", "sup.idx")
-    subprocess.run(argv, cwd=bench.root, check=False, timeout=60)
-    return bench
-
-
-@pytest.mark.parametrize("names", [("eng.idx",), ("eng.sub",), ("eng.idx", "eng.sub"), ("a.idx", "b.SUB")])
-async def test_a_vobsub_is_published_as_the_pair_that_it_is(disc: TaskBench, names: tuple[str, ...]) -> None:
-    tracks = [{"track_type": "subtitles", "filename": name} for name in names]
-    outputs = (await disc.run_task(MkvextractTask(), {"source": "nas://disc.mkv", "tracks": tracks})).outputs
-    stems = {name.partition(".")[0] for name in names}
-    assert {name.lower() for name in outputs} == {f"{stem}{suffix}" for stem in stems for suffix in (".idx", ".sub")}
-    assert all(staged.path.read_bytes() for staged in outputs.values())
-    index = next(staged for name, staged in outputs.items() if name.endswith(".idx"))
-    assert "timestamp: 00:00:00:200" in index.path.read_text()
-
-
-async def test_a_vobsub_that_is_named_as_one_file_is_refused(disc: TaskBench) -> None:
-    tracks = [{"track_type": "subtitles", "filename": "eng.vob"}]
-    with pytest.raises(InvalidJob, match=r"tracks\[0\]\.filename: is a VobSub, which is two files"):
-        await disc.run_task(MkvextractTask(), {"source": "nas://disc.mkv", "tracks": tracks})
-
-
 async def test_tracks_are_chosen_by_what_they_are_the_first_or_all(bench: TaskBench) -> None:
     chosen = [
         {"track_type": "video"},
