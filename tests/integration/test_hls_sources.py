@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.hls import QUIET, argvs, make
+from tests.support.hls import QUIET, argvs, make, probe
 from tests.support.media import bench_in, clip, ffmpeg
+from tests.support.odd_files import FILES
 from worker.app.components import registry
 from worker.core.errors import BadInput, InvalidJob, LeveretError
 from worker.tasks.hls import HlsTask
@@ -68,6 +69,17 @@ async def test_a_source_that_is_not_what_it_claims_publishes_nothing(fault: str,
 async def test_a_language_that_the_source_lacks_is_reported(tmp_path: Path) -> None:
     with pytest.raises(InvalidJob, match=r"audio\[0\].*en"):
         await make(tmp_path, clip(tmp_path / "source.mp4"), audio=[{"language": "fr"}])
+
+
+@pytest.mark.parametrize("name", ["cropped.mkv", "turned and cropped.mkv"])
+async def test_a_cropped_picture_keeps_the_shape_that_this_hosts_ffmpeg_shows(name: str, tmp_path: Path) -> None:
+    """ffmpeg crops by Matroska's figures since 7.1."""
+    source = FILES[name](tmp_path / name)
+    ffmpeg("-i", str(source), "-frames:v", "1", str(tmp_path / "shown.png"))
+    (shown,) = probe(tmp_path / "shown.png", "-show_streams")["streams"]
+    made = await make(tmp_path, source)
+    (variant,) = made.master().playlists
+    assert variant.stream_info.resolution == (shown["width"], shown["height"])
 
 
 @pytest.mark.parametrize("module", ["hls", "waveform"])

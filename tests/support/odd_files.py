@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -122,6 +123,56 @@ def _no_cues_merged(path: Path) -> Path:
     return path
 
 
+def _cropped(path: Path) -> Path:
+    clip(path, picture="s=160x120:r=25", seconds=1)
+    if "turned" in path.name:
+        turned(path.rename(path.with_suffix(".mp4")), path)
+    crop = ("--edit", "track:v1", "--set", "pixel-crop-left=20", "--set", "pixel-crop-right=20")
+    subprocess.run(("mkvpropedit", "-q", path, *crop), check=True, timeout=60)
+    return path
+
+
+def _ordered_chapters(path: Path) -> Path:
+    plain, listed = clip(path.with_name("plain.mkv"), picture="s=160x120:r=25", seconds=2), path.with_suffix(".xml")
+    times = (("00:00:01.000000000", "00:00:02.000000000"), ("00:00:00.000000000", "00:00:01.000000000"))
+    atoms = "".join(
+        f"<ChapterAtom><ChapterTimeStart>{begin}</ChapterTimeStart><ChapterTimeEnd>{end}</ChapterTimeEnd></ChapterAtom>"
+        for begin, end in times
+    )
+    edition = f"<EditionEntry><EditionFlagOrdered>1</EditionFlagOrdered>{atoms}</EditionEntry>"
+    listed.write_text(f'<?xml version="1.0"?><Chapters>{edition}</Chapters>')
+    subprocess.run(("mkvmerge", "-q", "-o", path, "--chapters", listed, plain), check=True, timeout=60)
+    return path
+
+
+def _two_sizes(path: Path) -> Path:
+    parts = [path.with_name(f"{size}.ts") for size in ("160x120", "320x180")]
+    for part in parts:
+        ffmpeg("-f", "lavfi", "-i", f"testsrc2=s={part.stem}:r=25:d=1", *H264, str(part))
+    listed = path.with_suffix(".txt")
+    listed.write_text("".join(f"file {part}\n" for part in parts))
+    sound = ("-f", "lavfi", "-i", "sine=440:r=48000:d=2")
+    ffmpeg("-f", "concat", "-safe", "0", "-i", str(listed), *sound, "-c:v", "copy", "-c:a", "aac", str(path))
+    return path
+
+
+def _cue_sheet(path: Path) -> Path:
+    """FLAC with a CUESHEET block (RFC 9639, 8.7) of two tracks and the lead-out, and with a CUE text in its tags."""
+    plain = path.with_name("plain.flac")
+    ffmpeg(*SOUND, "-metadata", 'CUESHEET=FILE "a.wav" WAVE\n  TRACK 01 AUDIO\n    INDEX 01 00:00:00\n', str(plain))
+    content, head = plain.read_bytes(), 4 + 4 + 34
+    index = struct.pack(">QB3x", 0, 1)
+    tracks = [struct.pack(">QB12sB13xB", at, number, b"", 0, number < _LEAD_OUT) for at, number in _CUES]
+    listed = b"".join(
+        track + (index if number < _LEAD_OUT else b"") for track, (_, number) in zip(tracks, _CUES, strict=True)
+    )
+    block = b"1234567890123".ljust(128, b"\0") + struct.pack(">QB258xB", 88_200, 1, len(_CUES)) + listed
+    path.write_bytes(content[:head] + b"\x05" + len(block).to_bytes(3, "big") + block + content[head:])
+    return path
+
+
+_LEAD_OUT = 170
+_CUES = ((0, 1), (24_000, 2), (48_000, _LEAD_OUT))
 OPERATIONS = ("remux", "encode", "hls", "waveform", "thumbnail")
 
 FILES: dict[str, Callable[[Path], Path]] = {
@@ -148,6 +199,13 @@ FILES: dict[str, Callable[[Path], Path]] = {
     "late.mkv": made(*BOTH, *H264, "-output_ts_offset", "1000"),
     "edit list.mp4": _edit_list,
     "b-frames.avi": made(*BOTH, "-c:v", "mpeg4", "-bf", "2", "-c:a", "libmp3lame"),
+    # MPEG-4 of libxvid has two pictures in one packet, and an empty one behind
+    "packed b-frames.avi": made(*BOTH, "-c:v", "libxvid", "-bf", "2", "-c:a", "libmp3lame"),
+    "cropped.mkv": _cropped,
+    "turned and cropped.mkv": _cropped,
+    "ordered chapters.mkv": _ordered_chapters,
+    "two sizes.ts": _two_sizes,
+    "cue sheet.flac": _cue_sheet,
     "motion.avi": made(*BOTH, "-c:v", "mjpeg", "-c:a", "pcm_s16le"),
     "program.mpg": made(*BOTH, "-c:v", "mpeg2video", "-c:a", "mp2"),
     "dvd.vob": _vobsub,
@@ -184,6 +242,9 @@ FILES: dict[str, Callable[[Path], Path]] = {
     "slow.mkv": made("-f", "lavfi", "-i", "testsrc2=s=160x120:r=1:d=2", *H264),
     "time code.mov": made(*BOTH, *H264, "-timecode", "01:00:00:00"),
     "texts.srt": written(SRT.encode()),
+    "wide.srt": written(SRT.encode("utf-16")),
+    "no cue.srt": written(b"\n\n"),
+    "empty.srt": written(b""),
     "empty.mkv": written(b""),
     "one byte.mp4": written(b"\x00"),
     "text.mp4": written(b"This is no film.\n" * 50),
@@ -202,10 +263,10 @@ REFUSED: dict[str, dict[str, str]] = {
     "cover.mp3": {"encode": "InvalidJob"},
     "cover.m4a": {"encode": "InvalidJob"},
     "longer header.wav": dict.fromkeys(OPERATIONS, "BadInput"),
-    "texts.srt": {"encode": "InvalidJob", "hls": "BadInput"},
+    **{name: {"encode": "InvalidJob", "hls": "BadInput"} for name in ("texts.srt", "wide.srt")},
     **{
         name: dict.fromkeys(OPERATIONS, "BadInput")
-        for name in ("empty.mkv", "one byte.mp4", "text.mp4", "playlist.mp4")
+        for name in ("no cue.srt", "empty.srt", "empty.mkv", "one byte.mp4", "text.mp4", "playlist.mp4")
     },
     "new\nline.mkv": dict.fromkeys(OPERATIONS, "RefusedPath"),
 }

@@ -63,6 +63,13 @@ def test_a_rotate_tag_without_a_matrix_turns_nothing_as_in_ffmpeg():
     assert stream(tags={"rotate": "90"}).rotation == 0
 
 
+def test_a_picture_is_as_large_as_what_its_container_leaves_of_it():
+    side = {"side_data_type": "Frame Cropping", "crop_top": 4, "crop_bottom": 0, "crop_left": 20, "crop_right": 10}
+    cropped = stream(side_data_list=[side])
+    assert (cropped.width, cropped.height) == (290, VIDEO["height"] - 4)
+    assert stream(side_data_list=[side | {"crop_left": 400}]).width == 320
+
+
 def test_matroska_s_tags_tell_duration_and_frames():
     found = stream(duration="N/A", tags={"DURATION": "01:00:02.500000000", "NUMBER_OF_FRAMES": "75", "BPS": "900"})
     assert (found.duration, found.frames, found.bitrate_bps) == (3602.5, 75, 900)

@@ -90,8 +90,8 @@ def _stream(item: Mapping[str, Any]) -> StreamInfo:
         duration=_seconds(item.get("duration")) or _seconds(lower.get("duration")),
         start=_seconds(item.get("start_time")),
         frames=_integer(item.get("nb_frames")) or _integer(lower.get("number_of_frames")),
-        width=_integer(item.get("width")) or None,
-        height=_integer(item.get("height")) or None,
+        width=_side(item, "width", "crop_left", "crop_right"),
+        height=_side(item, "height", "crop_top", "crop_bottom"),
         frame_rate=(_ratio(item.get("avg_frame_rate")) or _ratio(item.get("r_frame_rate")))
         if kind == "video"
         else None,
@@ -154,6 +154,13 @@ def _ratio(value: object, separator: str = "/") -> Fraction | None:
     if not (over.isdigit() and under.isdigit()) or not int(over) or not int(under):
         return None
     return Fraction(int(over), int(under))
+
+
+def _side(item: Mapping[str, Any], name: str, *crops: str) -> int | None:
+    """Return what is shown of a side: ffmpeg since 7.1 tells what a container crops, and decodes without it."""
+    coded = _integer(item.get(name)) or 0
+    cropped = sum(_integer(side.get(crop)) or 0 for side in item.get("side_data_list", []) for crop in crops)
+    return (coded - cropped if 0 <= cropped < coded else coded) or None
 
 
 def _rotation(item: Mapping[str, Any]) -> int:

@@ -108,7 +108,8 @@ class Encoding:
 
 def encode_command(encoding: Encoding, ffmpeg: str, folder: Path) -> Command:
     """Return the command that writes `encoding.outputs` into `folder` and its progress to standard output."""
-    graph = [*_whole_graph(encoding.picture), *_sound_graph(encoding.audio)]
+    # a picture whose size changes midway makes ffmpeg begin its graph anew, which a sound in it would not survive
+    graphs = [";".join(chains) for chains in (_whole_graph(encoding.picture), *_sound_graphs(encoding.audio)) if chains]
     outputs: list[str] = []
     encoders = [rendition.encoder for rendition in encoding.picture.renditions] if encoding.picture else []
     if encoding.picture:
@@ -123,7 +124,7 @@ def encode_command(encoding: Encoding, ffmpeg: str, folder: Path) -> Command:
             ffmpeg, *(part for part in HEAD if part != "-xerror" or not encoding.accept_damage),
             *device(encoders, encoding.render_node),
             *GUARDS, "-i", f"file:{encoding.source}",
-            *(("-filter_complex", ";".join(graph)) if graph else ()),
+            *(part for graph in graphs for part in ("-filter_complex", graph)),
             *outputs,
         )
     )  # fmt: skip
@@ -211,8 +212,8 @@ def timescale(rate: Fraction) -> int:
     return rate.numerator * max(1, 90_000 // rate.numerator)
 
 
-def _sound_graph(sounds: tuple[AudioRendition, ...]) -> list[str]:
-    return [_sound_chain(sound, index) for index, sound in enumerate(sounds)]
+def _sound_graphs(sounds: tuple[AudioRendition, ...]) -> list[list[str]]:
+    return [[_sound_chain(sound, index)] for index, sound in enumerate(sounds)]
 
 
 def _sound_chain(sound: AudioRendition, index: int) -> str:
