@@ -75,11 +75,13 @@ async def test_a_language_that_the_source_lacks_is_reported(tmp_path: Path) -> N
 async def test_a_cropped_picture_keeps_the_shape_that_this_hosts_ffmpeg_shows(name: str, tmp_path: Path) -> None:
     """ffmpeg crops by Matroska's figures since 7.1."""
     source = FILES[name](tmp_path / name)
-    ffmpeg("-i", str(source), "-frames:v", "1", str(tmp_path / "shown.png"))
+    square = ("-vf", "scale=round(iw*sar):ih,setsar=1")
+    ffmpeg("-i", str(source), *square, "-frames:v", "1", str(tmp_path / "shown.png"))
     (shown,) = probe(tmp_path / "shown.png", "-show_streams")["streams"]
     made = await make(tmp_path, source)
     (variant,) = made.master().playlists
-    assert variant.stream_info.resolution == (shown["width"], shown["height"])
+    width, height = variant.stream_info.resolution
+    assert width / height == pytest.approx(shown["width"] / shown["height"], rel=0.03)
 
 
 @pytest.mark.parametrize("module", ["hls", "waveform"])

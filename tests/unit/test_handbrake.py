@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from worker.core.errors import InvalidJob
+from worker.core.errors import InvalidJob, VerificationFailed
 from worker.core.job import TaskSpec
 from worker.core.media_info import MediaInfo, StreamInfo
 from worker.media.handbrake.command import HandbrakeMeter, HandbrakeParams, handbrake_command
 from worker.media.handbrake.piece import piece_of
 from worker.registry import Registry
-from worker.tasks.handbrake import HandbrakeTask
+from worker.tasks.handbrake import HandbrakeTask, prove_film
 from worker.tasks.probe import ProbeTask
 from worker.tasks.thumbnail import ThumbnailTask
 from worker.testing import check_task
@@ -140,3 +141,21 @@ def test_progress_counts_passes_and_never_falls() -> None:
         lines = ("Progress: {", f'"Pass": {number},', '"PassCount": 2,', f'"Progress": {done},', "}")
         fractions += [meter.fraction for line in lines if meter.line(line)]
     assert fractions == [0.25, 0.5, 0.5, 0.75, 0.75]
+
+
+PICTURE, SOUND = StreamInfo(0, "video", "h264", duration=9.0), StreamInfo(1, "audio", "aac", duration=9.0)
+
+
+def made_of(*streams: StreamInfo, seconds: float = 9.0) -> MediaInfo:
+    return MediaInfo("matroska,webm", seconds, 0.0, 1000, None, streams)
+
+
+def test_a_film_of_handbrake_has_a_picture_its_sounds_and_its_length() -> None:
+    two = params(audio_tracks=[{"track": 1}, {"track": 2}])
+    prove_film(two, made_of(PICTURE), made_of(PICTURE, SOUND, SOUND))
+    with pytest.raises(VerificationFailed, match="it has 1 sounds instead of 2"):
+        prove_film(two, made_of(PICTURE), made_of(PICTURE, SOUND))
+    with pytest.raises(VerificationFailed, match="it has no picture"):
+        prove_film(params(), made_of(PICTURE), made_of(SOUND))
+    with pytest.raises(VerificationFailed, match=r"it lasts 9\.00 s instead of 20\.00 s"):
+        prove_film(params(), made_of(replace(PICTURE, duration=20.0), seconds=20.0), made_of(PICTURE))

@@ -84,11 +84,11 @@ class HandbrakeTask(Task[HandbrakeParams]):
         undamaged(said, params.source, context, params.damage)
         made = await context.probe(output)
         try:
-            _prove(params, info, made)
+            prove_film(params, info, made)
         except VerificationFailed as error:
             await refuse_empty(source, params.source, ((stream, False) for stream in info.streams), context)
             (info,) = await measure_suspects(error, [(info, source, params.source)], context)
-            _prove(params, info, made)
+            prove_film(params, info, made)
         if params.verify == "decode":
             await prove_by_decoding(output, params.output_file, context)
         context.output(params.output_file, duration=made.duration)
@@ -117,7 +117,7 @@ def handbrake_failure(exit_: Exit, params: HandbrakeParams) -> Exception:
     return BadInput(message) if exit_.code == 2 else ToolFailed(message, passing=error.passing)  # noqa: PLR2004  # no title, see _CODES
 
 
-def _prove(params: HandbrakeParams, source: MediaInfo, made: MediaInfo) -> None:
+def prove_film(params: HandbrakeParams, source: MediaInfo, made: MediaInfo) -> None:
     """Return if there is a picture of the film's length, or of the piece's that was asked for; sounds where chosen."""
     faults: list[str] = []
     if source.video is not None and made.video is None:
