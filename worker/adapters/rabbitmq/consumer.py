@@ -294,8 +294,8 @@ class RabbitConsumer:
         except LINK_ERRORS as error:
             log.warning("broker_lost_while_reading_deaths", error=str(error)[:200])
             await self._link.reset()
-            if self._link.broken:
-                await self._rescue((DEATHS,), MOST_LOOKED_AT)
+            if self._link.broken and await self._rescue((DEATHS,), MOST_LOOKED_AT):
+                return await self.death()
             return None
         self._link.broken = 0
         return None if message is None else self._delivery(channel, DEATHS, message)
