@@ -197,7 +197,7 @@ def test_depth_is_no_matter():
     assert not foreign(LONG + described(0x77, deep(20_000))).fits
 
 
-def test_an_error_of_the_brokers_own_is_told_from_other_ends():
+def test_an_error_of_the_brokers_own_is_known_from_other_ends():
     def ended(code: int) -> bytes:
         payload = struct.pack(">HHH", 10, 50, code) + b"\x0eINTERNAL_ERROR" + bytes(4)
         return b"\x01\x00\x00" + struct.pack(">L", len(payload)) + payload + b"\xce"

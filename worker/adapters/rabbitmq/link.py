@@ -111,7 +111,7 @@ class Link:
         self.blocked = ""
         """Why the broker takes no messages from this connection; empty while it does."""
         self.broken = 0
-        """How often the broker has ended the connection for an error of its own; whoever got a message sets it to 0."""
+        """The number of ends by the broker for errors of its own since a message came; its reader sets it to 0."""
 
     @property
     def address(self) -> str:
