@@ -13,8 +13,8 @@ It says what 1 to 1,000 workers would need for a film of two hours, and is first
 
 `--real` takes a film of 1920x1080 instead, a real one repeated, in the parts of "auto" for two workers. It is made
 whole, and in parts by one worker whose steps are counted; what two workers need is those steps by two. One of the
-`--runs` can be made alone, where a machine is lent for minutes only. `--gource` takes a repository's film in two ranges,
-and counts in the same way.
+`--runs` can be made alone, where a machine is lent for minutes only. `--gource` takes the film of a repository, in two
+ranges, and counts in the same way.
 
 Beside that: how good the joined pictures are, most of all near the cuts; and what a script that splits, encodes and
 concatenates makes of three sources that parts join exactly.

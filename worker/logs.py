@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from worker.core.errors import Misconfigured
 from worker.core.redaction import redact
 
-# structlog imports rich wherever it is installed, for traces that we format ourselves: a tenth of a second of each start.
+# structlog imports rich wherever it is installed, for traces that we format ourselves: a tenth of a second a start.
 _RICH = sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
 import structlog  # noqa: E402
 
