@@ -18,8 +18,9 @@ import psutil
 import psycopg
 from aio_pika import DeliveryMode, Message
 
-from worker.adapters.rabbitmq.publisher import Publisher
-from worker.core.errors import InvalidJob
+from tests.support.amqp10 import ODD, Sender, data
+from worker.adapters.rabbitmq.publisher import WITH_AMQP_10, Publisher
+from worker.core.errors import BrokerUnavailable, InvalidJob
 from worker.core.message.dialects import decode
 from worker.core.message.wire import MAX_BODY_BYTES
 from worker.core.routing import JOBS, LANES
@@ -178,6 +179,7 @@ class Fuzz:
             watch = asyncio.create_task(self._watch(world))
             started = time.monotonic()
             await self._publish(world, cases)
+            cases += await asyncio.to_thread(self._publish_odd, world)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.seconds):
                     await self._quiet(world)
@@ -200,6 +202,20 @@ class Fuzz:
                 if "message_id" not in item.properties:
                     message.message_id = None
                 await exchange.publish(message, item.key)
+
+    def _publish_odd(self, world: World) -> list[Case]:
+        """Publish what only AMQP 1.0 can say, which brokers before 4 do not speak; return it as the worker gets it."""
+        url = world.real["WORKER_BROKER_URL"]
+        with Publisher(url) as publisher:
+            if publisher.version < WITH_AMQP_10:
+                return []
+        task = {"module": "chaos", "data": {"size": 10}}
+        bodies = [json.dumps({"job_id": f"odd-{number}", "tasks": [task]}).encode() for number in range(len(ODD))]
+        with Sender(url) as sender:
+            for body, (before, after) in zip(bodies, ODD.values(), strict=True):
+                if (outcome := sender.publish(before + data(body) + after)) != "accepted":
+                    self.breaches.append(f"{body!r} was {outcome} by the broker")
+        return [Case(body, "cpu.normal", {}) for body in bodies]
 
     async def _quiet(self, world: World) -> None:
         """Return when no queue holds a message, and none comes back."""
@@ -227,8 +243,7 @@ class Fuzz:
             await asyncio.sleep(0.2)
 
     def _judge(self, world: World, cases: list[Case]) -> None:
-        with Publisher(world.real["WORKER_BROKER_URL"]) as publisher:
-            dead = {letter.digest for letter in publisher.dead_letters()}
+        dead = _dead(world.real["WORKER_BROKER_URL"])
         with _rows(world) as rows:
             found = rows.execute("SELECT job_id, digest, state, error FROM jobs").fetchall()
             jobs = {digest: (state, error) for _, digest, state, error in found}
@@ -256,6 +271,14 @@ def _id_of(item: Case) -> str:
         return decode(item.body, item.properties.get("message_id") or None).job_id
     except InvalidJob:
         return ""
+
+
+def _dead(url: str) -> set[str]:
+    """Return the digests of the dead letters; what the broker could not deliver is readable when it is asked again."""
+    for _ in ODD:
+        with contextlib.suppress(BrokerUnavailable), Publisher(url) as publisher:
+            return {letter.digest for letter in publisher.dead_letters()}
+    return set()
 
 
 def _rows(world: World) -> psycopg.Connection[tuple[Any, ...]]:

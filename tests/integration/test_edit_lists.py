@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.support.edit_lists import NOTHING, with_edits
 from tests.support.media import bench_in, clip
-from worker.core.errors import InvalidJob
+from worker.core.errors import InvalidJob, VerificationFailed
 from worker.media.hls.ladder import film_seconds
+from worker.media.verify import Expected
 from worker.tasks.ffmpeg import FfmpegTask
 from worker.tasks.mkvmerge import MkvmergeTask
-from worker.tasks.shared.measuring import probe_source
+from worker.tasks.shared.measuring import check_output, probe_source
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,3 +101,22 @@ async def test_a_film_lasts_as_long_as_its_edit_list_says(
     film = with_edits(plain, bench.root / "film.mp4", *edits)
     info = await probe_source(film, "film.mp4", bench)
     assert film_seconds(info) == pytest.approx(seconds, abs=0.05)
+
+
+TOO_LONG = """<Tags><Tag><Simple><Name>DURATION</Name><String>00:00:09.000000000</String></Simple></Tag></Tags>"""
+
+
+async def test_packets_decide_where_an_output_states_another_length(
+    plain: Path, bench: TaskBench, tmp_path: Path
+) -> None:
+    """Such a length is ffmpeg 9's of a sound with a hidden begin, in Matroska."""
+    output, tags = tmp_path / "o.mkv", tmp_path / "tags.xml"
+    subprocess.run(("mkvmerge", "-q", "-o", output, plain), check=True, timeout=60)
+    tags.write_text(TOO_LONG)
+    subprocess.run(("mkvpropedit", "-q", output, "--tags", f"track:a1:{tags}"), check=True, timeout=60)
+    info = await bench.probe(output)
+    found = await check_output(info, Expected(at_least=3.0, at_most=3.0), output, "o.mkv", bench)
+    assert found.duration == pytest.approx(3.0, abs=0.1)
+    for promised in (1.0, 5.0):
+        with pytest.raises(VerificationFailed, match=rf"lasts 3\.\d\d s instead of {promised:.2f} s"):
+            await check_output(info, Expected(at_least=promised, at_most=promised), output, "o.mkv", bench)

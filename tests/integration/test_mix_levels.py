@@ -28,6 +28,29 @@ ENCODERS_ADD = 0.4
 """What a lossy encoder may add to a peak, in dB."""
 
 
+NOISY: dict[str, tuple[str, ...]] = {
+    "noise.flac": ("-c:a", "flac"),
+    "noise.ac3": ("-c:a", "ac3", "-b:a", "640k"),
+    "noise.eac3": ("-c:a", "eac3", "-b:a", "384k"),
+    "noise.m4a": ("-c:a", "aac", "-b:a", "384k"),
+    "noise.opus": ("-c:a", "libopus", "-mapping_family", "1", "-b:a", "384k"),
+}
+"""Noise at full scale: all of these codecs but FLAC decode it above."""
+ABOVE = 2.0
+"""dBFS."""
+
+
+@pytest.fixture(scope="module")
+def noises(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of the same 5.1 noise, clipped at full scale, in every codec."""
+    folder = tmp_path_factory.mktemp("noises")
+    wave = "|".join(f"clip(4*(random({index})-0.5)\\,-0.99\\,0.99)" for index in range(6))
+    ffmpeg("-f", "lavfi", "-i", f"aevalsrc={wave}:c=5.1:s=48000:d=0.5", "-c:a", "pcm_s16le", str(folder / "plain.wav"))
+    for name, coding in NOISY.items():
+        ffmpeg("-i", str(folder / "plain.wav"), *coding, str(folder / name))
+    return folder
+
+
 @pytest.fixture(scope="module")
 def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder of sounds that are at full scale in every channel at once."""
@@ -59,3 +82,30 @@ async def test_a_mix_of_a_presentation_stays_within_full_scale(name: str, sounds
     made = await make(tmp_path, sounds / name)
     (variant,) = made.master().playlists
     assert peak(made.whole(variant.uri)) == pytest.approx(0.0, abs=ENCODERS_ADD)
+
+
+async def mixed(name: str, encoder: str, output: str, noises: Path, tmp_path: Path) -> float:
+    """Return the peak of a noise in stereo."""
+    bench = bench_in(tmp_path)
+    (bench.root / name).hardlink_to(noises / name)
+    maps = [{"specifier": "a", "options": {"codec": encoder, "ac": 2}}]
+    data = {"sources": [f"nas://{name}"], "source_maps": [{"specifier": "a"}], "output_maps": maps}
+    made = (await bench.run_task(FfmpegTask(), data | {"output_file": output})).outputs[output]
+    assert made.duration == pytest.approx(0.5, abs=0.06)
+    return peak(made.path)
+
+
+@pytest.mark.parametrize("name", NOISY)
+async def test_what_a_decoder_gives_above_full_scale_is_limited_in_the_mix(
+    name: str, noises: Path, tmp_path: Path
+) -> None:
+    assert (peak(noises / name) > ABOVE) == (name != "noise.flac")
+    assert await mixed(name, "flac", "o.flac", noises, tmp_path) == pytest.approx(0.0, abs=0.1)
+
+
+@pytest.mark.parametrize(("encoder", "output", "name"), [("aac", "o.m4a", "noise.eac3"), ("ac3", "o.ac3", "noise.m4a")])
+async def test_an_encoder_adds_no_more_to_a_loud_mix_than_to_one_within_full_scale(
+    encoder: str, output: str, name: str, noises: Path, tmp_path: Path
+) -> None:
+    within = await mixed("noise.flac", encoder, output, noises, tmp_path / "within")
+    assert await mixed(name, encoder, output, noises, tmp_path / "above") <= within + 0.3

@@ -26,6 +26,8 @@ JUMP_SECONDS: Final = 10.0
 """ffmpeg's own bound (-dts_delta_threshold): a greater step is a clock that was set anew, and is taken as none."""
 BACK_SECONDS: Final = 0.1
 """ffmpeg's own bound too: a clock that goes back by more was set anew, as by the second piece of a chained Ogg."""
+MOST_JUMPS: Final = 1000
+"""Jumps of one stream that are kept: a hostile file has one at each of its packets."""
 AGREES_SECONDS: Final = 0.25
 _STREAM_AGREES: Final = 0.05
 """The seconds that a stream of a transport or program stream may lack of its length: its last packets have no times."""
@@ -79,7 +81,8 @@ class _Track:
             clock = pts = self.expected or 0.0
         step = 0.0 if self.expected is None else clock + self.offset - self.expected
         if self.jumps_count and (step > JUMP_SECONDS or step < -BACK_SECONDS):
-            self.jumps.append(Jump((self.expected or 0.0) - (self.first or 0.0), _unwrapped(step)))
+            if len(self.jumps) < MOST_JUMPS:
+                self.jumps.append(Jump((self.expected or 0.0) - (self.first or 0.0), _unwrapped(step)))
             self.offset -= step
         self.expected = clock + self.offset + seconds
         shown = (pts if pts is not None else clock) + self.offset
@@ -188,7 +191,7 @@ def settled(info: MediaInfo, timeline: Timeline, said: str, name: str) -> MediaI
     if agrees and not timeline.jumps and not guessed and not _lacks_ends(info, timeline):
         # Matroska and MP4 count a file's length from zero, measured ones from the first packet
         return replace(info, measured=not {"matroska", "mp4"} & _names(info))
-    return _measured(info, timeline, found)
+    return with_lengths_of(timeline, info)
 
 
 def _lacks_ends(info: MediaInfo, timeline: Timeline) -> bool:
@@ -205,11 +208,16 @@ def shorter(found: float, claim: float) -> bool:
     return claim - found > DURATION_SLACK_SECONDS + claim * DURATION_SLACK_SHARE
 
 
-def _measured(info: MediaInfo, timeline: Timeline, seconds: float) -> MediaInfo:
+def with_lengths_of(timeline: Timeline, info: MediaInfo) -> MediaInfo:
+    """Return `info` with the lengths of its packets, whatever it states; itself where it has no packet."""
     lengths = timeline.lengths()
+    if not lengths:
+        return info
     start = min(first for first, _ in lengths.values())
     streams = tuple(_with_length(stream, lengths.get(stream.index)) for stream in info.streams)
-    return replace(info, duration=seconds, start=start, streams=streams, measured=True, jumps=len(timeline.jumps))
+    return replace(
+        info, duration=timeline.seconds, start=start, streams=streams, measured=True, jumps=len(timeline.jumps)
+    )
 
 
 def _with_length(stream: StreamInfo, length: tuple[float, float] | None) -> StreamInfo:

@@ -97,6 +97,7 @@ class Link:
         Of several URLs, comma-separated, the first node that answers is used until it is gone. `confirms` opens a
         publisher channel whose unroutable messages raise.
         """
+        self.url = url
         self._nodes = tuple(URL(node).update_query(heartbeat=str(HEARTBEAT_SECONDS)) for node in broker_urls(url))
         self._node = 0
         self._name = name

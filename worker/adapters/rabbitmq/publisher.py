@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import pika
+import structlog
 from pika.adapters.select_connection import SelectConnection
 from pika.exceptions import (
     AMQPError,
@@ -24,13 +25,16 @@ from pika.exceptions import (
     ChannelClosedByBroker,
     ChannelError,
     ConnectionBlockedTimeout,
+    ConnectionClosedByBroker,
     NackError,
     ProbableAccessDeniedError,
     ProbableAuthenticationError,
     UnroutableError,
 )
 
+from worker.adapters.rabbitmq.amqp10 import Refused
 from worker.adapters.rabbitmq.frames import take_frames
+from worker.adapters.rabbitmq.rescue import MOST_LOOKED_AT, rescue
 from worker.core.brokers import OTHER_DATABASE, broker_urls
 from worker.core.errors import BrokerUnavailable, LeveretError, Misconfigured
 from worker.core.message.copies import allowed_headers
@@ -53,8 +57,11 @@ if TYPE_CHECKING:
 
     from pika.adapters.blocking_connection import BlockingChannel
 
+    from worker.adapters.rabbitmq.rescue import Readable
     from worker.core.attempt import StateChange
     from worker.core.routing import Exchange, Queue
+
+log = structlog.get_logger(__name__)
 
 SOCKET_SECONDS: Final = 5.0
 OPEN_SECONDS: Final = 10.0
@@ -63,6 +70,9 @@ HEARTBEAT_SECONDS: Final = 10
 ACCESS_REFUSED: Final = 403
 NOT_FOUND: Final = 404
 PRECONDITION_FAILED: Final = 406
+INTERNAL_ERROR: Final = 541
+WITH_AMQP_10: Final = (4,)
+"""The version from which every broker speaks AMQP 1.0, and stores such messages as they are."""
 PROVISION: Final = "run `python -m infra provision`"
 
 
@@ -73,7 +83,7 @@ class Publisher:
         self._url = url
         self._connection: pika.BlockingConnection | None = None
         self._channel: BlockingChannel | None = None
-        self._holds = False
+        self._held = 0
 
     def __enter__(self) -> Self:
         """Connect and switch confirms on."""
@@ -95,7 +105,7 @@ class Publisher:
         self._connection = self._channel = None
         with contextlib.suppress(AMQPError, ChannelError, OSError):
             if connection is not None and connection.is_open:
-                if channel is not None and channel.is_open and self._holds:
+                if channel is not None and channel.is_open and self._held:
                     # Tag 0 means all of them. From 4.3 a nack is not counted as a delivery, a lost connection is.
                     channel.basic_nack(0, multiple=True, requeue=True)
                 connection.close()
@@ -148,11 +158,11 @@ class Publisher:
 
     def hold(self, queue: str) -> DeadLetter | None:
         """Return the next message of `queue`, held; None when there is none."""
-        with self._errors():
+        with self._errors(), self._rescuing(queue):
             method, properties, body = self._open.basic_get(queue, auto_ack=False)
         if method is None or properties is None:
             return None
-        self._holds = True
+        self._held += 1
         return DeadLetter.held(
             method.delivery_tag,
             body or b"",
@@ -176,6 +186,45 @@ class Publisher:
         kept = allowed_headers(letter.headers)
         self.publish_job(letter.body, job_id, lane, priority, kept, dialect=letter.type or "")
         self.discard(letter)
+
+    def rescue(self, queue: str, most: int = 1) -> int:
+        """Replace what cannot be delivered among the first `most` messages of `queue`; return how many those were.
+
+        None are where the broker is older than 4, or lets nobody in over AMQP 1.0.
+        """
+        connected = self._connection
+        if connected is None or self.version < WITH_AMQP_10:
+            return 0
+
+        def publish(copy: Readable) -> None:
+            properties = pika.BasicProperties(  # type: ignore[no-untyped-call]  # pika leaves it without annotations
+                delivery_mode=pika.DeliveryMode.Persistent.value, message_id=copy.message_id, headers=copy.headers
+            )
+            with self._errors():
+                self._open.basic_publish("", queue, copy.body, properties, mandatory=True)
+
+        try:
+            # pika shows nowhere else which of several nodes it is connected to.
+            return rescue(connected._impl.params, queue, most, publish)  # noqa: SLF001
+        except (Refused, OSError) as error:
+            log.warning("rescue_failed", queue=queue, error=str(error)[:200])
+            return 0
+
+    @contextlib.contextmanager
+    def _rescuing(self, queue: str) -> Iterator[None]:
+        """Make readable what the broker could not deliver and ended the connection for."""
+        try:
+            yield
+        except ConnectionClosedByBroker as error:
+            if error.reply_code != INTERNAL_ERROR:
+                raise
+            with Publisher(self._url) as other:
+                count = other.rescue(queue, self._held + MOST_LOOKED_AT)
+            if not count:
+                raise
+            raise BrokerUnavailable(
+                f"the broker could not deliver {count} messages of {queue}, which are readable now: ask again"
+            ) from error
 
     def discard(self, letter: DeadLetter) -> None:
         """Delete a held message for good."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from worker.core.errors import InvalidJob, Problem
-from worker.media.ffmpeg.mixing import NORMALIZED, layout
+from worker.media.ffmpeg.mixing import NORMALIZED, layout, limiter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +48,7 @@ def joining_graph(params: FfmpegParams, infos: Sequence[MediaInfo]) -> str:
             parts.append(f"[{index}:{info.video.index}]{_picture(video)}[v{index}]")
             pads.append(f"[v{index}]")
         if audio is not None:
-            parts.append(f"[{index}:{info.audio[0].index}]{_sound(audio)}[a{index}]")
+            parts.append(f"[{index}:{info.audio[0].index}]{_sound(audio, info.audio[0])}[a{index}]")
             pads.append(f"[a{index}]")
     kinds = [letter for letter, there in (("v", video), ("a", audio)) if there]
     ends = "".join(f"[{letter}c]" for letter in kinds)
@@ -64,10 +64,11 @@ def _picture(like: StreamInfo) -> str:
     return f"{fit}{rate},format={like.pixel_format or 'yuv420p'}"
 
 
-def _sound(like: StreamInfo) -> str:
+def _sound(like: StreamInfo, own: StreamInfo) -> str:
     rate = like.sample_rate or _USUAL_RATE
-    channels = layout(min(like.channels or 2, _MOST_CHANNELS))
-    return f"aresample={rate}:async=1:first_pts=0:{NORMALIZED},aformat=channel_layouts={channels}"
+    channels = min(like.channels or 2, _MOST_CHANNELS)
+    mix = (f"aresample={rate}:async=1:first_pts=0:{NORMALIZED}", f"aformat=channel_layouts={layout(channels)}")
+    return ",".join([*mix, *limiter(own, channels)])
 
 
 def _own(params: FfmpegParams, letter: str) -> str:

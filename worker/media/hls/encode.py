@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from worker.core.command import Command
 from worker.media.ffmpeg.encoders import encoder_named, video_options
 from worker.media.ffmpeg.formats import GUARDS
-from worker.media.ffmpeg.mixing import NORMALIZED, layout
+from worker.media.ffmpeg.mixing import LIMITER, NORMALIZED, layout
 from worker.media.ffmpeg.vaapi import USUAL_NODE, device, upload
 from worker.media.hls.text import copied_suffix, copy_arguments
 
@@ -39,7 +39,8 @@ class AudioRendition:
 
     `stream` counts the source's audio streams from 0. `group` is shared by the languages that one picture
     rendition may be heard with; `filters` (loudness) run before the encoder; `pad` is the silence, in seconds, that
-    may be added to reach the film's end, None where the stream's own end is unknown.
+    may be added to reach the film's end, None where the stream's own end is unknown. `limited` holds a mix within full
+    scale.
     """
 
     name: str
@@ -53,6 +54,7 @@ class AudioRendition:
     default: bool = False
     filters: str = ""
     pad: float | None = None
+    limited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +221,8 @@ def _sound_chain(sound: AudioRendition, index: int) -> str:
     chain = [
         f"aresample={SAMPLE_RATE}:async=1:first_pts=0:{NORMALIZED}",
         f"aformat=channel_layouts={layout(sound.channels)}",
-        *([sound.filters] if sound.filters else []),
+        # loudness has a limiter of its own, and lowers what is too loud first
+        *([sound.filters] if sound.filters else [LIMITER] if sound.limited else []),
         pad,
     ]
     return f"[0:a:{sound.stream}]{','.join(chain)}[a{index}]"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from worker.core.errors import InvalidJob, Problem
 from worker.media.empty import emptiness
 from worker.media.ffmpeg.encoders import AUDIO_ENCODERS, bits_per_second
+from worker.media.ffmpeg.mixing import limiter
 from worker.media.hls.choice import chosen_streams
 from worker.media.hls.encode import AudioRendition
 from worker.media.hls.ladder import stream_end
@@ -156,5 +157,6 @@ def _choice(
         channels=channels,
         default=item.default,
         pad=None if end is None else max(0.0, float(duration) - end) + PAD_SLACK,
+        limited=bool(limiter(item.stream, channels)),
     )
     return SoundChoice(rendition, override.loudness or (asked.loudness if asked else None) or params.loudness)

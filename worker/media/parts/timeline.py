@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -26,6 +27,11 @@ SAFE_KEYS_BACK: Final = 2
 """Decoding begins so many key frames before the cut: an open GOP needs the one before, and a seek may be late."""
 CLOSED_KEYS_BACK: Final = 1
 """The same for closed GOPs of a file with an index: a picture that is refreshed bit by bit is whole one key later."""
+
+MOST_PICTURES: Final = 1_500_000
+"""More than a day holds at 17 pictures a second, and all whose times a worker keeps: a file may claim any number."""
+MOST_PLACES: Final = 200_000
+"""Key frames whose places are kept; for a later one parts seek as in a file without an index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +100,18 @@ class PacketReader:
     """Takes ffprobe's lines of one stream, or of all; `timeline` says what the packets of `stream` are together.
 
     `has_index` says that the file names the places of its key frames, so that a seek is never late. All is counted in
-    ticks of the stream: a film has hundreds of thousands of packets.
+    ticks of the stream: a film has hundreds of thousands of packets. Of `most` pictures the times are kept.
     """
 
     stream: int
     has_index: bool = False
+    most: int = MOST_PICTURES
     counts: dict[int, int] = field(default_factory=dict)
     _tick: Fraction | None = None
     _stated: list[Fraction] = field(default_factory=list)
-    _shown: list[int] = field(default_factory=list)
-    _keys: list[int] = field(default_factory=list)
-    _coded: list[int] = field(default_factory=list)
+    _shown: array[int] = field(default_factory=lambda: array("q"))
+    _keys: array[int] = field(default_factory=lambda: array("q"))
+    _coded: array[int] = field(default_factory=lambda: array("q"))
     _places: dict[int, Span] = field(default_factory=dict)
     _untimed: bool = False
     _is_open: bool = False
@@ -118,7 +125,7 @@ class PacketReader:
                 return
             index = int(number)
             self.counts[index] = self.counts.get(index, 0) + 1
-            if index == self.stream:
+            if index == self.stream and self.counts[index] <= self.most:
                 self._packet(_facts(rest))
         elif kind == "stream" and int((facts := _facts(values)).get("index", -1)) == self.stream:
             self._stream(facts)
@@ -134,7 +141,8 @@ class PacketReader:
         pts = int(given)
         if "K" in flags:
             self._keys.append(pts)
-            if (place := facts.get("pos", "")).isdigit() and (size := facts.get("size", "")).isdigit():
+            is_placed = len(self._places) < MOST_PLACES
+            if is_placed and (place := facts.get("pos", "")).isdigit() and (size := facts.get("size", "")).isdigit():
                 self._places[pts] = (int(place), int(place) + int(size))
         elif self._keys and pts < self._keys[-1]:
             # It is shown before the key frame that it is coded after, and may lean on what is before that.
@@ -159,7 +167,9 @@ class PacketReader:
         return any(abs(step * tick - 1 / rate) > tick + _MARGIN for step in steps)
 
     def timeline(self) -> Timeline | str:
-        """Return when the pictures are shown, or why they cannot be counted."""
+        """Return when the pictures are shown, or why they cannot be counted; of a long film that takes seconds."""
+        if self.counts.get(self.stream, 0) > self.most:
+            return f"it has more than {self.most:,} pictures"
         if self._tick is None or self._untimed or not self._shown:
             return "the source does not say when its pictures are shown"
         shown = sorted(self._shown)

@@ -54,7 +54,7 @@ def shortened(plan: Plan, frames: int) -> Plan:
 
 
 def _sound() -> AudioRendition:
-    return AudioRendition(SOUND, 0, "und", "Sound", "sound-1", "aac", SOUND_BPS, 2, default=True)
+    return AudioRendition(SOUND, 0, "und", "Sound", "sound-1", "aac", SOUND_BPS, 2, default=True, limited=True)
 
 
 def film_pipeline(

@@ -203,7 +203,7 @@ async def join_film(
     await _encode(command, Meter(plan.frames), context, share=_JOIN_SHARE)
     info = await _made(output, context)
     position = next(index for index, item in enumerate(film.outputs) if item.is_film)
-    reader = PacketReader(position)
+    reader = PacketReader(position, most=plan.frames + 1)
     await read_packets(packets_command(context.tool("ffprobe"), output), reader, context)
     check_join(reader, plan, film.rate, name)
     if sound is not None:

@@ -13,12 +13,11 @@ from worker.media.empty import emptiness, may_be_empty
 from worker.media.ffmpeg.asked import differences
 from worker.media.ffmpeg.promise import promise
 from worker.media.ffmpeg.streams import became
-from worker.media.verify import Expected, check
 from worker.tasks.shared.decoding import prove_by_decoding
 from worker.tasks.shared.empty import holds_nothing, refuse_empty
 from worker.tasks.shared.languages import keep_languages
 from worker.tasks.shared.loudness_pass import proved_levels
-from worker.tasks.shared.measuring import measure_suspects
+from worker.tasks.shared.measuring import check_output, measure_suspects
 from worker.tasks.shared.pictures import mastering_in
 
 if TYPE_CHECKING:
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from worker.core.task import TaskContext
     from worker.media.ffmpeg.command import FfmpegParams
     from worker.media.ffmpeg.promise import Promise
+    from worker.media.verify import Expected
     from worker.tasks.ffmpeg.reading import Read
 
 DECODE_SHARE: Final = 0.2
@@ -43,11 +43,11 @@ async def prove_output(
     """Prove the output, and note what it is."""
     name, output = PurePosixPath(params.output_file).name, context.output(params.output_file)
     try:
-        check(info, _expected(read.promised, read, frames), name)
+        info = await check_output(info, _expected(read.promised, read, frames), output, name, context)
     except VerificationFailed as error:
         claims = list(zip(read.infos, read.sources, params.sources, strict=True))
         promised = promise(read.params, await measure_suspects(error, claims, context), read.encoders)
-        check(info, _expected(promised, read, frames), name)
+        info = await check_output(info, _expected(promised, read, frames), output, name, context)
     await _refuse_emptied(read, info, output, name, context)
     _as_asked(params, info, context)
     await _mastering_kept(read, info, output, context)

@@ -213,7 +213,7 @@ async def join_parts(
     command = join_command(film.encoding, listing, context.tool("ffmpeg"), folder)
     await run_checked(context, Pipeline((command,), label="join"), "the join", advance)
     for rendition in picture.renditions:
-        reader = PacketReader(0)
+        reader = PacketReader(0, most=plan.frames + 1)
         path = folder / f"{rendition.name}.mp4"
         await read_packets(packets_command(context.tool("ffprobe"), path), reader, context)
         check_join(reader, plan, rate, rendition.name)

@@ -107,7 +107,7 @@ async def read_timeline(
     else:
         question = places_command(context.tool("ffprobe"), path, stream)
         await read_packets(question, Both(reader, remote.packets), context)
-    timeline = reader.timeline()
+    timeline = await asyncio.to_thread(reader.timeline)
     return Whole(timeline) if isinstance(timeline, str) else timeline
 
 

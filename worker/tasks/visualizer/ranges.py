@@ -168,7 +168,7 @@ class Ranges:
         target = folder / f"{_name(film)}.mp4"
         listing = await joinable(plan, rate, parts, context)
         await run_checked(context, parts_command(context.tool("ffmpeg"), listing, scene, target), "the join")
-        reader = PacketReader(0)
+        reader = PacketReader(0, most=plan.frames + 1)
         await read_packets(packets_command(context.tool("ffprobe"), target), reader, context)
         check_join(reader, plan, rate, "the film")
         if sound is not None:
