@@ -1,6 +1,6 @@
 """One film whole, in parts by one worker, and in parts by two, each worker held to one core.
 
-    python -m benchmarks parts [--seconds 30] [--part 5]
+    python -m benchmarks parts [--seconds 30] [--part 5] [--vmaf FFMPEG]
     python -m benchmarks parts --real [--seconds 180] [--runs whole,parts]
     python -m benchmarks parts --gource [--seconds 60]
 
@@ -59,6 +59,7 @@ def main(options: Sequence[str] = ()) -> None:
     parser.add_argument("--part", type=float, default=5, help="seconds of a part; the shortest of auto are 10")
     parser.add_argument("--real", action="store_true", help="a real film of 1920x1080")
     parser.add_argument("--gource", action="store_true", help="a repository's film in two ranges")
+    parser.add_argument("--vmaf", default="ffmpeg", help="an ffmpeg with libvmaf, as the wheel imageio-ffmpeg has one")
     parser.add_argument("--runs", default="whole,parts", help="of the real film")
     asked = parser.parse_args(options)
     if asked.real:
@@ -71,7 +72,9 @@ def main(options: Sequence[str] = ()) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         table = asyncio.run(_table(folder, seconds, part))
-        print_quality(folder / "root" / "source.mkv", folder / "film-0.mp4", folder / "film-1.mp4", table.cuts)
+        print_quality(
+            folder / "root" / "source.mkv", folder / "film-0.mp4", folder / "film-1.mp4", table.cuts, asked.vmaf
+        )
         print_steps(table.spans)
         print_model(seconds, part, table.measured)
         print_peer(folder / "root", partial(_divided, folder))

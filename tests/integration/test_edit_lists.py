@@ -35,6 +35,13 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return clip(folder / "plain.mp4", picture="s=64x64:r=25", seconds=3, extra=("-g", "100"))
 
 
+@pytest.fixture(scope="module")
+def keyed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a film of 3 s with a key frame every half second."""
+    folder = tmp_path_factory.mktemp("keyed")
+    return clip(folder / "keyed.mp4", picture="s=64x64:r=24", seconds=3, extra=("-g", "12", "-bf", "0"))
+
+
 @pytest.fixture
 def bench(tmp_path: Path) -> TaskBench:
     return bench_in(tmp_path)
@@ -76,6 +83,29 @@ async def test_a_copy_of_what_an_edit_list_leaves_out_elsewhere_is_refused(
     with_edits(plain, bench.root / "film.mp4", *edits)
     with pytest.raises(InvalidJob, match=rf"leaves out {seconds}\.\d\d s of its film, which a copy shows: encode it"):
         await copied(bench, output)
+
+
+@pytest.mark.parametrize(
+    ("edits", "seconds"), [(((1.75, 1.25),), 2.25), (((0.0, 1.0),), 1.0), (((0.0, 1.0), (2.0, 1.0)), 2.0)]
+)
+async def test_what_ffmpeg_does_not_copy_of_a_hidden_part_is_no_reason_to_refuse(
+    edits: tuple[tuple[float, float], ...], seconds: float, keyed: Path, bench: TaskBench
+) -> None:
+    """A piece is entered at the key frame before it; only what lies between is copied with it."""
+    with_edits(keyed, bench.root / "film.mp4", *edits)
+    result = await copied(bench, "o.mkv")
+    assert result.outputs["o.mkv"].duration == pytest.approx(seconds, abs=0.1)
+    assert any("shows them" in warning for warning in result.warnings) == (edits[0][0] > 0)
+
+
+async def test_a_piece_of_a_film_with_an_edit_list_is_counted_from_its_shown_begin(
+    keyed: Path, bench: TaskBench
+) -> None:
+    with_edits(keyed, bench.root / "film.mp4", (1.0, 2.0))
+    result = await copied(bench, "o.mkv", input_options={"ss": 0.6, "t": 1})
+    assert result.outputs["o.mkv"].duration == pytest.approx(1.1, abs=0.1)
+    (warning,) = result.warnings
+    assert "begins at its key frame at 0.50 s instead of 0.60 s" in warning
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ async def _warn_of_hidden(
             if stream.index in listed or any(source.copies(kind) for kind, name in KINDS.items() if name == stream.kind)
         ]
         name = PurePosixPath(source.filename).name
-        before, elsewhere = await hidden_parts(path, name, info, taken, context)
+        before, elsewhere = await hidden_parts(path, name, info, taken, context, every=True)
         warn_of_begin(name, before, context)
         if elsewhere:
             context.warn(f"the edit list of {name} leaves out {elsewhere:.2f} s of its film, and Matroska shows them")

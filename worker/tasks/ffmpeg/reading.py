@@ -99,7 +99,7 @@ async def copied_before_begin(
     for number, (path, info) in enumerate(zip(sources, infos, strict=True)):
         own = [one.stream for one in copied if one.source == number]
         name = PurePosixPath(params.sources[number]).name
-        before, elsewhere = await hidden_parts(path, name, info, own, context)
+        before, elsewhere = await hidden_parts(path, name, info, own, context, every=False)
         if elsewhere:
             message = f"the edit list of {name} leaves out {elsewhere:.2f} s of its film, which a copy shows: encode it"
             raise InvalidJob([Problem(f"sources[{number}]", message)])
