@@ -69,11 +69,11 @@ class Foreign:
     message_id: str | None = None
     headers: dict[str, Any] = field(default_factory=dict)
     fits: bool = True
-    """Whether every name and text fits a short string."""
+    """True if every name and text fits a short string."""
     is_plain: bool = True
-    """Whether nothing is in it that a version of the broker may have no translation for, deaths aside."""
+    """True if it holds nothing that a version of the broker may have no translation for, deaths aside."""
     has_deaths: bool = False
-    """Whether it has a list of deaths: the broker writes it, and a publisher may."""
+    """True if it has a list of deaths: the broker writes it, and a publisher may."""
 
     def take(self, code: int, value: Value) -> None:
         """Take a section."""
