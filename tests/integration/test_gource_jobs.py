@@ -8,9 +8,9 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from infra.demo.messages import film_message
 
 from infra.demo.__main__ import mirror
+from infra.demo.messages import film_message
 from tests.support.git_server import ENCODED, TOKEN, served
 from tests.support.players import browser
 from tests.support.visualizers import frames_of, gource_harness, left_of, made_repository, message, published
