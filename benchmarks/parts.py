@@ -1,7 +1,8 @@
 """One film whole, in parts by one worker, and in parts by two, each worker held to one core.
 
-    python -m benchmarks parts [--seconds 30] [--part 5]
+    python -m benchmarks parts [--seconds 30] [--part 5] [--vmaf FFMPEG]
     python -m benchmarks parts --real [--seconds 180] [--runs whole,parts]
+    python -m benchmarks parts --gource [--seconds 60]
 
 The parts and the join are those of the module ffmpeg, without a broker between them: what dividing itself costs. CPU
 seconds are those of the tools and of this program, and say more than wall seconds where others share the machine: what
@@ -12,7 +13,8 @@ It says what 1 to 1,000 workers would need for a film of two hours, and is first
 
 `--real` takes a film of 1920x1080 instead, a real one repeated, in the parts of "auto" for two workers. It is made
 whole, and in parts by one worker whose steps are counted; what two workers need is those steps by two. One of the
-`--runs` can be made alone, where a machine is lent for minutes only.
+`--runs` can be made alone, where a machine is lent for minutes only. `--gource` takes the film of a repository, in two
+ranges, and counts in the same way.
 
 Beside that: how good the joined pictures are, most of all near the cuts; and what a script that splits, encodes and
 concatenates makes of three sources that parts join exactly.
@@ -23,22 +25,22 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import resource
 import subprocess
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.measure import host, made
+from benchmarks.parts_gource import print_gource
 from benchmarks.parts_model import MINUTES_SECONDS, Measured, Spans, by_two, print_minutes, print_model
 from benchmarks.parts_peer import PIECE_SECONDS, print_peer
 from benchmarks.parts_quality import print_quality
+from benchmarks.parts_run import Pinned, spent
 from worker.core.job import TaskSpec
 from worker.core.parts import Fleet, Plan, in_order
-from worker.process.runner import ProcessRunner
 from worker.registry import Registry
 from worker.tasks.ffmpeg import FfmpegTask
 from worker.testing import TaskBench
@@ -46,21 +48,8 @@ from worker.testing import TaskBench
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from worker.core.command import Exit, Pipeline
-
 
 LONG_SECONDS: Final = 600
-
-
-class Pinned(ProcessRunner):
-    """Starts every program on one core."""
-
-    core = 0
-
-    async def run(self, pipeline: Pipeline, *arguments: Any, **options: Any) -> tuple[Exit, ...]:
-        """Return how every stage ended."""
-        stages = tuple(replace(one, argv=("taskset", "-c", str(self.core), *one.argv)) for one in pipeline.stages)
-        return await super().run(replace(pipeline, stages=stages), *arguments, **options)
 
 
 def main(options: Sequence[str] = ()) -> None:
@@ -69,16 +58,23 @@ def main(options: Sequence[str] = ()) -> None:
     parser.add_argument("--seconds", type=int)
     parser.add_argument("--part", type=float, default=5, help="seconds of a part; the shortest of auto are 10")
     parser.add_argument("--real", action="store_true", help="a real film of 1920x1080")
+    parser.add_argument("--gource", action="store_true", help="a repository's film in two ranges")
+    parser.add_argument("--vmaf", default="ffmpeg", help="an ffmpeg with libvmaf, as the wheel imageio-ffmpeg has one")
     parser.add_argument("--runs", default="whole,parts", help="of the real film")
     asked = parser.parse_args(options)
     if asked.real:
         asyncio.run(print_real(asked.seconds or MINUTES_SECONDS, asked.runs.split(",")))
         return
+    if asked.gource:
+        asyncio.run(print_gource(asked.seconds or 60))
+        return
     seconds, part = asked.seconds or 30, asked.part
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         table = asyncio.run(_table(folder, seconds, part))
-        print_quality(folder / "root" / "source.mkv", folder / "film-0.mp4", folder / "film-1.mp4", table.cuts)
+        print_quality(
+            folder / "root" / "source.mkv", folder / "film-0.mp4", folder / "film-1.mp4", table.cuts, asked.vmaf
+        )
         print_steps(table.spans)
         print_model(seconds, part, table.measured)
         print_peer(folder / "root", partial(_divided, folder))
@@ -178,12 +174,6 @@ async def _table(folder: Path, seconds: int, part: float) -> Table:
     return Table(Measured(walls, spans.costs(short, long, whole[1] / (seconds * 25))), spans, spans.cuts)
 
 
-def _spent() -> float:
-    """Return the CPU seconds of this program and of all that it has started and waited for."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in used)
-
-
 def _make_source(path: Path, seconds: float, size: str = "640x360") -> None:
     inputs = ("-f", "lavfi", "-i", f"testsrc2=s={size}:r=25:d={seconds}", "-f", "lavfi", "-i", f"sine=d={seconds}")
     coded = ("-vf", "noise=alls=12:allf=t", "-c:v", "libx264", "-preset", "ultrafast", "-crf", "20", "-g", "50")
@@ -201,7 +191,7 @@ async def _measured(folder: Path, data: dict[str, Any], workers: int) -> tuple[t
     task = FfmpegTask()
     _, params = Registry({"ffmpeg": task}).parse(TaskSpec("ffmpeg", data, ""))
     params = await task.prepare(params, benches[0])
-    begun, began = _spent(), time.monotonic()
+    begun, began = spent(), time.monotonic()
     if workers == 0:
         await task.run(params, benches[0])
     else:
@@ -209,20 +199,20 @@ async def _measured(folder: Path, data: dict[str, Any], workers: int) -> tuple[t
         if not isinstance(plan, Plan):
             raise RuntimeError(plan.reason)
         spans.cuts = tuple(part.first for part in plan.ranges[1:])
-        spans.plan = _spent() - begun
+        spans.plan = spent() - begun
         left = in_order(plan.parts)
 
         async def work(bench: TaskBench) -> None:
             while left:
-                part, start = left.pop(0), _spent()
+                part, start = left.pop(0), spent()
                 await task.run_part(params, plan, part, bench)
-                spans.parts.append((part.frames, _spent() - start))
+                spans.parts.append((part.frames, spent() - start))
 
         await asyncio.gather(*(work(bench) for bench in benches))
         made = {name: file.path for bench in benches for name, file in bench.result.outputs.items()}
-        joining = _spent()
+        joining = spent()
         await task.join(params, plan, {part.index: made[part.file] for part in plan.parts}, benches[0])
-        spans.join, spans.frames = _spent() - joining, plan.frames
-    wall, cpu = time.monotonic() - began, _spent() - begun
+        spans.join, spans.frames = spent() - joining, plan.frames
+    wall, cpu = time.monotonic() - began, spent() - begun
     made_film = benches[0].result.outputs[data["output_file"]].path.replace(folder / f"film-{workers}.mp4")
     return (wall, cpu, made_film.stat().st_size), spans

@@ -22,6 +22,10 @@ from infra.provision import provision  # noqa: E402
 from infra.settings import ProvisionSettings  # noqa: E402
 from tests.support.page import browsing, serving  # noqa: E402
 from tests.support.web import Site, site  # noqa: E402
+from worker.control.intake.folders import put_folder  # noqa: E402
+from worker.control.intake.hooks import put_hook  # noqa: E402
+from worker.control.intake.schedules import put_schedule  # noqa: E402
+from worker.control.option_sets import put_option_set  # noqa: E402
 from worker.core.attempt import Failure  # noqa: E402
 from worker.core.record import Hardware  # noqa: E402
 
@@ -29,8 +33,10 @@ SCREENS = {
     "now": "/", "jobs": "/jobs", "job": "/jobs/running",
     "parts": "/jobs/divided", "result": "/jobs/result-1", "new": "/new?module=hls",
     "fleet": "/fleet", "dead": "/dead", "worker": "/fleet/render-1", "settings": "/settings",
+    "template": "/templates?name=h265-archive", "scans": "/scans", "scan": "/scans/library",
+    "automatic": "/settings/automatic", "browse": "/new/browse", "absent": "/jobs/nowhere",
 }  # fmt: skip
-VIEWS = {"": (1280, 800, "light"), "-narrow": (390, 844, "dark")}
+VIEWS = {"": (1440, 900, "light"), "-narrow": (390, 844, "dark")}
 PROVED = {
     "proved": True,
     "encoders": {"libx264": True, "h264_nvenc": "Cannot load libcuda.so.1"},
@@ -41,11 +47,13 @@ PROVED = {
 async def fill(here: Site) -> None:
     """Make the rows of a small fleet at work."""
     host = Hardware(cpu_percent=83, ram_percent=41, disk_free_bytes=40 << 30, cores=8, architecture="x86_64")
+    title = "A night in the museum"
     await here.beat(
-        "render-1", status="in_progress", job_id="running", job_title="A night in the museum", hardware=host
+        "render-1", status="in_progress", job_id="running", job_title=title, hardware=host, capabilities=PROVED
     )
-    await here.beat("render-2", lanes=["cpu", "visualize"], capabilities=PROVED)
-    await here.beat("render-3", status="paused", problem="outside its active hours 22:00-06:00")
+    calm = Hardware(cpu_percent=2, ram_percent=18, disk_free_bytes=800 << 30, cores=4, architecture="aarch64")
+    await here.beat("render-2", lanes=["cpu", "visualize"], hardware=calm, capabilities=PROVED)
+    await here.beat("render-3", status="paused", problem="outside its active hours 22:00-06:00", hardware=calm)
     attempt = await here.run("running")
     await here.repository.store_log(attempt, zlib.compress(b"[0.0 s] $ ffmpeg -i file:film.mkv -c:v libx264 out.mp4\n"))
     await here.divide("divided", "The whole tour, " + "with everything that was said between the songs, " * 3, 24)
@@ -60,6 +68,27 @@ async def fill(here: Site) -> None:
         argv = ("ffmpeg", "-v", "error", "-f", "lavfi", "-i", source, "-pix_fmt", "yuv420p", str(film))
         await asyncio.to_thread(subprocess.run, argv, check=True)
         await here.complete(f"result-{number}", film, title=title)
+    await fill_intake(here)
+
+
+async def fill_intake(here: Site) -> None:
+    """Make the rows of what makes jobs by itself, and a scan that has ended."""
+    control, stores = here.services.control, here.services.control.stores
+    inbox = {"place": "nas://inbox", "template": "web-mp4", "include": ["*.mkv", "*.mov"]}
+    await put_folder(control, here.services.folder_files, "inbox", inbox)
+    nightly = {"cron": "30 3 * * *", "zone": "Europe/Berlin", "template": "web-mp4", "sources": ["nas://in/**"]}
+    await put_schedule(control, "nightly", nightly)
+    await put_hook(control, "history", {"kind": "github", "template": "gource-1080p", "secret": "of a picture " * 3})
+    await put_option_set(control, "ffmpeg", "archive", {"codec": "libx265", "crf": 22})
+    broken = {"source": "nas://films/reel-7.mkv", "verdict": "broken", "bytes": 7 << 20, "reasons": ["no moov atom"]}
+    verdicts = {"broken": {"files": 1, "bytes": 7 << 20}, "does not conform": {"files": 3, "bytes": 9 << 30}}
+    numbers = {"files": 41, "media": 40, "bytes": 31 << 30, "verdicts": verdicts}
+    saved = {"jobs": 3, "source_bytes": 9 << 30, "made_bytes": 4 << 30}
+    await stores.add_scan("library", {"template": "h265-archive", "source": "nas://films"}, 9)
+    await stores.claim_scan("one", 30.0)
+    await stores.renew_scan("library", "one", 30.0, numbers)
+    result = numbers | {"shown": [broken], "predicted": None, "saved": saved, "submitted": None}
+    await stores.finish_scan("library", "one", result, None, 9)
 
 
 async def main(target: Path) -> None:

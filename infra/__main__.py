@@ -12,8 +12,9 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from infra import assets, demo
+from infra import assets
 from infra.clock import build_clock
+from infra.demo.processes import end_page, end_workers
 from infra.leavings import left
 from infra.local import SERVICES, LocalServices, ServiceError
 from infra.media import check_media
@@ -108,8 +109,8 @@ def _up(options: argparse.Namespace) -> int:
 
 
 def _down(options: argparse.Namespace) -> int:
-    ended = ["the demo's page"] if options.state == STATE and demo.end_page() else []
-    ended += ["the demo's worker"] if options.state == STATE and demo.end_worker() else []
+    ended = ["the demo's page"] if options.state == STATE and end_page() else []
+    ended += ["the demo's worker"] if options.state == STATE and end_workers() else []
     ended += LocalServices(options.state).down(purge=options.purge)
     _say("\n".join(f"{name}: ended" for name in ended) or "nothing was running")
     if options.purge:

@@ -201,6 +201,7 @@ class Campaign:
                     await self._open()
                     or await open_jobs(self.repository, hostile=True, ended=False)
                     or await asyncio.to_thread(waiting, world)
+                    or await self.repository.pending_deletions()
                 ):
                     await asyncio.sleep(0.5)
 

@@ -70,7 +70,10 @@ async def test_deletions_are_pending_until_they_are_done(bench):
     repository = bench.repository
     attempt = await granted(repository, a_job=job("a"))
     await repository.complete(attempt, Result(deletions=("file:///a", "file:///b")))
-    assert await repository.pending_deletions() == {"a": ("file:///a", "file:///b")}
+    pending = {"a": ("file:///a", "file:///b")}
+    assert await repository.pending_deletions() == pending
+    assert await repository.pending_deletions((-60.0, 60.0)) == pending
+    assert await repository.pending_deletions((60.0, 86400.0)) == {}
     await repository.deleted("a")
     assert await repository.pending_deletions() == {}
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from infra import demo
+from infra.demo.__main__ import mirror
+from infra.demo.messages import film_message
 from tests.support.git_server import ENCODED, TOKEN, served
 from tests.support.players import browser
 from tests.support.visualizers import frames_of, gource_harness, left_of, made_repository, message, published
@@ -219,12 +220,9 @@ async def test_a_token_opens_a_private_repository_and_is_written_nowhere(
     assert [text for text in texts if TOKEN in text or ENCODED in text] == []
 
 
-async def test_the_demos_film_of_a_checkout_completes(
-    harness: Harness, broker: Broker, history: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(demo, "STATE", history / ".local")
-    assert demo.mirror(history.parent / "demo.git")
-    sent = demo.film_message(history.parent / "demo.git")
+async def test_the_demos_film_of_a_checkout_completes(harness: Harness, broker: Broker, history: Path) -> None:
+    assert mirror(history, history.parent / "demo.git")
+    sent = film_message(history.parent / "demo.git")
     sent["gource"] = sent["gource"] | {"resolution": "-320x180"}
     await broker.publish(sent, "visualize.normal")
     await harness.until(sent["videoId"], "completed", "dead", seconds=SECONDS)
@@ -232,5 +230,4 @@ async def test_the_demos_film_of_a_checkout_completes(
     assert (record.state, record.title) == ("completed", "Leveret"), record.error
     assert record.facts["gource"]["commits"] == 2
     assert frames_of(harness.storage / sent["videoId"] / "master.m3u8") == record.facts["gource"]["frames"]
-    monkeypatch.setattr(demo, "STATE", harness.storage / ".local")
-    assert not demo.mirror(history.parent / "none.git")
+    assert not mirror(harness.storage, history.parent / "none.git")

@@ -12,6 +12,7 @@ import pytest
 from tests.support.engine import Harness, document
 from worker.core.attempt import Completed, Dead, Defer, Retry
 from worker.core.errors import DiskFull, SourceMissing, StorageUnavailable
+from worker.engine.attempt.leftovers import finish_deletions
 from worker.engine.attempt.run import LocalProduction
 from worker.engine.executor import Executor
 from worker.tasks.cleanup import CleanupTask
@@ -309,6 +310,11 @@ async def test_a_deletion_that_fails_stays_noted_and_stops_no_other(harness, bro
     assert isinstance(settlement.outcome, Completed)
     assert not second.exists()
     assert list(await harness.repository.pending_deletions()) == [job_id]
+    first.rmdir()
+    first.write_text("1")
+    await finish_deletions(harness.repository, harness.resources.storages, (-60.0, 60.0))
+    assert not first.exists()
+    assert await harness.repository.pending_deletions() == {}
 
 
 async def test_a_destination_of_the_jobs_own_takes_its_relative_outputs(harness, broker):

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, ClassVar
 
 import pytest
+from sqlalchemy import update
 
 from tests.support.engine import DEFER_SECONDS, Harness, WriteParams, WriteTask, document
+from worker.adapters.sql.schema import jobs
 from worker.core.attempt import Cancelled, Completed, Dead, Defer, Forward, Surplus
 from worker.core.errors import CannotServe
 from worker.core.message.dialects import decode
 from worker.core.record import OptionSet, WorkerRecord
 from worker.core.routing import HEADER_REFUSED_BY, defer_name
 from worker.engine.attempt.run import LocalProduction
+from worker.engine.eligibility import MOST_PAUSE
 from worker.engine.executor import Executor
 from worker.media.capabilities import Capabilities
 from worker.registry import Registry
@@ -78,6 +82,21 @@ async def beat(repository: SqlRepository, worker_id: str, status: str = "idle", 
 
 def shining(text: str = "encoder:libx999", **data: str) -> dict[str, object]:
     return document(tasks=[{"module": "shine", "data": {"text": text} | data}])
+
+
+async def test_the_longer_nobody_can_do_a_job_the_longer_it_waits_until_the_next_look(harness, broker):
+    job = shining()
+    await beat(harness.repository, "another-1")
+    pauses = []
+    for waited in (0, 20, 3600):
+        since = datetime.now(UTC) - timedelta(seconds=waited)
+        here = update(jobs).where(jobs.c.job_id == job["job_id"]).values(unserved_since=since, standby=None)
+        await harness.repository._database.write(lambda connection, here=here: connection.execute(here))
+        await broker.publish(job)
+        outcome = (await harness.one()).outcome
+        assert isinstance(outcome, Defer)
+        pauses.append(outcome.seconds)
+    assert (pauses[0] < 10, 20 <= pauses[1] < 40, pauses[2]) == (True, True, MOST_PAUSE)
 
 
 async def test_a_job_that_needs_another_lane_goes_there_uncharged(harness, broker):

@@ -85,6 +85,16 @@ async def test_login_sets_a_cookie_that_scripts_cannot_read_and_logout_takes_it_
         assert (await client.get("/jobs")).status_code == 303
 
 
+async def test_a_cookie_of_another_server_of_the_same_host_logs_nobody_out(tmp_path):
+    """Cookies know no ports, and browsers send what a strict parser ends at."""
+    own = f"leveret_token={TOKENS['viewer']}"
+    async with site(tmp_path, tokens=True) as here, here.client() as client:
+        for other in ('p={"a":1,"b":[2]}', "a[b]=1", "a=b c", 'a="un', "no-value", "\xe4=1", "expires=1"):
+            for cookies in (f"{other}; {own}", f"{own}; {other}"):
+                answer = await client.get("/api/v1/jobs", headers={"Cookie": cookies.encode("latin-1")})
+                assert answer.status_code == 200, cookies
+
+
 @pytest.mark.parametrize("path", ["//evil.example/", "https://evil.example/", "/\\evil.example", "javascript:alert(1)"])
 async def test_login_leads_nowhere_else(tmp_path, path):
     async with site(tmp_path, tokens=True) as here, here.client() as client:

@@ -38,6 +38,7 @@ from worker.core.hours import ActiveHours
 from worker.core.policy import Policy
 from worker.core.ports import Unobserved
 from worker.core.routing import DEFER_SECONDS, queues_of
+from worker.engine.attempt.leftovers import finish_deletions
 from worker.engine.attempt.run import LocalProduction
 from worker.engine.attempt.sources import sweep_sources
 from worker.engine.deaths import DeathRecorder
@@ -273,6 +274,7 @@ def _chores(
         kept = {Path(folder).name for folder in await resources.repository.kept_folders()}
         await resources.repository.forget_logs(log_seconds)
         await publish_outbox(resources, LEFT_SECONDS)
+        await finish_deletions(resources.repository, resources.storages)
         await remove_ended_parts(resources)
         await copy_slow_parts(resources, worker_id, lanes)
         removed = await asyncio.to_thread(resources.scratch.sweep, kept)

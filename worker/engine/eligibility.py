@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from worker.engine.resources import Resources
 
 REMEMBERED: Final = 1000
+MOST_PAUSE: Final = 60.0
+"""The seconds that a job waits at most between two looks; as long as it has waited in all, while that is less.
+
+Hundreds of such jobs, each looked at every few seconds, would leave a worker no time for what it can do.
+"""
 _MOST_SAID: Final = 500
 """Characters of what a worker lacks that a job's record keeps."""
 
@@ -92,7 +97,8 @@ class EligibilityGate:
             if declined.has_standby:
                 return Surplus()
             reason, waits = f"{self._worker_id} cannot do it: {lacking}", Standby(declined.epoch, standby)
-            return Defer(reason, refused_by=self._worker_id, standby=waits)
+            pause = min(declined.seconds, MOST_PAUSE)
+            return Defer(reason, refused_by=self._worker_id, seconds=pause, standby=waits)
         count = len(declined.workers)
         refusing = "the only living worker" if count == 1 else f"all {count} workers that were asked"
         error = Unserved(

@@ -8,11 +8,11 @@ import time
 from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 
 from worker.web.access import COOKIE, LOCAL, Principal, Tokens
 from worker.web.connections import host_of
@@ -313,8 +313,5 @@ def _name_of(host: str) -> str:
 
 
 def _cookie(header: str) -> str:
-    try:
-        found = SimpleCookie(header).get(COOKIE)
-    except CookieError:
-        return ""
-    return found.value if found else ""
+    """Return the token among the cookies of a host, whatever other servers of that host have put beside it."""
+    return cookie_parser(header).get(COOKIE, "")

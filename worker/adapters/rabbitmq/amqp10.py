@@ -39,6 +39,7 @@ _WIDTHS: Final = {0x4: 0, 0x5: 1, 0x6: 2, 0x7: 4, 0x8: 8, 0x9: 16}
 class Section(IntEnum):
     """The sections of a message that matter here."""
 
+    HEADER = 0x70
     ANNOTATIONS = 0x72
     PROPERTIES = 0x73
     APPLICATION = 0x74

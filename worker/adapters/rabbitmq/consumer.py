@@ -19,10 +19,10 @@ from aio_pika.exceptions import ChannelNotFoundEntity
 from worker.adapters.rabbitmq.delivery import RabbitDelivery, reject_dying
 from worker.adapters.rabbitmq.link import LINK_ERRORS, Link, answered
 from worker.adapters.rabbitmq.publisher import Publisher
-from worker.adapters.rabbitmq.rescue import MOST_LOOKED_AT
+from worker.adapters.rabbitmq.rescue import MOST_LOOKED_AT, Suspect
 from worker.adapters.threads import in_thread
 from worker.core.errors import LeveretError, Misconfigured
-from worker.core.routing import DEAD_QUEUE, DEATHS, DEFER_SECONDS, DYING
+from worker.core.routing import DEATHS, DEFER_SECONDS, DYING
 
 if TYPE_CHECKING:
     from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
@@ -34,8 +34,11 @@ LEAVE_SECONDS: Final = 5.0
 REFUSED_SECONDS: Final = 120.0
 """The seconds for which a queue that refused a consumer twice is only swept: one without a leader ends every wait."""
 PAUSE_SECONDS: Final = 1.0
-AGAIN_SECONDS: Final = 10.0
-"""Two connections lost within so many seconds may be lost to the same message."""
+RETURN_SECONDS: Final = 0.3
+MOST_OF_JOBS: Final = 20
+"""Messages of a job queue that are looked at: others wait for them meanwhile."""
+CERTAIN: Final = 2
+"""Connections that the broker ended for errors of its own in a row: more are no chance."""
 EMPTY_SECONDS: Final = 0.02
 """The seconds for which an empty queue counts as empty while another one has jobs."""
 DELIVERY_TIMEOUT_MS: Final = 172_800_000
@@ -83,7 +86,6 @@ class RabbitConsumer:
         self._refused: set[str] = set()
         self._only_swept_until: dict[str, float] = {}
         self._lost_at = float("-inf")
-        self._deaths_lost = 0
         self._leaving: asyncio.Task[None] | None = None
 
     async def next(self, *, wait: bool = True) -> RabbitDelivery | None:
@@ -131,6 +133,7 @@ class RabbitConsumer:
                 await self._lost(error, stop)
                 continue
             if message is not None:
+                self._link.broken = 0
                 return self._delivery(channel, *message)
             if not wait:
                 return None
@@ -141,27 +144,29 @@ class RabbitConsumer:
         log.warning("broker_lost_while_waiting", error=str(error)[:200])
         await self._link.reset()
         before, self._lost_at = self._lost_at, time.monotonic()
-        if self._lost_at - before < AGAIN_SECONDS and await self._rescue(self._queues, 1):
+        if self._link.broken and await self._rescue(self._queues, MOST_OF_JOBS, anywhere=True):
             return
         if self._lost_at - before < PAUSE_SECONDS:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), PAUSE_SECONDS)
 
-    async def _rescue(self, queues: tuple[str, ...], most: int) -> int:
-        """Make readable what the broker can deliver to nobody; return how many messages those were.
-
-        Of a job queue the first alone is looked at: before 4.3 a look counts against a message's delivery limit.
-        """
+    async def _rescue(self, queues: tuple[str, ...], most: int, *, anywhere: bool = False) -> int:
+        """Make readable what the broker can deliver to nobody; return how many messages those were."""
+        suspect = Suspect(certain=self._link.broken > CERTAIN, anywhere=anywhere)
 
         def rescue(_: Stop) -> int:
             with Publisher(self._link.url) as publisher:
-                return sum(publisher.rescue(name, most) for name in queues if publisher.count(name))
+                return sum(publisher.rescue(name, most, suspect) for name in queues if publisher.count(name))
 
-        try:
-            return await in_thread(rescue)
-        except LeveretError as error:
-            log.warning("rescue_failed", error=str(error)[:200])
-            return 0
+        # A message comes back a moment after its connection ended.
+        for pause in (0.0, RETURN_SECONDS):
+            await asyncio.sleep(pause)
+            try:
+                if count := await in_thread(rescue):
+                    return count
+            except LeveretError as error:
+                log.warning("rescue_failed", error=str(error)[:200])
+        return 0
 
     async def _sweep(self, channel: AbstractChannel) -> tuple[str, AbstractIncomingMessage] | None:
         """Return the first message of the first queue that has one; None when each has just said that it has none."""
@@ -293,12 +298,10 @@ class RabbitConsumer:
         except LINK_ERRORS as error:
             log.warning("broker_lost_while_reading_deaths", error=str(error)[:200])
             await self._link.reset()
-            self._deaths_lost += 1
-            if self._deaths_lost > 1:
-                # What is dead lies in both queues.
-                await self._rescue((DEATHS, DEAD_QUEUE), MOST_LOOKED_AT)
+            if self._link.broken and await self._rescue((DEATHS,), MOST_LOOKED_AT):
+                return await self.death()
             return None
-        self._deaths_lost = 0
+        self._link.broken = 0
         return None if message is None else self._delivery(channel, DEATHS, message)
 
     async def close(self) -> None:

@@ -27,11 +27,12 @@ MOST_BYTES: Final = 16384
 """Bytes of one header."""
 READ: Final = frozenset((*COUNTS, *TEXTS, *COUNT_HEADERS, *DEATH_HEADERS, HEADER_LANE, HEADER_MAX_ATTEMPTS))
 """Headers that we or the broker write: kept however many foreign ones there are."""
+INTERNAL_ERROR: Final = 541
 LAST_SECOND: Final = 253_402_300_799
 """The last second of the year 9999."""
 
 _METHOD, _HEADER = 1, 2
-_BASIC, _CONNECTION = 60, 10
+_BASIC, _CONNECTION, _CLOSE = 60, 10, 50
 _SHORT, _TABLE, _MODE, _OCTET, _EXPIRATION, _TIME = "short", "table", "mode", "octet", "expiration", "time"
 _PROPERTIES: Final = (
     (15, _SHORT), (14, _SHORT), (13, _TABLE), (12, _MODE), (11, _OCTET), (10, _SHORT), (9, _SHORT), (8, _EXPIRATION),
@@ -78,6 +79,13 @@ def blocked_by(frame: bytes) -> str | None:
             return ""
         case _:
             return None
+
+
+def is_internal_error(frame: bytes) -> bool:
+    """Return whether the broker ends the connection by such a frame for an error of its own (`connection.close`)."""
+    if frame[0] != _METHOD or len(frame) < HEAD_BYTES + 7 or _number(frame, HEAD_BYTES, ">H") != _CONNECTION:
+        return False
+    return (_number(frame, HEAD_BYTES + 2, ">H"), _number(frame, HEAD_BYTES + 4, ">H")) == (_CLOSE, INTERNAL_ERROR)
 
 
 def readable(frame: bytes) -> bytes:

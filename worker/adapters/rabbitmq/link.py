@@ -72,9 +72,9 @@ class _Connection(aio_pika.Connection):
     of a coroutine that nobody awaited.
     """
 
-    def __init__(self, url: URL, name: str, on_blocked: Callable[[str], None]) -> None:
+    def __init__(self, url: URL, name: str, transports: ReadableTransports) -> None:
         super().__init__(url, client_properties={"connection_name": name})
-        self.kwargs["transport_factory"] = ReadableTransports(on_blocked)
+        self.kwargs["transport_factory"] = transports
 
     async def connect(self, timeout: TimeoutType = None) -> None:
         try:
@@ -110,6 +110,8 @@ class Link:
         self._on_cancel: Callable[[], None] | None = None
         self.blocked = ""
         """Why the broker takes no messages from this connection; empty while it does."""
+        self.broken = 0
+        """The number of ends by the broker for errors of its own since a message came; its reader sets it to 0."""
 
     @property
     def address(self) -> str:
@@ -163,7 +165,8 @@ class Link:
     async def _open(self) -> AbstractChannel:
         if self._connection is None or self._connection.is_closed:
             await self.reset()
-            connection = _Connection(self._nodes[self._node], self._name, self._note_blocked)
+            transports = ReadableTransports(self._note_blocked, self._note_broken)
+            connection = _Connection(self._nodes[self._node], self._name, transports)
             await connection.connect(timeout=CONNECT_SECONDS)
             self._connection = connection
         channel = self._connection.channel(publisher_confirms=self._confirms, on_return_raises=self._confirms)
@@ -180,6 +183,9 @@ class Link:
             log.info("broker_reconnected", address=self.address)
         self._was_connected = True
         return channel
+
+    def _note_broken(self) -> None:
+        self.broken += 1
 
     def _note_blocked(self, reason: str) -> None:
         if reason:

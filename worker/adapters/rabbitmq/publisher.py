@@ -33,8 +33,8 @@ from pika.exceptions import (
 )
 
 from worker.adapters.rabbitmq.amqp10 import Refused
-from worker.adapters.rabbitmq.frames import take_frames
-from worker.adapters.rabbitmq.rescue import MOST_LOOKED_AT, rescue
+from worker.adapters.rabbitmq.frames import INTERNAL_ERROR, take_frames
+from worker.adapters.rabbitmq.rescue import MOST_LOOKED_AT, Suspect, rescue
 from worker.core.brokers import OTHER_DATABASE, broker_urls
 from worker.core.errors import BrokerUnavailable, LeveretError, Misconfigured
 from worker.core.message.copies import allowed_headers
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
     from pika.adapters.blocking_connection import BlockingChannel
 
-    from worker.adapters.rabbitmq.rescue import Readable
+    from worker.adapters.rabbitmq.rescue import Foreign
     from worker.core.attempt import StateChange
     from worker.core.routing import Exchange, Queue
 
@@ -70,7 +70,6 @@ HEARTBEAT_SECONDS: Final = 10
 ACCESS_REFUSED: Final = 403
 NOT_FOUND: Final = 404
 PRECONDITION_FAILED: Final = 406
-INTERNAL_ERROR: Final = 541
 WITH_AMQP_10: Final = (4,)
 """The version from which every broker speaks AMQP 1.0, and stores such messages as they are."""
 PROVISION: Final = "run `python -m infra provision`"
@@ -83,7 +82,7 @@ class Publisher:
         self._url = url
         self._connection: pika.BlockingConnection | None = None
         self._channel: BlockingChannel | None = None
-        self._held = 0
+        self._held: dict[int, str] = {}
 
     def __enter__(self) -> Self:
         """Connect and switch confirms on."""
@@ -162,7 +161,7 @@ class Publisher:
             method, properties, body = self._open.basic_get(queue, auto_ack=False)
         if method is None or properties is None:
             return None
-        self._held += 1
+        self._held[method.delivery_tag] = queue
         return DeadLetter.held(
             method.delivery_tag,
             body or b"",
@@ -187,7 +186,7 @@ class Publisher:
         self.publish_job(letter.body, job_id, lane, priority, kept, dialect=letter.type or "")
         self.discard(letter)
 
-    def rescue(self, queue: str, most: int = 1) -> int:
+    def rescue(self, queue: str, most: int, suspect: Suspect) -> int:
         """Replace what cannot be delivered among the first `most` messages of `queue`; return how many those were.
 
         None are where the broker is older than 4, or lets nobody in over AMQP 1.0.
@@ -196,7 +195,7 @@ class Publisher:
         if connected is None or self.version < WITH_AMQP_10:
             return 0
 
-        def publish(copy: Readable) -> None:
+        def publish(copy: Foreign) -> None:
             properties = pika.BasicProperties(  # type: ignore[no-untyped-call]  # pika leaves it without annotations
                 delivery_mode=pika.DeliveryMode.Persistent.value, message_id=copy.message_id, headers=copy.headers
             )
@@ -205,7 +204,7 @@ class Publisher:
 
         try:
             # pika shows nowhere else which of several nodes it is connected to.
-            return rescue(connected._impl.params, queue, most, publish)  # noqa: SLF001
+            return rescue(connected._impl.params, queue, most, suspect, publish)  # noqa: SLF001
         except (Refused, OSError) as error:
             log.warning("rescue_failed", queue=queue, error=str(error)[:200])
             return 0
@@ -219,7 +218,9 @@ class Publisher:
             if error.reply_code != INTERNAL_ERROR:
                 raise
             with Publisher(self._url) as other:
-                count = other.rescue(queue, self._held + MOST_LOOKED_AT)
+                # Those that we held came back in their order, before the one that could not be delivered.
+                place = sum(name == queue for name in self._held.values())
+                count = other.rescue(queue, place + MOST_LOOKED_AT, Suspect(place, certain=True))
             if not count:
                 raise
             raise BrokerUnavailable(
@@ -230,6 +231,7 @@ class Publisher:
         """Delete a held message for good."""
         with self._errors():
             self._open.basic_ack(letter.handle)
+        self._held.pop(letter.handle, None)
 
     def count(self, queue: str) -> int:
         """Return how many messages wait in `queue`, those that somebody holds not counted."""

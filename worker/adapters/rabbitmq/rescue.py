@@ -1,24 +1,24 @@
 """Messages that the broker cannot deliver over AMQP 0-9-1, taken out over AMQP 1.0 and replaced by a readable copy.
 
 RabbitMQ 4 stores what is published over AMQP 1.0 (and MQTT) as it is, and translates it when it delivers. A content
-type of 300 characters fits no short string of AMQP 0-9-1: the broker then ends the connection of whoever would get
-the message (`content_properties_shortstr_overflow`), the message comes back, and the next connection ends too. In a
-job queue that goes on until its delivery limit, in `media.dlq` and `media.deaths` for ever.
+type of 300 characters fits no short string of AMQP 0-9-1, and for arrays, footers and more its translation has no
+clause: it then ends the connection of whoever would get the message (541). The message comes back, and the next
+connection ends too: in a job queue until its delivery limit, in `media.dlq` and `media.deaths` for ever.
 """
 
 from __future__ import annotations
 
-import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from worker.adapters.rabbitmq.amqp10 import CUT, Node, Receiver, Section, sections
-from worker.core.routing import HEADER_DEATH
+from worker.adapters.rabbitmq.frames import READ
+from worker.core.routing import DEATH_HEADERS, HEADER_DEATH
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
     from pika.connection import Parameters
@@ -30,24 +30,78 @@ MOST_LOOKED_AT: Final = 500
 LONGEST: Final = 255
 """Bytes of a short string."""
 
+_TEXTS: Final = frozenset({0xA1, 0xA3, 0xB1, 0xB3})
+_PLAIN: Final = _TEXTS | {
+    *range(0x40, 0x45), 0x50, *range(0x52, 0x57), 0x60, 0x61, 0x70, 0x71, *range(0x80, 0x84),
+}  # fmt: skip
+"""The constructors of nothing, booleans, numbers, times and texts, which every version translates."""
+_KEPT: Final = READ - frozenset(DEATH_HEADERS)
+_LAST_REASON: Final = "x-last-death-reason"
+_DEATHS: Final = "x-opt-deaths"
+
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Readable:
-    """The rest of a message: its bytes, its id where it is a text, and why the broker moved it, where it did."""
+class Suspect:
+    """The message that a connection was lost to: its place among the first of its queue, counted from 0.
 
-    body: bytes
+    It may be another one, where the message has not come back yet or somebody else took some: what looks plain stays,
+    unless `certain`, after it happened again. With `anywhere` whatever does not look plain is replaced.
+    """
+
+    place: int = 0
+    certain: bool = False
+    anywhere: bool = False
+
+    def is_at(self, place: int, found: Foreign) -> bool:
+        """Return whether it is the message at `place`, or may be."""
+        if place == self.place:
+            return self.certain or found.has_deaths or not found.is_plain
+        return self.anywhere and not found.is_plain
+
+
+@dataclass(slots=True)
+class Foreign:
+    """A message as it comes over AMQP 1.0: its bytes, its id where it is a text, and headers that are ours."""
+
+    body: bytes = b""
     message_id: str | None = None
-    death: str | None = None
+    headers: dict[str, Any] = field(default_factory=dict)
+    fits: bool = True
+    """True if every name and text fits a short string."""
+    is_plain: bool = True
+    """True if it holds nothing that a version of the broker may have no translation for, deaths aside."""
+    has_deaths: bool = False
+    """True if it has a list of deaths: the broker writes it, and a publisher may."""
 
-    @property
-    def headers(self) -> dict[str, Any]:
-        """Return the headers of the copy: the reason of a death, as the broker would have written it."""
-        return {HEADER_DEATH: [{"reason": self.death, "count": 1}]} if self.death else {}
+    def take(self, code: int, value: Value) -> None:
+        """Take a section."""
+        items = value.items()
+        match code:
+            case Section.PROPERTIES:
+                own = items[0].text if items else None
+                self.message_id = own if own and len(own.encode()) <= LONGEST else None
+                self.fits = self.fits and _is_short(items)
+                self.is_plain = self.is_plain and _are_plain(items)
+            case Section.ANNOTATIONS | Section.APPLICATION:
+                self.fits = self.fits and _is_short(items[::2])
+                self._keep(dict(zip([name.text for name in items[::2]], items[1::2], strict=False)), items[::2])
+            case Section.DATA | Section.SEQUENCE | Section.VALUE:
+                self.body += value.raw
+                self.is_plain = self.is_plain and code == Section.DATA
+            case _:
+                self.is_plain = self.is_plain and code == Section.HEADER
+
+    def _keep(self, said: dict[str | None, Value], names: Sequence[Value]) -> None:
+        self.has_deaths = said.pop(_DEATHS, None) is not None or self.has_deaths
+        self.is_plain = self.is_plain and _are_plain(names) and _are_plain(said.values())
+        self.headers |= {name: value.text or value.number for name, value in said.items() if name in _KEPT}
+        if reason := said.get(_LAST_REASON):
+            self.headers[HEADER_DEATH] = [{"reason": reason.text or "", "count": 1}]
 
 
-def rescue(node: Parameters, queue: str, most: int, publish: Callable[[Readable], None]) -> int:
+def rescue(node: Parameters, queue: str, most: int, suspect: Suspect, publish: Callable[[Foreign], None]) -> int:
     """Replace what cannot be delivered among the first `most` messages of `queue`; return how many those were.
 
     `publish` puts the copy into the queue, confirmed; then the original is deleted. Refused and OSError where the
@@ -55,48 +109,35 @@ def rescue(node: Parameters, queue: str, most: int, publish: Callable[[Readable]
     """
     count = 0
     with Receiver(_node(node), queue, most) as receiver:
-        for held in receiver:
-            copy = readable(held.message)
-            if copy is None:
+        for place, held in enumerate(receiver):
+            found = foreign(held.message)
+            if found.fits and not suspect.is_at(place, found):
                 receiver.give_back(held)
                 continue
-            publish(copy)
+            publish(found)
             receiver.accept(held)
             count += 1
-            log.warning("message_made_readable", queue=queue, message_id=copy.message_id, bytes=len(copy.body))
+            log.warning("message_made_readable", queue=queue, message_id=found.message_id, bytes=len(found.body))
     return count
 
 
-def readable(message: bytes) -> Readable | None:
-    """Return what is kept of an AMQP 1.0 message that fits no AMQP 0-9-1; None for one that does, as ours all do."""
-    body, own, death, fits = bytearray(), None, None, True
-    with contextlib.suppress(*CUT):
+def foreign(message: bytes) -> Foreign:
+    """Return what a message over AMQP 1.0 holds, as far as it can be read."""
+    found = Foreign()
+    try:
         for code, value in sections(message):
-            items = value.items()
-            match code:
-                case Section.PROPERTIES:
-                    own = items[0].text if items else None
-                    fits = fits and _is_short(items)
-                case Section.ANNOTATIONS | Section.APPLICATION:
-                    fits = fits and _is_short(items[::2])
-                    death = death or _reason(items)
-                case Section.DATA | Section.SEQUENCE | Section.VALUE:
-                    body += value.raw
-                case _:
-                    pass
-    if fits:
-        return None
-    return Readable(bytes(body), own if own and len(own.encode()) <= LONGEST else None, death)
+            found.take(code, value)
+    except CUT:
+        found.is_plain = False
+    return found
 
 
 def _is_short(items: Sequence[Value]) -> bool:
     return all(len(item.raw) <= LONGEST for item in items)
 
 
-def _reason(items: Sequence[Value]) -> str | None:
-    """Return why the broker moved a message last, as it says among the annotations."""
-    said = {name.text: value.text for name, value in zip(items[::2], items[1::2], strict=False)}
-    return said.get("x-last-death-reason")
+def _are_plain(items: Iterable[Value]) -> bool:
+    return all(item.kind in _PLAIN for item in items)
 
 
 def _node(parameters: Parameters) -> Node:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiormq.connection import TCPTransportFactory, TLSTransportFactory, TransportFactory
 
-from worker.adapters.rabbitmq.frames import HEAD_BYTES, blocked_by, take_frames
+from worker.adapters.rabbitmq.frames import HEAD_BYTES, blocked_by, is_internal_error, take_frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,25 +19,30 @@ if TYPE_CHECKING:
 class ReadableTransports(TransportFactory):
     """The transport that aiormq connects with; the bytes that it reads are `readable`.
 
-    `on_blocked` gets the reason why the broker takes no messages any more, and nothing when it takes them again.
+    `on_blocked` gets the reason why the broker takes no messages any more, and nothing when it takes them again;
+    `on_broken` is called when it ends the connection for an error of its own.
     """
 
-    def __init__(self, on_blocked: Callable[[str], None]) -> None:
+    def __init__(self, on_blocked: Callable[[str], None], on_broken: Callable[[], None]) -> None:
         self._on_blocked = on_blocked
+        self._on_broken = on_broken
 
     async def create(self, url: URL, **kwargs: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Connect."""
         secure = url.scheme == "amqps"
         reader, writer = await (TLSTransportFactory() if secure else TCPTransportFactory()).create(url, **kwargs)
-        return _ReadableReader(reader, self._on_blocked), writer
+        return _ReadableReader(reader, self._on_blocked, self._on_broken), writer
 
 
 class _ReadableReader(asyncio.StreamReader):
     """The reader of a connection, a frame at a time."""
 
-    def __init__(self, reader: asyncio.StreamReader, on_blocked: Callable[[str], None]) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, on_blocked: Callable[[str], None], on_broken: Callable[[], None]
+    ) -> None:
         super().__init__()
         self._on_blocked = on_blocked
+        self._on_broken = on_broken
         self._reader = reader
         self._ready = bytearray()
 
@@ -52,6 +57,8 @@ class _ReadableReader(asyncio.StreamReader):
                 received += await self._reader.readexactly(int(struct.unpack_from(">L", head, 3)[0]) + 1)
                 if (reason := blocked_by(bytes(received))) is not None:
                     self._on_blocked(reason)
+                if is_internal_error(bytes(received)):
+                    self._on_broken()
             self._ready += take_frames(received)
         if len(self._ready) < n:
             raise asyncio.IncompleteReadError(bytes(self._ready), n)

@@ -28,9 +28,9 @@ class SqlReconcile:
         """Queue a job that is still overdue again, its message's body now `digest`; return whether it was."""
         return await self._database.write(requeue, job_id, digest)
 
-    async def pending_deletions(self) -> dict[str, tuple[str, ...]]:
+    async def pending_deletions(self, ended: tuple[float, float] | None = None) -> dict[str, tuple[str, ...]]:
         """Return by completed job the external files that it still has to delete."""
-        return await self._database.read(pending_deletions)
+        return await self._database.read(pending_deletions, ended)
 
     async def announced(self) -> list[Announced]:
         """Return the ended jobs whose attempts announced more than their record names."""
@@ -76,9 +76,13 @@ def requeue(connection: Connection, job_id: str, digest: str) -> bool:
     return True
 
 
-def pending_deletions(connection: Connection) -> dict[str, tuple[str, ...]]:
-    """Return by completed job what it still has to delete."""
-    found = connection.execute(select(jobs.c.job_id, jobs.c.pending_deletions).where(jobs.c.state == "completed"))
+def pending_deletions(connection: Connection, ended: tuple[float, float] | None = None) -> dict[str, tuple[str, ...]]:
+    """Return by completed job what it still has to delete; with `ended`, of jobs that ended so many seconds ago."""
+    asked = select(jobs.c.job_id, jobs.c.pending_deletions).where(jobs.c.state == "completed")
+    if ended is not None:
+        least, most = ended
+        asked = asked.where(jobs.c.finished_at.between(moment(-most), moment(-least)))
+    found = connection.execute(asked)
     return {row.job_id: tuple(row.pending_deletions) for row in found if row.pending_deletions}
 
 

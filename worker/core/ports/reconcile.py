@@ -19,8 +19,11 @@ class ReconcileStore(Protocol):
         """Queue a job that is still overdue again, its message's body now `digest`; return whether it was."""
         ...
 
-    async def pending_deletions(self) -> dict[str, tuple[str, ...]]:
-        """Return by completed job the external files that it still has to delete."""
+    async def pending_deletions(self, ended: tuple[float, float] | None = None) -> dict[str, tuple[str, ...]]:
+        """Return by completed job the external files that it still has to delete.
+
+        With `ended`, only of jobs that ended between so many seconds ago and so many.
+        """
         ...
 
     async def announced(self) -> list[Announced]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+RECENT: Final = (20.0, 86400.0)
+"""Seconds since the end of a job whose deletions a chore finishes; before that its own worker is at it."""
+
 
 async def delete_requested(repository: Repository, storages: Storages, job_id: str, deletions: tuple[str, ...]) -> None:
     """Delete the external files that a completed job asked to delete, and note that it is done.
 
-    What fails stays noted in the database: a redelivery, or `reconcile`, tries again.
+    What fails stays noted in the database: a redelivery, a chore, or `reconcile` tries again.
     """
     if not deletions:
         return
@@ -40,6 +43,15 @@ async def delete_requested(repository: Repository, storages: Storages, job_id: s
         failures.append(error)
     for failure in failures[:10]:
         log.warning("deletions_pending", job_id=job_id, failures=len(failures), error=str(failure))
+
+
+async def finish_deletions(repository: Repository, storages: Storages, ended: tuple[float, float] = RECENT) -> None:
+    """Delete what completed jobs could not delete at their end: the database or a storage was away then.
+
+    Only of jobs that ended within a day: later, somebody may have put another file at such a place.
+    """
+    for job_id, uris in (await repository.pending_deletions(ended)).items():
+        await delete_requested(repository, storages, job_id, uris)
 
 
 async def _delete(repository: Repository, storages: Storages, job_id: str, uri: str) -> None:

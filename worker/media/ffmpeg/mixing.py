@@ -17,7 +17,7 @@ ffmpeg scales them by itself for encoders of whole numbers (FLAC) and not for th
 one film peaked at -0.4 dBFS in the one and at +7.4 in the other.
 """
 LIMITER: Final = "alimiter=limit=1:level=false:latency=true"
-"""What holds a mix within full scale: decoders of floats (AC-3, AAC, Opus) give samples above it.
+"""The filter that holds a mix within full scale: decoders of floats (AC-3, AAC, Opus) give samples above it.
 
 Below full scale it changes no sample, and its look-ahead is no delay (`latency`).
 """
@@ -26,7 +26,7 @@ _WHOLE_NUMBERS: Final = re.compile(r"^(pcm_[sua]\w*|flac|alac|truehd|mlp|tta|ape
 _MOST_CHANNELS: Final = dict.fromkeys(
     ("libmp3lame", "libshine", "mp2", "mp2fixed", "libtwolame", "wmav1", "wmav2", "adpcm_ima_wav", "adpcm_ms"), 2
 ) | dict.fromkeys(("ac3", "ac3_fixed", "eac3", "dca", "truehd"), 6)
-"""How many channels an encoder takes, where ffmpeg would mix by itself, and beyond full scale."""
+"""The most channels that an encoder takes, where ffmpeg would mix by itself, and beyond full scale."""
 _LAYOUTS: Final = {
     1: "mono", 2: "stereo", 3: "2.1", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1",
 }  # fmt: skip

@@ -127,11 +127,24 @@ def entered(role: Role, request: Request) -> RedirectResponse | None:
     return None
 
 
-def refusal(request: Request, error: LeveretError) -> Response:
-    """Return the screen that says why something was not shown or done."""
-    faults = getattr(error, "problems", ())
-    back = "/" if request.method in {"GET", "HEAD"} else request.url.path
-    found = draw(request, "refused.html", status_of(error), problem=str(error), faults=faults, back=back)
+def refusal(request: Request, error: LeveretError, back: str = "", here: str = "") -> Response:
+    """Return the screen that says why something was not shown or done; its link goes to `back`."""
+    reading = request.method in {"GET", "HEAD"}
+    status = status_of(error)
+    if status == HTTPStatus.NOT_FOUND:
+        heading = "Not found"
+    else:
+        heading = "That cannot be shown" if reading else "That was not done"
+    found = draw(
+        request,
+        "refused.html",
+        status,
+        heading=heading,
+        problem=figures.sentence(error),
+        faults=getattr(error, "problems", ()),
+        back=back or ("/" if reading else request.url.path),
+        here=here or back,
+    )
     if isinstance(error, Refused):
         found.headers.update(error.headers)
     return found
@@ -145,13 +158,6 @@ async def act(request: Request, role: Role, work: Callable[[], Awaitable[tuple[s
     try:
         path, notice = await work()
     except LeveretError as error:
-        return draw(
-            request,
-            "refused.html",
-            status_of(error),
-            problem=str(error),
-            faults=getattr(error, "problems", ()),
-            back=back,
-        )
+        return refusal(request, error, back)
     query = f"{'&' if '?' in path else '?'}{urlencode({'done': notice})}" if notice else ""
     return RedirectResponse(f"{root}{path}{query}", HTTPStatus.SEE_OTHER)

@@ -16,8 +16,7 @@ from worker.core.record import serving
 from worker.web.api.workers import WANTED, known_worker
 from worker.web.asking import audited, services_of
 from worker.web.chart import chart_of
-from worker.web.pages.drawing import act, draw, entered
-from worker.web.problems import status_of
+from worker.web.pages.drawing import act, draw, entered, refusal
 
 router = APIRouter()
 
@@ -50,9 +49,7 @@ async def get_worker(request: Request, worker_id: str) -> Response:
             list_jobs(here.control, JobFilter(worker=worker_id), limit=LAST_JOBS),
         )
     except LeveretError as error:
-        return draw(
-            request, "refused.html", status_of(error), here="/fleet", problem=str(error), faults=(), back="/fleet"
-        )
+        return refusal(request, error, "/fleet")
     return draw(request, "worker.html", here="/fleet", worker=worker, chart=chart_of(samples), jobs=page.jobs)
 
 

@@ -19,9 +19,8 @@ from worker.core.errors import LeveretError
 from worker.core.record import STATES
 from worker.core.routing import JOBS, routing_key
 from worker.web.asking import audited, principal_of, services_of
-from worker.web.pages.drawing import act, draw, entered
+from worker.web.pages.drawing import act, draw, entered, refusal
 from worker.web.pages.now import reasons
-from worker.web.problems import status_of
 
 if TYPE_CHECKING:
     from worker.core.record import ArtifactRecord, JobRecord, LogRecord, PartRecord
@@ -61,9 +60,7 @@ async def get_job(request: Request, job_id: str) -> Response:
         why = await _why(here, record)
         expectation = await _expectation(here, record)
     except LeveretError as error:
-        return draw(
-            request, "refused.html", status_of(error), problem=str(error), faults=(), back="/jobs", here="/jobs"
-        )
+        return refusal(request, error, "/jobs")
     values: dict[str, Any] = {"log": log, "audit": audit, "why": why, "expectation": expectation}
     return draw(request, "job.html", here="/jobs", job=record, **values, **_parts(here, record, log))
 
