@@ -15,7 +15,6 @@ CLIP_SECONDS: Final = 24
 LANGUAGES: Final = ("eng", "fra")
 
 
-
 def make_clip(path: Path) -> None:
     """Make the source with ffmpeg: a test picture, a tone in each language, a line of text a second."""
     if path.exists():

@@ -28,7 +28,6 @@ GOURCE_OPTIONS: Final = {
 }
 
 
-
 def main_job() -> dict[str, Any]:
     """Return the message: encode the video by an option set, in parts, keep the sound and the text, tidy up."""
     maps = [

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 STATE: Final = Path(__file__).resolve().parent.parent.parent / ".local"
 
 
-
 @dataclass(frozen=True, slots=True)
 class Demo:
     """The folder of a demo, and the environment that its worker and its commands share."""
@@ -63,9 +62,11 @@ def prepared(services: LocalServices, *, s3: bool, postgres: bool) -> Demo:
 
 
 def title(text: str) -> None:
+    """Print the title of a step."""
     say(f"\n== {text}")
 
 
 def say(line: str) -> None:
+    """Print a line at once."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()

@@ -26,7 +26,6 @@ STARTED_SECONDS: Final = 120.0
 PAGE_PORT: Final = 8080
 
 
-
 def start_workers(demo: Demo) -> None:
     """Start the demo's two workers anew: another run may have had other services."""
     for name in WORKERS:

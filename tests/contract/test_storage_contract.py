@@ -68,7 +68,7 @@ async def test_what_a_killed_worker_left_of_one_job_is_swept_and_nothing_of_anot
     assert bench.names() == {"film/movie.mkv", "film/old.mkv"}
 
 
-async def test_sweeping_where_nothing_stands_is_no_error(bench):
+async def test_sweeping_an_absent_folder_is_no_error(bench):
     await bench.storage.sweep(bench.place("nowhere/movie.mkv"), "left")
 
 

@@ -30,7 +30,7 @@ def test_the_task_keeps_the_rules_of_plug_ins():
     )
 
 
-async def test_what_is_staged_or_stands_outside_exists(bench):
+async def test_verify_exists_finds_staged_and_external_files(bench):
     await bench.run_task(CleanupTask(), {"verify_exists": ["made.txt", "nas://old.txt", f"{bench.root}/old.txt"]})
 
 

@@ -52,7 +52,7 @@ def test_what_is_no_tag_is_none(text: str) -> None:
         ("x-private", "und"),
     ],
 )
-def test_a_code_is_what_it_means(code: str, tag: str) -> None:
+def test_a_language_code_becomes_its_bcp47_tag(code: str, tag: str) -> None:
     assert bcp47(code) == tag
 
 

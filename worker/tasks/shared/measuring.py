@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from worker.core.errors import BadInput, VerificationFailed
 from worker.media.failure import classify, lost_packets
-from worker.media.timeline import Timeline, is_uncertain, packets_command, settled, stated_bytes, with_lengths_of
+from worker.media.timeline import Timeline, corrected_info, is_uncertain, packets_command, stated_bytes, with_lengths_of
 from worker.media.verify import check
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ async def measure_length(info: MediaInfo, path: Path, name: str, context: TaskCo
     if timeline.jumps:
         where = ", ".join(map(str, timeline.jumps[:5]))
         context.warn(f"the clock of {name} jumps {where}: its pieces were joined, {timeline.seconds:.2f} s in all")
-    return settled(info, timeline, exit_.tail, name)
+    return corrected_info(info, timeline, exit_.tail, name)
 
 
 async def measure_suspects(
