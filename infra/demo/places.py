@@ -62,7 +62,7 @@ def prepared(services: LocalServices, *, s3: bool, postgres: bool) -> Demo:
 
 
 def title(text: str) -> None:
-    """Print the title of a step."""
+    """Print the head of a step."""
     say(f"\n== {text}")
 
 
