@@ -148,7 +148,7 @@ async def test_revealing_again_after_a_crash_is_harmless(bench, make):
     assert bench.names() == {"movie.mkv", "a.vtt"}
 
 
-async def test_what_was_never_staged_is_not_revealed(bench, make):
+async def test_an_upload_that_was_never_staged_is_not_revealed(bench, make):
     with pytest.raises(LeveretError, match="gone"):
         await bench.storage.reveal([make(bench.place("movie.mkv"), b"m" * (PART_BYTES + 1))], Confirmations(bench))
     assert bench.names() == set()

@@ -92,7 +92,7 @@ async def test_results_come_with_their_files_and_say_what_similar_jobs_took(repo
     assert await views.expectation(["hls"]) is None
 
 
-async def test_who_did_what_is_kept_in_its_order(views):
+async def test_audit_entries_keep_their_order(views):
     for number in range(3):
         await views.note(
             actor="anna", role="operator", client="::1", action="job.cancel", target=f"job-{number}",

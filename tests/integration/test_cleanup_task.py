@@ -35,7 +35,7 @@ async def test_verify_exists_finds_staged_and_external_files(bench):
 
 
 @pytest.mark.parametrize("location", ["absent.txt", "nas://absent.txt"])
-async def test_what_does_not_exist_fails_by_name(bench, location):
+async def test_an_absent_file_fails_by_name(bench, location):
     error = await refusal(bench, CleanupTask(), {"verify_exists": [location]})
     assert isinstance(error, SourceMissing)
     assert str(error) == f"{location} does not exist"

@@ -213,7 +213,7 @@ def test_a_filter_that_changes_only_the_number_of_frames_keeps_the_promised_dura
 
 
 @pytest.mark.parametrize("option", [{"vf": "trim=end=1"}, {"frames": 5}, {"filter": "null,setpts=2*PTS"}])
-def test_what_nobody_can_know_is_not_promised(option):
+def test_an_unknowable_length_is_not_promised(option):
     maps = [{"specifier": "v", "stream": 0, "options": {"codec": "libx265", **option}}]
     made = promised(source_maps=MAPS[:1], output_maps=maps)
     assert (made.seconds, made.frames, made.expected.at_least) == (None, None, None)

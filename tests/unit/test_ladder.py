@@ -154,7 +154,7 @@ def test_bitrates_are_read(text: str | int, bits: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["2500", 0, "fast", "-5k", "1e6", "9999M"])
-def test_what_is_no_bitrate_is_refused(text: str | int) -> None:
+def test_a_text_that_is_no_bitrate_is_refused(text: str | int) -> None:
     with pytest.raises(ValueError, match="bitrate"):
         bits_per_second(text)
 

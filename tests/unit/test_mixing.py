@@ -43,5 +43,5 @@ def test_a_mix_has_one_matrix_and_is_limited_where_its_source_may_be_above_full_
         ("aac", 1, {"codec": "aac", "ac": 2}),
     ],
 )
-def test_what_is_not_mixed_down_has_no_filter(codec: str, channels: int, options: dict[str, object]) -> None:
+def test_a_sound_that_is_not_mixed_down_has_no_filter(codec: str, channels: int, options: dict[str, object]) -> None:
     assert mixing_options(options, sound(codec, channels)) == options

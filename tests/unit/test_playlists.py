@@ -143,6 +143,6 @@ def test_no_title_breaks_out_of_its_quotes(title: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "WEBVTT", "#EXTM3U\n#EXTINF:1,\na", "#EXTM3U\n#EXT-X-TARGETDURATION:1\na", HEAD + "#EXTINF:x,\na"]
 )
-def test_what_is_no_media_playlist_is_refused(text: str) -> None:
+def test_a_malformed_media_playlist_is_refused(text: str) -> None:
     with pytest.raises(PlaylistError):
         parse_media(text)

@@ -68,7 +68,7 @@ def test_matroska_s_tags_tell_duration_and_frames():
     assert (found.duration, found.frames, found.bitrate_bps) == (3602.5, 75, 900)
 
 
-def test_what_is_not_known_is_none():
+def test_an_unknown_value_of_a_probe_is_none():
     found = stream(duration="N/A", color_transfer="unknown", bit_rate="N/A")
     assert (found.duration, found.color_transfer, found.bitrate_bps, found.language) == (None, None, None, None)
 

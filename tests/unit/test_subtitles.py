@@ -229,11 +229,11 @@ def test_utf_8_is_read_as_such_and_stays_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("name", ["klingon", "rot13", "hex", "idna", "utf-16evil", "cp1252\n", "", "../x", "a" * 90])
-def test_what_is_no_charset_is_refused(name: str) -> None:
+def test_an_unknown_charset_is_refused(name: str) -> None:
     assert not is_charset(name)
 
 
-def test_what_is_no_subtitle_is_bad_input() -> None:
+def test_a_file_without_cues_is_bad_input() -> None:
     with pytest.raises(BadInput, match="neither SubRip, SubStation nor WebVTT"):
         parse_subtitles(b"just a letter\nto a friend\n", "a.srt")
 
