@@ -23,7 +23,7 @@ from worker.adapters.rabbitmq.publisher import WITH_AMQP_10, Publisher
 from worker.core.errors import BrokerUnavailable, InvalidJob
 from worker.core.message.dialects import decode
 from worker.core.message.wire import MAX_BODY_BYTES
-from worker.core.routing import JOBS, LANES
+from worker.core.routing import DEATHS, JOBS, LANES
 
 from .invariant import waiting
 from .world import World
@@ -230,7 +230,12 @@ class Fuzz:
                 "SELECT count(*) FROM jobs WHERE state IN ('running', 'publishing', 'queued', 'retrying')"
             )
             found = live.fetchone()
-            return bool(waiting(world)) or bool(found and found[0])
+            return bool(waiting(world)) or bool(found and found[0]) or self._has_deaths(world)
+
+    def _has_deaths(self, world: World) -> bool:
+        """Return whether deaths wait for a worker's round of chores; only the odd ones die by the broker alone."""
+        with Publisher(world.real["WORKER_BROKER_URL"]) as publisher:
+            return publisher.version >= WITH_AMQP_10 and bool(publisher.count(DEATHS))
 
     async def _watch(self, world: World) -> None:
         """Note the largest resident size of the worker."""

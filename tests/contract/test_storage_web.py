@@ -11,6 +11,7 @@ from contextlib import ExitStack
 import pytest
 
 from tests.support.http_files import Site, certificates, serving
+from tests.support.loop import unharmed
 from tests.support.storages import Maker, external
 from worker.adapters.storage.web import WebSource
 from worker.adapters.storage.web.posting import post_json
@@ -174,6 +175,28 @@ async def test_a_head_that_comes_byte_by_byte_is_given_up():
         with pytest.raises(StorageUnavailable, match="in time"):
             await asyncio.wait_for(source.stat(external(f"http://127.0.0.1:{port}/a")), 60)
         await asyncio.wait_for(asyncio.gather(*[task for task in answering if task]), 60)
+
+
+async def test_the_answer_to_a_callback_is_not_read_however_long_it_is():
+    sent, gone = 0, asyncio.Event()
+
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        with contextlib.suppress(OSError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n")
+            while not writer.is_closing():
+                writer.write(bytes(1 << 20))
+                sent += 1 << 20
+                await writer.drain()
+        writer.close()
+        gone.set()
+
+    async with await asyncio.start_server(endless, "127.0.0.1", 0) as server, unharmed():
+        port = server.sockets[0].getsockname()[1]
+        await asyncio.wait_for(post_json(f"http://127.0.0.1:{port}/", "{}", allow_private=True), 60)
+        await asyncio.wait_for(gone.wait(), 60)
+    assert sent < 64 << 20
 
 
 async def test_an_empty_file_is_fetched_and_known_to_be_empty(site, source, tmp_path):

@@ -154,9 +154,25 @@ DOUBTFUL = {
 
 
 @pytest.mark.parametrize("name", DOUBTFUL)
-def test_the_message_that_a_connection_was_lost_to_is_replaced_where_it_is_not_plain(name):
-    published = rescued((PLAIN + data(b"ours"), DOUBTFUL[name]), Suspect(1))
-    assert [found.body for found in published] == [foreign(DOUBTFUL[name]).body]
+def test_a_message_that_is_not_plain_is_replaced_after_connections_were_lost(name):
+    """It has perhaps not come back yet, so its place says little."""
+    for place in (0, 1):
+        published = rescued((PLAIN + data(b"ours"), DOUBTFUL[name]), Suspect(place, anywhere=True))
+        assert [found.body for found in published] == [foreign(DOUBTFUL[name]).body]
+
+
+def test_dead_letters_stay_as_they_are_but_for_the_one_that_a_connection_was_lost_to():
+    messages = (DOUBTFUL["an array"], DOUBTFUL["a footer"], POISON)
+    assert [found.body for found in rescued(messages, Suspect(0))] == [b"x", b'{"a": 1}']
+
+
+def test_a_list_of_deaths_is_a_doubt_only_where_the_suspect_is():
+    dead = annotations((symbol("x-opt-deaths"), b"\xe0\x02\x00\xd1"), (symbol("x-last-error"), text("why"))) + data(
+        b"x"
+    )
+    assert rescued((dead, PLAIN + data(b"y")), Suspect(1)) == []
+    (found,) = rescued((dead, PLAIN + data(b"y")), Suspect(0))
+    assert found.headers == {"x-last-error": "why"}
 
 
 def test_a_plain_message_is_replaced_only_when_it_is_certain_that_connections_are_lost_to_it():

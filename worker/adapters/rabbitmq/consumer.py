@@ -34,6 +34,9 @@ LEAVE_SECONDS: Final = 5.0
 REFUSED_SECONDS: Final = 120.0
 """The seconds for which a queue that refused a consumer twice is only swept: one without a leader ends every wait."""
 PAUSE_SECONDS: Final = 1.0
+RETURN_SECONDS: Final = 0.3
+MOST_OF_JOBS: Final = 20
+"""Messages of a job queue that are looked at: others wait for them meanwhile."""
 CERTAIN: Final = 2
 """Connections that the broker ended for errors of its own in a row: more are no chance."""
 EMPTY_SECONDS: Final = 0.02
@@ -141,28 +144,29 @@ class RabbitConsumer:
         log.warning("broker_lost_while_waiting", error=str(error)[:200])
         await self._link.reset()
         before, self._lost_at = self._lost_at, time.monotonic()
-        if self._link.broken and await self._rescue(self._queues, 1):
+        if self._link.broken and await self._rescue(self._queues, MOST_OF_JOBS, anywhere=True):
             return
         if self._lost_at - before < PAUSE_SECONDS:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), PAUSE_SECONDS)
 
-    async def _rescue(self, queues: tuple[str, ...], most: int) -> int:
-        """Make readable what the broker can deliver to nobody; return how many messages those were.
-
-        Of a job queue the first alone is looked at: before 4.3 a look counts against a message's delivery limit.
-        """
-        suspect = Suspect(certain=self._link.broken > CERTAIN)
+    async def _rescue(self, queues: tuple[str, ...], most: int, *, anywhere: bool = False) -> int:
+        """Make readable what the broker can deliver to nobody; return how many messages those were."""
+        suspect = Suspect(certain=self._link.broken > CERTAIN, anywhere=anywhere)
 
         def rescue(_: Stop) -> int:
             with Publisher(self._link.url) as publisher:
                 return sum(publisher.rescue(name, most, suspect) for name in queues if publisher.count(name))
 
-        try:
-            return await in_thread(rescue)
-        except LeveretError as error:
-            log.warning("rescue_failed", error=str(error)[:200])
-            return 0
+        # A message comes back a moment after its connection ended.
+        for pause in (0.0, RETURN_SECONDS):
+            await asyncio.sleep(pause)
+            try:
+                if count := await in_thread(rescue):
+                    return count
+            except LeveretError as error:
+                log.warning("rescue_failed", error=str(error)[:200])
+        return 0
 
     async def _sweep(self, channel: AbstractChannel) -> tuple[str, AbstractIncomingMessage] | None:
         """Return the first message of the first queue that has one; None when each has just said that it has none."""

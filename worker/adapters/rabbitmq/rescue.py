@@ -18,7 +18,7 @@ from worker.adapters.rabbitmq.frames import READ
 from worker.core.routing import DEATH_HEADERS, HEADER_DEATH
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
     from pika.connection import Parameters
@@ -37,6 +37,7 @@ _PLAIN: Final = _TEXTS | {
 """The constructors of nothing, booleans, numbers, times and texts, which every version translates."""
 _KEPT: Final = READ - frozenset(DEATH_HEADERS)
 _LAST_REASON: Final = "x-last-death-reason"
+_DEATHS: Final = "x-opt-deaths"
 
 log = structlog.get_logger(__name__)
 
@@ -45,12 +46,19 @@ log = structlog.get_logger(__name__)
 class Suspect:
     """The message that a connection was lost to: its place among the first of its queue, counted from 0.
 
-    It may be another one, where somebody else has taken some meanwhile: what looks plain stays, unless `certain`, after
-    it happened again.
+    It may be another one, where the message has not come back yet or somebody else took some: what looks plain stays,
+    unless `certain`, after it happened again. With `anywhere` whatever does not look plain is replaced.
     """
 
     place: int = 0
     certain: bool = False
+    anywhere: bool = False
+
+    def is_at(self, place: int, found: Foreign) -> bool:
+        """Return whether it is the message at `place`, or may be."""
+        if place == self.place:
+            return self.certain or found.has_deaths or not found.is_plain
+        return self.anywhere and not found.is_plain
 
 
 @dataclass(slots=True)
@@ -63,7 +71,9 @@ class Foreign:
     fits: bool = True
     """True if every name and text fits a short string."""
     is_plain: bool = True
-    """True if it holds nothing that a version of the broker may have no translation for."""
+    """True if it holds nothing that a version of the broker may have no translation for, deaths aside."""
+    has_deaths: bool = False
+    """True if it has a list of deaths: the broker writes it, and a publisher may."""
 
     def take(self, code: int, value: Value) -> None:
         """Take a section."""
@@ -75,17 +85,17 @@ class Foreign:
                 self.fits = self.fits and _is_short(items)
                 self.is_plain = self.is_plain and _are_plain(items)
             case Section.ANNOTATIONS | Section.APPLICATION:
-                names, values = items[::2], items[1::2]
-                self.fits = self.fits and _is_short(names)
-                self.is_plain = self.is_plain and _are_plain(items)
-                self._keep(dict(zip([name.text for name in names], values, strict=False)))
+                self.fits = self.fits and _is_short(items[::2])
+                self._keep(dict(zip([name.text for name in items[::2]], items[1::2], strict=False)), items[::2])
             case Section.DATA | Section.SEQUENCE | Section.VALUE:
                 self.body += value.raw
                 self.is_plain = self.is_plain and code == Section.DATA
             case _:
                 self.is_plain = self.is_plain and code == Section.HEADER
 
-    def _keep(self, said: dict[str | None, Value]) -> None:
+    def _keep(self, said: dict[str | None, Value], names: Sequence[Value]) -> None:
+        self.has_deaths = said.pop(_DEATHS, None) is not None or self.has_deaths
+        self.is_plain = self.is_plain and _are_plain(names) and _are_plain(said.values())
         self.headers |= {name: value.text or value.number for name, value in said.items() if name in _KEPT}
         if reason := said.get(_LAST_REASON):
             self.headers[HEADER_DEATH] = [{"reason": reason.text or "", "count": 1}]
@@ -101,8 +111,7 @@ def rescue(node: Parameters, queue: str, most: int, suspect: Suspect, publish: C
     with Receiver(_node(node), queue, most) as receiver:
         for place, held in enumerate(receiver):
             found = foreign(held.message)
-            is_suspect = place == suspect.place and (suspect.certain or not found.is_plain)
-            if found.fits and not is_suspect:
+            if found.fits and not suspect.is_at(place, found):
                 receiver.give_back(held)
                 continue
             publish(found)
@@ -127,7 +136,7 @@ def _is_short(items: Sequence[Value]) -> bool:
     return all(len(item.raw) <= LONGEST for item in items)
 
 
-def _are_plain(items: Sequence[Value]) -> bool:
+def _are_plain(items: Iterable[Value]) -> bool:
     return all(item.kind in _PLAIN for item in items)
 
 
