@@ -165,7 +165,7 @@ def control(folder: Path, record: Record, *words: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=60,
     )
     if answer.returncode:
         raise ServiceError(f"rabbitmqctl {words[0]}: {answer.stderr.strip()[-300:]}")

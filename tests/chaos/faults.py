@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
+import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from infra.local import ServiceError
 
 from .proxy import ANSWER, CONTENT, REQUEST, WRITING, Proxy
 from .world import FAKETIME, LEASE_SECONDS, World
@@ -212,14 +215,26 @@ def alarm(resource: str) -> Inject:
 
     async def inject(world: World, dice: random.Random) -> bool:
         raised, cleared = ALARMS[resource]
-        await asyncio.to_thread(world.services.rabbitmqctl, *raised)
         try:
-            await asyncio.sleep(dice.uniform(7, 10))
+            if is_raised := await _controlled(world, *raised):
+                await asyncio.sleep(dice.uniform(7, 10))
         finally:
-            await asyncio.to_thread(world.services.rabbitmqctl, *cleared)
-        return True
+            for _ in range(20):
+                if await _controlled(world, *cleared):
+                    break
+                await asyncio.sleep(1)
+        return is_raised
 
     return inject
+
+
+async def _controlled(world: World, *words: str) -> bool:
+    """Return whether the broker did it: another fault may restart it just then, and the command never returns."""
+    try:
+        await asyncio.to_thread(world.services.rabbitmqctl, *words)
+    except (ServiceError, subprocess.TimeoutExpired):
+        return False
+    return True
 
 
 def deck(world: World) -> list[Fault]:

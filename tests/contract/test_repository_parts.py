@@ -64,7 +64,7 @@ async def test_lists_and_counts_leave_parts_out(repository):
     assert await repository.counts() == {"waiting": 1}
 
 
-async def test_of_two_plans_that_race_one_stands(repository, bench):
+async def test_one_of_two_racing_plans_is_kept(repository, bench):
     first = await granted(repository)
     await bench.expire("j1")
     second = await granted(repository, worker="w2")

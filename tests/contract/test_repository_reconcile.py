@@ -55,7 +55,7 @@ async def test_a_requeued_job_is_claimed_with_its_new_body_and_its_old_worker_ha
     assert [one.outcome for one in record.attempts] == ["crashed", None]
 
 
-async def test_what_is_not_overdue_is_not_requeued(bench):
+async def test_a_job_that_is_not_overdue_is_not_requeued(bench):
     repository = bench.repository
     await granted(repository, a_job=job("live"))
     assert not await repository.requeue("live", "e" * 64)

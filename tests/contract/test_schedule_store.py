@@ -21,7 +21,7 @@ async def expire(repository, name: str) -> None:
     await repository._database.write(work)
 
 
-async def test_what_is_due_is_claimed_by_one(repository):
+async def test_one_server_claims_a_due_schedule(repository):
     assert await repository.claim_schedule("a", 30) is None
     await repository.put_schedule("late", DOCUMENT, PAST)
     await repository.put_schedule("later", DOCUMENT, PAST + timedelta(days=1))

@@ -68,7 +68,7 @@ async def test_what_a_killed_worker_left_of_one_job_is_swept_and_nothing_of_anot
     assert bench.names() == {"film/movie.mkv", "film/old.mkv"}
 
 
-async def test_sweeping_where_nothing_stands_is_no_error(bench):
+async def test_sweeping_an_absent_folder_is_no_error(bench):
     await bench.storage.sweep(bench.place("nowhere/movie.mkv"), "left")
 
 
@@ -148,7 +148,7 @@ async def test_revealing_again_after_a_crash_is_harmless(bench, make):
     assert bench.names() == {"movie.mkv", "a.vtt"}
 
 
-async def test_what_was_never_staged_is_not_revealed(bench, make):
+async def test_an_upload_that_was_never_staged_is_not_revealed(bench, make):
     with pytest.raises(LeveretError, match="gone"):
         await bench.storage.reveal([make(bench.place("movie.mkv"), b"m" * (PART_BYTES + 1))], Confirmations(bench))
     assert bench.names() == set()

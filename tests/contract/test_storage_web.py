@@ -124,7 +124,7 @@ async def test_a_server_without_ranges_is_read_anew(site, source, tmp_path):
     ],
     ids=str,
 )
-async def test_what_cannot_be_had_whole_is_not_had_at_all(site, source, tmp_path, script, kind, match):
+async def test_a_download_that_cannot_be_whole_is_refused(site, source, tmp_path, script, kind, match):
     site.script = list(script)
     await refused(source, f"{site.url}/film.mp4?X-Signature=planted", tmp_path, kind, match)
 

@@ -60,7 +60,7 @@ async def test_jobs_wait_by_priority_then_by_age_and_are_counted_by_lane(reposit
     assert depths == {("cpu", "low"): 1, ("nvenc", "normal"): 1, ("cpu", "high"): 2, ("cpu", "normal"): 1}
 
 
-async def test_a_change_is_seen_and_nothing_else_is_one(repository, views):
+async def test_changes_differ_only_after_a_change(repository, views):
     await submit(repository, "a")
     before = await views.changes(["a", "none"])
     assert await views.changes(["a", "none"]) == before
@@ -92,7 +92,7 @@ async def test_results_come_with_their_files_and_say_what_similar_jobs_took(repo
     assert await views.expectation(["hls"]) is None
 
 
-async def test_who_did_what_is_kept_in_its_order(views):
+async def test_audit_entries_keep_their_order(views):
     for number in range(3):
         await views.note(
             actor="anna", role="operator", client="::1", action="job.cancel", target=f"job-{number}",
@@ -106,7 +106,7 @@ async def test_who_did_what_is_kept_in_its_order(views):
     assert (one.actor, one.detail, one.outcome) == ("anna", {"n": 1}, "done")
 
 
-async def test_what_a_host_measures_is_a_row_for_each_beat(repository, views):
+async def test_each_heartbeat_gives_one_sample(repository, views):
     for percent in (10.0, 20.0):
         await beat(repository, hardware=Hardware(cpu_percent=percent, ram_percent=5, disk_free_bytes=1 << 40, cores=2))
         await views.sample(600)

@@ -120,7 +120,7 @@ async def test_where_nothing_is_there_is_none_for_who_does_not_wait(bench):
     assert await bench.consumer.next(wait=False) is None
 
 
-async def test_who_waits_gets_what_comes(bench):
+async def test_a_waiting_consumer_gets_the_next_message(bench):
     waiting = asyncio.create_task(bench.consumer.next())
     await asyncio.wait({waiting}, timeout=0.1)
     await bench.publish(b"late")
@@ -142,7 +142,7 @@ async def test_a_wait_that_is_cancelled_loses_nothing(bench):
 @pytest.mark.parametrize(
     "outcome", [Completed(), Cancelled(), Divided(2), Surplus()], ids=lambda one: type(one).__name__
 )
-async def test_what_needs_no_copy_is_gone(bench, outcome):
+async def test_a_settlement_without_a_copy_removes_the_message(bench, outcome):
     await bench.publish(b"{}")
     assert await (await arrived(bench)).settle(settlement(outcome))
     assert await bench.consumer.next(wait=False) is None

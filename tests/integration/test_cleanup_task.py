@@ -30,12 +30,12 @@ def test_the_task_keeps_the_rules_of_plug_ins():
     )
 
 
-async def test_what_is_staged_or_stands_outside_exists(bench):
+async def test_verify_exists_finds_staged_and_external_files(bench):
     await bench.run_task(CleanupTask(), {"verify_exists": ["made.txt", "nas://old.txt", f"{bench.root}/old.txt"]})
 
 
 @pytest.mark.parametrize("location", ["absent.txt", "nas://absent.txt"])
-async def test_what_does_not_exist_fails_by_name(bench, location):
+async def test_an_absent_file_fails_by_name(bench, location):
     error = await refusal(bench, CleanupTask(), {"verify_exists": [location]})
     assert isinstance(error, SourceMissing)
     assert str(error) == f"{location} does not exist"

@@ -255,7 +255,7 @@ async def test_one_encoding_cut_at_forced_key_frames_has_the_same_pictures(tmp_p
         ({"parts": "auto"}, "one worker makes it as soon"),
     ],
 )
-async def test_what_cannot_be_divided_says_why(tmp_path, change, reason):
+async def test_a_film_that_cannot_be_divided_gives_its_reason(tmp_path, change, reason):
     clip(root(tmp_path) / "film.mkv", picture="s=160x90:r=25", seconds=5, extra=CODED)
     found = await planned(tmp_path, job(**change), Fleet(workers=1))
     assert isinstance(found, Whole)

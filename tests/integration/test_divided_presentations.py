@@ -167,7 +167,9 @@ async def test_a_changed_source_and_another_ladder_break_the_plan(tmp_path: Path
         ),
     ],
 )
-async def test_what_is_not_divided_says_why(source: dict[str, Any], data: dict[str, Any], reason: str, tmp_path: Path):
+async def test_an_undivided_job_gives_its_reason(
+    source: dict[str, Any], data: dict[str, Any], reason: str, tmp_path: Path
+):
     (tmp_path / "root").mkdir()
     wanted = {"picture": "s=160x90:r=25", "seconds": 5, "sounds": bool(source.get("picture") == "")} | source
     clip(tmp_path / "film.mkv", **wanted).rename(tmp_path / "root" / "film")

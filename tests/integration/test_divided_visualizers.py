@@ -159,7 +159,7 @@ async def test_a_shared_history_that_is_lost_is_made_again_and_one_that_is_damag
         ({"on_timeout": "keep"}, 2, "its time limit is that of the whole film"),
     ],
 )
-async def test_what_one_worker_draws_says_why(
+async def test_an_undivided_film_gives_its_reason(
     data: dict[str, Any], workers: int, reason: str, tmp_path: Path, history: Path
 ) -> None:
     found = await planned(tmp_path, history, workers, **data)

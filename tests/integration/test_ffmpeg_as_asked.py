@@ -83,7 +83,9 @@ async def test_what_an_encoder_did_not_take_is_refused_at_once(
         ("a", {"codec": "libopus", "ac": 2, "ar": 24000}),
     ],
 )
-async def test_what_was_given_as_asked_passes(bench: TaskBench, kind: str, options: dict[str, Any]):
+async def test_an_output_with_the_options_asked_for_warns_of_nothing(
+    bench: TaskBench, kind: str, options: dict[str, Any]
+):
     made = await bench.run_task(FfmpegTask(), data(kind, options))
     assert not made.warnings
 

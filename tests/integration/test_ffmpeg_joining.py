@@ -95,7 +95,7 @@ async def test_unlike_sources_are_not_joined(bench: TaskBench):
         ({"input_options": {"ss": 1}}, "cut them in tasks of their own"),
     ],
 )
-def test_what_does_not_go_with_joining_is_refused(changes: dict[str, Any], words: str):
+def test_options_that_exclude_join_are_refused(changes: dict[str, Any], words: str):
     with pytest.raises(ValidationError, match=words):
         FfmpegTask.params.model_validate(joining("one.mkv", "two.mkv", **changes))
 
@@ -136,7 +136,7 @@ async def test_a_subtitle_is_burnt_into_joined_films(tmp_path: Path, films: Path
 
 
 @pytest.mark.parametrize("name", ["list.srt", "latin.srt"])
-async def test_what_is_no_subtitle_text_is_bad_input(tmp_path: Path, films: Path, name: str):
+async def test_a_subtitle_that_is_no_text_is_bad_input(tmp_path: Path, films: Path, name: str):
     bench = bench_of(tmp_path, films, SYSTEM)
     error = await refusal(bench, FfmpegTask(), burning("nas://plain.mkv", {"source": f"nas://{name}"}))
     assert isinstance(error, BadInput), repr(error)

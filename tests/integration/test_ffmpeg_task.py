@@ -348,7 +348,7 @@ async def test_a_broken_output_fails_its_decoding(tmp_path, clips):
     assert "does not decode" in str(error)
 
 
-async def test_an_ffmpeg_that_stands_still_is_stopped(tmp_path, clips):
+async def test_an_ffmpeg_without_progress_is_stopped(tmp_path, clips):
     bench = bench_of(tmp_path, clips, fake_ffmpeg(tmp_path, "exec sleep 60"), stall_seconds=1.0)
     assert isinstance(await refusal(bench, FfmpegTask(), data()), ToolStalled)
 

@@ -118,7 +118,7 @@ async def test_a_source_cut_short_makes_no_output(bench: TaskBench) -> None:
         await bench.run_task(MkvmergeTask(), job(sources=["nas://cut.mkv"], tracks=[{"source": 0, "track": 0}]))
 
 
-async def test_what_is_no_media_is_bad_input(bench: TaskBench) -> None:
+async def test_a_file_without_media_is_bad_input(bench: TaskBench) -> None:
     (bench.root / "noise.mkv").write_bytes(bytes(range(256)) * 40)
     with pytest.raises(BadInput):
         await bench.run_task(MkvmergeTask(), job(sources=["nas://noise.mkv"], tracks=[{"source": 0, "track": 0}]))

@@ -122,7 +122,7 @@ async def look(server: OneFolder) -> None:
     """Let a server look once, without what it waits for afterwards."""
     stored = await server.control.stores.folder(server.name)
     assert stored is not None
-    if stored.paused or not await server._claimed():
+    if stored.paused or not await server._hold_lease():
         return
     try:
         count = await server.look(stored.folder)

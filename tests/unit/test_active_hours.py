@@ -46,6 +46,6 @@ def test_the_next_change_is_the_nearest_edge(now, seconds):
 
 
 @pytest.mark.parametrize("text", ["22-6", "24:00-06:00", "22:00-25:00", "22:00-24:30", "08:00-08:00", "22:00", "x"])
-def test_what_is_no_range_is_refused_by_name(text):
+def test_a_malformed_range_is_refused_by_name(text):
     with pytest.raises(ValueError, match="is no range of hours: write 22:00-06:00"):
         ActiveHours.parse(f"10:00-11:00,{text}")

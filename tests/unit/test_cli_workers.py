@@ -51,7 +51,7 @@ def test_a_worker_is_shown_with_its_jobs_id_and_how_long_ago_it_was_seen(cli):
 
 
 @pytest.mark.parametrize(("command", "wanted"), [("pause", "pause"), ("drain", "drain"), ("resume", "run")])
-def test_a_worker_hears_what_people_want_of_it(cli, command, wanted):
+def test_a_steering_command_reaches_the_named_worker_alone(cli, command, wanted):
     beat(cli)
     beat(cli, "render-2")
     assert cli.type(command, "render-1").out == f"render-1 is asked to {wanted}\n"

@@ -28,7 +28,7 @@ def failed(argv: tuple[str, ...], tail: str, **more: object) -> Exit:
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_a_name_does_not_decide_what_an_error_means(text):
+def test_a_name_in_a_complaint_does_not_change_the_class_of_the_error(text):
     path = f"/nas/{text}.mkv"
     for said in (path, Path(path).name, f"file:{path}", f"'{text}'"):
         exit_ = failed(("ffmpeg", "-i", f"file:{path}", "-f", "mp4", "file:/s/out.mp4"), f"{said}: it went wrong")
@@ -45,7 +45,7 @@ def test_no_value_of_a_job_decides_either(text, argument):
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_what_an_option_file_holds_decides_nothing(text):
+def test_the_content_of_an_option_file_does_not_change_the_class_of_an_error(text):
     command = option_file_command("mkvmerge", Path("/s/o.json"), ("--title", text, f"/nas/{text}.mkv"))
     exit_ = Exit(command, 2, None, 0.1, "", f"#GUI#error The file '/nas/{text}.mkv' went wrong at '{text}'.")
     # the sentence alone decides, as it would with harmless names: it says nothing of this host, so it may not pass

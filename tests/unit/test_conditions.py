@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from worker.core.errors import InvalidJob
 from worker.core.media_info import MediaInfo, StreamInfo
-from worker.media.conditions import FACTS, Kind, compiled, facts_of, shown
+from worker.media.conditions import FACTS, Kind, compile_condition, fact_text, facts_of
 
 FACTS_OF_A_FILM = {
     "source.stem": "a film", "bytes": 5e9, "container": ("matroska", "webm"), "duration": 700.0,
@@ -46,7 +46,7 @@ FACTS_OF_A_FILM = {
     ],
 )
 def test_a_condition_holds_for_what_a_source_is(text, holds):
-    assert compiled(text).holds(FACTS_OF_A_FILM) is holds
+    assert compile_condition(text).holds(FACTS_OF_A_FILM) is holds
 
 
 @pytest.mark.parametrize(
@@ -77,22 +77,22 @@ def test_a_condition_holds_for_what_a_source_is(text, holds):
 )
 def test_what_is_wrong_with_a_condition_is_said_with_its_place(text, word):
     with pytest.raises(InvalidJob) as caught:
-        compiled(text)
+        compile_condition(text)
     assert word in str(caught.value)
 
 
 def test_variables_are_texts_and_numbers_in_conditions():
-    condition = compiled("quality >= 20 and mode == 'fast'", {"quality": Kind.NUMBER, "mode": Kind.TEXT})
+    condition = compile_condition("quality >= 20 and mode == 'fast'", {"quality": Kind.NUMBER, "mode": Kind.TEXT})
     assert condition.holds({"quality": 22.0, "mode": "fast"})
     assert not condition.holds({"quality": 18.0, "mode": "fast"})
     with pytest.raises(InvalidJob, match="is a number"):
-        compiled("quality == 'x'", {"quality": Kind.NUMBER})
+        compile_condition("quality == 'x'", {"quality": Kind.NUMBER})
 
 
 @given(st.text(alphabet="()[],'\"<>=! \nandornotinvideo.height0123456789xé\x00", max_size=80))
 def test_any_text_is_a_condition_or_is_refused(text):
     try:
-        condition = compiled(text)
+        condition = compile_condition(text)
     except InvalidJob:
         return
     assert condition.holds({}) in {True, False}
@@ -123,4 +123,4 @@ def test_the_facts_of_a_file_follow_from_its_probe():
     ("value", "text"), [(1080.0, "1080"), (23.976, "23.976"), (True, "true"), (("en", "de"), "en,de"), ("x", "x")]
 )
 def test_a_fact_in_a_text_looks_as_people_write_it(value, text):
-    assert shown(value) == text
+    assert fact_text(value) == text

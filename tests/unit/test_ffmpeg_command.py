@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from worker.core.errors import InvalidJob
 from worker.core.media_info import MediaInfo, StreamInfo
-from worker.media.ffmpeg.command import FfmpegParams, ffmpeg_command, merged
+from worker.media.ffmpeg.command import FfmpegParams, ffmpeg_command, merged_options
 from worker.media.ffmpeg.options import Encoder
 from worker.media.ffmpeg.promise import promise
 
@@ -93,7 +93,7 @@ def test_frames_are_uploaded_once_and_only_where_the_encoder_needs_it(codec, cha
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.m4v", "a.m4a", "a.MOV", "a.3gp"])
-def test_the_index_of_an_mp4_stands_in_front(name):
+def test_the_index_of_an_mp4_comes_before_its_media(name):
     assert "-movflags\n+faststart\n-f\n" in lines(params(output_file=name), 1)
     assert "movflags" not in lines(params(output_file="a.mkv"), 1)
 
@@ -108,9 +108,9 @@ def test_every_input_is_guarded():
 
 def test_inline_options_win_over_the_set():
     stored = {"codec": "libopus", "b": "128k"}
-    assert merged(stored, {"b": "96k"}) == {"codec": "libopus", "b": "96k"}
-    assert merged(stored, {"c": "copy"}) == {"codec": "copy", "b": "128k"}
-    assert merged(stored, {"codec": None}) == {"b": "128k"}
+    assert merged_options(stored, {"b": "96k"}) == {"codec": "libopus", "b": "96k"}
+    assert merged_options(stored, {"c": "copy"}) == {"codec": "copy", "b": "128k"}
+    assert merged_options(stored, {"codec": None}) == {"b": "128k"}
 
 
 def test_the_older_names_are_the_same():
@@ -213,7 +213,7 @@ def test_a_filter_that_changes_only_the_number_of_frames_keeps_the_promised_dura
 
 
 @pytest.mark.parametrize("option", [{"vf": "trim=end=1"}, {"frames": 5}, {"filter": "null,setpts=2*PTS"}])
-def test_what_nobody_can_know_is_not_promised(option):
+def test_an_unknowable_length_is_not_promised(option):
     maps = [{"specifier": "v", "stream": 0, "options": {"codec": "libx265", **option}}]
     made = promised(source_maps=MAPS[:1], output_maps=maps)
     assert (made.seconds, made.frames, made.expected.at_least) == (None, None, None)

@@ -17,7 +17,7 @@ from worker.control.intake.templates import put_template
 from worker.core.errors import BrokerUnavailable
 
 
-async def test_a_file_that_stands_still_becomes_one_job(tmp_path):
+async def test_a_settled_file_becomes_one_job(tmp_path):
     async with inbox(tmp_path) as here:
         await here.put()
         here.drop("a.mkv")

@@ -76,7 +76,7 @@ def test_a_property_that_is_no_utf_8_is_replaced(name, bit):
     assert getattr(theirs, name) == "a\ufffd\ufffd"
 
 
-def test_what_is_replaced_still_fits():
+def test_a_repaired_message_id_stays_within_its_limit():
     message, _ = decoded(header({7: short(b"\xff" * 255)}))
     assert message.message_id == "\ufffd" * 85
 

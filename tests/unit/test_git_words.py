@@ -18,7 +18,7 @@ def meant(tail: str, url: str = URL) -> BaseException:
 @pytest.mark.parametrize(
     "words", ["No space left on device", "Disk quota exceeded", "repository 'x' not found", "access denied"]
 )
-def test_a_servers_words_decide_nothing(words):
+def test_a_message_of_the_server_does_not_change_the_class_of_an_error(words):
     for tail in (f"remote: {words}", f"fatal: remote error: {words}", f"remote: {words}\nfatal: the end hung up"):
         assert type(meant(tail)) is RemoteUnavailable
 
@@ -28,6 +28,6 @@ def test_a_url_decides_nothing():
     assert type(meant(f"fatal: {url} went wrong", url)) is RemoteUnavailable
 
 
-def test_gits_own_words_decide():
+def test_an_error_of_git_itself_is_classified_by_its_words():
     assert type(meant("fatal: write error: No space left on device")) is DiskFull
     assert type(meant(f"fatal: repository '{URL}' not found")) is BadInput

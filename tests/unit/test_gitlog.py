@@ -210,7 +210,7 @@ def test_dates_are_read_with_their_zone_and_without_their_quotes(text: str, date
 @pytest.mark.parametrize(
     "text", ["", "yesterday", "2024-13-01", "2024-02-30", "2024-05-06 25:00:00", "2024-05-06 +99", "$(id)"]
 )
-def test_what_is_no_date_is_refused(text: str) -> None:
+def test_a_text_that_is_no_date_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="date"):
         parse_date(text)
 

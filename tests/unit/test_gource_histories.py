@@ -137,7 +137,7 @@ def test_more_repositories_than_colours_begin_again() -> None:
     assert [one.colour for one in sources_of(wanted)] == [*COLOURS, COLOURS[0]]
 
 
-def test_what_is_merged_stays_in_order() -> None:
+def test_merged_histories_stay_in_order_of_time() -> None:
     def commits(*times: int) -> Any:
         return [SimpleNamespace(time=time) for time in times]
 

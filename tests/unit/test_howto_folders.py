@@ -93,7 +93,7 @@ def serve(cli, work):
     return cli.ask(conversation)
 
 
-def test_watch_a_folder_as_it_stands(cli, nas, monkeypatch):
+def test_the_page_on_watched_folders_works_as_written(cli, nas, monkeypatch):
     lines = commands("watch-a-folder")
     assert lines[0].startswith("leveret folders put inbox nas://inbox --template web-mp4")
     answer = type_line(cli, lines[0], monkeypatch)
@@ -124,7 +124,7 @@ def signed(body: bytes, secret: str) -> dict[str, str]:
     return {"X-Hub-Signature-256": f"sha256={digest}", "X-GitHub-Event": "push"}
 
 
-def test_re_render_on_push_as_it_stands(cli, nas, monkeypatch):
+def test_the_page_on_re_rendering_works_as_written(cli, nas, monkeypatch):
     lines = commands("re-render-on-push")
     (several,) = documents("re-render-on-push")
     cli.write("all-of-it.json", json.dumps(several))

@@ -168,7 +168,7 @@ def test_a_user_without_an_account_and_a_home_has_places_too(monkeypatch):
     assert ProvisionSettings.read(os.environ).database_url == "sqlite:////.local/state/leveret/leveret.db"
 
 
-def test_what_purging_leaves_is_said(tmp_path):
+def test_purge_lists_what_it_leaves(tmp_path):
     state, home = tmp_path / "state", tmp_path / "home"
     environment = {"HOME": str(home), "WORKER_SCRATCH": str(tmp_path / "scratch")}
     assert list(left(state, environment)) == []

@@ -25,6 +25,6 @@ def test_sources_are_the_same_after_their_way_through_a_plan():
     assert sources_of(_plan({})) is None
 
 
-def test_what_is_too_long_or_no_number_is_not_kept():
+def test_a_value_that_is_too_long_or_no_number_is_not_kept():
     assert known_sources([replace(FILM, tags={"comment": "x" * 70_000})]) == {}
     assert known_sources([replace(FILM, duration=float("inf"))]) == {}

@@ -13,12 +13,12 @@ from worker.media.ffmpeg.encoders import bits_per_second, encoder_named
 from worker.media.hls.ladder import (
     LEAST_SEGMENT,
     Size,
-    boxed,
+    boxed_size,
     derived_sizes,
     even_segments,
     film_seconds,
     output_rate,
-    scaled,
+    scaled_size,
     shown_size,
     timing,
     usual_peak,
@@ -69,12 +69,12 @@ def test_pixels_are_squared_and_pictures_turned() -> None:
 
 @given(SIDES, SIDES, SIDES, SIDES)
 def test_nothing_is_scaled_up_or_out_of_its_box(width: int, height: int, wide: int, high: int) -> None:
-    size = boxed(Size(width, height), Size(wide, high))
+    size = boxed_size(Size(width, height), Size(wide, high))
     turned = (width < height) != (wide < high)
     box = Size(high, wide) if turned else Size(wide, high)
     assert size.width <= max(2, min(width, box.width + 1))
     assert size.height <= max(2, min(height, box.height + 1))
-    assert scaled(Size(width, height), 10_000).short <= max(2, min(width, height))
+    assert scaled_size(Size(width, height), 10_000).short <= max(2, min(width, height))
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_bitrates_are_read(text: str | int, bits: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["2500", 0, "fast", "-5k", "1e6", "9999M"])
-def test_what_is_no_bitrate_is_refused(text: str | int) -> None:
+def test_a_text_that_is_no_bitrate_is_refused(text: str | int) -> None:
     with pytest.raises(ValueError, match="bitrate"):
         bits_per_second(text)
 

@@ -29,7 +29,7 @@ def languages(data: bytes) -> list[tuple[str | None, str | None]]:
 
 
 @pytest.mark.parametrize("text", ["en\n", "en-" + "a" * 9, "en" + "-abcdefgh" * 4, "e", "en_US", "", "en-", "\nen"])
-def test_what_is_no_tag_is_none(text: str) -> None:
+def test_a_text_without_the_form_of_a_tag_is_no_tag(text: str) -> None:
     assert not is_tag(text)
 
 
@@ -52,7 +52,7 @@ def test_what_is_no_tag_is_none(text: str) -> None:
         ("x-private", "und"),
     ],
 )
-def test_a_code_is_what_it_means(code: str, tag: str) -> None:
+def test_a_language_code_becomes_its_bcp47_tag(code: str, tag: str) -> None:
     assert bcp47(code) == tag
 
 

@@ -70,7 +70,7 @@ async def test_a_fixed_name_is_confirmed_by_a_renewal_or_not_at_all():
         await Lease(Answers(DatabaseUnavailable("away")), SHORT).confirm()
 
 
-async def test_the_first_reason_stands():
+async def test_a_lease_keeps_the_first_reason_of_its_end():
     lease = Lease(Answers(Renewal(cancel=False)), SHORT)
     lease.end(ShuttingDown("first"))
     lease.end(LeaseLost("second"))

@@ -171,7 +171,7 @@ def storages(tmp_path):
     return root, {"file": nas, "nas": nas, "s3": buckets, "https": web, "http": web}
 
 
-def test_the_table_is_long_and_says_nothing_twice():
+def test_the_table_has_a_hundred_distinct_escapes():
     assert len(ESCAPES) == len(set(ESCAPES)) >= 100
 
 
@@ -197,7 +197,7 @@ def test_an_escape_is_refused_before_anything_is_touched(storages, text):
     "text",
     ["{root}/a/b.mkv", "{root}/a/../b.mkv", "nas://a/./b.mkv", "nas://a//b.mkv", "s3://media/lib/a b%2e%2e.mkv"],
 )
-def test_what_only_looks_odd_is_admitted(storages, text):
+def test_an_odd_name_inside_a_root_is_admitted(storages, text):
     root, by_scheme = storages
     place = parse_location(text.replace("{root}", str(root)))
     assert isinstance(place, External)

@@ -72,7 +72,7 @@ def test_another_time_scale_and_a_cluster_of_unknown_size_are_read() -> None:
     ],
     ids=["zlib", "header removed"],
 )  # fmt: skip
-def test_what_a_muxer_compresses_is_read(packing: bytes, stored: bytes) -> None:
+def test_compressed_blocks_are_read(packing: bytes, stored: bytes) -> None:
     assert [one.text for one in webvtt_track(film(cue(0, stored), packing=packing), 0).cues] == ["a small text"]
 
 

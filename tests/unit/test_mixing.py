@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from worker.core.media_info import StreamInfo
-from worker.media.ffmpeg.mixing import LIMITER, mixed
+from worker.media.ffmpeg.mixing import LIMITER, mixing_options
 
 MATRIX = "aresample=rematrix_maxval=1,aformat=channel_layouts="
 
@@ -31,7 +31,7 @@ def sound(codec: str, channels: int) -> StreamInfo:
 def test_a_mix_has_one_matrix_and_is_limited_where_its_source_may_be_above_full_scale(
     codec: str, channels: int, options: dict[str, object], chain: str
 ) -> None:
-    assert mixed(options, sound(codec, channels))["af"] == chain
+    assert mixing_options(options, sound(codec, channels))["af"] == chain
 
 
 @pytest.mark.parametrize(
@@ -43,5 +43,5 @@ def test_a_mix_has_one_matrix_and_is_limited_where_its_source_may_be_above_full_
         ("aac", 1, {"codec": "aac", "ac": 2}),
     ],
 )
-def test_what_is_not_mixed_down_has_no_filter(codec: str, channels: int, options: dict[str, object]) -> None:
-    assert mixed(options, sound(codec, channels)) == options
+def test_a_sound_that_is_not_mixed_down_has_no_filter(codec: str, channels: int, options: dict[str, object]) -> None:
+    assert mixing_options(options, sound(codec, channels)) == options

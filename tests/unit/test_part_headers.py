@@ -47,5 +47,5 @@ def test_each_track_of_a_part_has_its_own(tmp_path):
         b"\0\0\0\1moov" + b"\xff" * 8,
     ],
 )
-def test_what_is_no_part_has_no_headers(content):
+def test_a_file_that_is_no_part_has_no_headers(content):
     assert shared_headers(io.BytesIO(content)) is None

@@ -25,7 +25,7 @@ def test_more_workers_never_need_longer_and_two_need_little_more_than_half():
     assert 1 < bend(FRAMES, COSTS) <= 1024
 
 
-def test_costs_follow_from_what_was_measured():
+def test_costs_are_computed_from_measured_spans():
     spans = Spans(plan=2.0, join=2.0, frames=1000, parts=[(0, 3.0), (500, 11.0), (500, 10.0)])
     short = Spans(plan=1.5, join=2.5, frames=500, parts=[(0, 2.0), (500, 10.5)])
     long = Spans(plan=2.0, join=2.0, frames=1000, parts=[(0, 3.0), (500, 11.0), (500, 10.0)])

@@ -47,7 +47,7 @@ def test_a_pattern_means_files_below_its_folder(pattern, folder, matching, other
 @pytest.mark.parametrize(
     "text", ["*.mkv", "**", "s3://*/a.mkv", "nas://in/" + "*" * 21, "nas://in/{" + "a," * 200 + "}"]
 )
-def test_what_is_no_pattern_is_refused(text):
+def test_a_malformed_pattern_is_refused(text):
     assert is_pattern(text)
     with pytest.raises(InvalidJob):
         parse_pattern(text)

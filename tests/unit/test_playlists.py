@@ -120,7 +120,7 @@ def test_playlists_survive_being_read_and_written() -> None:
 
 
 @given(st.lists(st.floats(0.1, 59), min_size=1, max_size=30), st.sampled_from(["i.mp4", None]))
-def test_another_parser_reads_what_we_write(durations: list[float], mapped: str | None) -> None:
+def test_the_m3u8_package_reads_our_playlists(durations: list[float], mapped: str | None) -> None:
     segments = tuple(Segment(f"{n}.m4s", seconds, (n + 1, n)) for n, seconds in enumerate(durations))
     text = render_media(MediaPlaylist(segments, target_of(durations), mapped))
     other = m3u8.loads(text)
@@ -143,6 +143,6 @@ def test_no_title_breaks_out_of_its_quotes(title: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "WEBVTT", "#EXTM3U\n#EXTINF:1,\na", "#EXTM3U\n#EXT-X-TARGETDURATION:1\na", HEAD + "#EXTINF:x,\na"]
 )
-def test_what_is_no_media_playlist_is_refused(text: str) -> None:
+def test_a_malformed_media_playlist_is_refused(text: str) -> None:
     with pytest.raises(PlaylistError):
         parse_media(text)

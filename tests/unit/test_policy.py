@@ -39,7 +39,7 @@ def test_a_permanent_error_is_dead_at_once(kind):
 
 @pytest.mark.parametrize("kind", [errors.DiskFull, errors.MountMissing, errors.ToolMissing, errors.DatabaseUnavailable])
 @pytest.mark.parametrize("number", [1, 4])
-def test_a_sick_host_charges_nobody(kind, number):
+def test_an_error_of_a_sick_host_defers_the_job_uncharged(kind, number):
     assert isinstance(Policy().verdict(kind("sick"), attempt(number)), Defer)
 
 

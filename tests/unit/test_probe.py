@@ -16,7 +16,7 @@ from worker.core.errors import (
     ToolFailed,
     ToolOutOfMemory,
 )
-from worker.media.failure import classify, damage, failed
+from worker.media.failure import classify, damage, failed_stage
 from worker.media.ffmpeg.formats import ACCEPTED_FORMATS
 from worker.media.probe import classify_probe, media_info, parse_probe, probe_command
 
@@ -75,7 +75,7 @@ def test_matroska_s_tags_tell_duration_and_frames():
     assert (found.duration, found.frames, found.bitrate_bps) == (3602.5, 75, 900)
 
 
-def test_what_is_not_known_is_none():
+def test_an_unknown_value_of_a_probe_is_none():
     found = stream(duration="N/A", color_transfer="unknown", bit_rate="N/A")
     assert (found.duration, found.color_transfer, found.bitrate_bps, found.language) == (None, None, None, None)
 
@@ -174,7 +174,7 @@ def test_a_message_names_subject_number_and_cause():
         "[aist#0:1/aac @ 0x7f] [dec:aac @ 0x7f] Error submitting packet to decoder: Invalid data found",
     ],
 )
-def test_damage_is_heard_at_exit_0(line):
+def test_a_complaint_of_damage_counts_at_exit_0(line):
     found = damage(f"[aac @ 0x1] something else\n{line}\nmore")
     assert found is not None
     assert " @ 0x" not in found
@@ -188,5 +188,5 @@ def test_the_cause_of_a_broken_pipe_is_the_stage_that_failed_by_itself():
     peer = ended(None, "", 15, reason=Reason.CANCELLED)
     piped = ended(None, "", 13)
     cause = ended(1, "bad")
-    assert failed([piped, peer, cause]) is cause
-    assert failed([ended(0)]) is None
+    assert failed_stage([piped, peer, cause]) is cause
+    assert failed_stage([ended(0)]) is None

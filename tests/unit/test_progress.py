@@ -36,7 +36,7 @@ def test_a_report_is_complete_at_its_last_line_only():
     assert meter.fraction == 0.5
 
 
-def test_what_ffmpeg_does_not_know_is_none():
+def test_a_figure_that_ffmpeg_does_not_know_is_none():
     meter = Meter(frames=60)
     for line in ("frame=N/A", "out_time_us=N/A", "out_time=N/A", "speed=N/A", "total_size=N/A", "progress=end"):
         meter.line(line)

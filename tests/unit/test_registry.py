@@ -91,5 +91,5 @@ def test_swapped_letters_are_nearest_and_no_name_stands_for_itself(name, known, 
     assert nearest(name, known) == f"; did you mean {meant!r}?"
 
 
-def test_what_is_like_nothing_has_no_hint():
+def test_a_known_word_gets_no_hint():
     assert nearest("source", ["source"]) == ""

@@ -12,7 +12,7 @@ import pytest
 from tests.support.media import clip
 from tests.support.web import site
 from worker.control.intake.batches import Failed, expand, submit_all
-from worker.control.intake.scan import BROKEN, CONFORMS, FAILS, LEFT, measured_saving, pattern_of, saved, scan
+from worker.control.intake.scan import BROKEN, CONFORMS, FAILS, LEFT, measured_saving, pattern_of, saving_so_far, scan
 from worker.control.intake.templates import Made, blueprint_of, put_template
 from worker.core.attempt import Artifact, Result
 from worker.core.errors import MountMissing, StorageUnavailable
@@ -161,7 +161,7 @@ async def test_what_a_run_saves_is_predicted_from_what_was_measured(tmp_path, fi
         assert saving.known_from == 3
         assert saving.share == pytest.approx(0.75, abs=0.001)
         assert (await scan(control, blueprint, pattern, {})).saved_bytes == pytest.approx(0.75 * size * 4, rel=0.01)
-        done = await saved(control, "small")
+        done = await saving_so_far(control, "small")
         assert (done.jobs, done.bytes) == (3, 3 * (size - size // 4))
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from worker.core.errors import BadInput
 from worker.media.subtitles import MOST_CUES, parse_subtitles
-from worker.media.subtitles.charset import decode, is_charset, transcoded
+from worker.media.subtitles.charset import decode, is_charset, transcode_to_utf8
 from worker.media.webvtt import MOST_CUE_CHARACTERS, Cue, CueError, TimedText, parse_webvtt, render_cues, segment_cues
 
 STAMPS = "00:00:01,000 --> 00:00:02,000"
@@ -213,7 +213,7 @@ def test_a_byte_order_mark_says_the_charset(charset: str) -> None:
     data = f"1\r\n{STAMPS}\r\nÜber alles\r\n".encode(charset)
     assert parse_subtitles(data, "a.srt").cues[0].text == "Über alles"
     assert parse_subtitles(data, "a.srt", "cp1252").cues[0].text == "Über alles"
-    assert transcoded(data, "a.srt", None) == f"1\n{STAMPS}\nÜber alles\n".encode()
+    assert transcode_to_utf8(data, "a.srt", None) == f"1\n{STAMPS}\nÜber alles\n".encode()
 
 
 def test_a_charset_that_does_not_fit_is_refused() -> None:
@@ -224,16 +224,16 @@ def test_a_charset_that_does_not_fit_is_refused() -> None:
 def test_utf_8_is_read_as_such_and_stays_as_it_is() -> None:
     data = "Größe".encode()
     assert decode(data, "a.srt", "cp1252") == "Größe"
-    assert transcoded(data, "a.srt", "cp1252") is None
-    assert transcoded(b"plain", "a.srt", "cp1252") is None
+    assert transcode_to_utf8(data, "a.srt", "cp1252") is None
+    assert transcode_to_utf8(b"plain", "a.srt", "cp1252") is None
 
 
 @pytest.mark.parametrize("name", ["klingon", "rot13", "hex", "idna", "utf-16evil", "cp1252\n", "", "../x", "a" * 90])
-def test_what_is_no_charset_is_refused(name: str) -> None:
+def test_an_unknown_charset_is_refused(name: str) -> None:
     assert not is_charset(name)
 
 
-def test_what_is_no_subtitle_is_bad_input() -> None:
+def test_a_file_without_cues_is_bad_input() -> None:
     with pytest.raises(BadInput, match="neither SubRip, SubStation nor WebVTT"):
         parse_subtitles(b"just a letter\nto a friend\n", "a.srt")
 

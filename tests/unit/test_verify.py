@@ -18,7 +18,7 @@ def ended(code: int, tail: str = "") -> Exit:
     return Exit(Command(("ffmpeg",)), code, None, 1.0, tail)
 
 
-def test_what_is_as_promised_passes():
+def test_an_output_that_keeps_its_promise_passes():
     check(INFO, Expected(PROMISE, at_least=10.0, at_most=10.0, frames=250), "out.mkv")
     check(INFO, Expected(), "out.mkv")
 

@@ -18,7 +18,7 @@ from worker.web.access import COOKIE, Tokens, digest_of
 from worker.web.application import create
 from worker.web.asking import need
 from worker.web.guard import Buckets, Failures
-from worker.web.server import listening, require_tokens
+from worker.web.server import listening_socket, require_tokens
 
 ROLES = ("viewer", "operator", "admin")
 OPEN = {"/api/v1/uploads": "OPTIONS", "/api/v1/hooks/{name}": "POST"}
@@ -272,7 +272,9 @@ async def test_a_small_answer_waits_for_no_acknowledgement_of_the_client():
         def connection_made(self, transport):
             accepted.put_nowait(transport)
 
-    server = await asyncio.get_running_loop().create_server(Answer, sock=listening(load(serve_address="127.0.0.1:0")))
+    server = await asyncio.get_running_loop().create_server(
+        Answer, sock=listening_socket(load(serve_address="127.0.0.1:0"))
+    )
     async with server:
         _, client = await asyncio.open_connection(*server.sockets[0].getsockname())
         transport = await asyncio.wait_for(accepted.get(), 30)

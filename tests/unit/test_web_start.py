@@ -18,7 +18,7 @@ from worker.settings import load
 from worker.web import pages
 from worker.web.application import begin
 from worker.web.server import _grow
-from worker.web.services import started
+from worker.web.services import open_services
 
 MEASURED = """
 import sys
@@ -89,7 +89,7 @@ async def test_a_server_forgets_old_calls_of_hooks_by_itself(tmp_path, monkeypat
     settings = load(
         database_url=provision(tmp_path / "jobs.db"), broker_url="amqp://127.0.0.1:1/", nas_root=tmp_path / "nas"
     )
-    async with started(settings) as services:
+    async with open_services(settings) as services:
         stores = services.control.stores
         await stores.note_call(HookCall(hook="film", digest="d" * 64, event="push", outcome="submitted", subject="a"))
         async with asyncio.timeout(30):

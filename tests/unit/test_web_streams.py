@@ -14,7 +14,7 @@ from worker.core.views import Changes
 from worker.web import guard, streaming
 from worker.web.access import COOKIE, digest_of
 from worker.web.pulse import Pulse, Signal
-from worker.web.streaming import Lines, streamed
+from worker.web.streaming import Lines, stream_lines
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -69,7 +69,7 @@ async def test_a_client_that_goes_away_ends_the_work_behind_its_answer(tmp_path:
             finally:
                 ended.set()
 
-        answer = streamed(here.services, work)
+        answer = stream_lines(here.services, work)
         assert b"made" in await anext(answer.body_iterator)
         await asyncio.wait_for(begun.wait(), DEADLINE)
         # Nobody reads: the work waits, and holds no more than a hundred lines.
@@ -86,7 +86,7 @@ async def test_too_much_at_once_is_refused_and_a_fault_in_the_middle_is_the_last
             await lines.add("made", {})
             raise StorageUnavailable("the mount is away")
 
-        sent = [json.loads(line) async for line in streamed(here.services, broken).body_iterator]
+        sent = [json.loads(line) async for line in stream_lines(here.services, broken).body_iterator]
         assert sent[-1]["problem"]["detail"] == "the mount is away"
         here.services.streaming = streaming.MOST_AT_ONCE
         async with here.client() as client:
@@ -99,7 +99,7 @@ async def test_a_long_silence_has_signs_of_life_and_a_server_that_ends_says_so(
 ) -> None:
     monkeypatch.setattr(streaming, "BEAT_SECONDS", 0.01)
     async with site(tmp_path) as here:
-        answer = streamed(here.services, lambda _: asyncio.sleep(1000))
+        answer = stream_lines(here.services, lambda _: asyncio.sleep(1000))
         assert await anext(answer.body_iterator) == b"\n"
         here.services.pulse.stop()
         last = [line async for line in answer.body_iterator][-1]

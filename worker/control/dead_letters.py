@@ -263,7 +263,7 @@ async def replay_message(control: Control, broker: BrokerAdmin, message: DeadMes
     if record is not None and job_id:
         _refuse_unless_ended(record)
         if record.state in {"dead", "cancelled"}:
-            record = await control.stores.reopen(job_id, letter.digest, body=_kept(letter.body, job_id))
+            record = await control.stores.reopen(job_id, letter.digest, body=_outbox_body(letter.body, job_id))
     numbers = await control.stores.outbox_of(job_id) if record is not None and job_id else []
     await broker.replay(letter, job_id, lane, priority)
     await control.stores.published(numbers)
@@ -272,7 +272,7 @@ async def replay_message(control: Control, broker: BrokerAdmin, message: DeadMes
     return Republished(message.name, job_id, record.round if record else None, queue_of(lane, priority), "dead letter")
 
 
-def _kept(body: bytes, job_id: str) -> bytes | None:
+def _outbox_body(body: bytes, job_id: str) -> bytes | None:
     """Return what the outbox keeps until it is published: nothing of a job with a secret, which no row keeps."""
     try:
         return None if decode(body, job_id).secrets else body
@@ -311,7 +311,7 @@ async def _reopen_with(control: Control, record: JobRecord, job: Job, body: byte
     _refuse_unless_ended(record)
     if record.state == "queued":
         raise Conflict(f"the job {record.job_id} is queued; cancel it before its document is replaced")
-    kept = _kept(body, record.job_id)
+    kept = _outbox_body(body, record.job_id)
     return await control.stores.reopen(record.job_id, hashlib.sha256(body).hexdigest(), job, route, kept)
 
 

@@ -92,7 +92,7 @@ async def _run_now(control: Control, broker: BrokerAdmin, record: JobRecord) -> 
     if not await control.stores.run_now(record.job_id):
         raise Conflict(f"the job {record.job_id} is not retrying any more: it runs, or has ended")
     queue = queue_of(record.lane, record.priority)
-    letter = await _delayed(control, broker, record)
+    letter = await _delayed_message(control, broker, record)
     if letter is not None:
         await broker.move(letter, record.job_id, record.lane, record.priority)
         return Republished(record.job_id, record.job_id, record.round, queue, "delay queue")
@@ -100,7 +100,7 @@ async def _run_now(control: Control, broker: BrokerAdmin, record: JobRecord) -> 
     return Republished(record.job_id, record.job_id, record.round, queue, "database")
 
 
-async def _delayed(control: Control, broker: BrokerAdmin, record: JobRecord) -> DeadLetter | None:
+async def _delayed_message(control: Control, broker: BrokerAdmin, record: JobRecord) -> DeadLetter | None:
     """Return the job's message out of a delay queue, the likeliest first: that of its last failure."""
     delays = list(dict.fromkeys(control.retry_delays))
     failures = sum(item.round == record.round and item.outcome in {"failed", "crashed"} for item in record.attempts)

@@ -55,7 +55,7 @@ async def submit(
     route = (lane or found.lane, priority or found.priority)
     await _publish(control, job, body, route, broker)
     record, refused, unserved = await asyncio.gather(
-        find_job(control, job.job_id), _refused_callback(control, job), _unserved(control, route[0])
+        find_job(control, job.job_id), _refused_callback(control, job), _unserved_reasons(control, route[0])
     )
     return Submitted(record, (*refused, *unserved))
 
@@ -68,7 +68,7 @@ async def _refused_callback(control: Control, job: Job) -> list[str]:
     return [f"callback_url is refused: {reason}; the job runs, and workers with these settings call nobody"]
 
 
-async def _unserved(control: Control, lane: str) -> list[str]:
+async def _unserved_reasons(control: Control, lane: str) -> list[str]:
     """Return why nobody takes a job of a lane now: nobody serves it, or each of those who do has a problem."""
     workers = await control.stores.workers(control.offline_seconds)
     names = serving(workers).get(lane, ())

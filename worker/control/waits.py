@@ -24,7 +24,7 @@ def why_queued(lane: str, refused_by: Mapping[str, str], fleet: Sequence[WorkerR
         return f"no living worker serves {lane}{others}"
     able = [worker for worker in serving if worker.worker_id not in refused_by]
     if not able:
-        return _refused([worker.worker_id for worker in serving], lane, refused_by)
+        return _refusal_reason([worker.worker_id for worker in serving], lane, refused_by)
     if all(worker.status == "draining" or worker.wanted == "drain" for worker in able):
         return f"{_names([worker.worker_id for worker in able])} is on its way out, and nobody else serves {lane}"
     if free := [worker for worker in able if worker.status == "idle"]:
@@ -32,20 +32,20 @@ def why_queued(lane: str, refused_by: Mapping[str, str], fleet: Sequence[WorkerR
     if paused := [worker for worker in able if worker.status == "paused"]:
         busy = [worker for worker in able if worker.status == "in_progress"]
         if not busy:
-            return _paused(paused[0])
+            return _pause_reason(paused[0])
     if starting := [worker.worker_id for worker in able if worker.status == "startup"]:
         return f"{_names(starting)} is starting"
     ahead = f"; {before} {'job is' if before == 1 else 'jobs are'} before it" if before else ""
     return f"{_busy(able, lane)}{ahead}"
 
 
-def _refused(workers: Sequence[str], lane: str, refused_by: Mapping[str, str]) -> str:
+def _refusal_reason(workers: Sequence[str], lane: str, refused_by: Mapping[str, str]) -> str:
     """Return that all of these workers refuse the job, and what the first one lacks that says so."""
     lacking = next((refused_by[worker] for worker in workers if refused_by[worker]), "")
     return f"{_names(workers)} cannot do it{f': {lacking}' if lacking else ''}, and nobody else serves {lane}"
 
 
-def _paused(worker: WorkerRecord) -> str:
+def _pause_reason(worker: WorkerRecord) -> str:
     if worker.wanted == "pause":
         return f"{worker.worker_id} is paused"
     return f"{worker.worker_id} waits: {worker.problem}" if worker.problem else f"{worker.worker_id} is paused"

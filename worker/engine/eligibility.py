@@ -71,7 +71,7 @@ class EligibilityGate:
         except CannotServe as error:
             return str(error)
         except LeveretError:
-            # Whatever else is wrong is reported, and counted, by an attempt.
+            # Other errors are left to the attempt, which reports and counts them.
             return None
 
     def remember(self, digest: str) -> None:

@@ -93,7 +93,7 @@ class Executor:
             ran = await self._run(claimed) if isinstance(claimed, Claimed) else claimed
             settlement = await self._recorder.record(ran) if isinstance(ran, Ran) else ran
         except Interrupted as error:
-            # The worker goes down while the database is away: whoever gets the message next reads what it says then.
+            # The worker stops while the database is away: the next worker reads from it how the job is.
             settlement = Settlement(Requeue(), delivery.message_id, error=error)
         finally:
             self.job = None
@@ -124,7 +124,7 @@ class Executor:
             return await self._recorder.refuse(delivery, digest, error)
 
     async def _route(self, decoded: Decoded) -> Routed | Settlement:
-        """Return the job with its real route, if it is one of ours; other jobs go on as a copy."""
+        """Return the job with its real route, if this worker may run it; otherwise how it is passed on or put off."""
         job = decoded.job
         lane, priority, needed = real_route(decoded.delivery, job, self._resources.registry, self._lanes[0])
         routed = Routed(decoded, lane, priority, needed)
@@ -137,7 +137,7 @@ class Executor:
         return routed
 
     async def _claim(self, routed: Routed) -> Claimed | Settlement:
-        """Return the attempt that the database grants us; else what it says of the job settles the delivery."""
+        """Return the attempt that the database grants; otherwise a Settlement by the state of the job there."""
         delivery, job, digest = routed.decoded.delivery, routed.decoded.job, routed.decoded.digest
         request = claim_request(
             delivery,
@@ -212,7 +212,7 @@ class Executor:
         log.info("settled", job_id=job_id, outcome=type(outcome).__name__, acknowledged=known, **why)
 
     def _on_confirmed(self, settlement: Settlement) -> OnConfirmed | None:
-        """Return what is noted once the copy is confirmed, and before the original goes."""
+        """Return the callback for the moment between the copy's confirm and the original's acknowledgement."""
         if settlement.adoption:
             return partial(self._close_adoption, settlement)
         match settlement.outcome, settlement.job_id:
@@ -223,13 +223,13 @@ class Executor:
                 return None
 
     async def _close_adoption(self, settlement: Settlement) -> None:
-        """Note that the copy is confirmed; a delivery whose adoption another one took comes again for a new id."""
+        """Note that the copy is confirmed. LeaseLost where another delivery took the id: it returns for a new one."""
         job_id, holder = settlement.job_id or "", settlement.adoption
         if not await self._persistence.persist(lambda: self._resources.repository.adopted(job_id, holder)):
             raise LeaseLost(f"the id {job_id} was given to another message with the same body")
 
     async def _forward(self, routed: Routed, hops: int) -> Settlement:
-        """Send a job of another lane there; one that went from worker to worker too often is dead."""
+        """Forward a job to its own lane; one that was forwarded too often is dead."""
         job, digest, lane = routed.decoded.job, routed.decoded.digest, routed.lane
         if hops < MOST_HOPS:
             return Settlement(Forward(job.job_id, lane, routed.priority), job.job_id, lane, routed.priority)

@@ -117,7 +117,7 @@ class Recorder:
             self._gate.remember(claimed.routed.decoded.digest)
             return replace(await self.decline(claimed.routed, str(ran.end)), waited=claimed.waited)
         if attempt.job.part is not None and isinstance(verdict, Dead):
-            # Its job says why; one dead letter for each film is enough.
+            # The divided job states the reason; one dead letter for each film is enough.
             return claimed.settlement(Cancelled(), error=ran.end, ended=True)
         return claimed.settlement(verdict, error=ran.end, ended=ended)
 

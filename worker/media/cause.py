@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-# What the layers above say once a component has failed, seen with ffmpeg 5.1, 7.1 and 8.1: that, but not why.
+# Messages of the layers above a failed component (ffmpeg 5.1, 7.1 and 8.1): they do not say why it failed.
 _ECHO: Final = re.compile(
     r"maybe incorrect parameters|Error initializing (output|filter|the muxer|a simple)|Error while opening encoder|"
     r"Error sending frames|Task finished with error|Terminating thread|Could not open encoder before EOF|"
@@ -24,7 +24,7 @@ _ECHO: Final = re.compile(
     re.IGNORECASE,
 )
 _INITIALIZATION: Final = re.compile(r"^Error initializing output stream \d+:\d+ -- ")
-# What is said in good runs too, or only lists what would have been right.
+# Messages that successful runs print too, and lists of the values that would be valid.
 _CHATTER: Final = re.compile(
     r"No accelerated colorspace conversion|deprecated pixel format|Untagged transfer|encoding as 24 bits|"
     r"Supported (sample|channel|pixel|frame)|^\[[^]]*\]\s{2,}\S+$|frames left in the queue|Frame size: |"
@@ -44,7 +44,7 @@ _CHATTER: Final = re.compile(
 
 
 def cause(tail: str) -> str | None:
-    """Return the first line that says why a tool failed, None where each only says that it did."""
+    """Return the first line that gives the reason of a failure; None where no line does."""
     for line in tail.splitlines():
         # ffmpeg 5.1 puts an initialization's own reason behind the dashes, where it has one
         said = _INITIALIZATION.sub("", line).strip()

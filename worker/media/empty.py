@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from worker.core.command import Command, Pipeline
-from worker.media.failure import classify, passing
+from worker.media.failure import classify, is_host_shortage
 from worker.media.ffmpeg.formats import GUARDS
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _LINES_BYTES: Final = 4096
 
 
 def may_be_empty(stream: StreamInfo, info: MediaInfo) -> bool:
-    """Return whether what a file says of a picture or sound leaves open that nothing is in it."""
+    """Return whether a picture or sound may be empty, as far as the file's headers show."""
     if stream.kind not in {"video", "audio"} or stream.attached_picture:
         return False
     known = stream.sample_rate and stream.channels if stream.kind == "audio" else stream.width and stream.pixel_format
@@ -35,7 +35,7 @@ def may_be_empty(stream: StreamInfo, info: MediaInfo) -> bool:
 
 
 def first_frame_command(ffmpeg: str, path: Path, index: int, *, decoded: bool) -> Pipeline:
-    """Return what writes a line for the first frame that decodes of a stream, or for its first packet."""
+    """Return the command that prints a line for the first decoded frame of a stream, or for its first packet."""
     head = (ffmpeg, "-nostdin", "-hide_banner", "-v", "error", *GUARDS, "-i", f"file:{path}", "-map", f"0:{index}")
     made = ("-frames", "1") if decoded else ("-c", "copy", "-frames", "1")
     return Pipeline((Command((*head, *made, "-f", "framecrc", "-")),), _LINES_BYTES, "first frame")
@@ -45,7 +45,7 @@ def is_empty(exit_: Exit) -> bool:
     """Return whether `first_frame_command` found nothing; what stopped it is raised where that was this host."""
     if any(line and not line.startswith("#") for line in exit_.output.splitlines()):
         return False
-    if exit_.signal is not None or passing(exit_.complaint):
+    if exit_.signal is not None or is_host_shortage(exit_.complaint):
         raise classify(exit_)
     return True
 

@@ -1,4 +1,4 @@
-"""From the words and the exit of ffmpeg and similar tools to errors of ours."""
+"""The classification of failed runs: the messages and exit of ffmpeg and similar tools become our errors."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ _JOB: Final = re.compile(
     r"is not supported by the bitstream filter|Invalid metadata type|Subtitle codec \d+ is not supported",
     re.IGNORECASE,
 )
-# What a component says of what it was asked to do, where its own line is the first that says why.
+# Complaints about the options of a job. They count only where the first line with a reason is one of them.
 _REFUSED: Final = re.compile(
     r"not supported|unsupported|not implemented|is invalid|Invalid (?!data|NAL)|out of range|does not support|"
     r"no path between|Rematrix is needed|must be|supports only|exactly one|is experimental|cannot write an attached",
@@ -84,7 +84,7 @@ _BACKWARD_MEANS: Final = (
     " encode it with the module ffmpeg first"
 )
 _IGNORED: Final = re.compile(r"Error parsing option|Unknown option|has not been used for any stream", re.IGNORECASE)
-# Said at exit 0 of a source that is cut short or damaged; seen with ffmpeg 5.1 and 8.1 at -v warning. Complaints
+# ffmpeg prints these at exit 0 for a truncated or damaged source (5.1 and 8.1, at -v warning). Complaints
 # that a broadcast recording begins with (non-existing PPS, mid-frame audio) are not among them.
 _DAMAGE: Final = re.compile(
     r"File ended prematurely|error while decoding|corrupt(ed)? (decoded frame|input packet)|Packet corrupt|"
@@ -96,7 +96,7 @@ _DAMAGE: Final = re.compile(
 
 def classify(exit_: Exit, subject: str = "") -> LeveretError:
     """Return what a failed run of ffmpeg or ffprobe means for its job; `subject` names the source or the output."""
-    text, shown = exit_.complaint, _shown(exit_, subject)
+    text, shown = exit_.complaint, _failure_line(exit_, subject)
     if _FULL.search(text):
         return DiskFull(_with_cause(shown, exit_, _FULL))
     if exit_.signal is not None:
@@ -107,7 +107,7 @@ def classify(exit_: Exit, subject: str = "") -> LeveretError:
         return ToolFailed(shown + hint, passing=True)
     if _MEMORY.search(text):
         return ToolOutOfMemory(_with_cause(shown, exit_, _MEMORY), passing=True)
-    if passing(text):
+    if is_host_shortage(text):
         return ToolFailed(_with_cause(shown, exit_, _PASSING), passing=True)
     if _STORAGE.search(text):
         return StorageUnavailable(_with_cause(shown, exit_, _STORAGE))
@@ -121,8 +121,8 @@ def classify(exit_: Exit, subject: str = "") -> LeveretError:
     return BadInput(backward) if _BACKWARD.search(text) else ToolFailed(shown)
 
 
-def passing(tail: str) -> bool:
-    """Return whether the tool complains of this host's memory or descriptors, which says nothing of its input."""
+def is_host_shortage(tail: str) -> bool:
+    """Return whether the tool ran out of this host's memory or descriptors, which is no fault of its input."""
     return bool(_PASSING.search(tail))
 
 
@@ -141,12 +141,12 @@ def lost_packets(tail: str) -> tuple[str, ...]:
     return tuple(line for line in damages(tail) if "Packet corrupt" in line)
 
 
-def ignored(tail: str) -> tuple[str, ...]:
-    """Return the lines that tell of options which the tool did not take, though it went on; at most five."""
+def ignored_option_lines(tail: str) -> tuple[str, ...]:
+    """Return the lines about options that the tool ignored; at most five."""
     return tuple(dict.fromkeys(_plain(line) for line in tail.splitlines() if _IGNORED.search(line)))[:5]
 
 
-def failed(exits: Sequence[Exit]) -> Exit | None:
+def failed_stage(exits: Sequence[Exit]) -> Exit | None:
     """Return the stage that failed by itself, a broken pipe's last; None when all are well.
 
     A stage that was stopped because a peer failed, or died of SIGPIPE, is a consequence and no cause.
@@ -156,7 +156,7 @@ def failed(exits: Sequence[Exit]) -> Exit | None:
     return bad[0] if bad else None
 
 
-def _shown(exit_: Exit, subject: str) -> str:
+def _failure_line(exit_: Exit, subject: str) -> str:
     """Return `film.mkv: ffmpeg exited 1 after 2 s: [libx264] width not divisible by 2`: the line that says why."""
     message = str(replace(exit_, tail=cause(exit_.tail) or exit_.tail))
     return _without_addresses(f"{subject}: {message}" if subject else message)

@@ -61,14 +61,14 @@ class HiddenBehind:
 
 
 def stream_packets_command(ffprobe: str, path: Path, index: int) -> Pipeline:
-    """Return what lists the packets of a stream, for `HiddenBehind`."""
+    """Return the command that lists the packets of a stream, for `HiddenBehind`."""
     head = (ffprobe, "-hide_banner", "-v", "error", *GUARDS, "-select_streams", str(index))
     shown = ("-show_entries", "packet=duration_time,flags", "-of", "csv=p=0")
     return Pipeline((Command((*head, *shown, "-i", f"file:{path}")),), 4096, "hidden packets")
 
 
 def first_packet_command(ffprobe: str, path: Path, index: int) -> Pipeline:
-    """Return what lists the first packet of a stream, for `hidden_seconds`."""
+    """Return the command that lists the first packet of a stream, for `hidden_seconds`."""
     head = (ffprobe, "-hide_banner", "-v", "error", *GUARDS, "-select_streams", str(index))
     shown = ("-read_intervals", _BEGIN, "-show_entries", "packet=pts_time,flags", "-of", "csv=p=0")
     return Pipeline((Command((*head, *shown, "-i", f"file:{path}")),), 4096, "first packet")

@@ -53,7 +53,7 @@ class Loudness:
         return not self.integrated > SILENCE + 0.05
 
 
-def measuring(filters: str = "") -> str:
+def measurement_filters(filters: str = "") -> str:
     """Return the filter chain that measures a sound after `filters`."""
     meter = "ebur128=peak=true:framelog=verbose"
     return f"{filters},{meter}" if filters else meter
@@ -62,7 +62,9 @@ def measuring(filters: str = "") -> str:
 def loudness_command(ffmpeg: str, path: Path) -> Pipeline:
     """Return the measurement of a file's first sound; the end of its standard error is for `parse_loudness`."""
     head = (ffmpeg, "-nostdin", "-hide_banner", "-nostats", "-v", "info", *GUARDS, "-i", f"file:{path}")
-    return Pipeline((Command((*head, "-map", "0:a:0", "-af", measuring(), "-f", "null", "-")),), label="loudness")
+    return Pipeline(
+        (Command((*head, "-map", "0:a:0", "-af", measurement_filters(), "-f", "null", "-")),), label="loudness"
+    )
 
 
 def parse_loudness(text: str) -> Loudness | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from worker.core.command import Command, Pipeline
 from worker.core.errors import BadInput, LeveretError, SourceMissing, ToolFailed
 from worker.core.media_info import MediaInfo, StreamInfo
-from worker.media.failure import classify, passing
+from worker.media.failure import classify, is_host_shortage
 from worker.media.ffmpeg.formats import ACCEPTED_FORMATS, GUARDS
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def classify_probe(exit_: Exit, name: str) -> LeveretError:
         kind = re.search(r"\[(\S+) @ .*not on whitelist", exit_.complaint)
         return BadInput(f"{name} is a {kind[1] if kind else 'format'} file, which is not among the accepted formats")
     error = classify(exit_, name)
-    silent = isinstance(error, ToolFailed) and exit_.code is not None and not passing(exit_.complaint)
+    silent = isinstance(error, ToolFailed) and exit_.code is not None and not is_host_shortage(exit_.complaint)
     return BadInput(f"{name} is no media: {exit_}") if silent or isinstance(error, BadInput) else error
 
 
@@ -98,14 +98,14 @@ def _stream(item: Mapping[str, Any]) -> StreamInfo:
         sample_aspect=(_ratio(item.get("sample_aspect_ratio"), ":") or Fraction(1)) if kind == "video" else None,
         rotation=_rotation(item),
         pixel_format=item.get("pix_fmt"),
-        field_order=_known(item.get("field_order")),
-        color_transfer=_known(item.get("color_transfer")),
-        color_primaries=_known(item.get("color_primaries")),
-        color_space=_known(item.get("color_space")),
+        field_order=_text_or_none(item.get("field_order")),
+        color_transfer=_text_or_none(item.get("color_transfer")),
+        color_primaries=_text_or_none(item.get("color_primaries")),
+        color_space=_text_or_none(item.get("color_space")),
         channels=_integer(item.get("channels")) or None,
         sample_rate=_integer(item.get("sample_rate")) or None,
         bitrate_bps=_integer(item.get("bit_rate")) or _integer(lower.get("bps")),
-        profile=_known(item.get("profile")),
+        profile=_text_or_none(item.get("profile")),
         attached_picture="attached_pic" in dispositions,
         dispositions=dispositions,
         tags=tags,
@@ -113,7 +113,7 @@ def _stream(item: Mapping[str, Any]) -> StreamInfo:
 
 
 def _readable(stream: StreamInfo) -> bool:
-    """Return whether more than a guess is known of it: noise is taken for MP3 or a raw stream now and then."""
+    """Return whether the probe is more than a guess: ffprobe sometimes takes noise for MP3 or a raw stream."""
     match stream.kind:
         case "video":
             return bool(stream.width and stream.height)
@@ -127,7 +127,7 @@ def _tags(item: Mapping[str, Any]) -> dict[str, str]:
     return {str(key): str(value) for key, value in item.get("tags", {}).items()}
 
 
-def _known(value: object) -> str | None:
+def _text_or_none(value: object) -> str | None:
     return str(value) if value not in {None, "", "unknown", "N/A"} else None
 
 

@@ -1,4 +1,4 @@
-"""One picture of a film: at a time, or the most telling of its beginning."""
+"""One picture of a film: at a time, or the most representative of its beginning."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from worker.core.command import Command
 from worker.core.job import Model, Place
 from worker.media.colours import JPEG
 from worker.media.ffmpeg.formats import GUARDS, INDEXED, RAW_PICTURES
-from worker.media.hls.ladder import Size, even
+from worker.media.hls.ladder import Size, even_number
 from worker.media.verify import DAMAGE_MEANING, Damage
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 ENCODERS: Final = {".jpg": "mjpeg", ".jpeg": "mjpeg", ".png": "png", ".webp": "libwebp"}
 LOOKED_AT: Final = 100
-"""Frames among which the most telling is sought."""
+"""The number of frames from which the most typical one is chosen."""
 NEAR_SECONDS: Final = 20.0
 ROUNDING_SECONDS: Final = 0.0005
 _TICKS: Final = re.compile(r"Parsed_showinfo_\d+ @ \S+\] n: *\d+ pts: *(-?\d+) ")
@@ -42,7 +42,7 @@ class ThumbnailParams(Model):
     source: Place = Field(description="The film.")
     output_file: Annotated[Place, AfterValidator(_picture)] = Field(description="The picture: .jpg, .png or .webp.")
     time: Annotated[float, Field(ge=0)] | None = Field(
-        None, description="Seconds from the start; by default the most telling picture near the first tenth."
+        None, description="Seconds from the start; by default the most representative picture near the first tenth."
     )
     width: Annotated[int, Field(ge=16, le=8192)] | None = Field(None, description="The greatest width.")
     height: Annotated[int, Field(ge=16, le=8192)] | None = Field(None, description="The greatest height.")
@@ -55,7 +55,7 @@ def thumbnail_size(source: Size, params: ThumbnailParams) -> Size:
     wide = Fraction(params.width, source.width) if params.width else Fraction(1)
     high = Fraction(params.height, source.height) if params.height else Fraction(1)
     factor = min(Fraction(1), wide, high)
-    return Size(even(source.width * factor), even(source.height * factor))
+    return Size(even_number(source.width * factor), even_number(source.height * factor))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +81,8 @@ def moments(time: float, info: MediaInfo) -> tuple[Moment, ...]:
     return (*seeks, Moment(None, time), Moment(None, None))
 
 
-def _reading(ffmpeg: str, source: Path, moment: Moment, level: str) -> list[str]:
-    # not accurately: ffmpeg would drop the pictures before, of which the last one is shown until the next
+def _input_arguments(ffmpeg: str, source: Path, moment: Moment, level: str) -> list[str]:
+    # An accurate seek would drop the picture that is shown at the time when it begins before that time.
     seek = [] if moment.seek is None else ["-noaccurate_seek", "-ss", f"{moment.seek:.6f}"]
     head = [ffmpeg, "-nostdin", "-hide_banner", "-nostats", "-v", level, "-y", *GUARDS]
     return [*head, *seek, "-i", f"file:{source}", "-map", "0:V:0"]
@@ -93,7 +93,7 @@ def search_command(ffmpeg: str, source: Path, moment: Moment) -> Command:
     end = "" if moment.time is None else f"trim=end={moment.time - (moment.seek or 0.0) + ROUNDING_SECONDS:.6f},"
     count = ("-frames:v", "1") if moment.time is None else ()
     graph = f"{end}showinfo=checksum=0"
-    return Command((*_reading(ffmpeg, source, moment, "info"), "-vf", graph, *count, "-f", "null", "-"))
+    return Command((*_input_arguments(ffmpeg, source, moment, "info"), "-vf", graph, *count, "-f", "null", "-"))
 
 
 def last_picture(said: str) -> int | None:
@@ -105,7 +105,7 @@ def last_picture(said: str) -> int | None:
 def thumbnail_command(
     ffmpeg: str, source: Path, target: Path, size: Size, moment: Moment, ticks: int | None, filters: tuple[str, ...]
 ) -> Command:
-    """Return the command that writes the picture at `ticks`, or the most telling one after where reading starts.
+    """Return the command that writes the picture at `ticks`, or the most representative one after where reading starts.
 
     `filters` come before the scaling (deinterlacing, tone mapping).
     """
@@ -115,4 +115,6 @@ def thumbnail_command(
     graph = ",".join([*filters, *choose, f"scale={size.width}:{size.height}", "setsar=1", *pixels])
     coding = ("-c:v", ENCODERS[target.suffix.lower()], *(("-q:v", "3") if target.suffix.lower() != ".png" else ()))
     written = ("-f", "image2", "-update", "1", f"file:{target}")
-    return Command((*_reading(ffmpeg, source, moment, "warning"), "-vf", graph, "-frames:v", "1", *coding, *written))
+    return Command(
+        (*_input_arguments(ffmpeg, source, moment, "warning"), "-vf", graph, "-frames:v", "1", *coding, *written)
+    )

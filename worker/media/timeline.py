@@ -77,12 +77,12 @@ class _Track:
         clock = dts if dts is not None else pts
         self.packets += 1
         if clock is None:
-            # a raw stream has no clock: every picture follows the one before
+            # a raw stream has no timestamps: every picture follows the one before
             clock = pts = self.expected or 0.0
         step = 0.0 if self.expected is None else clock + self.offset - self.expected
         if self.jumps_count and (step > JUMP_SECONDS or step < -BACK_SECONDS):
             if len(self.jumps) < MOST_JUMPS:
-                self.jumps.append(Jump((self.expected or 0.0) - (self.first or 0.0), _unwrapped(step)))
+                self.jumps.append(Jump((self.expected or 0.0) - (self.first or 0.0), _unwrapped_step(step)))
             self.offset -= step
         self.expected = clock + self.offset + seconds
         shown = (pts if pts is not None else clock) + self.offset
@@ -91,7 +91,7 @@ class _Track:
 
 
 class Timeline:
-    """Packets in, as ffprobe lists them, and out what each stream lasts."""
+    """The length of each stream, computed from the packets that ffprobe lists."""
 
     def __init__(self, info: MediaInfo) -> None:
         joined = bool(_CLOCKS & _names(info))
@@ -160,7 +160,7 @@ def is_uncertain(info: MediaInfo) -> bool:
 
 
 def _starts_late(info: MediaInfo) -> bool:
-    """Return whether a Matroska file without its streams' lengths begins late: its own may count from either end."""
+    """Return whether a Matroska file without its streams' lengths starts late: its length may hold the gap or not."""
     said = all(any(key.upper().startswith("DURATION") for key in s.tags) for s in (*info.of_kind("video"), *info.audio))
     return "matroska" in info.container and info.start > AGREES_SECONDS and not said
 
@@ -174,7 +174,7 @@ def _ends_after(info: MediaInfo) -> bool:
     return max(ends, default=0.0) > info.duration + AGREES_SECONDS
 
 
-def settled(info: MediaInfo, timeline: Timeline, said: str, name: str) -> MediaInfo:
+def corrected_info(info: MediaInfo, timeline: Timeline, said: str, name: str) -> MediaInfo:
     """Return `info` with the lengths that its packets have, where it stated none or others.
 
     `said` is what ffprobe wrote beside. BadInput for a file that holds less than it states: it was cut short.
@@ -227,7 +227,7 @@ def _with_length(stream: StreamInfo, length: tuple[float, float] | None) -> Stre
     return replace(stream, start=length[0], duration=length[1] - length[0], tags=tags)
 
 
-def _unwrapped(step: float) -> float:
+def _unwrapped_step(step: float) -> float:
     """Return a step of a clock of 33 bits at 90 kHz the short way round."""
     return (step + _WRAP / 2) % _WRAP - _WRAP / 2
 

@@ -74,7 +74,7 @@ def _stream_faults(info: MediaInfo, expected: Expected) -> list[str]:
     found = [stream for stream in info.streams if stream.kind in _JUDGED]
     wanted = [stream for stream in expected.streams if stream.kind in _JUDGED]
     if [stream.kind for stream in found] != [stream.kind for stream in wanted]:
-        return [f"it has {_listed([s.kind for s in found])} instead of {_listed([s.kind for s in wanted])}"]
+        return [f"it has {_kind_list([s.kind for s in found])} instead of {_kind_list([s.kind for s in wanted])}"]
     return [
         f"stream {index} is {got.codec} instead of {want.codec}"
         for index, (got, want) in enumerate(zip(found, wanted, strict=True))
@@ -93,12 +93,12 @@ def _duration_faults(info: MediaInfo, expected: Expected) -> list[str]:
     return []
 
 
-def _listed(kinds: list[str]) -> str:
+def _kind_list(kinds: list[str]) -> str:
     return ", ".join(kinds) or "no stream"
 
 
 def decode_command(ffmpeg: str, path: Path) -> Pipeline:
-    """Return the full decoding of a file into nothing; its progress comes as lines."""
+    """Return the command that decodes a whole file and discards the result; it prints its progress as lines."""
     head = (ffmpeg, "-nostdin", "-hide_banner", "-v", "warning", "-progress", "pipe:1", "-stats_period", "0.5")
     maps = ("-map", "0:v?", "-map", "0:a?", "-map", "0:s?", "-c:s", "copy", "-f", "null", "-")
     return Pipeline((Command((*head, *GUARDS, "-i", f"file:{path}", *maps), {"SVT_LOG": "1"}),))

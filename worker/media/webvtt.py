@@ -76,7 +76,7 @@ def lines_of(text: str) -> list[str]:
     return text.split("\n")
 
 
-def counted(found: Iterable[T]) -> Iterator[T]:
+def limited_cues(found: Iterable[T]) -> Iterator[T]:
     """Yield what becomes a cue, shadows too; CueError where they are more than a subtitle can have."""
     for number, one in enumerate(found):
         if number >= 2 * MOST_CUES:
@@ -84,7 +84,7 @@ def counted(found: Iterable[T]) -> Iterator[T]:
         yield one
 
 
-def bounded(text: str) -> str:
+def limited_text(text: str) -> str:
     """Return the text of one cue; CueError where it is too long, for each of its tags takes memory."""
     if len(text) > MOST_CUE_CHARACTERS:
         raise CueError(f"one cue has {len(text)} characters, and at most {MOST_CUE_CHARACTERS} are read")
@@ -107,7 +107,7 @@ def parse_webvtt(text: str) -> TimedText:
             blocks += [] if _FETCHES.search(style) else [style]
         elif (cue := _cue(block)) is not None:
             cues.append(cue)
-    return TimedText.of(counted(cues), tuple(blocks))
+    return TimedText.of(limited_cues(cues), tuple(blocks))
 
 
 def _blocks(lines: Sequence[str]) -> Iterable[list[str]]:
@@ -128,13 +128,13 @@ def _cue(block: Sequence[str]) -> Cue | None:
     for index, line in enumerate(block[:2]):
         if match := _TIMES.match(line):
             start, end = seconds_of(match.groups()[:4]), seconds_of(match.groups()[4:8])
-            body = _MARKUP.sub(_mended, "\n".join(block[index + 1 :]).replace("\x00", "\ufffd"))
+            body = _MARKUP.sub(_escaped_match, "\n".join(block[index + 1 :]).replace("\x00", "\ufffd"))
             settings = " ".join(item for item in (match[9] or "").split() if _SETTING.match(item))
             return Cue(start, end, body, settings) if end > start and body.strip() else None
     return None
 
 
-def _mended(match: re.Match[str]) -> str:
+def _escaped_match(match: re.Match[str]) -> str:
     """Return what a player should read: a tag or reference of WebVTT, no other tag, and a bare sign as a reference."""
     return match["kept"] or _REFERENCES.get(match["bare"] or "", "")
 

@@ -192,7 +192,7 @@ class _Running:
             self.stop(Reason.CANCELLED)
         ended = [stage for stage in self.stages if not stage.running]
         if any(not stage.ok for stage in ended) or (ended and self.stages[-1] in ended):
-            # a stage whose reader is gone either ends by SIGPIPE now or would run for nobody
+            # a stage without a reader ends by SIGPIPE now, or its work has no use
             self.stop(Reason.CANCELLED)
 
     async def _terminate(self, pending: set[asyncio.Task[None]]) -> None:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 ATTEMPT: Final = "LEVERET_ATTEMPT"
 RUN: Final = "LEVERET_RUN"
 
-# Figures that change, or tick, while a tool does nothing.
+# Figures that change while a tool does nothing.
 _RESTLESS: Final = frozenset({"fps", "speed", "bitrate", "progress", "elapsed"})
-# Below these a process merely waits: polling costs some CPU and telling its progress some bytes.
+# A process below these only waits: polling costs some CPU, and reporting progress writes some bytes.
 _CPU_SHARE: Final = 0.01
 _BYTES_PER_SECOND: Final = 16 * 1024
 
@@ -50,7 +50,7 @@ class Pulse:
         now = time.monotonic()
         cpu, moved = self._usage()
         quiet = now - self._last
-        # less than before: a member of the group has ended and took its figures along
+        # less than before: a process of the group has ended, and its figures are no longer counted
         computed = not (self._cpu <= cpu <= self._cpu + _CPU_SHARE * quiet)
         copied = not (self._bytes <= moved <= self._bytes + _BYTES_PER_SECOND * quiet)
         if computed or copied:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from worker.core.command import Pipeline
 from worker.core.errors import BadInput, InvalidJob, Problem, ToolFailed, VerificationFailed
 from worker.core.task import Files, FileUse, Lookup, Task, TaskContext
-from worker.media.failure import classify, failed
+from worker.media.failure import classify, failed_stage
 from worker.media.handbrake.command import HandbrakeMeter, HandbrakeParams, handbrake_command, own_words
 from worker.media.handbrake.piece import piece_of
 from worker.media.hls.ladder import film_seconds
@@ -17,7 +17,7 @@ from worker.media.verify import Expected, check
 from worker.tasks.shared.decoding import prove_by_decoding
 from worker.tasks.shared.empty import refuse_empty
 from worker.tasks.shared.measuring import measure_suspects, probe_source
-from worker.tasks.shared.running import undamaged
+from worker.tasks.shared.running import refuse_damage
 
 if TYPE_CHECKING:
     from worker.core.command import Exit
@@ -74,14 +74,14 @@ class HandbrakeTask(Task[HandbrakeParams]):
 
         command = handbrake_command(params, context.tool("handbrake"), source, output)
         exits = await context.run(Pipeline((command,), label="handbrake"), on_line)
-        if bad := failed(exits):
+        if bad := failed_stage(exits):
             raise handbrake_failure(bad, params)
         if not await asyncio.to_thread(output.exists):
             raise handbrake_failure(exits[-1], params)
-        # what it says before looks for titles, and in a stream without an index that begins in the middle of pictures
+        # ignore complaints of the title scan: it starts in the middle of a picture in a stream without an index
         said = exits[-1].complaint
         said = said.rpartition(_ENCODING)[2] if info.container in _WITHOUT_INDEX else said
-        undamaged(said, params.source, context, params.damage)
+        refuse_damage(said, params.source, context, params.damage)
         made = await context.probe(output)
         try:
             prove_film(params, info, made)

@@ -15,7 +15,7 @@ from worker.media.loudness import (
     LoudnessParams,
     gain_filter,
     gain_for,
-    measuring,
+    measurement_filters,
     needs_limiter,
     parse_loudness,
 )
@@ -63,7 +63,7 @@ async def measured_loudness(sound: Sound, chain: str, context: TaskContext) -> L
     """Return how loud a sound is after the filters `chain`, "" for none."""
     argv = (
         context.tool("ffmpeg"), "-nostdin", "-hide_banner", "-v", "info", "-nostats", *GUARDS, *sound.before,
-        "-i", f"file:{sound.source}", "-map", sound.specifier, "-vn", "-sn", "-dn", "-af", measuring(chain),
+        "-i", f"file:{sound.source}", "-map", sound.specifier, "-vn", "-sn", "-dn", "-af", measurement_filters(chain),
         "-f", "null", "-",
     )  # fmt: skip
     exit_ = await run_checked(context, Pipeline((Command(argv),), label="loudness"), sound.source.name)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from worker.core.errors import BadInput, VerificationFailed
 from worker.core.task import Files, FileUse, Lookup, Task, TaskContext
-from worker.media.matroska.extract import Wanted, extract_arguments, firsts, vobsub_pair, wanted
+from worker.media.matroska.extract import Wanted, extract_arguments, extracted_parts, firsts, vobsub_pair
 from worker.media.matroska.merge import option_file_command
 from worker.media.matroska.params import ExtractParams
 from worker.media.matroska.size import HEAD_BYTES, declared_bytes
@@ -55,7 +55,7 @@ class MkvextractTask(Task[ExtractParams]):
         if found.container != "Matroska":
             raise BadInput(f"{params.source} is {found.container}; mkvextract reads Matroska")
         await asyncio.to_thread(_whole, source, params.source)
-        items = wanted(params, found)
+        items = extracted_parts(params, found)
         paths = _paths(items, context)
         option_file = context.scratch(f"extract-{len(paths)}-{source.name}.options.json")
         arguments = extract_arguments(source, items, paths)
@@ -64,7 +64,7 @@ class MkvextractTask(Task[ExtractParams]):
             option_file_command(context.tool("mkvextract"), option_file, arguments), params.source, context
         )
         await asyncio.to_thread(_copy_repeated, items, paths)
-        missing = await asyncio.to_thread(_missing, paths)
+        missing = await asyncio.to_thread(_missing_names, paths)
         if missing:
             raise VerificationFailed(f"mkvextract made nothing of {', '.join(missing)}")
         context.report(1.0)
@@ -115,7 +115,7 @@ def _copy_repeated(items: tuple[Wanted, ...], paths: dict[str, Path]) -> None:
                 shutil.copyfile(origin, paths[place])
 
 
-def _missing(paths: dict[str, Path]) -> list[str]:
+def _missing_names(paths: dict[str, Path]) -> list[str]:
     def is_there(path: Path) -> bool:
         return path.exists() and path.stat().st_size > 0
 

@@ -11,7 +11,7 @@ from worker.core.command import Pipeline
 from worker.core.errors import BadInput, InvalidJob, Problem, VerificationFailed
 from worker.core.media_types import DEFAULT, media_type_of
 from worker.core.task import Files, FileUse, Lookup, Task, TaskContext
-from worker.media.failure import failed
+from worker.media.failure import failed_stage
 from worker.media.hls.ladder import stream_seconds
 from worker.media.languages import bcp47
 from worker.media.matroska.choice import with_numbers
@@ -177,7 +177,7 @@ async def run_reporting(command: Command, subject: str, context: TaskContext) ->
             context.report(fraction * 0.95)
 
     exits = await context.run(Pipeline((command,), label=command.program), on_line)
-    if bad := failed(exits):
+    if bad := failed_stage(exits):
         raise matroska_failure(bad, subject)
     warnings = warnings_of(exits[-1].output)
     if complaint := broken_structure(warnings):
@@ -248,19 +248,19 @@ def _track_faults(params: MergeParams, made: Sequence[Track]) -> list[str]:
     """Return what is wrong with the listed tracks, which come first and in their order."""
     faults: list[str] = []
     for index, (asked, track) in enumerate(zip(params.tracks, made, strict=False)):
-        for label, wanted, got in _compared(asked, track):
+        for label, wanted, got in _compared_values(asked, track):
             if wanted is not None and wanted != got:
                 faults.append(f"track {index} has the {label} {got!r} instead of {wanted!r}")
     return faults
 
 
-def _compared(asked: MergeTrack, track: Track) -> list[tuple[str, object, object]]:
+def _compared_values(asked: MergeTrack, track: Track) -> list[tuple[str, object, object]]:
     language, name = asked.options.get("language"), asked.options.get("track-name")
     default = asked.options.get("default-track-flag")
     truth = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
     return [
         ("language", bcp47(str(language)) if language else None, track.language),
-        # mkvmerge takes the white space around a name away
+        # mkvmerge strips the white space around a name
         ("name", str(name).strip() if name is not None else None, track.name.strip()),
         ("default flag", truth.get(str(default).lower()) if default is not None else None, track.default),
     ]

@@ -55,7 +55,7 @@ class ProbeTask(Task[ProbeParams]):
         source = await context.input(params.source)
         info = await probe_source(source, params.source, context)
         if params.verify == "decode":
-            await _decoded(source, params.source, info, context)
+            await _prove_decodes(source, params.source, info, context)
         facts = facts_of(info)
         context.note("probe", facts)
         if params.output_file:
@@ -65,7 +65,7 @@ class ProbeTask(Task[ProbeParams]):
         context.report(1.0)
 
 
-async def _decoded(source: Path, name: str, info: MediaInfo, context: TaskContext) -> None:
+async def _prove_decodes(source: Path, name: str, info: MediaInfo, context: TaskContext) -> None:
     try:
         await prove_by_decoding(source, name, context, seconds=info.duration, share=1.0)
     except VerificationFailed as error:

@@ -65,9 +65,9 @@ class ThumbnailTask(Task[ThumbnailParams]):
         filters = await picture_filters(info.video, context)
         still = _Still(params, source, info, target, thumbnail_size(shown_size(info.video), params), filters)
         if params.time is None:
-            await _telling(still, context)
+            await _make_telling(still, context)
         else:
-            await _shown_at(still, params.time, context)
+            await _make_shown_at(still, params.time, context)
         made = (await context.probe(target)).video
         if made is None or (made.width, made.height) != (still.size.width, still.size.height):
             raise VerificationFailed(f"{params.output_file} is no picture of {still.size}")
@@ -87,16 +87,16 @@ class _Still:
     filters: tuple[str, ...]
 
 
-async def _telling(still: _Still, context: TaskContext) -> None:
-    """Make the most telling picture after the film's first tenth; where none comes, what is shown then."""
+async def _make_telling(still: _Still, context: TaskContext) -> None:
+    """Make the most representative picture after the film's first tenth; where none comes, what is shown then."""
     tenth = (film_seconds(still.info) or 0.0) / 10
     moment = moments(tenth, still.info)[0]
-    if moment.seek is not None and await _written(still, Moment(tenth, tenth), None, context):
+    if moment.seek is not None and await _write(still, Moment(tenth, tenth), None, context):
         return
-    await _shown_at(still, tenth, context)
+    await _make_shown_at(still, tenth, context)
 
 
-async def _shown_at(still: _Still, time: float, context: TaskContext) -> None:
+async def _make_shown_at(still: _Still, time: float, context: TaskContext) -> None:
     """Make the last picture at or before `time`; BadInput for a film without one, InvalidJob for a time past it."""
     seconds = film_seconds(still.info)
     if seconds is not None and time >= seconds:
@@ -105,12 +105,12 @@ async def _shown_at(still: _Still, time: float, context: TaskContext) -> None:
         search = Pipeline((search_command(context.tool("ffmpeg"), still.source, moment),), label="search")
         end = await run_checked(context, search, still.params.source, reads_source=True, damage=still.params.damage)
         ticks = last_picture(end.tail)
-        if ticks is not None and await _written(still, moment, ticks, context):
+        if ticks is not None and await _write(still, moment, ticks, context):
             return
     raise BadInput(f"{still.params.source} has no picture at {time:.3f} s")
 
 
-async def _written(still: _Still, moment: Moment, ticks: int | None, context: TaskContext) -> bool:
+async def _write(still: _Still, moment: Moment, ticks: int | None, context: TaskContext) -> bool:
     """Return whether there is a picture now."""
     command = thumbnail_command(
         context.tool("ffmpeg"), still.source, still.target, still.size, moment, ticks, still.filters

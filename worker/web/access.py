@@ -61,11 +61,11 @@ class Tokens:
 
     def __init__(self, stated: Iterable[str], file: Path | None = None) -> None:
         """Misconfigured when the file cannot be read or one of its lines is no token's."""
-        self._stated = {digest: Principal(name, _role(role), digest) for role, name, digest in map(_parsed, stated)}
+        self._stated = {digest: Principal(name, _role(role), digest) for role, name, digest in map(_parse_line, stated)}
         self._file = file
         self._stamp: tuple[int, int, int] | None = None
         self._filed: dict[str, Principal] = {}
-        self._read()
+        self._reload()
 
     @classmethod
     def of(cls, settings: Settings) -> Tokens:
@@ -84,21 +84,21 @@ class Tokens:
 
     def principal(self, token: str) -> Principal | None:
         """Return whose token it is."""
-        return self._known(digest_of(token[:MAX_TOKEN]))
+        return self._principal(digest_of(token[:MAX_TOKEN]))
 
-    def _known(self, digest: str) -> Principal | None:
+    def _principal(self, digest: str) -> Principal | None:
         found = None
         for known, principal in self._all().items():
-            # Every comparison is made: how long it takes says nothing of where a match is.
+            # Compare with every token: the time that it takes must not reveal which one matched.
             if hmac.compare_digest(known, digest):
                 found = principal
         return found
 
     def _all(self) -> dict[str, Principal]:
-        self._read()
+        self._reload()
         return self._stated | self._filed
 
-    def _read(self) -> None:
+    def _reload(self) -> None:
         if self._file is None:
             return
         try:
@@ -108,7 +108,7 @@ class Tokens:
                 return
             lines = self._file.read_text().splitlines()
         except OSError as error:
-            # A file that is gone grants nothing any more; at the start it is a mistake that somebody must mend.
+            # A file that is gone grants nothing any more; at the start it is an error of the configuration.
             self._filed = {}
             if self._stamp is None:
                 raise Misconfigured(f"WORKER_SERVE_TOKENS_FILE {self._file}: {error.strerror}") from error
@@ -125,7 +125,7 @@ class Tokens:
             self._filed[digest] = Principal(name, _role(role), digest)
 
 
-def _parsed(line: str) -> tuple[str, str, str]:
+def _parse_line(line: str) -> tuple[str, str, str]:
     return parse_token(line, "WORKER_SERVE_TOKENS")
 
 

@@ -20,7 +20,7 @@ from worker.web.asking import need, services_of
 from worker.web.guard import Buckets, Failures, Guard, Rules
 from worker.web.pages.drawing import refusal
 from worker.web.problems import Refused
-from worker.web.services import Services, started
+from worker.web.services import Services, open_services
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -80,7 +80,7 @@ class Growing:
 
 
 def _parts() -> Iterator[tuple[Callable[[str], tuple[BaseRoute, ...]], str]]:
-    # A screen and an endpoint may have one name: the endpoint is the one that its name finds.
+    # A screen and an endpoint may have the same name: the name then resolves to the endpoint.
     yield from ((api.routes, part) for part in api.PARTS)
     yield from ((pages.routes, part) for part in pages.LATER)
 
@@ -104,7 +104,7 @@ def begin(
             application.state.services = services
             yield
             return
-        async with started(settings) as made:
+        async with open_services(settings) as made:
             application.state.services = made
             yield
 

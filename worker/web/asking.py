@@ -60,7 +60,7 @@ DONE: Final = "done"
 
 
 @asynccontextmanager
-async def audited(request: Request, action: str, target: str, **detail: Any) -> AsyncIterator[dict[str, Any]]:
+async def audit_entry(request: Request, action: str, target: str, **detail: Any) -> AsyncIterator[dict[str, Any]]:
     """Yield what else to write down; who did what is noted when the block ends, and how it went.
 
     A note that cannot be written undoes nothing: it goes to the log.

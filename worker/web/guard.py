@@ -146,7 +146,7 @@ class Guard:
         guarded = self._with_headers(scope, send)
         try:
             await self._admit(scope)
-            await self._application(scope, _bounded(scope, receive, self._most_bytes(scope)), guarded)
+            await self._application(scope, _limited_receive(scope, receive, self._most_bytes(scope)), guarded)
         except Refused as error:
             await problem_response(error)(scope, receive, guarded)
         except _RevokedError:
@@ -161,7 +161,7 @@ class Guard:
         state["failures"], state["answers"] = self._failures, self._answers
         self._check_host(headers.get("host", ""))
         if "content-length" in headers and "transfer-encoding" in headers:
-            # A proxy before us may see another end of this request than we do (RFC 9112, 6.1).
+            # A proxy in front may disagree with us on where this request ends: request smuggling (RFC 9112, 6.1).
             problem = "a request has a Content-Length or a Transfer-Encoding, not both"
             raise Refused(HTTPStatus.BAD_REQUEST, problem, {"Connection": "close"})
         if wait := self._buckets.take(host_of(client)):
@@ -281,7 +281,7 @@ def _check_embedding(headers: Headers) -> None:
         raise Refused(HTTPStatus.FORBIDDEN, "this request came from another site's page")
 
 
-def _bounded(scope: Scope, receive: Receive, limit: int) -> Receive:
+def _limited_receive(scope: Scope, receive: Receive, limit: int) -> Receive:
     """Return `receive`, which refuses a body that is too large: before it is read where its length is stated."""
     length = Headers(scope=scope).get("content-length", "")
     too_large = Refused(

@@ -35,7 +35,7 @@ STATUSES: Final[tuple[tuple[type[errors.LeveretError], HTTPStatus], ...]] = (
     (errors.Transient, HTTPStatus.SERVICE_UNAVAILABLE),
     (errors.Infrastructure, HTTPStatus.SERVICE_UNAVAILABLE),
     (errors.Misconfigured, HTTPStatus.SERVICE_UNAVAILABLE),
-    # A database that refuses a statement, for one: nothing that the asker can mend.
+    # For example a database that refuses a statement: the client cannot do anything about it.
     (errors.LeveretError, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 """Each class of error and its HTTP status; the first that fits."""

@@ -74,14 +74,14 @@ class Pulse:
         sent, problem = seen, ""
         try:
             self._begin()
-            # What others have been sent already is this one's first news; else it waits for the first look.
+            # A new reader first gets the last state that others were sent, or, without one, waits for the first look.
             round_ = -1 if self._knows(jobs) or self._problem else self._round
             while not self._closed:
                 round_ = await self._after(round_, beat)
                 if self._closed:
                     return
                 if not self._problem and not self._knows(jobs):
-                    # The look that these jobs are part of goes on still.
+                    # The look that includes these jobs is still under way.
                     yield Signal(sent)
                     continue
                 version = self._version(jobs)
@@ -121,7 +121,7 @@ class Pulse:
 
     def _begin(self) -> None:
         if self._looking is None or self._looking.done():
-            # Nobody has watched for a while: what was seen then is old.
+            # Nobody has watched for a while: the last state is old.
             self._changes, self._problem = None, ""
             self._looking = asyncio.create_task(self._watch_database(), name="pulse")
 

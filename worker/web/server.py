@@ -22,7 +22,7 @@ from worker.web.access import Tokens
 from worker.web.application import Growing, begin
 from worker.web.connections import Limits, limited_protocol
 from worker.web.guard import Rules
-from worker.web.services import started
+from worker.web.services import open_services
 
 if TYPE_CHECKING:
     from worker.settings import Settings
@@ -43,7 +43,7 @@ def require_tokens(settings: Settings, tokens: Tokens) -> None:
         )
 
 
-def listening(settings: Settings) -> socket.socket:
+def listening_socket(settings: Settings) -> socket.socket:
     """Return the socket on which the page answers; Misconfigured when it is not to be had."""
     host, port = address_of(settings.serve_address)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -67,8 +67,8 @@ async def serve(settings: Settings) -> None:
     _allow_many_files()
     tokens = Tokens.of(settings)
     require_tokens(settings, tokens)
-    with listening(settings) as door:
-        async with started(settings) as services:
+    with listening_socket(settings) as door:
+        async with open_services(settings) as services:
             rules = Rules.of(tokens, settings.serve_hosts, settings.serve_trusted_proxies)
             protocol = limited_protocol(Limits(), rules.is_proxy)
             growing, application = begin(settings, services, tokens)
@@ -76,7 +76,7 @@ async def serve(settings: Settings) -> None:
             loop = asyncio.get_running_loop()
 
             def end() -> None:
-                # A stream that nobody ends would hold the server for as long as a browser is open.
+                # An open event stream would keep the server from stopping for as long as a browser is open.
                 services.pulse.stop()
                 server.should_exit = True
 
@@ -104,7 +104,7 @@ async def _grow(growing: Growing, server: _Server) -> None:
     except Exception:
         server.should_exit = True
         raise
-    # Everything that was made until now stays: the collector need not look at it again.
+    # Objects made until now live as long as the process: the garbage collector need not scan them again.
     gc.collect()
     gc.freeze()
     gc.enable()

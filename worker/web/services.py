@@ -74,18 +74,18 @@ class Depths:
     async def now(self) -> tuple[dict[str, int], str]:
         """Return the depths by queue and no problem, or nothing and why."""
         if time.monotonic() - self._at > DEPTHS_SECONDS and self._asking is None:
-            self._asking = asyncio.create_task(self._asked(), name="depths")
-            self._asking.add_done_callback(self._answered)
+            self._asking = asyncio.create_task(self._count_queues(), name="depths")
+            self._asking.add_done_callback(self._keep_answer)
         if time.monotonic() - self._at > DEPTHS_OLD_SECONDS and self._asking is not None:
             await asyncio.wait({self._asking}, timeout=DEPTHS_WAIT_SECONDS)
         if time.monotonic() - self._at > DEPTHS_OLD_SECONDS:
             return {}, "the broker has not answered yet"
         return self._known, self._problem
 
-    async def _asked(self) -> dict[str, int]:
+    async def _count_queues(self) -> dict[str, int]:
         return await self._ask()
 
-    def _answered(self, task: asyncio.Task[dict[str, int]]) -> None:
+    def _keep_answer(self, task: asyncio.Task[dict[str, int]]) -> None:
         self._asking = None
         if task.cancelled():
             return
@@ -198,7 +198,7 @@ class Services:
 
 
 @asynccontextmanager
-async def started(settings: Settings) -> AsyncIterator[Services]:
+async def open_services(settings: Settings) -> AsyncIterator[Services]:
     """Yield the services, with the chores that go on beside them; all of it is closed afterwards."""
     async with AsyncExitStack() as stack:
         refuse_missing_sqlite(settings)
@@ -207,7 +207,7 @@ async def started(settings: Settings) -> AsyncIterator[Services]:
         try:
             await stores.check()
         except DatabaseUnavailable as error:
-            # The page says so, and comes back by itself.
+            # The page shows the problem, and recovers without a restart.
             log.warning("database_away", error=str(error))
         kept = serving.kept_broker(settings)
         stack.push_async_callback(kept.close)

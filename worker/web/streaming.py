@@ -47,7 +47,7 @@ class Lines:
             self.waiting.put_nowait({name: value})
 
 
-def streamed(here: Services, work: Callable[[Lines], Awaitable[None]]) -> StreamingResponse:
+def stream_lines(here: Services, work: Callable[[Lines], Awaitable[None]]) -> StreamingResponse:
     """Return the answer that does `work` and sends the lines that it adds; Refused when too many work already."""
     if here.streaming >= MOST_AT_ONCE:
         raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, f"{here.streaming} such requests are at work already")
@@ -58,7 +58,7 @@ async def _lines(here: Services, work: Callable[[Lines], Awaitable[None]]) -> As
     lines = Lines()
     # A task of its own: a client that goes away cancels the answer at every wait, and what was done is noted all the
     # same.
-    task = asyncio.create_task(_worked(work, lines), name="stream")
+    task = asyncio.create_task(_run(work, lines), name="stream")
     here.tasks.add(task)
     task.add_done_callback(here.tasks.discard)
     here.streaming += 1
@@ -69,7 +69,7 @@ async def _lines(here: Services, work: Callable[[Lines], Awaitable[None]]) -> As
                     line = await lines.waiting.get()
             except TimeoutError:
                 if task.done():
-                    # What is a fault of ours ends the answer without its last line.
+                    # An error of our own code ends the answer without its last line.
                     task.result()
                 if here.pulse.closed:
                     yield _line({"problem": _problem(Refused(HTTPStatus.SERVICE_UNAVAILABLE, "the server ends"))})
@@ -84,7 +84,7 @@ async def _lines(here: Services, work: Callable[[Lines], Awaitable[None]]) -> As
         task.cancel()
 
 
-async def _worked(work: Callable[[Lines], Awaitable[None]], lines: Lines) -> None:
+async def _run(work: Callable[[Lines], Awaitable[None]], lines: Lines) -> None:
     try:
         await work(lines)
     except LeveretError as error:

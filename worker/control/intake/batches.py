@@ -140,7 +140,7 @@ async def count(
         found.unreadable += sum(isinstance(one, Unread) for one in looked)
         sources = [one for one in looked if isinstance(one, Source)]
         found.done += len(await _done(control, blueprint, sources, variables))
-        # What was removed between the walk and the look is no match any more.
+        # A file that was removed between the walk and this check is no match any more.
         found.matching -= len(batch) - len(looked)
         on_progress(found)
     if not found.matching:
@@ -227,7 +227,7 @@ async def submit_all(
             if left is not None and left <= 0:
                 return
             outcome = (
-                await _made(control, blueprint, source, variables, asked_by, again=again, route=route)
+                await _make_job(control, blueprint, source, variables, asked_by, again=again, route=route)
                 if isinstance(source, str | Source)
                 else source
             )
@@ -258,18 +258,18 @@ async def _sources(
                 if isinstance(source, Unread):
                     yield Failed(source.uri, source.reason)
                 else:
-                    yield _broken(source, again=again) or done.get(source.uri) or source
+                    yield _health_failure(source, again=again) or done.get(source.uri) or source
         if not matched:
             raise _no_match(one, met)
 
 
-def _broken(source: Source, *, again: bool) -> Failed | None:
+def _health_failure(source: Source, *, again: bool) -> Failed | None:
     """Return why a file is not worth a job: a health check found it broken."""
     health = source.record.health if source.record else None
     return Failed(source.uri, f"it is broken: {health}") if health and not again else None
 
 
-async def _made(
+async def _make_job(
     control: Control,
     blueprint: Blueprint,
     source: str | Source,

@@ -74,12 +74,12 @@ class Blueprint:
 
     def is_meant(self, facts: Mapping[str, Value], variables: Mapping[str, str]) -> bool:
         """Return whether the template is for such a source."""
-        known = {**facts, **typed(self.document.variables, variables)}
+        known = {**facts, **typed_values(self.document.variables, variables)}
         return self.document.when is None or self.conditions[self.document.when].holds(known)
 
     def broken_promises(self, facts: Mapping[str, Value], variables: Mapping[str, str]) -> tuple[str, ...]:
         """Return what the template promises and the source does not hold."""
-        known = {**facts, **typed(self.document.variables, variables)}
+        known = {**facts, **typed_values(self.document.variables, variables)}
         return tuple(text for text in self.document.promise if not self.conditions[text].holds(known))
 
     def variables(
@@ -92,14 +92,14 @@ class Blueprint:
             if name not in self.document.variables
         ]
         values: dict[str, str] = {}
-        texts = {name: conditions.shown(value) for name, value in facts.items()} | dict(clock)
+        texts = {name: conditions.fact_text(value) for name, value in facts.items()} | dict(clock)
         for name, variable in self.document.variables.items():
             try:
                 value = given[name] if name in given else self._chosen(variable, facts, texts | values, values)
                 if value is None:
                     problems.append(Problem(name, f"has no value: give one with {name}=…"))
                 else:
-                    values[name] = _checked(variable, value)
+                    values[name] = _check_value(variable, value)
             except InvalidJob as error:
                 problems += [Problem(name, problem.message) for problem in error.problems]
             except MissingValue as error:
@@ -111,7 +111,7 @@ class Blueprint:
     def _chosen(
         self, variable: Variable, facts: Mapping[str, Value], texts: Mapping[str, str], values: Mapping[str, str]
     ) -> str | None:
-        known = {**facts, **typed(self.document.variables, values)}
+        known = {**facts, **typed_values(self.document.variables, values)}
         for case in variable.cases:
             if self.conditions[case.when].holds(known):
                 return placeholders.compiled(case.value).fill(texts)
@@ -128,8 +128,8 @@ class Blueprint:
 
         `keeps` decides in place of the conditions what stays.
         """
-        known: Mapping[str, Value] = {**facts, **typed(self.document.variables, variables)}
-        texts = {name: conditions.shown(value) for name, value in facts.items()} | dict(clock) | dict(variables)
+        known: Mapping[str, Value] = {**facts, **typed_values(self.document.variables, variables)}
+        texts = {name: conditions.fact_text(value) for name, value in facts.items()} | dict(clock) | dict(variables)
         numbers = {name for name, one in self.document.variables.items() if one.kind == "number"}
         problems: list[Problem] = []
         decide = keeps or (lambda condition, about: condition.holds(about))
@@ -177,7 +177,7 @@ def kinds(variables: Mapping[str, Variable]) -> dict[str, Kind]:
     return {name: Kind.NUMBER if one.kind == "number" else Kind.TEXT for name, one in variables.items()}
 
 
-def typed(variables: Mapping[str, Variable], values: Mapping[str, str]) -> dict[str, Value]:
+def typed_values(variables: Mapping[str, Variable], values: Mapping[str, str]) -> dict[str, Value]:
     """Return the values as conditions compare them."""
     return {
         name: float(value) if variables[name].kind == "number" else value
@@ -186,7 +186,7 @@ def typed(variables: Mapping[str, Variable], values: Mapping[str, str]) -> dict[
     }
 
 
-def _checked(variable: Variable, value: str) -> str:
+def _check_value(variable: Variable, value: str) -> str:
     if len(value) > MAX_VALUE:
         raise InvalidJob([Problem("", f"has {len(value)} characters; at most {MAX_VALUE} are accepted")])
     if variable.choices and value not in variable.choices:
@@ -289,7 +289,7 @@ class _Compiler:
     def _condition(self, text: str, path: str, variables: Mapping[str, Kind]) -> None:
         try:
             with bounded_hints():
-                condition = conditions.compiled(text, variables)
+                condition = conditions.compile_condition(text, variables)
         except InvalidJob as error:
             self._problems += [Problem(path, one.message) for one in error.problems]
             return

@@ -103,16 +103,16 @@ async def receive(control: Control, name: str, headers: Mapping[str, str], body:
     if asked.ignored is not None or not hook.enabled:
         call = call.model_copy(update={"outcome": f"ignored: {asked.ignored or 'the hook is off'}"})
     else:
-        call = await _answered(control, call, asked, blueprint, hook)
+        call = await _answer(control, call, asked, blueprint, hook)
     await control.stores.note_call(call)
     log.info("hook_called", hook=name, call=call.event, outcome=call.outcome, job_id=call.job_id)
     return call
 
 
-async def _answered(control: Control, call: HookCall, asked: Asked, blueprint: Blueprint, hook: Hook) -> HookCall:
+async def _answer(control: Control, call: HookCall, asked: Asked, blueprint: Blueprint, hook: Hook) -> HookCall:
     # A template that takes nothing of the call makes one film of several repositories, whichever was pushed to.
     alike = not blueprint.needs_source and asked.variables == hook.variables
-    waiting = await _waiting(control, call, blueprint, None if alike else call.subject)
+    waiting = await _waiting_job(control, call, blueprint, None if alike else call.subject)
     if waiting is not None:
         reason = f"waits: the job {waiting} about {call.subject} has not begun, and will see this push too"
         return call.model_copy(update={"outcome": reason, "job_id": waiting})
@@ -137,7 +137,7 @@ async def _answered(control: Control, call: HookCall, asked: Asked, blueprint: B
     return call.model_copy(update={"outcome": f"known: {done.reason[:500]}", "job_id": done.job_id})
 
 
-async def _waiting(control: Control, call: HookCall, blueprint: Blueprint, subject: str | None) -> str | None:
+async def _waiting_job(control: Control, call: HookCall, blueprint: Blueprint, subject: str | None) -> str | None:
     """Return a job about the same that has not begun: it clones what is there when it begins.
 
     None as subject: what the call is about makes no difference to the job.

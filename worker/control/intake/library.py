@@ -65,12 +65,12 @@ class Library:
 
     async def look(self, place: External) -> SourceRecord:
         """Return what a file is without reading it."""
-        async with self._opened(place) as file:
+        async with self._open(place) as file:
             return SourceRecord(uri=str(place), bytes=file.size, modified=file.modified, version=file.etag)
 
     async def fingerprint(self, place: External, *, version: str) -> str:
         """Return what a file is by its content; StorageUnavailable when it is not `version` any more."""
-        async with self._opened(place) as file:
+        async with self._open(place) as file:
             found = Fingerprint(file.size)
             for start, length in sample_ranges(file.size):
                 async for piece in file.read(start, length):
@@ -111,8 +111,8 @@ class Library:
             return
         folder = await asyncio.to_thread(self._folder)
         try:
-            async with self._opened(place) as file:
-                yield await _copied(file, folder / "source", whole=whole)
+            async with self._open(place) as file:
+                yield await _copy(file, folder / "source", whole=whole)
         finally:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
@@ -121,7 +121,7 @@ class Library:
         return Path(tempfile.mkdtemp(prefix="look-", dir=self.scratch))
 
     @asynccontextmanager
-    async def _opened(self, place: External) -> AsyncIterator[OpenFile]:
+    async def _open(self, place: External) -> AsyncIterator[OpenFile]:
         file = await self.reader(place).open(place)
         try:
             yield file
@@ -129,7 +129,7 @@ class Library:
             await file.close()
 
 
-async def _copied(file: OpenFile, path: Path, *, whole: bool) -> Path:
+async def _copy(file: OpenFile, path: Path, *, whole: bool) -> Path:
     """Return a file with the bytes of another one, in between a hole: offsets stay what they are."""
     with path.open("wb") as copy:
         copy.truncate(file.size)

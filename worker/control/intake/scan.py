@@ -122,7 +122,7 @@ async def scan(
     async for step in library.walk(folder):
         found.files += len(step)
         meant = [one for one in step if pattern.matches(str(one.place).removeprefix(str(folder))) and is_media(one)]
-        async for verdict in _judged(control, blueprint, meant, variables, health=health):
+        async for verdict in _verdicts(control, blueprint, meant, variables, health=health):
             found.add(verdict)
             on_verdict(verdict)
         on_progress(found)
@@ -135,7 +135,7 @@ def is_media(found: Found) -> bool:
     return media_type_of(found.place.name).startswith(("video/", "audio/"))
 
 
-async def _judged(
+async def _verdicts(
     control: Control, blueprint: Blueprint, found: list[Found], variables: Mapping[str, str], *, health: bool
 ) -> AsyncIterator[Verdict]:
     looked = await identify(control, found)
@@ -163,7 +163,7 @@ def judge_source(
     try:
         values = blueprint.variables(variables, facts, clock)
     except InvalidJob:
-        # A variable that must be given for a job is no matter of a scan.
+        # A scan needs no values for variables that only a job requires.
         values = {}
     if not blueprint.is_meant(facts, values):
         return Verdict(source, LEFT, (blueprint.document.when or "",))
@@ -196,7 +196,7 @@ class Saved:
         return self.source_bytes - self.made_bytes
 
 
-async def saved(control: Control, template: str, limit: int = 10_000) -> Saved:
+async def saving_so_far(control: Control, template: str, limit: int = 10_000) -> Saved:
     """Return what the newest completed jobs of a template saved, by the bytes of their sources and artifacts."""
     done = [one for one in await control.stores.savings(template, limit) if one.origin.source_bytes]
     return Saved(len(done), sum(one.origin.source_bytes for one in done), sum(one.bytes for one in done))

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from worker.control.errors import NotFound, Refused
 from worker.control.intake.batches import Report, submit_all
-from worker.control.intake.scan import Scan, pattern_of, saved, scan, scan_document, scan_numbers
+from worker.control.intake.scan import Scan, pattern_of, saving_so_far, scan, scan_document, scan_numbers
 from worker.control.intake.templates import blueprint_of
 from worker.core.errors import DatabaseUnavailable, InvalidJob, LeveretError, Problem
 from worker.core.message.wire import problems_of
@@ -39,13 +39,13 @@ async def scan_now(
     control: Control, document: Any, on_progress: Callable[[Mapping[str, Any]], object]
 ) -> dict[str, Any]:
     """Return what a scan finds that is run here and now, and that is not stored."""
-    asked, _ = await _checked(control, document)
+    asked, _ = await _parse_request(control, document)
     return await _work(control, asked, _Progress(on_progress))
 
 
 async def start_scan(control: Control, document: Any) -> ScanRecord:
     """Return a scan that a server runs soon; InvalidJob with every problem, NotFound, Refused where too many wait."""
-    asked, pattern = await _checked(control, document)
+    asked, pattern = await _parse_request(control, document)
     library = control.library()
     library.reader(library.place(pattern.folder))
     stored = asked.model_dump(mode="json", exclude_defaults=True)
@@ -55,7 +55,7 @@ async def start_scan(control: Control, document: Any) -> ScanRecord:
     return added
 
 
-async def _checked(control: Control, document: Any) -> tuple[ScanRequest, Pattern]:
+async def _parse_request(control: Control, document: Any) -> tuple[ScanRequest, Pattern]:
     try:
         asked = ScanRequest.model_validate(document)
         pattern = pattern_of(asked.source)
@@ -115,7 +115,7 @@ async def _run_claimed(control: Control, record: ScanRecord, owner: str) -> None
         problem = f"the server that ran it ended {MOST_RUNS} times before the scan did"
     else:
         try:
-            result = await _leased(control, record, owner)
+            result = await _run_under_lease(control, record, owner)
         except LeveretError as error:
             problem = str(error)
         except ValidationError:
@@ -127,7 +127,7 @@ async def _run_claimed(control: Control, record: ScanRecord, owner: str) -> None
     log.info("scan_ended", scan=record.scan_id, problem=problem)
 
 
-async def _leased(control: Control, record: ScanRecord, owner: str) -> dict[str, Any] | None:
+async def _run_under_lease(control: Control, record: ScanRecord, owner: str) -> dict[str, Any] | None:
     """Return what was found; None where the scan was deleted or taken over meanwhile, and it ends here at once."""
     progress = _Progress()
     running = asyncio.ensure_future(_work(control, record.request, progress))
@@ -162,7 +162,7 @@ async def _work(control: Control, asked: ScanRequest, progress: _Progress) -> di
             outcomes = submit_all(control, blueprint, [pattern], asked.variables, asked_by="scan", limit=asked.limit)
             async for outcome in outcomes:
                 progress.report.add(outcome)
-    return scan_document(asked.template, progress.found, await saved(control, asked.template), progress.report)
+    return scan_document(asked.template, progress.found, await saving_so_far(control, asked.template), progress.report)
 
 
 def _shown_by(progress: _Progress) -> Callable[[Scan], None]:

@@ -96,7 +96,7 @@ async def run_due(control: Control, owner: str) -> int:
 async def _run_claimed(control: Control, record: ScheduleRecord, owner: str) -> str:
     """Return how the run went; it ends at once when the lease is lost, for then another server runs it."""
     try:
-        outcome = await _leased(control, record.name, owner, _work(control, record))
+        outcome = await _run_under_lease(control, record.name, owner, _work(control, record))
     except LeveretError as error:
         outcome = f"failed: {error}"
     except ValidationError:
@@ -111,7 +111,7 @@ async def _run_claimed(control: Control, record: ScheduleRecord, owner: str) -> 
     return outcome
 
 
-async def _leased(control: Control, name: str, owner: str, work: Awaitable[str]) -> str:
+async def _run_under_lease(control: Control, name: str, owner: str, work: Awaitable[str]) -> str:
     running = asyncio.ensure_future(work)
     try:
         while not running.done():

@@ -90,13 +90,13 @@ async def probe_all(
 
     async def look(source: Source) -> SourceRecord | None:
         async with limit:
-            return await _probed(control.library(), source, decoded=decoded, health=health)
+            return await _probe(control.library(), source, decoded=decoded, health=health)
 
     changed = await asyncio.gather(*(look(one) for one in sources))
     await control.stores.remember([one for one in changed if one is not None])
 
 
-async def _probed(library: Library, source: Source, *, decoded: bool, health: bool) -> SourceRecord | None:
+async def _probe(library: Library, source: Source, *, decoded: bool, health: bool) -> SourceRecord | None:
     """Return what is known of a source now, None where nothing new is; the source knows it too."""
     record = source.record
     if record is None:
@@ -131,7 +131,7 @@ async def look_at(control: Control, uri: str) -> Source:
     place = control.library().place(uri)
     record = await control.library().look(place)
     known = await control.stores.sources([record.uri])
-    found = await _identified(control, record, known)
+    found = await _identify(control, record, known)
     if found is not known.get(record.uri):
         await control.stores.remember([found])
     return Source(found.uri, place, found)
@@ -158,7 +158,7 @@ async def identify(control: Control, found: Sequence[Found]) -> list[Source | Un
     async def look(uri: str, place: External, record: SourceRecord) -> Source | Unread | None:
         async with limit:
             try:
-                return Source(uri, place, await _identified(control, record, known))
+                return Source(uri, place, await _identify(control, record, known))
             except SourceMissing:
                 return None
             except (StorageUnavailable, RefusedPath) as error:
@@ -175,7 +175,7 @@ def _record(found: Found) -> SourceRecord:
     return SourceRecord(uri=str(found.place), bytes=found.bytes, modified=found.modified, version=found.version)
 
 
-async def _identified(control: Control, record: SourceRecord, known: Mapping[str, SourceRecord]) -> SourceRecord:
+async def _identify(control: Control, record: SourceRecord, known: Mapping[str, SourceRecord]) -> SourceRecord:
     """Return what is remembered of a file that is what it was, else what it is now, which nobody remembers yet."""
     before = known.get(record.uri)
     if before is not None and before.is_still(record) and before.fingerprint is not None:

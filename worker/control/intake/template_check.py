@@ -64,10 +64,10 @@ def check_template(registry: Registry, blueprint: Blueprint) -> None:
     fitting = [facts for facts in SAMPLES if _fits(blueprint, facts)] or [SAMPLES[0]]
     for facts in fitting:
         kept: set[str] = set()
-        problems |= dict.fromkeys(_judged(registry, blueprint, facts, kept=kept))
+        problems |= dict.fromkeys(_problems(registry, blueprint, facts, kept=kept))
         uncovered -= kept
     for text in sorted(uncovered):
-        problems |= dict.fromkeys(_judged(registry, blueprint, fitting[0], forced=text))
+        problems |= dict.fromkeys(_problems(registry, blueprint, fitting[0], forced=text))
     if not problems:
         problems = dict.fromkeys(_strangers(registry, blueprint, fitting[0]))
     if problems:
@@ -77,13 +77,13 @@ def check_template(registry: Registry, blueprint: Blueprint) -> None:
 def _fits(blueprint: Blueprint, facts: Mapping[str, Value]) -> bool:
     when = blueprint.document.when
     try:
-        known = {**facts, **_typed(blueprint, facts)}
+        known = {**facts, **_typed_facts(blueprint, facts)}
     except InvalidJob:
         return False
     return when is None or blueprint.conditions[when].holds(known)
 
 
-def _typed(blueprint: Blueprint, facts: Mapping[str, Value]) -> Mapping[str, Value]:
+def _typed_facts(blueprint: Blueprint, facts: Mapping[str, Value]) -> Mapping[str, Value]:
     values = blueprint.variables(_examples(blueprint), facts, _CLOCK)
     kinds = blueprint.document.variables
     return {name: float(value) if kinds[name].kind == "number" else value for name, value in values.items()}
@@ -106,7 +106,7 @@ def _example(variable: Variable) -> str:
     return {"number": "1", "folder": "nas://example"}.get(variable.kind, "example")
 
 
-def _judged(
+def _problems(
     registry: Registry,
     blueprint: Blueprint,
     facts: Mapping[str, Value],
@@ -184,9 +184,9 @@ def _places(registry: Registry, document: Mapping[str, Any]) -> Iterator[tuple[s
     except InvalidJob:
         return
     for spec in job.tasks:
-        task, params = _parsed(registry, spec)
+        task, params = _parse_spec(registry, spec)
         if task is None:
-            # What this value makes of the data is refused: then none of its texts is taken for harmless.
+            # The task refuses the data with this value: then none of its texts counts as harmless.
             yield from ((spec.path, text) for text in _texts(spec.data))
             continue
         files = task.files(params)
@@ -194,7 +194,7 @@ def _places(registry: Registry, document: Mapping[str, Any]) -> Iterator[tuple[s
             yield f"{spec.path}.{use.path}" if use.path else spec.path, use.location
 
 
-def _parsed(registry: Registry, spec: Any) -> tuple[Any, Any]:
+def _parse_spec(registry: Registry, spec: Any) -> tuple[Any, Any]:
     try:
         return registry.parse(spec)
     except InvalidJob:

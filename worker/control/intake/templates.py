@@ -144,7 +144,7 @@ async def render(
     the storage are, they are raised as they are.
     """
     blueprint = template if isinstance(template, Blueprint) else await blueprint_of(control, template)
-    return await _rendered(control, blueprint, await _source(control, blueprint, source), dict(variables or {}), moment)
+    return await _render(control, blueprint, await _source(control, blueprint, source), dict(variables or {}), moment)
 
 
 async def tried_template(control: Control, name: str, document: Any = None) -> Blueprint:
@@ -181,15 +181,15 @@ async def submit_template(
         known = await control.stores.origins(blueprint.name, [mark or ""])
         if (done := done_before(known, job_id, uri)) is not None:
             return done
-    rendered = await _rendered(control, blueprint, found, given, None)
+    rendered = await _render(control, blueprint, found, given, None)
     if isinstance(rendered, Skip):
         return Skipped(uri, rendered.reason)
     own = f"{job_id}.{uuid.uuid4().hex[:6]}" if job_id and again else job_id
     own = own or f"{blueprint.name}-{uuid.uuid4().hex[:_DIGEST]}"
-    return await _submitted(control, rendered, found, own, mark or "", asked_by, route)
+    return await _submit(control, rendered, found, own, mark or "", asked_by, route)
 
 
-async def _submitted(
+async def _submit(
     control: Control,
     rendered: Rendered,
     source: Source | None,
@@ -212,7 +212,7 @@ async def _submitted(
             control, rendered.body, lane=route.lane, priority=route.priority, job_id=job_id, broker=route.broker
         )
     except IdReused:
-        # Somebody was quicker, or died before it was written down.
+        # Another caller submitted it first, or was killed before its note was written.
         await control.stores.note_origins([origin])
         return Skipped(rendered.source, f"it is made into the job {job_id} already", job_id)
     await control.stores.note_origins([origin])
@@ -255,7 +255,7 @@ async def _source(control: Control, blueprint: Blueprint, source: str | Source |
     return await look_at(control, source)
 
 
-async def _rendered(
+async def _render(
     control: Control,
     blueprint: Blueprint,
     source: Source | None,

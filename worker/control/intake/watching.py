@@ -107,7 +107,7 @@ class OneFolder:
         stored = await self._stores.folder(self.name)
         if stored is None:
             return None
-        if stored.paused or not await self._claimed():
+        if stored.paused or not await self._hold_lease():
             return LIST_SECONDS
         began = time.monotonic()
         problem: str | None = None
@@ -140,7 +140,7 @@ class OneFolder:
             current = await self._stores.folder(self.name)
             if current is None or current.paused or current.document != stored.document:
                 return 0.0
-            if not await self._claimed():
+            if not await self._hold_lease():
                 return LIST_SECONDS
             try:
                 taken = await self._turn(stored.folder)
@@ -160,7 +160,7 @@ class OneFolder:
             await self._stores.folder_scanned(self.name, self.owner, count, problem)
             self._noted = (count, problem, now)
 
-    async def _claimed(self) -> bool:
+    async def _hold_lease(self) -> bool:
         """Return whether the folder is ours; the lease is renewed long before its end."""
         if time.monotonic() < self._lease_at:
             return True
@@ -176,9 +176,9 @@ class OneFolder:
         count = 0
         self._turn_at = time.monotonic() + TURN_SECONDS
         async for batch in self.control.library().walk(place):
-            if not await self._claimed():
+            if not await self._hold_lease():
                 raise Refused("another server looks at this folder now")
-            wanted = _wanted(folder, place, batch)
+            wanted = _sightings(folder, place, batch)
             count += len(wanted)
             if wanted:
                 await self._stores.note_sightings(self.name, wanted)
@@ -202,7 +202,7 @@ class OneFolder:
             return count
         room = folder.most_waiting - await self._stores.waiting_jobs(self.name)
         for file in await self._stores.settled(self.name, folder.settle_seconds, min(AT_ONCE, max(0, room))):
-            if not await self._claimed():
+            if not await self._hold_lease():
                 break
             await self._take(folder, file)
             count += 1
@@ -303,7 +303,7 @@ class OneFolder:
         await self._stores.decide(self.name, file, "done", job_id=file.job_id, reason=reason, sidecars=file.sidecars)
 
 
-def _wanted(folder: Folder, place: External, batch: Sequence[Found]) -> list[Sighting]:
+def _sightings(folder: Folder, place: External, batch: Sequence[Found]) -> list[Sighting]:
     """Return the films and the sidecars in a batch, by their paths below the folder."""
     start = len(place.path.rstrip("/")) + 1
     wanted = []

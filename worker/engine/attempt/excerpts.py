@@ -60,7 +60,7 @@ def _opened(path: Path, size: int) -> tuple[Span, ...]:
     with suppress(OSError, ValueError, TypeError):
         if path.stat().st_size == size:
             return union((int(first), int(last)) for first, last in json.loads(noted.read_text()))
-    # Not the other way round: what is noted must never be more than what is there.
+    # In this order: the note must never list more than the file holds.
     noted.unlink(missing_ok=True)
     path.unlink(missing_ok=True)
     with path.open("xb") as file:

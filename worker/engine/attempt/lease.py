@@ -78,7 +78,7 @@ class Lease:
         while self.ended is None:
             left = self._longest_silence - (time.monotonic() - self._renewed)
             try:
-                # The event loop itself may have stood still for longer: whoever wakes up asks before it gives up.
+                # The process may have been paused for longer than that: renew once before the lease counts as lost.
                 async with asyncio.timeout(max(left, self._longest_silence / 4)), self._turn:
                     await self._renew()
             except LeaseLost as error:

@@ -66,7 +66,7 @@ class AttemptRun:
         name = Path(kept.folder).name if kept else attempt.scratch_name
         with resources.scratch.folder(name) as folder:
             if kept is not None:
-                # Not before it is locked: a neighbour's sweep takes what neither the database nor a lock claims.
+                # Only after the lock: another worker's sweep removes a folder that no database row and no lock claims.
                 await resources.repository.drop_kept(attempt.job.job_id, attempt.worker)
             keep = False
             try:
@@ -159,7 +159,7 @@ class AttemptRun:
         self, steps: tuple[Step, ...], work: Work, workspace: Workspace, tool_log: ToolLog
     ) -> tuple[list[EngineContext], list[tuple[str, float]]]:
         meter = ProgressMeter([step.task.weight for step in steps])
-        # A job that is over sooner has nothing to report but its end.
+        # A job that ends sooner reports its end only.
         reporter = Watch(FIRST_REPORT_SECONDS, lambda: self._report(meter), "progress")
         contexts: list[EngineContext] = []
         seconds: list[tuple[str, float]] = []

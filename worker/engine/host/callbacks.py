@@ -95,7 +95,7 @@ class Callbacks:
             if tasks:
                 await asyncio.wait(tasks)
         finally:
-            # Of a worker that goes: another one takes them up.
+            # This worker stops: another one sends these callbacks.
             for task in tasks:
                 task.cancel()
 

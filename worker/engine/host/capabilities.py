@@ -79,7 +79,7 @@ class Prover:
         descriptor = os.open(self._folder / "proof.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
         try:
             await _locked(descriptor)
-            # Whoever waited finds what the other one proved meanwhile, instead of proving it once more.
+            # Another worker may have proved it while this one waited for the lock: then its result is used.
             if (not again or self._age(began) < 0) and (known := self._kept()):
                 return known
             found = await self._prove()

@@ -39,7 +39,7 @@ class HostWatch:
         while True:
             await asyncio.sleep(self._seconds)
             found = await asyncio.to_thread(self._look)
-            # A package manager replaces one file after the other: only what two looks agree on is settled.
+            # A package manager replaces files one after the other: a change counts once two looks agree.
             if found is not None and found != self._proved and found == before:
                 log.info("host_changed", what=sorted(key for key in found if found[key] != self._proved.get(key)))
                 self._changed()

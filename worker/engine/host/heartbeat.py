@@ -41,7 +41,7 @@ class Heartbeat:
         self._on_command = on_command
         self._seconds = seconds
         self._on_namesake = on_namesake
-        # Of this process alone: two workers of one name may have the same pid, each in its container.
+        # Unique to this process: two workers of the same name may have the same pid, each in its container.
         self._instance = token_hex(8)
         self._has_beaten = False
         self._namesake: str | None = None
@@ -56,7 +56,7 @@ class Heartbeat:
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
-            # From beat to beat, not from the end of one to the next: a slow database must not stretch them.
+            # Measured from the start of a beat, so that a slow database does not lengthen the interval.
             due = max(due + self._seconds, loop.time())
             await asyncio.sleep(due - loop.time())
             await self.beat()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _LOOK_SECONDS: Final = 1.0
 # A job may use what was free when it was claimed, but for this part: below it everybody's next file may fail.
 _RESERVE_PART: Final = 8
-# Where nothing is promised, a disk with less than this is full all the same.
+# A disk with less than this counts as full, even where no free space is required.
 _LEAST_BYTES: Final = 1 << 20
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _OURS = re.compile(r"^[A-Za-z0-9_-][A-Za-z0-9._-]*\.\d+$")
@@ -52,7 +52,7 @@ class Scratch:
 
     async def remove(self, path: Path) -> None:
         """Remove an attempt's folder; what is gone already is no error."""
-        # Tasks that only move or delete leave it empty: not worth a thread.
+        # Tasks that only move or delete leave the folder empty: that needs no thread.
         if not _removed_empty(path):
             await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
 

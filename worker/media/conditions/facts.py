@@ -138,7 +138,7 @@ def _languages(streams: tuple[StreamInfo, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(bcp47(one.language) for one in streams))
 
 
-def shown(value: Value) -> str:
+def fact_text(value: Value) -> str:
     """Return a fact as a text: what replaces it in a template."""
     match value:
         case bool():

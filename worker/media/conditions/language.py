@@ -69,13 +69,13 @@ class _Term:
     literal: Value | None = None
 
 
-def compiled(text: str, variables: Mapping[str, Kind] | None = None) -> Condition:
+def compile_condition(text: str, variables: Mapping[str, Kind] | None = None) -> Condition:
     """Return the condition in `text`; InvalidJob, without a path, says where it is wrong and what is meant."""
-    return _compiled(text, tuple(sorted((variables or {}).items(), key=lambda item: item[0])))
+    return _compile_cached(text, tuple(sorted((variables or {}).items(), key=lambda item: item[0])))
 
 
 @lru_cache(maxsize=1024)
-def _compiled(text: str, variables: tuple[tuple[str, Kind], ...]) -> Condition:
+def _compile_cached(text: str, variables: tuple[tuple[str, Kind], ...]) -> Condition:
     if len(text) > MAX_CONDITION:
         raise _refusal(f"a condition has at most {MAX_CONDITION} characters")
     known = {name: Fact(kind, "a variable") for name, kind in variables} | dict(FACTS)
@@ -122,7 +122,7 @@ class _Parser:
     def whole(self) -> Test:
         test = self._any()
         if self._next.kind != "end":
-            raise _unexpected(self._next, "and, or, or the end")
+            raise _syntax_error(self._next, "and, or, or the end")
         return test
 
     @property
@@ -160,7 +160,7 @@ class _Parser:
             if self._take("("):
                 inner = self._any()
                 if not self._take(")"):
-                    raise _unexpected(self._next, ")")
+                    raise _syntax_error(self._next, ")")
                 return inner
             return self._comparison()
         finally:
@@ -169,12 +169,12 @@ class _Parser:
     def _comparison(self) -> Test:
         left = self._term()
         if sign := self._take(*_COMPARE):
-            return _compared(left, sign.text, self._term())
+            return _comparison_test(left, sign.text, self._term())
         if self._take("in"):
             return self._membership(left)
         if self._take("not"):
             if not self._take("in"):
-                raise _unexpected(self._next, "in")
+                raise _syntax_error(self._next, "in")
             inside, read = self._membership(left), left.read
             return lambda facts: read(facts) is not None and not inside(facts)
         if left.kind is not Kind.FLAG:
@@ -188,15 +188,15 @@ class _Parser:
             while self._take(","):
                 items.append(self._term())
             if not self._take("]"):
-                raise _unexpected(self._next, "]")
-            tests = [_compared(left, "==", item) for item in items]
+                raise _syntax_error(self._next, "]")
+            tests = [_comparison_test(left, "==", item) for item in items]
             return lambda facts: any(test(facts) for test in tests)
         right = self._term()
         if right.kind is not Kind.TEXTS:
             raise _refusal(f"{right.token.text!r} is {right.kind.value}; after `in` comes a list")
         if left.kind is not Kind.TEXT:
             raise _refusal(f"{left.token.text!r} is {left.kind.value}, {right.token.text!r} a list of texts")
-        left, read = _worded(left, right.fact), right.read
+        left, read = _normalised_literal(left, right.fact), right.read
         return lambda facts: _holds_text(left.read(facts), read(facts), right.fact)
 
     def _term(self) -> _Term:
@@ -210,11 +210,11 @@ class _Parser:
             case "word" if token.text in {"true", "false"}:
                 return _literal(Kind.FLAG, token, token.text == "true")
             case "name":
-                return self._named(token)
+                return self._name_term(token)
             case _:
-                raise _unexpected(token, "a name, a number or a text")
+                raise _syntax_error(token, "a name, a number or a text")
 
-    def _named(self, token: _Token) -> _Term:
+    def _name_term(self, token: _Token) -> _Term:
         fact, name = self._known.get(token.text), token.text
         if fact is None:
             raise _refusal(f"unknown name {name[:60]!r}{nearest(name, self._known) or _alike(name, self._known)}")
@@ -226,7 +226,7 @@ def _literal(kind: Kind, token: _Token, value: Value) -> _Term:
     return _Term(kind, lambda _: value, token, None, value)
 
 
-def _compared(left: _Term, sign: str, right: _Term) -> Test:
+def _comparison_test(left: _Term, sign: str, right: _Term) -> Test:
     """Return the comparison of two of one kind; false where the source does not have one of them."""
     for side in (left, right):
         if side.kind is Kind.TEXTS:
@@ -235,7 +235,7 @@ def _compared(left: _Term, sign: str, right: _Term) -> Test:
         raise _refusal(f"{left.token.text!r} is {left.kind.value}, {right.token.text!r} is {right.kind.value}")
     if left.kind is not Kind.NUMBER and sign not in {"==", "!="}:
         raise _refusal(f"{left.token.text!r} is {left.kind.value}, which has no order: use == or !=")
-    left, right = _worded(left, right.fact), _worded(right, left.fact)
+    left, right = _normalised_literal(left, right.fact), _normalised_literal(right, left.fact)
     compare, one, other = _COMPARE[sign], left.read, right.read
 
     def test(facts: Mapping[str, Value]) -> bool:
@@ -245,7 +245,7 @@ def _compared(left: _Term, sign: str, right: _Term) -> Test:
     return test
 
 
-def _worded(term: _Term, beside: Fact | None) -> _Term:
+def _normalised_literal(term: _Term, beside: Fact | None) -> _Term:
     """Return a literal in the words of the fact that it is compared with: `h265` is hevc, `eng` is en."""
     if beside is None or not isinstance(term.literal, str) or not beside.words:
         return term
@@ -274,7 +274,7 @@ def _alike(name: str, known: Mapping[str, Fact]) -> str:
     return f"; did you mean {' or '.join(map(repr, alike))}?" if alike else ""
 
 
-def _unexpected(token: _Token, wanted: str) -> InvalidJob:
+def _syntax_error(token: _Token, wanted: str) -> InvalidJob:
     where = "at the end" if token.kind == "end" else f"{token.text!r} at character {token.at + 1}"
     return _refusal(f"{where}: {wanted} is expected here")
 

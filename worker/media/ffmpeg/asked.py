@@ -1,4 +1,4 @@
-"""The streams that a job asked for against what they became: an encoder silently takes the nearest that it can."""
+"""The difference between what a job asked of its streams and what was encoded: encoders silently take the nearest."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _RATES: Final = {"ntsc": "30000/1001", "pal": "25", "film": "24", "ntsc-film": "
 _VARIABLE: Final = frozenset({"vfr", "passthrough", "drop", "0", "2"})
 _RATE_SLACK: Final = Fraction(2, 100)
 """A container's mean of a short film is off by a frame."""
-# x264's profile is the most that a stream may use: a simple one is named simple.
+# x264 states the profile that the stream uses, which may be a simpler one than the profile asked for.
 _H264: Final = ("baseline", "main", "high", "high10", "high422", "high444")
 _NAMES: Final = {
     "constrainedbaseline": "baseline", "high4:2:2": "high422", "high4:4:4predictive": "high444", "lc": "aaclow",
@@ -77,7 +77,7 @@ def _rate(value: object) -> Fraction | None:
 
 
 def _sound(options: Mapping[str, Any], stream: StreamInfo) -> Iterator[tuple[str, str, str]]:
-    # Opus has one rate: what is asked of its encoder is only how much of it is used
+    # Opus always has 48 kHz; the rate given to its encoder only limits the bandwidth
     for option, has in (("ar", stream.sample_rate if stream.codec != "opus" else None), ("ac", stream.channels)):
         asked = str(options.get(option, ""))
         if asked.isdigit() and has is not None and int(asked) != has:
@@ -86,7 +86,7 @@ def _sound(options: Mapping[str, Any], stream: StreamInfo) -> Iterator[tuple[str
 
 
 def _profile(options: Mapping[str, Any], stream: StreamInfo) -> Iterator[tuple[str, str, str]]:
-    asked, got = _named(options.get("profile")), _named(stream.profile)
+    asked, got = _profile_name(options.get("profile")), _profile_name(stream.profile)
     if stream.codec == "h264" and asked in _H264 and got in _H264:
         if _H264.index(got) > _H264.index(asked):
             yield "profile", str(options["profile"]), str(stream.profile)
@@ -94,6 +94,6 @@ def _profile(options: Mapping[str, Any], stream: StreamInfo) -> Iterator[tuple[s
         yield "profile", str(options["profile"]), str(stream.profile)
 
 
-def _named(profile: object) -> str:
+def _profile_name(profile: object) -> str:
     plain = re.sub(r"[\s_-]", "", str(profile or "").lower())
     return _NAMES.get(plain, plain)

@@ -61,7 +61,7 @@ _STILLS: Final = {"image2": ("-frames:v", "1", "-update", "1"), "webp": ("-frame
 _FAST_START: Final = ("-movflags", "+faststart")
 MUXER_OPTIONS: Final = _STILLS | dict.fromkeys(("mp4", "ipod", "mov", "3gp"), _FAST_START)
 _TIMED: Final = frozenset({"mp4", "ipod", "mov", "3gp"})
-# What says the pictures' times itself.
+# Options that set the pictures' times themselves.
 _RATES: Final = frozenset({"r", "fpsmax", "fps_mode", "force_fps"})
 Kind = Literal["v", "V", "a", "s", "d", "t"]
 KIND_NAMES: Final[dict[str, str]] = {"v": "video", "a": "audio", "s": "subtitle", "d": "data", "t": "attachment"}
@@ -147,7 +147,7 @@ class OutputMap(Selection):
     )
 
     @model_validator(mode="after")
-    def _says_something(self) -> Self:
+    def _refuse_incomplete(self) -> Self:
         if not self.options and self.option_set is None and self.loudness is None and self.burn is None:
             raise ValueError("needs options, an option_set, loudness, burn, or several of them")
         if self.burn is not None and self.specifier not in {"v", "V"}:
@@ -239,7 +239,7 @@ class FfmpegParams(Model):
                 for index, item in enumerate(self.output_maps)
                 if item.loudness is not None
             ]
-        faults += self._joining() if self.join else []
+        faults += self._join_problems() if self.join else []
         shifted = sorted({"ss", "sseof", "itsoffset", "itsscale", "stream_loop"} & self.input_options.keys())
         faults += [
             (
@@ -261,7 +261,7 @@ class FfmpegParams(Model):
             raise ValidationError.from_exception_data("ffmpeg", [_fault(place, text) for place, text in faults])
         return self
 
-    def _joining(self) -> list[tuple[tuple[str | int, ...], str]]:
+    def _join_problems(self) -> list[tuple[tuple[str | int, ...], str]]:
         found: list[tuple[tuple[str | int, ...], str]] = []
         if self.source_maps:
             found.append((("source_maps",), "do not go with join, which takes the first picture and sound of each"))
@@ -338,7 +338,7 @@ def ffmpeg_command(
 
 
 def _own_times(output_map: OutputMap, muxer: str) -> tuple[str, ...]:
-    """Return what keeps an encoded picture's own times in MP4: ffmpeg (5.1) would fill a late start with pictures."""
+    """Return the options that keep an encoded picture's times in MP4: ffmpeg 5.1 would pad a late start with frames."""
     if output_map.specifier != "v" or output_map.encoder in {"copy", None} or muxer not in _TIMED:
         return ()
     if output_map.options.keys() & _RATES:
@@ -346,7 +346,7 @@ def _own_times(output_map: OutputMap, muxer: str) -> tuple[str, ...]:
     return (f"-fps_mode{output_map.stream_specifier}", "vfr")
 
 
-def merged(stored: dict[str, Any], inline: dict[str, Any]) -> dict[str, Any]:
+def merged_options(stored: dict[str, Any], inline: dict[str, Any]) -> dict[str, Any]:
     """Return an option set under the inline options, which win; `c` is `codec`, and a null codec is ffmpeg's choice."""
     both = {("codec" if key == "c" else key): value for key, value in stored.items()}
     both |= {("codec" if key == "c" else key): value for key, value in inline.items()}
@@ -366,8 +366,8 @@ def mapped_streams(source_map: SourceMap, info: MediaInfo) -> tuple[StreamInfo, 
     return streams[source_map.stream : source_map.stream + 1]
 
 
-def described(info: MediaInfo) -> str:
-    """Return what a source has, as a refusal tells it: `0 v:0 h264, 1 a:0 aac (jpn)`."""
+def source_summary(info: MediaInfo) -> str:
+    """Return the streams of a source in one line, for errors: `0 v:0 h264, 1 a:0 aac (jpn)`."""
     counts: dict[str, int] = {}
     parts = []
     for stream in info.streams:

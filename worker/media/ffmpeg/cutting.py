@@ -30,7 +30,7 @@ NEAR_SECONDS: Final = 1.0
 _ROUNDING: Final = 0.0005
 CUTS: Final = frozenset({"ss", "to", "t", "sseof"})
 """The input options that ask for a piece."""
-# With these the input options mean what ffmpeg makes of them: other clocks, other ends, key frames asked for.
+# These change the clock, the end or the key frames of the input: ffmpeg alone knows what is cut then.
 _LEFT_ALONE: Final = frozenset(
     {"itsoffset", "itsscale", "stream_loop", "accurate_seek", "seek_timestamp", "r", "framerate"}
 )
@@ -38,7 +38,7 @@ _FIELDS: Final = 3
 _BEYOND: Final = 0.5
 """The end of the listing of key frames: ffprobe takes an empty interval for none."""
 _REORDERED: Final = 0.15
-"""By how much a picture may be decoded before it is shown, where the file does not tell."""
+"""The seconds by which a picture may be decoded before it is shown, where the file does not state them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Piece:
         return (*begin, *(("-t", f"{self.length:.6f}") if self.length is not None else ()))
 
     def promised(self, others: Mapping[str, Any]) -> dict[str, Any]:
-        """Return input options that say the same piece as a job would."""
+        """Return input options that ask for this piece, as a job would write them."""
         kept = {name: value for name, value in others.items() if name not in CUTS}
         return kept | {"ss": self.start} | ({"t": self.length} if self.length is not None else {})
 
@@ -100,11 +100,11 @@ def piece_of(options: Mapping[str, Any], infos: Sequence[MediaInfo], *, covers: 
 def _lead(start: float, infos: Sequence[MediaInfo], *, covers: bool) -> float:
     """Return how long before `start` the sources are entered."""
     if any(info.jumps or RAW_PICTURES & set(info.container.split(",")) for info in infos):
-        # no clock by which anything could be entered
+        # without a clock ffmpeg cannot seek
         return start
     if any(info.video is not None and not has_index(info) for info in infos):
         return FAR_SECONDS
-    # Matroska keeps a cover as an attachment, which begins nowhere
+    # Matroska keeps a cover as an attachment, which has no start time
     return 0.0 if covers and not all("matroska" in info.container for info in infos) else NEAR_SECONDS
 
 
@@ -122,9 +122,9 @@ def has_index(info: MediaInfo) -> bool:
 
 def keys_command(ffprobe: str, path: Path, start: float | None, end: float) -> Pipeline:
     """Return the listing of a picture's packets between two times on the file's own clock, for `LastKey`."""
-    # program streams leave pictures without a time
+    # genpts: pictures of program streams may have no time of their own
     head = (ffprobe, "-hide_banner", "-v", "error", *GUARDS, "-fflags", "+genpts", "-select_streams", "V:0")
-    # a raw picture cannot be entered at all, not even at its begin
+    # ffprobe cannot seek in a raw picture, not even to its start
     interval = f"{'' if start is None else f'{start:.6f}'}%{end + _BEYOND:.6f}"
     shown = ("-read_intervals", interval, "-show_entries", "packet=pts_time,dts_time,flags", "-of", "csv=p=0")
     return Pipeline((Command((*head, *shown, "-i", f"file:{path}")),), label="key frames")

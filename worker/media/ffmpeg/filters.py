@@ -64,7 +64,7 @@ REFRAMING: Final = RETIMING | words(
 
 _NAME: Final = re.compile(r"^[a-z0-9_]+$")
 _KEY: Final = re.compile(r"(?:^|:)\s*([A-Za-z0-9_]+)\s*=")
-# ffmpeg 7 and later reads the value of `/key=name` from the file of that name, and tells it in its complaints.
+# ffmpeg 7 and later reads the value of `/key=name` from that file, and prints it in its errors.
 _READS_A_FILE: Final = re.compile(r"(?:^|:)\s*/[^:]*=")
 _QUOTING: Final = re.compile(r"['\\\\]")
 _FILE_KEY: Final = re.compile(r"(?i)file|path|model|plugin|url|device")

@@ -1,4 +1,4 @@
-"""Sources one after another: the graph of ffmpeg's filter, so that no list is read from a file."""
+"""The joining of sources one after another by ffmpeg's concat filter, so that no list is read from a file."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def joining_graph(params: FfmpegParams, infos: Sequence[MediaInfo]) -> str:
             parts.append(f"[{index}:{info.video.index}]{_picture(video)}[v{index}]")
             pads.append(f"[v{index}]")
         if audio is not None:
-            parts.append(f"[{index}:{info.audio[0].index}]{_sound(audio, info.audio[0])}[a{index}]")
+            parts.append(f"[{index}:{info.audio[0].index}]{_sound_chain(audio, info.audio[0])}[a{index}]")
             pads.append(f"[a{index}]")
     kinds = [letter for letter, there in (("v", video), ("a", audio)) if there]
     ends = "".join(f"[{letter}c]" for letter in kinds)
     parts.append(f"{''.join(pads)}concat=n={len(infos)}:v={int('v' in kinds)}:a={int('a' in kinds)}{ends}")
-    parts += [f"[{letter}c]{_own(params, letter)}[{letter}]" for letter in kinds]
+    parts += [f"[{letter}c]{_own_filters(params, letter)}[{letter}]" for letter in kinds]
     return ";".join(parts)
 
 
@@ -64,14 +64,14 @@ def _picture(like: StreamInfo) -> str:
     return f"{fit}{rate},format={like.pixel_format or 'yuv420p'}"
 
 
-def _sound(like: StreamInfo, own: StreamInfo) -> str:
+def _sound_chain(like: StreamInfo, own: StreamInfo) -> str:
     rate = like.sample_rate or _USUAL_RATE
     channels = min(like.channels or 2, _MOST_CHANNELS)
     mix = (f"aresample={rate}:async=1:first_pts=0:{NORMALIZED}", f"aformat=channel_layouts={layout(channels)}")
     return ",".join([*mix, *limiter(own, channels)])
 
 
-def _own(params: FfmpegParams, letter: str) -> str:
+def _own_filters(params: FfmpegParams, letter: str) -> str:
     chains = [
         str(item.options[key])
         for item in params.output_maps

@@ -17,20 +17,20 @@ ffmpeg scales them by itself for encoders of whole numbers (FLAC) and not for th
 one film peaked at -0.4 dBFS in the one and at +7.4 in the other.
 """
 LIMITER: Final = "alimiter=limit=1:level=false:latency=true"
-"""The filter that holds a mix within full scale: decoders of floats (AC-3, AAC, Opus) give samples above it.
+"""The filter that keeps a mix within full scale: decoders of floats (AC-3, AAC, Opus) give samples above it.
 
 Below full scale it changes no sample, and its look-ahead is no delay (`latency`).
 """
 _WHOLE_NUMBERS: Final = re.compile(r"^(pcm_[sua]\w*|flac|alac|truehd|mlp|tta|ape|wavpack)$")
-"""Codecs that cannot say more than full scale; WavPack of floats is seldom, and clipped by who made it."""
+"""Codecs that cannot represent samples above full scale; WavPack of floats is rare, and its encoder clips it."""
 _MOST_CHANNELS: Final = dict.fromkeys(
     ("libmp3lame", "libshine", "mp2", "mp2fixed", "libtwolame", "wmav1", "wmav2", "adpcm_ima_wav", "adpcm_ms"), 2
 ) | dict.fromkeys(("ac3", "ac3_fixed", "eac3", "dca", "truehd"), 6)
-"""The most channels that an encoder takes, where ffmpeg would mix by itself, and beyond full scale."""
+"""The most channels of encoders for which ffmpeg would mix by itself, and beyond full scale."""
 _LAYOUTS: Final = {
     1: "mono", 2: "stereo", 3: "2.1", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1",
 }  # fmt: skip
-# Of Vorbis' channel order, which is all that libopus maps by itself: 5.1(side), as FLAC and AC-3 have it, is none.
+# libopus maps only the layouts of Vorbis by itself; 5.1(side), which FLAC and AC-3 have, is not one of them.
 _OPUS: Final = _LAYOUTS | {3: "3.0"}
 
 
@@ -40,7 +40,7 @@ def layout(channels: int) -> str:
 
 
 def limiter(stream: StreamInfo, channels: int) -> tuple[str, ...]:
-    """Return the filter that holds the mix of a stream to `channels` within full scale, or nothing where it is."""
+    """Return the limiter for the mix of a stream to `channels`; nothing where the mix stays within full scale."""
     mixes = (stream.channels or 0) > channels
     return (LIMITER,) if mixes and not _WHOLE_NUMBERS.match(stream.codec) else ()
 
@@ -50,8 +50,8 @@ def encoder_layout(encoder: object, channels: int) -> str | None:
     return _OPUS.get(channels) if encoder == "libopus" and channels > 2 else None  # noqa: PLR2004  # more than stereo
 
 
-def mixed(options: Mapping[str, Any], stream: StreamInfo) -> dict[str, Any]:
-    """Return a sound's options with the filters that bring its channels to what is asked for, or what opus takes."""
+def mixing_options(options: Mapping[str, Any], stream: StreamInfo) -> dict[str, Any]:
+    """Return a sound's options with filters that mix it to the channels asked for, or to a layout that Opus takes."""
     kept = dict(options)
     has, encoder = stream.channels or 0, options.get("codec")
     if encoder == "copy" or not has or "mapping_family" in options:

@@ -1,4 +1,4 @@
-"""ffmpeg's `-progress` lines as figures, and the honest percentage that follows from them."""
+"""ffmpeg's `-progress` lines as figures, and the fraction done that follows from them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Step:
 
 
 class Meter:
-    """Lines in, a fraction out: monotonic, 0 to 1, None while no honest figure exists.
+    """The fraction done, from the lines of `-progress`: monotonic, 0 to 1, None while it cannot be known.
 
     It goes by frames where their number is known, for `out_time` is that of whichever stream is furthest
     (sound may be far ahead of pictures); else by time.

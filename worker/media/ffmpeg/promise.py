@@ -78,7 +78,7 @@ def _duration(
 ) -> float | None:
     """Return the seconds that the output will last, None where an option, a filter or a container leaves it open."""
     options = params.input_options
-    if _muxer(params) in _TIMELESS or _UNTIMED & options.keys() or _filtered(params, RETIMING):
+    if _muxer(params) in _TIMELESS or _UNTIMED & options.keys() or _has_filter(params, RETIMING):
         return None
     if params.join:
         whole = [_length(info, [*info.of_kind("video")[:1], *info.audio[:1]]) for info in infos]
@@ -88,7 +88,7 @@ def _duration(
     known = [length for length in used if length is not None]
     if not known or len(known) < len(used):
         return None
-    return _cut(max(known), options)
+    return _cut_length(max(known), options)
 
 
 def _at_most(
@@ -121,7 +121,7 @@ def _length(info: MediaInfo, streams: Sequence[StreamInfo]) -> float | None:
     return film_seconds(info) if timed and len(timed) == len(info.streams) else None
 
 
-def _cut(length: float, options: Mapping[str, object]) -> float | None:
+def _cut_length(length: float, options: Mapping[str, object]) -> float | None:
     loops = options.get("stream_loop", 0)
     start, end = seconds_of(options.get("ss", 0)), seconds_of(options.get("to", "inf"))
     limit = seconds_of(options.get("t", "inf"))
@@ -133,7 +133,7 @@ def _cut(length: float, options: Mapping[str, object]) -> float | None:
     return min(length, limit) if limit is not None else length
 
 
-def _filtered(params: FfmpegParams, filters: frozenset[str]) -> bool:
+def _has_filter(params: FfmpegParams, filters: frozenset[str]) -> bool:
     return any(
         "frames" in item.options
         or any(name in filters for key in ("vf", "af", "filter") for name in _names(item.options.get(key)))
@@ -151,7 +151,7 @@ def _frames(params: FfmpegParams, streams: Sequence[StreamInfo], seconds: float 
     changed = {"r", "fpsmax", "fps_mode", "frames"}
     if video is None or video.frame_rate is None or seconds is None:
         return None
-    if _filtered(params, REFRAMING) or any(changed & item.options.keys() for item in params.output_maps):
+    if _has_filter(params, REFRAMING) or any(changed & item.options.keys() for item in params.output_maps):
         return None
     return max(1, round(seconds * video.frame_rate))
 

@@ -1,4 +1,4 @@
-"""The streams of an output: which of the sources' it gets, and how each of them is made."""
+"""The streams of an output: which streams of the sources they are, and how each is made."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from worker.core.errors import InvalidJob, Problem
-from worker.media.ffmpeg.command import KIND_NAMES, Kind, OutputMap, SourceMap, described, mapped_streams
+from worker.media.ffmpeg.command import KIND_NAMES, Kind, OutputMap, SourceMap, mapped_streams, source_summary
 from worker.media.ffmpeg.joining import joined_streams, joining_graph, without_filters
-from worker.media.ffmpeg.mixing import mixed
+from worker.media.ffmpeg.mixing import mixing_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -29,7 +29,7 @@ _TAKEN: Final = (
 )
 _BITMAPS: Final = frozenset({"hdmv_pgs_subtitle", "dvd_subtitle", "dvb_subtitle", "xsub", "dvb_teletext"})
 _DEFAULT_BONUS: Final = 5_000_000
-"""More than a picture has pixels or a sound channels: a stream marked as default is taken first, as ffmpeg does."""
+"""The score of a stream marked as default, above any count of pixels or channels: ffmpeg takes it first, too."""
 _ENCODED: Final = frozenset({"video", "audio", "subtitle"})
 """The kinds of streams that ffmpeg encodes by default; data and attachments it only copies."""
 
@@ -64,18 +64,18 @@ def arrange(params: FfmpegParams, infos: Sequence[MediaInfo], encoders: Mapping[
     what becomes of them.
     """
     problems: list[Problem] = []
-    taken, numbered = _taken(params, infos, problems)
+    taken, numbered = _taken_streams(params, infos, problems)
     made: list[dict[str, Any]] = [{} for _ in taken]
     excused = not params.source_maps or any(item.optional for item in params.source_maps)
     for index, item in enumerate(params.output_maps):
         places = _places(item, [one.stream for one in taken], encoders)
         if not places and not excused:
-            problems.append(Problem(f"output_maps[{index}]", _absent(item, [one.stream for one in taken])))
+            problems.append(Problem(f"output_maps[{index}]", _absence(item, [one.stream for one in taken])))
         for place in places:
-            made[place] = _together(made[place], item)
+            made[place] = _merged_map(made[place], item)
     warnings: list[str] = []
     unnamed = [n for n in range(len(taken)) if params.output_maps and not made[n]]
-    problems += _unnamed(params, taken, unnamed, numbered, warnings)
+    problems += _unnamed_problems(params, taken, unnamed, numbered, warnings)
     for place in unnamed:
         taken[place] = replace(taken[place], unnamed=True)
         if params.unnamed == "copy" or taken[place].stream.attached_picture:
@@ -85,12 +85,12 @@ def arrange(params: FfmpegParams, infos: Sequence[MediaInfo], encoders: Mapping[
     kept = [n for n, one in enumerate(taken) if not (one.unnamed and params.unnamed == "drop")]
     streams = tuple(taken[n] for n in kept)
     source_maps = [SourceMap(source=one.source, stream=one.stream.index) for one in streams]
-    output_maps = list(_numbered(streams, [made[n] for n in kept]))
+    output_maps = list(_numbered_maps(streams, [made[n] for n in kept]))
     changes = {"source_maps": source_maps, "output_maps": output_maps}
     return Arrangement(params.model_copy(update=changes), streams, tuple(warnings))
 
 
-def joined(arrangement: Arrangement, infos: Sequence[MediaInfo]) -> Arrangement:
+def joined_arrangement(arrangement: Arrangement, infos: Sequence[MediaInfo]) -> Arrangement:
     """Return the arrangement with the graph that joins the sources, where they are to be joined."""
     if not arrangement.params.join:
         return arrangement
@@ -98,7 +98,7 @@ def joined(arrangement: Arrangement, infos: Sequence[MediaInfo]) -> Arrangement:
     return replace(arrangement, params=without_filters(arrangement.params), graph=graph)
 
 
-def _taken(
+def _taken_streams(
     params: FfmpegParams, infos: Sequence[MediaInfo], problems: list[Problem]
 ) -> tuple[list[Taken], frozenset[int]]:
     """Return the streams in output order, and which of them were asked for by their number."""
@@ -113,7 +113,7 @@ def _taken(
         if not found and not item.optional:
             name = PurePosixPath(params.sources[item.source]).name
             like = f" ({item.wanted()})" if item.selects else ""
-            has = described(infos[item.source])
+            has = source_summary(infos[item.source])
             problems.append(Problem(f"source_maps[{index}]", f"{item}{like} is not there: {name} has {has}"))
         if item.stream is not None:
             numbered |= set(range(len(taken), len(taken) + len(found)))
@@ -122,7 +122,7 @@ def _taken(
 
 
 def _best(params: FfmpegParams, infos: Sequence[MediaInfo]) -> Iterable[tuple[int, StreamInfo]]:
-    """Yield the best stream of each kind that the container takes, as ffmpeg would choose: once, for all its versions.
+    """Yield the best stream of each kind that the container takes, by one rule, whichever version of ffmpeg runs.
 
     The best picture has the most pixels, the best sound the most channels, and one marked as default comes first.
     Bitmaps are only copied, so they are taken where an output map copies subtitles.
@@ -152,7 +152,7 @@ def _places(item: OutputMap, streams: Sequence[StreamInfo], encoders: Mapping[st
     """Return the positions in the output of the streams that an output map means."""
     letter: str | None = item.specifier
     if letter is None and item.stream is None:
-        # an encoder makes one kind only, and a loudness is a sound's
+        # an encoder makes one kind only, and only sounds have a loudness
         encoder = encoders.get(item.encoder or "")
         letter = encoder.kind if encoder else "a" if item.loudness else None
     kind = KIND_NAMES[letter.lower()] if letter else None
@@ -162,19 +162,19 @@ def _places(item: OutputMap, streams: Sequence[StreamInfo], encoders: Mapping[st
     if item.stream is not None:
         return found[item.stream : item.stream + 1]
     if item.encoder != "copy" and item.disposition != "attached_pic":
-        # a cover is no film: what all pictures are encoded with is not meant for it
+        # options for all pictures are meant for the film, not for its cover
         return [index for index in found if not streams[index].attached_picture] or found
     return found
 
 
-def _absent(item: OutputMap, streams: Sequence[StreamInfo]) -> str:
+def _absence(item: OutputMap, streams: Sequence[StreamInfo]) -> str:
     given = ", ".join(f"{stream.kind} {stream.codec}" for stream in streams) or "no stream"
     place = item.stream_specifier.lstrip(":") or "a stream"
     like = f" ({item.wanted()})" if item.selects else ""
     return f"{place}{like} is not there: the source maps give {given}"
 
 
-def _together(before: dict[str, Any], item: OutputMap) -> dict[str, Any]:
+def _merged_map(before: dict[str, Any], item: OutputMap) -> dict[str, Any]:
     """Return what several maps say of one stream: of an option that two give, the later one counts."""
     options = before.get("options", {}) | {("codec" if key == "c" else key): v for key, v in item.options.items()}
     return {
@@ -184,14 +184,14 @@ def _together(before: dict[str, Any], item: OutputMap) -> dict[str, Any]:
     }
 
 
-def _unnamed(
+def _unnamed_problems(
     params: FfmpegParams,
     taken: Sequence[Taken],
     unnamed: Sequence[int],
     numbered: frozenset[int],
     warnings: list[str],
 ) -> list[Problem]:
-    """Return the problem of streams whose making nobody said; those asked for by their number are only warned of."""
+    """Return the problem of streams that no output map names; one that is mapped by its number is only a warning."""
     encoded = [n for n in unnamed if taken[n].stream.kind in _ENCODED and not taken[n].stream.attached_picture]
     if params.unnamed is not None or not encoded:
         return []
@@ -211,7 +211,7 @@ def _position(taken: Sequence[Taken], place: int) -> str:
     return f"{_LETTERS[stream.kind]}:{number} ({stream.codec}{language})"
 
 
-def _numbered(streams: Sequence[Taken], made: Sequence[dict[str, Any]]) -> Iterable[OutputMap]:
+def _numbered_maps(streams: Sequence[Taken], made: Sequence[dict[str, Any]]) -> Iterable[OutputMap]:
     counts: dict[str, int] = {}
     for one, how in zip(streams, made, strict=True):
         letter = _LETTERS.get(one.stream.kind)
@@ -222,7 +222,7 @@ def _numbered(streams: Sequence[Taken], made: Sequence[dict[str, Any]]) -> Itera
             yield OutputMap.model_construct(
                 specifier=letter,
                 stream=number,
-                options=mixed(options, one.stream) if letter == "a" else options,
+                options=mixing_options(options, one.stream) if letter == "a" else options,
                 option_set=None,
                 loudness=how.get("loudness"),
                 burn=how.get("burn"),

@@ -52,7 +52,7 @@ SECTIONS: Final[dict[str, frozenset[str]]] = {
 }  # fmt: skip
 """The options that a job may use, by section: HandBrake 1.6's without those that name files."""
 
-# Its log, of this host's cards and of the discs that the file is not, and what it always says.
+# Lines of HandBrake's log that are no complaint: the host's cards, the disc formats it tries, and its banner.
 _LOOKING: Final = re.compile(
     r"Cannot load lib(nvidia|cuda|nvcuvid)|qsv: not available|Intel Quick Sync|^libdvd|^udfread|^disc\.c:|"
     r"^\[\d\d:\d\d:\d\d\] |^No such file or directory$|^HandBrake (\d|has exited)|CPUs detected|^Opening |^\s*\+ |"
@@ -76,7 +76,7 @@ _TRACK_FIELDS: Final = {
 _PROGRESS: Final = re.compile(r'"(Progress|Pass|PassCount|RateAvg)": ([\d.]+)')
 
 
-def _listed(section: str) -> str:
+def _section_description(section: str) -> str:
     """Return the description of a section: the options that it knows."""
     return f"HandBrake's {', '.join(sorted(SECTIONS[section]))}."
 
@@ -117,13 +117,13 @@ class HandbrakeParams(Model):
 
     source: Place = Field(description="The film.")
     output_file: Place = Field(description="The new file: .mp4, .m4v, .mkv or .webm.")
-    source_options: Section = Field(default_factory=dict, description=_listed("source_options"))
-    destination_options: Section = Field(default_factory=dict, description=_listed("destination_options"))
-    video_options: Section = Field(default_factory=dict, description=_listed("video_options"))
-    audio_options: Section = Field(default_factory=dict, description=_listed("audio_options"))
-    picture_options: Section = Field(default_factory=dict, description=_listed("picture_options"))
-    filters_options: Section = Field(default_factory=dict, description=_listed("filters_options"))
-    subtitles_options: Section = Field(default_factory=dict, description=_listed("subtitles_options"))
+    source_options: Section = Field(default_factory=dict, description=_section_description("source_options"))
+    destination_options: Section = Field(default_factory=dict, description=_section_description("destination_options"))
+    video_options: Section = Field(default_factory=dict, description=_section_description("video_options"))
+    audio_options: Section = Field(default_factory=dict, description=_section_description("audio_options"))
+    picture_options: Section = Field(default_factory=dict, description=_section_description("picture_options"))
+    filters_options: Section = Field(default_factory=dict, description=_section_description("filters_options"))
+    subtitles_options: Section = Field(default_factory=dict, description=_section_description("subtitles_options"))
     audio_tracks: list[AudioTrack] = Field(
         default_factory=list,
         max_length=50,
@@ -139,7 +139,7 @@ class HandbrakeParams(Model):
     )
 
     @model_validator(mode="after")
-    def _known(self) -> HandbrakeParams:
+    def _refuse_faulty_options(self) -> HandbrakeParams:
         found: list[tuple[tuple[str | int, ...], str]] = []
         for section, known in SECTIONS.items():
             for name, value in getattr(self, section).items():
@@ -193,7 +193,7 @@ def _option(name: str, value: Value) -> list[str]:
 
 
 def _audio(tracks: list[AudioTrack]) -> list[str]:
-    """Return the options that say of every track what some tracks say: HandBrake wants lists of one length."""
+    """Return options with a value for every track where some tracks give one: HandBrake needs lists of equal length."""
     argv: list[str] = []
     usual = {"encoder": "av_aac", "mixdown": "stereo", "samplerate": "auto", "bitrate": 160, "gain": 0, "drc": 0}
     for field, option in _TRACK_FIELDS.items():
@@ -218,7 +218,7 @@ def _subtitles(tracks: list[SubtitleTrack]) -> list[str]:
 
 
 class HandbrakeMeter:
-    """Lines of HandBrake's JSON in, a fraction over its passes out: monotonic, None while there is no figure."""
+    """The fraction done over all passes, from the lines of HandBrake's JSON: monotonic, None while it is unknown."""
 
     def __init__(self) -> None:
         self.fraction: float | None = None

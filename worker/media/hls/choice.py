@@ -1,4 +1,4 @@
-"""Streams of a source that sounds and subtitles name, by number or by what they are."""
+"""The choice of source streams for sounds and subtitles: by number, or by language, disposition and codec."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def chosen_streams(
 ) -> list[int]:
     """Return the numbers of the streams that are meant: the one that is named, all that match, or the first of them.
 
-    Of a language the first that is just that goes before one that is a kind of it. Where no codec is asked for, only
-    streams of these `codecs` match.
+    A stream of exactly the language comes before one of a variant (`pt` before `pt-BR`). Where no codec is asked for,
+    only streams of these `codecs` match.
     """
     if asked.stream is not None:
         return [asked.stream] if asked.stream < len(streams) else []

@@ -1,4 +1,4 @@
-"""Packager's MPD, mended: its files under their final places, and the subtitles and the storyboard added."""
+"""The final MPD: packager's, with the files' final locations, the subtitles and the storyboard."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class MpdError(ValueError):
-    """Packager's MPD is not as we know it."""
+    """Packager's MPD lacks an element that we expect."""
 
 
 def mended_mpd(

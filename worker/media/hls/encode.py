@@ -30,7 +30,7 @@ _TONE_MAP: Final = (
 )
 HDR_TRANSFERS: Final = {"smpte2084": "PQ", "arib-std-b67": "HLG"}
 SLACK_FRAMES: Final = 2
-"""Rounding a film's length to frames and a variable rate to a constant one may leave this many to repeat."""
+"""The most frames to repeat at the end, after a length was rounded to frames and a variable rate made constant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +217,7 @@ def _sound_graphs(sounds: tuple[AudioRendition, ...]) -> list[list[str]]:
 
 
 def _sound_chain(sound: AudioRendition, index: int) -> str:
-    # what a stream lacks before its first sample and in its holes is silence, else the sound would run ahead
+    # gaps before the first sample and between samples become silence, else the sound would run ahead
     pad = "apad" if sound.pad is None else f"apad=pad_dur={sound.pad:.6f}"
     chain = [
         f"aresample={SAMPLE_RATE}:async=1:first_pts=0:{NORMALIZED}",

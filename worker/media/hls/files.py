@@ -10,7 +10,7 @@ from worker.media.hls.layout import place_of, under
 from worker.media.hls.packager import INIT
 from worker.media.hls.playlist_check import Published
 from worker.media.hls.playlists import MediaPlaylist, render_media, render_multivariant
-from worker.media.hls.presentation import iframe_place, multivariant_of, placed
+from worker.media.hls.presentation import iframe_place, multivariant_of, placed_playlist
 from worker.media.hls.storyboard import image_playlist, sheet_cues, sheet_name
 from worker.media.webvtt import TimedText, render_cues, segment_cues
 
@@ -67,11 +67,11 @@ def files_of(
     files += _storyboard(presentation, layout)
     for picture in presentation.pictures:
         place = iframe_place(layout, picture.name)
-        text = render_media(placed(picture.iframes, picture.name, layout, target, place))
+        text = render_media(placed_playlist(picture.iframes, picture.name, layout, target, place))
         files.append(PlannedFile(place, "playlist", immutable=True, text=text))
     playlists = [*packaged, *((track.name, track.playlist) for track in presentation.texts)]
     for name, playlist in playlists:
-        text = render_media(placed(playlist, name, layout, target))
+        text = render_media(placed_playlist(playlist, name, layout, target))
         place, fixed = layout.playlists[name], name in layout.fixed
         files.append(PlannedFile(place, "playlist", immutable=not fixed, text=text, duration=playlist.duration))
     duration = packaged[0][1].duration
@@ -139,7 +139,7 @@ def _storyboard(presentation: Presentation, layout: Layout) -> list[PlannedFile]
 
 
 def as_published(files: Sequence[PlannedFile], sizes: Mapping[str, int]) -> Published:
-    """Return what the judge reads; `sizes` are the bytes of what was made, by its local name."""
+    """Return the presentation for `judge`; `sizes` are the bytes of the made files by local name."""
     texts = {place_of(file.location)[1]: file.text for file in files if file.text is not None}
     made = {place_of(file.location)[1]: sizes.get(file.local, 0) for file in files if file.local is not None}
     return Published(texts, made | {path: len(text.encode()) for path, text in texts.items()})

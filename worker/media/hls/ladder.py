@@ -90,7 +90,7 @@ class Rendition:
     quality: float | None = None
 
 
-def even(value: Fraction | float) -> int:
+def even_number(value: Fraction | float) -> int:
     """Return the even number nearest to `value`, at least 2; 4:2:0 pictures have even sides."""
     return max(2, 2 * round(value / 2))
 
@@ -103,13 +103,13 @@ def shown_size(video: StreamInfo) -> Size:
     return Size(size.height, size.width) if video.rotation in {90, 270} else size
 
 
-def scaled(source: Size, short: int) -> Size:
+def scaled_size(source: Size, short: int) -> Size:
     """Return `source` scaled to the short side `short`, never above itself, both sides even."""
     factor = min(Fraction(1), Fraction(short, source.short))
     return Size(_side(source.width * factor, source.width), _side(source.height * factor, source.height))
 
 
-def boxed(source: Size, box: Size) -> Size:
+def boxed_size(source: Size, box: Size) -> Size:
     """Return `source` scaled into `box`, which turns with a portrait source; never above itself, sides even."""
     if (source.width < source.height) != (box.width < box.height):
         box = Size(box.height, box.width)
@@ -119,7 +119,7 @@ def boxed(source: Size, box: Size) -> Size:
 
 def _side(value: Fraction, most: int) -> int:
     """Return an even side; an odd source loses a line rather than gains one."""
-    side = even(value)
+    side = even_number(value)
     return side - 2 if side > most and side > 2 else side  # noqa: PLR2004  # 2 is the least even side
 
 
@@ -139,7 +139,7 @@ def output_rate(video: StreamInfo) -> Fraction:
     if abs(near - rate) * 1000 <= rate:
         return near
     if rate < STANDARD_RATES[0]:
-        # A damaged header may promise a picture in weeks.
+        # A damaged header may state a rate of one picture in weeks.
         rate = max(rate.limit_denominator(SLOWEST.denominator), SLOWEST)
         return rate * max(1, math.ceil(1 / rate))
     return min((standard for standard in STANDARD_RATES if standard >= rate), default=STANDARD_RATES[-1])
@@ -176,7 +176,7 @@ def stream_seconds(stream: StreamInfo, info: MediaInfo) -> float | None:
 
 
 def film_seconds(info: MediaInfo) -> float | None:
-    """Return how long the film is: until the last picture or sound ends; None when nothing tells."""
+    """Return the film's length: until the last picture or sound ends; None when it is unknown."""
     streams = [stream for stream in (info.video, *info.audio) if stream is not None]
     ends = [stream_end(stream, info) for stream in streams]
     known = [end for end in ends if end is not None and end > 0]
@@ -207,7 +207,7 @@ def timing(video: StreamInfo, seconds: float, segment_seconds: float) -> Timing:
 
 
 def even_segments(duration: Fraction, segment_seconds: float) -> Fraction:
-    """Return the length of segments of sound alone, such that the last one is no scrap."""
+    """Return the length of segments of sound alone, such that the last one is not much shorter than the others."""
     usual = Fraction(segment_seconds).limit_denominator(1000)
     if duration < usual or not 0 < duration % usual < LEAST_SEGMENT:
         return usual
@@ -230,8 +230,8 @@ def derived_sizes(source: Size) -> tuple[Size, ...]:
 
     A source that is well above its nearest rung (or below all of them) is a rung itself.
     """
-    sizes = [scaled(source, rung) for rung in RUNGS if rung <= source.short]
+    sizes = [scaled_size(source, rung) for rung in RUNGS if rung <= source.short]
     tallest = sizes[0].short if sizes else 0
     if source.short * 10 > tallest * 12:
-        sizes.insert(0, scaled(source, source.short))
+        sizes.insert(0, scaled_size(source, source.short))
     return tuple(sizes[:1]) + tuple(lower for upper, lower in pairwise(sizes) if lower != upper)

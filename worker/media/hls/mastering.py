@@ -18,7 +18,7 @@ _LIGHT_STEPS: Final = 10_000
 
 
 def mastering_command(ffprobe: str, path: Path) -> Pipeline:
-    """Return the question for what the first picture of a film carries beside itself, for `mastering_of`."""
+    """Return the ffprobe run that prints the side data of a film's first picture, for `mastering_of`."""
     argv = (ffprobe, "-hide_banner", "-v", "error", *GUARDS, "-of", "json", "-select_streams", "V:0")
     asked = ("-read_intervals", "%+#1", "-show_entries", "frame_side_data:stream_side_data", "-i", f"file:{path}")
     return Pipeline((Command((*argv, *asked)),), label="mastering")

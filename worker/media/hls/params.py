@@ -29,13 +29,13 @@ def resolution_of(text: str) -> int | Size:
     if name in _NAMED:
         return _NAMED[name]
     if match := _LINES.match(name):
-        return _bounded(int(match[1]), text)
+        return _checked_side(int(match[1]), text)
     if match := _BOX.match(name):
-        return Size(_bounded(int(match[1]), text), _bounded(int(match[2]), text))
+        return Size(_checked_side(int(match[1]), text), _checked_side(int(match[2]), text))
     raise ValueError(f"{text[:40]!r} is no resolution; write 720p or 1280x720")
 
 
-def _bounded(side: int, text: str) -> int:
+def _checked_side(side: int, text: str) -> int:
     if not 16 <= side <= MOST_SIDE:  # noqa: PLR2004  # the least size that every encoder takes
         raise ValueError(f"{text[:40]!r} is no resolution from 16 to {MOST_SIDE}")
     return side
@@ -146,7 +146,7 @@ class AudioParams(Model):
     loudness: LoudnessParams | None = Field(None, description="How loud it shall be (EBU R128).")
 
     @model_validator(mode="after")
-    def _chosen(self) -> AudioParams:
+    def _refuse_ambiguous_choice(self) -> AudioParams:
         likeness = self.disposition is not None or self.source_codec is not None or self.every
         if self.stream is None and not (self.language or self.disposition or self.source_codec):
             raise ValueError("needs a stream, or a language, disposition or source_codec")
@@ -177,7 +177,7 @@ class SubtitleParams(Model):
     forced: bool = Field(default=False, description="Whether it holds only what must be read.")
 
     @model_validator(mode="after")
-    def _chosen(self) -> SubtitleParams:
+    def _refuse_ambiguous_choice(self) -> SubtitleParams:
         likeness = bool(self.disposition or self.source_codec or self.every)
         if self.source is not None and self.stream is not None:
             raise ValueError("has a source and a stream; give one of them")

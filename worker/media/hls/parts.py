@@ -64,7 +64,7 @@ def refusal(plan: Plan) -> str | None:
 
 
 def grid_of(timeline: Timeline, picture: Picture, start: Fraction) -> Grid | str:
-    """Return where the frames lie for a source whose clock begins at `start` seconds, or why nobody can say it."""
+    """Return the places of the frames for a source whose clock begins at `start` seconds, or why they are unknown."""
     rate, frames = picture.timing.frame_rate, picture.timing.frames
     if timeline.rate != rate:
         return f"the source shows {timeline.rate} pictures a second, and its renditions {rate}"
@@ -116,7 +116,7 @@ def part_command(encoding: Encoding, part: Part, ffmpeg: str, output: Path) -> C
     if picture is None:
         raise ValueError("a part of a presentation has a picture")
     rate = picture.timing.frame_rate
-    held = [f"{end}={count}:{end}_mode=clone" for end, count in _held(part) if count]
+    held = [f"{end}={count}:{end}_mode=clone" for end, count in _repeats(part) if count]
     chain = [
         *trim_filters(part),
         f"settb={rate.denominator}/{rate.numerator}",
@@ -140,7 +140,7 @@ def part_command(encoding: Encoding, part: Part, ffmpeg: str, output: Path) -> C
     )  # fmt: skip
 
 
-def _held(part: Part) -> tuple[tuple[str, int], ...]:
+def _repeats(part: Part) -> tuple[tuple[str, int], ...]:
     return ("start", part.details["lead"]), ("stop", part.details["tail"])
 
 

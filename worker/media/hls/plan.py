@@ -16,11 +16,11 @@ from worker.media.hls.ladder import (
     Rendition,
     Size,
     Timing,
-    boxed,
+    boxed_size,
     derived_sizes,
     even_segments,
     film_seconds,
-    scaled,
+    scaled_size,
     shown_size,
     stream_end,
     timing,
@@ -196,7 +196,7 @@ def _encoder(asked: RenditionParams, params: HlsParams, host: Host, warnings: li
 
 def _size(asked: RenditionParams, source: Size, warnings: list[str]) -> Size:
     wanted = asked.size
-    size = boxed(source, wanted) if isinstance(wanted, Size) else scaled(source, wanted)
+    size = boxed_size(source, wanted) if isinstance(wanted, Size) else scaled_size(source, wanted)
     short = wanted.short if isinstance(wanted, Size) else wanted
     if short > source.short:
         warnings.append(f"a rendition of {asked.resolution or short} was asked for; the source has {source}, so has it")

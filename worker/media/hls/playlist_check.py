@@ -1,4 +1,4 @@
-"""The judge of a finished presentation: playlists as texts, files as sizes, clauses as violations.
+"""The check of a finished presentation: each broken clause of the specifications is a violation.
 
 Clauses are those of Apple's HLS authoring specification unless `RFC` comes before them (RFC 8216). It reads what a
 player would read and trusts nothing that made it.

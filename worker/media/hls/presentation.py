@@ -1,4 +1,4 @@
-"""The final playlists of a presentation: packager's, mended, with measured bandwidths and their final URIs.
+"""The final playlists of a presentation: packager's, with exact durations, measured bandwidths and final URIs.
 
 What packager 3.8 leaves to mend: a target duration of 7 for segments of 6.006 s, durations of three decimals, and
 bandwidths of I-frame playlists below their average.
@@ -93,22 +93,24 @@ class Presentation:
         return measure(durations, sizes, self.target)
 
 
-def snapped(playlist: MediaPlaylist, unit: Fraction | None) -> MediaPlaylist:
-    """Return `playlist` with durations on whole multiples of `unit` seconds, from which three decimals rounded them.
+def snapped_playlist(playlist: MediaPlaylist, unit: Fraction | None) -> MediaPlaylist:
+    """Return `playlist` with durations that are exact multiples of `unit` seconds; packager rounds to three decimals.
 
     A duration that is no multiple (an encoder's last frame) stays.
     """
     if unit is None:
         return playlist
-    return replace(playlist, segments=tuple(_snapped(segment, unit) for segment in playlist.segments))
+    return replace(playlist, segments=tuple(_snapped_segment(segment, unit) for segment in playlist.segments))
 
 
-def _snapped(segment: Segment, unit: Fraction) -> Segment:
+def _snapped_segment(segment: Segment, unit: Fraction) -> Segment:
     near = float(round(segment.duration / float(unit)) * unit)
     return replace(segment, duration=near) if abs(near - segment.duration) < 0.0006 else segment  # noqa: PLR2004
 
 
-def placed(playlist: MediaPlaylist, name: str, layout: Layout, target: int, start: str | None = None) -> MediaPlaylist:
+def placed_playlist(
+    playlist: MediaPlaylist, name: str, layout: Layout, target: int, start: str | None = None
+) -> MediaPlaylist:
     """Return `playlist` with the URIs that it needs at `start` (by default where the layout puts it)."""
     here = start or layout.playlists[name]
     folder = layout.folders[name]

@@ -63,7 +63,7 @@ def planned_sounds(
 
     `renditions` are their names, in the order of the job's. InvalidJob for a stream or language that is not there.
     """
-    tracks = _titled(_tracks(params, info, warnings))
+    tracks = _distinct_tracks(_tracks(params, info, warnings))
     overrides = [_override(asked) for asked in params.renditions] if renditions and params.renditions else [_Override()]
     distinct = list(dict.fromkeys(overrides))
     choices = tuple(
@@ -121,8 +121,8 @@ def _tracks(params: HlsParams, info: MediaInfo, warnings: list[str]) -> list[_Tr
     return chosen
 
 
-def _titled(tracks: list[_Track]) -> list[_Track]:
-    """Return the sounds under titles that differ and with at most one default, as a group wants it."""
+def _distinct_tracks(tracks: list[_Track]) -> list[_Track]:
+    """Return the sounds with distinct titles and at most one default, as RFC 8216 4.3.4.1.1 requires of a group."""
     seen: dict[str, int] = {}
     result: list[_Track] = []
     defaulted = False

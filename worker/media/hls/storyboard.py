@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
 from worker.media.colours import JPEG
-from worker.media.hls.ladder import Size, Timing, even
+from worker.media.hls.ladder import Size, Timing, even_number
 from worker.media.hls.playlists import MediaPlaylist, Segment, target_of
 from worker.media.measure import Rate
 from worker.media.webvtt import Cue
@@ -63,7 +63,7 @@ def storyboard_plan(size: Size, timing: Timing) -> StoryboardPlan:
     keys = math.ceil(timing.frames / timing.gop)
     step = math.ceil(keys / MOST_TILES)
     factor = Fraction(LONG_SIDE, max(size.width, size.height))
-    tile = Size(even(size.width * factor), even(size.height * factor))
+    tile = Size(even_number(size.width * factor), even_number(size.height * factor))
     return StoryboardPlan(tile, step, timing.gop_seconds * step, math.ceil(keys / step), timing.duration)
 
 
@@ -91,11 +91,11 @@ def storyboard_argv(
 
 
 def poster_argv(ffmpeg: str, source: Path, target: Path, keys: int, filters: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """Return the argv that writes the most telling of a rendition's first key frames: nearest to their average look.
+    """Return the argv that writes the most typical of a rendition's first key frames: the nearest to their average.
 
     `filters` bring its colours to those of SDR.
     """
-    # the filter that chooses takes eight bits a colour, too few to map tones behind it
+    # the thumbnail filter outputs eight bits a colour, too few for tone mapping, so that comes first
     graph = ",".join([*filters, f"thumbnail=n={max(2, min(50, keys))}", *JPEG])
     return (
         ffmpeg, "-nostdin", "-hide_banner", "-v", "error", "-y",

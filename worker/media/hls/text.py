@@ -56,7 +56,7 @@ def planned_texts(params: HlsParams, info: MediaInfo, warnings: list[str]) -> tu
         texts = [_of_stream(n, s) for n, s in enumerate(info.subtitles) if s.codec in TEXT_CODECS]
     else:
         texts = _renditions(params.subtitles, info)
-    return tuple(_titled(texts))
+    return tuple(_distinct_texts(texts))
 
 
 def _of_stream(number: int, stream: StreamInfo) -> TextRendition:
@@ -91,7 +91,7 @@ def _rendition(asked: SubtitleParams, mark: str, number: int | None, stream: Str
     own = stream.language if stream else None
     language = bcp47(own if asked.every else asked.language or own)
     title = asked.name or (stream.title if stream else None) or name_of(language)
-    # One that is chosen by what it is, is that.
+    # A stream that was chosen because it is forced is forced in the playlist, too.
     forced = asked.forced or (asked.disposition == "forced" and stream is not None)
     return TextRendition(
         f"text{mark}-{language}",
@@ -114,8 +114,8 @@ def _no_such(index: int, asked: SubtitleParams, info: MediaInfo) -> Problem:
     return Problem(f"subtitles[{index}]", f"the source has {len(info.subtitles)} subtitles ({known}), and not this one")
 
 
-def _titled(texts: list[TextRendition]) -> list[TextRendition]:
-    """Return the subtitles under titles that differ and with at most one default, as a group wants it."""
+def _distinct_texts(texts: list[TextRendition]) -> list[TextRendition]:
+    """Return the subtitles with distinct titles and at most one default, as RFC 8216 4.3.4.1.1 requires of a group."""
     seen: dict[str, int] = {}
     result: list[TextRendition] = []
     for text in texts:
@@ -132,7 +132,7 @@ def copied_suffix(codec: str) -> str | None:
 
 
 def copy_arguments(codec: str, stream: int, target: Path) -> list[str]:
-    """Return ffmpeg's arguments for an output with one subtitle as it is; we make WebVTT of it ourselves.
+    """Return ffmpeg's arguments for an output with one subtitle, copied; we convert it to WebVTT ourselves.
 
     ffmpeg's own WebVTT leaves `<` and `&` as they are, and knows neither positions nor drawings. What a container
     holds in a form of its own (mov_text) becomes SubStation, where a `<` is only a `<`.

@@ -40,7 +40,7 @@ class Wanted:
     pair: str | None = None
 
 
-def wanted(params: ExtractParams, found: Identified) -> tuple[Wanted, ...]:
+def extracted_parts(params: ExtractParams, found: Identified) -> tuple[Wanted, ...]:
     """Return what is wanted. InvalidJob with every track or attachment that is not there, BadInput for no chapters."""
     problems: list[Problem] = []
     items: list[Wanted] = []
@@ -72,7 +72,7 @@ def _of_track(
     """Yield what is extracted of the track that `asked` names; what is wrong with it goes to `problems`."""
     track = found.like(asked)
     if track is None:
-        problems.append(Problem(path, f"{_described(asked)} is not among {_tracks(found)}"))
+        problems.append(Problem(path, f"{_track_description(asked)} is not among {_tracks(found)}"))
         return
     pair = vobsub_pair(asked.filename) if mode == "tracks" and track.codec == VOBSUB else None
     if mode == "tracks" and track.codec == VOBSUB and pair is None:
@@ -80,7 +80,7 @@ def _of_track(
     yield Wanted(mode, track.number, asked.filename, pair)
 
 
-def _described(asked: TrackExtract) -> str:
+def _track_description(asked: TrackExtract) -> str:
     if asked.track_type is None and asked.language is None:
         return f"track {asked.id}"
     kind = " ".join(filter(None, (asked.language, asked.track_type or "track")))

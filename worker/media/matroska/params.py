@@ -71,7 +71,7 @@ def option_text(value: OptionValue) -> str:
     return str(int(value)) if isinstance(value, bool) else str(value)
 
 
-def _listed(flags: frozenset[str], values: frozenset[str]) -> str:
+def _option_sentences(flags: frozenset[str], values: frozenset[str]) -> str:
     """Return the sentences that name the options: flags, and those with a value."""
     return f"Flags: {', '.join(sorted(flags))}. With a value: {', '.join(sorted(values))}."
 
@@ -93,7 +93,7 @@ class MergeSource(Model):
     options: Options = Field(
         default_factory=dict,
         description="mkvmerge's options for it, `null` for a flag; `_copy-video-tracks`, `_copy-audio-tracks` and"
-        f" `_copy-subtitles-tracks` copy all of a kind. {_listed(SOURCE_FLAGS, SOURCE_VALUES)}",
+        f" `_copy-subtitles-tracks` copy all of a kind. {_option_sentences(SOURCE_FLAGS, SOURCE_VALUES)}",
     )
 
     charset: Charset | None = Field(
@@ -101,7 +101,7 @@ class MergeSource(Model):
     )
 
     @model_validator(mode="after")
-    def _known(self) -> MergeSource:
+    def _refuse_faulty_options(self) -> MergeSource:
         known = SOURCE_FLAGS | SOURCE_VALUES | set(COPIES)
         found = list(_option_faults(self.options, SOURCE_FLAGS, SOURCE_VALUES, known, set(COPIES)))
         found += _charset_faults(self.options, "chapter-charset")
@@ -125,7 +125,8 @@ class MergeTrack(Selection):
     every: bool = Field(default=False, description="Whether all tracks like that are meant, and not the first alone.")
     options: Options = Field(
         default_factory=dict,
-        description=f"mkvmerge's options for it. {_listed(TRACK_FLAGS, TRACK_VALUES)} `default-track`, `forced-track`,"
+        description=f"mkvmerge's options for it. {_option_sentences(TRACK_FLAGS, TRACK_VALUES)}"
+        " `default-track`, `forced-track`,"
         " `title` and `track-title` are understood too.",
     )
 
@@ -138,7 +139,7 @@ class MergeTrack(Selection):
         return value
 
     @model_validator(mode="after")
-    def _known(self) -> MergeTrack:
+    def _refuse_faulty_options(self) -> MergeTrack:
         known = TRACK_FLAGS | TRACK_VALUES | set(ALIASES)
         found = list(_option_faults(self.options, TRACK_FLAGS, TRACK_VALUES, known, of_track=True))
         found += _charset_faults(self.options, "sub-charset")
@@ -235,7 +236,7 @@ class MergeParams(Model):
     options: Options = Field(
         default_factory=dict,
         description="mkvmerge's options for the whole file, `null` for a flag; those for a source count for all."
-        f" {_listed(GLOBAL_FLAGS, GLOBAL_VALUES)}",
+        f" {_option_sentences(GLOBAL_FLAGS, GLOBAL_VALUES)}",
     )
     chapters: Place | None = Field(None, description="A file with chapters (XML or OGM).")
     chapters_charset: Charset | None = Field(
@@ -294,7 +295,7 @@ class AttachmentExtract(Model):
     filename: Place = Field(description="The file.")
 
     @model_validator(mode="after")
-    def _chosen(self) -> AttachmentExtract:
+    def _refuse_ambiguous_choice(self) -> AttachmentExtract:
         if (self.id is None) == (self.name is None):
             raise ValueError("needs either an id or a name")
         return self
@@ -318,7 +319,7 @@ class ExtractParams(Model):
     overwrite: bool = Field(default=False, description="Whether files of these names may be replaced.")
 
     @model_validator(mode="after")
-    def _something(self) -> ExtractParams:
+    def _refuse_incomplete(self) -> ExtractParams:
         places = [item.filename for item in (*self.tracks, *self.timestamps, *self.cues)]
         places += [item.filename for item in self.attachments]
         places += [place for place in (self.chapters, self.tags) if place]

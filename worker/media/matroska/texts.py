@@ -64,10 +64,10 @@ def webvtt_track(file: BinaryIO, stream: int, begin: float = 0.0) -> TimedText:
     if stream >= len(texts) or texts[stream].codec.lower() != WEBVTT:
         raise CueError("is no WebVTT track")
     track = texts[stream]
-    parts = ["WEBVTT", *_lines_of(_unpacked(track.private, track, scope=2))]
+    parts = ["WEBVTT", *_lines_of(_unpack(track.private, track, scope=2))]
     size = 0
-    for seconds, until, block in _timed(file, track):
-        content, said = _unpacked(block.content, track, scope=1), _first_addition(block.additions, track)
+    for seconds, until, block in _timed_blocks(file, track):
+        content, said = _unpack(block.content, track, scope=1), _first_addition(block.additions, track)
         size += len(content) + len(said)
         if size > MOST_BYTES:
             raise CueError(f"has more than {MOST_BYTES >> 20} MiB")
@@ -96,10 +96,10 @@ def _first_addition(additions: bytes, track: Track) -> bytes:
     """Return the first addition of a block; mkvmerge (74) packs it like the block, which Matroska does not ask for."""
     first = next((content for name, content in children(additions) if name == _MORE), b"")
     said = dict(children(first)).get(_ADDITIONAL, b"")
-    return _unpacked(said, track, scope=1) if said[:1] == _ZLIB_BEGIN else said
+    return _unpack(said, track, scope=1) if said[:1] == _ZLIB_BEGIN else said
 
 
-def _timed(file: BinaryIO, track: Track) -> Iterator[tuple[float, float, _Block]]:
+def _timed_blocks(file: BinaryIO, track: Track) -> Iterator[tuple[float, float, _Block]]:
     """Yield begin and end of each block of a track that has a length, in seconds, and the block."""
     reader = _Reader(file, track.number)
     for block in reader.blocks():
@@ -170,17 +170,17 @@ def _block(file: BinaryIO, size: int, wanted: int, cluster: int) -> _Block | Non
     return _Block(cluster + int.from_bytes(rest[:2], signed=True), content)
 
 
-def _unpacked(content: bytes, track: Track, *, scope: int) -> bytes:
+def _unpack(content: bytes, track: Track, *, scope: int) -> bytes:
     """Return what was stored, without the compression that `scope` (1 blocks, 2 private data) has."""
     for name, encoding in children(track.encodings):
         fields = dict(children(encoding)) if name == _ENCODING else {}
         if not fields or not int.from_bytes(fields.get(_SCOPE, b"\x01")) & scope:
             continue
-        content = _decompressed(content, dict(children(fields.get(_COMPRESSION, b""))), _COMPRESSION in fields)
+        content = _decompress(content, dict(children(fields.get(_COMPRESSION, b""))), _COMPRESSION in fields)
     return content
 
 
-def _decompressed(content: bytes, fields: Mapping[int, bytes], known: bool) -> bytes:  # noqa: FBT001 - a value of the file
+def _decompress(content: bytes, fields: Mapping[int, bytes], known: bool) -> bytes:  # noqa: FBT001 - a value of the file
     algorithm = int.from_bytes(fields.get(_ALGORITHM, b"\x00")) if known else None
     if algorithm == _HEADERS:
         return fields.get(_SETTINGS, b"") + content

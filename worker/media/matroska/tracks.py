@@ -70,10 +70,10 @@ def with_tracks(info: MediaInfo, file: BinaryIO) -> MediaInfo:
     if [track.kind for track in said] != [stream.kind for stream in streams]:
         return info
     found = {stream.index: track for stream, track in zip(streams, said, strict=True)}
-    return replace(info, streams=tuple(_described(stream, found.get(stream.index)) for stream in info.streams))
+    return replace(info, streams=tuple(_stream_of_track(stream, found.get(stream.index)) for stream in info.streams))
 
 
-def _described(stream: StreamInfo, track: Track | None) -> StreamInfo:
+def _stream_of_track(stream: StreamInfo, track: Track | None) -> StreamInfo:
     if track is None:
         return stream
     codec = WEBVTT if track.codec.lower() == WEBVTT and stream.kind == "subtitle" else stream.codec
@@ -114,7 +114,7 @@ def tracks_of(file: BinaryIO) -> tuple[Track, ...]:
     for _ in range(_MOST_ELEMENTS):
         name, size = head(file) or (_CLUSTER, None)
         if name == _TRACKS and size is not None:
-            return tuple(_read(file.read(size))) if size <= _MOST_TRACK_BYTES else ()
+            return tuple(_parse_tracks(file.read(size))) if size <= _MOST_TRACK_BYTES else ()
         if name == _SEEK_HEAD and size is not None and size <= _MOST_TRACK_BYTES:
             elsewhere = _place_of_tracks(file.read(size))
         elif name != _CLUSTER and size is not None and size <= end:
@@ -137,7 +137,7 @@ def _place_of_tracks(data: bytes) -> int | None:
     return None
 
 
-def _read(data: bytes) -> Iterator[Track]:
+def _parse_tracks(data: bytes) -> Iterator[Track]:
     for name, content in children(data):
         if name == _TRACK:
             fields = dict(children(content))

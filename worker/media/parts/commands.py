@@ -26,7 +26,7 @@ _LEAST_TICKS: Final = 10_000
 _MICRO: Final = 1_000_000
 _SOUND_TICKS: Final = 7_056_000
 """The least common multiple of 44,100 and 48,000, which holds one sample of every usual rate."""
-# The list and the parts that it names, which we made ourselves.
+# Protocols and formats for the list and its parts: we wrote both, so the list may name files.
 LIST_GUARDS: Final = ("-protocol_whitelist", ",".join(ACCEPTED_PROTOCOLS), "-format_whitelist", "concat,mov,matroska")
 # MP4 keeps the sound before its beginning that an encoder needs, as Matroska does not; these go into MOV or Matroska.
 _SOUND_MUXERS: Final = {"pcm": "mov", "truehd": "matroska", "vorbis": "matroska", "libvorbis": "matroska", "dca": "mov"}

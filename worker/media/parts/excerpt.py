@@ -184,7 +184,7 @@ def places_command(
     if count is not None:
         # At an absolute time, as ffmpeg's -seek_timestamp is; a film's begin needs no seek.
         argv += ("-read_intervals", f"{'' if seek is None else f'{float(seek):.6f}'}%+#{count}")
-    # No attack is to be seen by it, for whoever sends other bytes here could have done so before: it sees holes.
+    # The hash finds holes in an excerpt. It is no defence: a server that sends other bytes here could do so before.
     argv += ("-show_data_hash", "murmur3", "-show_entries", shown)
     return Pipeline((Command((*argv, "-i", f"file:{path}")),), label="packets")
 

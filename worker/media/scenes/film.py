@@ -45,7 +45,7 @@ def plan_of(scene: Scene) -> Plan:
     )
 
 
-def shortened(plan: Plan, frames: int) -> Plan:
+def shortened_plan(plan: Plan, frames: int) -> Plan:
     """Return the plan of a film that has `frames` only."""
     if plan.picture is None:
         return plan
@@ -85,7 +85,7 @@ def film_pipeline(
     argv = (
         ffmpeg, "-nostdin", "-hide_banner", "-v", "warning", *(() if accept_damage else ("-xerror",)),
         "-progress", "pipe:1", "-stats_period", "0.5", "-y",
-        *scene.inputs, *sound, "-filter_complex", _picture(scene), *_hearing(scene, number, float(plan.duration)),
+        *scene.inputs, *sound, "-filter_complex", _picture(scene), *_sound_graph(scene, number, float(plan.duration)),
         "-map", "[film]", *video_options(rendition, timing, joined=joined),
         "-video_track_timescale", str(scene.framerate * 512), *form, f"file:{folder / rendition.name}.mp4",
     )  # fmt: skip
@@ -100,7 +100,7 @@ def sound_pipeline(scene: Scene, ffmpeg: str, sound: Path, folder: Path) -> Pipe
     """Return the pipeline that writes `sound.mp4` into `folder`, as `film_pipeline` does beside the picture."""
     seconds, start = scene.shown / scene.framerate, scene.window.first / scene.framerate
     argv: tuple[str, ...] = (ffmpeg, "-nostdin", "-hide_banner", "-v", "warning", "-xerror", "-y")
-    argv += ("-ss", f"{start:.6f}", *GUARDS, "-i", f"file:{sound}", *_hearing(scene, 0, seconds), "-map", "[sound]")
+    argv += ("-ss", f"{start:.6f}", *GUARDS, "-i", f"file:{sound}", *_sound_graph(scene, 0, seconds), "-map", "[sound]")
     argv += ("-c:a", "aac", "-b:a", str(SOUND_BPS), "-t", f"{seconds:.6f}", "-map_metadata", "-1")
     return Pipeline(
         (Command((*argv, "-map_chapters", "-1", "-f", "mp4", f"file:{folder / SOUND}.mp4")),), label="sound"
@@ -126,7 +126,7 @@ def _picture(scene: Scene) -> str:
     return f"{scene.graph};[picture]{cut}{end}setsar=1,format=yuv420p[film]"
 
 
-def _hearing(scene: Scene, number: int, seconds: float) -> tuple[str, ...]:
+def _sound_graph(scene: Scene, number: int, seconds: float) -> tuple[str, ...]:
     """Return a graph of its own: in one graph with the picture, ffmpeg 5.1 may wait for ever when that has ended."""
     if scene.sound is None:
         return ()

@@ -28,7 +28,7 @@ def parse_subtitles(data: bytes, name: str, charset: str | None = None) -> Timed
     """
     text = decode(data, name, charset)
     try:
-        found = _parsed(text)
+        found = _parse_text(text)
     except CueError as error:
         raise BadInput(f"the subtitles {name} cannot be read: {error}") from error
     if len(found.cues) > MOST_CUES:
@@ -38,7 +38,7 @@ def parse_subtitles(data: bytes, name: str, charset: str | None = None) -> Timed
     return found
 
 
-def _parsed(text: str) -> TimedText:
+def _parse_text(text: str) -> TimedText:
     if text.startswith("WEBVTT"):
         return parse_webvtt(text)
     if _SCRIPT.search(text[:20_000]):

@@ -61,10 +61,10 @@ def decode(data: bytes, name: str, charset: str | None = None) -> str:
     A byte order mark says what it is, and so does text that is UTF-8 beyond doubt; `charset` says it of other text.
     BadInput where it is none of these, with the likely charset.
     """
-    return _with_line_feeds(_decoded(data, name, charset))
+    return _with_line_feeds(_decode_text(data, name, charset))
 
 
-def _decoded(data: bytes, name: str, charset: str | None) -> str:
+def _decode_text(data: bytes, name: str, charset: str | None) -> str:
     for mark, marked in _BOMS:
         if data.startswith(mark):
             return _strict(data[len(mark) :], marked, name)
@@ -133,7 +133,7 @@ def _reads(data: bytes, charset: str) -> bool:
     return True
 
 
-def transcoded(data: bytes, name: str, charset: str | None) -> bytes | None:
+def transcode_to_utf8(data: bytes, name: str, charset: str | None) -> bytes | None:
     """Return a text file in UTF-8, None where it is that already; BadInput as `decode`."""
     is_plain = not data.startswith(tuple(mark for mark, _ in _BOMS)) and _is_utf8(data) and not _is_wide(data)
     if is_plain and (charset is None or not data.isascii() or data.decode(charset, "replace") == data.decode()):

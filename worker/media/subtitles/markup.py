@@ -52,13 +52,13 @@ def cue_text(runs: Iterable[tuple[str, Look]]) -> str:
             joined[-1][0].append(text)
         elif text:
             joined.append(([text], look))
-    text = "".join(_tagged(_BLANK_LINES.sub("\n", "".join(parts)), look) for parts, look in joined)
+    text = "".join(_tagged_text(_BLANK_LINES.sub("\n", "".join(parts)), look) for parts, look in joined)
     text = _BLANK_LINES.sub("\n", text).strip("\n\t ")
     # a form feed or a no-break space alone is no cue: a player would show an empty box
     return text if text.strip() else ""
 
 
-def _tagged(text: str, look: Look) -> str:
+def _tagged_text(text: str, look: Look) -> str:
     if not text.strip():
         return text
     inner = text.strip("\n")
@@ -87,14 +87,14 @@ def style_rules(looks: Iterable[Look]) -> tuple[str, ...]:
     return ("\n".join(["STYLE", *lines]),) if lines else ()
 
 
-def aligned(alignment: int) -> str:
+def alignment_settings(alignment: int) -> str:
     """Return the settings for an alignment as on a numeric keypad: 2, at the bottom, needs none."""
     line = ("", "line:50%", "line:0")[(alignment - 1) // 3]
     side = ("align:left", "", "align:right")[(alignment - 1) % 3]
     return f"{line} {side}".strip()
 
 
-def positioned(alignment: int, across: float, down: float, lines: int) -> str:
+def position_settings(alignment: int, across: float, down: float, lines: int) -> str:
     """Return the settings for a text whose anchor is `across` and `down` percent of the picture away.
 
     The anchor is what `alignment` says. A box of `lines` lines is placed by its top edge, which every player reads:

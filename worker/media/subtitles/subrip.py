@@ -7,8 +7,8 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from worker.media.subtitles.markup import Look, aligned, cue_text, positioned, style_rules
-from worker.media.webvtt import Cue, TimedText, bounded, counted, lines_of, seconds_of
+from worker.media.subtitles.markup import Look, alignment_settings, cue_text, position_settings, style_rules
+from worker.media.webvtt import Cue, TimedText, limited_cues, limited_text, lines_of, seconds_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +42,7 @@ _WIDTH, _HEIGHT = 384.0, 288.0
 def parse_subrip(text: str) -> TimedText:
     """Return the cues in `text`; a blank line inside of a cue does not end it."""
     lines = lines_of(text)
-    starts = list(counted((index, match) for index, line in enumerate(lines) if (match := _TIMES.match(line))))
+    starts = list(limited_cues((index, match) for index, line in enumerate(lines) if (match := _TIMES.match(line))))
     ends = [index for index, _ in starts[1:]] + [len(lines)]
     cues: list[Cue] = []
     looks: set[Look] = set()
@@ -51,7 +51,7 @@ def parse_subrip(text: str) -> TimedText:
         if end < len(lines) and body and body[-1].strip().isdigit():
             body.pop()
         start_seconds, end_seconds = seconds_of(match.groups()[:4]), seconds_of(match.groups()[4:8])
-        runs, settings = _read(bounded("\n".join(body).strip("\n")))
+        runs, settings = _parse_cue_text(limited_text("\n".join(body).strip("\n")))
         shown = cue_text(runs)
         if shown and end_seconds > start_seconds:
             looks |= {look for _, look in runs}
@@ -59,7 +59,7 @@ def parse_subrip(text: str) -> TimedText:
     return TimedText.of(cues, style_rules(looks))
 
 
-def _read(text: str) -> tuple[list[tuple[str, Look]], str]:
+def _parse_cue_text(text: str) -> tuple[list[tuple[str, Look]], str]:
     """Return the runs of a cue's text and its settings."""
     if not _MARKED.search(text):
         return [(text, _PLAIN)], ""
@@ -68,10 +68,10 @@ def _read(text: str) -> tuple[list[tuple[str, Look]], str]:
     runs = list(_runs(text))
     number = int(alignment[1]) if alignment and "{\\" in text else 2
     if position is None:
-        return runs, aligned(number)
+        return runs, alignment_settings(number)
     lines = cue_text(runs).count("\n") + 1
     across, down = float(position[1]) / _WIDTH * 100, float(position[2]) / _HEIGHT * 100
-    return runs, positioned(number, across, down, lines)
+    return runs, position_settings(number, across, down, lines)
 
 
 def _runs(text: str) -> Iterator[tuple[str, Look]]:

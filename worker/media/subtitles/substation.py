@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from worker.media.subtitles.markup import Look, aligned, cue_text, positioned, style_rules
-from worker.media.webvtt import Cue, CueError, TimedText, bounded, counted, lines_of
+from worker.media.subtitles.markup import Look, alignment_settings, cue_text, position_settings, style_rules
+from worker.media.webvtt import Cue, CueError, TimedText, limited_cues, limited_text, lines_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -117,7 +117,7 @@ def parse_substation(text: str) -> TimedText:
             event = dict(zip(fields, value.split(",", max(0, len(fields) - 1)), strict=False))
             if cue := _cue(event, styles, (width, height), looks):
                 cues.append(cue)
-    return TimedText.of(counted(cues), style_rules(looks))
+    return TimedText.of(limited_cues(cues), style_rules(looks))
 
 
 def _split(fields: str) -> list[str]:
@@ -147,15 +147,15 @@ def _cue(
         return None
     style = styles.get(event.get("style", "").strip().lstrip("*"), styles.get("Default", _Style()))
     reader = _Reader(styles, style, style.look, style.alignment)
-    runs = list(_runs(bounded(event.get("text", "")), reader))
+    runs = list(_runs(limited_text(event.get("text", "")), reader))
     text = cue_text(runs)
     if not text:
         return None
     looks |= {look for _, look in runs}
     if reader.place is None:
-        return Cue(start, end, text, aligned(reader.alignment))
+        return Cue(start, end, text, alignment_settings(reader.alignment))
     across, down = (100 * part / whole for part, whole in zip(reader.place, size, strict=True))
-    return Cue(start, end, text, positioned(reader.alignment, across, down, text.count("\n") + 1))
+    return Cue(start, end, text, position_settings(reader.alignment, across, down, text.count("\n") + 1))
 
 
 def _runs(text: str, reader: _Reader) -> Iterator[tuple[str, Look]]:

@@ -19,8 +19,8 @@ from worker.core.message.wire import nearest
 from worker.core.parts import Whole
 from worker.core.task import Files, FileUse, Lookup, Task, TaskContext
 from worker.media.capabilities import coding_of, family_of, format_of
-from worker.media.failure import classify, failed, ignored
-from worker.media.ffmpeg.command import FfmpegParams, OutputMap, ffmpeg_command, merged
+from worker.media.failure import classify, failed_stage, ignored_option_lines
+from worker.media.ffmpeg.command import FfmpegParams, OutputMap, ffmpeg_command, merged_options
 from worker.media.ffmpeg.options import (
     Encoder,
     input_problems,
@@ -30,7 +30,7 @@ from worker.media.ffmpeg.options import (
 )
 from worker.media.ffmpeg.progress import Meter
 from worker.media.ffmpeg.promise import promise
-from worker.media.ffmpeg.streams import Arrangement, joined
+from worker.media.ffmpeg.streams import Arrangement, joined_arrangement
 from worker.tasks.ffmpeg.cutting import piece_for, refuse_stated_length
 from worker.tasks.ffmpeg.parts import SOUND, is_planned, join_film, make_range, make_sound, plan_film
 from worker.tasks.ffmpeg.proof import (
@@ -45,7 +45,7 @@ from worker.tasks.ffmpeg.reading import TEXTS, Read, copied_before_begin, output
 from worker.tasks.shared.burning import burning_problems, burnt
 from worker.tasks.shared.loudness_pass import level_outputs, loudness_problems
 from worker.tasks.shared.parts import Builds, sources_of
-from worker.tasks.shared.running import undamaged
+from worker.tasks.shared.running import refuse_damage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -106,7 +106,7 @@ class FfmpegTask(Task[FfmpegParams]):
         for index, item in enumerate(params.output_maps):
             path = f"output_maps[{index}]"
             try:
-                resolved = await self._resolved(item, lookup, path)
+                resolved = await self._resolve(item, lookup, path)
                 encoder = await self._encoder(resolved, lookup, path, hw_fallback=params.hw_fallback)
             except InvalidJob as error:
                 problems += error.problems
@@ -122,7 +122,7 @@ class FfmpegTask(Task[FfmpegParams]):
             raise InvalidJob(problems)
         return params.model_copy(update={"output_maps": maps})
 
-    async def _resolved(self, item: OutputMap, lookup: Lookup, path: str) -> OutputMap:
+    async def _resolve(self, item: OutputMap, lookup: Lookup, path: str) -> OutputMap:
         stored: dict[str, Any] = {}
         if item.option_set is not None:
             try:
@@ -131,7 +131,7 @@ class FfmpegTask(Task[FfmpegParams]):
                 raise InvalidJob(
                     [Problem(f"{path}.option_set", problem.message) for problem in error.problems]
                 ) from error
-        return item.model_copy(update={"options": merged(stored, item.options), "option_set": None})
+        return item.model_copy(update={"options": merged_options(stored, item.options), "option_set": None})
 
     async def _encoder(self, item: OutputMap, lookup: Lookup, path: str, *, hw_fallback: bool) -> Encoder | None:
         """Return the encoder that the options mean, None for none, copy, or one that only other workers have.
@@ -144,14 +144,14 @@ class FfmpegTask(Task[FfmpegParams]):
         if not isinstance(name, str) or not re.match(r"^[A-Za-z0-9_.-]{1,64}$", name):
             raise InvalidJob([Problem(f"{path}.options.codec", f"{str(name)[:64]!r} is no name of an encoder")])
         if format_of(name) or (hw_fallback and family_of(name)):
-            return await self._fitting(lookup.encoders(name, hw_fallback=hw_fallback), item, lookup, path)
+            return await self._best_encoder(lookup.encoders(name, hw_fallback=hw_fallback), item, lookup, path)
         encoder = await self._documentation(name, lookup)
         if encoder is None and not _elsewhere(name):
-            known = (await self._listed(lookup)).keys() | {"copy"}
+            known = (await self._encoders_by_name(lookup)).keys() | {"copy"}
             raise InvalidJob([Problem(f"{path}.options.codec", f"unknown encoder {name!r}{nearest(name, known)}")])
         return encoder
 
-    async def _fitting(self, names: Sequence[str], item: OutputMap, lookup: Lookup, path: str) -> Encoder | None:
+    async def _best_encoder(self, names: Sequence[str], item: OutputMap, lookup: Lookup, path: str) -> Encoder | None:
         """Return the best encoder that takes the options: `crf` is x264's, and NVENC has none."""
         known = [encoder for name in names if (encoder := await self._documentation(name, lookup))]
         fitting = (encoder for encoder in known if not any(_option_problems(item, encoder, path)))
@@ -161,7 +161,7 @@ class FfmpegTask(Task[FfmpegParams]):
         """Return what this host's ffmpeg documents of an encoder, or of the first one for a codec; kept for good."""
         ffmpeg = lookup.tool("ffmpeg")
         if (ffmpeg, name) not in self._documented:
-            listed = await self._listed(lookup)
+            listed = await self._encoders_by_name(lookup)
             if name not in listed and not any(encoder.codec == name for encoder in listed.values()):
                 return None
             (answer,) = await lookup.run(Pipeline.of(ffmpeg, "-hide_banner", "-h", f"encoder={name}"))
@@ -169,7 +169,7 @@ class FfmpegTask(Task[FfmpegParams]):
             self._documented[ffmpeg, name] = replace(listed[found], options=options) if found in listed else None
         return self._documented[ffmpeg, name]
 
-    async def _listed(self, lookup: Lookup) -> dict[str, Encoder]:
+    async def _encoders_by_name(self, lookup: Lookup) -> dict[str, Encoder]:
         ffmpeg = lookup.tool("ffmpeg")
         if ffmpeg not in self._encoders:
             (answer,) = await lookup.run(Pipeline.of(ffmpeg, "-hide_banner", "-encoders"))
@@ -206,7 +206,7 @@ class FfmpegTask(Task[FfmpegParams]):
 
     async def holds(self, params: FfmpegParams, plan: Plan, context: TaskContext) -> bool:
         """Return whether the sources and the options are those that were planned."""
-        read = await self._known(params, plan, context) or await self._read(params, context)
+        read = await self._planned_read(params, plan, context) or await self._read(params, context)
         return await is_planned(read.params, plan, read.outputs, context)
 
     async def run_part(self, params: FfmpegParams, plan: Plan, part: Part, context: TaskContext) -> None:
@@ -214,7 +214,7 @@ class FfmpegTask(Task[FfmpegParams]):
         build = await self._builds.of(context)
         if build != plan.build:
             raise CannotServe(f"this worker has {build}, and the parts are made by {plan.build}")
-        known = await self._known(params, plan, context) if part.name != SOUND else None
+        known = await self._planned_read(params, plan, context) if part.name != SOUND else None
         read = known or await self._read(params, context)
         if not await is_planned(read.params, plan, read.outputs, context):
             raise PlanBroken("the sources are not those that were planned")
@@ -227,7 +227,7 @@ class FfmpegTask(Task[FfmpegParams]):
 
     async def join(self, params: FfmpegParams, plan: Plan, parts: Mapping[int, Path], context: TaskContext) -> None:
         """Join the parts to the film that `run` would have made, and prove it as `run` does."""
-        read = await self._known(params, plan, context)
+        read = await self._planned_read(params, plan, context)
         if read is None or any(info.container in TEXTS for info in read.infos):
             read = await self._read(params, context)
         else:
@@ -238,17 +238,17 @@ class FfmpegTask(Task[FfmpegParams]):
             info = await join_film(read.params, plan, parts, read.outputs, read.sources, context)
             await prove_output(read.params, read, info, plan.frames, context)
 
-    async def _known(self, params: FfmpegParams, plan: Plan, context: TaskContext) -> Read | None:
+    async def _planned_read(self, params: FfmpegParams, plan: Plan, context: TaskContext) -> Read | None:
         """Return what the output will be of the sources as the plan knows them, of which none is read."""
         infos = sources_of(plan)
         if infos is None or len(infos) != len(params.sources):
             return None
-        encoders = await self._having(params, context)
+        encoders = await self._require_encoders(params, context)
         return Read([], infos, encoders, promise(params, infos, encoders))
 
-    async def _having(self, params: FfmpegParams, context: TaskContext) -> dict[str, Encoder]:
+    async def _require_encoders(self, params: FfmpegParams, context: TaskContext) -> dict[str, Encoder]:
         """Return this ffmpeg's encoders; ToolMissing where one is asked for that it has not."""
-        encoders = await self._listed(context)
+        encoders = await self._encoders_by_name(context)
         if lacking := [
             item.encoder for item in params.output_maps if item.encoder not in {*encoders, *NO_ENCODER, None}
         ]:
@@ -258,7 +258,7 @@ class FfmpegTask(Task[FfmpegParams]):
     async def _read(self, params: FfmpegParams, context: TaskContext) -> Read:
         """Return the sources, and what the output will be."""
         sources, infos = await read_sources(params, context)
-        encoders = await self._having(params, context)
+        encoders = await self._require_encoders(params, context)
         promised = promise(params, infos, encoders)
         refuse_stated_length(promised.arrangement)
         piece = await piece_for(promised.arrangement, sources, infos, context)
@@ -275,7 +275,7 @@ async def _make(read: Read, context: TaskContext) -> None:
     output = context.output(params.output_file)
     params = await level_outputs(params, read.sources, read.infos, context)
     params = with_timestamps(await burnt(params, read.sources, output.parent, context), read)
-    arrangement = joined(replace(read.promised.arrangement, params=params), read.infos)
+    arrangement = joined_arrangement(replace(read.promised.arrangement, params=params), read.infos)
     params = arrangement.params
     frames, said = await _encode(arrangement, read, output, context)
     with name_refused_codecs(said):
@@ -318,9 +318,9 @@ async def _encode(arrangement: Arrangement, read: Read, output: Path, context: T
         piece=read.piece,
     )
     exits = await context.run(command, on_line)
-    if bad := failed(exits):
+    if bad := failed_stage(exits):
         raise classify(bad)
-    undamaged(exits[-1].complaint, "a source", context, params.damage)
-    for line in ignored(exits[-1].tail):
+    refuse_damage(exits[-1].complaint, "a source", context, params.damage)
+    for line in ignored_option_lines(exits[-1].tail):
         context.warn(f"ffmpeg did not take an option: {line}")
     return meter.step.frame, exits[-1].tail

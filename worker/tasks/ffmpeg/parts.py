@@ -19,7 +19,7 @@ from worker.core.parts import (
     part_key,
     with_short_end,
 )
-from worker.media.failure import classify, damage, failed, ignored
+from worker.media.failure import classify, damage, failed_stage, ignored_option_lines
 from worker.media.ffmpeg.command import MUXERS
 from worker.media.ffmpeg.progress import Meter
 from worker.media.parts.commands import (
@@ -180,7 +180,7 @@ async def make_sound(
     output = context.output(part.file, role="part")
     command = sound_command(context.tool("ffmpeg"), film, sources, output, sound_muxer(film.sounds))
     await _encode(command, Meter(seconds=float(plan.frames / film.rate)), context)
-    info = await _made(output, context)
+    info = await _probe_made(output, context)
     if len(info.of_kind("audio")) != len(film.sounds):
         raise VerificationFailed(f"the sound has {len(info.of_kind('audio'))} tracks instead of {len(film.sounds)}")
 
@@ -201,7 +201,7 @@ async def join_film(
     output = context.output(params.output_file)
     command = join_command(context.tool("ffmpeg"), film, sources, listing, sound, output, muxer)
     await _encode(command, Meter(plan.frames), context, share=_JOIN_SHARE)
-    info = await _made(output, context)
+    info = await _probe_made(output, context)
     position = next(index for index, item in enumerate(film.outputs) if item.is_film)
     reader = PacketReader(position, most=plan.frames + 1)
     await read_packets(packets_command(context.tool("ffprobe"), output), reader, context)
@@ -221,15 +221,15 @@ async def _encode(pipeline: Pipeline, meter: Meter, context: TaskContext, share:
             context.report(fraction, fps=meter.step.fps, speed=meter.step.speed)
 
     exits = await context.run(pipeline, advance)
-    if bad := failed(exits):
+    if bad := failed_stage(exits):
         raise classify(bad)
     if complaint := damage(exits[-1].tail):
         raise BadInput(f"a source is damaged or cut short: {complaint}")
-    for line in ignored(exits[-1].tail):
+    for line in ignored_option_lines(exits[-1].tail):
         context.warn(f"ffmpeg did not take an option: {line}")
 
 
-async def _made(path: Path, context: TaskContext) -> MediaInfo:
+async def _probe_made(path: Path, context: TaskContext) -> MediaInfo:
     try:
         return await context.probe(path)
     except BadInput as error:

@@ -43,14 +43,14 @@ async def prove_output(
     """Prove the output, and note what it is."""
     name, output = PurePosixPath(params.output_file).name, context.output(params.output_file)
     try:
-        info = await check_output(info, _expected(read.promised, read, frames), output, name, context)
+        info = await check_output(info, _expectation(read.promised, read, frames), output, name, context)
     except VerificationFailed as error:
         claims = list(zip(read.infos, read.sources, params.sources, strict=True))
         promised = promise(read.params, await measure_suspects(error, claims, context), read.encoders)
-        info = await check_output(info, _expected(promised, read, frames), output, name, context)
+        info = await check_output(info, _expectation(promised, read, frames), output, name, context)
     await _refuse_emptied(read, info, output, name, context)
-    _as_asked(params, info, context)
-    await _mastering_kept(read, info, output, context)
+    _check_options(params, info, context)
+    await _warn_of_lost_mastering(read, info, output, context)
     streams = [one.stream for one in read.promised.arrangement.streams]
     info = await keep_languages(streams, info, output, name, context)
     context.note(f"streams.{name}", became(read.promised.arrangement, info))
@@ -61,7 +61,7 @@ async def prove_output(
     context.report(1.0)
 
 
-def _expected(promised: Promise, read: Read, frames: int | None) -> Expected:
+def _expectation(promised: Promise, read: Read, frames: int | None) -> Expected:
     """Return what is expected of the output, with what a copy shows before the film's begin."""
     most = promised.expected.at_most
     return replace(promised.expected, frames=frames, at_most=None if most is None else most + read.hidden)
@@ -118,7 +118,7 @@ async def _refuse_emptied(read: Read, info: MediaInfo, output: Path, name: str, 
         context.warn(f"{emptiness(stream, name, copied=True)}, as in its source")
 
 
-async def _mastering_kept(read: Read, info: MediaInfo, output: Path, context: TaskContext) -> None:
+async def _warn_of_lost_mastering(read: Read, info: MediaInfo, output: Path, context: TaskContext) -> None:
     """Warn where HDR10 stays HDR10 and loses what it says of its mastering: most encoders write none of it."""
     pictures = [one for one in read.promised.arrangement.streams if one.stream.color_transfer == _PQ]
     if not pictures or info.video is None or info.video.color_transfer != _PQ:
@@ -130,7 +130,7 @@ async def _mastering_kept(read: Read, info: MediaInfo, output: Path, context: Ta
         context.warn(f"mastering display and content light level of the source are not in the output{hint}")
 
 
-def _as_asked(params: FfmpegParams, info: MediaInfo, context: TaskContext) -> None:
+def _check_options(params: FfmpegParams, info: MediaInfo, context: TaskContext) -> None:
     """Return if every stream is what its options ask for; InvalidJob, or warnings where the job is content with less.
 
     No retry would help: the encoder takes the nearest that it can do, at every try.

@@ -1,4 +1,4 @@
-"""The `hls` module: one decode, a ladder of renditions, HLS and DASH from the same segments, judged before they go."""
+"""The `hls` module: one decode, a ladder of renditions, HLS and DASH of the same segments, checked at last."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class HlsTask(Task[HlsParams]):
 
     async def holds(self, params: HlsParams, plan: PartsPlan, context: TaskContext) -> bool:
         """Return whether the source and the renditions are those that were planned."""
-        return await is_planned(params, await self._planned(params, plan, context), plan, context)
+        return await is_planned(params, await self._planned_film(params, plan, context), plan, context)
 
     async def run_part(self, params: HlsParams, plan: PartsPlan, part: Part, context: TaskContext) -> None:
         """Encode all renditions of a range of frames, or all sounds and texts; prove it."""
@@ -116,7 +116,7 @@ class HlsTask(Task[HlsParams]):
         if build != plan.build:
             raise CannotServe(f"this worker has {build}, and the parts are made by {plan.build}")
         is_range = part.name == FRAMES
-        film = await (self._planned(params, plan, context) if is_range else self._read(params, context))
+        film = await (self._planned_film(params, plan, context) if is_range else self._read(params, context))
         if not await is_planned(params, film, plan, context):
             raise PlanBroken("the source is not the one that was planned")
         await make_part(params, film, plan, part, context)
@@ -129,7 +129,7 @@ class HlsTask(Task[HlsParams]):
         await join_parts(film, plan, parts, folder, context)
         await _finish(film.plan, params, folder, context)
 
-    async def _planned(self, params: HlsParams, plan: PartsPlan, context: TaskContext) -> Film:
+    async def _planned_film(self, params: HlsParams, plan: PartsPlan, context: TaskContext) -> Film:
         """Return what is made of the source as the plan knows it; it is read only where this host must be tried."""
         known = sources_of(plan)
         if known is None or is_hdr(known[0]):
@@ -150,7 +150,7 @@ def _warn(plan: Plan, context: TaskContext) -> None:
 
 
 async def _finish(plan: Plan, params: HlsParams, folder: Path, context: TaskContext) -> None:
-    """Prove the MP4s of `folder`, package them, and hand over every file once the judge is content."""
+    """Prove the MP4s of `folder`, package them, and stage every file once the check passes."""
     await prove_mp4s(plan, params, folder, context)
     await package(plan, params, folder, context)
     context.report(PACKAGED)
@@ -196,7 +196,7 @@ async def _encode_once(plan: Plan, params: HlsParams, source: Path, folder: Path
     try:
         await run_checked(context, pipeline, params.source, on_line, reads_source=True, damage=params.damage)
     except (ToolFailed, InvalidJob):
-        # a decoder's "invalid residual" reads as a refusal of what was asked
+        # `classify` takes a decoder's "invalid residual" for a refused option
         if params.damage == "refuse":
             await require_undamaged(source, params.source, context)
         raise

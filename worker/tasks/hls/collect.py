@@ -1,4 +1,4 @@
-"""Packager's tree, read: playlists, codecs and sizes as one presentation."""
+"""The reading of packager's output folder: playlists, codecs and sizes become one presentation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,14 @@ from worker.media.hls.playlists import (
     parse_media,
     parse_multivariant,
 )
-from worker.media.hls.presentation import FRAME_SAMPLES, PictureTrack, Presentation, SoundTrack, TextTrack, snapped
+from worker.media.hls.presentation import (
+    FRAME_SAMPLES,
+    PictureTrack,
+    Presentation,
+    SoundTrack,
+    TextTrack,
+    snapped_playlist,
+)
 from worker.media.webvtt import MOST_SEGMENT_BYTES, CueError
 
 if TYPE_CHECKING:
@@ -82,7 +89,7 @@ def _text(path: Path) -> str:
 
 
 def _codecs(master: Multivariant, uri: str) -> list[str]:
-    """Return the codecs of the variant or of the variants that are heard with the sound at `uri`."""
+    """Return the codecs of the variant at `uri`, or of the first variant that plays the sound at `uri`."""
     for entry in master.of("EXT-X-STREAM-INF"):
         if entry.uri == uri:
             return entry.attributes.get("CODECS", "").split(",")
@@ -103,8 +110,8 @@ def _picture(plan: Plan, picture: Picture, item: Rendition, master: Multivariant
         codecs=",".join(codecs),
         video_range=picture.video_range,
         group=plan.groups.get(item.name),
-        playlist=snapped(parse_media(_text(out / item.name / PLAYLIST)), frame),
-        iframes=snapped(parse_media(_text(out / item.name / IFRAMES)), frame),
+        playlist=snapped_playlist(parse_media(_text(out / item.name / PLAYLIST)), frame),
+        iframes=snapped_playlist(parse_media(_text(out / item.name / IFRAMES)), frame),
     )
 
 
@@ -119,7 +126,7 @@ def _sound(sound: AudioRendition, master: Multivariant, out: Path) -> SoundTrack
         channels=sound.channels,
         default=sound.default,
         codecs=",".join(codecs),
-        playlist=snapped(
+        playlist=snapped_playlist(
             parse_media(_text(out / sound.name / PLAYLIST)), Fraction(samples, SAMPLE_RATE) if samples else None
         ),
     )

@@ -1,4 +1,4 @@
-"""From encoded MP4s to a finished presentation: packaged, judged, handed over; all modules that make HLS end here."""
+"""From encoded MP4s to a finished presentation: packaged, checked, staged. Visualizers use it, too."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def package(plan: Plan, params: HlsParams, folder: Path, context: TaskCont
 
 
 async def finish_presentation(plan: Plan, params: HlsParams, folder: Path, context: TaskContext) -> list[PlannedFile]:
-    """Return all files of the presentation, which the judge has found well. VerificationFailed with its words."""
+    """Return all files of the presentation once they pass the check; VerificationFailed with its violations."""
     out = folder / "out"
     texts = await cues_of(plan, params.source, folder, context)
     tones = await tone_filters(plan, context) if params.storyboard or params.poster else ()
@@ -97,7 +97,7 @@ def _sizes(files: list[PlannedFile], out: Path) -> dict[str, int]:
 
 
 def stage_presentation(files: list[PlannedFile], out: Path, context: TaskContext) -> None:
-    """Put every file where the context wants it, in the order of publishing."""
+    """Stage every file, in the order of publishing."""
     texts = out.with_name("texts")
     texts.mkdir()
     for index, file in enumerate(files):

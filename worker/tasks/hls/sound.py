@@ -26,7 +26,7 @@ class Levels:
     warnings: Sequence[str]
 
     def tell(self, context: TaskContext) -> None:
-        """Put them into the job's record."""
+        """Note the measurements and warnings in the job's record."""
         for key, value in self.facts.items():
             context.note(key, value)
         for warning in self.warnings:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 async def tone_filters(plan: Plan, context: TaskContext) -> tuple[str, ...]:
     """Return the filters that bring the renditions' tones to those of SDR; a warning where this host has none.
 
-    A still has no field that says HDR: a player shows what it holds as SDR, which is grey.
+    A still cannot declare HDR: a player would show its values as SDR, which looks grey.
     """
     kept = plan.picture.video_range if plan.picture else "SDR"
     if kept == "SDR":

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from worker.media.hls.text import TextRendition
 
 _READ_BYTES: Final = 1 << 14
-"""Of a film only the heads of its blocks are looked at, which are far apart."""
+"""A small buffer: of a film only the heads of its blocks are read, and they are far apart."""
 MOST_CUES: Final = 100_000
 """The most cues of all subtitles of one presentation: they are in memory until it is written."""
 
@@ -56,10 +56,10 @@ async def _cues(text: TextRendition, film: str, name: str, folder: Path, context
         if text.codec == WEBVTT:
             return await _track(film, text.stream or 0, name, context)
         copied = folder / f"text_{text.stream}{copied_suffix(text.codec)}"
-        return await asyncio.to_thread(_parsed, copied, name, text.charset)
+        return await asyncio.to_thread(_parse_file, copied, name, text.charset)
     source = await context.input(text.source)
     if not await asyncio.to_thread(_is_container, source):
-        return await asyncio.to_thread(_parsed, source, name, text.charset)
+        return await asyncio.to_thread(_parse_file, source, name, text.charset)
     streams = (await context.probe(source)).subtitles
     if streams and streams[0].codec == WEBVTT:
         return await _track(text.source, 0, name, context)
@@ -69,7 +69,7 @@ async def _cues(text: TextRendition, film: str, name: str, folder: Path, context
     path = folder / f"{text.name}{suffix}"
     command = copy_command(context.tool("ffmpeg"), source, streams[0].codec, path)
     await run_checked(context, Pipeline((command,), label="subtitles"), text.source)
-    return await asyncio.to_thread(_parsed, path, name, text.charset)
+    return await asyncio.to_thread(_parse_file, path, name, text.charset)
 
 
 async def _track(location: str, stream: int, name: str, context: TaskContext) -> TimedText:
@@ -95,7 +95,7 @@ def _is_container(path: Path) -> bool:
         return is_container(file.read(HEAD_BYTES))
 
 
-def _parsed(path: Path, name: str, charset: str | None) -> TimedText:
+def _parse_file(path: Path, name: str, charset: str | None) -> TimedText:
     with path.open("rb") as file:
         data = file.read(MOST_BYTES + 1)
     if len(data) > MOST_BYTES:

@@ -43,7 +43,7 @@ async def burnt(params: FfmpegParams, sources: Sequence[Path], folder: Path, con
         await _drawn_here(context)
         # a name of ours, below the folder in which ffmpeg runs: nothing in it needs escaping
         name = f"burn-{index}.ass"
-        await _converted(item.burn, sources[0], folder / name, context)
+        await _convert(item.burn, sources[0], folder / name, context)
         key = "vf" if "vf" in item.options else "filter"
         own = str(item.options.get(key, ""))
         chain = f"{own},{_FILTER}={name}" if own else f"{_FILTER}={name}"
@@ -58,7 +58,7 @@ async def _drawn_here(context: TaskContext) -> None:
         raise CannotServe("this worker's ffmpeg has no filter 'ass' (libass), which draws subtitles")
 
 
-async def _converted(burn: Burn, film: Path, into: Path, context: TaskContext) -> None:
+async def _convert(burn: Burn, film: Path, into: Path, context: TaskContext) -> None:
     """Write the subtitle as ASS; BadInput or InvalidJob where it is no text that ffmpeg reads."""
     source = await context.input(burn.source) if burn.source is not None else film
     argv = (

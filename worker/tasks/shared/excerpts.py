@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from worker.core.errors import BadInput, InvalidJob, ToolFailed, VerificationFailed
-from worker.media.failure import failed
+from worker.media.failure import failed_stage
 from worker.media.parts.excerpt import PacketPlaces, index_document, is_there, layout_of, places_command, spans_of
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ async def encode_from(
 
     What goes wrong with an excerpt is tried again with the whole source, whose word counts.
     """
-    excerpt = await _proved(location, stream, plan, part, context)
+    excerpt = await _proved_excerpt(location, stream, plan, part, context)
     if excerpt is not None:
         try:
             await encode(excerpt.path)
@@ -71,7 +71,7 @@ async def encode_from(
     await encode(await context.input(location))
 
 
-async def _proved(location: str, stream: int, plan: Plan, part: Part, context: TaskContext) -> Excerpt | None:
+async def _proved_excerpt(location: str, stream: int, plan: Plan, part: Part, context: TaskContext) -> Excerpt | None:
     """Return an excerpt whose packets are those that the plan read; None where the whole source is needed."""
     needed = spans_of(plan.details, part)
     if needed is None:
@@ -86,7 +86,7 @@ async def _proved(location: str, stream: int, plan: Plan, part: Part, context: T
     question = places_command(context.tool("ffprobe"), excerpt.path, stream, start, wanted["packets"])
     exits = await context.run(question, found.line)
     fact = {"fetched": excerpt.fetched, "of": size}
-    if failed(exits) or not is_there(found, wanted):
+    if failed_stage(exits) or not is_there(found, wanted):
         context.note("source", fact | {"left": "its packets are not those of the plan"})
         return None
     context.note("source", fact)

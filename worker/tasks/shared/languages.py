@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from worker.core.command import Pipeline
 from worker.core.errors import ToolMissing
-from worker.media.failure import failed
+from worker.media.failure import failed_stage
 from worker.media.matroska.merge import matroska_failure
 from worker.media.matroska.tracks import lost_languages, said_again_command
 
@@ -35,7 +35,7 @@ async def keep_languages(
         except ToolMissing:
             why = "mkvpropedit is not here"
         else:
-            if bad := failed(exits):
+            if bad := failed_stage(exits):
                 raise matroska_failure(bad, name)
             made = await context.probe(output)
             lost, why = lost_languages(sources, made), "mkvpropedit wrote others"

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from worker.core.errors import InvalidJob, Problem
-from worker.media.ffmpeg.command import described, mapped_streams
+from worker.media.ffmpeg.command import mapped_streams, source_summary
 from worker.media.ffmpeg.mixing import NORMALIZED, encoder_layout, layout
 from worker.media.ffmpeg.options import arguments, value_text
 from worker.media.ffmpeg.promise import output_position
@@ -53,7 +53,7 @@ async def level_outputs(
             continue
         number, stream = streams[place]
         if stream.kind != "audio":
-            has = described(infos[number])
+            has = source_summary(infos[number])
             raise InvalidJob([Problem(f"output_maps[{index}].loudness", f"means a {stream.kind} stream: {has}")])
         sound = Sound(sources[number], f"0:{stream.index}", tuple(arguments(params.input_options)))
         maps.append(await _level_output(item, sound, stream, context))

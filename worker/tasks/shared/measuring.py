@@ -10,9 +10,9 @@ from worker.media.failure import classify, lost_packets
 from worker.media.timeline import (
     AGREES_SECONDS,
     Timeline,
+    corrected_info,
     is_uncertain,
     packets_command,
-    settled,
     stated_bytes,
     with_lengths_of,
 )
@@ -56,7 +56,7 @@ async def measure_length(info: MediaInfo, path: Path, name: str, context: TaskCo
     if timeline.jumps:
         where = ", ".join(map(str, timeline.jumps[:5]))
         context.warn(f"the clock of {name} jumps {where}: its pieces were joined, {timeline.seconds:.2f} s in all")
-    return settled(info, timeline, exit_.tail, name)
+    return corrected_info(info, timeline, exit_.tail, name)
 
 
 async def measure_suspects(

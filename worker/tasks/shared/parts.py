@@ -12,7 +12,7 @@ from worker.core.command import Pipeline
 from worker.core.errors import ToolFailed
 from worker.core.media_info import MediaInfo
 from worker.core.parts import SHORTEST_SECONDS, Whole, part_seconds
-from worker.media.failure import classify, failed
+from worker.media.failure import classify, failed_stage
 from worker.media.parts.commands import concat_list
 from worker.media.parts.entries import is_clean
 from worker.media.parts.excerpt import places_command
@@ -97,7 +97,7 @@ async def read_timeline(
     """
     lines: list[str] = []
     exits = await context.run(side_data_command(context.tool("ffprobe"), path, stream), lines.append)
-    if bad := failed(exits):
+    if bad := failed_stage(exits):
         raise classify(bad)
     if reason := side_data_refusal(lines):
         return Whole(reason)
@@ -152,7 +152,7 @@ class Both:
 async def read_packets(pipeline: Pipeline, reader: Lines, context: TaskContext) -> None:
     """Return once `reader` has all lines of a `packets_command`."""
     exits = await context.run(pipeline, reader.line)
-    if bad := failed(exits):
+    if bad := failed_stage(exits):
         raise classify(bad)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from worker.core.errors import BadInput, ToolFailed
-from worker.media.failure import classify, damages, failed
+from worker.media.failure import classify, damages, failed_stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,18 +34,18 @@ async def run_checked(
     is accepted.
     """
     exits = await context.run(pipeline, on_line)
-    if (bad := failed(exits)) is not None:
+    if (bad := failed_stage(exits)) is not None:
         error = classify(bad, subject)
         if reads_source and isinstance(error, (ToolFailed, BadInput)) and bad.signal is None:
-            # ffmpeg 7 says that the data is invalid where 5.1 ends without a word
-            undamaged(bad.complaint, subject, context)
+            # ffmpeg 7 reports invalid data where 5.1 prints nothing
+            refuse_damage(bad.complaint, subject, context)
         raise error
     if reads_source:
-        undamaged(exits[-1].complaint, subject, context, damage)
+        refuse_damage(exits[-1].complaint, subject, context, damage)
     return exits[-1]
 
 
-def undamaged(complaint: str, subject: str, context: TaskContext, damage: Damage = "refuse") -> None:
+def refuse_damage(complaint: str, subject: str, context: TaskContext, damage: Damage = "refuse") -> None:
     """Return if a tool's words tell of no damage of its source, or the job accepts it; else BadInput with the first.
 
     Accepted damage becomes a warning, and a fact of the record with every line that the tool's last words hold.

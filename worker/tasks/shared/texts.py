@@ -7,7 +7,7 @@ import codecs
 from typing import TYPE_CHECKING
 
 from worker.core.errors import BadInput
-from worker.media.subtitles.charset import MOST_BYTES, declared_charset, transcoded, with_declaration
+from worker.media.subtitles.charset import MOST_BYTES, declared_charset, transcode_to_utf8, with_declaration
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,7 @@ def _utf8_file(path: Path, target: Path, name: str, charset: str | None, *, xml:
         data = file.read(MOST_BYTES + 1)
     if len(data) > MOST_BYTES:
         raise BadInput(f"{name} is a text of more than {MOST_BYTES >> 20} MiB")
-    text = transcoded(data, name, charset or (declared_charset(data) if xml else None))
+    text = transcode_to_utf8(data, name, charset or (declared_charset(data) if xml else None))
     if text is None:
         return path
     target.write_bytes(codecs.BOM_UTF8 + (with_declaration(text) if xml else text))

@@ -19,7 +19,7 @@ from worker.media.scenes.film import (
     join_command,
     last_frame_command,
     plan_of,
-    shortened,
+    shortened_plan,
 )
 from worker.media.verify import Expected, ExpectedStream, check
 from worker.registry import plugins
@@ -29,7 +29,7 @@ from worker.tasks.shared.decoding import require_undamaged
 from worker.tasks.shared.parts import Builds
 from worker.tasks.shared.running import run_checked
 from worker.tasks.visualizer.ranges import Ranges
-from worker.tasks.visualizer.stage import Stage, well, windowed
+from worker.tasks.visualizer.stage import Stage, well, windowed_scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 COUNTED: Final = 0.03
 DRAWN: Final = 0.93
-# of a job's time: what is left packages and publishes a film that may be kept
+# the share of a job's time for drawing: the rest is for packaging and publishing a film that was cut short
 DRAWING_SHARE: Final = 0.75
 
 
@@ -93,7 +93,7 @@ class VisualizerTask(Task[SceneParams]):
     async def run(self, params: SceneParams, context: TaskContext) -> None:
         """Make the scene, draw it, prove the film, package it; every file is handed over at the end."""
         scene = await self._visualizer.scene(params, Stage(context, self._repositories))
-        scene = windowed(scene, params)
+        scene = windowed_scene(scene, params)
         context.report(COUNTED)
         folder = context.scratch("film/x").parent
         plan = await self._draw(scene, params, folder, context)
@@ -143,11 +143,11 @@ class VisualizerTask(Task[SceneParams]):
         except TimedOut:
             if not lasting:
                 raise
-            return await _kept(plan, scene, limit, folder, context)
+            return await _shortened(plan, scene, limit, folder, context)
         try:
             well(exits, params, context)
         except (ToolFailed, InvalidJob):
-            # a decoder's "invalid residual" reads as a refusal of what was asked
+            # `classify` takes a decoder's "invalid residual" for a refused option
             if scene.sound is not None and params.damage == "refuse":
                 await require_undamaged(scene.sound, scene.sound.name, context)
             raise
@@ -155,7 +155,7 @@ class VisualizerTask(Task[SceneParams]):
         frames = meter.step.frame
         if frames is None or abs(frames - scene.shown) > scene.slack:
             raise VerificationFailed(f"the film has {frames} frames, and {scene.shown} were counted")
-        return shortened(plan, frames)
+        return shortened_plan(plan, frames)
 
 
 async def _finish(plan: Plan, params: SceneParams, folder: Path, context: TaskContext) -> None:
@@ -174,7 +174,7 @@ async def _finish(plan: Plan, params: SceneParams, folder: Path, context: TaskCo
         await package(plan, hls, folder, context)
         files = await finish_presentation(plan, hls, folder, context)
     else:
-        await _joined(plan, params, folder, context)
+        await _join(plan, params, folder, context)
     if params.thumbnail:
         files.insert(0, await _thumbnail(plan, folder, context))
     await asyncio.to_thread(stage_presentation, files, folder / "out", context)
@@ -197,7 +197,7 @@ def _limit(params: SceneParams, context: TaskContext) -> float | None:
     return seconds if math.isfinite(seconds) else None
 
 
-async def _kept(plan: Plan, scene: Scene, limit: float | None, folder: Path, context: TaskContext) -> Plan:
+async def _shortened(plan: Plan, scene: Scene, limit: float | None, folder: Path, context: TaskContext) -> Plan:
     """Return the plan of the film as far as it came before its time was up. TimedOut where that is nothing."""
     if plan.picture is None:
         raise TimedOut("nothing was drawn in time")
@@ -213,7 +213,7 @@ async def _kept(plan: Plan, scene: Scene, limit: float | None, folder: Path, con
     if not frames:
         raise TimedOut(f"nothing of {subject} can be kept")
     await asyncio.to_thread(part.replace, film)
-    short = shortened(plan, frames)
+    short = shortened_plan(plan, frames)
     if scene.sound is not None:
         sound = folder / f"{SOUND}.mp4"
         await run_checked(context, copy_command(context.tool("ffmpeg"), sound, part, float(short.duration)), subject)
@@ -223,7 +223,7 @@ async def _kept(plan: Plan, scene: Scene, limit: float | None, folder: Path, con
     return short
 
 
-async def _joined(plan: Plan, params: SceneParams, folder: Path, context: TaskContext) -> None:
+async def _join(plan: Plan, params: SceneParams, folder: Path, context: TaskContext) -> None:
     """Make the one MP4, prove it, and say that it is the result."""
     names = [item.name for item in plan.picture.renditions] if plan.picture else []
     names += [sound.name for sound in plan.sounds]

@@ -17,7 +17,7 @@ from worker.media.scenes.film import film_pipeline, parts_command, plan_of, soun
 from worker.tasks.shared.decoding import require_undamaged
 from worker.tasks.shared.parts import TOO_SHORT, joinable, prove_part, read_packets
 from worker.tasks.shared.running import run_checked
-from worker.tasks.visualizer.stage import Stage, well, windowed
+from worker.tasks.visualizer.stage import Stage, well, windowed_scene
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +60,7 @@ class Ranges:
         if build is None:
             return Whole("its frames cannot be drawn in ranges here")
         stage = _NotingStage(self._context, self._repositories)
-        scene = windowed(await self._visualizer.scene(params, stage), params)
+        scene = windowed_scene(await self._visualizer.scene(params, stage), params)
         if not scene.content or scene.slack:
             return Whole("its frames cannot be drawn in ranges here")
         seconds = scene.shown / scene.framerate
@@ -117,7 +117,7 @@ class Ranges:
             await self._share_again(params, plan, part)
             return
         scene = await self._planned_scene(ours, plan, await self._data(params))
-        scene = replace(windowed(scene, ours), sound=None)
+        scene = replace(windowed_scene(scene, ours), sound=None)
         folder = context.scratch("part/x").parent
         film, meter = plan_of(scene), Meter(scene.shown)
 
@@ -163,7 +163,7 @@ class Ranges:
         scene = Scene(
             size=(width, height), framerate=details["rate"], frames=details["frames"], inputs=(), graph="", sound=sound
         )
-        scene = windowed(scene, params)
+        scene = windowed_scene(scene, params)
         film, rate = plan_of(scene), Fraction(scene.framerate)
         target = folder / f"{_name(film)}.mp4"
         listing = await joinable(plan, rate, parts, context)

@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from worker.core.errors import BadInput, InvalidJob, Problem
-from worker.media.failure import classify, failed
+from worker.media.failure import classify, failed_stage
 from worker.tasks.shared.measuring import probe_source
-from worker.tasks.shared.running import undamaged
+from worker.tasks.shared.running import refuse_damage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from worker.media.scenes import Repository, Scene, SceneParams
 
 
-def windowed(scene: Scene, params: SceneParams) -> Scene:
+def windowed_scene(scene: Scene, params: SceneParams) -> Scene:
     """Return the scene with the frames that are wanted; InvalidJob where it has not so many."""
     wanted = params.frames
     last = scene.frames if wanted.last is None else wanted.last
@@ -35,12 +35,12 @@ def windowed(scene: Scene, params: SceneParams) -> Scene:
 
 def well(exits: Sequence[Exit], params: SceneParams, context: TaskContext) -> None:
     """Return if every stage did all that it had to; what the first failure means is raised."""
-    if (bad := failed(exits)) is not None:
+    if (bad := failed_stage(exits)) is not None:
         error = classify(bad)
         if isinstance(error, BadInput) and params.damage == "refuse":
-            undamaged(bad.complaint, "a source", context)
+            refuse_damage(bad.complaint, "a source", context)
         raise error
-    undamaged(exits[-1].complaint, "a source", context, params.damage)
+    refuse_damage(exits[-1].complaint, "a source", context, params.damage)
 
 
 class Stage:

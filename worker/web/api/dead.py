@@ -12,7 +12,7 @@ from worker.control.dead_letters import list_dead, purge_all, purge_dead, replay
 from worker.core.routing import DEAD_QUEUE
 from worker.core.views import DeadPage, DeadWhole
 from worker.web.api.republished import RepublishedDocument
-from worker.web.asking import Admin, Here, Operator, Viewer, audited
+from worker.web.asking import Admin, Here, Operator, Viewer, audit_entry
 from worker.web.problems import Refused, responses
 
 router = APIRouter(tags=["dead letters"])
@@ -53,7 +53,7 @@ async def post_replay_all(
 ) -> ReplayAnswer:
     """Return what was published again; `expected` must be how many there are now."""
     await _require_count(here, expected)
-    async with audited(request, "dead.replay", "all") as noted:
+    async with audit_entry(request, "dead.replay", "all") as noted:
         done = await replay_all(here.control)
         noted["replayed"] = len(done.published)
     published = [RepublishedDocument.of(one) for one in done.published]
@@ -64,7 +64,7 @@ async def post_replay_all(
 async def post_replay(request: Request, here: Here, _: Operator, name: Name) -> ReplayAnswer:
     """Return that it was published; a JSON body goes out in place of a wrong one."""
     body = await request.body()
-    async with audited(request, "dead.replay", name, replaced=bool(body)):
+    async with audit_entry(request, "dead.replay", name, replaced=bool(body)):
         done = await replay_dead(here.control, name, body or None)
     return ReplayAnswer(replayed=1, published=[RepublishedDocument.of(done)])
 
@@ -75,7 +75,7 @@ async def delete_all(
 ) -> PurgeAnswer:
     """Return how many were deleted; `expected` must be how many there are now."""
     await _require_count(here, expected)
-    async with audited(request, "dead.purge", "all") as noted:
+    async with audit_entry(request, "dead.purge", "all") as noted:
         noted["purged"] = count = await purge_all(here.control)
     return PurgeAnswer(purged=count)
 
@@ -83,7 +83,7 @@ async def delete_all(
 @router.delete("/dead/{name:path}", summary="Delete a dead message for good", responses=responses(404))
 async def delete_one(request: Request, here: Here, _: Admin, name: Name) -> PurgeAnswer:
     """Return that it was deleted."""
-    async with audited(request, "dead.purge", name):
+    async with audit_entry(request, "dead.purge", name):
         count = await purge_dead(here.control, name)
     return PurgeAnswer(purged=count)
 

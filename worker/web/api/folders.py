@@ -10,7 +10,7 @@ from pydantic import Field
 from worker.control.intake import folders as use
 from worker.core.folder import FileState, FolderFile, StoredFolder
 from worker.core.message.wire import parse
-from worker.web.asking import Admin, Here, Operator, Viewer, audited
+from worker.web.asking import Admin, Here, Operator, Viewer, audit_entry
 from worker.web.problems import responses
 
 router = APIRouter(tags=["folders"])
@@ -49,26 +49,26 @@ async def get_files(
 async def put_one(request: Request, here: Here, _: Admin, name: Name) -> StoredFolder:
     """Return the folder that is stored now."""
     document = parse(await request.body())
-    async with audited(request, "folder.put", name):
+    async with audit_entry(request, "folder.put", name):
         return await use.put_folder(here.control, here.folder_files, name, document)
 
 
 @router.post("/folders/{name}/pause", summary="Take nothing from a folder", responses=responses(404))
 async def pause_one(request: Request, here: Here, _: Operator, name: Name) -> StoredFolder:
     """Return the folder, paused."""
-    async with audited(request, "folder.pause", name):
+    async with audit_entry(request, "folder.pause", name):
         return await use.pause_folder(here.control, name, paused=True)
 
 
 @router.post("/folders/{name}/resume", summary="Take films from a folder again", responses=responses(404))
 async def resume_one(request: Request, here: Here, _: Operator, name: Name) -> StoredFolder:
     """Return the folder, looked at again."""
-    async with audited(request, "folder.resume", name):
+    async with audit_entry(request, "folder.resume", name):
         return await use.pause_folder(here.control, name, paused=False)
 
 
 @router.delete("/folders/{name}", status_code=204, summary="Delete a watched folder", responses=responses(404))
 async def delete_one(request: Request, here: Here, _: Admin, name: Name) -> None:
     """Delete one folder; its jobs and its files stay."""
-    async with audited(request, "folder.delete", name):
+    async with audit_entry(request, "folder.delete", name):
         await use.delete_folder(here.control, name)

@@ -13,7 +13,7 @@ from worker.control.intake import hooks as use
 from worker.core.hook import HookCall, HookView
 from worker.core.message.wire import parse
 from worker.core.record import Record
-from worker.web.asking import Admin, Here, Viewer, audited
+from worker.web.asking import Admin, Here, Viewer, audit_entry
 from worker.web.guard import Failures
 from worker.web.problems import Refused, responses
 
@@ -71,7 +71,7 @@ async def get_calls(
 async def put_one(request: Request, here: Here, _: Admin, name: Name) -> HookView:
     """Return what is stored now. Where the body has `…` for the secret, the stored one stays."""
     document = parse(await request.body())
-    async with audited(request, "hook.put", name):
+    async with audit_entry(request, "hook.put", name):
         hook = await use.put_hook(here.control, name, document)
     return HookView.of(name, hook)
 
@@ -79,5 +79,5 @@ async def put_one(request: Request, here: Here, _: Admin, name: Name) -> HookVie
 @router.delete("/hooks/{name}", status_code=204, summary="Delete a hook", responses=responses(404))
 async def delete_one(request: Request, here: Here, _: Admin, name: Name) -> None:
     """Delete one hook, and what is known of its calls."""
-    async with audited(request, "hook.delete", name):
+    async with audit_entry(request, "hook.delete", name):
         await use.delete_hook(here.control, name)

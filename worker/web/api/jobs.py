@@ -22,7 +22,7 @@ from worker.core.listing import JobFilter
 from worker.core.message.dialects import decode
 from worker.core.record import JobRecord, LogRecord, State
 from worker.web.api.republished import RepublishedDocument
-from worker.web.asking import Here, Operator, Viewer, audited
+from worker.web.asking import Here, Operator, Viewer, audit_entry
 from worker.web.following import MOST_FOLLOWERS, log_events
 from worker.web.problems import Refused, responses
 
@@ -178,7 +178,7 @@ async def post_job(
     job_id = None
     if idempotency_key:
         job_id = hashlib.sha256(f"{who.name}\0{idempotency_key}".encode()).hexdigest()[:32]
-    async with audited(request, "job.submit", "") as noted:
+    async with audit_entry(request, "job.submit", "") as noted:
         try:
             found = await submit(here.control, body, lane=lane, priority=priority, job_id=job_id)
         except IdReused:
@@ -211,7 +211,9 @@ async def post_bulk(request: Request, here: Here, _: Operator, asked: BulkReques
     if asked.expected != len(ids):
         raise Refused(HTTPStatus.CONFLICT, f"{len(ids)} jobs match now, and {asked.expected} were expected: look again")
     conditions = asked.filter.model_dump(exclude_none=True)
-    async with audited(request, f"jobs.{asked.action}", "", filter=json.dumps(conditions), matching=len(ids)) as noted:
+    async with audit_entry(
+        request, f"jobs.{asked.action}", "", filter=json.dumps(conditions), matching=len(ids)
+    ) as noted:
         done, refused = await act_on(here, asked.action, ids)
         noted["done"] = done
     return BulkAnswer(matching=len(ids), done=done, refused=refused[:100], more=more)
@@ -268,7 +270,7 @@ async def post_cancel(
 ) -> CancelAnswer:
     """Return the state after the request."""
     await _require_match(here, job_id, if_match)
-    async with audited(request, "job.cancel", job_id):
+    async with audit_entry(request, "job.cancel", job_id):
         asked = await cancel_job(here.control, job_id, unseen=unseen)
     return CancelAnswer(job_id=asked.job_id, state=asked.state)
 
@@ -283,7 +285,7 @@ async def post_retry(
 ) -> RepublishedDocument:
     """Return what was published again; a retrying job is tried at once."""
     await _require_match(here, job_id, if_match)
-    async with audited(request, "job.retry", job_id):
+    async with audit_entry(request, "job.retry", job_id):
         done = await retry_job(here.control, job_id)
     return RepublishedDocument.of(done)
 

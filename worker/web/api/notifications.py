@@ -16,7 +16,7 @@ from worker.control.intake.notifications import (
 )
 from worker.core.message.wire import parse
 from worker.core.notification import NotificationView
-from worker.web.asking import Admin, Here, Viewer, audited
+from worker.web.asking import Admin, Here, Viewer, audit_entry
 from worker.web.problems import responses
 
 router = APIRouter(tags=["notifications"])
@@ -43,7 +43,7 @@ async def get_one(here: Here, _: Viewer, name: Name) -> NotificationView:
 async def put_one(request: Request, here: Here, _: Admin, name: Name) -> NotificationView:
     """Return what is stored now. Where the body has `…` for an address or a secret, the stored one stays."""
     document = parse(await request.body())
-    async with audited(request, "notification.put", name):
+    async with audit_entry(request, "notification.put", name):
         await put_notification(here.control, name, document, here.check_address)
     return NotificationView.of(await get_notification(here.control, name))
 
@@ -51,12 +51,12 @@ async def put_one(request: Request, here: Here, _: Admin, name: Name) -> Notific
 @router.delete("/notifications/{name}", status_code=204, summary="Delete a notification", responses=responses(404))
 async def delete_one(request: Request, here: Here, _: Admin, name: Name) -> None:
     """Delete one notification, and what it has not sent yet."""
-    async with audited(request, "notification.delete", name):
+    async with audit_entry(request, "notification.delete", name):
         await delete_notification(here.control, name)
 
 
 @router.post("/notifications/{name}/test", status_code=204, summary="Send a sample", responses=responses(404))
 async def send_sample(request: Request, here: Here, _: Admin, name: Name) -> None:
     """Send a sample now; 503 says why it did not arrive."""
-    async with audited(request, "notification.test", name):
+    async with audit_entry(request, "notification.test", name):
         await try_notification(here.control, name, here.sender)

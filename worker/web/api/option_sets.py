@@ -10,7 +10,7 @@ from pydantic import Field
 from worker.control.option_sets import delete_option_set, get_option_set, list_option_sets, put_option_set
 from worker.core.message.wire import parse
 from worker.core.record import OptionSet
-from worker.web.asking import Admin, Here, Viewer, audited
+from worker.web.asking import Admin, Here, Viewer, audit_entry
 from worker.web.problems import responses
 
 router = APIRouter(tags=["option sets"])
@@ -42,7 +42,7 @@ async def get_one(here: Here, _: Viewer, module: Module, name: Name) -> OptionSe
 async def put_one(request: Request, here: Here, _: Admin, module: Module, name: Name) -> OptionSet:
     """Return the option set that is stored now; the body is its options."""
     document = parse(await request.body())
-    async with audited(request, "option-set.put", f"{module} {name}"):
+    async with audit_entry(request, "option-set.put", f"{module} {name}"):
         return await put_option_set(here.control, module, name, document)
 
 
@@ -51,5 +51,5 @@ async def put_one(request: Request, here: Here, _: Admin, module: Module, name: 
 )
 async def delete_one(request: Request, here: Here, _: Admin, module: Module, name: Name) -> None:
     """Delete one option set."""
-    async with audited(request, "option-set.delete", f"{module} {name}"):
+    async with audit_entry(request, "option-set.delete", f"{module} {name}"):
         await delete_option_set(here.control, module, name)

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from worker.control.undo import forget, list_originals, undo
 from worker.core.record import Record
-from worker.web.asking import Admin, Here, Operator, Viewer, audited
+from worker.web.asking import Admin, Here, Operator, Viewer, audit_entry
 from worker.web.problems import responses
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ async def get_all(here: Here, _: Viewer, limit: Annotated[int, Query(ge=1, le=10
 @router.post("/jobs/{job_id}/undo", summary="Put back what a job replaced or deleted", responses=responses(404))
 async def undo_one(request: Request, here: Here, _: Operator, job_id: JobId) -> UndoneDocument:
     """Return what is at its place again; 409 says what is in the way, and nothing is touched then."""
-    async with audited(request, "job.undo", job_id):
+    async with audit_entry(request, "job.undo", job_id):
         done = await undo(here.control, here.originals, job_id)
     restored = [OriginalDocument.of(one) for one in done.restored]
     return UndoneDocument(job_id=done.job_id, restored=restored, stays=list(done.stays))
@@ -72,6 +72,6 @@ async def undo_one(request: Request, here: Here, _: Operator, job_id: JobId) -> 
 )
 async def forget_one(request: Request, here: Here, _: Admin, job_id: JobId) -> list[OriginalDocument]:
     """Return what was deleted, whose space is free now; the job cannot be undone then."""
-    async with audited(request, "job.forget-originals", job_id):
+    async with audit_entry(request, "job.forget-originals", job_id):
         gone = await forget(here.control, here.originals, job_id)
     return [OriginalDocument.of(one) for one in gone]

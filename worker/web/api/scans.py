@@ -9,7 +9,7 @@ from pydantic import Field
 
 from worker.control.intake import scans as use
 from worker.core.scanning import ScanRecord, ScanRequest
-from worker.web.asking import Here, Operator, Viewer, audited
+from worker.web.asking import Here, Operator, Viewer, audit_entry
 from worker.web.problems import responses
 
 router = APIRouter(tags=["scans"])
@@ -20,7 +20,7 @@ ScanId = Annotated[str, Field(min_length=1, max_length=64)]
 @router.post("/scans", status_code=202, summary="Scan a folder", responses=responses(404))
 async def post_scan(request: Request, here: Here, _: Operator, asked: ScanRequest) -> ScanRecord:
     """Return the scan, which a server runs soon: ask for it until its state is `completed` or `failed`."""
-    async with audited(request, "scan.start", asked.source, template=asked.template, submit=asked.submit):
+    async with audit_entry(request, "scan.start", asked.source, template=asked.template, submit=asked.submit):
         return await use.start_scan(here.control, asked.model_dump(exclude_unset=True))
 
 
@@ -41,5 +41,5 @@ async def get_one(here: Here, _: Viewer, scan_id: ScanId) -> ScanRecord:
 @router.delete("/scans/{scan_id}", status_code=204, summary="Delete a scan", responses=responses(404))
 async def delete_one(request: Request, here: Here, _: Operator, scan_id: ScanId) -> None:
     """Delete a scan; where it runs it ends, and the jobs that it made stay."""
-    async with audited(request, "scan.delete", scan_id):
+    async with audit_entry(request, "scan.delete", scan_id):
         await use.delete_scan(here.control, scan_id)

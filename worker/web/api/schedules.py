@@ -21,9 +21,9 @@ from worker.control.intake.schedules import (
 from worker.core.errors import InvalidJob, Problem
 from worker.core.message.wire import parse
 from worker.core.schedule import ScheduleRecord
-from worker.web.asking import Admin, Here, Operator, Viewer, audited
+from worker.web.asking import Admin, Here, Operator, Viewer, audit_entry
 from worker.web.problems import responses
-from worker.web.streaming import RESPONSE, Lines, streamed
+from worker.web.streaming import RESPONSE, Lines, stream_lines
 
 router = APIRouter(tags=["schedules"])
 
@@ -48,21 +48,21 @@ async def get_one(here: Here, _: Viewer, name: Name) -> ScheduleRecord:
 @router.put("/schedules/{name}", summary="Store a schedule", openapi_extra=BODY, responses=responses(404))
 async def put_one(request: Request, here: Here, _: Admin, name: Name) -> ScheduleRecord:
     """Check a schedule, and store it; a server runs it when it is due."""
-    async with audited(request, "schedule.put", name):
+    async with audit_entry(request, "schedule.put", name):
         return await put_schedule(here.control, name, parse(await request.body()))
 
 
 @router.post("/schedules/{name}/pause", summary="Let a schedule not run by itself", responses=responses(404))
 async def pause_one(request: Request, here: Here, _: Operator, name: Name) -> ScheduleRecord:
     """Return the schedule, which runs by itself no more."""
-    async with audited(request, "schedule.pause", name):
+    async with audit_entry(request, "schedule.pause", name):
         return await pause_schedule(here.control, name, paused=True)
 
 
 @router.post("/schedules/{name}/resume", summary="Let a schedule run by itself again", responses=responses(404))
 async def resume_one(request: Request, here: Here, _: Operator, name: Name) -> ScheduleRecord:
     """Return the schedule, which is due next at its first time after now."""
-    async with audited(request, "schedule.resume", name):
+    async with audit_entry(request, "schedule.resume", name):
         return await pause_schedule(here.control, name, paused=False)
 
 
@@ -71,7 +71,7 @@ async def delete_one(request: Request, here: Here, _: Admin, name: Name) -> None
     """Delete a schedule."""
     if not name.isprintable():
         raise InvalidJob([Problem("name", "holds control characters")])
-    async with audited(request, "schedule.delete", name):
+    async with audit_entry(request, "schedule.delete", name):
         await delete_schedule(here.control, name)
 
 
@@ -84,9 +84,9 @@ async def post_run(request: Request, here: Here, _: Operator, name: Name) -> Str
     await get_schedule(here.control, name)
 
     async def work(lines: Lines) -> None:
-        async with audited(request, "schedule.run", name) as noted:
+        async with audit_entry(request, "schedule.run", name) as noted:
             owner = f"{here.settings.hostname} {os.getpid()} {secrets.token_hex(4)}"
             noted["outcome"] = await run_schedule(here.control, name, owner)
             await lines.add("outcome", noted["outcome"])
 
-    return streamed(here, work)
+    return stream_lines(here, work)

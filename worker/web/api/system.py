@@ -11,7 +11,7 @@ from worker import __version__
 from worker.control.doctor import findings
 from worker.core.finding import NamedFinding
 from worker.core.views import AuditEntry, Disagreement
-from worker.web.asking import Admin, Here, Viewer, audited
+from worker.web.asking import Admin, Here, Viewer, audit_entry
 
 router = APIRouter(tags=["system"])
 
@@ -54,7 +54,7 @@ async def post_reconcile(
     """Return what does not agree, and what was done about it; left scratch is that of the server's host."""
     if not mend:
         return await here.reconcile(overdue, mend=False)
-    async with audited(request, "fleet.reconcile", "all") as noted:
+    async with audit_entry(request, "fleet.reconcile", "all") as noted:
         found = await here.reconcile(overdue, mend=True)
         noted["found"], noted["mended"] = len(found), sum(bool(one.done) for one in found)
     return found

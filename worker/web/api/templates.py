@@ -25,9 +25,9 @@ from worker.core.job import Lane, Priority
 from worker.core.message.wire import parse
 from worker.core.pattern import Pattern
 from worker.core.template import StoredTemplate
-from worker.web.asking import Admin, Here, Operator, Viewer, audited
+from worker.web.asking import Admin, Here, Operator, Viewer, audit_entry
 from worker.web.problems import responses
-from worker.web.streaming import RESPONSE, Lines, streamed
+from worker.web.streaming import RESPONSE, Lines, stream_lines
 
 router = APIRouter(tags=["templates"])
 
@@ -141,14 +141,14 @@ async def get_one(
 @router.put("/templates/{name}", summary="Store the next version of a template", openapi_extra=BODY)
 async def put_one(request: Request, here: Here, _: Admin, name: Name) -> StoredTemplate:
     """Check a template, and store it."""
-    async with audited(request, "template.put", name):
+    async with audit_entry(request, "template.put", name):
         return await put_template(here.control, name, parse(await request.body()))
 
 
 @router.delete("/templates/{name}", status_code=204, summary="Delete a template", responses=responses(404))
 async def delete_one(request: Request, here: Here, _: Admin, name: Name) -> None:
     """Delete a template; one that is shipped is itself again."""
-    async with audited(request, "template.delete", name):
+    async with audit_entry(request, "template.delete", name):
         await delete_template(here.control, _storable(name))
 
 
@@ -177,7 +177,7 @@ async def post_jobs(request: Request, here: Here, _: Operator, name: Name, asked
         counted_here = [CountDocument.model_validate(one, from_attributes=True) for one in counts]
         return MakeAnswer(template=blueprint.name, counted=counted_here)
     report = Report()
-    async with audited(request, "template.submit", name) as noted:
+    async with audit_entry(request, "template.submit", name) as noted:
         try:
             async for outcome in submit_all(
                 here.control, blueprint, named, asked.variables, again=asked.again, limit=asked.limit,
@@ -203,7 +203,7 @@ async def post_count(here: Here, _: Operator, name: Name, asked: BatchRequest) -
         )
         await lines.add("counted", {"named": counted.named, "patterns": [_count(one) for one in counted.patterns]})
 
-    return streamed(here, work)
+    return stream_lines(here, work)
 
 
 @router.post(
@@ -216,7 +216,7 @@ async def post_stream(request: Request, here: Here, _: Operator, name: Name, ask
 
     async def work(lines: Lines) -> None:
         report = Report()
-        async with audited(request, "template.submit", name) as noted:
+        async with audit_entry(request, "template.submit", name) as noted:
             try:
                 async for outcome in submit_batch(here.control, asked.batch(name)):
                     report.add(outcome)
@@ -224,7 +224,7 @@ async def post_stream(request: Request, here: Here, _: Operator, name: Name, ask
             finally:
                 noted |= {"submitted": report.submitted, "skipped": report.skipped, "failed": report.failed}
 
-    return streamed(here, work)
+    return stream_lines(here, work)
 
 
 def _count(found: Count) -> dict[str, int]:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from worker.core.errors import InvalidJob, Problem
 from worker.core.location import External
 from worker.core.ports.files import MultipartStore, MultipartUpload, Upload, UploadStore
-from worker.web.asking import Here, Operator, audited
+from worker.web.asking import Here, Operator, audit_entry
 from worker.web.problems import Refused, responses
 
 router = APIRouter(tags=["uploads"])
@@ -128,7 +128,7 @@ async def begin(
     """Answer with the upload's address in `Location`."""
     _require_version(tus_resumable)
     name = _name_in(upload_metadata)
-    async with audited(request, "upload.begin", name, bytes=upload_length):
+    async with audit_entry(request, "upload.begin", name, bytes=upload_length):
         upload = await _folder(here).begin(name, upload_length, who.name)
     _tell(response, upload)
     response.headers["Location"] = str(request.url_for("offset", upload_id=upload.upload_id).path)
@@ -157,7 +157,7 @@ async def append(
         raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"a piece is {PIECE}")
     upload = await _folder(here).append(upload_id, upload_offset, request.stream())
     if upload.complete:
-        async with audited(request, "upload.finish", upload.uri, bytes=upload.bytes):
+        async with audit_entry(request, "upload.finish", upload.uri, bytes=upload.bytes):
             pass
     _tell(response, upload)
 
@@ -165,7 +165,7 @@ async def append(
 @router.delete("/uploads/{upload_id}", status_code=204, summary="Cancel an upload (tus)", responses=responses(404))
 async def cancel(request: Request, response: Response, here: Here, _: Operator, upload_id: str) -> None:
     """Remove an upload that is not complete."""
-    async with audited(request, "upload.cancel", upload_id):
+    async with audit_entry(request, "upload.cancel", upload_id):
         await _folder(here).cancel(upload_id)
     response.headers["Tus-Resumable"] = VERSION
 
@@ -173,14 +173,14 @@ async def cancel(request: Request, response: Response, here: Here, _: Operator, 
 @router.post("/bucket-uploads", status_code=201, summary="Begin an upload to the bucket", responses=responses(404))
 async def begin_bucket(request: Request, here: Here, _: Operator, asked: BucketBegin) -> BucketUpload:
     """Return the upload; its parts are PUT to the addresses that `links` gives."""
-    async with audited(request, "upload.begin", asked.name, bytes=asked.bytes):
-        return _shown(await _bucket(here).begin(asked.name, asked.bytes))
+    async with audit_entry(request, "upload.begin", asked.name, bytes=asked.bytes):
+        return _bucket_upload(await _bucket(here).begin(asked.name, asked.bytes))
 
 
 @router.get("/bucket-uploads", summary="What is there of an upload to the bucket", responses=responses(404))
 async def get_bucket(here: Here, _: Operator, asked: Annotated[BucketName, Query()]) -> BucketUpload:
     """Return the parts that are there."""
-    return _shown(await _bucket(here).get(_place(here, asked.uri), asked.upload_id))
+    return _bucket_upload(await _bucket(here).get(_place(here, asked.uri), asked.upload_id))
 
 
 @router.get("/bucket-uploads/links", summary="Where parts go", responses=responses(404))
@@ -197,7 +197,7 @@ async def get_links(
 @router.post("/bucket-uploads/finish", summary="Finish an upload to the bucket", responses=responses(404))
 async def finish_bucket(request: Request, here: Here, _: Operator, asked: BucketFinish) -> Uploaded:
     """Return the object's URI; its parts must be as many bytes as were promised."""
-    async with audited(request, "upload.finish", asked.uri, bytes=asked.bytes):
+    async with audit_entry(request, "upload.finish", asked.uri, bytes=asked.bytes):
         await _bucket(here).finish(_place(here, asked.uri), asked.upload_id, asked.bytes)
     return Uploaded(uri=asked.uri)
 
@@ -205,7 +205,7 @@ async def finish_bucket(request: Request, here: Here, _: Operator, asked: Bucket
 @router.post("/bucket-uploads/cancel", status_code=204, summary="Cancel an upload to the bucket")
 async def cancel_bucket(request: Request, here: Here, _: Operator, asked: BucketName) -> None:
     """Remove the parts that are there."""
-    async with audited(request, "upload.cancel", asked.uri):
+    async with audit_entry(request, "upload.cancel", asked.uri):
         await _bucket(here).cancel(_place(here, asked.uri), asked.upload_id)
 
 
@@ -213,7 +213,7 @@ def _place(here: Here, uri: str) -> External:
     return here.place(uri)
 
 
-def _shown(upload: MultipartUpload) -> BucketUpload:
+def _bucket_upload(upload: MultipartUpload) -> BucketUpload:
     return BucketUpload(
         uri=str(upload.place), upload_id=upload.upload_id, part_bytes=upload.part_bytes, parts=dict(upload.parts)
     )

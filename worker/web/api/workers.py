@@ -14,7 +14,7 @@ from worker.core.message.wire import nearest
 from worker.core.record import Wanted, WorkerRecord
 from worker.core.views import LaneDepth, Sample
 from worker.web.api.jobs import JobDocument, document_of
-from worker.web.asking import Here, Operator, Viewer, audited
+from worker.web.asking import Here, Operator, Viewer, audit_entry
 from worker.web.problems import Refused, responses
 
 router = APIRouter(tags=["fleet"])
@@ -73,7 +73,7 @@ async def get_samples(
 @router.post("/workers/{command}", summary="Pause, resume or drain every worker")
 async def post_fleet(request: Request, here: Here, _: Operator, command: Command) -> Asked:
     """Return which workers were asked."""
-    async with audited(request, f"fleet.{command}", "all") as noted:
+    async with audit_entry(request, f"fleet.{command}", "all") as noted:
         asked = await steer_fleet(here.control, WANTED[command])
         noted["workers"] = len(asked)
     return Asked(wanted=WANTED[command], workers=asked)
@@ -82,7 +82,7 @@ async def post_fleet(request: Request, here: Here, _: Operator, command: Command
 @router.post("/workers/{worker_id}/{command}", summary="Pause, resume or drain a worker", responses=responses(404))
 async def post_worker(request: Request, here: Here, _: Operator, worker_id: Name, command: Command) -> Asked:
     """Return the worker that was asked."""
-    async with audited(request, f"worker.{command}", worker_id):
+    async with audit_entry(request, f"worker.{command}", worker_id):
         asked = await steer_worker(here.control, worker_id, WANTED[command])
     return Asked(wanted=WANTED[command], workers=asked)
 
@@ -90,7 +90,7 @@ async def post_worker(request: Request, here: Here, _: Operator, worker_id: Name
 @router.delete("/workers/{worker_id}", summary="Forget an offline worker", responses=responses(404))
 async def delete_worker(request: Request, here: Here, _: Operator, worker_id: Name) -> Asked:
     """Return the worker that was forgotten."""
-    async with audited(request, "worker.forget", worker_id):
+    async with audit_entry(request, "worker.forget", worker_id):
         gone = await forget_worker(here.control, worker_id)
     return Asked(wanted="forget", workers=gone)
 
@@ -103,7 +103,7 @@ async def delete_silent(
     silent: Annotated[float, Query(ge=0, le=1e9, description="For so many seconds, three heartbeats at least.")],
 ) -> Asked:
     """Return the workers that were forgotten."""
-    async with audited(request, "fleet.forget", "all") as noted:
+    async with audit_entry(request, "fleet.forget", "all") as noted:
         gone = await forget_silent_workers(here.control, silent)
         noted["workers"] = len(gone)
     return Asked(wanted="forget", workers=gone)

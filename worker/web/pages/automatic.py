@@ -14,8 +14,8 @@ from worker.control.intake.schedules import delete_schedule, list_schedules, pau
 from worker.control.intake.templates import list_templates
 from worker.control.undo import list_originals, undo
 from worker.core.errors import LeveretError
-from worker.web.asking import audited, services_of
-from worker.web.pages.drawing import act, draw, entered
+from worker.web.asking import audit_entry, services_of
+from worker.web.pages.drawing import act, draw, login_redirect
 
 if TYPE_CHECKING:
     from worker.web.services import Services
@@ -30,7 +30,7 @@ SECTIONS = ("folders", "schedules", "templates", "hooks", "notifications", "orig
 @router.get(PATH)
 async def get_automatic(request: Request) -> Response:
     """Draw folders, schedules, hooks, notifications and originals."""
-    if away := entered("admin", request):
+    if away := login_redirect("admin", request):
         return away
     empty: dict[str, Any] = dict.fromkeys(SECTIONS, ())
     try:
@@ -61,7 +61,7 @@ async def post_folder(
 
     async def work() -> tuple[str, str]:
         control = services_of(request).control
-        async with audited(request, f"folder.{action}", name):
+        async with audit_entry(request, f"folder.{action}", name):
             if action == "delete":
                 await delete_folder(control, name)
                 return PATH, f"The folder {name} is deleted; its jobs and its files stay."
@@ -81,7 +81,7 @@ async def post_schedule(
 
     async def work() -> tuple[str, str]:
         control = services_of(request).control
-        async with audited(request, f"schedule.{action}", name):
+        async with audit_entry(request, f"schedule.{action}", name):
             if action == "delete":
                 await delete_schedule(control, name)
                 return PATH, f"The schedule {name} is deleted; its jobs stay."
@@ -106,7 +106,7 @@ async def post_stored_schedule(
     async def work() -> tuple[str, str]:
         named = [line.strip() for line in sources.splitlines() if line.strip()]
         document = {"cron": cron, "zone": zone, "template": template, "sources": named, "action": work_kind}
-        async with audited(request, "schedule.put", name):
+        async with audit_entry(request, "schedule.put", name):
             await put_schedule(services_of(request).control, name, document)
         return PATH, f"The schedule {name} is stored."
 
@@ -118,7 +118,7 @@ async def post_hook(request: Request, name: Annotated[str, Form(max_length=64)])
     """Delete a hook."""
 
     async def work() -> tuple[str, str]:
-        async with audited(request, "hook.delete", name):
+        async with audit_entry(request, "hook.delete", name):
             await delete_hook(services_of(request).control, name)
         return PATH, f"The hook {name} is deleted."
 
@@ -135,7 +135,7 @@ async def post_notification(
 
     async def work() -> tuple[str, str]:
         here = services_of(request)
-        async with audited(request, f"notification.{action}", name):
+        async with audit_entry(request, f"notification.{action}", name):
             if action == "delete":
                 await delete_notification(here.control, name)
                 return PATH, f"The notification {name} is deleted."
@@ -151,7 +151,7 @@ async def post_original(request: Request, job_id: Annotated[str, Form(max_length
 
     async def work() -> tuple[str, str]:
         here = services_of(request)
-        async with audited(request, "job.undo", job_id):
+        async with audit_entry(request, "job.undo", job_id):
             done = await undo(here.control, here.originals, job_id)
         return PATH, f"{len(done.restored)} of the job's originals are put back."
 

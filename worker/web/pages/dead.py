@@ -11,8 +11,8 @@ from starlette.responses import Response
 from worker.control.dead_letters import list_dead, purge_all, purge_dead, replay_all, replay_dead
 from worker.core.errors import LeveretError
 from worker.core.routing import DEAD_QUEUE
-from worker.web.asking import audited, services_of
-from worker.web.pages.drawing import act, draw, entered
+from worker.web.asking import audit_entry, services_of
+from worker.web.pages.drawing import act, draw, login_redirect
 from worker.web.problems import Refused
 
 router = APIRouter()
@@ -24,7 +24,7 @@ EXCERPT = 1200
 @router.get("/dead")
 async def get_dead(request: Request) -> Response:
     """Draw the newest dead letters."""
-    if away := entered("viewer", request):
+    if away := login_redirect("viewer", request):
         return away
     try:
         found = await list_dead(services_of(request).control, MOST)
@@ -38,7 +38,7 @@ async def post_replay(request: Request, name: Annotated[str, Form(max_length=200
     """Publish one again."""
 
     async def work() -> tuple[str, str]:
-        async with audited(request, "dead.replay", name):
+        async with audit_entry(request, "dead.replay", name):
             done = await replay_dead(services_of(request).control, name)
         return "/dead", f"{done.name} is published again, to {done.queue}."
 
@@ -50,7 +50,7 @@ async def post_purge(request: Request, name: Annotated[str, Form(max_length=200)
     """Delete one for good."""
 
     async def work() -> tuple[str, str]:
-        async with audited(request, "dead.purge", name):
+        async with audit_entry(request, "dead.purge", name):
             await purge_dead(services_of(request).control, name)
         return "/dead", f"{name} is deleted."
 
@@ -71,7 +71,7 @@ async def post_all(
             count = await broker.count(DEAD_QUEUE)
         if count != expected:
             raise Refused(HTTPStatus.CONFLICT, f"{count} messages are dead now, and you saw {expected}: look again")
-        async with audited(request, f"dead.{action}", "all") as noted:
+        async with audit_entry(request, f"dead.{action}", "all") as noted:
             if action == "purge":
                 noted["purged"] = done = await purge_all(control)
                 return "/dead", f"{done} deleted."

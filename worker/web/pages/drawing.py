@@ -115,7 +115,7 @@ def _notice(request: Request) -> str:
     return request.query_params.get("done", "") if ours else ""
 
 
-def entered(role: Role, request: Request) -> RedirectResponse | None:
+def login_redirect(role: Role, request: Request) -> RedirectResponse | None:
     """Return where somebody who is not known is sent; None for who may see this. Refused for the wrong role."""
     principal = principal_of(request)
     if principal is None:
@@ -152,7 +152,7 @@ def refusal(request: Request, error: LeveretError, back: str = "", here: str = "
 
 async def act(request: Request, role: Role, work: Callable[[], Awaitable[tuple[str, str]]], *, back: str) -> Response:
     """Do what a form asked for; go to the screen that `work` names with what was done, or say why it was not."""
-    if away := entered(role, request):
+    if away := login_redirect(role, request):
         return away
     root = request.scope.get("root_path", "").rstrip("/")
     try:

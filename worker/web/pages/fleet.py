@@ -14,9 +14,9 @@ from worker.core.errors import LeveretError
 from worker.core.listing import JobFilter
 from worker.core.record import serving
 from worker.web.api.workers import WANTED, known_worker
-from worker.web.asking import audited, services_of
+from worker.web.asking import audit_entry, services_of
 from worker.web.chart import chart_of
-from worker.web.pages.drawing import act, draw, entered, refusal
+from worker.web.pages.drawing import act, draw, login_redirect, refusal
 
 router = APIRouter()
 
@@ -27,7 +27,7 @@ LAST_JOBS = 20
 @router.get("/fleet")
 async def get_fleet(request: Request) -> Response:
     """Draw all workers."""
-    if away := entered("viewer", request):
+    if away := login_redirect("viewer", request):
         return away
     try:
         workers = await list_workers(services_of(request).control)
@@ -39,7 +39,7 @@ async def get_fleet(request: Request) -> Response:
 @router.get("/fleet/{worker_id}")
 async def get_worker(request: Request, worker_id: str) -> Response:
     """Draw one worker."""
-    if away := entered("viewer", request):
+    if away := login_redirect("viewer", request):
         return away
     here = services_of(request)
     try:
@@ -62,10 +62,10 @@ async def post_worker(
     async def work() -> tuple[str, str]:
         control = services_of(request).control
         if worker_id == "-":
-            async with audited(request, f"fleet.{command}", "all"):
+            async with audit_entry(request, f"fleet.{command}", "all"):
                 asked = await steer_fleet(control, WANTED[command])
             return "/fleet", f"{len(asked)} workers are asked to {command}."
-        async with audited(request, f"worker.{command}", worker_id):
+        async with audit_entry(request, f"worker.{command}", worker_id):
             if command == "forget":
                 await forget_worker(control, worker_id)
                 return "/fleet", f"{worker_id} is forgotten."

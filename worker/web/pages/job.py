@@ -18,8 +18,8 @@ from worker.control.steer import list_workers
 from worker.core.errors import LeveretError
 from worker.core.record import STATES
 from worker.core.routing import JOBS, routing_key
-from worker.web.asking import audited, principal_of, services_of
-from worker.web.pages.drawing import act, draw, entered, refusal
+from worker.web.asking import audit_entry, principal_of, services_of
+from worker.web.pages.drawing import act, draw, login_redirect, refusal
 from worker.web.pages.now import reasons
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Play:
 @router.get("/jobs/{job_id}")
 async def get_job(request: Request, job_id: str) -> Response:
     """Draw one job."""
-    if away := entered("viewer", request):
+    if away := login_redirect("viewer", request):
         return away
     here = services_of(request)
     try:
@@ -179,7 +179,7 @@ async def post_cancel(request: Request, job_id: str) -> Response:
     """Cancel the job."""
 
     async def work() -> tuple[str, str]:
-        async with audited(request, "job.cancel", job_id):
+        async with audit_entry(request, "job.cancel", job_id):
             asked = await cancel_job(services_of(request).control, job_id)
         stopped = "The job is cancelled." if asked.state == "cancelled" else "Its worker stops it within seconds."
         return f"/jobs/{asked.job_id}", stopped
@@ -192,7 +192,7 @@ async def post_retry(request: Request, job_id: str) -> Response:
     """Run the job again."""
 
     async def work() -> tuple[str, str]:
-        async with audited(request, "job.retry", job_id):
+        async with audit_entry(request, "job.retry", job_id):
             done = await retry_job(services_of(request).control, job_id)
         return f"/jobs/{done.job_id or job_id}", f"Published again, to {done.queue}."
 

@@ -13,8 +13,8 @@ from worker.control.query import list_jobs, matching_jobs
 from worker.control.steer import list_workers
 from worker.core.errors import LeveretError
 from worker.web.api.jobs import MOST_AT_ONCE, BulkAnswer, FilterDocument, act_on
-from worker.web.asking import audited, services_of
-from worker.web.pages.drawing import draw, entered
+from worker.web.asking import audit_entry, services_of
+from worker.web.pages.drawing import draw, login_redirect
 
 router = APIRouter()
 
@@ -35,7 +35,7 @@ def filter_of(query: Any) -> FilterDocument:
 @router.get("/jobs")
 async def get_jobs(request: Request, cursor: Annotated[str | None, Query(max_length=1000)] = None) -> Response:
     """Draw a page of jobs."""
-    if away := entered("viewer", request):
+    if away := login_redirect("viewer", request):
         return away
     here = services_of(request)
     chosen = filter_of(request.query_params)
@@ -59,7 +59,7 @@ async def post_bulk(
     expected: Annotated[int | None, Form(ge=0)] = None,
 ) -> Response:
     """Say how many jobs match and ask; when the answer says the same number, do it."""
-    if away := entered("operator", request):
+    if away := login_redirect("operator", request):
         return away
     here = services_of(request)
     try:
@@ -75,7 +75,7 @@ async def post_bulk(
             request, "bulk.html", here="/jobs", action=action, chosen=kept, count=len(ids), more=len(found) > len(ids),
             some=found[:10], changed=expected is not None,
         )  # fmt: skip
-    async with audited(request, f"jobs.{action}", "", filter=json.dumps(kept), matching=len(ids)) as noted:
+    async with audit_entry(request, f"jobs.{action}", "", filter=json.dumps(kept), matching=len(ids)) as noted:
         done, refused = await act_on(here, action, ids)
         noted["done"] = done
     answer = BulkAnswer(matching=len(ids), done=done, refused=refused)

@@ -18,10 +18,10 @@ from worker.control.submit import submit
 from worker.core.errors import LeveretError
 from worker.web.api.documents import summary_of
 from worker.web.api.files import browse, roots_of
-from worker.web.asking import audited, services_of
+from worker.web.asking import audit_entry, services_of
 from worker.web.dry_run import dry_run
 from worker.web.guard import POLICY
-from worker.web.pages.drawing import draw, entered
+from worker.web.pages.drawing import draw, login_redirect
 from worker.web.problems import status_of
 
 router = APIRouter()
@@ -42,7 +42,7 @@ async def get_new(
     source: Annotated[str, Query(max_length=4096)] = "",
 ) -> Response:
     """Draw the form; `again` begins with the message of another job."""
-    if away := entered("operator", request):
+    if away := login_redirect("operator", request):
         return away
     here = services_of(request)
     text, problems = "", []
@@ -59,7 +59,7 @@ async def get_new(
         if source and data:
             data |= {"source": source}
         text = _pretty({"job_title": "", "tasks": [{"module": module, "data": data}]})
-    return await _with_bucket(request, _drawn(request, text, module, problems=problems))
+    return await _with_bucket(request, _form_page(request, text, module, problems=problems))
 
 
 async def _with_bucket(request: Request, response: Response) -> Response:
@@ -75,7 +75,7 @@ def _pretty(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, indent=2)
 
 
-def _drawn(request: Request, text: str, module: str, **values: Any) -> Response:
+def _form_page(request: Request, text: str, module: str, **values: Any) -> Response:
     here = services_of(request)
     tasks = here.registry.tasks
     modules = [(name, summary_of(tasks[name])) for name in sorted(tasks)]
@@ -96,21 +96,21 @@ async def post_new(
     module: Annotated[str, Form(max_length=100)] = "",
 ) -> Response:
     """Say what would become of the message, or submit it and go to its job."""
-    if away := entered("operator", request):
+    if away := login_redirect("operator", request):
         return away
     here = services_of(request)
     body = text.encode("utf-8", "replace")
     try:
         if action == "try":
             return await _with_bucket(
-                request, _drawn(request, text, module, run=await dry_run(here, body, rehearse=True))
+                request, _form_page(request, text, module, run=await dry_run(here, body, rehearse=True))
             )
-        async with audited(request, "job.submit", "") as noted:
+        async with audit_entry(request, "job.submit", "") as noted:
             done = await submit(here.control, body)
             noted["job_id"] = done.record.job_id
     except LeveretError as error:
         faults = [str(problem) for problem in getattr(error, "problems", ())] or [str(error)]
-        return await _with_bucket(request, _drawn(request, text, module, problems=faults, status=status_of(error)))
+        return await _with_bucket(request, _form_page(request, text, module, problems=faults, status=status_of(error)))
     root = request.scope.get("root_path", "").rstrip("/")
     notice = " ".join(done.warnings) or "The job is submitted."
     return RedirectResponse(
@@ -121,7 +121,7 @@ async def post_new(
 @router.get("/new/browse")
 async def get_browse(request: Request, folder: Annotated[str, Query(max_length=4096)] = "") -> Response:
     """Draw what is in a folder, each file a link that names it as the source."""
-    if away := entered("operator", request):
+    if away := login_redirect("operator", request):
         return away
     here = services_of(request)
     try:

@@ -14,7 +14,7 @@ from worker.core.listing import JobFilter
 from worker.core.routing import DEAD_QUEUE, LANES, PRIORITIES
 from worker.web.asking import services_of
 from worker.web.figures import sentence
-from worker.web.pages.drawing import draw, entered
+from worker.web.pages.drawing import draw, login_redirect
 from worker.web.waits import why_it_waits
 
 if TYPE_CHECKING:
@@ -34,21 +34,24 @@ MOST_RESULTS = 8
 @router.get("/")
 async def get_now(request: Request) -> Response:
     """Draw the home."""
-    if away := entered("viewer", request):
+    if away := login_redirect("viewer", request):
         return away
     here = services_of(request)
     try:
         seen = await _look(here)
         problems: list[str] = []
     except LeveretError as error:
-        seen, problems = _nothing(), [f"{sentence(error)} Jobs that run go on; what you see here comes back by itself."]
+        seen, problems = (
+            _empty_view(),
+            [f"{sentence(error)} Jobs that run go on; what you see here comes back by itself."],
+        )
     depths, trouble = await here.depths.now()
     if trouble:
         problems.append(f"{sentence(trouble)} What the database knows is shown; nothing can be submitted meanwhile.")
     return draw(request, "now.html", here="/", dead=depths.get(DEAD_QUEUE), problems=problems, **seen)
 
 
-def _nothing() -> dict[str, Any]:
+def _empty_view() -> dict[str, Any]:
     return {
         "fleet": [],
         "lost": [],

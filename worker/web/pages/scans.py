@@ -10,8 +10,8 @@ from starlette.responses import Response
 from worker.control.intake.scans import delete_scan, get_scan, list_scans, start_scan
 from worker.control.intake.templates import list_templates
 from worker.core.errors import LeveretError
-from worker.web.asking import audited, services_of
-from worker.web.pages.drawing import act, draw, entered
+from worker.web.asking import audit_entry, services_of
+from worker.web.pages.drawing import act, draw, login_redirect
 from worker.web.pages.templates import values_of
 
 router = APIRouter()
@@ -25,7 +25,7 @@ EVERY_MILLISECONDS = 2000
 @router.get(SCREEN)
 async def get_scans(request: Request) -> Response:
     """Draw the form of a scan, and the newest scans."""
-    if away := entered("operator", request):
+    if away := login_redirect("operator", request):
         return away
     control = services_of(request).control
     values: dict[str, Any] = {"scans": [], "templates": []}
@@ -50,7 +50,7 @@ async def post_scan(
     async def work() -> tuple[str, str]:
         control = services_of(request).control
         asked = {"template": template, "source": source.strip(), "variables": values_of(variables)}
-        async with audited(request, "scan.start", source, template=template):
+        async with audit_entry(request, "scan.start", source, template=template):
             started = await start_scan(control, asked | {"health": bool(health)})
         return f"{SCREEN}/{started.scan_id}", ""
 
@@ -60,7 +60,7 @@ async def post_scan(
 @router.get(SCREEN + "/{scan_id}")
 async def get_scan_screen(request: Request, scan_id: str) -> Response:
     """Draw one scan: how far it is, and what it found."""
-    if away := entered("operator", request):
+    if away := login_redirect("operator", request):
         return away
     found = await get_scan(services_of(request).control, scan_id)
     open_ = found.state in {"waiting", "running"}
@@ -89,12 +89,12 @@ async def post_one(
     async def work() -> tuple[str, str]:
         control = services_of(request).control
         if action == "delete":
-            async with audited(request, "scan.delete", scan_id):
+            async with audit_entry(request, "scan.delete", scan_id):
                 await delete_scan(control, scan_id)
             return SCREEN, "The scan is deleted; jobs that it made stay."
         asked = (await get_scan(control, scan_id)).document | {"submit": True}
         most = {"limit": int(limit)} if limit else {}
-        async with audited(request, "scan.start", asked["source"], template=asked["template"], submit=True):
+        async with audit_entry(request, "scan.start", asked["source"], template=asked["template"], submit=True):
             started = await start_scan(control, {key: one for key, one in asked.items() if key != "limit"} | most)
         return f"{SCREEN}/{started.scan_id}", ""
 

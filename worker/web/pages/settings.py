@@ -14,8 +14,8 @@ from worker.control.steer import list_workers
 from worker.core.errors import LeveretError
 from worker.core.message.wire import parse
 from worker.web.api.files import roots_of
-from worker.web.asking import audited, services_of
-from worker.web.pages.drawing import act, draw, entered
+from worker.web.asking import audit_entry, services_of
+from worker.web.pages.drawing import act, draw, login_redirect
 
 if TYPE_CHECKING:
     from worker.web.services import Services
@@ -32,7 +32,7 @@ async def get_settings(
     before: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
 ) -> Response:
     """Draw the settings; with `doctor` look at everything first, which takes seconds."""
-    if away := entered("admin", request):
+    if away := login_redirect("admin", request):
         return away
     here = services_of(request)
     found = await findings(here.checks()) if doctor else None
@@ -65,7 +65,7 @@ async def post_option_set(
 
     async def work() -> tuple[str, str]:
         control = services_of(request).control
-        async with audited(request, f"option-set.{action}", f"{module} {name}"):
+        async with audit_entry(request, f"option-set.{action}", f"{module} {name}"):
             if action == "delete":
                 await delete_option_set(control, module, name)
                 return "/settings", f"{module} {name} is deleted."

@@ -14,8 +14,8 @@ from worker.control.intake.templates import blueprint_of, delete_template, list_
 from worker.core.errors import InvalidJob, LeveretError, Problem
 from worker.core.message.wire import parse
 from worker.web.api.templates import MOST
-from worker.web.asking import audited, services_of
-from worker.web.pages.drawing import act, draw, entered
+from worker.web.asking import audit_entry, services_of
+from worker.web.pages.drawing import act, draw, login_redirect
 from worker.web.problems import status_of
 
 router = APIRouter()
@@ -30,12 +30,12 @@ async def get_templates(
     source: Annotated[str, Query(max_length=4096)] = "",
 ) -> Response:
     """Draw the templates, and the form of one."""
-    if away := entered("operator", request):
+    if away := login_redirect("operator", request):
         return away
-    return await _drawn(request, name, source)
+    return await _template_page(request, name, source)
 
 
-async def _drawn(request: Request, name: str, source: str, **values: Any) -> Response:
+async def _template_page(request: Request, name: str, source: str, **values: Any) -> Response:
     here = services_of(request)
     shown: dict[str, Any] = {"status": 200, "variables": "", "run": None, "report": None, "problems": []} | values
     status = shown.pop("status")
@@ -66,7 +66,7 @@ async def post_templates(
     action: Annotated[str, Form(pattern="^(try|submit)$")] = "try",
 ) -> Response:
     """Say what the template makes of the source, or submit a job of each."""
-    if away := entered("operator", request):
+    if away := login_redirect("operator", request):
         return away
     control = services_of(request).control
     sources = [line.strip() for line in source.splitlines() if line.strip()]
@@ -78,17 +78,19 @@ async def post_templates(
                 "reason": found.reason if isinstance(found, Skip) else "",
                 "text": "" if isinstance(found, Skip) else _pretty(found.document),
             }
-            return await _drawn(request, name, source, variables=variables, run=run)
+            return await _template_page(request, name, source, variables=variables, run=run)
         blueprint = await blueprint_of(control, name)
         report = Report()
-        async with audited(request, "template.submit", name) as noted:
+        async with audit_entry(request, "template.submit", name) as noted:
             async for outcome in submit_all(control, blueprint, await expand(control, sources), given, limit=MOST):
                 report.add(outcome)
             noted |= {"submitted": report.submitted, "skipped": report.skipped, "failed": report.failed}
     except LeveretError as error:
         faults = [str(problem) for problem in getattr(error, "problems", ())] or [str(error)]
-        return await _drawn(request, name, source, variables=variables, problems=faults, status=status_of(error))
-    return await _drawn(request, name, source, variables=variables, report=report)
+        return await _template_page(
+            request, name, source, variables=variables, problems=faults, status=status_of(error)
+        )
+    return await _template_page(request, name, source, variables=variables, report=report)
 
 
 def values_of(text: str) -> dict[str, str]:
@@ -119,7 +121,7 @@ async def post_stored(
 
     async def work() -> tuple[str, str]:
         control = services_of(request).control
-        async with audited(request, f"template.{action}", name):
+        async with audit_entry(request, f"template.{action}", name):
             if action == "delete":
                 await delete_template(control, name)
                 return SCREEN, f"{name} is deleted."

@@ -60,11 +60,11 @@ class SqlFolders:
         self, name: str, owner: str, files: int | None, problem: str | None, *, done: bool = True
     ) -> None:
         """Note how many files a look found, so far where it is not `done`, and what was wrong."""
-        await self._database.write_relaxed(_scanned, name, owner, files, problem, done=done)
+        await self._database.write_relaxed(_note_scan, name, owner, files, problem, done=done)
 
     async def note_sightings(self, name: str, sightings: Sequence[Sighting]) -> int:
         """Note files; one that is new or has changed begins to settle. Return how many did."""
-        known = await self._database.read(_known, name, sightings)
+        known = await self._database.read(_known_versions, name, sightings)
         fresh = [one for one in sightings if known.get(one.path) != (one.bytes, one.version)]
         if fresh:
             # Most looks find nothing new, and write nothing.
@@ -73,7 +73,7 @@ class SqlFolders:
 
     async def settled(self, name: str, settle_seconds: float, limit: int) -> list[FolderFile]:
         """Return files that have kept their size and version for so long, the longest first."""
-        return await self._database.read(_settled, name, settle_seconds, limit)
+        return await self._database.read(_settled_files, name, settle_seconds, limit)
 
     async def seconds_to_settle(self, name: str, settle_seconds: float) -> float | None:
         """Return when the next file will have settled; None when none is settling."""
@@ -112,7 +112,7 @@ class SqlFolders:
 
     async def finished_files(self, name: str, limit: int) -> list[FolderFile]:
         """Return submitted files whose jobs are completed."""
-        return await self._database.read(_finished, name, limit)
+        return await self._database.read(_finished_files, name, limit)
 
     async def folder_files(self, name: str, state: str | None, limit: int) -> list[FolderFile]:
         """Return files, those that changed last first."""
@@ -137,7 +137,7 @@ def _list(connection: Connection) -> list[StoredFolder]:
     for folder, state, count in connection.execute(counted.group_by(folder_files.c.folder, folder_files.c.state)):
         counts.setdefault(folder, {})[state] = count
     return [
-        _stored(row).model_copy(
+        _stored_folder(row).model_copy(
             update={"counts": counts.get(row.name, {}), "waiting": _waiting_jobs(connection, row.name)}
         )
         for row in connection.execute(select(folders).order_by(folders.c.name))
@@ -146,10 +146,10 @@ def _list(connection: Connection) -> list[StoredFolder]:
 
 def _one(connection: Connection, name: str) -> StoredFolder | None:
     row = connection.execute(select(folders).where(folders.c.name == name)).one_or_none()
-    return None if row is None else _stored(row)
+    return None if row is None else _stored_folder(row)
 
 
-def _stored(row: Row[Any]) -> StoredFolder:
+def _stored_folder(row: Row[Any]) -> StoredFolder:
     return StoredFolder(
         name=row.name,
         document=row.document,
@@ -194,7 +194,7 @@ def _claim(connection: Connection, name: str, owner: str, lease_seconds: float) 
     return connection.execute(claimed).rowcount > 0
 
 
-def _scanned(
+def _note_scan(
     connection: Connection, name: str, owner: str, files: int | None, problem: str | None, *, done: bool
 ) -> None:
     values: dict[str, Any] = {"problem": problem}
@@ -205,7 +205,7 @@ def _scanned(
     connection.execute(update(folders).where((folders.c.name == name) & (folders.c.owner == owner)).values(**values))
 
 
-def _known(connection: Connection, name: str, sightings: Sequence[Sighting]) -> dict[str, tuple[int, str]]:
+def _known_versions(connection: Connection, name: str, sightings: Sequence[Sighting]) -> dict[str, tuple[int, str]]:
     found: dict[str, tuple[int, str]] = {}
     for first in range(0, len(sightings), _AT_ONCE):
         keys = [_key(one.path) for one in sightings[first : first + _AT_ONCE]]
@@ -248,7 +248,7 @@ def _in_state(name: str, state: str) -> ColumnElement[bool]:
     return (folder_files.c.folder == name) & (folder_files.c.state == state)
 
 
-def _settled(connection: Connection, name: str, seconds: float, limit: int) -> list[FolderFile]:
+def _settled_files(connection: Connection, name: str, seconds: float, limit: int) -> list[FolderFile]:
     still = _in_state(name, "settling") & (folder_files.c.still_since <= moment(-seconds))
     found = select(folder_files).where(still).order_by(folder_files.c.still_since, folder_files.c.path).limit(limit)
     return [_file(row) for row in connection.execute(found)]
@@ -283,7 +283,7 @@ def _waiting_jobs(connection: Connection, name: str) -> int:
     return int(connection.execute(waiting).scalar_one())
 
 
-def _finished(connection: Connection, name: str, limit: int) -> list[FolderFile]:
+def _finished_files(connection: Connection, name: str, limit: int) -> list[FolderFile]:
     found = (
         select(folder_files)
         .join(jobs, jobs.c.job_id == folder_files.c.job_id)

@@ -50,15 +50,15 @@ class SqlNotifications:
 
     async def waiting_notices(self, name: str, limit: int) -> tuple[list[Notice], dict[str, int]]:
         """Return the oldest ends that are not sent yet, and how many wait of each state."""
-        return await self._database.read(_waiting, name, limit)
+        return await self._database.read(_waiting_notices, name, limit)
 
     async def notices_sent(self, name: str, sent: Sequence[Notice], next_seconds: float) -> None:
         """Note that these are sent, and when the next message may go out."""
-        await self._database.write(_sent, name, sent, next_seconds)
+        await self._database.write(_note_sent, name, sent, next_seconds)
 
     async def notices_failed(self, name: str, problem: str, next_seconds: float, give_up_seconds: float) -> None:
         """Note why nothing could be sent; what waits longer than `give_up_seconds` is given up."""
-        await self._database.write(_failed, name, problem, next_seconds, give_up_seconds)
+        await self._database.write(_note_failure, name, problem, next_seconds, give_up_seconds)
 
     async def forget_notices(self, older_than_seconds: float) -> int:
         """Delete what was sent, or given up, so long ago; return how many."""
@@ -137,7 +137,7 @@ def _claim(connection: Connection, name: str, owner: str, lease_seconds: float) 
     return connection.execute(claimed).rowcount > 0
 
 
-def _waiting(connection: Connection, name: str, limit: int) -> tuple[list[Notice], dict[str, int]]:
+def _waiting_notices(connection: Connection, name: str, limit: int) -> tuple[list[Notice], dict[str, int]]:
     here = (notices.c.notification == name) & (notices.c.fate == "waiting")
     counts = connection.execute(select(notices.c.state, func.count()).where(here).group_by(notices.c.state))
     found = (
@@ -163,7 +163,7 @@ def _waiting(connection: Connection, name: str, limit: int) -> tuple[list[Notice
     return listed, {row[0]: row[1] for row in counts}
 
 
-def _sent(connection: Connection, name: str, sent: Sequence[Notice], next_seconds: float) -> None:
+def _note_sent(connection: Connection, name: str, sent: Sequence[Notice], next_seconds: float) -> None:
     keys = [(one.job_id, one.epoch, one.state) for one in sent]
     for first in range(0, len(keys), _AT_ONCE):
         listed = tuple_(notices.c.job_id, notices.c.epoch, notices.c.state).in_(keys[first : first + _AT_ONCE])
@@ -172,7 +172,7 @@ def _sent(connection: Connection, name: str, sent: Sequence[Notice], next_second
     connection.execute(update(notifications).where(notifications.c.name == name).values(values))
 
 
-def _failed(connection: Connection, name: str, problem: str, next_seconds: float, give_up_seconds: float) -> None:
+def _note_failure(connection: Connection, name: str, problem: str, next_seconds: float, give_up_seconds: float) -> None:
     waiting = (notices.c.notification == name) & (notices.c.fate == "waiting")
     old = waiting & (notices.c.ended_at <= moment(-give_up_seconds))
     connection.execute(update(notices).where(old).values(fate="failed"))

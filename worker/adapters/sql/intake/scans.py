@@ -112,13 +112,13 @@ def _claim(connection: Connection, owner: str, lease_seconds: float) -> ScanReco
     return _one(connection, scan_id) if scan_id is not None and taken.rowcount else None
 
 
-def _own(scan_id: str, owner: str) -> Any:
+def _is_held_by(scan_id: str, owner: str) -> Any:
     return (scans.c.scan_id == scan_id) & (scans.c.owner == owner) & (scans.c.state == "running")
 
 
 def _renew(connection: Connection, scan_id: str, owner: str, lease_seconds: float, progress: Mapping[str, Any]) -> bool:
     values = {"lease_until": moment(lease_seconds), "progress": progress}
-    return connection.execute(update(scans).where(_own(scan_id, owner)).values(**values)).rowcount > 0
+    return connection.execute(update(scans).where(_is_held_by(scan_id, owner)).values(**values)).rowcount > 0
 
 
 def _finish(
@@ -137,7 +137,7 @@ def _finish(
         "result": result,
         "problem": problem,
     }
-    ended = connection.execute(update(scans).where(_own(scan_id, owner)).values(**values)).rowcount > 0
+    ended = connection.execute(update(scans).where(_is_held_by(scan_id, owner)).values(**values)).rowcount > 0
     done = scans.c.state.not_in(_OPEN)
     kept = select(scans.c.scan_id).where(done).order_by(scans.c.ended_at.desc(), scans.c.scan_id).limit(keep)
     newest = connection.execute(kept).scalars().all()

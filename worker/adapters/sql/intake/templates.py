@@ -67,7 +67,7 @@ def newest(connection: Connection) -> list[StoredTemplate]:
     found = last.subquery()
     rows = select(templates).join(found, (templates.c.name == found.c.name) & (templates.c.version == found.c.version))
     stored = connection.execute(rows.order_by(templates.c.name))
-    return [_stored(row) for row in stored if row.document is not None]
+    return [_stored_template(row) for row in stored if row.document is not None]
 
 
 def template(connection: Connection, name: str, version: int | None) -> StoredTemplate | None:
@@ -76,7 +76,7 @@ def template(connection: Connection, name: str, version: int | None) -> StoredTe
     if version is not None:
         rows = rows.where(templates.c.version == version)
     row = connection.execute(rows).one_or_none()
-    return None if row is None or row.document is None else _stored(row)
+    return None if row is None or row.document is None else _stored_template(row)
 
 
 def put(connection: Connection, name: str, document: dict[str, Any]) -> StoredTemplate:
@@ -85,13 +85,13 @@ def put(connection: Connection, name: str, document: dict[str, Any]) -> StoredTe
         rows = select(templates).where(templates.c.name == name).order_by(templates.c.version.desc()).limit(1)
         last = connection.execute(rows).one_or_none()
         if last is not None and last.document == document:
-            return _stored(last)
+            return _stored_template(last)
         version = 1 if last is None else last.version + 1
         values = {"name": name, "version": version, "document": document, "stored_at": moment()}
         kept = upsert(connection, templates).values(**values).on_conflict_do_nothing().returning(templates)
         row = connection.execute(kept).one_or_none()
         if row is not None:
-            return _stored(row)
+            return _stored_template(row)
 
 
 def remove(connection: Connection, name: str) -> bool:
@@ -147,7 +147,7 @@ def completed(connection: Connection, template: str, limit: int) -> list[OriginS
     return [OriginState(origin=_origin(row), state=row.state, bytes=made.get(row.job_id, 0)) for row in rows]
 
 
-def _stored(row: Row[*tuple[Any, ...]]) -> StoredTemplate:
+def _stored_template(row: Row[*tuple[Any, ...]]) -> StoredTemplate:
     return StoredTemplate(name=row.name, version=row.version, document=row.document, stored_at=row.stored_at)
 
 
