@@ -12,7 +12,7 @@ from worker.core.attempt import Artifact, Failure, Result
 from worker.core.errors import IdReused, JobCancelled, LeaseLost
 from worker.core.message.dialects import decode
 from worker.core.parts import Part, Plan, copy_id, part_key
-from worker.core.ports import Buried, Finished
+from worker.core.ports import Buried, Finished, Granted, Waiting
 from worker.core.ports.parts import MadePart, PlannedPart
 
 
@@ -118,6 +118,31 @@ async def test_a_dead_part_ends_its_job_and_the_parts_beside_it(repository):
     assert isinstance(await repository.claim(request(), POLICY), Buried)
     await repository.confirm_cancel(first)
     assert (await repository.job("j1")).state == "dead"
+
+
+async def test_a_part_whose_worker_is_gone_ends_after_its_dead_job(repository, bench):
+    planned = await divided(repository)
+    first, second = [await taken(repository, one) for one in planned[:2]]
+    await repository.bury(second, Failure("no space", "ToolFailed", "w1", 4))
+    again = request(planned[0].job, digest=planned[0].digest)
+    assert isinstance(await repository.claim(again, POLICY), Waiting), "its worker may still be at it"
+    await bench.expire("j1.p0000")
+    assert await repository.claim(again, POLICY) == Finished("cancelled")
+    record = await repository.job("j1.p0000")
+    assert (record.state, [one.outcome for one in record.attempts]) == ("cancelled", ["crashed"])
+    with pytest.raises(LeaseLost):
+        await repository.complete(first, made(planned[0]))
+
+
+async def test_a_part_whose_worker_died_before_a_new_plan_is_made(repository, bench):
+    planned = await divided(repository)
+    await taken(repository, planned[0])
+    await repository.bury(await taken(repository, planned[1]), Failure("changed", "PlanBroken", "w1", 1))
+    again = request(planned[0].job, digest=planned[0].digest)
+    assert isinstance(await repository.claim(again, POLICY), Waiting)
+    await repository.divide(await granted(repository), plan_of().document(), planned, ())
+    await bench.expire("j1.p0000")
+    assert isinstance(await repository.claim(again, POLICY), Granted)
 
 
 @pytest.mark.parametrize("kind", ["PlanBroken", "VerificationFailed", "Unserved"])

@@ -104,8 +104,10 @@ def claim(connection: Connection, request: ClaimRequest, policy: Policy, steady_
     if request.job.part is not None:
         if row is None or parent is None or row.parent_id != parent.job_id:
             raise IdReused(f"{job_id} is a part that no plan of ours has: only a worker writes the parts of a job")
-        if row.digest != request.digest or (parent.state != "waiting" and row.state not in TERMINAL):
+        if row.digest != request.digest:
             return Finished("cancelled")
+        if parent.state != "waiting" and row.state not in TERMINAL:
+            return _stopped(connection, request, row, steady_seconds)
     if row is None:
         return Waiting("its row has just been removed")
     require_same_job(connection, request.job, request.digest, row)
@@ -151,6 +153,21 @@ def _decided(
             return _succeeded(connection, request, policy, row)
         case _:
             return _grant(connection, request, policy, row.epoch, charges, _last_failure(row))
+
+
+def _stopped(connection: Connection, request: ClaimRequest, row: Row[*tuple[Any, ...]], steady_seconds: float) -> Claim:
+    """Return the end of a part whose job no longer waits for it.
+
+    While somebody has it, its message waits: nobody else would end it, or make it again, if that worker is dead.
+    """
+    if row.state in LIVE:
+        lease_until = row.lease_until or row.now
+        until = max(lease_until, holder_may_renew_until(lease_until, row.now, request, steady_seconds))
+        if until > row.now:
+            return _waiting(request, row, f"{row.owner} has it, and is to stop", until)
+        close_attempt(connection, request.job.job_id, row.epoch, "crashed", "its job no longer waits for it")
+    connection.execute(update(jobs).where(jobs.c.job_id == request.job.job_id).values(**ended("cancelled")))
+    return Finished("cancelled")
 
 
 def _waiting(request: ClaimRequest, row: Row[*tuple[Any, ...]], reason: str, until: datetime) -> Waiting:
