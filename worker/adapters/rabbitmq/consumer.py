@@ -18,7 +18,6 @@ from aio_pika.exceptions import ChannelNotFoundEntity
 
 from worker.adapters.rabbitmq.delivery import RabbitDelivery, reject_dying
 from worker.adapters.rabbitmq.link import LINK_ERRORS, Link, answered
-from worker.adapters.rabbitmq.publisher import Publisher
 from worker.adapters.rabbitmq.rescue import MOST_LOOKED_AT, Suspect
 from worker.adapters.threads import in_thread
 from worker.core.errors import LeveretError, Misconfigured
@@ -155,6 +154,9 @@ class RabbitConsumer:
         suspect = Suspect(certain=self._link.broken > CERTAIN, anywhere=anywhere)
 
         def rescue(_: Stop) -> int:
+            # pika is of the commands: a worker needs it for this alone, and most never do.
+            from worker.adapters.rabbitmq.publisher import Publisher  # noqa: PLC0415
+
             with Publisher(self._link.url) as publisher:
                 return sum(publisher.rescue(name, most, suspect) for name in queues if publisher.count(name))
 
