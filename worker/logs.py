@@ -7,15 +7,10 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from worker.core.errors import Misconfigured
 from worker.core.redaction import redact
-
-# structlog imports rich wherever it is installed, for traces that we format ourselves: a tenth of a second a start.
-_RICH = sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
-import structlog  # noqa: E402
-
-if _RICH is None:
-    del sys.modules["rich"]
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping

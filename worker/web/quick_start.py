@@ -15,8 +15,6 @@ def quick_imports() -> None:
     an OpenAPI document take a third of its own import, and are built when somebody asks for the document.
     """
     gc.disable()
-    # Before anything else imports structlog, which would import rich.
-    import_module("worker.logs")
     # A model takes over the configuration that its base has when it is defined.
     BaseModel.model_config["defer_build"] = True
     try:
