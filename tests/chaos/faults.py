@@ -9,8 +9,6 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from infra.local import ServiceError
-
 from .proxy import ANSWER, CONTENT, REQUEST, WRITING, Proxy
 from .world import FAKETIME, LEASE_SECONDS, World
 
@@ -229,10 +227,10 @@ def alarm(resource: str) -> Inject:
 
 
 async def _controlled(world: World, *words: str) -> bool:
-    """Return whether the broker did it: another fault may restart it just then, and the command never returns."""
+    """Return whether the broker did it: now and then the command does not return, on a busy machine."""
     try:
         await asyncio.to_thread(world.services.rabbitmqctl, *words)
-    except (ServiceError, subprocess.TimeoutExpired):
+    except subprocess.TimeoutExpired:
         return False
     return True
 
