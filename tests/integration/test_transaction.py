@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import pytest
 
 from tests.support.engine import Harness, document
+from worker.app.worker import chores_of
 from worker.core.attempt import Completed, Dead, Defer, Retry
 from worker.core.errors import DiskFull, SourceMissing, StorageUnavailable
-from worker.engine.attempt.leftovers import finish_deletions
 from worker.engine.attempt.run import LocalProduction
 from worker.engine.executor import Executor
 from worker.tasks.cleanup import CleanupTask
@@ -295,7 +295,9 @@ async def test_what_a_task_made_is_read_under_its_final_name_too(harness, broker
     assert visible(harness) == {"chosen/a.txt": "hello", "chosen/b.txt": "hello"}
 
 
-async def test_a_deletion_that_fails_stays_noted_and_stops_no_other(harness, broker):
+async def test_a_deletion_that_fails_stops_no_other_and_is_made_by_the_chores_of_any_worker(
+    harness, broker, monkeypatch
+):
     first, second = harness.storage / "first.txt", harness.storage / "second.txt"
     first.write_text("1")
     second.write_text("2")
@@ -312,7 +314,11 @@ async def test_a_deletion_that_fails_stays_noted_and_stops_no_other(harness, bro
     assert list(await harness.repository.pending_deletions()) == [job_id]
     first.rmdir()
     first.write_text("1")
-    await finish_deletions(harness.repository, harness.resources.storages, (-60.0, 60.0))
+    chores = chores_of(harness.resources, harness.consumer, "another", harness.lanes, 60.0)
+    await chores()
+    assert first.exists(), "its own worker may still be at it"
+    monkeypatch.setattr("worker.engine.attempt.leftovers.RECENT", (-60.0, 60.0))
+    await chores()
     assert not first.exists()
     assert await harness.repository.pending_deletions() == {}
 

@@ -144,7 +144,7 @@ async def assembled(
             unserved_seconds=settings.unserved_seconds,
             offline_seconds=settings.offline_seconds,
         )
-        chores = _chores(resources, consumer, slot.worker_id, presence.lanes, settings.log_days * 86400)
+        chores = chores_of(resources, consumer, slot.worker_id, presence.lanes, settings.log_days * 86400)
         worker = _worker(settings, stack, consumer, executor, resources, chores, drain=drain)
         await resources.runner.sweep(resources.scratch.is_live)
         await chores()
@@ -259,12 +259,13 @@ async def _consumer(
     return consumer
 
 
-def _chores(
+def chores_of(
     resources: Resources, consumer: RabbitConsumer, worker_id: str, lanes: tuple[str, ...], log_seconds: float
 ) -> Callable[[], Awaitable[None]]:
     """Return what is done now and then between jobs.
 
-    Left-over scratch of killed workers goes, and old logs; what the broker moved to the dead letters is recorded.
+    Left-over scratch of killed workers goes, and old logs; what completed jobs could not delete is deleted; what the
+    broker moved to the dead letters is recorded.
     """
     deaths = DeathRecorder(resources, worker_id, lanes[0])
 

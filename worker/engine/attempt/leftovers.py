@@ -45,12 +45,12 @@ async def delete_requested(repository: Repository, storages: Storages, job_id: s
         log.warning("deletions_pending", job_id=job_id, failures=len(failures), error=str(failure))
 
 
-async def finish_deletions(repository: Repository, storages: Storages, ended: tuple[float, float] = RECENT) -> None:
+async def finish_deletions(repository: Repository, storages: Storages) -> None:
     """Delete what completed jobs could not delete at their end: the database or a storage was away then.
 
     Only of jobs that ended within a day: later, somebody may have put another file at such a place.
     """
-    for job_id, uris in (await repository.pending_deletions(ended)).items():
+    for job_id, uris in (await repository.pending_deletions(RECENT)).items():
         await delete_requested(repository, storages, job_id, uris)
 
 
