@@ -8,35 +8,27 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from dotenv import dotenv_values
 
 from infra import assets
 from infra.clock import build_clock
+from infra.command import STATE, exit_code
 from infra.demo.processes import end_page, end_workers
 from infra.leavings import left
 from infra.local import SERVICES, LocalServices, ServiceError
 from infra.media import check_media
 from infra.provision import provision
 from infra.settings import ProvisionSettings, overlay
-from worker.core.errors import LeveretError
-
-STATE = Path(__file__).resolve().parent.parent / ".local"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: 0 done, 1 not done and why, 2 wrong usage."""
     options = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = options.command
-    try:
-        return command(options)
-    except LeveretError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        return 130
+    return exit_code(partial(command, options))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -19,14 +19,15 @@ from urllib.parse import urlsplit
 
 import boto3
 
+from infra.command import STATE, exit_code
 from infra.demo.clip import CLIP_SECONDS, make_clip
 from infra.demo.messages import OPTION_SET, film_message, main_job, publish
-from infra.demo.places import STATE, prepared, say, title
+from infra.demo.places import prepared, say, title
 from infra.demo.processes import WORKERS, start_page, start_workers
 from infra.local import LocalServices
 from infra.provision import provision
 from infra.settings import ProvisionSettings
-from worker.core.errors import LeveretError, ToolMissing
+from worker.core.errors import ToolMissing
 from worker.core.routing import JOBS
 
 if TYPE_CHECKING:
@@ -38,14 +39,7 @@ TAKEN_SECONDS: Final = 120.0
 def main() -> int:
     """Return 0 only if every job completed."""
     logging.getLogger("pika").setLevel(logging.CRITICAL)
-    try:
-        return run(s3=bool(os.environ.get("S3")), postgres=bool(os.environ.get("POSTGRES")))
-    except LeveretError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        return 130
+    return exit_code(lambda: run(s3=bool(os.environ.get("S3")), postgres=bool(os.environ.get("POSTGRES"))))
 
 
 def run(*, s3: bool, postgres: bool) -> int:

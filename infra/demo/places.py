@@ -7,15 +7,15 @@ import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
+
+from infra.command import STATE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from infra.local import LocalServices
-
-STATE: Final = Path(__file__).resolve().parent.parent.parent / ".local"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import time
 import urllib.request
 from typing import TYPE_CHECKING, Final
 
-from infra.demo.places import STATE
+from infra.command import STATE
 from infra.local.ports import LOOPBACK, free_port, is_free
 from infra.local.process import Identity, end, spawn
 from worker.core.errors import LeveretError
