@@ -178,6 +178,8 @@ async def test_dead_letters_are_shown_replayed_and_purged(tmp_path):
         assert (await client.delete("/api/v1/dead", params={"expected": 1})).json() == {"purged": 1}
         assert here.broker.dead == []
         assert (await client.get("/api/v1/dead/none")).status_code == 404
+        screen = await client.get("/jobs/none")
+        assert (screen.status_code, "<h1>Not found</h1>" in screen.text) == (404, True)
 
 
 async def test_workers_are_steered_and_forgotten(tmp_path):
