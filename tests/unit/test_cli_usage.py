@@ -185,7 +185,9 @@ def test_looking_at_one_job_of_an_sqlite_file_imports_what_it_needs_and_no_more(
 
 def test_pydantic_looks_for_no_plugins_in_every_installed_distribution(cli):
     cli.insert("a-job")
-    code = "import importlib.metadata as m, runpy; m.distributions = None; runpy.run_module('worker', run_name='__main__')"
+    code = (
+        "import importlib.metadata as m, runpy; m.distributions = None; runpy.run_module('worker', run_name='__main__')"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code, "job", "a-job"],
         env=cli.environment(), capture_output=True, text=True, check=False,
