@@ -1,4 +1,4 @@
-"""What is declared in the broker, with its arguments. Pure: `infra.provision` declares it.
+"""The exchanges, queues and bindings in the broker, with their arguments. Pure: `infra.provision` declares them.
 
 Safety-critical settings are queue arguments, so that a fresh broker without policies drops nothing.
 Arguments are those of RabbitMQ's quorum-queue and dead-letter guides; broker.md has the measurements.
