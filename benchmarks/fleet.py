@@ -31,7 +31,7 @@ import psutil
 from benchmarks.candidates import KEEP_ROWS, PEERS, Candidate, ours, peer, peers_environment, plugin, send
 from infra.broker import declare
 from infra.local import LocalServices
-from worker.core.routing import topology
+from worker.core.topology import topology
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -37,11 +37,15 @@ async def print_gource(seconds: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _make_repository(folder / "origin")
+        # A worker proves its clock once, when it starts: that is no part of a film.
+        visualizer = GourceVisualizer(cores=1)
+        bench, task, _ = _prepared(visualizer, folder, "rehearsal", seconds)
+        await task.rehearse(bench)
         begun = spent()
-        frames = await _whole(folder, seconds)
+        frames = await _whole(visualizer, folder, seconds)
         whole = spent() - begun
         print(f"Whole: {whole:.2f} s of CPU, {whole / frames * 1000:.1f} ms a frame.", flush=True)
-        spans = await _in_ranges(folder, seconds)
+        spans = await _in_ranges(visualizer, folder, seconds)
     one = spans.plan + spans.join + sum(seconds for _, seconds in spans.parts)
     ranges = [seconds for count, seconds in spans.parts if count]
     print(f"In {len(ranges)} ranges by one worker: {one:.2f} s: the plan {spans.plan:.2f} s, the ranges "
@@ -51,17 +55,17 @@ async def print_gource(seconds: int) -> None:
           f"{whole / two:.2f} times as fast.")  # fmt: skip
 
 
-async def _whole(folder: Path, seconds: int) -> int:
-    bench, task, params = _prepared(folder, "whole", seconds)
+async def _whole(visualizer: GourceVisualizer, folder: Path, seconds: int) -> int:
+    bench, task, params = _prepared(visualizer, folder, "whole", seconds)
     await task.run(params, bench)
     frames: int = bench.result.facts["gource"]["frames"]
     return frames
 
 
-async def _in_ranges(folder: Path, seconds: int) -> Spans:
+async def _in_ranges(visualizer: GourceVisualizer, folder: Path, seconds: int) -> Spans:
     spans, paths, shares = Spans(), {}, {}
     begun = spent()
-    bench, task, params = _prepared(folder, "plan", seconds)
+    bench, task, params = _prepared(visualizer, folder, "plan", seconds)
     plan = await task.plan(params, 0, Fleet(workers=2), bench)
     if not isinstance(plan, Plan):
         raise RuntimeError(plan.reason)  # noqa: TRY004
@@ -74,28 +78,30 @@ async def _in_ranges(folder: Path, seconds: int) -> Spans:
             paths[part.index] = shares[part.file]
             continue
         begun = spent()
-        bench, task, params = _prepared(folder, str(part.index), seconds)
+        bench, task, params = _prepared(visualizer, folder, str(part.index), seconds)
         bench.shares |= shares
         await task.run_part(params, plan, part, bench)
         paths[part.index] = bench.result.outputs[part.file].path
         spans.parts.append((part.frames, spent() - begun))
     begun = spent()
-    bench, task, params = _prepared(folder, "join", seconds)
+    bench, task, params = _prepared(visualizer, folder, "join", seconds)
     await task.join(params, plan, paths, bench)
     spans.join = spent() - begun
     return spans
 
 
-def _prepared(folder: Path, name: str, seconds: int) -> tuple[TaskBench, VisualizerTask, Any]:
+def _prepared(
+    visualizer: GourceVisualizer, folder: Path, name: str, seconds: int
+) -> tuple[TaskBench, VisualizerTask, Any]:
     """Return a bench, the task and its data; the runner's programs have one core, as has the worker."""
     runner = Pinned(dict(os.environ))
     tools = find_tools(dict.fromkeys(("ffmpeg", "ffprobe", "gource", "git")), bundled_tools())
     bench = TaskBench(folder / name, runner, tools=tools)
     repositories = GitRepositories(ProcessRunner(dict(os.environ)), file_roots=(folder,))
-    task = VisualizerTask(GourceVisualizer(cores=1), repositories)
+    task = VisualizerTask(visualizer, repositories)
     data = {
         "repo_url": f"file://{folder / 'origin'}", "resolution": "1280x720", "--output-framerate": 30,
-        "length": seconds, "output": "mp4", "parts": {"seconds": seconds / 2},
+        "length": seconds, "output": "mp4", "parts": "auto",
     }  # fmt: skip
     _, params = Registry({"gource": task}).parse(TaskSpec("gource", data, ""))
     return bench, task, params

@@ -20,7 +20,7 @@ from template_page import template_page
 
 from visualizers import GROUP as VISUALIZERS
 from worker.adapters.metrics import metric_families
-from worker.core import job, record, routing
+from worker.core import job, record, routing, topology
 from worker.core.attempt import Progress, StateChange
 from worker.core.message import dialects
 from worker.core.message.wire import MAX_BODY_BYTES, MAX_DEPTH
@@ -272,7 +272,7 @@ def _words(names: list[str]) -> str:
 
 def topology_page() -> list[str]:
     """Return the page of what is declared in the broker."""
-    declared = routing.topology()
+    declared = topology.topology()
     listed = [(f"`{one.name}`", one.type, arguments(one.arguments)) for one in declared.exchanges]
     queues = [(f"`{one.name}`", arguments(one.arguments)) for one in declared.queues]
     bindings = [

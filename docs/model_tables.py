@@ -84,20 +84,18 @@ def spellings(name: str, info: FieldInfo) -> list[str]:
 
 def default_of(info: FieldInfo) -> str:
     """Return a field's default as JSON would say it."""
-    if info.default_factory is not None:
-        empty: object = info.default_factory()  # type: ignore[call-arg]  # none of ours takes the data
-        return "empty" if not empty else f"`{empty}`"
-    match info.default:
+    default: object = info.default_factory() if info.default_factory else info.default  # type: ignore[call-arg]  # none of ours takes the data
+    match default:
         case None:
             return "none"
         case bool():
-            return "`true`" if info.default else "`false`"
+            return "`true`" if default else "`false`"
         case BaseModel():
             return "its own defaults"
-        case "" | ():
+        case "" | () | [] | {} if not default:
             return "empty"
         case _:
-            return f"`{info.default}`"
+            return f"`{default}`"
 
 
 def kind(schema: Json) -> str:

@@ -15,14 +15,15 @@ import pika.exceptions
 
 from worker.core.brokers import OTHER_DATABASE, broker_urls
 from worker.core.errors import BrokerUnavailable, Misconfigured
-from worker.core.routing import FLEET, fleet_mark
+from worker.core.routing import FLEET
+from worker.core.topology import fleet_mark
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from pika.adapters.blocking_connection import BlockingChannel
 
-    from worker.core.routing import Queue, Topology
+    from worker.core.topology import Queue, Topology
 
 TIMEOUT_SECONDS: Final = 20.0
 ABSENT: Final = "nothing"

@@ -8,7 +8,7 @@ from infra.broker import declare, mark
 from infra.bucket import ensure_bucket
 from infra.migrations import head, identity, upgrade
 from worker.core.redaction import redact
-from worker.core.routing import topology
+from worker.core.topology import topology
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

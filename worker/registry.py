@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from worker.core.errors import InvalidJob, Misconfigured, Problem
 from worker.core.faults import FIELDS_ALONE
-from worker.core.message.wire import bounded_hints, nearest, problems_of
+from worker.core.hints import bounded_hints, nearest
+from worker.core.message.wire import problems_of
 from worker.core.task import Task
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from worker.adapters.rabbitmq.publisher import Publisher
 from worker.adapters.sql import SqlRepository
 from worker.core import errors
-from worker.core.routing import DEAD_QUEUE, DEATHS, topology
+from worker.core.routing import DEAD_QUEUE, DEATHS
+from worker.core.topology import topology
 
 from .jobs import DYING, FRAMES
 from .published_files import PublishedFiles

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import secrets
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -14,12 +17,13 @@ from sqlalchemy import select, update
 from infra.local import LocalServices
 from infra.migrations import upgrade
 from tests.support.databases import provision
-from worker.adapters.sql import SqlRepository
+from worker.adapters.sql import SqlRepository, quick
 from worker.adapters.sql.schema import jobs, moment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
-    from pathlib import Path
+
+    from worker.core.record import JobRecord, WorkerRecord
 
 
 class Postgres:
@@ -65,6 +69,38 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     services.up(("postgres",))
     yield Postgres(services)
     services.down(purge=True)
+
+
+class ReadTwice(SqlRepository):
+    """A repository in an SQLite file each of whose jobs and fleets is read by `QuickLookups` too, with one result."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(f"sqlite:///{file}")
+        self._file = file
+
+    async def job(self, job_id: str) -> JobRecord | None:
+        """Return a job's record, read both ways."""
+        record = await super().job(job_id)
+        with self._quickly() as connection:
+            assert quick.read_job(connection, job_id) == record
+        return record
+
+    async def ids(self, prefix: str, limit: int) -> list[str]:
+        """Return ids that begin with `prefix`, read both ways."""
+        found = await super().ids(prefix, limit)
+        with self._quickly() as connection:
+            assert quick.read_ids(connection, prefix, limit) == found
+        return found
+
+    async def workers(self, offline_after: float) -> list[WorkerRecord]:
+        """Return the workers, read both ways."""
+        found = await super().workers(offline_after)
+        with self._quickly() as connection:
+            assert quick.read_workers(connection, offline_after) == found
+        return found
+
+    def _quickly(self) -> closing[sqlite3.Connection]:
+        return closing(sqlite3.connect(self._file))
 
 
 @dataclass
@@ -124,7 +160,8 @@ def url(kind_of_database: str, request: pytest.FixtureRequest, tmp_path: Path) -
 
 @pytest.fixture
 async def bench(url) -> AsyncIterator[Bench]:
-    repository = SqlRepository(url)
+    scheme, _, file = url.partition(":///")
+    repository = ReadTwice(Path(file)) if scheme == "sqlite" else SqlRepository(url)
     yield Bench(repository, url)
     await repository.close()
 

@@ -16,7 +16,8 @@ from infra.migrations import head, upgrade
 from tests.support.databases import provision
 from tests.support.repositories import FAILURE, POLICY, granted, job, request
 from worker.adapters.sql import SqlRepository
-from worker.adapters.sql.schema import REVISION, metadata
+from worker.adapters.sql.revision import REVISION
+from worker.adapters.sql.schema import metadata
 from worker.core.attempt import Result
 from worker.core.errors import DatabaseUnavailable, Infrastructure, LeveretError, Misconfigured
 from worker.core.listing import JobFilter

@@ -12,7 +12,7 @@ from infra.local import LocalServices
 from tests.support.databases import provision
 from tests.support.engine import Broker, Harness, broker_access
 from worker.adapters.sql import SqlRepository
-from worker.core.routing import topology
+from worker.core.topology import topology
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -13,7 +13,7 @@ from worker.adapters.rabbitmq.admin import RabbitAdmin
 from worker.core.attempt import Completed, Retry
 from worker.core.errors import BrokerUnavailable, SourceMissing
 from worker.core.record import Hardware
-from worker.core.routing import topology
+from worker.core.topology import topology
 from worker.engine.host.presence import WorkerPresence
 
 pytestmark = [pytest.mark.xdist_group("rabbitmq"), pytest.mark.timeout(180)]

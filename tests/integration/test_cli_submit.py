@@ -13,7 +13,8 @@ from tests.support.dead_letters import arrived, waiting
 from tests.support.queues import channel_of, taken
 from worker.core.attempt import Failure, Result
 from worker.core.record import WorkerRecord
-from worker.core.routing import EVENTS, JOBS, UNROUTED, topology
+from worker.core.routing import EVENTS, JOBS, UNROUTED
+from worker.core.topology import topology
 
 
 def test_what_a_command_brings_about_is_an_event(cli_with_broker, broker_url):

@@ -16,7 +16,8 @@ from infra.broker import declare
 from worker.adapters.rabbitmq import Link
 from worker.adapters.rabbitmq.publisher import Publisher
 from worker.core.errors import BrokerUnavailable
-from worker.core.routing import DEAD_QUEUE, topology
+from worker.core.routing import DEAD_QUEUE
+from worker.core.topology import topology
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
 

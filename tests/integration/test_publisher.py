@@ -14,7 +14,8 @@ from worker.adapters.kept import KeptBroker
 from worker.adapters.rabbitmq.admin import RabbitAdmin
 from worker.adapters.rabbitmq.publisher import Publisher
 from worker.core.errors import BrokerUnavailable, Misconfigured
-from worker.core.routing import DEAD_QUEUE, JOBS, topology
+from worker.core.routing import DEAD_QUEUE, JOBS
+from worker.core.topology import topology
 
 BODY = b'{"job_id": "a-job", "tasks": [{"module": "echo", "data": {}}]}'
 

@@ -21,7 +21,8 @@ from worker.adapters.rabbitmq import Link, RabbitConsumer
 from worker.adapters.rabbitmq.jobs import RabbitJobs
 from worker.adapters.storage.nas import NasStorage
 from worker.core.policy import Policy
-from worker.core.routing import DEAD_QUEUE, DEATHS, JOBS, queues_of, topology
+from worker.core.routing import DEAD_QUEUE, DEATHS, JOBS, queues_of
+from worker.core.topology import topology
 from worker.engine.attempt.run import LocalProduction
 from worker.engine.executor import Executor
 from worker.engine.host.scratch import Scratch

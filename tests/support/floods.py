@@ -24,7 +24,7 @@ from tests.support.worker_loop import running, worker_of
 from worker.adapters.sql import SqlRepository
 from worker.core.message.dialects import decode
 from worker.core.ports import ClaimRequest, Granted
-from worker.core.routing import topology
+from worker.core.topology import topology
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

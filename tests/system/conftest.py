@@ -15,7 +15,7 @@ from infra.migrations import upgrade
 from tests.support.fleet import RETRY, Fleet
 from worker.adapters.sql import SqlRepository
 from worker.core.listing import JobFilter
-from worker.core.routing import topology
+from worker.core.topology import topology
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

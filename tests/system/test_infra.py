@@ -24,7 +24,7 @@ from botocore.exceptions import ClientError
 from infra.local import LocalServices, ServiceError
 from infra.local.process import Identity
 from infra.migrations import head
-from worker.core.routing import topology
+from worker.core.topology import topology
 
 ROOT = Path(__file__).resolve().parents[2]
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("WORKER_", "AWS_", "RABBITMQ_"))}

@@ -10,7 +10,7 @@ import pytest
 
 from worker.adapters import checks
 from worker.core.ports import DatabaseFacts
-from worker.core.routing import topology
+from worker.core.topology import topology
 
 
 class Database:

@@ -129,7 +129,7 @@ def test_a_reader_that_is_gone_is_no_error_to_tell(cli, unbuffered):
 HELP_IMPORTS = {"annotated_doc", "shellingham", "typer", "typing_extensions", "worker"}
 HELP_IMPORTS_OF_OURS = {
     "worker.__main__", "worker.cli", "worker.cli.commands", "worker.cli.run", "worker.cli.words",
-    "worker.core", "worker.core.errors", "worker.core.redaction", "worker.core.routing",
+    "worker.core", "worker.core.errors", "worker.core.routing",
     "worker.web", "worker.web.command",
 }  # fmt: skip
 
@@ -156,9 +156,48 @@ def test_help_imports_what_it_needs_and_no_more():
     assert not {"asyncio", "email", "http", "ssl"} & loaded
 
 
-def test_looking_at_a_job_needs_neither_broker_nor_tasks_nor_what_draws(cli):
+JOB_IMPORTS = HELP_IMPORTS | {
+    "annotated_types", "dotenv", "pydantic", "pydantic_core", "pydantic_settings", "rich", "typing_inspection",
+}  # fmt: skip
+JOB_IMPORTS_OF_OURS = HELP_IMPORTS_OF_OURS | {
+    "worker.adapters", "worker.adapters.sql", "worker.adapters.sql.quick", "worker.adapters.sql.records",
+    "worker.adapters.sql.revision",
+    "worker.app", "worker.app.control", "worker.app.direct", "worker.app.direct.looks", "worker.app.operations",
+    "worker.cli.arguments", "worker.cli.job", "worker.cli.render", "worker.cli.tables",
+    "worker.control", "worker.control.errors", "worker.control.query", "worker.control.resources",
+    "worker.control.waits",
+    "worker.core.default_places", "worker.core.hints", "worker.core.hours", "worker.core.listing",
+    "worker.core.local_names", "worker.core.record",
+    "worker.settings", "worker.settings.client", "worker.settings.serve", "worker.settings.shared",
+    "worker.settings.wording", "worker.settings.worker",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["a-job", "a-jo"])
+def test_looking_at_one_job_of_an_sqlite_file_imports_what_it_needs_and_no_more(cli, name):
     cli.insert("a-job")
-    loaded = loaded_by("job", "a-job")
+    loaded = loaded_by("job", name)
+    # The interpreter's own `_sysconfigdata…` is in no list of the standard library.
+    foreign = {name.partition(".")[0] for name in loaded if not name.startswith("_")} - sys.stdlib_module_names
+    assert foreign <= JOB_IMPORTS
+    assert {name for name in loaded if name.startswith("worker.")} <= JOB_IMPORTS_OF_OURS
+
+
+def test_pydantic_looks_for_no_plugins_in_every_installed_distribution(cli):
+    cli.insert("a-job")
+    code = (
+        "import importlib.metadata as m, runpy; m.distributions = None; runpy.run_module('worker', run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "job", "a-job"],
+        env=cli.environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_looking_at_jobs_needs_neither_broker_nor_tasks_nor_what_draws(cli):
+    cli.insert("a-job")
+    loaded = loaded_by("jobs")
     assert {"worker.cli.jobs", "worker.adapters.sql"} <= loaded
     unneeded = {
         "aio_pika", "pika", "structlog", "rich.console", "rich.table", "sqlalchemy.dialects.postgresql",

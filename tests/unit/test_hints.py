@@ -9,8 +9,8 @@ import pytest
 
 from worker.app.components import registry
 from worker.core.errors import InvalidJob
+from worker.core.hints import MAX_HINTS, bounded_hints, nearest
 from worker.core.job import Job, TaskSpec
-from worker.core.message.wire import MAX_HINTS, bounded_hints, nearest
 from worker.engine.attempt.plan import prepared
 from worker.media.ffmpeg.filters import VIDEO_FILTERS, filter_problem
 from worker.media.ffmpeg.options import input_problems

@@ -13,6 +13,7 @@ from worker.core.parts import (
     PartLength,
     Plan,
     bounds,
+    even_bounds,
     identity_of,
     in_order,
     part_id,
@@ -69,6 +70,24 @@ def test_a_short_end_keeps_every_cut_and_halves_no_more_than_a_part_a_worker(fra
     assert all(cut % multiple == 0 for cut in fresh)
     assert all(b - a >= 10 * rate for a, b in pairwise(found) if a in fresh or b in fresh)
     plan_of(*pairwise(found))
+
+
+@settings(deadline=None)
+@given(frames=st.integers(1, 400_000), count=st.integers(0, 40), multiple=st.integers(1, 600))
+def test_even_parts_are_off_their_share_by_one_group_of_pictures_at_most(frames, count, multiple):
+    cuts = even_bounds(frames, count, multiple)
+    lengths = [b - a for a, b in pairwise(cuts)]
+    assert (cuts[0], cuts[-1]) == (0, frames)
+    assert all(cut % multiple == 0 for cut in cuts[:-1])
+    assert all(length > 0 for length in lengths)
+    assert len(lengths) <= max(1, count)
+    if frames >= 2 * multiple * max(1, count):
+        assert len(lengths) == max(1, count)
+        assert all(abs(length - frames / max(1, count)) <= multiple for length in lengths)
+
+
+def test_two_workers_share_a_minute_evenly():
+    assert even_bounds(1803, 2, 60) == (0, 900, 1803)
 
 
 def test_two_workers_end_a_film_of_three_minutes_with_parts_of_half_the_length():

@@ -8,8 +8,8 @@ import pytest
 
 from tests.support.engine import WriteTask
 from worker.core.errors import InvalidJob, Misconfigured
+from worker.core.hints import nearest
 from worker.core.job import TaskSpec
-from worker.core.message.wire import nearest
 from worker.registry import GROUP, Registry
 from worker.tasks.ffmpeg import FfmpegTask
 

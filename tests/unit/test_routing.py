@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from worker.core import routing
+from worker.core import routing, topology
 from worker.core.attempt import Defer
 from worker.core.message.copies import copy_exchange
 
 
 def test_every_queue_is_a_quorum_queue_that_refuses_rather_than_drops():
-    for queue in routing.topology().queues:
+    for queue in topology.topology().queues:
         assert queue.arguments["x-queue-type"] == "quorum"
         if queue.name not in {routing.DEAD_QUEUE, routing.DEATHS}:
             assert queue.arguments["x-overflow"] == "reject-publish"
@@ -18,7 +18,7 @@ def test_every_queue_is_a_quorum_queue_that_refuses_rather_than_drops():
 
 
 def test_the_dead_letter_queue_is_declared_first_and_loses_nothing():
-    dead = routing.topology().queues[0]
+    dead = topology.topology().queues[0]
     assert dead.name == routing.DEAD_QUEUE
     assert "x-message-ttl" not in dead.arguments
     assert "x-dead-letter-exchange" not in dead.arguments
@@ -27,12 +27,12 @@ def test_the_dead_letter_queue_is_declared_first_and_loses_nothing():
 
 
 def test_a_dead_job_keeps_its_lane_for_there_is_no_dead_letter_routing_key():
-    for queue in routing.topology().queues:
+    for queue in topology.topology().queues:
         assert "x-dead-letter-routing-key" not in queue.arguments
 
 
 def test_every_lane_has_three_priorities_and_a_binding_each():
-    wanted = routing.topology()
+    wanted = topology.topology()
     bound = {(one.exchange, one.routing_key): one.queue for one in wanted.bindings}
     for lane in routing.LANES:
         for priority in routing.PRIORITIES:
@@ -40,14 +40,14 @@ def test_every_lane_has_three_priorities_and_a_binding_each():
 
 
 def test_a_message_that_no_key_leads_still_gets_in():
-    wanted = routing.topology()
+    wanted = topology.topology()
     jobs = next(one for one in wanted.exchanges if one.name == routing.JOBS)
     assert jobs.arguments == {"alternate-exchange": routing.UNROUTED}
-    assert routing.Binding(routing.UNROUTED, "media.cpu.normal") in wanted.bindings
+    assert topology.Binding(routing.UNROUTED, "media.cpu.normal") in wanted.bindings
 
 
 def test_another_delay_is_another_queue():
-    names = {queue.name: queue for queue in routing.topology((1.5, 60)).queues}
+    names = {queue.name: queue for queue in topology.topology((1.5, 60)).queues}
     assert names["media.retry.1.5s"].arguments["x-message-ttl"] == 1500
     assert names["media.retry.60s"].arguments["x-message-ttl"] == 60000
 
@@ -75,7 +75,7 @@ def test_only_a_job_queue_has_a_route(name):
 def test_a_message_waits_about_as_long_as_its_reason_holds(seconds, exchange):
     taken = copy_exchange(Defer("w1 holds it", seconds=seconds), routing.DEFER_SECONDS, routing.DEFAULT_DELAYS)
     assert taken == exchange
-    assert exchange in {one.name for one in routing.topology().exchanges}
+    assert exchange in {one.name for one in topology.topology().exchanges}
 
 
 @pytest.mark.parametrize(

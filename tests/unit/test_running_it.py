@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from worker.core.routing import LANES, queues_of, topology
+from worker.core.routing import LANES, queues_of
+from worker.core.topology import topology
 from worker.settings import Settings
 from worker.web.server import END_SECONDS
 

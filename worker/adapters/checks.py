@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from worker.core.ports import BrokerAdmin, Repository, Runner
-    from worker.core.routing import Topology
+    from worker.core.topology import Topology
     from worker.media.capabilities import Capabilities
 
 VERSION_SECONDS: Final = 15.0

@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from worker.adapters.sql.base import SqlBase
+    from worker.adapters.sql.quick import QuickLookups
     from worker.control.intake.library import Library
     from worker.core.ports import BrokerAdmin, Repository
     from worker.registry import Registry
     from worker.settings import Settings
 
-Stores = TypeVar("Stores", bound="SqlBase | Repository")
+Stores = TypeVar("Stores", bound="SqlBase | QuickLookups | Repository")
 
 FORMER_DATABASE: Final = Path(".local/leveret.db")
 """The earlier default of the database: in the folder where a command was typed."""
@@ -116,12 +117,18 @@ def modules() -> Registry:
 
 def refuse_missing_sqlite(settings: Settings) -> None:
     """Raise Misconfigured when the database is a file that is not there: a command makes none."""
-    scheme, _, name = settings.database_url.get_secret_value().partition(":///")
-    path = Path(name.partition("?")[0])
-    if scheme == "sqlite" and name and name != ":memory:" and not path.exists():
+    path = sqlite_file(settings.database_url.get_secret_value())
+    if path is not None and not path.exists():
         default = "database_url" not in settings.model_fields_set
         doubt = "WORKER_DATABASE_URL is not set; set it, or" if default else "is WORKER_DATABASE_URL right?"
         advice = f"{doubt} `python -m infra provision` makes one"
         if default and FORMER_DATABASE.exists():
             advice = f"that of an older version is here: set WORKER_DATABASE_URL=sqlite:///{FORMER_DATABASE.absolute()}"
         raise Misconfigured(f"there is no database at {path.absolute()}: {advice}")
+
+
+def sqlite_file(url: str) -> Path | None:
+    """Return the file of an SQLite database; None of any other, and of one in memory."""
+    scheme, _, name = url.partition(":///")
+    file = name.partition("?")[0]
+    return Path(file) if scheme == "sqlite" and file and file != ":memory:" else None

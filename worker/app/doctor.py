@@ -15,7 +15,7 @@ from worker.app.components import TOOLS, capabilities, refuse_shared_sqlite, run
 from worker.app.control import broker, refuse_missing_sqlite, repository
 from worker.app.places import roots, storages
 from worker.core.errors import Misconfigured
-from worker.core.routing import topology
+from worker.core.topology import topology
 from worker.engine.host.scratch import Scratch
 from worker.engine.reconcile import Reconciler
 from worker.settings.serve import address_of, is_loopback, token_count

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from worker.app.control import checked, control, modules
+from worker.app.control import checked, control, modules, sqlite_file
 from worker.app.direct.looks import DirectLooks
-from worker.control.doctor import findings
 from worker.control.query import LookControl
-from worker.core.errors import LeveretError, Misconfigured
-from worker.core.finding import NamedFinding
-from worker.settings import load, unknown_variables
+from worker.settings import load
 from worker.settings.client import load_client
 
 if TYPE_CHECKING:
@@ -19,13 +16,11 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from worker.adapters.sql.lookups import SqlLookups
+    from worker.adapters.sql.quick import QuickLookups
     from worker.control.operations import DocumentOperations, LookOperations, Operations
-    from worker.core.finding import Health
     from worker.remote import Remote
     from worker.settings import Settings
     from worker.settings.client import ClientSettings
-
-CORRECT: Final = "correct it in the environment or .env"
 
 
 @asynccontextmanager
@@ -57,12 +52,17 @@ async def lookups() -> AsyncIterator[LookOperations]:
         yield DirectLooks(LookControl(stores, settings.offline_seconds))
 
 
-def lookup_stores(settings: Settings) -> SqlLookups:
-    """Return the part of the database that looks at jobs."""
-    # A command that goes over a server needs none of it.
+def lookup_stores(settings: Settings) -> QuickLookups | SqlLookups:
+    """Return the part of the database that looks at jobs: quickly at one in an SQLite file."""
+    # A command that goes over a server needs neither.
+    url = settings.database_url.get_secret_value()
+    if (file := sqlite_file(url)) is not None and "?" not in url:
+        from worker.adapters.sql.quick import QuickLookups  # noqa: PLC0415
+
+        return QuickLookups(file)
     from worker.adapters.sql.lookups import SqlLookups  # noqa: PLC0415
 
-    return SqlLookups(settings.database_url.get_secret_value())
+    return SqlLookups(url)
 
 
 @asynccontextmanager
@@ -84,33 +84,3 @@ def remote(client: ClientSettings) -> AbstractAsyncContextManager[Remote]:
     from worker.remote import connected  # noqa: PLC0415
 
     return connected(client.server, client.token.get_secret_value())
-
-
-async def doctor(*, prove: bool = False) -> list[NamedFinding]:
-    """Return what is well and what is not: on this host, or on the server's."""
-    try:
-        client = load_client()
-        if client.server:
-            async with remote(client) as server:
-                return await server.doctor(prove=prove)
-        settings = load()
-        # What looks at every tool and storage is imported by nobody else.
-        from worker.app.doctor import checks  # noqa: PLC0415
-
-        found = checks(settings, prove=prove)
-    except Misconfigured as error:
-        return [_wrong("settings", error)]
-    except LeveretError as error:
-        return [_wrong("server", error)]
-    strange = "; ".join(unknown_variables())
-    status: Health = "warning" if strange else "ok"
-    advice = CORRECT if strange else ""
-    own = NamedFinding(
-        name="settings", status=status, fact=strange or "every variable that is set can be read", advice=advice
-    )
-    return [own, *await findings(found)]
-
-
-def _wrong(name: str, error: LeveretError) -> NamedFinding:
-    """Return the only finding where the settings are wrong or the server is away: nothing else can be looked at."""
-    return NamedFinding(name=name, status="error", fact=str(error), advice=CORRECT)

@@ -16,7 +16,6 @@ from worker.cli import run
 from worker.cli.commands import add_commands
 from worker.cli.words import say, warn
 from worker.core.errors import InvalidJob, LeveretError
-from worker.core.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +36,8 @@ Examples:
 def main(*faces: AddTo) -> None:
     """End the process with the exit code of the command on its command line; `faces` add the commands of others."""
     sys.excepthook = _report_fault
+    # pydantic looks for plug-ins in every installed distribution, which takes a quarter of a short command.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A pipe gets line by line too: `watch` and `logs --follow` are read while they run.
         sys.stdout.reconfigure(line_buffering=True)
@@ -136,6 +137,8 @@ def _report_fault(kind: type[BaseException], error: BaseException, trace: Traceb
     """Report a fault of ours in one line too; `python -X dev` shows where it is."""
     if sys.flags.dev_mode:
         sys.__excepthook__(kind, error, trace)
+    from worker.core.redaction import redact  # noqa: PLC0415 - its patterns take a while to compile
+
     warn(f"this is a fault of {PROGRAM}, please report it: {redact(f'{kind.__name__}: {error}')}")
 
 

@@ -87,7 +87,7 @@ Examples:
     ),
     Command(
         "job",
-        "jobs:job",
+        "job:job",
         "Show everything about one job.",
         "Example: leveret job 9b0c --json",
         asks_only_the_database=True,

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from worker.app.operations import doctor as look
+from worker.app.diagnosis import doctor as look
 from worker.cli.fitted import STYLES
 from worker.cli.render import say_json
 from worker.cli.tables import WIDTH, cut, on_terminal

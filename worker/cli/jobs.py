@@ -1,4 +1,4 @@
-"""The commands `jobs` and `job`."""
+"""The command `jobs`."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from typing import Annotated
 import typer
 
 from worker.app.operations import lookups
-from worker.cli.arguments import JobId, Json  # noqa: TC001 - Typer reads them at run time
+from worker.cli.arguments import Json  # noqa: TC001 - Typer reads them at run time
 from worker.cli.render import (
     JOB_COLUMNS,
     JOB_LIST,
     job_document,
     job_line,
     job_row,
-    say_job,
     say_json,
 )
 from worker.cli.tables import on_terminal, say_table
@@ -69,17 +68,3 @@ def jobs(
 
 def _age(text: str | None) -> timedelta | None:
     return None if text is None else timedelta(seconds=seconds_in(text))
-
-
-def job(job_id: JobId, as_json: Json = False) -> None:
-    """Print one job."""
-
-    async def command() -> None:
-        async with lookups() as known:
-            record = await known.find_job(job_id)
-        if as_json:
-            say_json(job_document(record))
-        else:
-            say_job(record)
-
-    asyncio.run(command())

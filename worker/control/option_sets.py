@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from worker.control.errors import NotFound
 from worker.core.errors import InvalidJob, Problem
+from worker.core.hints import nearest
 from worker.core.job import TaskSpec
-from worker.core.message.wire import nearest
 from worker.core.record import OptionSet
 from worker.media.ffmpeg.options import Encoder, output_problems
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from worker.control.errors import Conflict, NotFound
 from worker.control.waits import why_queued
+from worker.core.hints import nearest
 from worker.core.listing import MOST_LISTED, JobFilter, Page
-from worker.core.message.wire import nearest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

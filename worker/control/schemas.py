@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from worker.control.errors import NotFound
+from worker.core.hints import nearest
 from worker.core.job import JobMessage
-from worker.core.message.wire import nearest
 
 if TYPE_CHECKING:
     from worker.registry import Registry

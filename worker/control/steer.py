@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from worker.control.errors import Conflict, NotFound
-from worker.core.message.wire import nearest
+from worker.core.hints import nearest
 
 if TYPE_CHECKING:
     from worker.control.resources import Control

@@ -183,6 +183,16 @@ def bounds(frames: int, rate: Fraction, seconds: float, multiple: int = 1) -> tu
     return (*cuts, frames)
 
 
+def even_bounds(frames: int, count: int, multiple: int = 1) -> tuple[int, ...]:
+    """Return where `count` parts of about one length begin, and the end: 0, …, `frames`; cuts are multiples.
+
+    Each cut is the multiple next to where an even share ends, so that a part is off its share by `multiple` at most.
+    """
+    count, multiple = min(max(1, count), MOST_PARTS), max(1, multiple)
+    cuts = {(2 * frames * number + count * multiple) // (2 * count * multiple) * multiple for number in range(count)}
+    return (*sorted(cut for cut in cuts if cut < frames), frames)
+
+
 def with_short_end(cuts: Sequence[int], rate: Fraction, fleet: Fleet, multiple: int = 1) -> tuple[int, ...]:
     """Return the cuts with one part for each worker halved, the last ones, where halves are not below ten seconds.
 

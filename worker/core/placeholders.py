@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from worker.core.errors import InvalidJob, Problem
-from worker.core.message.wire import nearest
+from worker.core.hints import nearest
 from worker.core.template import MAX_VALUE
 
 if TYPE_CHECKING:

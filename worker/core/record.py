@@ -20,9 +20,9 @@ Wanted: TypeAlias = Literal["run", "pause", "drain"]
 
 
 class Record(BaseModel):
-    """The base of the records: frozen."""
+    """The base of the records: frozen, and built at its first use."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
 
 class ProgressRecord(Record):
@@ -90,7 +90,7 @@ class JobRecord(Record):
     dialect: str
     modules: list[str] = Field(default_factory=list)
     attempts: list[AttemptRecord] = Field(default_factory=list)
-    progress: ProgressRecord = ProgressRecord()
+    progress: ProgressRecord = Field(default_factory=ProgressRecord)
     artifacts: list[ArtifactRecord] = Field(default_factory=list)
     manifest_url: str | None = None
     thumbnail_url: str | None = None
@@ -137,7 +137,7 @@ class WorkerRecord(Record):
     job_title: str | None = None
     lanes: list[str] = Field(default_factory=list)
     capabilities: dict[str, Any] = Field(default_factory=dict)
-    hardware: Hardware = Hardware()
+    hardware: Hardware = Field(default_factory=Hardware)
     problem: str | None = None
     wanted: Wanted = "run"
     seen_at: datetime | None = None

@@ -16,7 +16,7 @@ from worker.engine.attempt.leftovers import delete_requested, is_of_an_attempt, 
 
 if TYPE_CHECKING:
     from worker.core.ports import Announced, BrokerAdmin, Overdue, Repository
-    from worker.core.routing import Topology
+    from worker.core.topology import Topology
     from worker.engine.host.scratch import Scratch
     from worker.engine.storages import Storages
 

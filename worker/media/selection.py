@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import AfterValidator, Field, StringConstraints
 
+from worker.core.hints import nearest
 from worker.core.job import Model
-from worker.core.message.wire import nearest
 from worker.media.languages import UNKNOWN, bcp47, is_tag
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from pydantic_settings import DotEnvSettingsSource, SettingsConfigDict
 
 from worker.core.errors import Misconfigured
-from worker.core.message.wire import nearest
+from worker.core.hints import nearest
 from worker.settings.client import ClientSettings
 from worker.settings.serve import ServeSettings
 from worker.settings.shared import SharedSettings

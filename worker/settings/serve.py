@@ -8,7 +8,7 @@ from pathlib import Path  # noqa: TC003 - pydantic reads it at run time
 from typing import Final
 
 from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from worker.settings.shared import Words  # noqa: TC001 - pydantic reads it at run time
 
@@ -18,6 +18,8 @@ _TOKEN: Final = re.compile(r"^(?P<role>[a-z]+):(?P<name>[A-Za-z0-9._@-]{1,64}):(
 
 class ServeSettings(BaseSettings):
     """The settings of the page: its address, its users, and the limits of uploads."""
+
+    model_config = SettingsConfigDict(defer_build=True)
 
     serve_address: str = Field(
         "127.0.0.1:8080",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from worker.core import default_places
 from worker.core.routing import DEFAULT_DELAYS
@@ -25,6 +25,8 @@ Seconds = Annotated[tuple[float, ...], NoDecode, BeforeValidator(split_words)]
 
 class SharedSettings(BaseSettings):
     """The broker, the database and the storage, and what all who use them must agree on."""
+
+    model_config = SettingsConfigDict(defer_build=True)
 
     broker_url: SecretStr = Field(
         SecretStr("amqp://guest:guest@127.0.0.1:5672/"),

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from worker.core.hours import ActiveHours
 from worker.core.local_names import is_plain
@@ -17,6 +17,8 @@ from worker.settings.shared import Words  # noqa: TC001 - pydantic reads it at r
 
 class WorkerSettings(BaseSettings):
     """The settings of a host that runs jobs."""
+
+    model_config = SettingsConfigDict(defer_build=True)
 
     scratch: Path = Field(Path(tempfile.gettempdir()) / "leveret", description="Where attempts work; fast and roomy.")
     scratch_free_bytes: int = Field(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from worker.core.attempt import StateChange
     from worker.core.message.dead_letter import DeadLetter
-    from worker.core.routing import Exchange, Queue
+    from worker.core.topology import Exchange, Queue
 
 P = ParamSpec("P")
 T = TypeVar("T")

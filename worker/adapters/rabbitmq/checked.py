@@ -10,14 +10,15 @@ from pika.exceptions import AMQPError, ChannelClosedByBroker, ChannelError
 from worker.adapters.rabbitmq.blocking import BlockingBroker
 from worker.core.brokers import OTHER_DATABASE
 from worker.core.errors import Misconfigured
-from worker.core.routing import DEAD_QUEUE, EVENTS, FLEET, fleet_mark
+from worker.core.routing import DEAD_QUEUE, EVENTS, FLEET
+from worker.core.topology import fleet_mark
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pika.adapters.blocking_connection import BlockingChannel
 
-    from worker.core.routing import Exchange, Queue
+    from worker.core.topology import Exchange, Queue
 
 ACCESS_REFUSED: Final = 403
 NOT_FOUND: Final = 404

@@ -23,7 +23,8 @@ from yarl import URL
 from worker.adapters.rabbitmq.transports import ReadableTransports
 from worker.core.brokers import OTHER_DATABASE, broker_urls
 from worker.core.errors import BrokerUnavailable, Misconfigured
-from worker.core.routing import FLEET, Topology, fleet_mark, topology
+from worker.core.routing import FLEET
+from worker.core.topology import Topology, fleet_mark, topology
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

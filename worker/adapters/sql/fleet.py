@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from sqlalchemy import case, delete, select, update
 
 from worker.adapters.sql.database.statements import upsert
-from worker.adapters.sql.rows import worker_record
+from worker.adapters.sql.records import worker_record
 from worker.adapters.sql.schema import moment, workers
 from worker.core.record import Wanted, WorkerRecord
 
@@ -84,8 +84,8 @@ def _wanted(text: str) -> Wanted:
 def list_workers(connection: Connection, offline_after: float) -> list[WorkerRecord]:
     """Return the workers by name; those silent for `offline_after` seconds are `offline`."""
     silent = (workers.c.seen_at < moment(-offline_after)).label("silent")
-    rows = connection.execute(select(workers, silent).order_by(workers.c.worker_id))
-    return [worker_record(row, offline=bool(row.silent)) for row in rows]
+    rows = connection.execute(select(workers, silent).order_by(workers.c.worker_id)).mappings()
+    return [worker_record(row, offline=bool(row["silent"])) for row in rows]
 
 
 def steer(connection: Connection, worker_id: str | None, wanted: Wanted, silent_seconds: float | None) -> list[str]:

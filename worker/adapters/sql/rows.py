@@ -1,40 +1,27 @@
-"""Rows to records and back."""
+"""The values of rows that describe jobs."""
 
 from __future__ import annotations
 
 import hashlib
 from typing import TYPE_CHECKING, Any, Final
 
+from worker.adapters.sql.records import LISTED_COLUMNS, MODULES_SEPARATOR
 from worker.adapters.sql.schema import jobs, moment
-from worker.core.record import ArtifactRecord, AttemptRecord, JobRecord, ProgressRecord, WorkerRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from sqlalchemy import Row
-
     from worker.core.job import Job
 
-LISTED = tuple(
-    jobs.c[name]
-    for name in (
-        "job_id", "title", "state", "round", "lane", "priority", "dialect", "percent", "task", "fps", "speed",
-        "eta_seconds", "manifest_url", "thumbnail_url", "error", "error_type", "facts", "metrics", "created_at",
-        "started_at", "finished_at", "not_before", "callback_state", "callback_error", "modules",
-    )
-)  # fmt: skip
-"""The columns of a job in a list: all that people read, without the document, which may be a megabyte."""
+LISTED: Final = tuple(jobs.c[name] for name in LISTED_COLUMNS)
 
 
 _MODULES: Final = 400
 _SEARCHED: Final = 300
 """Characters at most: an entry of PostgreSQL's indexes has 2,704 bytes."""
-_BETWEEN: Final = "\n"
 
 
 def within_modules(module: str) -> str:
     """Return how a job's `modules` hold the name of one."""
-    return f"{_BETWEEN}{module}{_BETWEEN}"
+    return f"{MODULES_SEPARATOR}{module}{MODULES_SEPARATOR}"
 
 
 def _modules(job: Job) -> str:
@@ -46,12 +33,12 @@ def _modules(job: Job) -> str:
         room -= len(name.encode(errors="surrogatepass")) + 1
         if room >= 0:
             kept.append(name)
-    return f"{_BETWEEN}{_BETWEEN.join(kept)}{_BETWEEN}"
+    return f"{MODULES_SEPARATOR}{MODULES_SEPARATOR.join(kept)}{MODULES_SEPARATOR}"
 
 
 def searched(title: str, job_id: str) -> str:
     """Return the text in which lists of jobs look for a part of a title or an id."""
-    return f"{job_id}{_BETWEEN}{title}".casefold()[:_SEARCHED]
+    return f"{job_id}{MODULES_SEPARATOR}{title}".casefold()[:_SEARCHED]
 
 
 def uri_key(uri: str) -> str:
@@ -122,53 +109,3 @@ def blank() -> dict[str, Any]:
         "refused_by": [],
         "created_at": moment(),
     }
-
-
-def job_record(
-    row: Row[*tuple[Any, ...]],
-    attempts: Iterable[Row[*tuple[Any, ...]]] = (),
-    artifacts: Iterable[Row[*tuple[Any, ...]]] = (),
-    document: Any = None,
-) -> JobRecord:
-    """Return the record of a job from its row and those of its attempts and artifacts."""
-    plain = ("percent", "task", "fps", "speed", "eta_seconds")
-    own = ("not_before", "callback_state", "callback_error", "modules")
-    values = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
-    return JobRecord(
-        **{column.name: values[column.name] for column in LISTED if column.name not in plain + own},
-        modules=values["modules"].split(_BETWEEN)[1:-1],
-        retry_at=values["not_before"] if values["state"] == "retrying" else None,
-        callback=values["callback_state"],
-        callback_error=values["callback_error"],
-        progress=ProgressRecord(**{name: values[name] for name in plain}),
-        attempts=[attempt_record(item) for item in attempts],
-        artifacts=[artifact_record(item) for item in artifacts],
-        document=document or {},
-    )
-
-
-def refusals_of(stored: Any) -> dict[str, str]:
-    """Return who cannot do a job, with what each lacks; a worker of an older release stored a list of names."""
-    said = stored if isinstance(stored, dict) else dict.fromkeys(stored or (), "")
-    return {str(worker): str(lacking) for worker, lacking in said.items()}
-
-
-def attempt_record(row: Row[*tuple[Any, ...]]) -> AttemptRecord:
-    """Return the record of an attempt."""
-    return AttemptRecord.model_validate(_known(row, AttemptRecord))
-
-
-def artifact_record(row: Row[*tuple[Any, ...]]) -> ArtifactRecord:
-    """Return the record of an artifact."""
-    return ArtifactRecord.model_validate(_known(row, ArtifactRecord))
-
-
-def worker_record(row: Row[*tuple[Any, ...]], *, offline: bool) -> WorkerRecord:
-    """Return the record of a worker, `offline` when it has been silent for too long."""
-    values = _known(row, WorkerRecord)
-    return WorkerRecord.model_validate(values | {"status": "offline"} if offline else values)
-
-
-def _known(row: Row[*tuple[Any, ...]], model: type[AttemptRecord | ArtifactRecord | WorkerRecord]) -> dict[str, Any]:
-    values = row._mapping  # noqa: SLF001 - as above
-    return {name: values[name] for name in model.model_fields if name in values}

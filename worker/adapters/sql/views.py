@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import case, delete, func, insert, literal, select, union_all
 
 from worker.adapters.sql.database import ANSWER_SECONDS, Database
-from worker.adapters.sql.rows import LISTED, job_record, refusals_of
+from worker.adapters.sql.records import artifact_record, job_record, refusals_of
+from worker.adapters.sql.rows import LISTED
 from worker.adapters.sql.schema import WHOLE, artifacts, audit, jobs, moment, samples, workers
 from worker.core.record import STATES, TERMINAL, ArtifactRecord
 from worker.core.views import AuditEntry, Changes, Expectation, LaneDepth, ResultView, Sample, WaitingJob
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from sqlalchemy import Connection
+
+    from worker.adapters.sql.records import Values
 
 ACTIVE: Final = ("running", "publishing", "retrying")
 WAITING: Final = ("queued", "retrying")
@@ -123,15 +126,15 @@ def waiting(connection: Connection, limit: int) -> list[WaitingJob]:
     ids = select(first.c.job_id).order_by(first.c.rank, first.c.created_at).limit(limit)
     wanted = list(connection.execute(ids).scalars())
     rows = select(*LISTED, jobs.c.not_before, jobs.c.refused_by, moment().label("now")).where(jobs.c.job_id.in_(wanted))
-    found = {row.job_id: row for row in connection.execute(rows)}
+    found = {row["job_id"]: row for row in connection.execute(rows).mappings()}
     return [_waiting(found[job_id]) for job_id in wanted if job_id in found]
 
 
-def _waiting(row: Any) -> WaitingJob:
+def _waiting(row: Values) -> WaitingJob:
     due = None
-    if row.state == "retrying" and row.not_before is not None:
-        due = max(0.0, (row.not_before - row.now).total_seconds())
-    return WaitingJob(job=job_record(row), due_seconds=due, refused_by=refusals_of(row.refused_by))
+    if row["state"] == "retrying" and row["not_before"] is not None:
+        due = max(0.0, (row["not_before"] - row["now"]).total_seconds())
+    return WaitingJob(job=job_record(row), due_seconds=due, refused_by=refusals_of(row["refused_by"]))
 
 
 def depths(connection: Connection) -> list[LaneDepth]:
@@ -147,15 +150,14 @@ def depths(connection: Connection) -> list[LaneDepth]:
 def results(connection: Connection, limit: int) -> list[ResultView]:
     """Return the newest completed jobs and those artifacts of theirs that a page shows."""
     newest = select(*LISTED).where(DONE).order_by(jobs.c.created_at.desc()).limit(limit)
-    rows = connection.execute(newest).all()
+    rows = connection.execute(newest).mappings().all()
     shown = select(artifacts).where(
-        artifacts.c.job_id.in_([row.job_id for row in rows]) & artifacts.c.role.in_(SHOWN_ROLES)
+        artifacts.c.job_id.in_([row["job_id"] for row in rows]) & artifacts.c.role.in_(SHOWN_ROLES)
     )
     made: dict[str, list[ArtifactRecord]] = {}
     for one in connection.execute(shown.order_by(artifacts.c.position)).mappings():
-        fields = {name: one[name] for name in ArtifactRecord.model_fields if name in one}
-        made.setdefault(one["job_id"], []).append(ArtifactRecord.model_validate(fields))
-    return [ResultView(job=job_record(row), artifacts=made.get(row.job_id, [])) for row in rows]
+        made.setdefault(one["job_id"], []).append(artifact_record(one))
+    return [ResultView(job=job_record(row), artifacts=made.get(row["job_id"], [])) for row in rows]
 
 
 def expectation(connection: Connection, modules: list[str]) -> Expectation | None:

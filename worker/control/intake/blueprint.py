@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from worker.core import placeholders
 from worker.core.errors import InvalidJob, Problem, RefusedPath
+from worker.core.hints import bounded_hints, nearest
 from worker.core.location import External, parse_location
-from worker.core.message.wire import bounded_hints, nearest, parse, problems_of
+from worker.core.message.wire import parse, problems_of
 from worker.core.placeholders import MissingValue, has_placeholders
 from worker.core.template import MAX_VALUE, TemplateDocument
 from worker.media import conditions

@@ -11,7 +11,8 @@ from worker.control.errors import NotFound
 from worker.control.intake.templates import blueprint_of
 from worker.core.errors import InvalidJob, Problem
 from worker.core.folder import FOLDER_NAME, Folder, FolderFile, StoredFolder
-from worker.core.message.wire import nearest, problems_of
+from worker.core.hints import nearest
+from worker.core.message.wire import problems_of
 
 if TYPE_CHECKING:
     from worker.control.resources import Control

@@ -16,8 +16,9 @@ from pydantic import ValidationError
 from worker.control.errors import NotFound, Refused
 from worker.control.intake.templates import Made, blueprint_of, submit_template
 from worker.core.errors import InvalidJob, Permanent, Problem
+from worker.core.hints import nearest
 from worker.core.hook import HOOK_NAME, Asked, Hook, HookCall, StoredHook, asked_of
-from worker.core.message.wire import nearest, parse, problems_of
+from worker.core.message.wire import parse, problems_of
 from worker.core.signature import HEADER, is_signed, is_signed_by_github
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from worker.control.errors import NotFound
 from worker.core.errors import InvalidJob, LeveretError, Problem
-from worker.core.message.wire import nearest, problems_of
+from worker.core.hints import nearest
+from worker.core.message.wire import problems_of
 from worker.core.notification import MOST_DIGEST, MOST_JOBS, Message, Notice, Notification, NotificationName
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from worker.control.intake.batches import Report, expand, submit_all
 from worker.control.intake.scan import BROKEN, FAILS, pattern_of, scan
 from worker.control.intake.templates import NAME, Made, Route, blueprint_of, submit_template
 from worker.core.errors import DatabaseUnavailable, InvalidJob, LeveretError, Problem
-from worker.core.message.wire import nearest, problems_of
+from worker.core.hints import nearest
+from worker.core.message.wire import problems_of
 from worker.core.schedule import ScheduleDocument, ScheduleRecord
 
 if TYPE_CHECKING:

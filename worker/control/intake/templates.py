@@ -17,7 +17,7 @@ from worker.control.intake.sources import Source, look_at
 from worker.control.intake.template_check import check_template
 from worker.control.submit import Submitted, submit
 from worker.core.errors import IdReused, InvalidJob, Problem
-from worker.core.message.wire import nearest
+from worker.core.hints import nearest
 from worker.core.template import Origin, StoredTemplate
 
 if TYPE_CHECKING:

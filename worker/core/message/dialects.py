@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from pydantic import AliasChoices, Field, StringConstraints, ValidationError
 
 from worker.core.errors import InvalidJob, Problem
+from worker.core.hints import MAX_HINTS, nearest
 from worker.core.job import (
     ID_PATTERN,
     MAX_TASKS,
@@ -26,7 +27,7 @@ from worker.core.job import (
     TaskSpec,
     id_problem,
 )
-from worker.core.message.wire import MAX_HINTS, nearest, parse, problems_of
+from worker.core.message.wire import parse, problems_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,21 +6,19 @@ PostgreSQL's text holds no NUL, and neither database nor broker carries half a s
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import re
-from contextlib import contextmanager
-from contextvars import ContextVar
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pydantic import AliasChoices, BaseModel
 
 from worker.core.errors import InvalidJob, Problem
+from worker.core.hints import MAX_HINTS, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from pydantic import ValidationError
     from pydantic.fields import FieldInfo
@@ -31,13 +29,10 @@ MAX_PROBLEMS: Final = 100
 """The number of faults of one message that are reported."""
 _SHORTEST_PART: Final = 3
 """Fewer letters are a part of every name."""
-MAX_HINTS: Final = 20
-"""The number of unknown names of one message that get their nearest known one: each costs a millisecond."""
 
 # Possessive, and a string may end with the body: else each quote of a megabyte of `"\"\"\"…` is tried to its end,
 # which takes hours.
 _STRUCTURE: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[{]|[\]}]', re.DOTALL)
-_HINTS_LEFT: ContextVar[list[int] | None] = ContextVar("hints_left", default=None)
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -129,38 +124,6 @@ def _path(where: _Where) -> str:
     for part in reversed(parts):
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
     return path
-
-
-@contextmanager
-def bounded_hints() -> Iterator[None]:
-    """Let `nearest` find at most MAX_HINTS names in the body, all modules and tasks of a message together.
-
-    A megabyte of unknown options would else hold the event loop for ten seconds.
-    """
-    if _HINTS_LEFT.get() is not None:
-        yield
-        return
-    token = _HINTS_LEFT.set([MAX_HINTS])
-    try:
-        yield
-    finally:
-        _HINTS_LEFT.reset(token)
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return `; did you mean 'x'?` for the known name nearest to `name`, or nothing when none is near.
-
-    A name of the same letters comes first: letters are swapped more often than they are mistaken. Where hints are
-    bounded and used up, there is none.
-    """
-    left = _HINTS_LEFT.get()
-    if left is not None:
-        if not left[0]:
-            return ""
-        left[0] -= 1
-    matches = difflib.get_close_matches(name[:100], sorted(set(known) - {name}), n=5)
-    swapped = [match for match in matches if sorted(match) == sorted(name)]
-    return f"; did you mean {(swapped or matches)[0]!r}?" if matches else ""
 
 
 def problems_of(

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
     from worker.core.attempt import StateChange
     from worker.core.message.dead_letter import DeadLetter
-    from worker.core.routing import Exchange, Queue
     from worker.core.settlement import Settlement
+    from worker.core.topology import Exchange, Queue
 
 OnConfirmed: TypeAlias = "Callable[[], Awaitable[None]]"
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from worker.core.ports.fleet import FleetStore
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from worker.core.job import Job
     from worker.core.listing import JobFilter, Page
-    from worker.core.record import JobRecord, LogRecord, OptionSet, RefusalRecord
+    from worker.core.record import JobRecord, LogRecord, OptionSet, RefusalRecord, WorkerRecord
 
 
 class JobStore(Protocol):
@@ -99,5 +97,29 @@ class JobStore(Protocol):
         ...
 
 
-class JobLookups(JobStore, FleetStore, Protocol):
-    """The stores that looking at jobs needs: a waiting job's reason is in the fleet."""
+class JobLookups(Protocol):
+    """The part of the stores that looking at jobs needs: a waiting job's reason is in the fleet."""
+
+    async def job(self, job_id: str) -> JobRecord | None:
+        """Return as `JobStore` does."""
+        ...
+
+    async def log(self, job_id: str, number: int | None = None) -> LogRecord | None:
+        """Return as `JobStore` does."""
+        ...
+
+    async def page(self, chosen: JobFilter, limit: int = 100, cursor: str | None = None) -> Page:
+        """Return as `JobStore` does."""
+        ...
+
+    async def with_details(self, records: Sequence[JobRecord]) -> list[JobRecord]:
+        """Return as `JobStore` does."""
+        ...
+
+    async def ids(self, prefix: str, limit: int) -> list[str]:
+        """Return as `JobStore` does."""
+        ...
+
+    async def workers(self, offline_after: float) -> list[WorkerRecord]:
+        """Return as `FleetStore` does."""
+        ...

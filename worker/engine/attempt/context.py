@@ -10,7 +10,7 @@ import structlog
 
 from worker.core.command import Reason
 from worker.core.errors import InvalidJob, Problem, TimedOut, ToolMissing, ToolStalled
-from worker.core.message.wire import nearest
+from worker.core.hints import nearest
 from worker.core.redaction import redact
 from worker.media.capabilities import Capabilities
 from worker.media.matroska.tracks import with_tracks

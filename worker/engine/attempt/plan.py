@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from worker.core.errors import OVERWRITE, InvalidJob, Problem, RefusedPath, SourceMissing
+from worker.core.hints import bounded_hints
 from worker.core.location import External, Relative, parse_location
-from worker.core.message.wire import MAX_PROBLEMS, bounded_hints
+from worker.core.message.wire import MAX_PROBLEMS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence

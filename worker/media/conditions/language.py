@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from worker.core.errors import InvalidJob, Problem
-from worker.core.message.wire import nearest
+from worker.core.hints import nearest
 from worker.core.template import MAX_CONDITION
 from worker.media.conditions.facts import FACTS, Fact, Kind, Value
 from worker.media.languages import bcp47, is_tag

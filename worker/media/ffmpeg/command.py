@@ -23,9 +23,9 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from worker.core.command import Command, Pipeline
 from worker.core.errors import RefusedPath
 from worker.core.faults import fields_alone
+from worker.core.hints import nearest
 from worker.core.job import Model, Place
 from worker.core.location import Location, parse_location
-from worker.core.message.wire import nearest
 from worker.core.parts import Division  # noqa: TC001  # pydantic reads it at run time
 from worker.media.ffmpeg.formats import GUARDS
 from worker.media.ffmpeg.options import arguments

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from worker.core.message.wire import nearest
+from worker.core.hints import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

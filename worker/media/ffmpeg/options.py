@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from worker.core.errors import Problem
-from worker.core.message.wire import nearest
+from worker.core.hints import nearest
 from worker.media.ffmpeg.filters import AUDIO_FILTERS, VIDEO_FILTERS, filter_problem, words
 
 if TYPE_CHECKING:

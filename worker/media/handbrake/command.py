@@ -9,8 +9,8 @@ from pydantic import Field, StringConstraints, model_validator
 
 from worker.core.command import Command
 from worker.core.faults import faults
+from worker.core.hints import nearest
 from worker.core.job import Model, Place
-from worker.core.message.wire import nearest
 from worker.media.ffmpeg.options import parameters_problem
 from worker.media.handbrake.piece import CUTS, moment_text, piece_problems
 from worker.media.handbrake.values import Value, option_name, option_text

@@ -15,8 +15,8 @@ from pydantic import (
 )
 
 from worker.core.faults import faults, fields_alone
+from worker.core.hints import nearest
 from worker.core.job import Model, Place
-from worker.core.message.wire import nearest
 from worker.media.languages import is_tag
 from worker.media.selection import Selection
 from worker.media.subtitles.charset import Charset, is_charset

@@ -15,7 +15,7 @@ from worker.core.errors import (
     ToolFailed,
     ToolMissing,
 )
-from worker.core.message.wire import nearest
+from worker.core.hints import nearest
 from worker.core.parts import Whole
 from worker.core.task import Files, FileUse, Lookup, Task, TaskContext
 from worker.media.capabilities import coding_of, family_of, format_of

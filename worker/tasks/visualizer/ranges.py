@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from worker.core.errors import CannotServe, PlanBroken, ToolFailed, VerificationFailed
-from worker.core.parts import FRAMES, Part, PartLength, Plan, Whole, bounds, identity_of, part_key
+from worker.core.parts import FRAMES, Part, PartLength, Plan, Whole, bounds, even_bounds, identity_of, part_key
 from worker.media.ffmpeg.progress import Meter
 from worker.media.parts.proof import check_join
 from worker.media.parts.timeline import PacketReader, packets_command
@@ -64,13 +64,7 @@ class Ranges:
         scene = windowed_scene(await self._visualizer.scene(params, stage), params)
         if not scene.content or scene.slack:
             return Whole("its frames cannot be drawn in ranges here")
-        seconds = scene.shown / scene.framerate
-        length = max(SHORTEST_SECONDS, seconds / fleet.workers)
-        if isinstance(params.parts, PartLength):
-            length = params.parts.seconds
-        film = plan_of(scene)
-        gop = film.timing.gop if film.timing else 1
-        cuts = bounds(scene.shown, Fraction(scene.framerate), length, gop)
+        cuts = _cuts(scene, params, fleet)
         if len(cuts) <= 2:  # noqa: PLR2004 - the beginning and the end
             return Whole(TOO_SHORT)
         data = await self._data(params)
@@ -183,6 +177,15 @@ class Ranges:
         for key, value in details["facts"].items():
             context.note(key, value)
         return film
+
+
+def _cuts(scene: Scene, params: SceneParams, fleet: Fleet) -> tuple[int, ...]:
+    """Return where ranges begin, and the end: groups of pictures are not divided."""
+    film, rate = plan_of(scene), Fraction(scene.framerate)
+    gop = film.timing.gop if film.timing else 1
+    if isinstance(params.parts, PartLength):
+        return bounds(scene.shown, rate, params.parts.seconds, gop)
+    return even_bounds(scene.shown, min(fleet.workers, int(scene.shown / rate / SHORTEST_SECONDS)), gop)
 
 
 def _name(film: FilmPlan) -> str:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from worker.control.fleet import fleet_rows, unserved_lanes
 from worker.control.steer import forget_silent_workers, forget_worker, list_workers, steer_fleet, steer_worker
-from worker.core.message.wire import nearest
+from worker.core.hints import nearest
 from worker.core.record import Wanted, WorkerRecord
 from worker.core.views import LaneDepth, Sample
 from worker.web.api.jobs import JobDocument, document_of

@@ -9,7 +9,8 @@ from sqlalchemy import select, update
 from worker.adapters.sql.attempts.fence import blame, close_attempt, ended
 from worker.adapters.sql.database.statements import upsert
 from worker.adapters.sql.parts.store import lock_parent, part_ended
-from worker.adapters.sql.rows import fresh_row, refusals_of
+from worker.adapters.sql.records import refusals_of
+from worker.adapters.sql.rows import fresh_row
 from worker.adapters.sql.schema import LIVE, jobs, moment
 from worker.core.errors import IdReused
 from worker.core.ports import Declined

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Float, exists, func, literal, select, tuple_, type_coerce, union_all
 
-from worker.adapters.sql.rows import LISTED, artifact_record, attempt_record, job_record, within_modules
+from worker.adapters.sql.records import artifact_record, attempt_record, job_record
+from worker.adapters.sql.rows import LISTED, within_modules
 from worker.adapters.sql.schema import WHOLE, artifacts, attempts, jobs, moment
 from worker.core.listing import InvalidCursor, JobFilter, Page
 from worker.core.record import STATES
@@ -47,13 +48,13 @@ def page(connection: Connection, chosen: JobFilter, limit: int, cursor: str | No
     ids = list(connection.execute(wanted).scalars())
     more, ids = len(ids) > limit, ids[:limit]
     rows = {
-        row.job_id: row
+        row["job_id"]: row
         for start in range(0, len(ids), _CHUNK)
-        for row in connection.execute(_rows(created).where(jobs.c.job_id.in_(ids[start : start + _CHUNK])))
+        for row in connection.execute(_rows(created).where(jobs.c.job_id.in_(ids[start : start + _CHUNK]))).mappings()
     }
     found = [rows[job_id] for job_id in ids if job_id in rows]
     records = tuple(job_record(row) for row in found)
-    return Page(records, _cursor(found[-1].position, found[-1].job_id) if more and found else None)
+    return Page(records, _cursor(found[-1]["position"], found[-1]["job_id"]) if more and found else None)
 
 
 def _rows(created: ColumnElement[Any]) -> Select[Any]:
@@ -134,11 +135,11 @@ def with_details(connection: Connection, records: Sequence[JobRecord]) -> list[J
     for start in range(0, len(records), _CHUNK):
         ids = [record.job_id for record in records[start : start + _CHUNK]]
         tried = select(attempts).where(attempts.c.job_id.in_(ids)).order_by(attempts.c.epoch)
-        for row in connection.execute(tried):
-            tries.setdefault(row.job_id, []).append(attempt_record(row))
+        for row in connection.execute(tried).mappings():
+            tries.setdefault(row["job_id"], []).append(attempt_record(row))
         outputs = select(artifacts).where(artifacts.c.job_id.in_(ids)).order_by(artifacts.c.position)
-        for row in connection.execute(outputs):
-            made.setdefault(row.job_id, []).append(artifact_record(row))
+        for row in connection.execute(outputs).mappings():
+            made.setdefault(row["job_id"], []).append(artifact_record(row))
     return [
         record.model_copy(update={"attempts": tries.get(record.job_id, []), "artifacts": made.get(record.job_id, [])})
         for record in records

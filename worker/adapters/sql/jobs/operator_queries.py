@@ -10,10 +10,11 @@ from sqlalchemy import select, update
 from worker.adapters.sql.attempts.fence import new_round
 from worker.adapters.sql.errors import PROVISION
 from worker.adapters.sql.parts.outbox import write_message
-from worker.adapters.sql.parts.store import part_records
-from worker.adapters.sql.rows import LISTED, job_record, of_document, refusals_of
+from worker.adapters.sql.parts.store import list_parts
+from worker.adapters.sql.records import WHOLE_COLUMNS, whole_record
+from worker.adapters.sql.revision import REVISION
+from worker.adapters.sql.rows import of_document
 from worker.adapters.sql.schema import (
-    REVISION,
     alembic_version,
     artifacts,
     attempts,
@@ -23,7 +24,6 @@ from worker.adapters.sql.schema import (
 )
 from worker.core.errors import InvalidJob, Misconfigured, Problem
 from worker.core.ports import DatabaseFacts
-from worker.core.record import with_parts
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -34,15 +34,14 @@ if TYPE_CHECKING:
 
 def job(connection: Connection, job_id: str) -> JobRecord | None:
     """Return a job's record, whole."""
-    whole = select(*LISTED, jobs.c.document, jobs.c.plan, jobs.c.refused_by)
-    row = connection.execute(whole.where(jobs.c.job_id == job_id)).one_or_none()
+    whole = select(*(jobs.c[name] for name in WHOLE_COLUMNS)).where(jobs.c.job_id == job_id)
+    row = connection.execute(whole).mappings().one_or_none()
     if row is None:
         return None
     tried = select(attempts).where(attempts.c.job_id == job_id).order_by(attempts.c.epoch)
     made = select(artifacts).where(artifacts.c.job_id == job_id).order_by(artifacts.c.position)
-    record = job_record(row, connection.execute(tried).all(), connection.execute(made).all(), row.document)
-    record = record.model_copy(update={"refused_by": refusals_of(row.refused_by)})
-    return with_parts(record, part_records(connection, job_id)) if row.plan else record
+    parts = list_parts(connection, job_id) if row["plan"] else ()
+    return whole_record(row, connection.execute(tried).mappings(), connection.execute(made).mappings(), parts)
 
 
 def identify(connection: Connection) -> str:

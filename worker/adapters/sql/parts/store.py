@@ -11,6 +11,7 @@ from worker.adapters.sql.database.statements import upsert
 from worker.adapters.sql.parts.copies import copy_part, end_copies, slow_parts
 from worker.adapters.sql.parts.files import ended_with_parts, forget_part_files, part_files
 from worker.adapters.sql.parts.outbox import body_of, outbox_of, published, unpublished, write_message
+from worker.adapters.sql.records import PART_COLUMNS, part_records
 from worker.adapters.sql.rows import fresh_row, of_document, uri_key
 from worker.adapters.sql.schema import LIVE, artifacts, attempts, jobs, moment
 from worker.core.attempt import Failure
@@ -18,7 +19,6 @@ from worker.core.errors import IdReused, JobCancelled, LeaseLost
 from worker.core.media_types import media_type_of
 from worker.core.parts import part_id
 from worker.core.ports.parts import KnownPlan, MadePart, OutboxMessage, PlannedPart, SlowPart
-from worker.core.record import PartRecord
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from worker.adapters.sql.database import Database
     from worker.core.attempt import Attempt
+    from worker.core.record import PartRecord
 
 PLAN_FAULTS: Final = frozenset({"PlanBroken", "VerificationFailed", "Unserved"})
 """Errors of a part that are its plan's: the job goes on without it."""
@@ -59,7 +60,7 @@ class SqlParts:
 
     async def parts(self, job_id: str) -> list[PartRecord]:
         """Return the parts of a divided job, in order."""
-        return await self._database.read(part_records, job_id)
+        return await self._database.read(list_parts, job_id)
 
     async def slow_parts(self, worker: str, lanes: Collection[str], seconds: float) -> list[SlowPart]:
         """Return the parts that others than `worker` make for over `seconds`, far longer than their neighbours took."""
@@ -277,30 +278,7 @@ def _stop(connection: Connection, which: Any) -> None:
     connection.execute(update(jobs).where(which & (jobs.c.state == "running")).values(cancel_requested=True))
 
 
-def part_records(connection: Connection, job_id: str) -> list[PartRecord]:
+def list_parts(connection: Connection, job_id: str) -> list[PartRecord]:
     """Return the parts of the job's present plan, each once: its copy where that one was first."""
-    rows = connection.execute(
-        select(
-            jobs.c.job_id, jobs.c.part_index, jobs.c.part_frames, jobs.c.state, jobs.c.owner, jobs.c.percent,
-            jobs.c.fps, jobs.c.error,
-        )
-        .where(jobs.c.parent_id == job_id)
-        .order_by(jobs.c.part_index, jobs.c.job_id)
-    )  # fmt: skip
-    chosen: dict[int, Row[*tuple[Any, ...]]] = {}
-    for row in rows:
-        if row.part_index not in chosen or row.state == "completed":
-            chosen[row.part_index] = row
-    return [
-        PartRecord(
-            job_id=row.job_id,
-            index=row.part_index,
-            frames=row.part_frames or 0,
-            state=row.state,
-            worker=row.owner,
-            percent=100.0 if row.state == "completed" else row.percent,
-            fps=row.fps,
-            error=row.error,
-        )
-        for row in chosen.values()
-    ]
+    rows = select(*(jobs.c[name] for name in PART_COLUMNS)).where(jobs.c.parent_id == job_id)
+    return part_records(connection.execute(rows.order_by(jobs.c.part_index, jobs.c.job_id)).mappings())

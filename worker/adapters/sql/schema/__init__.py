@@ -1,13 +1,12 @@
 """The tables, defined once."""
 
-from worker.adapters.sql.schema.fleet import REVISION, alembic_version, audit, identity, option_sets, samples, workers
+from worker.adapters.sql.schema.fleet import alembic_version, audit, identity, option_sets, samples, workers
 from worker.adapters.sql.schema.jobs import LIVE, WHOLE, artifacts, attempts, job_logs, jobs, kept, outputs
 from worker.adapters.sql.schema.messages import adoptions, outbox, refusals
 from worker.adapters.sql.schema.types import Moment, Words, metadata, moment
 
 __all__ = [
     "LIVE",
-    "REVISION",
     "WHOLE",
     "Moment",
     "Words",

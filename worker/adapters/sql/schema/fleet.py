@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from sqlalchemy import JSON, BigInteger, Column, Float, Index, Integer, MetaData, Table, Text
 
 from worker.adapters.sql.schema.types import Moment, Words, metadata
-
-REVISION: Final = "0014"
-"""The newest migration, which `check` expects; a test compares it with `infra.migrations.head()`."""
 
 workers = Table(
     "workers",
