@@ -146,8 +146,8 @@ def stated_bytes(head: bytes) -> int | None:
     """
     if head[:4] == b"RF64" and head[8:16] == b"WAVEds64":
         # EBU Tech 3306: the size that has no room in 32 bits
-        size = int.from_bytes(head[20:28], "little")
-        return size + 8 if 0 < size < _MOST_BYTES else None
+        long = int.from_bytes(head[20:28], "little")
+        return long + 8 if 0 < long < _MOST_BYTES else None
     size = _riff_size(head)
     return size + 8 if size is not None and 0 < size < _UNKNOWN_BYTES else None
 
