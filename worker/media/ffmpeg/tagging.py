@@ -32,7 +32,7 @@ _OTHER_NAMES: Final = {
     "bt1361": "bt1361e", "iec61966_2_1": "iec61966-2-1", "bt2020_10bit": "bt2020-10", "bt2020_12bit": "bt2020-12",
     "smpte428_1": "smpte428", "bt2020_ncl": "bt2020nc", "bt2020_cl": "bt2020c", "rgb": "gbr",
 }  # fmt: skip
-"""What ffmpeg's options call the same besides."""
+"""Other names that ffmpeg's options have for the same."""
 _TAKEN_FROM_PICTURES: Final = ("color_primaries", "color_trc")
 
 

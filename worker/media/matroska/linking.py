@@ -21,7 +21,7 @@ _PREVIOUS: Final = 0x3CB923
 
 @dataclass(frozen=True, slots=True)
 class Linking:
-    """What a player does with a file beside playing it: it orders its chapters, or takes pieces of other files."""
+    """Things that a player does with a file beside playing it: it orders its chapters, or takes pieces of others."""
 
     is_ordered: bool = False
     has_links: bool = False

@@ -22,7 +22,7 @@ _ARROWS: Final = (">", "\u2192")
 _TYPED: Final = str.maketrans(
     {"\uff1a": ":", "\uff0c": ",", "\uff0e": ".", "\u2013": "-", "\u2014": "-", "\u2192": "->"}
 )
-"""What word processors and input methods make of the signs between times, and of the arrow."""
+"""Signs that word processors and input methods write between times, and for the arrow."""
 _SPACED: Final = re.compile(r"(?<=\d)[ \t]*([:,.])[ \t]*(?=\d)")
 """Spaces around them, which translation programs add."""
 _TAG: Final = re.compile(
