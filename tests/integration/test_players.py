@@ -196,7 +196,8 @@ async def test_players_reach_the_end_and_sound_begins_with_the_picture(
             if MATRIX[name].get("sounds", 1):
                 assert outcome["audio"] == pytest.approx(outcome["video"], abs=0.01), case
         if "scripts" in name:
-            assert sorted(outcome["languages"]) == SPOKEN, case
+            # shaka-player writes zh-HANT
+            assert sorted(map(str.lower, outcome["languages"])) == [tag.lower() for tag in SPOKEN], case
         if play[0] == "shaka-player":
             assert outcome["images"] == (name == "25 fps"), case
         if "subtitles" in name:
