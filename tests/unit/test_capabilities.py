@@ -64,15 +64,15 @@ def test_software_stands_in_for_hardware_only_where_the_job_says_so():
 
 def test_what_a_job_lacks_is_named_with_its_reason():
     proved = host(tools={"ffmpeg": True, "gource": "it draws no frame"}, listed=["libtheora"])
-    assert proved.lacking({"tool:ffmpeg", "encoder:libx264", "encoder:h264", "encoder:libtheora"}) is None
-    assert proved.lacking({"tool:gource", "tool:handbrake", "encoder:libx999"}) == (
+    assert proved.missing_requirement({"tool:ffmpeg", "encoder:libx264", "encoder:h264", "encoder:libtheora"}) is None
+    assert proved.missing_requirement({"tool:gource", "tool:handbrake", "encoder:libx999"}) == (
         "encoder:libx999 (not in this ffmpeg); tool:gource (it draws no frame); tool:handbrake (not installed)"
     )
 
 
 def test_a_host_that_nobody_has_tried_lacks_nothing():
     unknown = Capabilities()
-    assert unknown.lacking({"tool:handbrake", "encoder:h264_nvenc"}) is None
+    assert unknown.missing_requirement({"tool:handbrake", "encoder:h264_nvenc"}) is None
     assert unknown.choices("h264") == ("libx264",)
 
 
@@ -214,5 +214,5 @@ def test_a_still_is_declined_where_this_ffmpeg_was_built_without_its_encoder(nam
     needed = ThumbnailTask().requires(ThumbnailParams(source="nas://film.mkv", output_file=name))
     tools = {"ffmpeg": True, "ffprobe": True}
     bare = Capabilities(proved=True, tools=tools, listed=frozenset({"libx264"}))
-    assert bare.lacking(needed) == f"encoder:{encoder} (not in this ffmpeg)"
-    assert Capabilities(proved=True, tools=tools, listed=frozenset({encoder})).lacking(needed) is None
+    assert bare.missing_requirement(needed) == f"encoder:{encoder} (not in this ffmpeg)"
+    assert Capabilities(proved=True, tools=tools, listed=frozenset({encoder})).missing_requirement(needed) is None

@@ -19,7 +19,7 @@ from worker.control import NotFound
 from worker.control.intake.hooks import put_hook
 from worker.control.intake.templates import put_template
 from worker.core.errors import InvalidJob
-from worker.core.hook import Hook, asked_of, value_at
+from worker.core.hook import Hook, request_of, value_at
 from worker.core.signature import HEADER, TOLERANCE_SECONDS, signature
 
 SHARED = "what both sides of a test know"
@@ -287,7 +287,7 @@ def test_values_of_a_body_are_texts_and_never_structure():
             value_at(body, path)
     hook = Hook(kind="json", template="film", secret=SHARED, fields={"title": "a"})
     with pytest.raises(InvalidJob):
-        asked_of(hook, "", body, frozenset({"title"}))
+        request_of(hook, "", body, frozenset({"title"}))
 
 
 def test_the_command_line_stores_shows_and_deletes(cli):

@@ -10,7 +10,7 @@ import pytest
 
 from infra.__main__ import main
 from infra.broker import _parsed, difference
-from infra.leavings import left
+from infra.leftovers import leftovers
 from infra.local import postgres
 from infra.settings import DEFAULT_BROKER, ProvisionSettings, overlay
 from worker.core.errors import Misconfigured
@@ -171,12 +171,12 @@ def test_a_user_without_an_account_and_a_home_has_places_too(monkeypatch):
 def test_purge_lists_what_it_leaves(tmp_path):
     state, home = tmp_path / "state", tmp_path / "home"
     environment = {"HOME": str(home), "WORKER_SCRATCH": str(tmp_path / "scratch")}
-    assert list(left(state, environment)) == []
+    assert list(leftovers(state, environment)) == []
     for folder in (state / "demo", state / "storage", tmp_path / "scratch" / "a.1", home / ".local/state/leveret"):
         folder.mkdir(parents=True)
     (state / "lock").touch()
     (home / ".local/state/leveret/leveret.db").touch()
-    assert list(left(state, environment)) == [
+    assert list(leftovers(state, environment)) == [
         f"left in {state}: demo, storage",
         f"left: the database of workers without settings, {home}/.local/state/leveret/leveret.db",
         f"left: scratch, {tmp_path}/scratch",

@@ -112,7 +112,7 @@ async def test_a_scan_that_fails_says_why(tmp_path, films):
 
 
 async def test_so_many_scans_wait_and_no_more(tmp_path, films, monkeypatch):
-    monkeypatch.setattr(use, "MOST_WAITING", 2)
+    monkeypatch.setattr(use, "MAX_WAITING", 2)
     async with site(tmp_path) as here:
         control = await library(here, films)
         for _ in range(2):
@@ -152,7 +152,7 @@ async def test_a_scan_whose_server_was_killed_is_begun_again_but_not_for_ever(tm
     async with site(tmp_path) as here:
         control = await library(here, films)
         one = await use.start_scan(control, ASKED)
-        for _ in range(use.MOST_RUNS):
+        for _ in range(use.MAX_RUNS):
             stuck.clear()
             running = asyncio.create_task(use.run_waiting(control, "server"))
             async with asyncio.timeout(30):

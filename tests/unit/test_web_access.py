@@ -16,7 +16,7 @@ from worker.settings.serve import is_loopback
 from worker.web import pages
 from worker.web.access import COOKIE, Tokens, digest_of
 from worker.web.application import create
-from worker.web.asking import need
+from worker.web.dependencies import need
 from worker.web.guard import Buckets, Failures
 from worker.web.server import listening_socket, require_tokens
 

@@ -12,7 +12,7 @@ from tests.support.web import TOKENS, site
 from tests.unit.test_web_files import BODY, TUS, begin, metadata, send
 from worker.adapters.storage.nas import uploads
 from worker.web.guard import STRANGER_BYTES
-from worker.web.pulse import MOST_WATCHED, Pulse
+from worker.web.pulse import MAX_WATCHED, Pulse
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -121,7 +121,7 @@ async def test_watchers_name_no_more_jobs_than_one_look_can_ask_for() -> None:
 
     pulse = Pulse(look)
     many = frozenset(f"job-{number}" for number in range(50))
-    for number in range(MOST_WATCHED // 50 - 1):
+    for number in range(MAX_WATCHED // 50 - 1):
         pulse._watched[number] = many
     assert pulse.has_room(many)
     assert pulse.has_room(frozenset())

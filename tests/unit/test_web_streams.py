@@ -88,7 +88,7 @@ async def test_too_much_at_once_is_refused_and_a_fault_in_the_middle_is_the_last
 
         sent = [json.loads(line) async for line in stream_lines(here.services, broken).body_iterator]
         assert sent[-1]["problem"]["detail"] == "the mount is away"
-        here.services.streaming = streaming.MOST_AT_ONCE
+        here.services.streaming = streaming.MAX_AT_ONCE
         async with here.client() as client:
             refused = await client.post("/api/v1/templates/poster/count", json={"sources": ["nas://a"]})
         assert refused.status_code == 503

@@ -152,7 +152,7 @@ class Metrics:
         self._tool_cpu.labels(name).inc(end.cpu_seconds)
 
     def beat(self, record: WorkerRecord) -> None:
-        """Show what the worker tells the fleet."""
+        """Show what the worker reports to the fleet."""
         self._info.info({"worker": record.worker_id, "version": record.version, "lanes": ",".join(record.lanes)})
         for status in get_args(WorkerStatus):
             self._status.labels(status).set(status == record.status)
@@ -180,7 +180,7 @@ def metric_families() -> list[Family]:
 
 
 @contextmanager
-def shown(registry: CollectorRegistry, address: str) -> Iterator[int]:
+def metrics_server(registry: CollectorRegistry, address: str) -> Iterator[int]:
     """Yield the port at which the figures are shown for as long as the context lasts; `address` is host:port."""
     host, _, port = address.rpartition(":")
     try:

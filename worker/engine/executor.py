@@ -21,7 +21,7 @@ from worker.core.errors import (
     ShuttingDown,
     Unserved,
 )
-from worker.core.message.copies import MOST_HOPS, count_of
+from worker.core.message.copies import MAX_HOPS, count_of
 from worker.core.message.dialects import decode
 from worker.core.ports import Buried, Finished, Granted, Waiting
 from worker.core.routing import HEADER_HOPS
@@ -132,7 +132,9 @@ class Executor:
             return await self._adopt(routed)
         if lane not in self._lanes:
             return await self._forward(routed, count_of(decoded.delivery.headers, HEADER_HOPS, 0))
-        if lacking := await self._persistence.persist(lambda: self._gate.lacking(job, decoded.digest, needed)):
+        if lacking := await self._persistence.persist(
+            lambda: self._gate.missing_requirement(job, decoded.digest, needed)
+        ):
             return await self._recorder.decline(routed, lacking)
         return routed
 
@@ -209,7 +211,7 @@ class Executor:
             known = False
         await self._resources.on_step("settled")
         why = {"reason": outcome.reason} if isinstance(outcome, Defer) else {}
-        log.info("settled", job_id=job_id, outcome=type(outcome).__name__, acknowledged=known, **why)
+        log.info("message_settled", job_id=job_id, outcome=type(outcome).__name__, acknowledged=known, **why)
 
     def _on_confirmed(self, settlement: Settlement) -> OnConfirmed | None:
         """Return the callback for the moment between the copy's confirm and the original's acknowledgement."""
@@ -231,7 +233,7 @@ class Executor:
     async def _forward(self, routed: Routed, hops: int) -> Settlement:
         """Forward a job to its own lane; one that was forwarded too often is dead."""
         job, digest, lane = routed.decoded.job, routed.decoded.digest, routed.lane
-        if hops < MOST_HOPS:
+        if hops < MAX_HOPS:
             return Settlement(Forward(job.job_id, lane, routed.priority), job.job_id, lane, routed.priority)
         error = Unserved(f"it was forwarded {hops} times, last to lane {lane}: workers do not agree whose it is")
         return await self._recorder.bury_unclaimed(routed, digest, error)

@@ -124,7 +124,9 @@ class Recorder:
     async def _record_failure(self, attempt: Attempt, verdict: Verdict, error: BaseException) -> None:
         repository, secrets = self._repository, attempt.job.secrets
         if not isinstance(error, LeveretError):
-            log.error("task_raised", error=redact(repr(error), secrets), exc_info=error if not secrets else None)
+            log.error(
+                "task_error_unexpected", error=redact(repr(error), secrets), exc_info=error if not secrets else None
+            )
         match verdict:
             case Retry(delay, failure):
                 await self._persist(lambda: repository.retry_later(attempt, failure, delay))

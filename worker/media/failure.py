@@ -127,17 +127,17 @@ def is_host_shortage(tail: str) -> bool:
 
 
 def damage(tail: str) -> str | None:
-    """Return the first line that tells of a cut or damaged source, though the tool may have exited 0; else None."""
+    """Return the first line that reports a cut or damaged source, though the tool may have exited 0; else None."""
     return next(iter(damages(tail)), None)
 
 
 def damages(tail: str) -> tuple[str, ...]:
-    """Return the lines that tell of a cut or damaged source, each once."""
+    """Return the lines that report a cut or damaged source, each once."""
     return tuple(dict.fromkeys(_plain(line) for line in tail.splitlines() if _DAMAGE.search(line)))
 
 
 def lost_packets(tail: str) -> tuple[str, ...]:
-    """Return the lines by which a demultiplexer tells of lost packets, each once."""
+    """Return the lines in which a demultiplexer reports lost packets, each once."""
     return tuple(line for line in damages(tail) if "Packet corrupt" in line)
 
 

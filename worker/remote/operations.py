@@ -19,7 +19,7 @@ from worker.control.undo import Undone
 from worker.control.validate import Validation
 from worker.core.errors import BrokerUnavailable, InvalidJob, Misconfigured, Problem, ServerUnavailable
 from worker.core.finding import Finding, NamedFinding
-from worker.core.listing import MOST_LISTED
+from worker.core.listing import MAX_LISTED
 from worker.core.message.dialects import decode
 from worker.core.notification import NotificationView
 from worker.core.ports.originals import Original
@@ -117,7 +117,7 @@ class Remote(RemoteIntake):
         }  # fmt: skip
         left, cursor = limit, None
         while left > 0:
-            page = await self._link.ask("jobs", limit=min(left, MOST_LISTED), cursor=cursor, **query)
+            page = await self._link.ask("jobs", limit=min(left, MAX_LISTED), cursor=cursor, **query)
             for document in page["jobs"]:
                 yield JobRecord.model_validate(document)
             cursor = page["next_cursor"]
@@ -140,7 +140,7 @@ class Remote(RemoteIntake):
 
     async def list_originals(self) -> list[Original]:
         """Return what is kept."""
-        return [_original(one) for one in await self._link.ask("originals", limit=MOST_LISTED)]
+        return [_original(one) for one in await self._link.ask("originals", limit=MAX_LISTED)]
 
     async def undo(self, job_id: str) -> Undone:
         """Put back what a job replaced or deleted."""

@@ -112,7 +112,7 @@ def _taken_streams(
         found = mapped_streams(item, infos[item.source])
         if not found and not item.optional:
             name = PurePosixPath(params.sources[item.source]).name
-            like = f" ({item.wanted()})" if item.selects else ""
+            like = f" ({item.description()})" if item.selects else ""
             has = source_summary(infos[item.source])
             problems.append(Problem(f"source_maps[{index}]", f"{item}{like} is not there: {name} has {has}"))
         if item.stream is not None:
@@ -170,7 +170,7 @@ def _places(item: OutputMap, streams: Sequence[StreamInfo], encoders: Mapping[st
 def _absence(item: OutputMap, streams: Sequence[StreamInfo]) -> str:
     given = ", ".join(f"{stream.kind} {stream.codec}" for stream in streams) or "no stream"
     place = item.stream_specifier.lstrip(":") or "a stream"
-    like = f" ({item.wanted()})" if item.selects else ""
+    like = f" ({item.description()})" if item.selects else ""
     return f"{place}{like} is not there: the source maps give {given}"
 
 

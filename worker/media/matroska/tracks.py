@@ -34,8 +34,8 @@ _CODEC: Final = 0x86
 _PRIVATE: Final = 0x63A2
 _ENCODINGS: Final = 0x6D80
 _KINDS: Final = {1: "video", 2: "audio", 17: "subtitle"}
-_MOST_ELEMENTS: Final = 1000
-_MOST_TRACK_BYTES: Final = 8 << 20
+_MAX_ELEMENTS: Final = 1000
+_MAX_TRACK_BYTES: Final = 8 << 20
 _LONGEST: Final = 100
 
 
@@ -111,11 +111,11 @@ def tracks_of(file: BinaryIO) -> tuple[Track, ...]:
     if segment is None or segment[0] != _SEGMENT:
         return ()
     start, elsewhere = file.tell(), None
-    for _ in range(_MOST_ELEMENTS):
+    for _ in range(_MAX_ELEMENTS):
         name, size = head(file) or (_CLUSTER, None)
         if name == _TRACKS and size is not None:
-            return tuple(_parse_tracks(file.read(size))) if size <= _MOST_TRACK_BYTES else ()
-        if name == _SEEK_HEAD and size is not None and size <= _MOST_TRACK_BYTES:
+            return tuple(_parse_tracks(file.read(size))) if size <= _MAX_TRACK_BYTES else ()
+        if name == _SEEK_HEAD and size is not None and size <= _MAX_TRACK_BYTES:
             elsewhere = _place_of_tracks(file.read(size))
         elif name != _CLUSTER and size is not None and size <= end:
             file.seek(size, 1)

@@ -12,7 +12,7 @@ from worker.control.dead_letters import list_dead, purge_all, purge_dead, replay
 from worker.core.routing import DEAD_QUEUE
 from worker.core.views import DeadPage, DeadWhole
 from worker.web.api.republished import RepublishedDocument
-from worker.web.asking import Admin, Here, Operator, Viewer, audit_entry
+from worker.web.dependencies import Admin, Here, Operator, Viewer, audit_entry
 from worker.web.problems import Refused, responses
 
 router = APIRouter(tags=["dead letters"])
