@@ -213,7 +213,7 @@ async def test_the_workers_that_cannot_do_a_job_are_gathered_until_one_can(bench
     assert (await bench.repository.job("j1")).state == "completed"
 
 
-async def test_who_cannot_do_a_job_is_read_as_an_older_release_stored_it(bench):
+async def test_refusing_workers_are_read_as_an_older_release_stored_them(bench):
     asked = (job(), "d" * 64, "cpu", "normal")
     await bench.repository.decline(*asked, "w1")
     await bench.set_column("j1", "refused_by", ["w1"])

@@ -206,7 +206,7 @@ async def test_a_source_that_is_not_there_may_come_back(bench):
         ({**X264, "presett": "fast"}, "did you mean 'preset'?"),
     ],
 )
-async def test_what_a_job_may_not_ask_is_refused_before_ffmpeg_runs(bench, options, words):
+async def test_forbidden_options_are_refused_before_ffmpeg_runs(bench, options, words):
     error = await refusal(bench, FfmpegTask(), data(output_maps=[{"specifier": "v", "options": options}]))
     assert isinstance(error, InvalidJob)
     assert words in str(error)

@@ -111,7 +111,7 @@ async def test_a_job_that_fails_at_last_leaves_nothing_of_the_attempts_before(ha
     assert files_there(harness, job) == set()
 
 
-async def test_what_a_shown_manifest_points_at_stays_when_the_job_dies(harness, broker):
+async def test_files_that_a_visible_manifest_names_stay_when_the_job_dies(harness, broker):
     job = many(text="bad")
     await killed_in_publish(harness, job, shown=True)
     await broker.publish(job)

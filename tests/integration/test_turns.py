@@ -74,7 +74,7 @@ async def test_a_cancelled_wait_leaves_no_consumer_and_loses_no_message(harness,
     assert (await harness.one()).job_id == job["job_id"]
 
 
-async def test_what_comes_to_an_idle_worker_at_once_is_run_one_after_the_other(harness, broker):
+async def test_an_idle_worker_runs_messages_that_arrive_at_once_one_after_the_other(harness, broker):
     first = asyncio.create_task(harness.one())
     await broker.consumers(3)
     jobs = [document(), document(), document()]

@@ -185,7 +185,7 @@ async def test_a_cancelled_job_that_nobody_can_do_is_settled(harness, broker):
 
 
 @pytest.mark.parametrize(("codec", "reason"), [("hevc", "no encoder of hevc works"), ("libx999", "not in this ffmpeg")])
-async def test_what_only_an_option_set_requires_is_declined_after_one_attempt_that_is_not_charged(
+async def test_a_requirement_of_an_option_set_is_declined_after_one_attempt_that_is_not_charged(
     harness, broker, codec, reason
 ):
     await harness.repository.put_option_set(OptionSet(module="shine", name="late", options={"codec": codec}))

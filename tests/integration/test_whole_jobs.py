@@ -179,7 +179,7 @@ async def test_one_failed_rendition_of_a_transcode_message_publishes_nothing(har
     assert record.manifest_url is None
 
 
-async def test_what_follows_from_a_refused_task_is_no_fault_of_the_tasks_after_it(harness, broker):
+async def test_a_refused_task_causes_no_faults_of_the_tasks_after_it(harness, broker):
     source(harness)
     message = task_map()
     message["tasks"][0]["ffmpeg"]["no_such_option"] = 1

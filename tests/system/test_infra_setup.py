@@ -95,7 +95,7 @@ def test_ubuntus_chromium_is_a_snap_and_apt_is_not_asked_for_it(machine):
     assert not (machine / "called").exists()
 
 
-def test_what_ubuntu_does_not_install_is_in_its_universe(machine):
+def test_packages_that_ubuntu_does_not_install_are_in_its_universe(machine):
     provide(machine, "python3", MODERN)
     provide(machine, "id", "echo 0")
     provide(

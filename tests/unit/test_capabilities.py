@@ -62,7 +62,7 @@ def test_software_stands_in_for_hardware_only_where_the_job_says_so():
     assert other_card.choices("hevc") == ("hevc_qsv", "libx265")
 
 
-def test_what_a_job_lacks_is_named_with_its_reason():
+def test_a_missing_requirement_is_named_with_its_reason():
     proved = host(tools={"ffmpeg": True, "gource": "it draws no frame"}, listed=["libtheora"])
     assert proved.missing_requirement({"tool:ffmpeg", "encoder:libx264", "encoder:h264", "encoder:libtheora"}) is None
     assert proved.missing_requirement({"tool:gource", "tool:handbrake", "encoder:libx999"}) == (
@@ -176,7 +176,7 @@ async def test_one_broken_encoder_hides_no_other(tmp_path):
     assert found.document()["has_gpu"] is False
 
 
-async def test_what_was_proved_is_remembered_until_a_tool_or_driver_changes_or_somebody_asks(tmp_path):
+async def test_proved_capabilities_are_kept_until_a_tool_or_driver_changes_or_a_new_proof_is_asked_for(tmp_path):
     runner = Bench({"libx264": 300, "libx265": 300, "aac": 300})
     first = await Prover(runner, TOOLS, FACTS, tmp_path).capabilities()
     proofs = len(runner.runs)

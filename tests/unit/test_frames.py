@@ -202,7 +202,7 @@ PROPERTIES = st.fixed_dictionaries(
 
 @given(PROPERTIES)
 @settings(max_examples=300, deadline=None)
-def test_whatever_the_properties_are_both_clients_decode_them(properties):
+def test_any_properties_are_decoded_by_both_clients(properties):
     decoded(header(properties))
 
 

@@ -87,7 +87,7 @@ def test_characters_of_every_form_of_table_are_found(folder):
     ("שלום", "HEBREW LETTER SHIN"), ("سلام", "ARABIC LETTER SEEN"), ("क्ष", "DEVANAGARI SIGN VIRAMA"),
     ("a\u200db", "ZERO WIDTH JOINER"), ("x\u0332", "COMBINING LOW LINE"),
 ])  # fmt: skip
-def test_what_gource_would_draw_in_the_wrong_place_is_refused_by_name(title, name):
+def test_a_character_that_gource_would_draw_in_the_wrong_place_is_refused_by_name(title, name):
     with pytest.raises(BadInput, match=name):
         written_title(title)
 

@@ -112,7 +112,9 @@ async def test_all_histories_together_have_the_bound_of_one(monkeypatch: pytest.
         ([at(f"r{number}") for number in range(MAX_REPOSITORIES + 1)], {}, "at most 20 items"),
     ],
 )
-def test_what_no_film_can_be_of_is_said_before_anything_is_cloned(repositories: Any, more: Any, word: str) -> None:
+def test_a_film_that_cannot_be_made_is_refused_before_anything_is_cloned(
+    repositories: Any, more: Any, word: str
+) -> None:
     with pytest.raises(ValidationError, match=word):
         params(*repositories, **more)
 

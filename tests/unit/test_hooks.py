@@ -167,7 +167,7 @@ async def test_a_body_that_was_changed_on_its_way_is_refused_before_it_is_read(t
         (push("0" * 40, deleted=True), "push", "was deleted"),
     ],
 )
-async def test_what_is_no_push_to_the_branch_is_ignored_and_says_why(tmp_path, document, event, why):
+async def test_a_call_that_is_no_push_to_the_branch_is_ignored_with_a_reason(tmp_path, document, event, why):
     async with site(tmp_path) as here, here.client() as client:
         await store(here)
         answer = await called(client, document, event=event)

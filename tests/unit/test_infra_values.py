@@ -138,9 +138,7 @@ def test_all_programs_that_are_missing_are_reported_before_any_service_starts(mo
         ),
     ],
 )
-def test_what_no_setting_names_is_the_same_wherever_a_command_is_typed(
-    stated, database, storage, monkeypatch, tmp_path
-):
+def test_default_places_do_not_depend_on_the_folder_of_a_command(stated, database, storage, monkeypatch, tmp_path):
     for name in ("WORKER_DATABASE_URL", "WORKER_STORAGE_URL", "XDG_STATE_HOME", "XDG_DATA_HOME"):
         monkeypatch.delenv(name, raising=False)
     for name, value in ({"HOME": "/home/anna"} | stated).items():

@@ -94,7 +94,7 @@ def ended(output: str, code: int = 2) -> Exit:
         ("", ToolFailed),
     ],
 )
-def test_what_mkvmerge_says_becomes_an_error_of_its_kind(output: str, kind: type[Exception]) -> None:
+def test_a_message_of_mkvmerge_becomes_an_error_of_its_kind(output: str, kind: type[Exception]) -> None:
     assert type(matroska_failure(ended(output), "b.mkv")) is kind
 
 

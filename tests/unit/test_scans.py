@@ -70,7 +70,7 @@ async def test_a_scan_over_the_api_is_followed_to_its_result_and_makes_jobs_when
         assert (await client.get(f"{PATH}/{scan_id}")).status_code == 404
 
 
-async def test_what_is_wrong_with_a_scan_is_said_before_it_waits(tmp_path, films):
+async def test_a_faulty_scan_is_refused_before_it_is_queued(tmp_path, films):
     wrong = [
         ({"template": "smal"}, 404, "did you mean 'small'"),
         ({"source": "https://example.org/films"}, 403, ""),
@@ -202,7 +202,7 @@ async def test_the_screens_start_a_scan_show_what_it_found_and_make_jobs(tmp_pat
         assert (await client.post("/scans", data=form | {"variables": "x"})).status_code == 422
 
 
-async def test_what_is_named_like_markup_is_text_on_the_screens(tmp_path, films):
+async def test_a_file_named_like_markup_is_text_on_the_screens(tmp_path, films):
     hostile = "<script>alert(1)</script>"
     async with site(tmp_path) as here, here.client() as client:
         control = await library(here, films)

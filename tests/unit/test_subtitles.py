@@ -174,7 +174,7 @@ def test_colours_and_strokes_bring_their_style() -> None:
 @example("\x0c", "vtt")
 @example("\xa0", "vtt")
 @given(st.text(max_size=200), st.sampled_from(["srt", "ass", "vtt"]))
-def test_whatever_is_written_one_cue_stays_one_cue(text: str, form: str) -> None:
+def test_one_cue_stays_one_cue_with_any_text(text: str, form: str) -> None:
     head = {
         "srt": f"1\n{STAMPS}\n",
         "ass": SCRIPT + "Dialogue: 0,0:00:01.00,0:00:02.00,Default,,0,0,0,,",
@@ -201,7 +201,7 @@ def test_whatever_is_written_one_cue_stays_one_cue(text: str, form: str) -> None
         ("utf_16_le", "no mark at all"),
     ],
 )
-def test_what_is_no_utf_8_is_refused_with_its_likely_charset(charset: str, text: str) -> None:
+def test_subtitles_that_are_no_utf_8_are_refused_with_their_likely_charset(charset: str, text: str) -> None:
     data = f"1\n{STAMPS}\n{text}\n".encode(charset)
     with pytest.raises(BadInput, match=rf'a\.srt is not UTF-8; it looks like {charset}.*"charset": "{charset}"'):
         parse_subtitles(data, "a.srt")

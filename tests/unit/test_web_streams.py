@@ -34,7 +34,7 @@ def lines(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines() if line]
 
 
-async def test_what_becomes_of_each_source_is_a_line_and_the_last_one_says_that_all_were_sent(tmp_path: Path) -> None:
+async def test_each_source_gets_a_line_and_the_last_line_says_that_all_were_sent(tmp_path: Path) -> None:
     (tmp_path / "nas" / "in").mkdir(parents=True)
     for name in ("a.mkv", "b.mkv", "c.txt"):
         (tmp_path / "nas" / "in" / name).write_text(name)
