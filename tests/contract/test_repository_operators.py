@@ -224,7 +224,7 @@ async def test_refusing_workers_are_read_as_an_older_release_stored_them(bench):
 # ------------------------------------------------------------------ the database itself
 
 
-async def test_the_database_tells_what_it_is_and_its_clock(repository, url):
+async def test_the_database_states_what_it_is_and_its_clock(repository, url):
     facts = await repository.facts()
     assert facts.product == url.partition(":")[0]
     assert facts.version >= (3,)

@@ -72,7 +72,7 @@ async def test_sweeping_an_absent_folder_is_no_error(bench):
     await bench.storage.sweep(bench.place("nowhere/movie.mkv"), "left")
 
 
-async def test_immutable_files_stand_in_the_attempts_own_folder_once_staged(bench, make):
+async def test_immutable_files_are_in_the_attempts_own_folder_once_staged(bench, make):
     names = [f"film/e7-0123456789ab/v720/{number:05d}.m4s" for number in range(20)]
     await bench.storage.stage([make(bench.place(n), n.encode(), role="segment", immutable=True) for n in names])
     assert bench.names() == set(names)
@@ -224,7 +224,7 @@ async def test_any_name_comes_back_as_it_was(bench, make, name, tmp_path):
     assert local.read_bytes() == name.encode()
 
 
-async def test_stat_tells_size_and_type_or_nothing(bench, make):
+async def test_stat_states_size_and_type_or_nothing(bench, make):
     await publish(bench.storage, [make(bench.place("a/index.m3u8"), b"#EXTM3U")])
     found = await bench.storage.stat(bench.place("a/index.m3u8"))
     assert (found.bytes, found.media_type) == (7, "application/vnd.apple.mpegurl")

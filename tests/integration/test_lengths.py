@@ -134,7 +134,7 @@ async def test_half_a_film_is_bad_input_at_once(module: str, suffix: str, tmp_pa
 
 @pytest.mark.parametrize("module", ["ffmpeg", "hls", "waveform"])
 @pytest.mark.parametrize("kind", ["flac without a length", "live webm", "mp3 of a guessed length", "trimmed opus"])
-async def test_a_sound_whose_header_tells_no_length_is_measured(module: str, kind: str, tmp_path: Path) -> None:
+async def test_a_sound_whose_header_states_no_length_is_measured(module: str, kind: str, tmp_path: Path) -> None:
     source = tmp_path / "source.flac"
     match kind:
         case "flac without a length":

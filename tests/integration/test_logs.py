@@ -56,7 +56,7 @@ async def test_the_output_of_tools_is_read_while_they_still_run(harness, broker,
     assert "hunter2" not in found.text
 
 
-async def test_the_log_of_a_failed_attempt_tells_what_its_tools_said(harness, broker, repository):
+async def test_the_log_of_a_failed_attempt_states_what_its_tools_said(harness, broker, repository):
     async def on_run(context):
         await context.run(says("cannot open the file", script="sys.exit(3)\n"))
         raise ValueError("the tool failed")

@@ -284,7 +284,7 @@ async def test_no_descriptor_is_left_open(runner):
     assert open_descriptors() == before
 
 
-async def test_a_program_that_wants_more_memory_than_its_bound_does_not_get_it():
+async def test_a_program_does_not_get_more_memory_than_its_bound():
     runner = ProcessRunner({"PATH": os.environ["PATH"]}, memory_bytes=1 << 30)
 
     def reversed_film(size: str) -> Pipeline:

@@ -21,7 +21,7 @@ from worker.engine.attempt.leftovers import remove_leftovers
 pytestmark = pytest.mark.xdist_group("rabbitmq")
 
 
-async def test_a_job_is_acknowledged_after_its_output_stands_and_its_row_says_completed(harness, broker):
+async def test_a_job_is_acknowledged_after_its_output_is_visible_and_its_row_says_completed(harness, broker):
     job = document()
     await broker.publish(job)
     settlement = await harness.one()

@@ -50,7 +50,7 @@ async def run(harness: Harness, broker, *tasks: dict[str, object], **fields: obj
     return job["job_id"], await harness.one()
 
 
-async def test_several_outputs_stand_under_the_job_and_nothing_else_does(harness, broker):
+async def test_several_outputs_are_below_the_job_s_place_and_nothing_else_is(harness, broker):
     job_id, _ = await run(harness, broker, write("a.txt"), write("sub/b.txt", "two"))
     assert visible(harness) == {f"{job_id}/a.txt": "hello", f"{job_id}/sub/b.txt": "two"}
 

@@ -127,7 +127,7 @@ def flat() -> dict:
 
 
 @pytest.mark.parametrize("dialect", [canonical, task_map, flat])
-async def test_an_encode_merge_and_tidy_up_job_ends_in_the_file_it_asked_for(harness, broker, dialect):
+async def test_an_encode_merge_and_cleanup_job_ends_in_the_file_it_asked_for(harness, broker, dialect):
     source(harness)
     await broker.publish(dialect(), message_id="the-job")
     settlement = await harness.one(60)

@@ -70,7 +70,7 @@ def test_a_user_who_may_not_install_is_given_the_command_for_who_may(machine):
     assert not (machine / "called").exists()
 
 
-def test_a_sudo_that_wants_a_password_is_not_waited_for(machine):
+def test_a_sudo_that_asks_for_a_password_is_not_waited_for(machine):
     provide(machine, "python3", MODERN)
     provide(machine, "apt-get", "echo called >> called")
     provide(machine, "id", "echo 1000")

@@ -113,7 +113,7 @@ async def test_one_that_takes_too_long_is_over_and_leaves_its_place(monkeypatch)
     assert "longer than" in rows.done["a"]
 
 
-async def test_due_callbacks_are_sent_whoever_else_waits():
+async def test_due_callbacks_are_sent_while_others_wait():
     rows = Rows({"a": GOOD, "b": GOOD})
     posts = Receivers()
     await Callbacks(rows, posts).take_up()

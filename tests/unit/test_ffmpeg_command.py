@@ -166,7 +166,7 @@ def test_the_promise_is_streams_codecs_duration_and_frames():
     assert made.frames == 1798
 
 
-def test_a_map_that_asks_for_a_missing_stream_tells_what_there_is():
+def test_a_map_that_asks_for_a_missing_stream_states_what_there_is():
     with pytest.raises(InvalidJob) as raised:
         promised(source_maps=[{"specifier": "a", "stream": 2}])
     text = str(raised.value)

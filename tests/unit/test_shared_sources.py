@@ -41,7 +41,7 @@ def _write(path: Path) -> None:
     path.write_bytes(b"film")
 
 
-async def test_attempts_that_want_one_source_at_the_same_time_fetch_it_once(tmp_path: Path) -> None:
+async def test_attempts_that_need_one_source_at_the_same_time_fetch_it_once(tmp_path: Path) -> None:
     remote, sources = Remote(), [SharedSources(tmp_path) for _ in range(4)]
     paths = [tmp_path / f"job.{number}" / "film" for number in range(4)]
     found = await asyncio.gather(

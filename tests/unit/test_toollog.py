@@ -50,7 +50,7 @@ def a_log() -> ToolLog:
     return ToolLog(None, Attempt(decode(body, None), 1, 1, 1, "w", 30.0, datetime.now(UTC)))
 
 
-def test_commands_lines_and_exits_stand_there_without_secrets():
+def test_a_log_holds_commands_lines_and_exits_without_secrets():
     log = a_log()
     command = Command(
         ("/usr/bin/ffmpeg", "-i", "https://user:pass@host/a b.mp4", "hunter2", "hunter3"), secrets=("hunter3",)

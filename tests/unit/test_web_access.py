@@ -200,7 +200,7 @@ async def test_only_a_named_proxy_is_believed(tmp_path, peer, client, scheme):
         assert guard._origin_of(scope, headers) == (client, scheme)
 
 
-async def test_every_answer_has_its_headers_and_no_script_may_stand_in_a_page(tmp_path):
+async def test_every_answer_has_its_headers_and_no_inline_script_is_allowed(tmp_path):
     async with site(tmp_path) as here, here.client() as client:
         for path in ("/", "/api/v1/jobs", "/nowhere", "/static/x/page.js"):
             answer = await client.get(path)

@@ -63,7 +63,7 @@ async def test_a_link_of_somebody_else_says_nothing_in_our_name(tmp_path: Path) 
             assert (words in page) is shown
 
 
-async def test_lines_that_a_client_wrote_do_not_stand_for_its_address(tmp_path: Path) -> None:
+async def test_header_lines_that_a_client_wrote_do_not_replace_its_address(tmp_path: Path) -> None:
     async with site(tmp_path, tokens=True, serve_trusted_proxies=("10.0.0.0/8",)) as here:
         scope = {"client": ("10.1.2.3", 1), "scheme": "http", "headers": []}
         lines = [(b"x-forwarded-for", b"1.1.1.1"), (b"x-forwarded-proto", b"https")]
