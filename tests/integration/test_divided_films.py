@@ -165,7 +165,9 @@ async def test_other_encoders_join_too(tmp_path, encoder):
 async def test_colours_and_mastering_data_are_those_of_a_whole_run(tmp_path):
     source = root(tmp_path) / "film.mkv"
     master = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)"
-    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=160x90:r=24:d=5", "-c:v", "libx265", "-preset", "ultrafast", "-pix_fmt",
+    # ffmpeg 7 and later take an encoder's colours from its pictures, 5.1 from the options
+    picture = "testsrc2=s=160x90:r=24:d=5,setparams=color_primaries=bt2020:color_trc=smpte2084:colorspace=bt2020nc"
+    ffmpeg("-f", "lavfi", "-i", picture, "-c:v", "libx265", "-preset", "ultrafast", "-pix_fmt",
            "yuv420p10le", "-color_primaries", "bt2020", "-color_trc", "smpte2084", "-colorspace", "bt2020nc",
            "-x265-params", f"log-level=error:hdr10=1:master-display={master}:max-cll=1000,400",
            str(source))  # fmt: skip
@@ -209,7 +211,11 @@ async def test_texts_chapters_attachments_and_copied_sound_come_from_the_source(
         mine, theirs = ({k: v for k, v in s.get("tags", {}).items() if k not in unlike} for s in (one, other))
         assert mine == theirs
         assert one["disposition"] == other["disposition"]
-    assert packets(done.joined, "s:0")[0]["pts_time"] == packets(done.whole, "s:0")[0]["pts_time"]
+    # counted from the sound: ffmpeg 7.1 lets a sound of Matroska begin before zero, and a join does not
+    first, other = (
+        [Fraction(packets(path, kind)[0]["pts_time"]) for kind in ("s:0", "a:0")] for path in (done.joined, done.whole)
+    )
+    assert first[0] - first[1] == other[0] - other[1]
 
 
 async def test_loudness_is_measured_over_the_whole_film(tmp_path):

@@ -115,6 +115,23 @@ async def test_no_encoder_makes_something_else_in_silence_or_is_asked_twice(
     assert isinstance(error, InvalidJob), repr(error)
 
 
+NAMES = {"color_primaries": "bt2020", "color_trc": "smpte2084", "colorspace": "bt2020_ncl"}
+
+
+@pytest.mark.parametrize("filters", [{}, {"vf": "hue=s=0"}, {"filter": "null"}])
+async def test_colours_get_the_names_that_were_asked_for(bench: TaskBench, filters: dict[str, Any]):
+    made = await bench.run_task(FfmpegTask(), data("v", {"codec": "libx264", **NAMES, **filters}))
+    (picture,) = (await bench.probe(made.outputs["out.mkv"].path)).streams
+    names = (picture.color_primaries, picture.color_transfer, picture.color_space)
+    assert names == ("bt2020", "smpte2084", "bt2020nc")
+    assert made.warnings == []
+
+
+async def test_colours_that_a_codec_does_not_name_are_a_warning(bench: TaskBench):
+    made = await bench.run_task(FfmpegTask(), data("v", {"codec": "mpeg4", **NAMES}, output_file="out.avi"))
+    assert "color_trc smpte2084 was asked for, and the output names none" in made.warnings
+
+
 def peak(path: Path) -> float:
     output = subprocess.run(
         ("ffmpeg", "-hide_banner", "-nostdin", "-i", str(path), "-af", "astats", "-f", "null", "-"),

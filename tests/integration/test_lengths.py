@@ -13,6 +13,7 @@ from tests.support.media import bench_in, clip, ffmpeg
 from tests.support.odd_files import FILES
 from visualizers.waveform import WaveformVisualizer
 from worker.core.errors import BadInput
+from worker.media.timeline import HEAD_BYTES, is_unfinished, stated_bytes
 from worker.tasks.ffmpeg import FfmpegTask
 from worker.tasks.handbrake import HandbrakeTask
 from worker.tasks.hls import HlsTask
@@ -150,6 +151,35 @@ async def test_a_sound_whose_header_states_no_length_is_measured(module: str, ki
             source = trimmed_opus(tmp_path / "source.opus", seconds=4, samples=1900)
     result = await run(module, source, tmp_path, picture=False)
     assert length(result) == pytest.approx(4, abs=0.1)
+
+
+STREAMED: dict[str, tuple[str, ...]] = {
+    "wav": ("-c:a", "pcm_s16le"),
+    "avi": ("-c:v", "mpeg4", "-c:a", "libmp3lame"),
+    "flv": ("-c:v", "flv1", "-c:a", "libmp3lame", "-output_ts_offset", "3600"),
+}
+
+
+@pytest.mark.parametrize("module", ["ffmpeg", "hls", "waveform"])
+@pytest.mark.parametrize("form", STREAMED)
+async def test_what_a_pipe_left_in_a_header_is_no_claim(module: str, form: str, tmp_path: Path) -> None:
+    source = tmp_path / f"source.{form}"
+    picture = () if form == "wav" else ("-f", "lavfi", "-i", "testsrc2=s=160x120:r=25:d=2")
+    with source.open("wb") as target:
+        ffmpeg(*picture, "-f", "lavfi", "-i", "sine=d=2:r=44100", *STREAMED[form], "-f", form, "pipe:1", into=target)
+    result = await run(module, source, tmp_path, picture=form != "wav")
+    assert length(result) == pytest.approx(2, abs=0.1)
+
+
+def test_a_header_of_64_bits_tells_where_its_file_ends_and_an_unfinished_one_does_not(tmp_path: Path) -> None:
+    ffmpeg("-f", "lavfi", "-i", "sine=d=0.1", "-rf64", "always", str(tmp_path / "long.wav"))
+    head = (tmp_path / "long.wav").read_bytes()[:HEAD_BYTES]
+    assert stated_bytes(head) == (tmp_path / "long.wav").stat().st_size
+    assert not is_unfinished(head)
+    for size in (0, 0xFFFF_FFFF, 0x7FFF_F000):
+        assert is_unfinished(b"RIFF" + size.to_bytes(4, "little") + b"AVI " + bytes(16))
+    assert not is_unfinished(b"RIFX" + (1000).to_bytes(4, "big") + b"WAVE" + bytes(16))
+    assert not is_unfinished(b"\x1aE\xdf\xa3" + bytes(24))
 
 
 @pytest.mark.parametrize("late", [2, 9])

@@ -258,6 +258,8 @@ REFUSED: dict[str, dict[str, str]] = {
     # no container of ours holds them, or none that the job names
     "animated.webp": dict.fromkeys(OPERATIONS, "BadInput"),
     "animated.apng": {"remux": "InvalidJob"},
+    # ffmpeg would make up wrong times for two pictures in one packet
+    "packed b-frames.avi": {"remux": "InvalidJob"},
     "time code.mov": {"remux": "InvalidJob"},
     # a picture on a cover is copied, and MP4 takes no H.264 there
     "cover.mp3": {"encode": "InvalidJob"},

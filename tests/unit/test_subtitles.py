@@ -93,6 +93,59 @@ def test_cues_without_numbers_blank_lines_or_hours_are_read() -> None:
     assert parse_subtitles(text.encode(), "a.srt").cues == (Cue(1.5, 2.0, "one"), Cue(3.0, 4.0, "two"))
 
 
+@pytest.mark.parametrize(
+    "times",
+    [
+        "00:00:01,000 -> 00:00:02,000",
+        "00:00:01,000 \u2013> 00:00:02,000",
+        "00:00:01,000 \u2192 00:00:02,000",
+        "00\uff1a00\uff1a01\uff0c000 --> 00\uff1a00\uff1a02\uff0c000",
+        "00: 00: 01, 000 --> 00: 00: 02, 000",
+        "00 : 00 : 01 , 000-->00 : 00 : 02 , 000",
+    ],
+)
+def test_times_that_programs_and_word_processors_spoil_are_read(times: str) -> None:
+    found = parse_subtitles(f"1\n{STAMPS}\none\n\n2\n{times}\ntwo\n".encode(), "a.srt")
+    assert found.cues == (Cue(1.0, 2.0, "one"), Cue(1.0, 2.0, "two"))
+
+
+def test_a_cue_that_begins_before_the_film_is_shown_from_its_begin() -> None:
+    text = "1\n-00:00:01,500 --> 00:00:02,000\nhalf\n\n2\n-00:00:05,000 --> -00:00:04,000\nbefore\n"
+    assert parse_subtitles(text.encode(), "a.srt") == TimedText((Cue(0.0, 2.0, "half"),))
+
+
+UNREAD = {
+    "srt": f"1\n{STAMPS}\none\n\n2\n00:00:-1,000 --> 00:00:02,000\ntwo\n\n3\n00:00:05,000 --> 00:00:04,000\nthree\n",
+    "vtt": "WEBVTT\n\nNOTE a --> b\n\n00:01.000 --> 00:02.000\none\n\n00:03,000 --> 00:04,000\ntwo\n\n"
+    "3\n00:06.000 --> 00:05.000\nthree\n\n00:06.000 --> 00:07.000\n",
+    "ass": SCRIPT + "".join(
+        f"Dialogue: 0,{times},Default,,0,0,0,,{text}\n"
+        for times, text in (
+            ("0:00:01.00,0:00:02.00", "one"), ("0:00:x,0:00:02.00", "two"), ("0:00:05.00,0:00:04.00", "three"),
+            ("0:00:05.00,0:00:05.00", ""),
+        )
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", UNREAD)
+def test_cues_without_times_that_can_be_read_are_counted_and_are_no_text_of_others(form: str) -> None:
+    found = parse_subtitles(UNREAD[form].encode(), form)
+    assert (found.cues, found.unread) == ((Cue(1.0, 2.0, "one"),), 2)
+
+
+def test_subtitles_of_whose_cues_none_can_be_read_are_bad_input() -> None:
+    with pytest.raises(BadInput, match="no cue has times"):
+        parse_subtitles(b"WEBVTT\n\n00:01,000 --> 00:02,000\none\n", "a.vtt")
+
+
+def test_a_text_that_is_transparent_to_its_end_is_no_cue() -> None:
+    (cue,) = ass("Default|{\\alpha&HFF&}copies {\\alpha&H00&}shown{\\alpha&HFF&} hidden{\\r} again").cues
+    assert cue.text == "shown again"
+    (cue,) = ass("Default|{\\alpha&HFF&\\t(0,200,\\alpha&H00&)}fades in").cues
+    assert cue.text == "fades in"
+
+
 def test_a_drawing_is_no_text() -> None:
     drawing = "Default|{\\an7\\pos(10,10)\\p1}m 0 0 l 100 0 100 100 0 100{\\p0}"
     assert ass(drawing).cues == ()

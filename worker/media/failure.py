@@ -92,6 +92,8 @@ _DAMAGE: Final = re.compile(
     r"Decoding error: Invalid data|concealing \d+|exceeds containing master element|EBML number's first byte",
     re.IGNORECASE,
 )
+# The last packet of a WAV that states no length, or a greater one than it has, which its header tells too.
+_SHORT_WAV: Final = re.compile(r"^\[wav(?: @ 0x[0-9a-f]+)?\] Packet corrupt \(stream = \d+, dts = NOPTS\)")
 
 
 def classify(exit_: Exit, subject: str = "") -> LeveretError:
@@ -133,7 +135,12 @@ def damage(tail: str) -> str | None:
 
 def damages(tail: str) -> tuple[str, ...]:
     """Return the lines that report a cut or damaged source, each once."""
-    return tuple(dict.fromkeys(_plain(line) for line in tail.splitlines() if _DAMAGE.search(line)))
+    lines = tail.splitlines()
+    found = [line for line in lines if _DAMAGE.search(line) and not _SHORT_WAV.search(line)]
+    if any(_SHORT_WAV.search(line) for line in lines) and not any("Packet corrupt" in line for line in found):
+        # ffmpeg says it again of the same packet
+        found = [line for line in found if "corrupt input packet" not in line]
+    return tuple(dict.fromkeys(map(_plain, found)))
 
 
 def lost_packets(tail: str) -> tuple[str, ...]:

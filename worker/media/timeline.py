@@ -45,7 +45,10 @@ _SILENT: Final = _CLOCKS | {
 }  # fmt: skip
 _GUESSED: Final = "Estimating duration from bitrate"
 _FIELDS: Final = 5
+HEAD_BYTES: Final = 28
+"""The first bytes of a file that `stated_bytes` and `is_unfinished` look at."""
 _UNKNOWN_BYTES: Final = 0x7FFF_0000
+_MAX_BYTES: Final = 1 << 62
 _WRAP: Final = 2**33 / 90_000
 
 
@@ -137,15 +140,29 @@ def packets_command(ffprobe: str, path: Path, *, pictures_only: bool = False) ->
 
 
 def stated_bytes(head: bytes) -> int | None:
-    """Return how many bytes a RIFF or IFF file (WAV, AVI, AIFF) says that it has, by its first twelve; else None.
+    """Return how many bytes a RIFF or IFF file (WAV, RF64, AVI, AIFF) says that it has; else None.
 
-    A recorder that could not go back to its header leaves 0 or a size beyond 2 GiB.
+    `head` is its first `HEAD_BYTES`. A recorder that could not go back to its header leaves 0 or a size beyond 2 GiB.
     """
+    if head[:4] == b"RF64" and head[8:16] == b"WAVEds64":
+        # EBU Tech 3306: the size that has no room in 32 bits
+        long = int.from_bytes(head[20:28], "little")
+        return long + 8 if 0 < long < _MAX_BYTES else None
+    size = _riff_size(head)
+    return size + 8 if size is not None and 0 < size < _UNKNOWN_BYTES else None
+
+
+def is_unfinished(head: bytes) -> bool:
+    """Return whether a RIFF or IFF file was never finished, so that what its header says of a length is no claim."""
+    size = _riff_size(head)
+    return size is not None and not 0 < size < _UNKNOWN_BYTES
+
+
+def _riff_size(head: bytes) -> int | None:
     order = {b"RIFF": "little", b"RIFX": "big", b"FORM": "big"}.get(head[:4])
     if order is None or head[8:12] not in {b"WAVE", b"AVI ", b"AIFF", b"AIFC"}:
         return None
-    size = int.from_bytes(head[4:8], "little" if order == "little" else "big")
-    return size + 8 if 0 < size < _UNKNOWN_BYTES else None
+    return int.from_bytes(head[4:8], "little" if order == "little" else "big")
 
 
 def is_uncertain(info: MediaInfo) -> bool:
@@ -174,24 +191,32 @@ def _ends_after(info: MediaInfo) -> bool:
     return max(ends, default=0.0) > info.duration + AGREES_SECONDS
 
 
-def corrected_info(info: MediaInfo, timeline: Timeline, said: str, name: str) -> MediaInfo:
+def corrected_info(info: MediaInfo, timeline: Timeline, said: str, name: str, *, unfinished: bool = False) -> MediaInfo:
     """Return `info` with the lengths that its packets have, where it stated none or others.
 
-    `said` is what ffprobe wrote beside. BadInput for a file that holds less than it states: it was cut short.
+    `said` is what ffprobe wrote beside; the header of an `unfinished` file claims nothing. BadInput for a file that
+    holds less than it states: it was cut short.
     """
     found = timeline.seconds
     if not found or found <= 0:
         raise BadInput(f"{name} is cut short: it holds no packet of picture or sound")
-    claim = film_seconds(info)
-    guessed = _GUESSED in said
+    stated, claim = film_seconds(info), _claimed_seconds(info)
+    guessed = unfinished or _GUESSED in said
     if claim is not None and not _SILENT & _names(info) and not guessed and shorter(found, claim):
         raise BadInput(f"{name} is cut short: it states {claim:.2f} s and holds {found:.2f} s")
     # Ogg's last page may trim its packets, by less than that; a chained one states the length of its first piece
-    agrees = claim is not None and abs(claim - found) <= AGREES_SECONDS
+    agrees = stated is not None and abs(stated - found) <= AGREES_SECONDS
     if agrees and not timeline.jumps and not guessed and not _lacks_ends(info, timeline):
         # Matroska and MP4 count a file's length from zero, measured ones from the first packet
         return replace(info, measured=not {"matroska", "mp4"} & _names(info))
     return with_lengths_of(timeline, info)
+
+
+def _claimed_seconds(info: MediaInfo) -> float | None:
+    """Return the length that a file states; ffprobe takes the last time of a live FLV for it, wherever it begins."""
+    claim = film_seconds(info)
+    late = claim is not None and "flv" in _names(info) and AGREES_SECONDS < info.start < claim
+    return claim - info.start if claim is not None and late else claim
 
 
 def _lacks_ends(info: MediaInfo, timeline: Timeline) -> bool:

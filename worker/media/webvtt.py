@@ -28,6 +28,7 @@ _STAMP: Final = r"(?:(\d{1,4}):)?([0-5]?\d):([0-5]?\d)\.(\d{1,3})"
 _TIMES: Final = re.compile(rf"^[ \t]*{_STAMP}[ \t]*-->[ \t]*{_STAMP}(?:[ \t]+(.*))?$")
 _SETTING: Final = re.compile(r"^(vertical|line|position|size|align|region):[\w.%,+-]{1,60}$")
 _BLOCK: Final = re.compile(r"^(STYLE|REGION)[ \t]*$")
+_COMMENT: Final = re.compile(r"NOTE(?:[ \t]|$)")
 _FETCHES: Final = re.compile(r"url\s*\(|@import|image-set|\\", re.IGNORECASE)
 _MARKUP: Final = re.compile(
     r"(?P<kept></?(?:c|i|b|u|ruby|rt|v|lang)(?:[.\t ][^<>]*)?>|<(?:\d{1,4}:)?\d\d:\d\d\.\d{3}>"
@@ -53,15 +54,19 @@ class Cue:
 
 @dataclass(frozen=True, slots=True)
 class TimedText:
-    """The cues of a subtitle by their start, and the `blocks` (STYLE, REGION) that their styles and settings need."""
+    """The cues of a subtitle by their start, and the `blocks` (STYLE, REGION) that their styles and settings need.
+
+    `unread` is the number of cues that are in none of them: their times are no times, or end before they begin.
+    """
 
     cues: tuple[Cue, ...]
     blocks: tuple[str, ...] = ()
+    unread: int = 0
 
     @classmethod
-    def of(cls, cues: Iterable[Cue], blocks: tuple[str, ...] = ()) -> TimedText:
+    def of(cls, cues: Iterable[Cue], blocks: tuple[str, ...] = (), unread: int = 0) -> TimedText:
         """Return `cues` in order; one that is there twice, as shadows of a SubStation script are, is shown once."""
-        return cls(tuple(sorted(dict.fromkeys(cues), key=lambda cue: (cue.start, cue.end))), blocks)
+        return cls(tuple(sorted(dict.fromkeys(cues), key=lambda cue: (cue.start, cue.end))), blocks, unread)
 
     @property
     def has_too_long_blocks(self) -> bool:
@@ -101,13 +106,16 @@ def parse_webvtt(text: str) -> TimedText:
         raise CueError("does not begin with WEBVTT")
     cues: list[Cue] = []
     blocks: list[str] = []
+    unread = 0
     for block in _blocks(lines_of(text)[1:]):
         if _BLOCK.match(block[0]):
             style = "\n".join([block[0].strip(), *block[1:]])
             blocks += [] if _FETCHES.search(style) else [style]
         elif (cue := _cue(block)) is not None:
             cues.append(cue)
-    return TimedText.of(limited_cues(cues), tuple(blocks))
+        else:
+            unread += _lacks_times(block)
+    return TimedText.of(limited_cues(cues), tuple(blocks), unread)
 
 
 def _blocks(lines: Sequence[str]) -> Iterable[list[str]]:
@@ -132,6 +140,18 @@ def _cue(block: Sequence[str]) -> Cue | None:
             settings = " ".join(item for item in (match[9] or "").split() if _SETTING.match(item))
             return Cue(start, end, body, settings) if end > start and body.strip() else None
     return None
+
+
+def _lacks_times(block: Sequence[str]) -> bool:
+    """Return whether a block would be a cue, if its times could be read or did not end before they begin."""
+    if _COMMENT.match(block[0]):
+        return False
+    for index, line in enumerate(block[:2]):
+        if match := _TIMES.match(line):
+            return seconds_of(match.groups()[4:8]) < seconds_of(match.groups()[:4])
+        if "-->" in line:
+            return len(block) > index + 1
+    return False
 
 
 def _escaped_match(match: re.Match[str]) -> str:

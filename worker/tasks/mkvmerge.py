@@ -34,6 +34,7 @@ from worker.media.matroska.params import MergeParams, MergeTrack
 from worker.media.verify import Expected, check
 from worker.tasks.shared.decoding import prove_by_decoding
 from worker.tasks.shared.hidden import hidden_parts, warn_of_begin
+from worker.tasks.shared.linking import warn_of_lost_links
 from worker.tasks.shared.measuring import probe_source
 from worker.tasks.shared.texts import utf8_file
 
@@ -93,6 +94,8 @@ class MkvmergeTask(Task[MergeParams]):
         command = option_file_command(context.tool("mkvmerge"), option_file, arguments)
         await run_reporting(command, params.output_file, context)
         info = await _prove(params, found, sources, output, context)
+        names = [source.filename for source in params.sources]
+        await warn_of_lost_links(zip(sources, names, strict=True), output, context)
         context.output(params.output_file, duration=info.duration)
         context.report(1.0)
 
@@ -122,7 +125,9 @@ async def _infos(params: MergeParams, sources: Sequence[Path], context: TaskCont
     """Return what ffprobe says of each source from which tracks are chosen by what they are."""
     asked = {track.source for track in params.tracks if track.track is None}
     return [
-        await probe_source(path, params.sources[number].filename, context) if number in asked else None
+        await probe_source(path, params.sources[number].filename, context, warns_of_links=False)
+        if number in asked
+        else None
         for number, path in enumerate(sources)
     ]
 
@@ -277,7 +282,7 @@ async def _expected_seconds(
         listed = [track for track in params.tracks if track.source == index]
         if all(_kind(found[index], track.number) == "subtitles" for track in listed):
             continue
-        info = await probe_source(path, params.sources[index].filename, context)
+        info = await probe_source(path, params.sources[index].filename, context, warns_of_links=False)
         for track in listed:
             if track.number >= len(info.streams):
                 continue

@@ -6,6 +6,8 @@ import re
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
+from worker.media.ffmpeg.tagging import colour_differences
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -39,6 +41,17 @@ def differences(maps: list[OutputMap], made: MediaInfo) -> Iterator[tuple[Output
         judged = _picture(item.options, stream) if stream.kind == "video" else _sound(item.options, stream)
         for option, asked, got in judged:
             yield item, option, f"{asked} was asked for, and {got} is what {item.encoder or 'the encoder'} made"
+
+
+def lost_colours(maps: list[OutputMap], made: MediaInfo) -> Iterator[str]:
+    """Yield what the pictures' names of colours are not, which the options ask for: a codec may have no place for them.
+
+    A player then takes the usual ones.
+    """
+    for item in maps:
+        stream = _stream(item, made)
+        if stream is not None and stream.kind == "video" and item.encoder != "copy":
+            yield from colour_differences(item.options, stream)
 
 
 def _stream(item: OutputMap, made: MediaInfo) -> StreamInfo | None:

@@ -10,6 +10,7 @@ from worker.core.errors import InvalidJob, Problem
 from worker.media.ffmpeg.command import KIND_NAMES, Kind, OutputMap, SourceMap, mapped_streams, source_summary
 from worker.media.ffmpeg.joining import joined_streams, joining_graph, without_filters
 from worker.media.ffmpeg.mixing import mixing_options
+from worker.media.ffmpeg.tagging import with_colours
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -85,9 +86,15 @@ def arrange(params: FfmpegParams, infos: Sequence[MediaInfo], encoders: Mapping[
     kept = [n for n, one in enumerate(taken) if not (one.unnamed and params.unnamed == "drop")]
     streams = tuple(taken[n] for n in kept)
     source_maps = [SourceMap(source=one.source, stream=one.stream.index) for one in streams]
-    output_maps = list(_numbered_maps(streams, [made[n] for n in kept]))
+    output_maps = [_with_colours(item) for item in _numbered_maps(streams, [made[n] for n in kept])]
     changes = {"source_maps": source_maps, "output_maps": output_maps}
     return Arrangement(params.model_copy(update=changes), streams, tuple(warnings))
+
+
+def _with_colours(item: OutputMap) -> OutputMap:
+    if item.specifier != "v" or item.encoder == "copy":
+        return item
+    return item.model_copy(update={"options": with_colours(item.options)})
 
 
 def joined_arrangement(arrangement: Arrangement, infos: Sequence[MediaInfo]) -> Arrangement:

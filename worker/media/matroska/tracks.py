@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 from worker.core.command import Command
 from worker.media.languages import UNKNOWN, bcp47
-from worker.media.matroska.elements import children, head
+from worker.media.matroska.elements import children
+from worker.media.matroska.segment import TRACKS, segment_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,14 +19,6 @@ if TYPE_CHECKING:
 
     from worker.core.media_info import MediaInfo, StreamInfo
 
-_EBML: Final = 0x1A45DFA3
-_SEGMENT: Final = 0x18538067
-_TRACKS: Final = 0x1654AE6B
-_CLUSTER: Final = 0x1F43B675
-_SEEK_HEAD: Final = 0x114D9B74
-_SEEK: Final = 0x4DBB
-_SEEK_ID: Final = 0x53AB
-_SEEK_PLACE: Final = 0x53AC
 _TRACK: Final = 0xAE
 _TYPE: Final = 0x83
 _LANGUAGE: Final = 0x22B59D
@@ -34,8 +27,6 @@ _CODEC: Final = 0x86
 _PRIVATE: Final = 0x63A2
 _ENCODINGS: Final = 0x6D80
 _KINDS: Final = {1: "video", 2: "audio", 17: "subtitle"}
-_MAX_ELEMENTS: Final = 1000
-_MAX_TRACK_BYTES: Final = 8 << 20
 _LONGEST: Final = 100
 
 
@@ -101,40 +92,7 @@ def said_again_command(mkvpropedit: str, path: Path, tags: Sequence[tuple[int, s
 
 def tracks_of(file: BinaryIO) -> tuple[Track, ...]:
     """Return every track of a Matroska file; none where they are not found."""
-    end = file.seek(0, 2)
-    file.seek(0)
-    header = head(file)
-    if header is None or header[0] != _EBML or header[1] is None or header[1] > end:
-        return ()
-    file.seek(header[1], 1)
-    segment = head(file)
-    if segment is None or segment[0] != _SEGMENT:
-        return ()
-    start, elsewhere = file.tell(), None
-    for _ in range(_MAX_ELEMENTS):
-        name, size = head(file) or (_CLUSTER, None)
-        if name == _TRACKS and size is not None:
-            return tuple(_parse_tracks(file.read(size))) if size <= _MAX_TRACK_BYTES else ()
-        if name == _SEEK_HEAD and size is not None and size <= _MAX_TRACK_BYTES:
-            elsewhere = _place_of_tracks(file.read(size))
-        elif name != _CLUSTER and size is not None and size <= end:
-            file.seek(size, 1)
-        elif elsewhere is not None and elsewhere <= end:
-            # mkvpropedit moves tracks that grew behind the clusters
-            file.seek(start + elsewhere)
-            elsewhere = None
-        else:
-            return ()
-    return ()
-
-
-def _place_of_tracks(data: bytes) -> int | None:
-    """Return where the tracks are, from the segment's start, as its index of elements says."""
-    for name, content in children(data):
-        fields = dict(children(content)) if name == _SEEK else {}
-        if int.from_bytes(fields.get(_SEEK_ID, b"")[:8]) == _TRACKS:
-            return int.from_bytes(fields.get(_SEEK_PLACE, b"")[:8])
-    return None
+    return tuple(_parse_tracks(segment_parts(file, frozenset({TRACKS})).get(TRACKS, b"")))
 
 
 def _parse_tracks(data: bytes) -> Iterator[Track]:

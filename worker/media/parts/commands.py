@@ -188,7 +188,7 @@ def join_command(
         argv += ["-map", _origin(output_stream, film, pictures, sounds)]
     for position, output_stream in enumerate(film.outputs):
         argv += [f"-map_metadata:s:{position}", f"{output_stream.source}:s:{output_stream.stream.index}"]
-        argv += _joined_options(output_stream, _flags(output_stream, film))
+        argv += _joined_options(output_stream, _flags(output_stream, film), film.rate)
     argv += [*MUXER_OPTIONS.get(muxer, ()), "-f", muxer, f"file:{output}"]
     return Pipeline((Command(tuple(argv), _ENVIRONMENT, folder=output.parent),))
 
@@ -211,12 +211,15 @@ def _flags(output: Output, film: Film) -> str:
     return "+".join(sorted(flags)) or "0"
 
 
-def _joined_options(output: Output, flags: str) -> Iterator[str]:
+def _joined_options(output: Output, flags: str, rate: Fraction) -> Iterator[str]:
     where = f":{output.letter}:{output.number}"
     if not (output.is_film or output.is_encoded_sound):
         yield from arguments(output.options, where)
         return
     yield from (f"-codec{where}", "copy")
+    if output.is_film:
+        # ffmpeg 7.1 takes the rate of the first part, which it reckons without the last picture's duration
+        yield from (f"-r{where}", f"{rate.numerator}/{rate.denominator}")
     # What a whole run would write; the source's says what it was encoded with itself.
     yield from (f"-metadata:s{where}", f"encoder={output.encoder}")
     if "disposition" not in output.options:

@@ -96,10 +96,11 @@ def film_pipeline(
     return Pipeline((*scene.painters, Command(argv)), label="film")
 
 
-def sound_pipeline(scene: Scene, ffmpeg: str, sound: Path, folder: Path) -> Pipeline:
+def sound_pipeline(scene: Scene, ffmpeg: str, sound: Path, folder: Path, *, accept_damage: bool = False) -> Pipeline:
     """Return the pipeline that writes `sound.mp4` into `folder`, as `film_pipeline` does beside the picture."""
     seconds, start = scene.visible_frames / scene.framerate, scene.window.first / scene.framerate
-    argv: tuple[str, ...] = (ffmpeg, "-nostdin", "-hide_banner", "-v", "warning", "-xerror", "-y")
+    argv: tuple[str, ...] = (ffmpeg, "-nostdin", "-hide_banner", "-v", "warning", "-y")
+    argv += () if accept_damage else ("-xerror",)
     argv += ("-ss", f"{start:.6f}", *GUARDS, "-i", f"file:{sound}", *_sound_graph(scene, 0, seconds), "-map", "[sound]")
     argv += ("-c:a", "aac", "-b:a", str(SOUND_BPS), "-t", f"{seconds:.6f}", "-map_metadata", "-1")
     return Pipeline(

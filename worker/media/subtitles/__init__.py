@@ -33,6 +33,8 @@ def parse_subtitles(data: bytes, name: str, charset: str | None = None) -> Timed
         raise BadInput(f"the subtitles {name} cannot be read: {error}") from error
     if len(found.cues) > MAX_CUES:
         raise BadInput(f"the subtitles {name} have {len(found.cues)} cues; at most {MAX_CUES} are read")
+    if found.unread and not found.cues:
+        raise BadInput(f"the subtitles {name} cannot be read: no cue has times that are any, and end after they begin")
     if not found.cues and text.strip() and not text.startswith("WEBVTT") and not _SCRIPT.search(text):
         raise BadInput(f"the subtitles {name} cannot be read: they are neither SubRip, SubStation nor WebVTT")
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -14,7 +15,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _STAMP: Final = r"(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})(?:[,.:](\d{1,3}))?"
-_TIMES: Final = re.compile(rf"^[ \t]*{_STAMP}[ \t]*-{{1,2}}>[ \t]*{_STAMP}(?:[ \t]|$)")
+_TIMES: Final = re.compile(rf"^[ \t]*(-?){_STAMP}[ \t]*-{{1,2}}>[ \t]*(-?){_STAMP}(?:[ \t]|$)")
+_MEANT: Final = re.compile(r"^[-\d:.,; \t]*\d[-\d:.,; \t]*-{1,2}>[-\d:.,; \t]*\d[-\d:.,; \t]*$")
+"""A line that is times and nothing else, though none that can be read."""
+_ARROWS: Final = (">", "\u2192")
+_TYPED: Final = str.maketrans(
+    {"\uff1a": ":", "\uff0c": ",", "\uff0e": ".", "\u2013": "-", "\u2014": "-", "\u2192": "->"}
+)
+"""Signs that word processors and input methods write between times, and for the arrow."""
+_SPACED: Final = re.compile(r"(?<=\d)[ \t]*([:,.])[ \t]*(?=\d)")
+"""Spaces around them, which translation programs add."""
 _TAG: Final = re.compile(
     r"<(?P<end>/?)(?P<name>b|i|u|s|strong|em)[ \t]*>"
     r"|<font(?P<font>[ \t][^<>]*)?>|(?P<nofont></font[ \t]*>)"
@@ -40,23 +50,38 @@ _WIDTH, _HEIGHT = 384.0, 288.0
 
 
 def parse_subrip(text: str) -> TimedText:
-    """Return the cues in `text`; a blank line inside of a cue does not end it."""
+    """Return the cues in `text`; a blank line inside of a cue does not end it.
+
+    One that begins before the film is shown from its begin.
+    """
     lines = lines_of(text)
-    starts = list(limited_cues((index, match) for index, line in enumerate(lines) if (match := _TIMES.match(line))))
+    starts = list(limited_cues((index, times) for index, line in enumerate(lines) if (times := _times(line))))
     ends = [index for index, _ in starts[1:]] + [len(lines)]
     cues: list[Cue] = []
     looks: set[Look] = set()
-    for (index, match), end in zip(starts, ends, strict=False):
+    unread = 0
+    for (index, (begin, until)), end in zip(starts, ends, strict=False):
         body = lines[index + 1 : end]
         if end < len(lines) and body and body[-1].strip().isdigit():
             body.pop()
-        start_seconds, end_seconds = seconds_of(match.groups()[:4]), seconds_of(match.groups()[4:8])
         runs, settings = _parse_cue_text(limited_text("\n".join(body).strip("\n")))
         shown = cue_text(runs)
-        if shown and end_seconds > start_seconds:
+        unread += bool(shown) and not until >= begin
+        if shown and until > max(0.0, begin):
             looks |= {look for _, look in runs}
-            cues.append(Cue(start_seconds, end_seconds, shown, settings))
-    return TimedText.of(cues, style_rules(looks))
+            cues.append(Cue(max(0.0, begin), until, shown, settings))
+    return TimedText.of(cues, style_rules(looks), unread)
+
+
+def _times(line: str) -> tuple[float, float] | None:
+    """Return begin and end of a cue, not numbers where a line means times that cannot be read; None for other lines."""
+    if not any(arrow in line for arrow in _ARROWS):
+        return None
+    plain = _SPACED.sub(r"\1", line.translate(_TYPED))
+    if match := _TIMES.match(plain):
+        begin, until = seconds_of(match.groups()[1:5]), seconds_of(match.groups()[6:])
+        return -begin if match[1] else begin, -until if match[6] else until
+    return (math.nan, math.nan) if _MEANT.match(plain) else None
 
 
 def _parse_cue_text(text: str) -> tuple[list[tuple[str, Look]], str]:

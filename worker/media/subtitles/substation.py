@@ -26,6 +26,7 @@ _SWITCH: Final = re.compile(r"^([bius])(\d{0,4})$")
 _COLOUR: Final = re.compile(r"^1?c(?:&H([0-9A-Fa-f]{1,8})&?)?$")
 _ALIGNMENT: Final = re.compile(r"^(an?)(\d{1,2})$")
 _DRAWING: Final = re.compile(r"^p(\d{1,2})$")
+_ALPHA: Final = re.compile(r"^alpha&H([0-9A-Fa-f]{1,2})&?$")
 _NUMBER: Final = r"[ \t]*(-?\d{1,6}(?:\.\d{1,6})?)[ \t]*"
 _PLACE: Final = re.compile(rf"^(?:pos|move)\({_NUMBER},{_NUMBER}[,)]")
 _BLOCK: Final = re.compile(r"(?<!\\)\{([^}]*)\}")
@@ -53,6 +54,7 @@ class _Reader:
     look: Look
     alignment: int
     drawing: bool = False
+    hidden: bool = False
     place: tuple[float, float] | None = None
 
     def apply(self, tag: str) -> None:
@@ -68,10 +70,12 @@ class _Reader:
             self.alignment = min(9, self.alignment)
         elif match := _DRAWING.match(tag):
             self.drawing = int(match[1]) > 0
+        elif match := _ALPHA.match(tag):
+            self.hidden = match[1].lower() == "ff"
         elif match := _PLACE.match(tag):
             self.place = (float(match[1]), float(match[2]))
         elif tag.startswith("r"):
-            self.look = self.styles.get(tag[1:].strip(), self.style).look
+            self.look, self.hidden = self.styles.get(tag[1:].strip(), self.style).look, False
 
     def _switch(self, letter: str, value: str) -> None:
         base, number = self.style.look, int(value or 0)
@@ -93,7 +97,7 @@ def parse_substation(text: str) -> TimedText:
     styles: dict[str, _Style] = {}
     cues: list[Cue] = []
     looks: set[Look] = set()
-    section, fields = "", _split(_EVENT_FIELDS)
+    section, fields, unread = "", _split(_EVENT_FIELDS), 0
     for line in lines_of(text):
         name, colon, value = line.partition(":")
         name = name.strip().lower()
@@ -117,7 +121,9 @@ def parse_substation(text: str) -> TimedText:
             event = dict(zip(fields, value.split(",", max(0, len(fields) - 1)), strict=False))
             if cue := _cue(event, styles, (width, height), looks):
                 cues.append(cue)
-    return TimedText.of(limited_cues(cues), style_rules(looks))
+            else:
+                unread += _lacks_times(event)
+    return TimedText.of(limited_cues(cues), style_rules(looks), unread)
 
 
 def _split(fields: str) -> list[str]:
@@ -137,6 +143,12 @@ def _style(fields: Mapping[str, str], *, legacy: bool) -> _Style:
         colour=base if colour and base != _WHITE else None,
     )
     return _Style(look, alignment if 1 <= alignment <= 9 else 2)  # noqa: PLR2004  # a numeric keypad
+
+
+def _lacks_times(event: Mapping[str, str]) -> bool:
+    """Return whether a line of dialogue has text, and times that cannot be read or end before they begin."""
+    start, end = _seconds(event.get("start", "")), _seconds(event.get("end", ""))
+    return bool(event.get("text", "").strip()) and (start is None or end is None or end < start)
 
 
 def _cue(
@@ -159,16 +171,16 @@ def _cue(
 
 
 def _runs(text: str, reader: _Reader) -> Iterator[tuple[str, Look]]:
-    """Yield the runs of a dialogue's text, drawings left out."""
-    last = 0
+    """Yield the runs of a dialogue's text, drawings left out, and what is transparent and stays so."""
+    last, fades = 0, "\\t(" in text
     # a brace that never closes is shown: beyond the last that closes none is looked for, each time to the end
     for block in _BLOCK.finditer(text, 0, text.rfind("}") + 1):
-        if last < block.start() and not reader.drawing:
+        if last < block.start() and not reader.drawing and (fades or not reader.hidden):
             yield _plain(text[last : block.start()]), reader.look
         for tag in _tags(block[1]):
             reader.apply(tag)
         last = block.end()
-    if last < len(text) and not reader.drawing:
+    if last < len(text) and not reader.drawing and (fades or not reader.hidden):
         yield _plain(text[last:]), reader.look
 
 

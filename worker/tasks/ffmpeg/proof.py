@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 from worker.core.errors import BadInput, InvalidJob, Problem, SourceMissing, ToolFailed, VerificationFailed
 from worker.media.empty import emptiness, may_be_empty
-from worker.media.ffmpeg.asked import differences
+from worker.media.ffmpeg.asked import differences, lost_colours
 from worker.media.ffmpeg.promise import promise
 from worker.media.ffmpeg.streams import became
+from worker.media.ordering import is_disordered, lacks_times, shown_times_command
 from worker.tasks.shared.decoding import prove_by_decoding
 from worker.tasks.shared.empty import holds_nothing, refuse_empty
 from worker.tasks.shared.languages import keep_languages
@@ -49,6 +50,7 @@ async def prove_output(
         promised = promise(read.params, await measure_suspects(error, claims, context), read.encoders)
         info = await check_output(info, _expectation(promised, read, frames), output, name, context)
     await _refuse_emptied(read, info, output, name, context)
+    await _refuse_disordered(read, info, output, context)
     _check_options(params, info, context)
     await _warn_of_lost_mastering(read, info, output, context)
     streams = [one.stream for one in read.promised.arrangement.streams]
@@ -118,6 +120,28 @@ async def _refuse_emptied(read: Read, info: MediaInfo, output: Path, name: str, 
         context.warn(f"{emptiness(stream, name, copied=True)}, as in its source")
 
 
+async def _refuse_disordered(read: Read, info: MediaInfo, output: Path, context: TaskContext) -> None:
+    """Return if copied pictures that had no times of their own are shown in their order; InvalidJob otherwise.
+
+    ffmpeg (5.1 to 9) makes up wrong ones where pictures depend on later ones in more than one step (H.264 in AVI or
+    raw), and where one packet has two of them (packed B-frames).
+    """
+    judged = [stream for stream in info.streams if stream.kind in _JUDGED]
+    made = [one for one in read.outputs if one.stream.kind in _JUDGED]
+    for one, stream in zip(made, judged, strict=False):
+        is_picture = one.stream.kind == "video" and not one.stream.attached_picture
+        if not (one.is_copied and is_picture and lacks_times(read.infos[one.source])):
+            continue
+        (exit_,) = await context.run(shown_times_command(context.tool("ffprobe"), output, stream.index))
+        if exit_.ok and is_disordered(exit_.output):
+            name = PurePosixPath(read.params.sources[one.source]).name
+            message = (
+                f"the pictures of {name} have no times of their own, and a copy by ffmpeg would show them out of"
+                " order: encode them, or copy them with the module mkvmerge"
+            )
+            raise InvalidJob([Problem(f"sources[{one.source}]", message)])
+
+
 async def _warn_of_lost_mastering(read: Read, info: MediaInfo, output: Path, context: TaskContext) -> None:
     """Warn where HDR10 stays HDR10 and loses what it says of its mastering: most encoders write none of it."""
     pictures = [one for one in read.promised.arrangement.streams if one.stream.color_transfer == _PQ]
@@ -143,6 +167,8 @@ def _check_options(params: FfmpegParams, info: MediaInfo, context: TaskContext) 
         raise InvalidJob([Problem(where, f'{difference}; "approximate": true takes it') for where, difference in found])
     for where, difference in found:
         context.warn(f"{where}: {difference}")
+    for lost in lost_colours(params.output_maps, info):
+        context.warn(lost)
 
 
 async def probe_output(output: Path, location: str, context: TaskContext) -> MediaInfo:

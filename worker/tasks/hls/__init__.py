@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -23,7 +24,7 @@ from worker.tasks.hls.proof import prove_host, prove_mp4s
 from worker.tasks.hls.sound import level_sounds
 from worker.tasks.shared.decoding import require_undamaged
 from worker.tasks.shared.empty import with_empty_sounds
-from worker.tasks.shared.measuring import probe_source
+from worker.tasks.shared.measuring import ends_short, probe_source
 from worker.tasks.shared.parts import Builds, sources_of
 from worker.tasks.shared.running import run_checked
 
@@ -189,7 +190,9 @@ async def _encode(plan: Plan, params: HlsParams, source: Path, folder: Path, con
 
 
 async def _encode_once(plan: Plan, params: HlsParams, source: Path, folder: Path, context: TaskContext) -> None:
-    command = encode_command(plan.encoding(source), context.tool("ffmpeg"), folder)
+    encoding = plan.encoding(source)
+    encoding = replace(encoding, accept_damage=encoding.accept_damage or await ends_short(source))
+    command = encode_command(encoding, context.tool("ffmpeg"), folder)
     frames = plan.timing.frames if plan.timing else None
     on_line = _reporter(context, frames, float(plan.duration))
     pipeline = Pipeline((command,), label="encode")

@@ -41,6 +41,9 @@ async def cues_of(plan: Plan, film: str, folder: Path, context: TaskContext) -> 
         found = await _cues(text, film, name, folder, context)
         if not found.cues:
             context.warn(f"the subtitles {name} are empty")
+        if found.unread:
+            lost = f"{found.unread} of {found.unread + len(found.cues)} cues"
+            context.warn(f"{lost} of the subtitles {name} are left out: their times are none, or end before they begin")
         if found.has_too_long_blocks:
             context.warn(f"the styles of the subtitles {name} have more than {MAX_BLOCK_CHARACTERS} characters")
             found = replace(found, blocks=())

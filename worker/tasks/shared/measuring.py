@@ -9,14 +9,17 @@ from worker.core.errors import BadInput, VerificationFailed
 from worker.media.failure import classify, lost_packets
 from worker.media.timeline import (
     AGREES_SECONDS,
+    HEAD_BYTES,
     Timeline,
     corrected_info,
     is_uncertain,
+    is_unfinished,
     packets_command,
     stated_bytes,
     with_lengths_of,
 )
 from worker.media.verify import check
+from worker.tasks.shared.linking import warn_of_links
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,25 +29,44 @@ if TYPE_CHECKING:
     from worker.media.verify import Expected
 
 
-async def probe_source(path: Path, name: str, context: TaskContext) -> MediaInfo:
+async def probe_source(path: Path, name: str, context: TaskContext, *, warns_of_links: bool = True) -> MediaInfo:
     """Return what a source is, its length measured where its container may be wrong about it.
 
-    BadInput for one that is cut short. A clock that jumps becomes a warning: the pieces are joined.
+    BadInput for one that is cut short. A clock that jumps becomes a warning: the pieces are joined. So do ordered
+    chapters and links of a Matroska file where it `warns_of_links`: the film is taken as it lies there.
     """
     info = await context.probe(path)
-    stated = stated_bytes(await asyncio.to_thread(_head, path))
+    if warns_of_links and "matroska" in info.container:
+        await warn_of_links(path, name, context)
+    head = await asyncio.to_thread(_head, path)
+    stated, unfinished = stated_bytes(head), is_unfinished(head)
     if stated is not None and stated > info.bytes:
         raise BadInput(f"{name} is cut short: it states {stated} bytes and holds {info.bytes}")
-    return await measure_length(info, path, name, context) if is_uncertain(info) else info
+    if not (unfinished or is_uncertain(info)):
+        return info
+    return await measure_length(info, path, name, context, unfinished=unfinished)
+
+
+async def ends_short(path: Path) -> bool:
+    """Return whether a file is a WAV whose header states no length: ffmpeg calls its last packet corrupt.
+
+    With `-xerror` it would end there.
+    """
+    return is_unfinished(await asyncio.to_thread(_head, path))
 
 
 def _head(path: Path) -> bytes:
     with path.open("rb") as file:
-        return file.read(12)
+        return file.read(HEAD_BYTES)
 
 
-async def measure_length(info: MediaInfo, path: Path, name: str, context: TaskContext) -> MediaInfo:
-    """Return `info` with the lengths of its packets, all of which are read; BadInput for a file that was cut short."""
+async def measure_length(
+    info: MediaInfo, path: Path, name: str, context: TaskContext, *, unfinished: bool = False
+) -> MediaInfo:
+    """Return `info` with the lengths of its packets, all of which are read; BadInput for a file that was cut short.
+
+    What an `unfinished` file says of its length is no claim.
+    """
     if info.measured or not (info.video or info.audio):
         return info
     timeline = Timeline(info)
@@ -56,7 +78,7 @@ async def measure_length(info: MediaInfo, path: Path, name: str, context: TaskCo
     if timeline.jumps:
         where = ", ".join(map(str, timeline.jumps[:5]))
         context.warn(f"the clock of {name} jumps {where}: its pieces were joined, {timeline.seconds:.2f} s in all")
-    return corrected_info(info, timeline, exit_.tail, name)
+    return corrected_info(info, timeline, exit_.tail, name, unfinished=unfinished)
 
 
 async def measure_suspects(

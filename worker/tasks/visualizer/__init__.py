@@ -26,6 +26,7 @@ from worker.registry import plugins
 from worker.tasks.hls.finish import finish_presentation, package, stage_presentation
 from worker.tasks.hls.proof import prove_mp4s
 from worker.tasks.shared.decoding import require_undamaged
+from worker.tasks.shared.measuring import ends_short
 from worker.tasks.shared.parts import Builds
 from worker.tasks.shared.running import run_checked
 from worker.tasks.visualizer.ranges import Ranges
@@ -134,9 +135,8 @@ class VisualizerTask(Task[SceneParams]):
                 done = COUNTED + meter.fraction * (DRAWN - COUNTED)
                 context.report(done, fps=meter.step.fps, speed=meter.step.speed)
 
-        pipeline = film_pipeline(
-            scene, plan, context.tool("ffmpeg"), folder, lasting=lasting, accept_damage=params.damage == "accept"
-        )
+        accepts = params.damage == "accept" or (scene.sound is not None and await ends_short(scene.sound))
+        pipeline = film_pipeline(scene, plan, context.tool("ffmpeg"), folder, lasting=lasting, accept_damage=accepts)
         limit = _limit(params, context)
         try:
             exits = await context.run(pipeline, on_line, timeout=limit)

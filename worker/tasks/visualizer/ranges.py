@@ -15,6 +15,7 @@ from worker.media.parts.timeline import PacketReader, packets_command
 from worker.media.scenes import Scene, Shared
 from worker.media.scenes.film import film_pipeline, parts_command, plan_of, sound_pipeline
 from worker.tasks.shared.decoding import require_undamaged
+from worker.tasks.shared.measuring import ends_short
 from worker.tasks.shared.parts import TOO_SHORT, joinable, prove_part, read_packets
 from worker.tasks.shared.running import run_checked
 from worker.tasks.visualizer.stage import Stage, require_success, windowed_scene
@@ -167,7 +168,9 @@ class Ranges:
         check_join(reader, plan, rate, "the film")
         if sound is not None:
             try:
-                await run_checked(context, sound_pipeline(scene, context.tool("ffmpeg"), sound, folder), sound.name)
+                accepts = await ends_short(sound)
+                pipeline = sound_pipeline(scene, context.tool("ffmpeg"), sound, folder, accept_damage=accepts)
+                await run_checked(context, pipeline, sound.name)
             except ToolFailed:
                 await require_undamaged(sound, sound.name, context)
                 raise
