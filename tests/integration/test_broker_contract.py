@@ -9,10 +9,21 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 from tests.support.engine import DEFER_SECONDS, DELAYS
-from worker.core.attempt import Cancelled, Completed, Dead, Defer, Divided, Failure, Forward, Requeue, Retry, Surplus
+from worker.core.attempt import (
+    Cancelled,
+    Completed,
+    Dead,
+    Defer,
+    Divided,
+    Failure,
+    Forward,
+    Requeue,
+    Retry,
+    Settlement,
+    Surplus,
+)
 from worker.core.errors import LeaseLost
 from worker.core.routing import DEAD_QUEUE, DEATHS, defer_name, queue_of, queues_of
-from worker.core.settlement import Settlement
 from worker.testing import MemoryBroker, MemoryConsumer
 
 if TYPE_CHECKING:

@@ -162,7 +162,7 @@ STREAMED: dict[str, tuple[str, ...]] = {
 
 @pytest.mark.parametrize("module", ["ffmpeg", "hls", "waveform"])
 @pytest.mark.parametrize("form", STREAMED)
-async def test_what_a_pipe_left_in_a_header_is_no_claim(module: str, form: str, tmp_path: Path) -> None:
+async def test_an_unfinished_header_of_a_pipe_states_no_length(module: str, form: str, tmp_path: Path) -> None:
     source = tmp_path / f"source.{form}"
     picture = () if form == "wav" else ("-f", "lavfi", "-i", "testsrc2=s=160x120:r=25:d=2")
     with source.open("wb") as target:

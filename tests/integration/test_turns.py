@@ -9,9 +9,8 @@ import pytest
 
 from tests.support.engine import Harness, document
 from worker.adapters.rabbitmq.consumer import EMPTY_SECONDS
-from worker.core.attempt import Completed, Forward
+from worker.core.attempt import Completed, Forward, Settlement
 from worker.core.routing import LANES, PRIORITIES, queue_of, routing_key
-from worker.core.settlement import Settlement
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
 

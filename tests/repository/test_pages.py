@@ -38,10 +38,10 @@ def test_every_page_is_in_the_index(folder):
     assert [page for page in pages if f"]({page})" not in INDEX] == []
 
 
-def test_the_life_of_a_job_is_read_in_thirteen_files():
+def test_the_life_of_a_job_is_read_in_twelve_files():
     page = (ROOT / "docs/explanation/life-of-a-job.md").read_text()
     files = re.findall(r"^\| `(worker/[\w/]+\.py)` \|", page, re.MULTILINE)
-    assert len(files) == 13
+    assert len(files) == 12
     assert [file for file in files if not (ROOT / file).is_file()] == []
 
 

@@ -13,11 +13,10 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from worker.adapters.metrics import Metrics, metric_families, metrics_server
-from worker.core.attempt import Completed, Dead, Failure, Progress, Retry
+from worker.core.attempt import Completed, Dead, Failure, Progress, Retry, Settlement
 from worker.core.command import Command, Exit, Reason
 from worker.core.errors import LeaseLost, Misconfigured
 from worker.core.record import Hardware, WorkerRecord
-from worker.core.settlement import Settlement
 
 ROOT = Path(__file__).parents[2]
 FAILURE = Failure("ffmpeg exited 1", "ToolFailed", "w1", 1)

@@ -26,10 +26,9 @@ from worker.core.record import WorkerStatus
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from worker.core.attempt import Attempt, Progress
+    from worker.core.attempt import Attempt, Progress, Settlement
     from worker.core.command import Exit
     from worker.core.record import WorkerRecord
-    from worker.core.settlement import Settlement
 
 DURATIONS: Final = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 12 * 3600)
 WAITS: Final = (0.01, 0.1, 1, 10, 60, 300, 1800, 3600, 6 * 3600, 24 * 3600)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 import structlog
 
-from worker.core.attempt import Defer, Divided, Forward, Requeue, Standby, StateChange, Surplus
+from worker.core.attempt import Defer, Divided, Forward, Requeue, Settlement, Standby, StateChange, Surplus
 from worker.core.errors import (
     IdReused,
     Interrupted,
@@ -25,14 +25,12 @@ from worker.core.message.copies import MAX_HOPS, count_of
 from worker.core.message.dialects import decode
 from worker.core.ports import Buried, Finished, Granted, Waiting
 from worker.core.routing import HEADER_HOPS
-from worker.core.settlement import Settlement
 from worker.engine.attempt.lease import Lease
 from worker.engine.eligibility import EligibilityGate
-from worker.engine.incoming import claim_request, real_route, waited
 from worker.engine.parts.outbox import publish_outbox
 from worker.engine.persistence import Persistence
 from worker.engine.recorder import Recorder
-from worker.engine.stages import Claimed, Decoded, Ran, Routed
+from worker.engine.stages import Claimed, Decoded, Ran, Routed, claim_request, real_route, seconds_waited
 
 if TYPE_CHECKING:
     from worker.core.job import Job
@@ -155,7 +153,7 @@ class Executor:
             return await self._recorder.refuse(delivery, digest, error)
         match claim:
             case Granted(attempt):
-                return Claimed(routed, attempt, waited(delivery.headers, attempt))
+                return Claimed(routed, attempt, seconds_waited(delivery.headers, attempt))
             case Finished():
                 return await self._recorder.settle_finished(routed, claim)
             case Waiting(has_standby=True):

@@ -10,10 +10,9 @@ import structlog
 from aio_pika import DeliveryMode, Message
 
 from worker.adapters.rabbitmq.link import LINK_ERRORS, Link, answered
-from worker.core.attempt import Dead, Requeue
+from worker.core.attempt import Dead, Requeue, Settlement
 from worker.core.message.copies import copy_exchange, copy_headers
 from worker.core.routing import DYING, routing_key
-from worker.core.settlement import Settlement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

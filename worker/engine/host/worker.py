@@ -16,9 +16,9 @@ from worker.core.hours import ActiveHours
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from worker.core.attempt import Settlement
     from worker.core.ports import Consumer, Delivery
     from worker.core.record import Wanted, WorkerStatus
-    from worker.core.settlement import Settlement
     from worker.engine.executor import Executor
     from worker.engine.host.callbacks import Callbacks
 
