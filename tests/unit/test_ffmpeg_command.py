@@ -6,8 +6,9 @@ from pydantic import ValidationError
 
 from worker.core.errors import InvalidJob
 from worker.core.media_info import MediaInfo, StreamInfo
-from worker.media.ffmpeg.command import FfmpegParams, ffmpeg_command, merged_options
+from worker.media.ffmpeg.command import ffmpeg_command
 from worker.media.ffmpeg.options import Encoder
+from worker.media.ffmpeg.params import FfmpegParams, merged_options
 from worker.media.ffmpeg.promise import promise
 
 GOLDEN = Path(__file__).parent / "golden"

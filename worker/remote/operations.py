@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from worker import __version__
-from worker.control.dead_letters import Replayed, Republished
 from worker.control.errors import Conflict, NotFound, Refused
 from worker.control.fleet import FleetSnapshot
 from worker.control.jobs import CancelRequest
+from worker.control.replay import Replayed, Republished
 from worker.control.submit import Submitted
 from worker.control.undo import Undone
 from worker.control.validate import Validation
@@ -50,7 +50,7 @@ async def connected(address: str, token: str) -> AsyncIterator[Remote]:
 
 
 class Remote(RemoteIntake):
-    """`Operations`, `DocumentOperations` and `DoctorOperations` of a server."""
+    """`Operations` and `DocumentOperations` of a server, and its `doctor`."""
 
     def __init__(self, link: Link) -> None:
         super().__init__(link)

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from worker.control.intake.blueprint import Blueprint
     from worker.control.resources import Control
 
-CALLS_KEPT_SECONDS: Final = 90 * 86400.0
 LOOKED_AT: Final = 20
 
 log = structlog.get_logger(__name__)

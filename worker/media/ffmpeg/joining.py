@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from worker.core.media_info import MediaInfo, StreamInfo
-    from worker.media.ffmpeg.command import FfmpegParams
+    from worker.media.ffmpeg.params import FfmpegParams
 
 _MAX_CHANNELS = 8
 _USUAL_RATE = 48_000

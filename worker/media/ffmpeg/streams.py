@@ -7,17 +7,17 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from worker.core.errors import InvalidJob, Problem
-from worker.media.ffmpeg.command import KIND_NAMES, Kind, OutputMap, SourceMap, mapped_streams, source_summary
 from worker.media.ffmpeg.joining import joined_streams, joining_graph, without_filters
 from worker.media.ffmpeg.mixing import mixing_options
+from worker.media.ffmpeg.params import KIND_NAMES, Kind, OutputMap, SourceMap, mapped_streams, source_summary
 from worker.media.ffmpeg.tagging import with_colours
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from worker.core.media_info import MediaInfo, StreamInfo
-    from worker.media.ffmpeg.command import FfmpegParams
     from worker.media.ffmpeg.options import Encoder
+    from worker.media.ffmpeg.params import FfmpegParams
 
 _LETTERS: Final[dict[str, Kind]] = {"video": "v", "audio": "a", "subtitle": "s", "data": "d", "attachment": "t"}
 # Without source maps: c is a cover. Containers that are not named take a picture and a sound.

@@ -6,9 +6,9 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from worker.core.errors import InvalidJob, Problem
-from worker.media.ffmpeg.command import mapped_streams, source_summary
 from worker.media.ffmpeg.mixing import NORMALIZED, encoder_layout, layout
 from worker.media.ffmpeg.options import arguments, value_text
+from worker.media.ffmpeg.params import mapped_streams, source_summary
 from worker.media.ffmpeg.promise import output_position
 from worker.tasks.loudness import Sound, level_filter, measured_loudness
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from worker.core.media_info import MediaInfo, StreamInfo
     from worker.core.task import TaskContext
-    from worker.media.ffmpeg.command import FfmpegParams, OutputMap
+    from worker.media.ffmpeg.params import FfmpegParams, OutputMap
 
 TOLERANCE: Final = 0.5
 """LU: a measured output may differ from its target by this much."""

@@ -8,7 +8,8 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request
 from starlette.responses import Response
 
-from worker.control.dead_letters import list_dead, purge_all, purge_dead, replay_all, replay_dead
+from worker.control.dead_letters import list_dead
+from worker.control.replay import purge_all, purge_dead, replay_all, replay_dead
 from worker.core.errors import LeveretError
 from worker.core.routing import DEAD_QUEUE
 from worker.web.dependencies import audit_entry, services_of
