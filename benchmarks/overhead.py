@@ -34,7 +34,8 @@ from infra.provision import provision
 from infra.settings import ProvisionSettings
 from worker.adapters.sql import SqlRepository
 from worker.core.routing import JOBS, routing_key
-from worker.media.ffmpeg.command import FfmpegParams, ffmpeg_command
+from worker.media.ffmpeg.command import ffmpeg_command
+from worker.media.ffmpeg.params import FfmpegParams
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from worker.media.ffmpeg.command import MUXERS
 from worker.media.ffmpeg.filters import AUDIO_FILTERS, INSTEAD, MAX_FILTERS, VIDEO_FILTERS
 from worker.media.ffmpeg.formats import ACCEPTED_FORMATS, ACCEPTED_PROTOCOLS
 from worker.media.ffmpeg.options import INPUT_OPTIONS, KIND_OPTIONS, REFUSED_OPTIONS
+from worker.media.ffmpeg.params import MUXERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

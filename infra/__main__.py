@@ -17,7 +17,7 @@ from infra import assets
 from infra.clock import build_clock
 from infra.command import STATE, exit_code
 from infra.demo.processes import end_page, end_workers
-from infra.leavings import left
+from infra.leftovers import leftovers
 from infra.local import SERVICES, LocalServices, ServiceError
 from infra.media import check_media
 from infra.provision import provision
@@ -106,7 +106,7 @@ def _down(options: argparse.Namespace) -> int:
     ended += LocalServices(options.state).down(purge=options.purge)
     _say("\n".join(f"{name}: ended" for name in ended) or "nothing was running")
     if options.purge:
-        for line in left(options.state, os.environ):
+        for line in leftovers(options.state, os.environ):
             _say(line)
     return 0
 

@@ -19,7 +19,7 @@ OWN: Final = Path("/usr/share/fonts/truetype/freefont/FreeSans.ttf")
 """The font that gource draws with by default, as Debian and Ubuntu build it."""
 FOLDERS: Final = (Path("/usr/share/fonts"), Path("/usr/local/share/fonts"))
 SUFFIXES: Final = frozenset({".otf", ".ttc", ".ttf"})
-MOST_FONTS: Final = 2000
+MAX_FONTS: Final = 2000
 _STYLED: Final = re.compile("bold|italic|oblique|black|light|thin|mono|serif|condensed", re.IGNORECASE)
 _ASCII: Final = frozenset(map(chr, range(0x21, 0x7F)))
 # The tables of Unicode that a font may have, best first: all of it, then its first 65,536 characters.
@@ -48,21 +48,23 @@ def font_for(title: str, names: Collection[str] = ()) -> Path | None:
     BadInput names the first character of the title that no font of this host has.
     """
     needed, preferred = _visible(title), _visible("".join(names))
-    if OWN.is_file() and lacking(OWN, needed | preferred) is None:
+    if OWN.is_file() and missing_character(OWN, needed | preferred) is None:
         return None
-    able = [font for font in _fonts() if lacking(font, needed | _ASCII) is None]
-    if chosen := next((font for font in able if lacking(font, preferred) is None), None):
+    able = [font for font in _fonts() if missing_character(font, needed | _ASCII) is None]
+    if chosen := next((font for font in able if missing_character(font, preferred) is None), None):
         return chosen
-    if not needed or (OWN.is_file() and lacking(OWN, needed) is None):
+    if not needed or (OWN.is_file() and missing_character(OWN, needed) is None):
         return None
     if able:
         return able[0]
-    missing = [character for character in sorted(needed) if all(lacking(font, {character}) for font in _fonts())]
+    missing = [
+        character for character in sorted(needed) if all(missing_character(font, {character}) for font in _fonts())
+    ]
     words = f"title: no font of this worker has {name_of(missing[0])}" if missing else "title: no one font has it all"
     raise BadInput(f"{words}; install one with outlines (fonts-noto-cjk, fonts-symbola), or write another title")
 
 
-def lacking(font: Path, characters: Collection[str]) -> str | None:
+def missing_character(font: Path, characters: Collection[str]) -> str | None:
     """Return the first of the characters that a font has no outline of, None if it has all."""
     has = _ranges(font)
     return next((c for c in sorted(characters) if not any(first <= ord(c) <= last for first, last in has)), None)
@@ -85,10 +87,10 @@ def font_of(digest: str) -> Path | None:
     return font
 
 
-def names_lacking(font: Path | None, names: Collection[str]) -> list[str]:
+def undrawable_names(font: Path | None, names: Collection[str]) -> list[str]:
     """Return the names, sorted, of which a font, or gource's own, has not every character."""
     drawn = font or OWN
-    return sorted(name for name in names if drawn.is_file() and lacking(drawn, _visible(name)))
+    return sorted(name for name in names if drawn.is_file() and missing_character(drawn, _visible(name)))
 
 
 def name_of(character: str) -> str:
@@ -103,10 +105,10 @@ def _visible(text: str) -> frozenset[str]:
 def _fonts() -> Iterator[Path]:
     """Yield the fonts of this host, always in the same order, those of plain letters first."""
     found = [path for folder in FOLDERS for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES]
-    yield from sorted(found, key=lambda path: (bool(_STYLED.search(path.name)), path))[:MOST_FONTS]
+    yield from sorted(found, key=lambda path: (bool(_STYLED.search(path.name)), path))[:MAX_FONTS]
 
 
-@lru_cache(maxsize=MOST_FONTS)
+@lru_cache(maxsize=MAX_FONTS)
 def _ranges(font: Path) -> tuple[tuple[int, int], ...]:
     """Return the characters that a font has outlines of, as first and last of each range; none of what is no font."""
     try:

@@ -25,7 +25,7 @@ EARLIEST = 1
 LATEST = 253_402_300_799
 
 # More changes than any film shows; each is an object of the worker's own memory.
-MOST_CHANGES = 1_000_000
+MAX_CHANGES = 1_000_000
 
 # What is read of the log at once, and what lies between two of its NULs at most: no file system has a longer path.
 PIECE_BYTES = 256 << 10
@@ -111,7 +111,7 @@ def log_command(git_directory: str, *, mailmap: bool = False) -> tuple[str, ...]
     )
 
 
-def read_log(log: BinaryIO, *, most: int = MOST_CHANGES) -> tuple[Commit, ...]:
+def read_log(log: BinaryIO, *, most: int = MAX_CHANGES) -> tuple[Commit, ...]:
     """Return the commits that change a file, oldest first; commits of one second keep git's order.
 
     The log is read a piece at a time: only its commits are in memory.
@@ -230,7 +230,7 @@ def _commits(log: BinaryIO, most: int) -> Iterator[tuple[int | None, str, tuple[
             left -= 1
             changes.extend(_changes(token, tokens))
         else:
-            raise BadInput(f"the history is too large: it has more than {MOST_CHANGES} changes of files")
+            raise BadInput(f"the history is too large: it has more than {MAX_CHANGES} changes of files")
     if header is not None:
         yield *header, tuple(changes)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from visualizers import LONGEST_SECONDS, Scene, Shared, Visualizer, frames_from_pipe
 from visualizers.clock import Clock, find_clock
-from visualizers.fonts import digest_of, font_for, font_of, names_lacking, written_title
+from visualizers.fonts import digest_of, font_for, font_of, undrawable_names, written_title
 from visualizers.gitlog import cut_dates, cut_positions
 from visualizers.gource_histories import read_histories, sources_of, write_log
 from visualizers.gource_pace import corrected, miss_of, pace_text, speed, with_pace
@@ -153,7 +153,7 @@ class GourceVisualizer(Visualizer[GourceParams]):
             return
         painters = len(scene.painters)
         for index, exit_ in enumerate(exits[:painters]):
-            report, due = read_report(exit_.tail.encode()), Share(index, painters).written(scene.shown)
+            report, due = read_report(exit_.tail.encode()), Share(index, painters).written(scene.visible_frames)
             if report is None or report.written != due:
                 said = "nothing of its frames" if report is None else f"of {report.written} frames"
                 raise VerificationFailed(f"gource said {said} instead of {due}")
@@ -197,7 +197,7 @@ async def _font(title: str, commits: Sequence[Commit], stage: Stage) -> Path | N
     """Return what all is written with, None for gource's own font; names that it lacks are a warning."""
     authors = {commit.author for commit in commits}
     font = await asyncio.to_thread(font_for, title, authors)
-    if unwritten := await asyncio.to_thread(names_lacking, font, authors):
+    if unwritten := await asyncio.to_thread(undrawable_names, font, authors):
         more = f" and {len(unwritten) - 1} more" if len(unwritten) > 1 else ""
         stage.warn(f"the name of the author {unwritten[0]}{more} is drawn with gaps: no font of this worker has it all")
     return font

@@ -10,7 +10,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from visualizers import Repository
-from visualizers.gitlog import MOST_CHANGES, log_command, log_lines, read_log
+from visualizers.gitlog import MAX_CHANGES, log_command, log_lines, read_log
 from visualizers.gource_params import TYPES
 from worker.core.errors import BadInput
 
@@ -59,7 +59,7 @@ async def read_histories(sources: Sequence[Source], stage: Stage) -> tuple[Commi
     is bounded as for one. What nobody changed in is left out with a warning.
     """
     histories: list[tuple[Commit, ...]] = []
-    left = MOST_CHANGES
+    left = MAX_CHANGES
     for source in sources:
         *head, commit, end = log_command("{repository}", mailmap=source.repository.mailmap)
         log = await stage.history(source.repository, (*head, "--output={output}", commit, end))

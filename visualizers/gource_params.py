@@ -23,8 +23,8 @@ from visualizers import LONGEST_SECONDS, SceneParams
 from visualizers.gitlog import clean, parse_date
 from worker.core.job import Model, Place
 
-MOST_AVATARS: Final = 200
-MOST_REPOSITORIES: Final = 20
+MAX_AVATARS: Final = 200
+MAX_REPOSITORIES: Final = 20
 TYPES: Final = "types"
 _SIZE: Final = re.compile(r"-?(\d{2,4})x(\d{2,4})")
 _TIME_OF_DAY: Final = re.compile(r"\d \d{2}:\d{2}")
@@ -151,7 +151,7 @@ class GourceParams(SceneParams):
     )
     repositories: list[FilmedRepository] = Field(
         default_factory=list,
-        max_length=MOST_REPOSITORIES,
+        max_length=MAX_REPOSITORIES,
         description="In place of `repo_url`: several repositories in one film, each in a folder of its own. Their "
         "commits are drawn in the order of time, and bounds are those of all of them together.",
     )
@@ -225,7 +225,7 @@ class GourceParams(SceneParams):
         default=False, validation_alias=option("highlight_users"), description="Whether names stay when people rest."
     )
     avatars: list[Avatar] = Field(
-        default_factory=list, max_length=MOST_AVATARS, description="Pictures of authors: names and image files."
+        default_factory=list, max_length=MAX_AVATARS, description="Pictures of authors: names and image files."
     )
     avatar_folder: Place | None = Field(
         None,

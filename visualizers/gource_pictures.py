@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from visualizers.gitlog import EARLIEST, LATEST, clean, parse_date
-from visualizers.gource_params import MOST_AVATARS, plain
+from visualizers.gource_params import MAX_AVATARS, plain
 from worker.core.command import Command, Pipeline
 from worker.core.errors import BadInput, CannotServe, ToolFailed
 from worker.media.ffmpeg.formats import GUARDS
@@ -66,8 +66,8 @@ async def _faces(params: GourceParams, stage: Stage) -> dict[str, str]:
             path = PurePosixPath(location)
             if path.suffix.lower() in PICTURES and (name := clean(path.stem)):
                 faces[name] = location
-    if len(faces) > MOST_AVATARS:
-        raise BadInput(f"{params.avatar_folder} holds {len(faces)} pictures; at most {MOST_AVATARS} are taken")
+    if len(faces) > MAX_AVATARS:
+        raise BadInput(f"{params.avatar_folder} holds {len(faces)} pictures; at most {MAX_AVATARS} are taken")
     return faces | {clean(avatar.name): avatar.image for avatar in params.avatars}
 
 

@@ -61,7 +61,7 @@ class Share:
 ALONE: Final = Share()
 
 # Each has a gource's memory, some 200 MB; what four cores do not draw in time, eight hardly do better.
-MOST_PAINTERS: Final = 4
+MAX_PAINTERS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ def shared_environments(
     Each draws on its part of the cores. Mesa's own threads wait for one another in every frame: where there is a gource
     for each core they cost more than they give.
     """
-    painters = max(1, min(cores, MOST_PAINTERS))
+    painters = max(1, min(cores, MAX_PAINTERS))
     threads = {"LP_NUM_THREADS": str(cores // painters if cores > painters else 0)} if painters > 1 else {}
     shares = (Share(index, painters) for index in range(painters))
     return tuple(render_environment(library, framerate, frames, share) | threads for share in shares)

@@ -89,7 +89,7 @@ def spawn(
         )
 
 
-def family(identity: Identity) -> tuple[Identity, ...]:
+def family_of(identity: Identity) -> tuple[Identity, ...]:
     """The process and all its descendants, parents first; empty if it is gone."""
     if not identity.is_alive():
         return ()
@@ -111,7 +111,7 @@ def send(identity: Identity, signal_number: signal.Signals) -> None:
 def end(identity: Identity, first: signal.Signals, grace_seconds: float) -> bool:
     """True if the first signal ended the process and its children; else all were killed after the grace."""
     # Listed beforehand: the children of a parent that is gone can no longer be found through it.
-    members = family(identity)
+    members = family_of(identity)
     send(identity, first)
     if _gone(members, grace_seconds):
         return True
@@ -126,7 +126,7 @@ def kill(members: tuple[Identity, ...]) -> None:
     _gone(members, grace_seconds=10)
 
 
-def let_go(child: subprocess.Popen[bytes]) -> None:
+def release(child: subprocess.Popen[bytes]) -> None:
     """Leaves a program to itself: it may outlive us, and `end` and `kill` find it by its identity."""
     # Popen would warn of a child that still runs when nobody holds it any longer; that is what is wanted.
     if child.returncode is None:
@@ -146,7 +146,7 @@ def _gone(members: tuple[Identity, ...], grace_seconds: float) -> bool:
     return True
 
 
-def last_words(log: Path, lines: int = 3) -> str:
+def last_lines(log: Path, lines: int = 3) -> str:
     """The end of a log in one line of at most 600 characters; empty if there is none."""
     if not log.exists():
         return ""

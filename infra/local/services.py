@@ -9,7 +9,7 @@ from pathlib import Path
 from infra.local.errors import NotInstalled, ServiceError
 from infra.local.ports import free_port, is_free
 from infra.local.postgres import Postgres
-from infra.local.process import Identity, end, family, kill, let_go, send
+from infra.local.process import Identity, end, family_of, kill, release, send
 from infra.local.rabbitmq import RabbitMq, control
 from infra.local.s3 import S3
 from infra.local.service import Launch, Service
@@ -164,7 +164,7 @@ class LocalServices:
             raise
         finally:
             for child in launch.children.values():
-                let_go(child)
+                release(child)
             self._state.write(records)
         return True
 
@@ -198,14 +198,14 @@ class LocalServices:
             if orderly:
                 end(identity, service.stop_signal, service.grace_seconds)
             else:
-                kill(family(identity))
+                kill(family_of(identity))
         service.sweep(record)
 
     def _members(self, name: str) -> tuple[Identity, ...]:
         record = self._state.read().get(_service(name).name)
         if record is None or not _runs(record):
             raise ServiceError(f"{name} is not running: run `python -m infra up --with {name}`")
-        return tuple(member for identity in record.processes.values() for member in family(identity))
+        return tuple(member for identity in record.processes.values() for member in family_of(identity))
 
 
 def _service(name: str) -> Service:

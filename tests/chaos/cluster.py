@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from infra.local.ports import LOOPBACK, free_port
-from infra.local.process import family, kill, let_go
+from infra.local.process import family_of, kill, release
 from infra.local.rabbitmq import USER, RabbitMq, node_name
 from infra.local.service import Launch
 from infra.local.state import Record
@@ -75,7 +75,7 @@ class BrokerCluster:
         """End one node as a power cut would."""
         launch = self.launches[index]
         identity = launch.record.processes.pop("rabbitmq")
-        kill(family(identity))
+        kill(family_of(identity))
         launch.children["rabbitmq"].wait()
 
     def leader(self, queue: str) -> int:
@@ -101,9 +101,9 @@ class BrokerCluster:
         """End all of it at once."""
         for launch in reversed(self.launches):
             for identity in launch.record.processes.values():
-                kill(family(identity))
+                kill(family_of(identity))
             for child in launch.children.values():
-                let_go(child)
+                release(child)
 
     def _ask(self, path: str) -> Any:
         """Return what a living node's management API says; nothing where none has anything to say."""

@@ -109,7 +109,7 @@ class Stores:
         path = Path(uri.removeprefix("file://"))
         return path.read_bytes() if path.is_file() else None
 
-    def standing(self) -> set[str]:
+    def visible_files(self) -> set[str]:
         """Return the URI of everything below the destinations."""
         out = self._nas / "out"
         found = {self.uri(path) for path in out.rglob("*") if path.is_file()}
@@ -193,7 +193,7 @@ def _judge_file(job: PlannedJob, artifact: ArtifactRecord, stores: Stores, findi
 
 
 def _judge_places(stores: Stores, expected: set[str], records: dict[str, JobRecord | None], findings: Findings) -> None:
-    standing = stores.standing()
+    standing = stores.visible_files()
 
     def shown(job_id: str | None) -> bool:
         """Return whether a file stands under a fixed name of the job: whole, revealed before its worker was killed."""

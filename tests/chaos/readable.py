@@ -37,7 +37,7 @@ def everything(world: World, metrics: dict[str, bytes]) -> Iterator[tuple[str, b
     for path in sorted(world.folder.glob(f"{world.workers[0].name.rpartition('-')[0]}-*.log")):
         yield f"the log {path.name}", path.read_bytes()
     yield from metrics.items()
-    yield from ((f"the name {uri}", uri.encode()) for uri in Stores(world).standing())
+    yield from ((f"the name {uri}", uri.encode()) for uri in Stores(world).visible_files())
     yield from _events(world.real["WORKER_BROKER_URL"])
     yield from _dead_letters(world.real["WORKER_BROKER_URL"])
     yield from _rows(world.real["WORKER_DATABASE_URL"])

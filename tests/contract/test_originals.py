@@ -37,7 +37,7 @@ def keeper(bench):
     return S3Originals((folder,), connect=lambda **_: bench.client)
 
 
-async def test_what_is_replaced_is_kept_unseen_and_put_back_whole(bench, keeper):
+async def test_a_replaced_file_is_kept_hidden_and_put_back_whole(bench, keeper):
     bench.put("film/a.mkv", b"original")
     place = bench.place("film/a.mkv")
     assert await keeper.keep(place, MARK, move=False)
@@ -56,7 +56,7 @@ async def test_what_is_replaced_is_kept_unseen_and_put_back_whole(bench, keeper)
     assert not await keeper.put_back(place, MARK, replace=True)
 
 
-async def test_what_is_deleted_is_moved_away_once_and_overwrites_nothing_when_it_comes_back(bench, keeper):
+async def test_a_deleted_file_is_moved_away_once_and_overwrites_nothing_when_it_comes_back(bench, keeper):
     bench.put("a.mkv", b"original")
     place = bench.place("a.mkv")
     assert await keeper.keep(place, MARK, move=True)

@@ -175,7 +175,7 @@ async def test_an_id_whose_copy_is_confirmed_is_given_to_no_other_message(reposi
     assert await repository.adopt("d" * 64, "second", redelivered=True) == "second"
 
 
-async def test_a_delivery_hears_that_another_one_took_its_adoption(repository):
+async def test_a_delivery_learns_that_another_one_took_its_adoption(repository):
     await repository.adopt("e" * 64, "first", redelivered=False)
     assert await repository.adopt("e" * 64, "second", redelivered=True) == "first"
     assert not await repository.adopted("first", "first")
@@ -199,7 +199,7 @@ async def test_a_claim_knows_what_the_attempt_before_ended_with(repository):
     assert (await granted(repository)).previous.error_type == FAILURE.error_type
 
 
-async def test_one_copy_waits_for_a_job_and_the_others_hear_that_it_does(repository):
+async def test_one_copy_waits_for_a_job_and_the_others_learn_of_it(repository):
     attempt = await granted(repository)
     first = await repository.claim(request(worker="w2"), POLICY)
     assert (first.has_standby, first.epoch) == (False, attempt.epoch)

@@ -203,7 +203,7 @@ async def test_a_job_that_goes_back_after_a_cancel_is_cancelled(repository, back
     assert await repository.claim(request(), POLICY) == Finished("cancelled")
 
 
-async def test_a_success_tells_what_earlier_attempts_announced_and_it_did_not_make(bench):
+async def test_a_success_states_what_earlier_attempts_announced_and_it_did_not_make(bench):
     first = await granted(bench.repository)
     await bench.repository.announce(first, ["file:///out/e1/a.m4s", "file:///out/master.m3u8"])
     await bench.expire("j1")

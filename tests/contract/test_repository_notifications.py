@@ -113,7 +113,7 @@ async def test_a_webhook_gets_every_end_in_bounded_messages(repository):
     assert len(set(sent.jobs)) == 120
 
 
-async def test_what_cannot_be_sent_is_sent_later_and_given_up_after_a_day(repository):
+async def test_a_notice_that_cannot_be_sent_is_retried_and_given_up_after_a_day(repository):
     sent = Sent(failures=2)
     await store(repository, digest_seconds=0)
     notifier = Notifier(repository, sent, "one")
@@ -155,7 +155,7 @@ async def test_two_servers_send_each_message_once_and_one_takes_over_from_a_dead
     assert delivery == sent.messages[0].model_copy().delivery
 
 
-async def test_what_ends_while_a_notification_is_off_is_not_sent_late(repository):
+async def test_a_job_that_ends_while_a_notification_is_off_is_not_sent_late(repository):
     sent = Sent()
     await store(repository, enabled=False)
     notifier = Notifier(repository, sent, "one")

@@ -213,7 +213,7 @@ async def test_the_workers_that_cannot_do_a_job_are_gathered_until_one_can(bench
     assert (await bench.repository.job("j1")).state == "completed"
 
 
-async def test_who_cannot_do_a_job_is_read_as_an_older_release_stored_it(bench):
+async def test_refusing_workers_are_read_as_an_older_release_stored_them(bench):
     asked = (job(), "d" * 64, "cpu", "normal")
     await bench.repository.decline(*asked, "w1")
     await bench.set_column("j1", "refused_by", ["w1"])
@@ -224,7 +224,7 @@ async def test_who_cannot_do_a_job_is_read_as_an_older_release_stored_it(bench):
 # ------------------------------------------------------------------ the database itself
 
 
-async def test_the_database_tells_what_it_is_and_its_clock(repository, url):
+async def test_the_database_states_what_it_is_and_its_clock(repository, url):
     facts = await repository.facts()
     assert facts.product == url.partition(":")[0]
     assert facts.version >= (3,)

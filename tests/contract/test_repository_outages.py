@@ -194,7 +194,7 @@ async def test_a_claim_that_is_given_up_leaves_no_connection_at_work_and_the_nex
     engine.dispose()
 
 
-async def test_what_the_database_refuses_of_a_claim_is_reported_without_its_values(postgres):
+async def test_a_claim_that_the_database_refuses_is_reported_without_its_values(postgres):
     repository = SqlRepository(postgres.provisioned_database())
     bad = request(job(), lease_seconds=1e300)
     with pytest.raises(LeveretError, match="refused a statement") as caught:
@@ -312,7 +312,7 @@ async def test_sqlite_syncs_all_commits_but_signs_of_life_and_watches_foreign_ke
     await repository.close()
 
 
-async def test_what_was_committed_survives_a_kill_of_the_process(url):
+async def test_committed_rows_survive_a_kill_of_the_process(url):
     code = (
         "import asyncio, os, signal, sys; sys.path.insert(0, '.')\n"
         "from tests.support.repositories import granted\n"

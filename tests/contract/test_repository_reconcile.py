@@ -78,7 +78,7 @@ async def test_deletions_are_pending_until_they_are_done(bench):
     assert await repository.pending_deletions() == {}
 
 
-async def test_what_was_announced_and_is_in_no_record_is_reported_of_ended_jobs(bench, tmp_path):
+async def test_announced_outputs_of_ended_jobs_without_a_record_are_reported(bench, tmp_path):
     repository = bench.repository
     first = await granted(repository, a_job=job("a"))
     await repository.announce(first, ["file:///a/e1/x", "file:///a/main"])

@@ -54,7 +54,7 @@ async def test_a_lease_that_ran_out_is_taken_over_and_the_late_one_changes_nothi
     assert not await repository.delete_schedule("nightly")
 
 
-async def test_what_is_replaced_while_it_runs_is_nobody_s_and_keeps_its_new_time(repository):
+async def test_a_schedule_that_is_replaced_while_it_runs_loses_its_lease_and_keeps_its_new_time(repository):
     await repository.put_schedule("nightly", DOCUMENT, PAST)
     await repository.claim_schedule("a", 30)
     due = datetime(2031, 1, 1, tzinfo=UTC)

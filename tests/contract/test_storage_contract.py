@@ -47,14 +47,14 @@ def visible(bench) -> set[str]:
     return {name for name in bench.names() if "/.leveret" not in f"/{name}"}
 
 
-async def test_what_is_staged_is_seen_by_nobody_under_its_fixed_name(bench, make):
+async def test_a_staged_file_is_not_visible_under_its_final_name(bench, make):
     bench.put("film/movie.mkv", b"old")
     await bench.storage.stage([make(bench.place("film/movie.mkv"), b"new" * PART_BYTES)])
     assert visible(bench) == {"film/movie.mkv"}
     assert bench.get("film/movie.mkv") == b"old"
 
 
-async def test_what_a_killed_worker_left_of_one_job_is_swept_and_nothing_of_another(bench, make):
+async def test_a_sweep_removes_leftovers_of_its_job_and_nothing_of_another(bench, make):
     place = bench.place("film/movie.mkv")
     content = b"new" * PART_BYTES
     left, others = (replace(make(place, content), job_id=job_id) for job_id in ("left", "others"))
@@ -72,7 +72,7 @@ async def test_sweeping_an_absent_folder_is_no_error(bench):
     await bench.storage.sweep(bench.place("nowhere/movie.mkv"), "left")
 
 
-async def test_immutable_files_stand_in_the_attempts_own_folder_once_staged(bench, make):
+async def test_immutable_files_are_in_the_attempts_own_folder_once_staged(bench, make):
     names = [f"film/e7-0123456789ab/v720/{number:05d}.m4s" for number in range(20)]
     await bench.storage.stage([make(bench.place(n), n.encode(), role="segment", immutable=True) for n in names])
     assert bench.names() == set(names)
@@ -224,7 +224,7 @@ async def test_any_name_comes_back_as_it_was(bench, make, name, tmp_path):
     assert local.read_bytes() == name.encode()
 
 
-async def test_stat_tells_size_and_type_or_nothing(bench, make):
+async def test_stat_states_size_and_type_or_nothing(bench, make):
     await publish(bench.storage, [make(bench.place("a/index.m3u8"), b"#EXTM3U")])
     found = await bench.storage.stat(bench.place("a/index.m3u8"))
     assert (found.bytes, found.media_type) == (7, "application/vnd.apple.mpegurl")
@@ -366,7 +366,7 @@ async def test_a_file_that_came_meanwhile_is_not_replaced(bench, make):
 
 
 @pytest.mark.parametrize("size", [10, PART_BYTES * 4 + 2])
-async def test_what_an_earlier_attempt_of_the_job_showed_is_replaced(bench, make, size):
+async def test_a_file_that_an_earlier_attempt_of_the_job_published_is_replaced(bench, make, size):
     place = bench.place("movie.mkv")
     first = guarded(make, place, b"1" * size, "job")
     await publish(bench.storage, [first])
@@ -384,7 +384,7 @@ async def test_a_file_that_may_replace_nothing_is_revealed_again_after_a_crash(b
     assert bench.names() == {"movie.mkv"}
 
 
-async def test_where_there_are_no_links_a_file_that_stands_is_not_replaced_either(tmp_path, make, monkeypatch):
+async def test_an_existing_file_is_not_replaced_where_there_are_no_hard_links(tmp_path, make, monkeypatch):
     def refused(*_args, **_options):
         raise PermissionError(errno.EPERM, "Operation not permitted")
 

@@ -142,7 +142,7 @@ def _socket(path):
     [(_pipe, "named pipe"), (_socket, "socket"), (os.mkdir, "folder")],
     ids=["pipe", "socket", "dir"],
 )
-async def test_what_is_no_file_is_refused(bench, make, tmp_path, monkeypatch, create, kind):
+async def test_anything_but_a_regular_file_is_refused(bench, make, tmp_path, monkeypatch, create, kind):
     monkeypatch.chdir(bench.root)
     create("odd.mkv")
     place = bench.place("odd.mkv")

@@ -206,7 +206,7 @@ async def test_an_empty_file_is_fetched_and_known_to_be_empty(site, source, tmp_
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-async def test_stat_tells_size_and_type(site, source, ranges):
+async def test_stat_states_size_and_type(site, source, ranges):
     site.ranges = ranges
     found = await source.stat(external(f"{site.url}/film.mp4"))
     assert (found.bytes, found.media_type) == (len(CONTENT), "video/mp4")

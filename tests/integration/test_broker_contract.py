@@ -9,10 +9,21 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 from tests.support.engine import DEFER_SECONDS, DELAYS
-from worker.core.attempt import Cancelled, Completed, Dead, Defer, Divided, Failure, Forward, Requeue, Retry, Surplus
+from worker.core.attempt import (
+    Cancelled,
+    Completed,
+    Dead,
+    Defer,
+    Divided,
+    Failure,
+    Forward,
+    Requeue,
+    Retry,
+    Settlement,
+    Surplus,
+)
 from worker.core.errors import LeaseLost
 from worker.core.routing import DEAD_QUEUE, DEATHS, defer_name, queue_of, queues_of
-from worker.core.settlement import Settlement
 from worker.testing import MemoryBroker, MemoryConsumer
 
 if TYPE_CHECKING:
@@ -116,7 +127,7 @@ async def test_the_highest_priority_comes_first(bench):
     assert found == [b"high", b"normal", b"low"]
 
 
-async def test_where_nothing_is_there_is_none_for_who_does_not_wait(bench):
+async def test_a_consumer_that_does_not_wait_gets_none_from_an_empty_queue(bench):
     assert await bench.consumer.next(wait=False) is None
 
 
@@ -191,7 +202,7 @@ async def test_a_dead_message_is_rejected_with_its_reason_and_noted_among_the_de
     assert await bench.consumer.death() is None
 
 
-async def test_what_is_given_back_comes_again_as_a_redelivery(bench):
+async def test_a_delivery_that_is_given_back_comes_again_as_a_redelivery(bench):
     await bench.publish(b"{}")
     await (await arrived(bench)).settle(settlement(Requeue()))
     again = await arrived(bench)
@@ -211,7 +222,7 @@ async def test_a_delivery_is_settled_once(bench):
         await delivery.settle(settlement(Completed()))
 
 
-async def test_what_is_awaited_between_copy_and_original_keeps_the_original_when_it_fails(bench):
+async def test_a_failure_between_copy_and_acknowledgement_keeps_the_original(bench):
     await bench.publish(b"{}")
     delivery = await arrived(bench)
 
@@ -249,7 +260,7 @@ async def test_no_copy_is_made_of_a_delivery_that_is_lost(bench):
     assert await bench.waiting(DEAD_QUEUE) == 0
 
 
-async def test_what_comes_back_too_often_is_dead(bench):
+async def test_a_message_that_is_returned_too_often_is_dead(bench):
     await bench.publish(b"{}", message_id="j1")
     async with asyncio.timeout(60):
         while not await bench.waiting(DEAD_QUEUE):

@@ -212,7 +212,7 @@ def test_all_dead_messages_are_replayed_and_purged_over_a_server(cli_with_broker
         assert cli_with_broker.type("dead", "purge", "-y").out == "1 dead message deleted\n"
 
 
-def test_what_a_role_may_not_do_and_a_wrong_token_are_reported_in_one_line(cli_with_broker, server, monkeypatch):
+def test_a_forbidden_command_and_a_wrong_token_are_reported_in_one_line(cli_with_broker, server, monkeypatch):
     with afar(server.address, TOKENS["viewer"]):
         assert cli_with_broker.type("jobs").out == "no jobs\n"
         refused = one_line(cli_with_broker.type("pause", "--all"))

@@ -17,7 +17,7 @@ from worker.core.routing import EVENTS, JOBS, UNROUTED
 from worker.core.topology import topology
 
 
-def test_what_a_command_brings_about_is_an_event(cli_with_broker, broker_url):
+def test_commands_publish_events(cli_with_broker, broker_url):
     with channel_of(broker_url) as channel:
         ear = channel.queue_declare("", exclusive=True).method.queue
         channel.queue_bind(ear, EVENTS, "job.#")

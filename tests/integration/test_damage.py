@@ -78,7 +78,7 @@ async def test_damage_is_refused_unless_the_job_accepts_it(name: str, lost: Path
     ],
     ids=["handbrake", "mkvmerge"],
 )
-async def test_what_reads_past_a_lost_packet_says_so(
+async def test_a_task_that_reads_past_a_lost_packet_says_so(
     task: Task[Any], data: dict[str, Any], lost: Path, tmp_path: Path
 ) -> None:
     result = await made(lost, tmp_path, task, data)

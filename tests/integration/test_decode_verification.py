@@ -53,7 +53,9 @@ def test_the_modules_that_decode_on_request_are_these() -> None:
 
 
 @pytest.mark.parametrize("module", DATA)
-async def test_what_does_not_decode_is_accepted_only_unless_decoding_is_asked_for(module: str, tmp_path: Path) -> None:
+async def test_an_output_that_does_not_decode_is_accepted_only_where_decoding_is_not_asked_for(
+    module: str, tmp_path: Path
+) -> None:
     await bench(tmp_path / "probed").run_task(MODULES[module], DATA[module])
     with pytest.raises(LeveretError, match="error while decoding MB 1 2") as caught:
         await bench(tmp_path / "decoded").run_task(MODULES[module], DATA[module] | {"verify": "decode"})

@@ -88,7 +88,7 @@ async def test_a_copy_of_what_an_edit_list_leaves_out_elsewhere_is_refused(
 @pytest.mark.parametrize(
     ("edits", "seconds"), [(((1.75, 1.25),), 2.25), (((0.0, 1.0),), 1.0), (((0.0, 1.0), (2.0, 1.0)), 2.0)]
 )
-async def test_what_ffmpeg_does_not_copy_of_a_hidden_part_is_no_reason_to_refuse(
+async def test_a_hidden_part_that_ffmpeg_does_not_copy_is_no_reason_to_refuse(
     edits: tuple[tuple[float, float], ...], seconds: float, keyed: Path, bench: TaskBench
 ) -> None:
     """A piece is entered at the key frame before it; only what lies between is copied with it."""

@@ -199,7 +199,7 @@ async def test_an_excerpt_that_is_not_what_was_planned_is_left_for_the_whole_sou
     assert bench.result.facts["source"]["left"] == "its packets are not those of the plan"
 
 
-async def test_what_goes_wrong_with_a_proved_excerpt_is_tried_with_the_whole_source(
+async def test_a_failure_with_a_proved_excerpt_is_tried_again_with_the_whole_source(
     tmp_path: Path, films: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("worker.tasks.shared.excerpts.is_there", lambda *_: True)

@@ -62,7 +62,7 @@ X264 = {"codec": "libx264", "preset": "ultrafast"}
         ("v", {"codec": "mjpeg", "pix_fmt": "yuv420p10le"}, "v:0 pix_fmt: yuv420p10le was asked for, and yuv"),
     ],
 )
-async def test_what_an_encoder_did_not_take_is_refused_at_once(
+async def test_an_option_that_an_encoder_did_not_take_is_refused_at_once(
     bench: TaskBench, kind: str, options: dict[str, Any], words: str
 ):
     error = await refusal(bench, FfmpegTask(), data(kind, options))

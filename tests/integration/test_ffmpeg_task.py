@@ -206,7 +206,7 @@ async def test_a_source_that_is_not_there_may_come_back(bench):
         ({**X264, "presett": "fast"}, "did you mean 'preset'?"),
     ],
 )
-async def test_what_a_job_may_not_ask_is_refused_before_ffmpeg_runs(bench, options, words):
+async def test_forbidden_options_are_refused_before_ffmpeg_runs(bench, options, words):
     error = await refusal(bench, FfmpegTask(), data(output_maps=[{"specifier": "v", "options": options}]))
     assert isinstance(error, InvalidJob)
     assert words in str(error)
@@ -292,7 +292,7 @@ async def test_a_file_that_outgrows_its_bound_is_a_failure_of_the_tool(bench):
     assert isinstance(error, ToolFailed)
 
 
-async def test_a_job_that_wants_more_memory_than_a_tool_may_have_fails_and_a_modest_one_does_not(tmp_path, clips):
+async def test_a_job_that_needs_more_memory_than_a_tool_may_have_fails_and_a_modest_one_does_not(tmp_path, clips):
     runner = ProcessRunner({"PATH": os.environ["PATH"]}, nice=0, memory_bytes=3 << 29)
     bench = TaskBench(tmp_path, runner, tools=SYSTEM, option_sets={})
     (bench.root / "in.mkv").hardlink_to(clips / "in.mkv")

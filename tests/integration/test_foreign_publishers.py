@@ -99,7 +99,7 @@ async def test_a_job_is_done_whatever_its_publisher_says_around_it(harness, brok
 
 
 @pytest.mark.parametrize("name", REFUSED)
-async def test_what_cannot_be_a_job_is_dead_with_a_reason_and_the_next_one_runs(harness, broker, name):
+async def test_a_message_that_is_no_job_is_dead_with_a_reason_and_the_next_one_runs(harness, broker, name):
     body, word = REFUSED[name]
     await broker.publish(body, message_id="foreign")
     assert isinstance((await harness.one()).outcome, Dead)
@@ -135,7 +135,7 @@ async def test_hostile_messages_take_no_memory_that_stays(harness, broker):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024
 
 
-async def test_what_is_recorded_of_a_refused_message_holds_no_password(harness, broker):
+async def test_the_record_of_a_refused_message_holds_no_password(harness, broker):
     url = "https://bob:planted@example.org/a"
     await broker.publish({"job_id": "foreign", "tasks": [{"module": "write", "data": {}, url: 1}], "callback_url": url})
     await harness.one()

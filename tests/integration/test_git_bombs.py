@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.loop import LOOP_SECONDS, longest_hold, unharmed
-from visualizers.gitlog import LONGEST_TOKEN, MOST_CHANGES, log_command, read_log
+from visualizers.gitlog import LONGEST_TOKEN, MAX_CHANGES, log_command, read_log
 from worker.adapters.git import LOG_MEMORY_BYTES, GitRepositories
 from worker.core.errors import BadInput
 from worker.process.runner import ProcessRunner
@@ -81,7 +81,7 @@ async def test_the_worker_reads_a_long_log_a_piece_at_a_time(tmp_path):
     assert len(commit.changes) == WIDTH**5
     assert peak < 1.5 * log.stat().st_size, "its commits, and not the log beside them"
     assert await watching < LOOP_SECONDS
-    with pytest.raises(BadInput, match=f"more than {MOST_CHANGES} changes"):
+    with pytest.raises(BadInput, match=f"more than {MAX_CHANGES} changes"):
         read(log, most=1000)
 
 
@@ -92,6 +92,6 @@ def test_a_name_without_an_end_is_refused_before_it_is_in_memory():
     assert log.tell() < 2 * LONGEST_TOKEN
 
 
-def read(log: Path, most: int = MOST_CHANGES) -> tuple[Commit, ...]:
+def read(log: Path, most: int = MAX_CHANGES) -> tuple[Commit, ...]:
     with log.open("rb") as file:
         return read_log(file, most=most)

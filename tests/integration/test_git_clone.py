@@ -58,7 +58,7 @@ async def test_a_clone_holds_the_history_and_no_contents(tmp_path):
         ("gone", "there is no such repository"),
     ],
 )
-async def test_what_cannot_be_cloned_is_reported_in_one_line(tmp_path, name, complaint):
+async def test_a_repository_that_cannot_be_cloned_is_reported_in_one_line(tmp_path, name, complaint):
     made_repository(tmp_path / "empty")
     (tmp_path / "plain").mkdir()
     (tmp_path / "plain" / "file").write_text("no git")

@@ -81,7 +81,7 @@ async def drawn(harness: Harness, job_id: str) -> bool:
 
 
 @pytest.mark.parametrize(("victim", "place"), [("gource", 0), ("gource", 1), ("ffmpeg", 0)])
-async def test_when_one_program_of_the_pipe_is_killed_the_others_are_gone_and_the_job_is_tried_again(
+async def test_a_killed_program_of_a_pipe_ends_the_others_and_the_job_is_tried_again(
     provisioned_broker: str, broker: Broker, history: Path, tmp_path: Path, victim: str, place: int
 ) -> None:
     sent = message(history, **LONG)

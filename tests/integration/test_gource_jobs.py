@@ -93,7 +93,7 @@ def many_commits(folder: Path, count: int) -> Path:
     return folder
 
 
-async def test_two_thousand_commits_become_a_film_of_every_frame_that_was_counted_and_progress_tells_them(
+async def test_two_thousand_commits_become_a_film_of_every_counted_frame_and_progress_counts_them(
     provisioned_broker: str, broker: Broker, tmp_path: Path
 ) -> None:
     origin = many_commits(tmp_path / "origin", 2000)
@@ -166,7 +166,7 @@ async def test_an_empty_repository_is_dead_and_says_so(harness: Harness, broker:
 TITLES = ("--save-config=x", "-h", "été — Łódź ж \"quotes\" 'and' \\", "$(touch x) `y` ; | & %s")
 
 
-async def test_any_title_is_one_argument_and_stands_in_the_record_as_typed(
+async def test_any_title_is_one_argument_and_is_recorded_as_typed(
     harness: Harness, broker: Broker, history: Path
 ) -> None:
     sent = [message(history, **{"--title": title, "last_frame": 3, "output": "mp4"}) for title in TITLES]

@@ -27,7 +27,7 @@ async def test_the_shorter_of_picture_and_sound_is_filled_to_the_end(picture: in
     assert made.result.outputs["master.m3u8"].duration == pytest.approx(3, abs=0.1)
 
 
-async def test_a_live_recording_that_tells_no_length_is_measured(tmp_path: Path) -> None:
+async def test_a_live_recording_that_states_no_length_is_measured(tmp_path: Path) -> None:
     source = tmp_path / "source.webm"
     live = ("-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-c:a", "libopus", "-live", "1")
     inputs = ("-f", "lavfi", "-i", "testsrc2=s=160x90:r=25:d=2", "-f", "lavfi", "-i", "sine=d=2")

@@ -25,7 +25,7 @@ from tests.support.loop import unharmed
 from tests.support.queues import wait_for_dead
 from worker.core.attempt import Completed, Dead, Defer, Forward, Surplus
 from worker.core.errors import BadInput
-from worker.core.message.copies import MOST_HOPS
+from worker.core.message.copies import MAX_HOPS
 from worker.core.message.dialects import decode
 from worker.core.ports import ClaimRequest, Granted
 from worker.core.routing import PRIORITIES, queue_of
@@ -67,10 +67,10 @@ async def test_a_deferred_message_with_more_routes_comes_back_once(harness, brok
 
 async def test_a_job_that_no_worker_takes_for_its_own_is_dead_after_a_number_of_forwards(harness, broker):
     job = document(lane="nvenc")
-    await broker.publish(job, headers={"x-hops": MOST_HOPS - 1})
+    await broker.publish(job, headers={"x-hops": MAX_HOPS - 1})
     assert isinstance((await harness.one()).outcome, Forward)
     copy = await broker.take(queue_of("nvenc", "normal"))
-    assert copy.headers["x-hops"] == MOST_HOPS
+    assert copy.headers["x-hops"] == MAX_HOPS
     await broker.publish(job, headers=copy.headers)
     assert isinstance((await harness.one()).outcome, Dead)
     assert (await harness.repository.job(job["job_id"])).state == "dead"
@@ -80,7 +80,7 @@ async def test_a_job_that_no_worker_takes_for_its_own_is_dead_after_a_number_of_
 async def test_a_message_with_the_id_of_another_job_is_refused_however_it_would_have_died(harness, broker):
     victim = document()
     await harness.repository.submit(*_row(victim))
-    await broker.publish(victim | {"lane": "nvenc"}, headers={"x-hops": MOST_HOPS})
+    await broker.publish(victim | {"lane": "nvenc"}, headers={"x-hops": MAX_HOPS})
     assert isinstance((await harness.one()).outcome, Dead)
     assert (await broker.dead()).headers["x-error-type"] == "IdReused"
     assert (await harness.repository.job(victim["job_id"])).state == "queued"

@@ -45,7 +45,7 @@ def main(kind: str, url: str, scratch: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["whole", "excerpt"])
-async def test_what_a_killed_worker_was_fetching_is_fetched_by_the_next_and_nothing_of_it_is_left(tmp_path, kind):
+async def test_a_source_whose_fetching_worker_was_killed_is_fetched_by_the_next_and_nothing_is_left(tmp_path, kind):
     with serving(Site(CONTENT)) as site:
         url = f"{site.url}/film.mp4"
         # The question for the version of a source is a request too.

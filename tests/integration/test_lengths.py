@@ -135,7 +135,7 @@ async def test_half_a_film_is_bad_input_at_once(module: str, suffix: str, tmp_pa
 
 @pytest.mark.parametrize("module", ["ffmpeg", "hls", "waveform"])
 @pytest.mark.parametrize("kind", ["flac without a length", "live webm", "mp3 of a guessed length", "trimmed opus"])
-async def test_a_sound_whose_header_tells_no_length_is_measured(module: str, kind: str, tmp_path: Path) -> None:
+async def test_a_sound_whose_header_states_no_length_is_measured(module: str, kind: str, tmp_path: Path) -> None:
     source = tmp_path / "source.flac"
     match kind:
         case "flac without a length":
@@ -162,7 +162,7 @@ STREAMED: dict[str, tuple[str, ...]] = {
 
 @pytest.mark.parametrize("module", ["ffmpeg", "hls", "waveform"])
 @pytest.mark.parametrize("form", STREAMED)
-async def test_what_a_pipe_left_in_a_header_is_no_claim(module: str, form: str, tmp_path: Path) -> None:
+async def test_an_unfinished_header_of_a_pipe_states_no_length(module: str, form: str, tmp_path: Path) -> None:
     source = tmp_path / f"source.{form}"
     picture = () if form == "wav" else ("-f", "lavfi", "-i", "testsrc2=s=160x120:r=25:d=2")
     with source.open("wb") as target:

@@ -22,7 +22,7 @@ from worker.core.topology import topology
 pytestmark = pytest.mark.xdist_group("rabbitmq")
 
 
-async def test_a_connection_whose_end_aio_pika_never_heard_of_is_replaced(provisioned_broker):
+async def test_a_connection_whose_end_aio_pika_did_not_notice_is_replaced(provisioned_broker):
     link = Link(provisioned_broker, "the link of a test", confirms=False, wait_seconds=10)
     await link.channel()
     # What a restarted broker leaves: the driver below has ended, and the connection above does not count as closed.

@@ -27,7 +27,7 @@ def says(*lines: str, script: str = "") -> Pipeline:
     return Pipeline((Command((sys.executable, "-c", code), secrets=("hunter2",)),))
 
 
-async def test_what_tools_say_is_read_while_they_still_run(harness, broker, repository, tmp_path):
+async def test_the_output_of_tools_is_read_while_they_still_run(harness, broker, repository, tmp_path):
     go_on = tmp_path / "go on"
 
     async def on_run(context):
@@ -56,7 +56,7 @@ async def test_what_tools_say_is_read_while_they_still_run(harness, broker, repo
     assert "hunter2" not in found.text
 
 
-async def test_the_log_of_a_failed_attempt_tells_what_its_tools_said(harness, broker, repository):
+async def test_the_log_of_a_failed_attempt_states_what_its_tools_said(harness, broker, repository):
     async def on_run(context):
         await context.run(says("cannot open the file", script="sys.exit(3)\n"))
         raise ValueError("the tool failed")
@@ -94,7 +94,7 @@ async def test_a_job_that_asks_for_its_log_gets_it_beside_its_artifacts(harness,
     assert record.manifest_url.endswith("/out.txt")
 
 
-async def test_what_happens_to_jobs_is_counted(harness, broker):
+async def test_ends_of_jobs_are_counted(harness, broker):
     metrics = Metrics(("write",), (Path(sys.executable).name,))
     resources = replace(
         harness.resources,

@@ -96,9 +96,7 @@ async def mixed(name: str, encoder: str, output: str, noises: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("name", NOISY)
-async def test_what_a_decoder_gives_above_full_scale_is_limited_in_the_mix(
-    name: str, noises: Path, tmp_path: Path
-) -> None:
+async def test_decoded_sound_above_full_scale_is_limited_in_the_mix(name: str, noises: Path, tmp_path: Path) -> None:
     assert (peak(noises / name) > ABOVE) == (name != "noise.flac")
     assert await mixed(name, "flac", "o.flac", noises, tmp_path) == pytest.approx(0.0, abs=0.1)
 

@@ -225,7 +225,7 @@ async def test_chapters_are_read_in_their_charset(bench: TaskBench) -> None:
         {"default-track-flag": "TRUE"},
     ],
 )
-async def test_what_mkvmerge_writes_in_its_own_way_is_what_was_asked_for(
+async def test_values_that_mkvmerge_writes_in_its_own_form_match_those_of_the_job(
     bench: TaskBench, options: dict[str, Any]
 ) -> None:
     result = await bench.run_task(MkvmergeTask(), job(tracks=[{"source": 1, "track": 0, "options": options}]))

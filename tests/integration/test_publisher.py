@@ -63,7 +63,7 @@ def test_a_looker_that_is_cut_off_loses_no_dead_letter(broker_url):
     publisher.__exit__(None, None, None)
 
 
-def test_a_dead_letter_tells_its_digest_its_id_and_when_it_died(broker_url):
+def test_a_dead_letter_states_its_digest_its_id_and_when_it_died(broker_url):
     bury(broker_url, [BODY, b"no json"])
     with Publisher(broker_url) as publisher:
         letters = {letter.job_id: letter for letter in publisher.dead_letters()}

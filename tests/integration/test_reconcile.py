@@ -42,7 +42,7 @@ def message_in(url: str, queue: str) -> Iterator[tuple[object, bytes]]:
         channel.basic_ack(method.delivery_tag)
 
 
-def test_where_all_agrees_nothing_is_reported(cli_with_broker):
+def test_reconcile_reports_nothing_where_database_broker_and_storage_agree(cli_with_broker):
     cli_with_broker.completed("done")
     assert reconciled(cli_with_broker) == (0, [])
     answer = cli_with_broker.type("reconcile")

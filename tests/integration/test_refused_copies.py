@@ -83,7 +83,7 @@ async def test_a_worker_that_goes_down_meanwhile_gives_the_delivery_back(harness
     await broker.settled()
 
 
-async def test_what_expires_in_its_queue_gets_a_row_that_says_so(harness, broker):
+async def test_a_message_that_expires_in_its_queue_gets_a_row_that_says_so(harness, broker):
     job = document()
     await broker.publish(job, key=WAITING, expiration=0.001)
     letter = await broker.dead()
@@ -94,7 +94,7 @@ async def test_what_expires_in_its_queue_gets_a_row_that_says_so(harness, broker
     assert "expired" in record.error
 
 
-async def test_what_came_back_too_often_gets_a_row_that_says_so(harness, broker):
+async def test_a_message_that_was_returned_too_often_gets_a_row_that_says_so(harness, broker):
     job = document()
     await broker.publish(job, key=WAITING)
     source = await broker.channel.get_queue(f"media.{WAITING}", ensure=False)

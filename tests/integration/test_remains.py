@@ -66,7 +66,7 @@ async def killed_in_publish(harness: Harness, job: dict, *, shown: bool = False)
     await asyncio.sleep(0.15)
 
 
-def standing(harness: Harness, job: dict) -> set[str]:
+def files_there(harness: Harness, job: dict) -> set[str]:
     """Return what stands; the job's part of an attempt's folder (`e1-<job>`) is left out."""
     folder, own = harness.storage / job["job_id"], hashlib.sha256(job["job_id"].encode()).hexdigest()[:12]
     found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
@@ -78,7 +78,7 @@ async def test_a_completed_job_shows_its_last_attempt_alone(harness, broker):
     await killed_in_publish(harness, job)
     await broker.publish(job)
     await harness.until(job["job_id"], "completed")
-    assert standing(harness, job) == {"e2/segment.bin", "main.bin"}
+    assert files_there(harness, job) == {"e2/segment.bin", "main.bin"}
 
 
 async def test_a_worker_killed_between_the_record_and_the_cleaning_leaves_it_to_the_redelivery(harness, broker):
@@ -91,7 +91,7 @@ async def test_a_worker_killed_between_the_record_and_the_cleaning_leaves_it_to_
     (folder / "segment.bin").write_text("segment")
     await broker.publish(job)
     await harness.one()
-    assert standing(harness, job) == {"e2/segment.bin", "main.bin"}
+    assert files_there(harness, job) == {"e2/segment.bin", "main.bin"}
 
 
 async def test_a_job_that_crashed_too_often_leaves_nothing_that_nobody_can_see(harness, broker):
@@ -100,7 +100,7 @@ async def test_a_job_that_crashed_too_often_leaves_nothing_that_nobody_can_see(h
         await killed_in_publish(harness, job)
     await broker.publish(job)
     await harness.until(job["job_id"], "dead")
-    assert standing(harness, job) == set()
+    assert files_there(harness, job) == set()
 
 
 async def test_a_job_that_fails_at_last_leaves_nothing_of_the_attempts_before(harness, broker):
@@ -108,12 +108,12 @@ async def test_a_job_that_fails_at_last_leaves_nothing_of_the_attempts_before(ha
     await killed_in_publish(harness, job)
     await broker.publish(job)
     await harness.until(job["job_id"], "dead")
-    assert standing(harness, job) == set()
+    assert files_there(harness, job) == set()
 
 
-async def test_what_a_shown_manifest_points_at_stays_when_the_job_dies(harness, broker):
+async def test_files_that_a_visible_manifest_names_stay_when_the_job_dies(harness, broker):
     job = many(text="bad")
     await killed_in_publish(harness, job, shown=True)
     await broker.publish(job)
     await harness.until(job["job_id"], "dead")
-    assert standing(harness, job) == {"e1/segment.bin", "main.bin"}
+    assert files_there(harness, job) == {"e1/segment.bin", "main.bin"}

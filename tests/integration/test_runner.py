@@ -138,7 +138,7 @@ async def test_stages_are_joined_by_a_pipe_of_a_mebibyte(runner):
     assert last.output == "1048576\n"
 
 
-async def test_when_the_reader_of_a_pipe_dies_its_writer_is_ended_within_a_second(runner):
+async def test_the_writer_of_a_pipe_is_ended_within_a_second_of_its_reader_s_death(runner):
     started = time.monotonic()
     idle = "import time; time.sleep(60)"
     first, last = await runner.run(Pipeline((python(idle), python("import sys; sys.exit(4)"))))
@@ -148,7 +148,7 @@ async def test_when_the_reader_of_a_pipe_dies_its_writer_is_ended_within_a_secon
     assert not first.ok
 
 
-async def test_when_the_writer_of_a_pipe_dies_its_reader_is_ended(runner):
+async def test_the_reader_of_a_pipe_is_ended_after_its_writer_s_death(runner):
     reader = "import signal, time; time.sleep(60)"
     first, last = await asyncio.wait_for(runner.run(Pipeline((python("raise SystemExit(5)"), python(reader)))), 5)
     assert (first.code, last.reason) == (5, Reason.CANCELLED)
@@ -284,7 +284,7 @@ async def test_no_descriptor_is_left_open(runner):
     assert open_descriptors() == before
 
 
-async def test_a_program_that_wants_more_memory_than_its_bound_does_not_get_it():
+async def test_a_program_does_not_get_more_memory_than_its_bound():
     runner = ProcessRunner({"PATH": os.environ["PATH"]}, memory_bytes=1 << 30)
 
     def reversed_film(size: str) -> Pipeline:
@@ -303,7 +303,7 @@ async def test_a_program_that_wants_more_memory_than_its_bound_does_not_get_it()
     assert "MemoryError" in ended.tail
 
 
-async def test_where_memory_ends_the_kernel_takes_the_program_before_the_worker(runner):
+async def test_the_kernel_kills_a_program_before_the_worker_when_memory_runs_out(runner):
     code = """
 import time
 deadline = time.monotonic() + 5

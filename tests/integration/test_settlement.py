@@ -21,7 +21,7 @@ from worker.engine.attempt.leftovers import remove_leftovers
 pytestmark = pytest.mark.xdist_group("rabbitmq")
 
 
-async def test_a_job_is_acknowledged_after_its_output_stands_and_its_row_says_completed(harness, broker):
+async def test_a_job_is_acknowledged_after_its_output_is_visible_and_its_row_says_completed(harness, broker):
     job = document()
     await broker.publish(job)
     settlement = await harness.one()
@@ -96,7 +96,7 @@ async def test_a_fault_in_a_task_is_counted_and_does_not_end_the_worker(harness,
 
 
 @pytest.mark.parametrize("body", [b"garbage", b"[]", b'{"tasks": []}', b'{"tasks": [{"module": "write", "dta": {}}]}'])
-async def test_what_is_no_job_goes_to_the_dead_letters_with_its_reasons_recorded(harness, broker, body):
+async def test_a_message_that_is_no_job_is_dead_lettered_with_its_reasons_recorded(harness, broker, body):
     await broker.publish(body)
     settlement = await harness.one()
     assert isinstance(settlement.outcome, Dead)

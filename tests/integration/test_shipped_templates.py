@@ -106,7 +106,7 @@ async def test_the_shipped_gource_template_draws_a_repository(tmp_path: Path):
     assert frames_of(result.outputs["./leveret.mp4"].path) == 15
 
 
-async def test_what_keeps_a_template_s_promise_is_left_alone(tmp_path: Path, films: Path):
+async def test_a_file_that_conforms_to_a_template_is_left_alone(tmp_path: Path, films: Path):
     async with site(tmp_path) as here:
         (here.folder / "nas" / "in").mkdir()
         for name in ("Alien: Romulus.mkv", "song.flac"):

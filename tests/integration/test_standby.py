@@ -89,7 +89,7 @@ async def test_a_mark_that_a_publisher_wrote_is_none(harness, broker):
     assert [type(one) for one in outcomes] == [Defer, Surplus, Surplus]
 
 
-async def test_what_is_not_due_for_long_waits_as_long_as_the_longest_delay(harness, broker):
+async def test_a_standby_that_is_not_due_for_long_waits_for_the_longest_delay(harness, broker):
     job = document()
     granted = await held(harness, job)
     failure = harness.policy.verdict(TimeoutError("slow"), granted.attempt).failure

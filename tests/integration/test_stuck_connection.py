@@ -12,8 +12,7 @@ from yarl import URL
 from tests.chaos.proxy import Proxy
 from tests.support.engine import Harness, document
 from worker.adapters.rabbitmq.consumer import LEAVE_SECONDS
-from worker.core.attempt import Completed, Forward
-from worker.core.settlement import Settlement
+from worker.core.attempt import Completed, Forward, Settlement
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
 

@@ -206,7 +206,7 @@ def test_the_live_view_fits_its_terminal_follows_its_size_and_ends_on_q(open_ter
     assert terminal.ended() == 0
 
 
-def test_who_is_away_is_reported_in_the_live_view_which_goes_on_and_ctrl_c_ends_it(open_terminal, busy):
+def test_the_live_view_reports_an_absent_service_and_goes_on_until_ctrl_c(open_terminal, busy):
     terminal = open_terminal("watch")
     terminal.until(lambda lines: any("the broker at 127.0.0.1:1 does not answer" in line for line in lines), "it")
     terminal.until(lambda lines: any(line.split() == ["cpu", "?", "?", "?", "3"] for line in lines), "the workers")

@@ -50,12 +50,12 @@ async def run(harness: Harness, broker, *tasks: dict[str, object], **fields: obj
     return job["job_id"], await harness.one()
 
 
-async def test_several_outputs_stand_under_the_job_and_nothing_else_does(harness, broker):
+async def test_several_outputs_are_below_the_job_s_place_and_nothing_else_is(harness, broker):
     job_id, _ = await run(harness, broker, write("a.txt"), write("sub/b.txt", "two"))
     assert visible(harness) == {f"{job_id}/a.txt": "hello", f"{job_id}/sub/b.txt": "two"}
 
 
-async def test_when_a_later_task_fails_nothing_of_the_earlier_ones_is_visible(harness, broker):
+async def test_a_failed_task_leaves_no_output_of_the_earlier_ones_visible(harness, broker):
     async def on_run(_context):
         if harness.task.runs == 2:
             raise SourceMissing("away")
@@ -182,7 +182,7 @@ async def test_a_missing_source_is_transient_for_a_mount_may_come_back(harness, 
     assert "not-yet.txt does not exist" in settlement.outcome.failure.message
 
 
-async def test_what_stands_there_is_not_replaced_without_leave_but_our_own_output_is(harness, broker):
+async def test_an_existing_file_is_not_replaced_without_permission_but_the_job_s_own_output_is(harness, broker):
     target = harness.storage / "library" / "film.txt"
     target.parent.mkdir()
     target.write_text("another's")
@@ -289,7 +289,7 @@ async def test_one_place_under_two_names_is_refused(harness, broker):
     assert visible(harness) == {}
 
 
-async def test_what_a_task_made_is_read_under_its_final_name_too(harness, broker):
+async def test_the_output_of_a_task_is_read_under_its_final_name_too(harness, broker):
     copy = {"source": f"{harness.storage}/chosen/a.txt", "destination": "b.txt"}
     await run(harness, broker, write("a.txt"), cleanup(copy=[copy]), destination=f"{harness.storage}/chosen")
     assert visible(harness) == {"chosen/a.txt": "hello", "chosen/b.txt": "hello"}

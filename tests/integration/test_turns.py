@@ -9,9 +9,8 @@ import pytest
 
 from tests.support.engine import Harness, document
 from worker.adapters.rabbitmq.consumer import EMPTY_SECONDS
-from worker.core.attempt import Completed, Forward
+from worker.core.attempt import Completed, Forward, Settlement
 from worker.core.routing import LANES, PRIORITIES, queue_of, routing_key
-from worker.core.settlement import Settlement
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
 
@@ -74,7 +73,7 @@ async def test_a_cancelled_wait_leaves_no_consumer_and_loses_no_message(harness,
     assert (await harness.one()).job_id == job["job_id"]
 
 
-async def test_what_comes_to_an_idle_worker_at_once_is_run_one_after_the_other(harness, broker):
+async def test_an_idle_worker_runs_messages_that_arrive_at_once_one_after_the_other(harness, broker):
     first = asyncio.create_task(harness.one())
     await broker.consumers(3)
     jobs = [document(), document(), document()]

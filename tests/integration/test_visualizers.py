@@ -154,7 +154,7 @@ async def test_a_film_that_two_gources_draw_together_is_the_film_that_one_draws(
         ({"last_frame": 100000}, InvalidJob, "last_frame"),
     ],
 )
-async def test_what_no_film_can_be_made_of_is_reported(tmp_path, history, more, kind, complaint):
+async def test_a_source_that_makes_no_film_is_reported(tmp_path, history, more, kind, complaint):
     bench = bench_in(tmp_path)
     with pytest.raises(kind, match=complaint):
         await bench.run_task(task_for(history), data(history, **more))

@@ -127,7 +127,7 @@ def flat() -> dict:
 
 
 @pytest.mark.parametrize("dialect", [canonical, task_map, flat])
-async def test_an_encode_merge_and_tidy_up_job_ends_in_the_file_it_asked_for(harness, broker, dialect):
+async def test_an_encode_merge_and_cleanup_job_ends_in_the_file_it_asked_for(harness, broker, dialect):
     source(harness)
     await broker.publish(dialect(), message_id="the-job")
     settlement = await harness.one(60)
@@ -179,7 +179,7 @@ async def test_one_failed_rendition_of_a_transcode_message_publishes_nothing(har
     assert record.manifest_url is None
 
 
-async def test_what_follows_from_a_refused_task_is_no_fault_of_the_tasks_after_it(harness, broker):
+async def test_a_refused_task_causes_no_faults_of_the_tasks_after_it(harness, broker):
     source(harness)
     message = task_map()
     message["tasks"][0]["ffmpeg"]["no_such_option"] = 1

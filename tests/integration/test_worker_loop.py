@@ -50,7 +50,7 @@ async def test_a_stopped_worker_finishes_its_job_within_the_grace_and_takes_no_o
     assert await harness.repository.job(second["job_id"]) is None
 
 
-async def test_a_pause_that_comes_while_the_host_is_looked_at_is_heard_before_a_job_is_taken(harness, broker):
+async def test_a_pause_during_the_host_check_is_obeyed_before_a_job_is_taken(harness, broker):
     looked = asyncio.Event()
 
     async def looking() -> None:

@@ -36,8 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from worker.adapters.sql import SqlRepository
-    from worker.core.attempt import StateChange
-    from worker.core.settlement import Settlement
+    from worker.core.attempt import Settlement, StateChange
 
 DELAYS = (0.2, 0.3, 0.4)
 DEFER_SECONDS = 0.3

@@ -99,7 +99,7 @@ async def under(fault, world, dice, *requests):
     return await injected, answers
 
 
-async def test_a_cut_at_the_last_words_lets_the_server_act_and_tells_the_client_nothing(world, server):
+async def test_a_cut_at_the_last_words_lets_the_server_act_and_gives_the_client_no_answer(world, server):
     met, answers = await under(cut("s3"), world, Dice(), HEAD, PUT)
     assert met
     assert answers == [OBJECT, "ConnectionResetError"]

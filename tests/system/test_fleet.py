@@ -78,7 +78,7 @@ async def test_software_stands_in_for_hardware_where_the_job_allows_it(fleet: Fl
     assert (await fleet.job(job_id, "completed")).lane == "cpu"
 
 
-async def test_heartbeats_go_on_while_tools_that_stand_back_use_every_core(fleet: Fleet, worker: str):
+async def test_heartbeats_go_on_while_tools_of_low_priority_use_every_core(fleet: Fleet, worker: str):
     job_id = await fleet.publish(**LONG)
     await fleet.job(job_id, "running")
     await until(lambda: value_of(fleet.tools()), 10, "a tool")

@@ -149,7 +149,7 @@ async def counted(alone: Fleet) -> tuple[Fleet, str]:
     return alone, f"http://{address}/metrics"
 
 
-async def test_the_figures_of_a_worker_tell_what_it_really_did(counted: tuple[Fleet, str]):
+async def test_the_figures_of_a_worker_state_what_it_really_did(counted: tuple[Fleet, str]):
     fleet, url = counted
 
     async def scraped() -> dict[str, float]:

@@ -70,7 +70,7 @@ def test_a_user_who_may_not_install_is_given_the_command_for_who_may(machine):
     assert not (machine / "called").exists()
 
 
-def test_a_sudo_that_wants_a_password_is_not_waited_for(machine):
+def test_a_sudo_that_asks_for_a_password_is_not_waited_for(machine):
     provide(machine, "python3", MODERN)
     provide(machine, "apt-get", "echo called >> called")
     provide(machine, "id", "echo 1000")
@@ -95,7 +95,7 @@ def test_ubuntus_chromium_is_a_snap_and_apt_is_not_asked_for_it(machine):
     assert not (machine / "called").exists()
 
 
-def test_what_ubuntu_does_not_install_is_in_its_universe(machine):
+def test_packages_that_ubuntu_does_not_install_are_in_its_universe(machine):
     provide(machine, "python3", MODERN)
     provide(machine, "id", "echo 0")
     provide(

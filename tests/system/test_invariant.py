@@ -97,7 +97,7 @@ async def test_each_breach_is_found_and_none_is_where_there_is_none(tmp_path):
         jobs = [plan(index, 1, dice, world.nas, kind) for index, kind in enumerate(KINDS)]
         jobs[0] = onto_nas(jobs[0])
         assert (await run(world, jobs)).breaches == []
-        assert f"s3://media/chaos/{JOB.format(1)}/out.bin" in Stores(world).standing()
+        assert f"s3://media/chaos/{JOB.format(1)}/out.bin" in Stores(world).visible_files()
         assert {LARGE_BYTES} in Stores(world).sizes().values()
         sizes = [size for uri, size in Stores(world).sizes().items() if uri.endswith("encoded.mkv")]
         assert len(sizes) == 2

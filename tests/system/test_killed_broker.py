@@ -14,8 +14,7 @@ from infra.local import LocalServices
 from worker.adapters.rabbitmq.consumer import RabbitConsumer
 from worker.adapters.rabbitmq.link import Link
 from worker.adapters.rabbitmq.publisher import Publisher
-from worker.core.attempt import Completed
-from worker.core.settlement import Settlement
+from worker.core.attempt import Completed, Settlement
 from worker.core.topology import topology
 
 pytestmark = pytest.mark.xdist_group("infra")

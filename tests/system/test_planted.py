@@ -28,7 +28,7 @@ def test_a_secret_is_found_however_it_is_stored(hide):
     assert found_in(texts, SECRETS.values()) == ["the field stands in database jobs.facts"]
 
 
-def test_what_a_job_needs_to_run_again_is_allowed_there_and_nowhere_else():
+def test_a_secret_that_a_retry_needs_is_allowed_in_its_message_and_nowhere_else():
     callback = SECRETS["callback"]
     assert callback.allowed == TO_RUN_AGAIN
     assert not SECRETS["userinfo"].allowed

@@ -83,6 +83,6 @@ def test_an_ipv4_address_is_judged_alike_in_every_disguise(address):
 
 
 @given(st.ip_addresses())
-def test_what_python_calls_private_is_never_public(address):
+def test_an_address_that_python_calls_private_is_never_public(address):
     if address.is_private or address.is_multicast or address.is_loopback or address.is_link_local:
         assert not is_public(str(address))

@@ -127,7 +127,7 @@ def test_a_broker_without_amqp_1_0_is_an_error_and_so_is_a_wrong_password():
 
 
 def test_a_message_without_an_end_is_given_up(monkeypatch):
-    monkeypatch.setattr(amqp10, "MOST_BYTES", 50_000)
+    monkeypatch.setattr(amqp10, "MAX_BYTES", 50_000)
     with Broker((bytes(50_001),), size=20_000) as broker, Receiver(broker.node, "q", 1) as receiver:
         found = iter(receiver)
         with pytest.raises(Refused, match="bytes"):

@@ -12,7 +12,7 @@ import pytest
 from worker.core.errors import StorageUnavailable
 from worker.core.record import ArtifactRecord, JobRecord
 from worker.engine.host import callbacks
-from worker.engine.host.callbacks import AT_ONCE, AT_ONE_RECEIVER, MOST_ARTIFACTS, MOST_WAITING, Callbacks, document_of
+from worker.engine.host.callbacks import AT_ONCE, AT_ONE_RECEIVER, MAX_ARTIFACTS, MAX_WAITING, Callbacks, document_of
 
 SILENT, GOOD = "https://silent.example.org/done", "https://good.example.org/done"
 
@@ -98,7 +98,7 @@ async def test_thousands_of_callbacks_wait_in_the_database():
     posts = Receivers()
     ours = Callbacks(Rows({}), posts)
     begun = [ours.begin(f"j{number}", SILENT) for number in range(5000)]
-    assert sum(task is not None for task in begun) == len(ours._tasks) == MOST_WAITING
+    assert sum(task is not None for task in begun) == len(ours._tasks) == MAX_WAITING
     posts.answer.set()
     await settled(ours)
     assert posts.most[SILENT] <= AT_ONE_RECEIVER
@@ -113,7 +113,7 @@ async def test_one_that_takes_too_long_is_over_and_leaves_its_place(monkeypatch)
     assert "longer than" in rows.done["a"]
 
 
-async def test_due_callbacks_are_sent_whoever_else_waits():
+async def test_due_callbacks_are_sent_while_others_wait():
     rows = Rows({"a": GOOD, "b": GOOD})
     posts = Receivers()
     await Callbacks(rows, posts).take_up()
@@ -123,7 +123,7 @@ async def test_due_callbacks_are_sent_whoever_else_waits():
 
 async def test_of_many_receivers_nothing_is_kept_but_those_that_rest():
     ours = Callbacks(Rows({}), Receivers())
-    for number in range(MOST_WAITING):
+    for number in range(MAX_WAITING):
         ours._poster.under_way[f"https://h{number}.example.org/"] = 0
         ours._poster.most[f"https://h{number}.example.org/"] = 0
         ours.begin(f"j{number}", f"https://h{number}.example.org/")
@@ -133,9 +133,9 @@ async def test_of_many_receivers_nothing_is_kept_but_those_that_rest():
     await settled(ours)
 
 
-@pytest.mark.parametrize("count", [1, MOST_ARTIFACTS, MOST_ARTIFACTS + 5])
+@pytest.mark.parametrize("count", [1, MAX_ARTIFACTS, MAX_ARTIFACTS + 5])
 def test_a_record_names_a_bounded_number_of_artifacts_the_manifest_among_them(count):
     sent = json.loads(document_of(record("j", count)))
-    assert len(sent["artifacts"]) == min(count, MOST_ARTIFACTS)
+    assert len(sent["artifacts"]) == min(count, MAX_ARTIFACTS)
     assert any(artifact["role"] == "manifest" for artifact in sent["artifacts"])
-    assert sent.get("artifacts_left_out", 0) == max(0, count - MOST_ARTIFACTS)
+    assert sent.get("artifacts_left_out", 0) == max(0, count - MAX_ARTIFACTS)

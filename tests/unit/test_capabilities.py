@@ -62,17 +62,17 @@ def test_software_stands_in_for_hardware_only_where_the_job_says_so():
     assert other_card.choices("hevc") == ("hevc_qsv", "libx265")
 
 
-def test_what_a_job_lacks_is_named_with_its_reason():
+def test_a_missing_requirement_is_named_with_its_reason():
     proved = host(tools={"ffmpeg": True, "gource": "it draws no frame"}, listed=["libtheora"])
-    assert proved.lacking({"tool:ffmpeg", "encoder:libx264", "encoder:h264", "encoder:libtheora"}) is None
-    assert proved.lacking({"tool:gource", "tool:handbrake", "encoder:libx999"}) == (
+    assert proved.missing_requirement({"tool:ffmpeg", "encoder:libx264", "encoder:h264", "encoder:libtheora"}) is None
+    assert proved.missing_requirement({"tool:gource", "tool:handbrake", "encoder:libx999"}) == (
         "encoder:libx999 (not in this ffmpeg); tool:gource (it draws no frame); tool:handbrake (not installed)"
     )
 
 
 def test_a_host_that_nobody_has_tried_lacks_nothing():
     unknown = Capabilities()
-    assert unknown.lacking({"tool:handbrake", "encoder:h264_nvenc"}) is None
+    assert unknown.missing_requirement({"tool:handbrake", "encoder:h264_nvenc"}) is None
     assert unknown.choices("h264") == ("libx264",)
 
 
@@ -176,7 +176,7 @@ async def test_one_broken_encoder_hides_no_other(tmp_path):
     assert found.document()["has_gpu"] is False
 
 
-async def test_what_was_proved_is_remembered_until_a_tool_or_driver_changes_or_somebody_asks(tmp_path):
+async def test_proved_capabilities_are_kept_until_a_tool_or_driver_changes_or_a_new_proof_is_asked_for(tmp_path):
     runner = Bench({"libx264": 300, "libx265": 300, "aac": 300})
     first = await Prover(runner, TOOLS, FACTS, tmp_path).capabilities()
     proofs = len(runner.runs)
@@ -214,5 +214,5 @@ def test_a_still_is_declined_where_this_ffmpeg_was_built_without_its_encoder(nam
     needed = ThumbnailTask().requires(ThumbnailParams(source="nas://film.mkv", output_file=name))
     tools = {"ffmpeg": True, "ffprobe": True}
     bare = Capabilities(proved=True, tools=tools, listed=frozenset({"libx264"}))
-    assert bare.lacking(needed) == f"encoder:{encoder} (not in this ffmpeg)"
-    assert Capabilities(proved=True, tools=tools, listed=frozenset({encoder})).lacking(needed) is None
+    assert bare.missing_requirement(needed) == f"encoder:{encoder} (not in this ffmpeg)"
+    assert Capabilities(proved=True, tools=tools, listed=frozenset({encoder})).missing_requirement(needed) is None

@@ -141,7 +141,7 @@ async def test_the_brokers_time_out_is_compared_with_the_longest_job(version, ti
         assert ("set_policy" in found.advice) == (version >= (3, 12))
 
 
-async def test_a_root_tells_its_mount_and_its_space_and_a_missing_one_is_an_error(tmp_path, monkeypatch):
+async def test_a_root_states_its_mount_and_its_space_and_a_missing_one_is_an_error(tmp_path, monkeypatch):
     found = await checks.folder(tmp_path, "WORKER_ROOTS")
     assert found.status in {"ok", "warning"}
     assert "GiB free" in found.fact

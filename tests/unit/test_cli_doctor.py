@@ -12,7 +12,7 @@ from worker.core.errors import MountMissing
 from worker.core.finding import Finding
 
 
-def test_the_doctor_tells_a_wrong_setting_as_a_finding(cli, monkeypatch):
+def test_the_doctor_states_a_wrong_setting_as_a_finding(cli, monkeypatch):
     monkeypatch.setenv("WORKER_RETRY_DELAYS", "never")
     answer = cli.type("doctor", "--json")
     assert (answer.code, answer.err) == (1, "")

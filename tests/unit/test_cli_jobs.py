@@ -65,7 +65,7 @@ def test_a_long_error_is_cut_in_the_list_and_whole_with_the_job(cli):
 
 
 @pytest.mark.parametrize(("end", "progress"), [("complete", "100 %"), ("confirm_cancel", "41.5 % echo")])
-def test_an_ended_job_tells_how_far_it_came_and_how_long_it_took_but_no_speed(cli, end, progress):
+def test_an_ended_job_states_how_far_it_came_and_how_long_it_took_but_no_speed(cli, end, progress):
     attempt = cli.claimed("a-job", cli.insert("a-job"))
     cli.ask(lambda rows: rows.report(attempt, Progress(41.5, "echo", 60.0, 2.0, 42.0)))
     assert "41.5 % echo, 60 fps, 2x, 0:42 left" in cli.type("job", "a-job").out
@@ -78,7 +78,7 @@ def test_an_ended_job_tells_how_far_it_came_and_how_long_it_took_but_no_speed(cl
     assert f"  {progress}  " in cli.type("jobs").out
 
 
-def test_a_job_that_waits_tells_no_speed_and_no_time_left(cli):
+def test_a_job_that_waits_states_no_speed_and_no_time_left(cli):
     attempt = cli.claimed("a-job", cli.insert("a-job"))
     cli.ask(lambda rows: rows.report(attempt, Progress(41.5, "echo", 60.0, 0.00013, 42.0)))
     assert "41.5 % echo, 60 fps, 0:42 left\n" in cli.type("job", "a-job").out
@@ -86,7 +86,7 @@ def test_a_job_that_waits_tells_no_speed_and_no_time_left(cli):
     assert "progress   41.5 % echo\n" in cli.type("job", "a-job").out
 
 
-def test_started_is_of_the_last_round_and_attempts_tell_their_round(cli):
+def test_started_is_of_the_last_round_and_attempts_state_their_round(cli):
     body = cli.died("a-job")
     cli.ask(lambda rows: rows.reopen("a-job"))
     facts = [line.split()[0] for line in cli.type("job", "a-job").out.partition("\n\n")[0].splitlines()]

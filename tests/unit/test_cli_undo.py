@@ -14,7 +14,7 @@ from worker.engine.attempt.originals import keep_deleted
 from worker.settings import load
 
 
-def test_what_can_be_put_back_is_listed_put_back_and_forgotten(cli, tmp_path, monkeypatch):
+def test_originals_are_listed_put_back_and_forgotten(cli, tmp_path, monkeypatch):
     nas = tmp_path / "nas"
     nas.mkdir()
     monkeypatch.setenv("WORKER_NAS_ROOT", str(nas))

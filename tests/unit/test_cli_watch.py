@@ -54,7 +54,7 @@ def test_logs_are_printed_and_a_job_without_any_says_so(cli):
     assert cli.type("logs", "j1", "--follow", "--json").code == 2
 
 
-def test_who_follows_a_log_sees_all_of_it_and_ends_with_the_job(cli):
+def test_following_a_log_prints_all_of_it_and_ends_with_the_job(cli):
     body = cli.insert("j1")
     attempt = cli.claimed("j1", body)
     cli.ask(lambda repository: repository.store_log(attempt, packed("one\ntwo\n")))

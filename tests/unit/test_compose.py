@@ -210,7 +210,7 @@ def test_one_service_builds_the_image_and_the_others_use_it():
     assert all(SERVICES[name]["pull_policy"] == "never" for name in OURS)
 
 
-def test_whoever_owns_the_media_runs_what_touches_them():
+def test_the_owner_of_the_media_runs_the_services_that_touch_them():
     touching = {name for name in SERVICES if "/srv/media" in targets(name)}
     assert touching == {"provision", "worker", "page"}
     assert {SERVICES[name]["user"] for name in touching} == {"${PUID:-10001}:${PGID:-10001}"}

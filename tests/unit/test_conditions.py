@@ -75,7 +75,7 @@ def test_a_condition_holds_for_what_a_source_is(text, holds):
         ("true or " * 200 + "true", "at most 1000 characters"),
     ],
 )
-def test_what_is_wrong_with_a_condition_is_said_with_its_place(text, word):
+def test_a_faulty_condition_is_refused_with_the_place_of_its_fault(text, word):
     with pytest.raises(InvalidJob) as caught:
         compile_condition(text)
     assert word in str(caught.value)

@@ -6,8 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from worker.adapters.rabbitmq.delivery import RabbitDelivery
-from worker.core.attempt import Defer
-from worker.core.settlement import Settlement
+from worker.core.attempt import Defer, Settlement
 
 HOSTILE: dict[str, Any] = {
     "reply_to": "amq.rabbitmq.reply-to",

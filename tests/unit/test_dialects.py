@@ -150,7 +150,7 @@ def test_a_task_of_a_task_map_has_one_module():
         (b" " * (MAX_BODY_BYTES + 1), "bytes; at most"),
     ],
 )
-def test_what_is_no_job_is_reported_in_one_line(body, word):
+def test_a_body_that_is_no_job_is_reported_in_one_line(body, word):
     with pytest.raises(InvalidJob, match=re.escape(word)) as caught:
         decode(body)
     assert "\n" not in str(caught.value)
@@ -262,7 +262,7 @@ def test_a_flat_message_of_many_unknown_fields_is_refused_soon():
     assert time.monotonic() - started < 3
 
 
-def test_what_no_database_stores_is_reported_with_its_place_and_at_most_a_hundred_times():
+def test_a_text_that_no_database_stores_is_reported_with_its_place_and_at_most_a_hundred_times():
     with pytest.raises(InvalidJob) as caught:
         decode(
             b'{"tasks": [{"module": "ffmpeg", "data": {"a": [1, "\\u0000"], "b": 1e999, "c": ['

@@ -120,7 +120,7 @@ def test_every_job_that_a_page_shows_is_one(page):
 
 
 @every_page
-def test_no_page_tells_of_the_machine_that_it_was_written_on(page):
+def test_no_page_mentions_the_machine_that_it_was_written_on(page):
     assert not re.findall(r"/(?:work|home|root)/|pypi\.org|files\.pythonhosted", page.read_text())
 
 

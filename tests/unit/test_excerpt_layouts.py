@@ -86,7 +86,7 @@ def test_a_file_without_an_index_or_with_a_broken_one_has_no_layout(content, con
 
 def test_packets_without_a_place_or_too_many_make_no_excerpt(monkeypatch: pytest.MonkeyPatch):
     for line, most in (("packet|pts=1|pos=N/A|size=4", 9), ("packet|pts=1|pos=8|size=4", 0)):
-        monkeypatch.setattr(excerpt, "MOST_PACKETS", most)
+        monkeypatch.setattr(excerpt, "MAX_PACKETS", most)
         places = PacketPlaces()
         places.line(line)
         assert places.excerpt(None, (0, 1), None, Layout(1000, ())) is None  # type: ignore[arg-type]

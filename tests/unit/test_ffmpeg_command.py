@@ -6,8 +6,9 @@ from pydantic import ValidationError
 
 from worker.core.errors import InvalidJob
 from worker.core.media_info import MediaInfo, StreamInfo
-from worker.media.ffmpeg.command import FfmpegParams, ffmpeg_command, merged_options
+from worker.media.ffmpeg.command import ffmpeg_command
 from worker.media.ffmpeg.options import Encoder
+from worker.media.ffmpeg.params import FfmpegParams, merged_options
 from worker.media.ffmpeg.promise import promise
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -166,7 +167,7 @@ def test_the_promise_is_streams_codecs_duration_and_frames():
     assert made.frames == 1798
 
 
-def test_a_map_that_asks_for_a_missing_stream_tells_what_there_is():
+def test_a_map_that_asks_for_a_missing_stream_states_what_there_is():
     with pytest.raises(InvalidJob) as raised:
         promised(source_maps=[{"specifier": "a", "stream": 2}])
     text = str(raised.value)

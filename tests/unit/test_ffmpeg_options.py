@@ -198,6 +198,6 @@ def test_values_become_arguments_in_their_order():
     ]  # fmt: skip
 
 
-def test_a_filter_of_one_stream_is_written_so_that_ffmpeg_hears_which():
+def test_a_filter_of_one_stream_names_its_stream_to_ffmpeg():
     assert list(arguments({"af": "volume=2", "aq": 3}, ":a:1")) == ["-filter:a:1", "volume=2", "-q:a:1", "3"]
     assert list(arguments({"vf": "hflip"}, ":v:0")) == ["-filter:v:0", "hflip"]

@@ -61,14 +61,14 @@ def test_fifty_jobs_fit_a_terminal_of_80_columns_and_any_height(height):
     assert f"and {50 - len(shown)} more jobs" in more
 
 
-def test_a_line_tells_title_state_bar_percent_frames_and_the_time_that_is_left():
+def test_a_line_states_title_state_bar_percent_frames_and_the_time_that_is_left():
     (line,) = [line for line in rendered(busy()) if line.startswith("job-0007 ")]
     assert "╸" in line  # the beginning of a bar
     assert line.split()[:4] == ["job-0007", "Title", "7", "running"]
     assert line.endswith("7 % 60 fps 0:42")
 
 
-def test_queues_tell_what_waits_and_that_nobody_serves_a_lane():
+def test_queues_state_what_waits_and_that_nobody_serves_a_lane():
     lines = {line.split()[0]: line for line in rendered(busy())[:7]}
     assert lines["cpu"].split() == ["cpu", "0", "0", "7", "4"]
     assert lines["nvenc"].split() == ["nvenc", "2", "0", "0", "nobody", "serves", "it"]
@@ -100,13 +100,13 @@ def test_workers_that_are_offline_or_too_many_are_counted():
     assert more == f"{50 - shown} more, 1 offline"
 
 
-def test_a_failed_job_tells_why_and_has_no_bar():
+def test_a_failed_job_states_why_and_has_no_bar():
     lines = rendered(FleetSnapshot(jobs=[a_job(1, "dead", error="ffmpeg exited 1")], counts={"dead": 1}))
     (line,) = [line for line in lines if line.startswith("job-0001 ")]
     assert line.endswith("ffmpeg exited 1")
     assert "━" not in line
 
 
-def test_why_a_worker_takes_no_jobs_stands_above_everything():
+def test_the_reason_why_a_worker_takes_no_jobs_is_printed_above_everything():
     view = FleetSnapshot(workers=[a_worker(1, "paused", job_title=None, problem="/srv/media is not there: mount it")])
     assert rendered(view)[0] == "render-1: /srv/media is not there: mount it"

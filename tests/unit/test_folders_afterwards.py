@@ -98,7 +98,7 @@ async def test_a_moved_film_replaces_nothing_and_a_dead_job_leaves_its_source(tm
         assert names(here, "inbox") == ["dead.mkv"]
 
 
-async def test_what_a_job_makes_is_not_taken_before_nor_after_its_record(tmp_path):
+async def test_the_output_of_a_job_is_not_taken_as_a_source_before_or_after_its_record(tmp_path):
     async with inbox(tmp_path) as here:
         await here.put()
         here.drop("a.mkv")

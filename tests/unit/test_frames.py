@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pamqp import commands
 
-from worker.adapters.rabbitmq.frames import MOST_PAIRS, MOST_VALUES, readable, take_frames
+from worker.adapters.rabbitmq.frames import MAX_PAIRS, MAX_VALUES, readable, take_frames
 
 SHORTS = {"content_type": 15, "correlation_id": 10, "reply_to": 9, "message_id": 7, "type": 5, "app_id": 3}
 
@@ -118,7 +118,7 @@ def test_of_many_headers_a_number_is_kept_and_all_of_ours():
     foreign = [pair(f"f{number}".encode(), b"V") for number in range(5000)]
     message, _ = decoded(header({13: table(*foreign, pair(b"x-attempt", b"b\x03"))}))
     assert message.headers["x-attempt"] == 3
-    assert len(message.headers) == MOST_PAIRS + 1
+    assert len(message.headers) == MAX_PAIRS + 1
 
 
 def test_the_broker_s_own_death_is_kept_before_a_forged_one_that_cannot_be_read():
@@ -132,7 +132,7 @@ def test_of_many_values_in_one_header_a_number_is_kept():
     """Both clients copy what is left of a frame for each value: a hundred thousand would hold the event loop."""
     arrays = [pair(f"f{number}".encode(), b"A" + long(b"V" * 4000)) for number in range(30)]
     message, theirs = decoded(header({13: table(*arrays)}))
-    assert all(len(values) < MOST_VALUES for values in message.headers.values())
+    assert all(len(values) < MAX_VALUES for values in message.headers.values())
     assert message.headers == theirs.headers
 
 
@@ -202,7 +202,7 @@ PROPERTIES = st.fixed_dictionaries(
 
 @given(PROPERTIES)
 @settings(max_examples=300, deadline=None)
-def test_whatever_the_properties_are_both_clients_decode_them(properties):
+def test_any_properties_are_decoded_by_both_clients(properties):
     decoded(header(properties))
 
 

@@ -116,7 +116,7 @@ def test_times_that_gources_calendar_cannot_hold_are_replaced(time: int, kept: i
         b"7 Ada\0\n:100644 A\0x\0",
     ],
 )
-def test_what_is_not_gits_log_is_one_classified_error(raw: bytes) -> None:
+def test_text_that_is_not_git_s_log_is_one_classified_error(raw: bytes) -> None:
     with pytest.raises(MalformedLog, match="git's log"):
         read_log(BytesIO(raw))
 

@@ -5,7 +5,7 @@ import struct
 import pytest
 
 from visualizers import fonts
-from visualizers.fonts import digest_of, font_for, font_of, lacking, names_lacking, written_title
+from visualizers.fonts import digest_of, font_for, font_of, missing_character, undrawable_names, written_title
 from worker.core.errors import BadInput, CannotServe
 
 CAT = "\N{CAT FACE}"
@@ -42,8 +42,8 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_gources_own_font_has_latin_greek_and_cyrillic_and_no_ideograph():
-    assert lacking(fonts.OWN, "é→ąжα") is None
-    assert lacking(fonts.OWN, "a王b") == "王"
+    assert missing_character(fonts.OWN, "é→ąжα") is None
+    assert missing_character(fonts.OWN, "a王b") == "王"
 
 
 def test_a_title_that_the_own_font_has_needs_no_other(folder):
@@ -73,21 +73,21 @@ def test_a_character_that_no_font_has_is_refused_by_name(folder):
     with pytest.raises(BadInput, match="no one font"):
         font_for(f"A {CAT}")
     assert font_for("A", {"女"}) is None
-    assert names_lacking(None, {"Ada", "女"}) == ["女"]
+    assert undrawable_names(None, {"Ada", "女"}) == ["女"]
 
 
 def test_characters_of_every_form_of_table_are_found(folder):
-    assert lacking(font(folder / "a.ttf", segments(delta=1), key=(3, 1)), "!~") is None
-    assert lacking(font(folder / "b.ttf", segments(looked_up=(7, 0, 9)), key=(0, 3)), "!#") is None
-    assert lacking(folder / "b.ttf", '"') == '"', "its glyph is the box"
-    assert lacking(folder / "none.ttf", "a") == "a"
+    assert missing_character(font(folder / "a.ttf", segments(delta=1), key=(3, 1)), "!~") is None
+    assert missing_character(font(folder / "b.ttf", segments(looked_up=(7, 0, 9)), key=(0, 3)), "!#") is None
+    assert missing_character(folder / "b.ttf", '"') == '"', "its glyph is the box"
+    assert missing_character(folder / "none.ttf", "a") == "a"
 
 
 @pytest.mark.parametrize(("title", "name"), [
     ("שלום", "HEBREW LETTER SHIN"), ("سلام", "ARABIC LETTER SEEN"), ("क्ष", "DEVANAGARI SIGN VIRAMA"),
     ("a\u200db", "ZERO WIDTH JOINER"), ("x\u0332", "COMBINING LOW LINE"),
 ])  # fmt: skip
-def test_what_gource_would_draw_in_the_wrong_place_is_refused_by_name(title, name):
+def test_a_character_that_gource_would_draw_in_the_wrong_place_is_refused_by_name(title, name):
     with pytest.raises(BadInput, match=name):
         written_title(title)
 

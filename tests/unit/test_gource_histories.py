@@ -14,7 +14,7 @@ from tests.unit.test_gitlog import entry
 from visualizers import gource_histories
 from visualizers.gitlog import custom_log
 from visualizers.gource_histories import COLOURS, merged, read_histories, sources_of
-from visualizers.gource_params import MOST_REPOSITORIES, GourceParams
+from visualizers.gource_params import MAX_REPOSITORIES, GourceParams
 from worker.core.errors import BadInput
 from worker.core.job import Job, TaskSpec
 
@@ -85,7 +85,7 @@ async def test_each_repository_is_read_with_its_own_token_and_no_record_keeps_on
 
 
 async def test_all_histories_together_have_the_bound_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gource_histories, "MOST_CHANGES", 3)
+    monkeypatch.setattr(gource_histories, "MAX_CHANGES", 3)
     stage = Stage(a=entry(1, "A", ("A", "x"), ("A", "y")), b=entry(1, "B", ("A", "x")), c=entry(1, "C", ("A", "x")))
     assert (await log_of(params(at("a"), at("b")), stage)).count("\n") == 3
     with pytest.raises(BadInput, match=r"^c: the history is too large"):
@@ -109,10 +109,12 @@ async def test_all_histories_together_have_the_bound_of_one(monkeypatch: pytest.
         ([at("a", colour="red")], {}, "pattern"),
         ([at("a", colour="00ff00|")], {}, "pattern"),
         ([at("a", branch="x")], {}, "Extra inputs"),
-        ([at(f"r{number}") for number in range(MOST_REPOSITORIES + 1)], {}, "at most 20 items"),
+        ([at(f"r{number}") for number in range(MAX_REPOSITORIES + 1)], {}, "at most 20 items"),
     ],
 )
-def test_what_no_film_can_be_of_is_said_before_anything_is_cloned(repositories: Any, more: Any, word: str) -> None:
+def test_a_film_that_cannot_be_made_is_refused_before_anything_is_cloned(
+    repositories: Any, more: Any, word: str
+) -> None:
     with pytest.raises(ValidationError, match=word):
         params(*repositories, **more)
 

@@ -127,7 +127,7 @@ def test_no_option_reaches_a_file_and_mistakes_are_named(data: dict[str, Any], p
     assert message in problem.message
 
 
-def test_no_value_stands_where_handbrake_would_read_it_as_an_option() -> None:
+def test_no_value_is_where_handbrake_would_read_it_as_an_option() -> None:
     options = {"aname": True, "ac": "--output=elsewhere", "adither": None, "gain": "--input=elsewhere"}
     tracks = [{"track": 1, "name": "--output=/elsewhere", "encoder": "--input=/elsewhere"}]
     words = argv(audio_options=options, audio_tracks=tracks, subtitle_tracks=[{"track": 1, "name": "--queue=/x"}])

@@ -26,7 +26,7 @@ def bundled(folder: Path, name: str) -> Path:
     return folder / name
 
 
-def test_what_is_bundled_comes_out_and_the_bytes_are_always_the_same(tmp_path: Path) -> None:
+def test_a_bundle_unpacks_to_its_files_and_has_the_same_bytes_every_time(tmp_path: Path) -> None:
     one, other = bundled(tmp_path, "one.tar"), bundled(tmp_path, "other.tar")
     assert one.read_bytes() == other.read_bytes()
     out = tmp_path / "out"

@@ -205,7 +205,7 @@ CUES = st.lists(
 
 
 @given(CUES, st.lists(st.sampled_from([2.0, 6.006, 0.5]), min_size=1, max_size=20))
-def test_every_cue_stands_in_every_segment_that_it_is_seen_in(
+def test_every_cue_is_in_every_segment_during_which_it_is_visible(
     found: list[tuple[int, int, str]], durations: list[float]
 ) -> None:
     cues = parse_webvtt(render_cues(tuple(Cue(s / 1000, (s + n) / 1000, text) for s, n, text in found))).cues

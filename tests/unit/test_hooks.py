@@ -19,7 +19,7 @@ from worker.control import NotFound
 from worker.control.intake.hooks import put_hook
 from worker.control.intake.templates import put_template
 from worker.core.errors import InvalidJob
-from worker.core.hook import Hook, asked_of, value_at
+from worker.core.hook import Hook, request_of, value_at
 from worker.core.signature import HEADER, TOLERANCE_SECONDS, signature
 
 SHARED = "what both sides of a test know"
@@ -167,7 +167,7 @@ async def test_a_body_that_was_changed_on_its_way_is_refused_before_it_is_read(t
         (push("0" * 40, deleted=True), "push", "was deleted"),
     ],
 )
-async def test_what_is_no_push_to_the_branch_is_ignored_and_says_why(tmp_path, document, event, why):
+async def test_a_call_that_is_no_push_to_the_branch_is_ignored_with_a_reason(tmp_path, document, event, why):
     async with site(tmp_path) as here, here.client() as client:
         await store(here)
         answer = await called(client, document, event=event)
@@ -287,7 +287,7 @@ def test_values_of_a_body_are_texts_and_never_structure():
             value_at(body, path)
     hook = Hook(kind="json", template="film", secret=SHARED, fields={"title": "a"})
     with pytest.raises(InvalidJob):
-        asked_of(hook, "", body, frozenset({"title"}))
+        request_of(hook, "", body, frozenset({"title"}))
 
 
 def test_the_command_line_stores_shows_and_deletes(cli):

@@ -73,7 +73,7 @@ async def test_a_program_that_comes_changes_or_goes_is_noticed_while_the_worker_
     assert noticed.is_set()
 
 
-async def test_what_changes_at_every_look_is_not_settled_yet():
+async def test_a_host_that_changes_at_every_look_is_not_settled_yet():
     noticed, looks = [], iter([{"n": 1}, None, {"n": 2}, {"n": 3}, {"n": 0}, {"n": 4}, None, {"n": 4}, {"n": 4}])
     left = list(looks)
     await HostWatch({"n": 0}, lambda: left.pop(0), lambda: noticed.append(len(left)), seconds=0).run()

@@ -10,7 +10,7 @@ import pytest
 
 from infra.__main__ import main
 from infra.broker import _parsed, difference
-from infra.leavings import left
+from infra.leftovers import leftovers
 from infra.local import postgres
 from infra.settings import DEFAULT_BROKER, ProvisionSettings, overlay
 from worker.core.errors import Misconfigured
@@ -138,9 +138,7 @@ def test_all_programs_that_are_missing_are_reported_before_any_service_starts(mo
         ),
     ],
 )
-def test_what_no_setting_names_is_the_same_wherever_a_command_is_typed(
-    stated, database, storage, monkeypatch, tmp_path
-):
+def test_default_places_do_not_depend_on_the_folder_of_a_command(stated, database, storage, monkeypatch, tmp_path):
     for name in ("WORKER_DATABASE_URL", "WORKER_STORAGE_URL", "XDG_STATE_HOME", "XDG_DATA_HOME"):
         monkeypatch.delenv(name, raising=False)
     for name, value in ({"HOME": "/home/anna"} | stated).items():
@@ -171,12 +169,12 @@ def test_a_user_without_an_account_and_a_home_has_places_too(monkeypatch):
 def test_purge_lists_what_it_leaves(tmp_path):
     state, home = tmp_path / "state", tmp_path / "home"
     environment = {"HOME": str(home), "WORKER_SCRATCH": str(tmp_path / "scratch")}
-    assert list(left(state, environment)) == []
+    assert list(leftovers(state, environment)) == []
     for folder in (state / "demo", state / "storage", tmp_path / "scratch" / "a.1", home / ".local/state/leveret"):
         folder.mkdir(parents=True)
     (state / "lock").touch()
     (home / ".local/state/leveret/leveret.db").touch()
-    assert list(left(state, environment)) == [
+    assert list(leftovers(state, environment)) == [
         f"left in {state}: demo, storage",
         f"left: the database of workers without settings, {home}/.local/state/leveret/leveret.db",
         f"left: scratch, {tmp_path}/scratch",

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from worker.core.media_info import MediaInfo, StreamInfo
 from worker.media.ffmpeg.encoders import bits_per_second, encoder_named
 from worker.media.hls.ladder import (
-    LEAST_SEGMENT,
+    MIN_SEGMENT,
     Size,
     boxed_size,
     derived_sizes,
+    display_size,
     even_segments,
     film_seconds,
     output_rate,
     scaled_size,
-    shown_size,
     timing,
     usual_peak,
 )
@@ -62,9 +62,9 @@ def test_the_rungs_of_usual_sources(source: Size, shorts: list[int]) -> None:
 
 
 def test_pixels_are_squared_and_pictures_turned() -> None:
-    assert shown_size(video(width=720, height=576, sample_aspect=Fraction(64, 45))) == Size(1024, 576)
-    assert shown_size(video(width=1920, height=1080, rotation=90)) == Size(1080, 1920)
-    assert shown_size(video(width=640, height=480, rotation=270, sample_aspect=Fraction(2))) == Size(480, 1280)
+    assert display_size(video(width=720, height=576, sample_aspect=Fraction(64, 45))) == Size(1024, 576)
+    assert display_size(video(width=1920, height=1080, rotation=90)) == Size(1080, 1920)
+    assert display_size(video(width=640, height=480, rotation=270, sample_aspect=Fraction(2))) == Size(480, 1280)
 
 
 @given(SIDES, SIDES, SIDES, SIDES)
@@ -116,7 +116,7 @@ def test_a_header_that_promises_a_picture_in_two_days_is_no_rate_of_nothing():
 def test_no_last_segment_is_a_scrap(rate: str, seconds: float, segment: float) -> None:
     clock = timing(video(frame_rate=Fraction(rate)), seconds, segment)
     tail = Fraction(clock.frames % (clock.gop * clock.gops)) / clock.frame_rate
-    assert tail == 0 or tail >= LEAST_SEGMENT or clock.duration < LEAST_SEGMENT
+    assert tail == 0 or tail >= MIN_SEGMENT or clock.duration < MIN_SEGMENT
     assert abs(float(clock.duration) - seconds) <= float(1 / clock.frame_rate)
     assert abs(float(clock.segment_seconds) - segment) <= segment / 10
 
@@ -126,7 +126,7 @@ def test_sound_alone_has_no_scrap_either(milliseconds: int, segment: float) -> N
     duration = Fraction(milliseconds, 1000)
     length = even_segments(duration, segment)
     tail = duration % length
-    assert tail == 0 or tail >= LEAST_SEGMENT or duration < Fraction(segment)
+    assert tail == 0 or tail >= MIN_SEGMENT or duration < Fraction(segment)
 
 
 def test_the_film_lasts_until_its_last_picture_or_sound() -> None:

@@ -63,7 +63,7 @@ def test_a_language_code_becomes_its_bcp47_tag(code: str, tag: str) -> None:
         ("es-419", "Spanish (Latin America)"), ("qaa", "qaa"), ("xyz", "xyz"), ("und", "Unknown"),
     ],
 )  # fmt: skip
-def test_names_tell_script_and_region(tag: str, name: str) -> None:
+def test_names_state_script_and_region(tag: str, name: str) -> None:
     assert name_of(tag) == name
 
 

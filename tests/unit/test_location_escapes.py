@@ -257,7 +257,7 @@ def test_any_text_is_refused_or_has_one_normal_form_inside_its_root(text):
 
 
 @pytest.mark.parametrize("url", ["https://bob:pa/sswd@example.org/x", "https://bob:sswd/@example.org/x"])
-def test_a_password_that_stands_where_a_port_would_is_in_no_error(url):
+def test_a_password_in_the_place_of_a_port_is_in_no_error(url):
     with pytest.raises(RefusedPath) as caught:
         checked_url(url, allow_private=False)
     assert "pa/" not in str(caught.value)

@@ -7,7 +7,7 @@ import pytest
 from worker.core.media_info import MediaInfo, StreamInfo
 from worker.media.parts import timeline as parts
 from worker.media.parts.timeline import PacketReader
-from worker.media.timeline import MOST_JUMPS
+from worker.media.timeline import MAX_JUMPS
 from worker.media.timeline import Timeline as Lengths
 
 STREAM = "stream|index=0|time_base=1/25|avg_frame_rate=25/1|r_frame_rate=25/1"
@@ -29,7 +29,7 @@ def test_a_film_of_endless_pictures_is_not_divided_and_their_times_take_no_memor
 
 
 def test_key_frames_beyond_those_whose_places_are_kept_are_known_by_their_times(monkeypatch):
-    monkeypatch.setattr(parts, "MOST_PLACES", 3)
+    monkeypatch.setattr(parts, "MAX_PLACES", 3)
     reader = PacketReader(0, has_index=True)
     for number in range(10):
         reader.line(packet(number))
@@ -42,8 +42,8 @@ def test_key_frames_beyond_those_whose_places_are_kept_are_known_by_their_times(
 def test_a_clock_that_jumps_at_every_packet_is_measured_and_some_of_the_jumps_are_named():
     stream = StreamInfo(index=0, kind="audio", codec="mp2")
     lengths = Lengths(MediaInfo("mpegts", 1.0, 0.0, 1000, None, (stream,)))
-    for number in range(3 * MOST_JUMPS):
+    for number in range(3 * MAX_JUMPS):
         at = number + 1000 * (number % 2)
         lengths.line(f"0,{at},{at},1.0,K__")
-    assert len(lengths.jumps) == MOST_JUMPS
-    assert lengths.seconds == pytest.approx(3 * MOST_JUMPS)
+    assert len(lengths.jumps) == MAX_JUMPS
+    assert lengths.seconds == pytest.approx(3 * MAX_JUMPS)

@@ -94,7 +94,7 @@ def ended(output: str, code: int = 2) -> Exit:
         ("", ToolFailed),
     ],
 )
-def test_what_mkvmerge_says_becomes_an_error_of_its_kind(output: str, kind: type[Exception]) -> None:
+def test_a_message_of_mkvmerge_becomes_an_error_of_its_kind(output: str, kind: type[Exception]) -> None:
     assert type(matroska_failure(ended(output), "b.mkv")) is kind
 
 
@@ -157,7 +157,7 @@ def test_a_warning_of_a_broken_structure_is_recognised() -> None:
 
 
 @pytest.mark.parametrize("name", ["corrupt-tapes/film.mkv", "it's damaged.mkv", "Resync failed: no valid Matroska.mkv"])
-def test_a_harmless_warning_about_a_file_whose_name_tells_of_damage_is_harmless(name: str) -> None:
+def test_a_harmless_warning_about_a_file_whose_name_reports_damage_is_harmless(name: str) -> None:
     assert broken_structure([f"'/srv/nas/{name}' track 1: The AAC track has no language."]) is None
     assert broken_structure([f"'/srv/nas/{name}': A track with the ID 5 was requested but not found."]) is None
     line = f"'/srv/nas/{name}': File contains fewer frames than expected or is corrupt after frame 7."
@@ -173,7 +173,7 @@ def test_a_harmless_warning_about_a_file_whose_name_tells_of_damage_is_harmless(
         "Error parsing a MPEG PS packet during the header reading phase. This stream seems to be badly damaged.",
     ],
 )
-def test_the_sentences_of_mkvmerge_that_tell_of_damage_are_known(sentence: str) -> None:
+def test_the_sentences_of_mkvmerge_that_report_damage_are_known(sentence: str) -> None:
     assert broken_structure([sentence]) == sentence
 
 

@@ -81,7 +81,7 @@ def test_compressed_blocks_are_read(packing: bytes, stored: bytes) -> None:
     [(compressed(1), b"BZh"), (compressed(0), b"no zlib"), (compressed(0), zlib.compress(bytes(2 << 20)))],
     ids=["bzip2", "broken", "a bomb"],
 )
-def test_what_cannot_be_unpacked_is_no_empty_subtitle(packing: bytes, stored: bytes) -> None:
+def test_a_block_that_cannot_be_unpacked_is_no_empty_subtitle(packing: bytes, stored: bytes) -> None:
     with pytest.raises(CueError):
         webvtt_track(film(cue(0, stored), packing=packing), 0)
 

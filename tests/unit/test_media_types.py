@@ -29,7 +29,7 @@ from worker.core.media_types import IMMUTABLE, MANIFEST, REPLACEABLE, cache_cont
         ("", "application/octet-stream"),
     ],
 )
-def test_the_suffix_tells_the_media_type(name, media_type):
+def test_the_suffix_states_the_media_type(name, media_type):
     assert media_type_of(name) == media_type
 
 

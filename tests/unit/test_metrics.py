@@ -12,12 +12,11 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from worker.adapters.metrics import Metrics, metric_families, shown
-from worker.core.attempt import Completed, Dead, Failure, Progress, Retry
+from worker.adapters.metrics import Metrics, metric_families, metrics_server
+from worker.core.attempt import Completed, Dead, Failure, Progress, Retry, Settlement
 from worker.core.command import Command, Exit, Reason
 from worker.core.errors import LeaseLost, Misconfigured
 from worker.core.record import Hardware, WorkerRecord
-from worker.core.settlement import Settlement
 
 ROOT = Path(__file__).parents[2]
 FAILURE = Failure("ffmpeg exited 1", "ToolFailed", "w1", 1)
@@ -37,7 +36,7 @@ class Figures(dict[tuple[str, ...], float]):
 
 def scraped(metrics: Metrics) -> Figures:
     """Return what a scrape over HTTP shows."""
-    with shown(metrics.registry, "127.0.0.1:0") as port:
+    with metrics_server(metrics.registry, "127.0.0.1:0") as port:
         text = httpx.get(f"http://127.0.0.1:{port}/metrics").text
     samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     return Figures({(one.name, *sorted(one.labels.values())): one.value for one in samples})
@@ -118,7 +117,7 @@ def test_an_address_that_is_taken_is_reported_with_the_setting(metrics):
         other.bind(("127.0.0.1", 0))
         other.listen()
         address = f"127.0.0.1:{other.getsockname()[1]}"
-        with pytest.raises(Misconfigured, match="WORKER_METRICS_ADDRESS"), shown(metrics.registry, address):
+        with pytest.raises(Misconfigured, match="WORKER_METRICS_ADDRESS"), metrics_server(metrics.registry, address):
             pass
 
 

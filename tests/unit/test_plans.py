@@ -54,7 +54,7 @@ def test_a_look_for_changes_walks_through_no_index_of_jobs(connection: Connectio
     assert "SCAN jobs" not in found
 
 
-def test_what_waits_and_the_newest_results_are_found_without_a_walk(connection: Connection) -> None:
+def test_waiting_jobs_and_the_newest_results_are_found_without_a_full_scan(connection: Connection) -> None:
     for ask in (lambda it: views.waiting(it, 25), lambda it: views.results(it, 8), views.depths):
         assert "SCAN jobs" not in plan(connection, ask)
 

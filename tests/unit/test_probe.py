@@ -70,7 +70,7 @@ def test_a_picture_is_as_large_as_what_its_container_leaves_of_it():
     assert stream(side_data_list=[side | {"crop_left": 400}]).width == 320
 
 
-def test_matroska_s_tags_tell_duration_and_frames():
+def test_matroska_s_tags_state_duration_and_frames():
     found = stream(duration="N/A", tags={"DURATION": "01:00:02.500000000", "NUMBER_OF_FRAMES": "75", "BPS": "900"})
     assert (found.duration, found.frames, found.bitrate_bps) == (3602.5, 75, 900)
 
@@ -132,7 +132,7 @@ def test_a_probe_that_dies_says_nothing_of_the_file():
         ("what is this", ToolFailed),
     ],
 )
-def test_the_words_of_the_tool_tell_the_class(tail, kind):
+def test_the_words_of_the_tool_state_the_class(tail, kind):
     assert type(classify(ended(1, tail))) is kind
 
 

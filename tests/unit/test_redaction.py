@@ -34,7 +34,7 @@ from worker.testing import make_job
         ("https://example.org/@scope/name", "https://example.org/@scope/name"),
     ],
 )
-def test_what_looks_like_a_secret_is_hidden(text, shown):
+def test_text_that_looks_like_a_secret_is_hidden(text, shown):
     assert redact(text) == shown
 
 
@@ -62,7 +62,7 @@ def test_facts_stay_facts_whatever_the_secret_is(secret):
         (b"gar\x00bage", "gar\N{REPLACEMENT CHARACTER}bage"),
     ],
 )
-def test_what_is_shown_of_a_refused_message_holds_no_secret(body, shown):
+def test_the_excerpt_of_a_refused_message_holds_no_secret(body, shown):
     assert excerpt_of(body) == shown
 
 
@@ -94,7 +94,7 @@ def test_the_document_that_the_database_keeps_has_no_login_and_all_that_a_job_ne
         "a/b:c/d@e",
     ],
 )
-def test_what_is_no_url_with_a_login_is_stored_as_it_is(text):
+def test_text_that_is_no_url_with_a_login_is_stored_as_it_is(text):
     assert without_logins(text) == text
 
 
@@ -118,7 +118,7 @@ def test_a_login_is_stored_in_no_spelling(url):
     assert "[hidden]@" in without_logins(url)
 
 
-def test_what_a_film_shows_is_stored_as_it_is_even_where_it_is_a_url():
+def test_the_text_that_a_film_shows_is_stored_as_it_is_even_where_it_is_a_url():
     shown = "https://me@example.org"
     data = {
         "--title": shown,

@@ -87,7 +87,7 @@ def test_a_list_that_is_too_short_or_too_long_is_reported_in_plain_words():
         ("veryfst", ["veryfast", "faster"], "veryfast"),
     ],
 )
-def test_swapped_letters_are_nearest_and_no_name_stands_for_itself(name, known, meant):
+def test_swapped_letters_are_nearest_and_no_name_is_its_own_hint(name, known, meant):
     assert nearest(name, known) == f"; did you mean {meant!r}?"
 
 

@@ -23,7 +23,7 @@ def ffmpeg_task(source, output):
     return {"module": "ffmpeg", "data": data}
 
 
-def standing(folder):
+def files_there(folder):
     return {path.relative_to(folder) for path in folder.rglob("*") if path.is_file() and "jobs.db" not in path.name}
 
 
@@ -31,7 +31,7 @@ async def test_the_first_command_of_each_task_is_reported_and_nothing_is_made(tm
     async with site(tmp_path) as here, here.client() as client:
         film_in(tmp_path)
         await here.beat("render-1", capabilities=PROVED)
-        before = standing(tmp_path)
+        before = files_there(tmp_path)
         tasks = [
             ffmpeg_task("nas://film with blanks.mkv", "nas://out.mkv"),
             {"module": "thumbnail", "data": {"source": "nas://film with blanks.mkv", "output_file": "poster.jpg"}},
@@ -48,7 +48,7 @@ async def test_the_first_command_of_each_task_is_reported_and_nothing_is_made(tm
         assert second["argv"].startswith("ffmpeg ")
         assert third == {"module": "thumbnail", "argv": "", "problem": "it depends on what the task before makes"}
         assert (last["argv"], last["problem"]) == ("", "it is known when it runs")
-        assert standing(tmp_path) == before
+        assert files_there(tmp_path) == before
         assert here.broker.published == []
 
 

@@ -145,7 +145,7 @@ async def completed(here, control, made: Made, path: Path, size: int) -> None:
     await control.stores.complete(claim.attempt, Result((artifact,)))
 
 
-async def test_what_a_run_saves_is_predicted_from_what_was_measured(tmp_path, films):
+async def test_the_saving_of_a_run_is_predicted_from_measured_jobs(tmp_path, films):
     async with site(tmp_path) as here:
         control, blueprint, pattern = await library(here, films, "large.mkv")
         film = here.folder / "nas" / "in" / "large.mkv"

@@ -70,7 +70,7 @@ async def test_a_scan_over_the_api_is_followed_to_its_result_and_makes_jobs_when
         assert (await client.get(f"{PATH}/{scan_id}")).status_code == 404
 
 
-async def test_what_is_wrong_with_a_scan_is_said_before_it_waits(tmp_path, films):
+async def test_a_faulty_scan_is_refused_before_it_is_queued(tmp_path, films):
     wrong = [
         ({"template": "smal"}, 404, "did you mean 'small'"),
         ({"source": "https://example.org/films"}, 403, ""),
@@ -112,7 +112,7 @@ async def test_a_scan_that_fails_says_why(tmp_path, films):
 
 
 async def test_so_many_scans_wait_and_no_more(tmp_path, films, monkeypatch):
-    monkeypatch.setattr(use, "MOST_WAITING", 2)
+    monkeypatch.setattr(use, "MAX_WAITING", 2)
     async with site(tmp_path) as here:
         control = await library(here, films)
         for _ in range(2):
@@ -152,7 +152,7 @@ async def test_a_scan_whose_server_was_killed_is_begun_again_but_not_for_ever(tm
     async with site(tmp_path) as here:
         control = await library(here, films)
         one = await use.start_scan(control, ASKED)
-        for _ in range(use.MOST_RUNS):
+        for _ in range(use.MAX_RUNS):
             stuck.clear()
             running = asyncio.create_task(use.run_waiting(control, "server"))
             async with asyncio.timeout(30):
@@ -202,7 +202,7 @@ async def test_the_screens_start_a_scan_show_what_it_found_and_make_jobs(tmp_pat
         assert (await client.post("/scans", data=form | {"variables": "x"})).status_code == 422
 
 
-async def test_what_is_named_like_markup_is_text_on_the_screens(tmp_path, films):
+async def test_a_file_named_like_markup_is_text_on_the_screens(tmp_path, films):
     hostile = "<script>alert(1)</script>"
     async with site(tmp_path) as here, here.client() as client:
         control = await library(here, films)

@@ -72,7 +72,7 @@ def test_every_hour_is_every_hour_also_in_the_night_that_has_one_twice():
         ({"crn": "x"}, "Extra inputs"),
     ],
 )
-def test_what_is_wrong_with_a_schedule_is_said(change, word):
+def test_a_faulty_schedule_is_refused_with_its_fault(change, word):
     with pytest.raises(ValidationError) as caught:
         ScheduleDocument.model_validate(NIGHTLY | change)
     assert word in str(caught.value)

@@ -98,7 +98,7 @@ def test_too_little_space_says_what_to_do(tmp_path):
         Scratch(tmp_path, 1 << 60).check()
 
 
-def test_what_jobs_under_way_were_promised_is_not_promised_again(tmp_path, monkeypatch):
+def test_space_that_running_jobs_were_promised_is_not_promised_again(tmp_path, monkeypatch):
     free_space(monkeypatch, free=40 << 20)
     scratch = Scratch(tmp_path, 16 << 20)
     with scratch.folder("job.1") as first, scratch.folder("other.1"):

@@ -41,7 +41,7 @@ def _write(path: Path) -> None:
     path.write_bytes(b"film")
 
 
-async def test_attempts_that_want_one_source_at_the_same_time_fetch_it_once(tmp_path: Path) -> None:
+async def test_attempts_that_need_one_source_at_the_same_time_fetch_it_once(tmp_path: Path) -> None:
     remote, sources = Remote(), [SharedSources(tmp_path) for _ in range(4)]
     paths = [tmp_path / f"job.{number}" / "film" for number in range(4)]
     found = await asyncio.gather(
@@ -69,7 +69,7 @@ async def test_a_fetch_that_fails_leaves_the_source_to_the_next(tmp_path: Path) 
     assert await sources.fetched("s3://a/film", "7-x", path, remote.into(path)) == path
 
 
-async def test_what_the_plan_fetched_is_there_for_the_parts_until_nobody_uses_it(tmp_path: Path) -> None:
+async def test_a_source_that_the_plan_fetched_stays_for_the_parts_until_it_is_unused(tmp_path: Path) -> None:
     remote, sources = Remote(), SharedSources(tmp_path)
     assert not sources.has_any()
     planned, part = tmp_path / "plan.1" / "film", tmp_path / "part.1" / "film"

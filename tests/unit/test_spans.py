@@ -25,5 +25,5 @@ def test_a_union_has_the_same_bytes_and_no_two_spans_touch(spans):
 
 
 @given(SPANS, SPANS)
-def test_missing_spans_are_wanted_and_not_present(wanted, present):
+def test_missing_spans_are_those_needed_and_not_present(wanted, present):
     assert _bytes(missing(wanted, present)) == _bytes(wanted) - _bytes(present)

@@ -10,9 +10,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from worker.core.errors import BadInput
-from worker.media.subtitles import MOST_CUES, parse_subtitles
+from worker.media.subtitles import MAX_CUES, parse_subtitles
 from worker.media.subtitles.charset import decode, is_charset, transcode_to_utf8
-from worker.media.webvtt import MOST_CUE_CHARACTERS, Cue, CueError, TimedText, parse_webvtt, render_cues, segment_cues
+from worker.media.webvtt import MAX_CUE_CHARACTERS, Cue, CueError, TimedText, parse_webvtt, render_cues, segment_cues
 
 STAMPS = "00:00:01,000 --> 00:00:02,000"
 SCRIPT = """[Script Info]
@@ -227,7 +227,7 @@ def test_colours_and_strokes_bring_their_style() -> None:
 @example("\x0c", "vtt")
 @example("\xa0", "vtt")
 @given(st.text(max_size=200), st.sampled_from(["srt", "ass", "vtt"]))
-def test_whatever_is_written_one_cue_stays_one_cue(text: str, form: str) -> None:
+def test_one_cue_stays_one_cue_with_any_text(text: str, form: str) -> None:
     head = {
         "srt": f"1\n{STAMPS}\n",
         "ass": SCRIPT + "Dialogue: 0,0:00:01.00,0:00:02.00,Default,,0,0,0,,",
@@ -254,7 +254,7 @@ def test_whatever_is_written_one_cue_stays_one_cue(text: str, form: str) -> None
         ("utf_16_le", "no mark at all"),
     ],
 )
-def test_what_is_no_utf_8_is_refused_with_its_likely_charset(charset: str, text: str) -> None:
+def test_subtitles_that_are_no_utf_8_are_refused_with_their_likely_charset(charset: str, text: str) -> None:
     data = f"1\n{STAMPS}\n{text}\n".encode(charset)
     with pytest.raises(BadInput, match=rf'a\.srt is not UTF-8; it looks like {charset}.*"charset": "{charset}"'):
         parse_subtitles(data, "a.srt")
@@ -293,8 +293,8 @@ def test_a_file_without_cues_is_bad_input() -> None:
 
 def test_cues_are_bounded() -> None:
     line = "00:00:01,000 --> 00:00:02,000\nx{}\n"
-    data = "".join(line.format(number) for number in range(MOST_CUES + 1)).encode()
-    with pytest.raises(BadInput, match=f"{MOST_CUES + 1} cues"):
+    data = "".join(line.format(number) for number in range(MAX_CUES + 1)).encode()
+    with pytest.raises(BadInput, match=f"{MAX_CUES + 1} cues"):
         parse_subtitles(data, "a.srt")
 
 
@@ -324,7 +324,7 @@ def test_a_line_of_a_megabyte_is_refused_before_its_tags_are_read(head: str, pie
 
 @pytest.mark.parametrize("piece", ONE_LONG_LINE)
 def test_a_line_of_tags_and_braces_that_a_cue_may_have_is_read(piece: str) -> None:
-    line = piece * (MOST_CUE_CHARACTERS // len(piece) - 2) + "}b"
+    line = piece * (MAX_CUE_CHARACTERS // len(piece) - 2) + "}b"
     found = parse_subtitles((SCRIPT + DIALOGUE + line).encode(), "a.ass")
     assert len(found.cues) == 1
 

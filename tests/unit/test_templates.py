@@ -107,7 +107,7 @@ def test_a_good_template_is_taken():
         ("job/tasks/0/data/output_maps/0/options/crf", "{{ title }}", []),
     ],
 )
-def test_what_is_wrong_with_a_template_is_said_when_it_is_stored(path, value, words):
+def test_a_faulty_template_is_refused_when_it_is_stored(path, value, words):
     if not words:
         checked_template(modules(), "film", edited(path, value))
         return
@@ -281,7 +281,7 @@ async def test_jobs_keep_the_version_that_they_were_made_from(tmp_path, made_fil
             await blueprint_of(control, "film")
 
 
-async def test_who_died_between_the_job_and_its_note_makes_no_second_job(tmp_path, made_film, monkeypatch):
+async def test_a_submission_that_died_between_job_and_note_makes_no_second_job(tmp_path, made_film, monkeypatch):
     async with site(tmp_path) as here:
         control = await stored(here)
         film(here, made_film)

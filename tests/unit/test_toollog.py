@@ -50,7 +50,7 @@ def a_log() -> ToolLog:
     return ToolLog(None, Attempt(decode(body, None), 1, 1, 1, "w", 30.0, datetime.now(UTC)))
 
 
-def test_commands_lines_and_exits_stand_there_without_secrets():
+def test_a_log_holds_commands_lines_and_exits_without_secrets():
     log = a_log()
     command = Command(
         ("/usr/bin/ffmpeg", "-i", "https://user:pass@host/a b.mp4", "hunter2", "hunter3"), secrets=("hunter3",)
@@ -73,7 +73,7 @@ def test_lines_of_several_programs_name_theirs():
     assert log.text.splitlines() == ["[0.0 s] $ gource | ffmpeg -", "gource: no display"]
 
 
-def test_who_follows_gets_what_is_new_even_when_the_middle_is_gone():
+def test_following_a_log_gives_its_new_text_even_when_the_middle_is_gone():
     assert news("", "a\n") == "a\n"
     assert news("a\n", "a\nb\n") == "b\n"
     lines = [f"line {number}\n" for number in range(1000)]

@@ -16,7 +16,7 @@ from worker.settings.serve import is_loopback
 from worker.web import pages
 from worker.web.access import COOKIE, Tokens, digest_of
 from worker.web.application import create
-from worker.web.asking import need
+from worker.web.dependencies import need
 from worker.web.guard import Buckets, Failures
 from worker.web.server import listening_socket, require_tokens
 
@@ -200,7 +200,7 @@ async def test_only_a_named_proxy_is_believed(tmp_path, peer, client, scheme):
         assert guard._origin_of(scope, headers) == (client, scheme)
 
 
-async def test_every_answer_has_its_headers_and_no_script_may_stand_in_a_page(tmp_path):
+async def test_every_answer_has_its_headers_and_no_inline_script_is_allowed(tmp_path):
     async with site(tmp_path) as here, here.client() as client:
         for path in ("/", "/api/v1/jobs", "/nowhere", "/static/x/page.js"):
             answer = await client.get(path)

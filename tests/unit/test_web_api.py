@@ -44,7 +44,7 @@ async def test_a_repeated_submission_is_the_same_job(tmp_path):
         assert other.headers["content-type"] == "application/problem+json"
 
 
-async def test_what_is_wrong_with_a_message_is_reported_whole(tmp_path):
+async def test_all_faults_of_a_message_are_reported(tmp_path):
     async with site(tmp_path) as here, here.client() as client:
         wrong = {"tasks": [{"module": "prob", "data": {}}, {"module": "probe", "data": {"sorce": 1}}]}
         answer = await client.post("/api/v1/jobs", json=wrong)
@@ -144,7 +144,7 @@ async def test_many_jobs_are_counted_before_anything_is_done(tmp_path):
         )
 
 
-async def test_what_would_become_of_a_message_is_reported_without_running_it(tmp_path):
+async def test_a_dry_run_reports_the_fate_of_a_message_without_running_it(tmp_path):
     (tmp_path / "nas").mkdir()
     (tmp_path / "nas" / "film.mkv").write_bytes(b"x" * 100)
     async with site(tmp_path) as here, here.client() as client:

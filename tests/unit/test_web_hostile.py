@@ -12,7 +12,7 @@ from tests.support.web import TOKENS, site
 from tests.unit.test_web_files import BODY, TUS, begin, metadata, send
 from worker.adapters.storage.nas import uploads
 from worker.web.guard import STRANGER_BYTES
-from worker.web.pulse import MOST_WATCHED, Pulse
+from worker.web.pulse import MAX_WATCHED, Pulse
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,7 +63,7 @@ async def test_a_link_of_somebody_else_says_nothing_in_our_name(tmp_path: Path) 
             assert (words in page) is shown
 
 
-async def test_lines_that_a_client_wrote_do_not_stand_for_its_address(tmp_path: Path) -> None:
+async def test_header_lines_that_a_client_wrote_do_not_replace_its_address(tmp_path: Path) -> None:
     async with site(tmp_path, tokens=True, serve_trusted_proxies=("10.0.0.0/8",)) as here:
         scope = {"client": ("10.1.2.3", 1), "scheme": "http", "headers": []}
         lines = [(b"x-forwarded-for", b"1.1.1.1"), (b"x-forwarded-proto", b"https")]
@@ -121,7 +121,7 @@ async def test_watchers_name_no_more_jobs_than_one_look_can_ask_for() -> None:
 
     pulse = Pulse(look)
     many = frozenset(f"job-{number}" for number in range(50))
-    for number in range(MOST_WATCHED // 50 - 1):
+    for number in range(MAX_WATCHED // 50 - 1):
         pulse._watched[number] = many
     assert pulse.has_room(many)
     assert pulse.has_room(frozenset())

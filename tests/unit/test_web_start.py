@@ -36,7 +36,7 @@ assert Ours.__pydantic_complete__, "ours are built as ever"
 
 
 @pytest.mark.parametrize("path", ["/", "/login", "/healthz", "/readyz", "/metrics"])
-async def test_what_is_asked_for_first_is_answered_before_the_rest_is_imported(tmp_path, path):
+async def test_the_first_request_is_answered_before_the_rest_is_imported(tmp_path, path):
     async with site(tmp_path) as here:
         growing, here.application = begin(here.services.settings, here.services)
         async with here.client() as client:

@@ -34,7 +34,7 @@ def lines(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines() if line]
 
 
-async def test_what_becomes_of_each_source_is_a_line_and_the_last_one_says_that_all_were_sent(tmp_path: Path) -> None:
+async def test_each_source_gets_a_line_and_the_last_line_says_that_all_were_sent(tmp_path: Path) -> None:
     (tmp_path / "nas" / "in").mkdir(parents=True)
     for name in ("a.mkv", "b.mkv", "c.txt"):
         (tmp_path / "nas" / "in" / name).write_text(name)
@@ -88,7 +88,7 @@ async def test_too_much_at_once_is_refused_and_a_fault_in_the_middle_is_the_last
 
         sent = [json.loads(line) async for line in stream_lines(here.services, broken).body_iterator]
         assert sent[-1]["problem"]["detail"] == "the mount is away"
-        here.services.streaming = streaming.MOST_AT_ONCE
+        here.services.streaming = streaming.MAX_AT_ONCE
         async with here.client() as client:
             refused = await client.post("/api/v1/templates/poster/count", json={"sources": ["nas://a"]})
         assert refused.status_code == 503

@@ -43,7 +43,7 @@ async def test_a_template_is_stored_tried_and_made_into_jobs(tmp_path):
         assert (await client.delete("/api/v1/templates/poster")).status_code == 409
 
 
-async def test_what_is_wrong_is_a_problem_with_its_place(tmp_path):
+async def test_a_fault_is_a_problem_with_its_place(tmp_path):
     async with site(tmp_path) as here, here.client() as client:
         wrong = await client.put("/api/v1/templates/look", json=LOOK | {"wen": "true"})
         assert wrong.status_code == 422

@@ -11,7 +11,7 @@ from worker.core.attempt import Failure
 from worker.core.record import JobRecord, WorkerRecord
 from worker.core.views import Sample, WaitingJob
 from worker.web.chart import chart_of
-from worker.web.figures import age, number, sentence, size, span
+from worker.web.formats import age, number, sentence, size, span
 from worker.web.waits import why_it_waits
 
 LACKS = {("render-1", "r2"): {"r2": "tool:mkvmerge (not installed)"}}

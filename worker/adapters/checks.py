@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 VERSION_SECONDS: Final = 15.0
 SOME_SKEW_SECONDS: Final = 2.0
-MOST_SKEW_SECONDS: Final = 300.0
+MAX_SKEW_SECONDS: Final = 300.0
 FIRST_TIMED: Final = (3, 8, 15)
 FIRST_BY_POLICY: Final = (3, 12)
 OLDEST: Final = {"sqlite": (3, 40), "postgresql": (15,)}
-MOST_VERSION_WORDS: Final = 2
+MAX_VERSION_WORDS: Final = 2
 _GIB: Final = 1 << 30
 
 
@@ -75,14 +75,14 @@ async def clock(repository: Repository) -> Finding:
     finally:
         await repository.close()
     fact = f"this host's clock is {abs(ahead):.1f} s {'behind' if ahead > 0 else 'ahead of'} the database's"
-    if abs(ahead) > MOST_SKEW_SECONDS:
+    if abs(ahead) > MAX_SKEW_SECONDS:
         return Finding(status="error", fact=fact, advice="start time synchronisation (NTP): S3 refuses such requests")
     if abs(ahead) > SOME_SKEW_SECONDS:
         return Finding(status="warning", fact=fact, advice="start time synchronisation (NTP): logs and waits mislead")
     return Finding(status="ok", fact=fact)
 
 
-async def broker_timeout(publisher: Asked, timeout_seconds: float, longest_seconds: float) -> Finding:
+async def broker_timeout(publisher: VersionedBroker, timeout_seconds: float, longest_seconds: float) -> Finding:
     """Return whether the broker leaves a delivery with us for as long as the longest job may take.
 
     From 3.8.15 on it takes back what is not acknowledged in time. How long that is it tells neither over AMQP nor
@@ -155,7 +155,7 @@ def dotted(version: tuple[int, ...]) -> str:
     return ".".join(map(str, version))
 
 
-class Asked(Protocol):
+class VersionedBroker(Protocol):
     """A broker that tells its version once it is entered."""
 
     @property
@@ -271,7 +271,7 @@ async def tool(name: str, path: str | None, runner: Runner, *, required: bool) -
 def brief(version: str) -> str:
     """Return `ffmpeg 5.1.9-0+deb12u1` of ffmpeg's first line, which goes on about its authors; others' are cut."""
     words = version.split()
-    if words[1:2] == ["version"] and len(words) > MOST_VERSION_WORDS:
+    if words[1:2] == ["version"] and len(words) > MAX_VERSION_WORDS:
         words = [words[0], words[2]]
     return " ".join(words)[:60]
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit
 
-from worker.adapters.git_errors import meaning, shown
+from worker.adapters.git_errors import clone_error, display_url
 from worker.adapters.git_local import what_leads_out
 from worker.core.addresses import is_public
 from worker.core.command import Command, Pipeline, Reason
@@ -113,14 +113,14 @@ class GitRepositories:
         await asyncio.to_thread(home.mkdir, parents=True)
         warnings: tuple[str, ...] = ()
         await self._clone_branch(remote, target, into)
-        if not await asyncio.to_thread(_has_commit, target, shown(url)):
+        if not await asyncio.to_thread(_has_commit, target, display_url(url)):
             branch = await self._usual_branch(remote, into)
             if branch is None:
-                raise BadInput(f"{shown(url)} is empty: it has no commit")
+                raise BadInput(f"{display_url(url)} is empty: it has no commit")
             await asyncio.to_thread(shutil.rmtree, target)
             await self._clone_branch(remote, target, into, branch)
             name = ascii(branch)[1:-1]
-            warnings = (f"HEAD of {shown(url)} names a branch that is not there; this is the history of {name}",)
+            warnings = (f"HEAD of {display_url(url)} names a branch that is not there; this is the history of {name}",)
         if mailmap:
             await self._fetch_mailmap(remote, target, into)
         return Clone(target, warnings)
@@ -142,7 +142,7 @@ class GitRepositories:
         environment = _OURS | {"HOME": str(home), "GIT_ALLOW_PROTOCOL": protocol} | _as_environment(config)
         if self._authority is not None:
             environment["GIT_SSL_CAINFO"] = str(self._authority)
-        return _Remote(shown(url), origin, environment, home, secrets, label)
+        return _Remote(display_url(url), origin, environment, home, secrets, label)
 
     async def _clone_branch(self, remote: _Remote, target: Path, into: Path, branch: str | None = None) -> None:
         """Clone one branch, HEAD's by default."""
@@ -153,13 +153,13 @@ class GitRepositories:
         )  # fmt: skip
         exit_ = await self._asked(remote, argv, into)
         if not exit_.ok:
-            raise meaning(exit_, remote.subject, remote.secrets)
+            raise clone_error(exit_, remote.subject, remote.secrets)
 
     async def _usual_branch(self, remote: _Remote, into: Path) -> str | None:
         """Return the branch that a repository whose HEAD names none has most likely as its main one; None for none."""
         exit_ = await self._asked(remote, ("ls-remote", "--heads", "--", remote.origin, "refs/heads/*"), into)
         if not exit_.ok:
-            raise meaning(exit_, remote.subject, remote.secrets)
+            raise clone_error(exit_, remote.subject, remote.secrets)
         names = [line.partition("\trefs/heads/")[2] for line in exit_.output.splitlines() if "\trefs/heads/" in line]
         return next((name for name in _USUAL_BRANCHES if name in names), names[0] if names else None)
 
@@ -167,7 +167,7 @@ class GitRepositories:
         """Fetch the one file of the repository that its log needs, where it has it."""
         exit_ = await self._asked(remote, (f"--git-dir={target}", "cat-file", "-s", "HEAD:.mailmap"), into)
         if not exit_.ok and not _NO_MAILMAP.search(exit_.tail):
-            raise meaning(exit_, f"the .mailmap of {remote.subject}", remote.secrets)
+            raise clone_error(exit_, f"the .mailmap of {remote.subject}", remote.secrets)
 
     async def _asked(self, remote: _Remote, arguments: Sequence[str], into: Path) -> Exit:
         """Return how a git ended that may reach the remote, its time and its bytes bounded."""
@@ -204,16 +204,16 @@ class GitRepositories:
         """Return the URL of a local repository with all links resolved; RefusedPath outside of the allowed roots."""
         place = parse_location(url)
         if not isinstance(place, External) or place.scheme != "file":
-            raise RefusedPath(f"{shown(url)} is no file: URL")
+            raise RefusedPath(f"{display_url(url)} is no file: URL")
         if not self._file_roots:
-            raise RefusedPath(f"{shown(url)}: this worker clones no file: repositories (WORKER_ALLOW_FILE_REPOS)")
+            raise RefusedPath(f"{display_url(url)}: this worker clones no file: repositories (WORKER_ALLOW_FILE_REPOS)")
         path = Path(place.path).resolve()
         if not any(path.is_relative_to(root.resolve()) for root in self._file_roots):
-            raise RefusedPath(f"{shown(url)} lies outside of the folders that jobs may touch")
+            raise RefusedPath(f"{display_url(url)} lies outside of the folders that jobs may touch")
         if not path.exists():
-            raise BadInput(f"{shown(url)}: there is no such repository")
+            raise BadInput(f"{display_url(url)}: there is no such repository")
         if outside := what_leads_out(path):
-            raise RefusedPath(f"{shown(url)} takes objects from elsewhere: {outside}")
+            raise RefusedPath(f"{display_url(url)} takes objects from elsewhere: {outside}")
         return f"file://{quote(str(path))}"  # git decodes it
 
     async def _pinned(self, url: str) -> str:
@@ -264,18 +264,18 @@ def _as_environment(config: Mapping[str, str]) -> dict[str, str]:
 def _host_of(url: str) -> tuple[str, int]:
     """Return the host and the port of an https URL; RefusedPath for every other protocol and spelling."""
     if not url.isascii() or not url.isprintable() or " " in url or "\\" in url or len(url) > 2048:  # noqa: PLR2004
-        raise RefusedPath(f"{shown(url)} is no URL: it holds blanks, control characters or other scripts")
+        raise RefusedPath(f"{display_url(url)} is no URL: it holds blanks, control characters or other scripts")
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or 443
     except ValueError as error:
-        raise RefusedPath(f"{shown(url)} is no URL: {error}") from error
+        raise RefusedPath(f"{display_url(url)} is no URL: {error}") from error
     if not url.startswith("https://"):
-        raise RefusedPath(f"{shown(url)}: repositories are cloned over https only")
+        raise RefusedPath(f"{display_url(url)}: repositories are cloned over https only")
     if "@" in parts.netloc:
-        raise RefusedPath(f"{shown(url)}: a URL with a user name or password in it is refused")
+        raise RefusedPath(f"{display_url(url)}: a URL with a user name or password in it is refused")
     if not _HOST.fullmatch(host):
-        raise RefusedPath(f"{shown(url)}: there is no host, or one that is no name")
+        raise RefusedPath(f"{display_url(url)}: there is no host, or one that is no name")
     return host, port
 
 

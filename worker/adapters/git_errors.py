@@ -30,12 +30,12 @@ _REMOTE: Final = re.compile(r"remote: |(fatal|error): remote error: ")
 _FULL: Final = re.compile(r"No space left on device|Disk quota exceeded", re.IGNORECASE)
 
 
-def shown(url: str) -> str:
+def display_url(url: str) -> str:
     """Return a URL as an error may show it: without userinfo, query and whatever else is long."""
     return redact(url.partition("?")[0].partition("#")[0][:200].encode("unicode_escape").decode())
 
 
-def meaning(exit_: Exit, subject: str, secrets: tuple[str, ...]) -> LeveretError:
+def clone_error(exit_: Exit, subject: str, secrets: tuple[str, ...]) -> LeveretError:
     """Return what a failed clone means for its job."""
     lines = [line.strip() for line in redact(exit_.tail, secrets).splitlines() if line.strip()]
     # what the server says is shown, but decides nothing; neither does what the job's URL holds

@@ -26,10 +26,9 @@ from worker.core.record import WorkerStatus
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from worker.core.attempt import Attempt, Progress
+    from worker.core.attempt import Attempt, Progress, Settlement
     from worker.core.command import Exit
     from worker.core.record import WorkerRecord
-    from worker.core.settlement import Settlement
 
 DURATIONS: Final = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 12 * 3600)
 WAITS: Final = (0.01, 0.1, 1, 10, 60, 300, 1800, 3600, 6 * 3600, 24 * 3600)
@@ -152,7 +151,7 @@ class Metrics:
         self._tool_cpu.labels(name).inc(end.cpu_seconds)
 
     def beat(self, record: WorkerRecord) -> None:
-        """Show what the worker tells the fleet."""
+        """Show what the worker reports to the fleet."""
         self._info.info({"worker": record.worker_id, "version": record.version, "lanes": ",".join(record.lanes)})
         for status in get_args(WorkerStatus):
             self._status.labels(status).set(status == record.status)
@@ -180,7 +179,7 @@ def metric_families() -> list[Family]:
 
 
 @contextmanager
-def shown(registry: CollectorRegistry, address: str) -> Iterator[int]:
+def metrics_server(registry: CollectorRegistry, address: str) -> Iterator[int]:
     """Yield the port at which the figures are shown for as long as the context lasts; `address` is host:port."""
     host, _, port = address.rpartition(":")
     try:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 TOOLS = ("ffmpeg", "ffprobe", "packager", "mkvmerge", "mkvextract", "mkvpropedit", "handbrake", "gource", "git")
-LEAST_TOOL_MEMORY = 4 << 30
+MIN_TOOL_MEMORY = 4 << 30
 LOOPBACK = ("127.", "localhost", "[::1]", "::1")
 
 
@@ -87,11 +87,11 @@ def tool_memory(wanted: int | None) -> int:
     """Return the bytes that a tool may allocate: those of the settings, else a part of this host's memory."""
     if wanted is not None:
         return wanted
-    return max(LEAST_TOOL_MEMORY, psutil.virtual_memory().total * 3 // 4)
+    return max(MIN_TOOL_MEMORY, psutil.virtual_memory().total * 3 // 4)
 
 
 def runner(settings: Settings, on_exit: Callable[[Exit], None] | None = None) -> ProcessRunner:
-    """Return what starts programs; `on_exit` hears how each ended."""
+    """Return what starts programs; `on_exit` is called with how each ended."""
     return ProcessRunner(
         environment(),
         nice=settings.nice,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from worker.engine.storages import Storages
     from worker.settings import Settings
 
-_MOST_NAMES: Final = 1000
+_MAX_NAMES: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +63,11 @@ class WatchedFiles:
         if folder.scheme != place.scheme and {folder.scheme, place.scheme} != {"nas", "file"}:
             raise RefusedPath(f"{place} cannot be moved to {folder}: that is another storage")
         stem, suffix = posixpath.splitext(path)
-        for number in range(1, _MOST_NAMES):
+        for number in range(1, _MAX_NAMES):
             target = folder.joined(path if number == 1 else f"{stem} ({number}){suffix}")
             if await keeper.relocate(place, target):
                 return target
-        raise StorageUnavailable(f"{folder.joined(path)} and {_MOST_NAMES} names like it are taken")
+        raise StorageUnavailable(f"{folder.joined(path)} and {_MAX_NAMES} names like it are taken")
 
     async def delete(self, job_id: str, place: External) -> None:
         """Delete a file; it is kept for `undo` of this job."""

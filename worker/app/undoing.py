@@ -44,7 +44,7 @@ class KeptFiles:
         place, token, keeper = self._keeper(original)
         return await keeper.kept(place, token)
 
-    async def standing(self, original: Original) -> Stat | None:
+    async def current_stat(self, original: Original) -> Stat | None:
         """Return what is at its place now, or None."""
         place = self.storages.place(original.uri)
         return await self.storages.serving(place).stat(place)

@@ -20,7 +20,7 @@ from worker.adapters.rabbitmq import Link, RabbitConsumer, RabbitEvents
 from worker.adapters.rabbitmq.jobs import RabbitJobs
 from worker.adapters.sql import SqlRepository
 from worker.adapters.threads import abandon_threads
-from worker.app.beside import begin_purging, begin_rehearsal, watch_host
+from worker.app.background import begin_purging, begin_rehearsal, watch_host
 from worker.app.components import (
     broker_url,
     capabilities,
@@ -115,7 +115,9 @@ async def assembled(
         await heartbeat.start()
         facts = await asyncio.to_thread(host_facts, settings)
         presence.capabilities = await capabilities(settings, again=settings.prove)
-        log.info("host_proved", formats=presence.capabilities.formats, hardware=list(presence.capabilities.hardware))
+        log.info(
+            "capabilities_proved", formats=presence.capabilities.formats, hardware=list(presence.capabilities.hardware)
+        )
         presence.lanes = served_lanes(settings, presence.capabilities, only)
         policy = Policy(settings.retry_delays)
         consumer = await _consumer(settings, stack, slot.worker_id, presence.lanes, policy, await rows.identity())
@@ -165,10 +167,10 @@ def _metrics(settings: Settings, stack: AsyncExitStack) -> Metrics | None:
     if not settings.metrics_address:
         return None
     # Its import takes memory and time: only who is asked pays for it.
-    from worker.adapters.metrics import Metrics, shown  # noqa: PLC0415
+    from worker.adapters.metrics import Metrics, metrics_server  # noqa: PLC0415
 
     metrics = Metrics(registry().tasks, {Path(path).name for path in tools(settings).values()})
-    stack.enter_context(shown(metrics.registry, settings.metrics_address))
+    stack.enter_context(metrics_server(metrics.registry, settings.metrics_address))
     return metrics
 
 
@@ -301,7 +303,7 @@ async def run_worker(
         default = Path(settings.storage_url.removeprefix("file://"))
         await asyncio.to_thread(default.mkdir, parents=True, exist_ok=True)
     while await _run_one(settings, drain=drain, only=only, on_step=on_step):
-        log.info("worker_renewed")
+        log.info("worker_restarted")
     log.info("worker_stopped")
 
 

@@ -14,7 +14,7 @@ from worker.cli.render import moment, say_facts, say_json, say_republished, size
 from worker.cli.session import read_file
 from worker.cli.tables import Column, say_table
 from worker.cli.words import say, warn
-from worker.control.dead_letters import Replayed
+from worker.control.replay import Replayed
 from worker.core.routing import DEAD_QUEUE, queue_of
 
 if TYPE_CHECKING:

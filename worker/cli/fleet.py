@@ -27,7 +27,7 @@ BAR_WIDTH: Final = 12
 STATE_WIDTH: Final = 10
 DETAIL_WIDTH: Final = 21
 NAME_WIDTH: Final = 20
-MOST_PROBLEMS: Final = 4
+MAX_PROBLEMS: Final = 4
 HINT: Final = "q ends; `leveret job ID` and the others take the first characters of an id"
 
 
@@ -39,7 +39,7 @@ def picture(view: FleetSnapshot, height: int) -> RenderableType:
     shown = lines[:room]
     rest = len(lines) - len(shown)
     more = ", ".join(filter(None, (f"{rest} more" * bool(rest), f"{gone} offline" * bool(gone))))
-    problems = [*view.problems, *problems_of(lines)[:MOST_PROBLEMS]]
+    problems = [*view.problems, *problems_of(lines)[:MAX_PROBLEMS]]
     used = len(problems) + len(LANES) + 2 + len(shown) + 2 + bool(more) + 2
     fitting = max(3, height - used - 2)
     jobs = view.jobs[:fitting]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from worker.control.dead_letters import Republished
+    from worker.control.replay import Republished
     from worker.core.record import JobRecord, ProgressRecord, WorkerRecord
 
 _JOB_KEYS: Final = (

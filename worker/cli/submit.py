@@ -57,7 +57,7 @@ def submit(
     """Return the exit code."""
     wanted = Following(wait=wait, watch=watch, as_json=as_json)
     if template is not None:
-        asked = Asked(template, tuple(arguments or ()), again, limit, lane, priority)
+        asked = BatchArguments(template, tuple(arguments or ()), again, limit, lane, priority)
         return asyncio.run(_submit_template(asked, wanted, yes=yes, dry_run=dry_run))
     if len(arguments or []) != 1:
         raise typer.BadParameter("give one FILE, - for standard input, or --template NAME and its sources")
@@ -66,7 +66,7 @@ def submit(
     return asyncio.run(_submit_message(read_file((arguments or ["-"])[0]), lane, priority, wanted))
 
 
-class Asked(NamedTuple):
+class BatchArguments(NamedTuple):
     """A template, what was typed behind it, and how jobs are made."""
 
     template: str
@@ -101,7 +101,7 @@ async def _submit_message(body: bytes, lane: str | None, priority: str | None, w
         return await _ended(known, submitted.record, wanted)
 
 
-async def _submit_template(asked: Asked, wanted: Following, *, yes: bool, dry_run: bool) -> int:
+async def _submit_template(asked: BatchArguments, wanted: Following, *, yes: bool, dry_run: bool) -> int:
     from worker.cli.intake import batch_of, submit_sources  # noqa: PLC0415 - only with a template
     from worker.control.intake.batches import report_document  # noqa: PLC0415 - as above
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from worker.core.ports import BrokerAdmin
     from worker.core.record import JobRecord, WorkerRecord
 
-MOST_SHOWN: Final = 200
+MAX_SHOWN: Final = 200
 SHOWN_STATES: Final = ("running", "publishing", "waiting", "retrying", "queued", "dead", "completed", "cancelled")
 """The states, in the order in which the fleet shows their jobs: the active ones first."""
 
@@ -35,7 +35,7 @@ class FleetSnapshot:
     problems: Sequence[str] = ()
 
 
-async def fleet_rows(control: Control, most: int = MOST_SHOWN) -> FleetSnapshot:
+async def fleet_rows(control: Control, most: int = MAX_SHOWN) -> FleetSnapshot:
     """Return what the database shows now, at most so many jobs of each state."""
     stores = control.stores
     counts = await stores.counts()

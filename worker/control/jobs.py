@@ -8,9 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from worker.control.dead_letters import DeadLetterIndex, Republished, replay_message
+from worker.control.dead_letters import DeadLetterIndex
 from worker.control.errors import Conflict
 from worker.control.query import find_job
+from worker.control.replay import Republished, replay_message
 from worker.core.attempt import StateChange
 from worker.core.errors import BrokerUnavailable, Misconfigured
 from worker.core.routing import queue_of, retry_name

@@ -9,13 +9,12 @@ from worker.control.intake.operations import IntakeOperations
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
-    from worker.control.dead_letters import Replayed, Republished
     from worker.control.fleet import FleetSnapshot
     from worker.control.jobs import CancelRequest
+    from worker.control.replay import Replayed, Republished
     from worker.control.submit import Submitted
     from worker.control.undo import Undone
     from worker.control.validate import Validation
-    from worker.core.finding import NamedFinding
     from worker.core.listing import JobFilter
     from worker.core.notification import NotificationView
     from worker.core.ports.originals import Original
@@ -36,14 +35,6 @@ class DocumentOperations(Protocol):
 
     async def module_schema(self, name: str) -> dict[str, Any]:
         """Return the JSON Schema of one module's data."""
-        ...
-
-
-class DoctorOperations(Protocol):
-    """The doctor."""
-
-    async def doctor(self, *, prove: bool = False) -> list[NamedFinding]:
-        """Return what every check finds; with `prove` encoders and tools are proved anew."""
         ...
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from worker.control.errors import Conflict, NotFound
 from worker.control.waits import why_queued
 from worker.core.hints import nearest
-from worker.core.listing import MOST_LISTED, JobFilter, Page
+from worker.core.listing import MAX_LISTED, JobFilter, Page
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from worker.core.record import JobRecord, LogRecord
 
 SHORTEST_PREFIX: Final = 4
-MOST_NAMED: Final = 5
+MAX_NAMED: Final = 5
 NEAR_JOBS: Final = 500
 """The newest jobs, among which the nearest id to a mistyped one is looked for."""
 
@@ -52,11 +52,11 @@ async def find_job(control: Looking, name: str, hint: str = "") -> JobRecord:
     record = await control.stores.job(name)
     if record is not None:
         return await _with_reason(control, record)
-    meant = await control.stores.ids(name, MOST_NAMED + 1) if name else []
+    meant = await control.stores.ids(name, MAX_NAMED + 1) if name else []
     if len(name) >= SHORTEST_PREFIX and meant:
         if len(meant) > 1:
-            count = f"more than {MOST_NAMED}" if len(meant) > MOST_NAMED else str(len(meant))
-            named = ", ".join(meant[:MOST_NAMED]) + (" …" if len(meant) > MOST_NAMED else "")
+            count = f"more than {MAX_NAMED}" if len(meant) > MAX_NAMED else str(len(meant))
+            named = ", ".join(meant[:MAX_NAMED]) + (" …" if len(meant) > MAX_NAMED else "")
             raise Conflict(f"{name!r} is the beginning of {count} jobs' ids: {named}")
         if (record := await control.stores.job(meant[0])) is not None:
             return await _with_reason(control, record)
@@ -82,7 +82,7 @@ async def list_jobs(
 
     A limit above 1,000 is taken as 1,000: the rest is asked for with the page's cursor.
     """
-    page = await control.stores.page(chosen, min(limit, MOST_LISTED), cursor)
+    page = await control.stores.page(chosen, min(limit, MAX_LISTED), cursor)
     if not details:
         return page
     return Page(tuple(await control.stores.with_details(page.jobs)), page.next_cursor)
@@ -94,7 +94,7 @@ async def matching_jobs(
     """Yield every job that matches, newest first, page by page, at most `limit`."""
     left, cursor = limit, None
     while left is None or left > 0:
-        size = MOST_LISTED if left is None else min(left, MOST_LISTED)
+        size = MAX_LISTED if left is None else min(left, MAX_LISTED)
         page = await list_jobs(control, chosen, limit=size, cursor=cursor, details=details)
         for record in page.jobs:
             yield record

@@ -23,7 +23,7 @@ class Originals(Protocol):
         """Return what is kept of it, or None."""
         ...
 
-    async def standing(self, original: Original) -> Stat | None:
+    async def current_stat(self, original: Original) -> Stat | None:
         """Return what is at its place now, or None."""
         ...
 
@@ -92,18 +92,18 @@ async def _is_ready(files: Originals, original: Original, record: JobRecord) -> 
     if kept is None:
         if original.state == "kept":
             # A killed `undo` may have put it back before it could say so.
-            standing = await files.standing(original)
-            if standing is None or standing.version != original.version:
+            current = await files.current_stat(original)
+            if current is None or current.version != original.version:
                 raise Conflict(f"what was kept of {original.uri} is gone: somebody removed it")
         return False
-    standing = await files.standing(original)
-    if standing is None or standing.version == original.version:
+    current = await files.current_stat(original)
+    if current is None or current.version == original.version:
         return True
     if original.is_deletion:
         raise Conflict(f"{original.uri} was deleted, and another file is there now: move it away first")
-    if standing.bytes != original.new_bytes:
+    if current.bytes != original.new_bytes:
         raise Conflict(
-            f"{original.uri} has {standing.bytes} bytes, and the job {record.job_id} made {original.new_bytes}: "
+            f"{original.uri} has {current.bytes} bytes, and the job {record.job_id} made {original.new_bytes}: "
             "it was changed since; move it away first"
         )
     return True

@@ -1,4 +1,4 @@
-"""One try at a job, how it can end, and what is reported of it while it runs."""
+"""One try at a job, how it can end, how its message is settled, and what is reported of it while it runs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass, field
 from secrets import token_hex
 from typing import TYPE_CHECKING, Final, TypeAlias
+
+from worker.core.routing import DEFAULT_PRIORITY
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -158,6 +160,29 @@ class Divided:
 
 Outcome: TypeAlias = Completed | Retry | Dead | Defer | Surplus | Forward | Requeue | Cancelled | Divided
 """The ways to settle a delivery: a closed set, matched with `assert_never`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """The outcome of a delivery, and under which id and route a copy of it goes on.
+
+    `outcome` has no default: an outcome that nobody decided must not acknowledge unfinished work. `error` is what a
+    failed attempt ended with; `ended` says that this delivery brought its job to its end, `callback_url` where the
+    publisher wants its record then. `waited` is the seconds before the first attempt, where they are known.
+    `adoption` is the
+    id that was proposed for a message that came without one, where its copy brings it one.
+    """
+
+    outcome: Outcome
+    job_id: str | None = None
+    lane: str = ""
+    priority: str = DEFAULT_PRIORITY
+    modules: tuple[str, ...] = ()
+    error: BaseException | None = None
+    ended: bool = False
+    waited: float | None = None
+    callback_url: str = field(default="", repr=False)
+    adoption: str = ""
 
 
 @dataclass(frozen=True, slots=True)

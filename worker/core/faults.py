@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from pydantic import ValidationInfo
 
-MOST_FAULTS: Final = 100
+MAX_FAULTS: Final = 100
 """The number of faults of one model that are kept: a message shows no more, and each costs time."""
 
 FIELDS_ALONE: Final = {"fields_alone": True}
@@ -31,7 +31,7 @@ def faults(title: str, found: Iterable[tuple[tuple[str | int, ...], str]]) -> Va
             InitErrorDetails(
                 type=PydanticCustomError("fault", "{message}", {"message": message}), loc=place, input=None
             )
-            for place, message in islice(found, MOST_FAULTS)
+            for place, message in islice(found, MAX_FAULTS)
         ],
     )
 

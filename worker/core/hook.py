@@ -64,7 +64,7 @@ class Hook(Model):
         return self
 
     @property
-    def shown(self) -> dict[str, Any]:
+    def public_document(self) -> dict[str, Any]:
         """Return the document without its secret."""
         return self.model_dump(mode="json") | {"secret": "…"}
 
@@ -90,7 +90,7 @@ class HookView(Record):
     @classmethod
     def of(cls, name: str, hook: Hook) -> HookView:
         """Return what is shown of a hook."""
-        return cls(name=name, document=hook.shown)
+        return cls(name=name, document=hook.public_document)
 
 
 class HookCall(Record):
@@ -105,7 +105,7 @@ class HookCall(Record):
     received_at: datetime | None = None
 
 
-class Asked(Record):
+class HookRequest(Record):
     """The request of a call: a job of these variables and this source, or nothing, for this reason."""
 
     event: str
@@ -137,7 +137,7 @@ def value_at(body: Any, path: str) -> str | None:
     return str(found)
 
 
-def asked_of(hook: Hook, event: str, body: Any, known: frozenset[str]) -> Asked:
+def request_of(hook: Hook, event: str, body: Any, known: frozenset[str]) -> HookRequest:
     """Return what a call asks for; `known` are the template's variables, of which a call gives what it can."""
     if not isinstance(body, dict):
         raise InvalidJob([Problem("", "a call's body is a JSON object")])
@@ -147,28 +147,28 @@ def asked_of(hook: Hook, event: str, body: Any, known: frozenset[str]) -> Asked:
         case "arr":
             asked = _imported(hook, body, known)
         case _:
-            asked = Asked(event=event or "call", source=value_at(body, hook.source or "source"))
+            asked = HookRequest(event=event or "call", source=value_at(body, hook.source or "source"))
     if asked.ignored is not None:
         return asked
     stated = {name: text for name, path in hook.fields.items() if (text := value_at(body, path)) is not None}
     return asked.model_copy(update={"variables": hook.variables | asked.variables | stated})
 
 
-def _pushed(hook: Hook, event: str, body: dict[str, Any], known: frozenset[str]) -> Asked:
+def _pushed(hook: Hook, event: str, body: dict[str, Any], known: frozenset[str]) -> HookRequest:
     if event != "push":
-        return Asked(event=event, ignored=f"it is no push but {event or 'nothing that GitHub names'}")
+        return HookRequest(event=event, ignored=f"it is no push but {event or 'nothing that GitHub names'}")
     repository, ref = value_at(body, "repository.full_name") or "", value_at(body, "ref") or ""
     branch, commit = ref.removeprefix("refs/heads/"), value_at(body, "after") or ""
     pushed = f"{repository} {branch}"
     if not ref.startswith("refs/heads/"):
-        return Asked(event=event, ignored=f"{ref[:100]} is no branch")
+        return HookRequest(event=event, ignored=f"{ref[:100]} is no branch")
     if body.get("deleted") is True or not commit.strip("0"):
-        return Asked(event=event, ignored=f"the branch {branch[:100]} was deleted")
+        return HookRequest(event=event, ignored=f"the branch {branch[:100]} was deleted")
     wanted = hook.branches or (value_at(body, "repository.default_branch") or "main",)
     if not any(fnmatchcase(branch, pattern) for pattern in wanted):
-        return Asked(event=event, ignored=f"the branch {branch[:100]} is none of {', '.join(wanted)}")
+        return HookRequest(event=event, ignored=f"the branch {branch[:100]} is none of {', '.join(wanted)}")
     if hook.repositories and not any(fnmatchcase(repository, pattern) for pattern in hook.repositories):
-        return Asked(event=event, ignored=f"the repository {repository[:100]} is none of this hook's")
+        return HookRequest(event=event, ignored=f"the repository {repository[:100]} is none of this hook's")
     address = value_at(body, hook.source or "repository.clone_url")
     given = {
         "repo_url": address,
@@ -178,16 +178,16 @@ def _pushed(hook: Hook, event: str, body: dict[str, Any], known: frozenset[str])
         "title": value_at(body, "repository.name"),
     }
     variables = {name: text for name, text in given.items() if text and name in known}
-    return Asked(event=event, subject=pushed, content=f"{pushed} {commit}", source=address, variables=variables)
+    return HookRequest(event=event, subject=pushed, content=f"{pushed} {commit}", source=address, variables=variables)
 
 
-def _imported(hook: Hook, body: dict[str, Any], known: frozenset[str]) -> Asked:
+def _imported(hook: Hook, body: dict[str, Any], known: frozenset[str]) -> HookRequest:
     event = value_at(body, "eventType") or ""
     if event not in IMPORTS:
-        return Asked(event=event, ignored=f"it is no import but {event[:100] or 'nothing that has a name'}")
+        return HookRequest(event=event, ignored=f"it is no import but {event[:100] or 'nothing that has a name'}")
     places = (hook.source,) if hook.source else _IMPORTED
     source = next((text for place in places if (text := value_at(body, place))), None)
     if source is None:
         raise InvalidJob([Problem(places[0], "is missing: the import names no file")])
     title = next((text for place in _TITLES if (text := value_at(body, place))), None)
-    return Asked(event=event, source=source, variables={"title": title} if title and "title" in known else {})
+    return HookRequest(event=event, source=source, variables={"title": title} if title and "title" in known else {})

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from worker.core.record import JobRecord
 
-MOST_LISTED = 1000
+MAX_LISTED = 1000
 """The largest page that one query reads."""
 
 

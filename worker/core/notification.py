@@ -11,11 +11,11 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 from worker.core.job import Model
 from worker.core.record import Record
 
-MOST_JOBS: Final = 100
+MAX_JOBS: Final = 100
 """The number of jobs in one webhook message; more go out in several."""
-MOST_DIGEST: Final = 5000
+MAX_DIGEST: Final = 5000
 """The number of jobs that one message to people counts; it names a few of them."""
-MOST_LINES: Final = 20
+MAX_LINES: Final = 20
 
 NotificationName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 Ended = Literal["completed", "dead", "cancelled"]
@@ -61,7 +61,7 @@ class Notification(Model):
         return (self.kind or ("webhook" if self.url.startswith(("https://", "http://")) else "apprise")) == "webhook"
 
     @property
-    def shown(self) -> dict[str, Any]:
+    def public_document(self) -> dict[str, Any]:
         """Return the document without what is secret: an address holds tokens and passwords."""
         return self.model_dump() | {
             "kind": "webhook" if self.is_webhook else "apprise",
@@ -99,7 +99,7 @@ class NotificationView(Record):
     @classmethod
     def of(cls, stored: StoredNotification) -> Self:
         """Return what is shown of a notification."""
-        return cls(**(stored.model_dump() | {"document": stored.notification.shown}))
+        return cls(**(stored.model_dump() | {"document": stored.notification.public_document}))
 
 
 class Notice(Record):
@@ -146,7 +146,7 @@ class Message(Record):
         """Return the lines for people: what failed comes first."""
         ordered = sorted(self.notices, key=lambda one: one.state != "dead")
         lines = []
-        for one in ordered[:MOST_LINES]:
+        for one in ordered[:MAX_LINES]:
             kind = f"{one.error_type}: " if one.error_type else ""
             why = f": {kind}{one_line(one.error)}" if one.error else ""
             lines.append(f"{one.state}  {one_line(one.title)} ({one.job_id}){why}")

@@ -25,7 +25,7 @@ USUAL_SECONDS: Final = (10.0, 60.0)
 PARTS_PER_WORKER: Final = 3
 LONG_SECONDS: Final = 600.0
 """A film so long is divided for one worker too: what was made before a restart is not made again."""
-MOST_PARTS: Final = 2000
+MAX_PARTS: Final = 2000
 _KEY_LETTERS: Final = 32
 
 
@@ -170,11 +170,11 @@ def part_seconds(seconds: float, fleet: Fleet, division: Division) -> float | No
 def bounds(frames: int, rate: Fraction, seconds: float, multiple: int = 1) -> tuple[int, ...]:
     """Return where parts of about `seconds` begin, and the end: 0, …, `frames`; cuts are multiples of `multiple`.
 
-    No part but an only one is shorter than half of the others or than two seconds; there are at most `MOST_PARTS`.
+    No part but an only one is shorter than half of the others or than two seconds; there are at most `MAX_PARTS`.
     """
     multiple = max(1, multiple)
     wanted = Fraction(max(seconds, SHORTEST_SECONDS)) * rate
-    wanted = max(wanted, Fraction(frames, MOST_PARTS))
+    wanted = max(wanted, Fraction(frames, MAX_PARTS))
     step = max(1, -(-wanted.numerator // (wanted.denominator * multiple))) * multiple
     shortest = max(step // 2, 1)
     cuts = [0, *range(step, frames, step)]
@@ -188,7 +188,7 @@ def even_bounds(frames: int, count: int, multiple: int = 1) -> tuple[int, ...]:
 
     Each cut is the multiple next to where an even share ends, so that a part is off its share by `multiple` at most.
     """
-    count, multiple = min(max(1, count), MOST_PARTS), max(1, multiple)
+    count, multiple = min(max(1, count), MAX_PARTS), max(1, multiple)
     cuts = {(2 * frames * number + count * multiple) // (2 * count * multiple) * multiple for number in range(count)}
     return (*sorted(cut for cut in cuts if cut < frames), frames)
 
@@ -202,7 +202,7 @@ def with_short_end(cuts: Sequence[int], rate: Fraction, fleet: Fleet, multiple: 
     found = set(cuts)
     for first, last in list(pairwise(cuts))[-count:] if count else []:
         middle = first + (last - first) // (2 * multiple) * multiple
-        if min(middle - first, last - middle) >= USUAL_SECONDS[0] * rate and len(found) <= MOST_PARTS:
+        if min(middle - first, last - middle) >= USUAL_SECONDS[0] * rate and len(found) <= MAX_PARTS:
             found.add(middle)
     return tuple(sorted(found))
 

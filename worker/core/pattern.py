@@ -16,8 +16,8 @@ from worker.core.location import MAX_LENGTH
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MOST_CHOICES: Final = 100
-MOST_STARS: Final = 20
+MAX_CHOICES: Final = 100
+MAX_STARS: Final = 20
 _WILD: Final = re.compile(r"[*?{]")
 _PIECE: Final = re.compile(r"\*+|\?|\{([^{}/]*)\}|[^*?{]+|\{")
 
@@ -45,8 +45,8 @@ def is_pattern(text: str) -> bool:
 
 def parse_pattern(text: str) -> Pattern:
     """Return the pattern in `text`, a URI or an absolute path; InvalidJob when it is none that can be asked."""
-    if len(text) > MAX_LENGTH or text.count("*") > MOST_STARS:
-        raise InvalidJob([Problem("source", f"a pattern has at most {MAX_LENGTH} characters and {MOST_STARS} stars")])
+    if len(text) > MAX_LENGTH or text.count("*") > MAX_STARS:
+        raise InvalidJob([Problem("source", f"a pattern has at most {MAX_LENGTH} characters and {MAX_STARS} stars")])
     first = _WILD.search(text)
     fixed = text[: first.start()] if first else text
     folder = fixed[: fixed.rfind("/") + 1]
@@ -78,6 +78,6 @@ def _piece(match: re.Match[str]) -> str:
     if match[1] is None:
         return re.escape(text)
     choices = match[1].split(",")
-    if len(choices) > MOST_CHOICES:
-        raise InvalidJob([Problem("source", f"{{…}} in a pattern has at most {MOST_CHOICES} choices")])
+    if len(choices) > MAX_CHOICES:
+        raise InvalidJob([Problem("source", f"{{…}} in a pattern has at most {MAX_CHOICES} choices")])
     return f"(?:{'|'.join(map(re.escape, choices))})"

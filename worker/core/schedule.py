@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from croniter import croniter
 
 LONGEST_CRON: Final = 100
-MOST_SOURCES: Final = 100
+MAX_SOURCES: Final = 100
 
 Source = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 
@@ -31,7 +31,7 @@ class ScheduleDocument(Model):
         "UTC", description="Whose clock that is: a name of the IANA time zones, `Europe/Berlin`."
     )
     template: TemplateName = Field(description="The template that jobs are made of, or whose promise a scan asks for.")
-    sources: Annotated[tuple[Source, ...], Field(max_length=MOST_SOURCES)] = Field(
+    sources: Annotated[tuple[Source, ...], Field(max_length=MAX_SOURCES)] = Field(
         (), description="Sources and patterns; none for a template that is for no source."
     )
     variables: Annotated[dict[VariableName, Value], Field(max_length=50)] = Field(

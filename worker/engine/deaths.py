@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from worker.core.attempt import Completed, StateChange
+from worker.core.attempt import Completed, Settlement, StateChange
 from worker.core.errors import IdReused, InvalidJob, Undelivered
 from worker.core.message.dialects import decode
 from worker.core.policy import failure_of
 from worker.core.routing import HEADER_DEATH
-from worker.core.settlement import Settlement
-from worker.engine.incoming import real_route, refusal
+from worker.engine.recorder import refusal_record
+from worker.engine.stages import real_route
 
 if TYPE_CHECKING:
     from worker.core.ports import Consumer, Delivery
@@ -63,7 +63,7 @@ class DeathRecorder:
         except InvalidJob:
             job = None
         if job is None or not job.job_id:
-            await repository.refuse(await refusal(delivery, digest, error, self._worker_id))
+            await repository.refuse(await refusal_record(delivery, digest, error, self._worker_id))
             return
         lane, priority, _ = real_route(delivery, job, self._resources.registry, self._own_lane)
         failure = failure_of(error, self._worker_id, 0, job.secrets)
@@ -72,7 +72,7 @@ class DeathRecorder:
             await repository.bury_unclaimed(job, digest, lane, priority, failure)
         except IdReused as reused:
             # Its publisher wrote the id of another job, which goes on as if this message had never been.
-            await repository.refuse(await refusal(delivery, digest, reused, self._worker_id))
+            await repository.refuse(await refusal_record(delivery, digest, reused, self._worker_id))
             return
         if before is not None and before.is_terminal:
             return

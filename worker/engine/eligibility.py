@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from worker.engine.resources import Resources
 
 REMEMBERED: Final = 1000
-MOST_PAUSE: Final = 60.0
+MAX_PAUSE: Final = 60.0
 """The seconds that a job waits at most between two looks; as long as it has waited in all, while that is less.
 
 Hundreds of such jobs, each looked at every few seconds, would leave a worker no time for what it can do.
 """
-_MOST_SAID: Final = 500
+_MAX_REASON: Final = 500
 """Characters of what a worker lacks that a job's record keeps."""
 
 log = structlog.get_logger(__name__)
@@ -45,7 +45,7 @@ class EligibilityGate:
         self._offline_seconds = offline_seconds
         self._late: OrderedDict[str, None] = OrderedDict()
 
-    async def lacking(self, job: Job, digest: str, needed: frozenset[str]) -> str | None:
+    async def missing_requirement(self, job: Job, digest: str, needed: frozenset[str]) -> str | None:
         """Return what this worker lacks for a job, None when it may try.
 
         What an option set requires is known only after it was looked up, which is done within an attempt; for a
@@ -53,7 +53,7 @@ class EligibilityGate:
         A job that has ended is not judged: its message is settled by what the database knows.
         """
         resources = self._resources
-        lacking = resources.capabilities.lacking(needed)
+        lacking = resources.capabilities.missing_requirement(needed)
         if lacking is None and digest in self._late:
             lacking = await self._looked_up(job)
             if lacking is None:
@@ -67,7 +67,9 @@ class EligibilityGate:
         resources = self._resources
         lookup = ToolLookup(resources.repository, resources.runner, resources.tools, resources.capabilities)
         try:
-            return resources.capabilities.lacking(requirements(await prepared(resources.registry, job, lookup)))
+            return resources.capabilities.missing_requirement(
+                requirements(await prepared(resources.registry, job, lookup))
+            )
         except CannotServe as error:
             return str(error)
         except LeveretError:
@@ -89,7 +91,7 @@ class EligibilityGate:
         """
         lane, priority = route
         repository = self._resources.repository
-        said = redact(lacking, job.secrets)[:_MOST_SAID]
+        said = redact(lacking, job.secrets)[:_MAX_REASON]
         declined = await repository.decline(job, digest, lane, priority, self._worker_id, standby, said)
         living = serving(await repository.workers(self._offline_seconds)).get(lane, [])
         if declined.seconds < self._unserved_seconds or not declined.workers.issuperset(living):
@@ -97,7 +99,7 @@ class EligibilityGate:
             if declined.has_standby:
                 return Surplus()
             reason, waits = f"{self._worker_id} cannot do it: {lacking}", Standby(declined.epoch, standby)
-            pause = min(declined.seconds, MOST_PAUSE)
+            pause = min(declined.seconds, MAX_PAUSE)
             return Defer(reason, refused_by=self._worker_id, seconds=pause, standby=waits)
         count = len(declined.workers)
         refusing = "the only living worker" if count == 1 else f"all {count} workers that were asked"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 import structlog
 
-from worker.core.attempt import Defer, Divided, Forward, Requeue, Standby, StateChange, Surplus
+from worker.core.attempt import Defer, Divided, Forward, Requeue, Settlement, Standby, StateChange, Surplus
 from worker.core.errors import (
     IdReused,
     Interrupted,
@@ -21,18 +21,16 @@ from worker.core.errors import (
     ShuttingDown,
     Unserved,
 )
-from worker.core.message.copies import MOST_HOPS, count_of
+from worker.core.message.copies import MAX_HOPS, count_of
 from worker.core.message.dialects import decode
 from worker.core.ports import Buried, Finished, Granted, Waiting
 from worker.core.routing import HEADER_HOPS
-from worker.core.settlement import Settlement
 from worker.engine.attempt.lease import Lease
 from worker.engine.eligibility import EligibilityGate
-from worker.engine.incoming import claim_request, real_route, waited
 from worker.engine.parts.outbox import publish_outbox
 from worker.engine.persistence import Persistence
 from worker.engine.recorder import Recorder
-from worker.engine.stages import Claimed, Decoded, Ran, Routed
+from worker.engine.stages import Claimed, Decoded, Ran, Routed, claim_request, real_route, seconds_waited
 
 if TYPE_CHECKING:
     from worker.core.job import Job
@@ -132,7 +130,9 @@ class Executor:
             return await self._adopt(routed)
         if lane not in self._lanes:
             return await self._forward(routed, count_of(decoded.delivery.headers, HEADER_HOPS, 0))
-        if lacking := await self._persistence.persist(lambda: self._gate.lacking(job, decoded.digest, needed)):
+        if lacking := await self._persistence.persist(
+            lambda: self._gate.missing_requirement(job, decoded.digest, needed)
+        ):
             return await self._recorder.decline(routed, lacking)
         return routed
 
@@ -153,7 +153,7 @@ class Executor:
             return await self._recorder.refuse(delivery, digest, error)
         match claim:
             case Granted(attempt):
-                return Claimed(routed, attempt, waited(delivery.headers, attempt))
+                return Claimed(routed, attempt, seconds_waited(delivery.headers, attempt))
             case Finished():
                 return await self._recorder.settle_finished(routed, claim)
             case Waiting(has_standby=True):
@@ -209,7 +209,7 @@ class Executor:
             known = False
         await self._resources.on_step("settled")
         why = {"reason": outcome.reason} if isinstance(outcome, Defer) else {}
-        log.info("settled", job_id=job_id, outcome=type(outcome).__name__, acknowledged=known, **why)
+        log.info("message_settled", job_id=job_id, outcome=type(outcome).__name__, acknowledged=known, **why)
 
     def _on_confirmed(self, settlement: Settlement) -> OnConfirmed | None:
         """Return the callback for the moment between the copy's confirm and the original's acknowledgement."""
@@ -231,7 +231,7 @@ class Executor:
     async def _forward(self, routed: Routed, hops: int) -> Settlement:
         """Forward a job to its own lane; one that was forwarded too often is dead."""
         job, digest, lane = routed.decoded.job, routed.decoded.digest, routed.lane
-        if hops < MOST_HOPS:
+        if hops < MAX_HOPS:
             return Settlement(Forward(job.job_id, lane, routed.priority), job.job_id, lane, routed.priority)
         error = Unserved(f"it was forwarded {hops} times, last to lane {lane}: workers do not agree whose it is")
         return await self._recorder.bury_unclaimed(routed, digest, error)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import uuid
 from dataclasses import replace
-from typing import TYPE_CHECKING, assert_never
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, assert_never
 
 import structlog
 
-from worker.core.attempt import Cancelled, Completed, Dead, Defer, Requeue, Retry, StateChange
-from worker.core.errors import CannotServe, IdReused, LeaseLost, LeveretError
+from worker.core.attempt import Cancelled, Completed, Dead, Defer, Requeue, Retry, Settlement, StateChange
+from worker.core.errors import CannotServe, IdReused, InvalidJob, LeaseLost, LeveretError
 from worker.core.message.copies import text_of
 from worker.core.policy import failure_of
+from worker.core.record import RefusalRecord
 from worker.core.redaction import redact
 from worker.core.routing import HEADER_STANDBY
-from worker.core.settlement import Settlement
+from worker.engine.attempt.excerpt import excerpt_of
 from worker.engine.attempt.leftovers import delete_requested, remove_leftovers
-from worker.engine.incoming import refusal
 
 if TYPE_CHECKING:
     from worker.core.attempt import Attempt
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
     from worker.engine.resources import Resources
     from worker.engine.stages import Ran, Routed
 
+MAX_PROBLEMS: Final = 100
+"""The number of faults of a refused message that are recorded."""
 log = structlog.get_logger(__name__)
 
 
@@ -49,7 +54,7 @@ class Recorder:
 
     async def refuse(self, delivery: Delivery, digest: str, error: LeveretError) -> Settlement:
         """Record why a message is no job; it dies."""
-        record = await refusal(delivery, digest, error, self._worker_id)
+        record = await refusal_record(delivery, digest, error, self._worker_id)
         await self._persist(lambda: self._repository.refuse(record))
         log.error("message_refused", message_id=delivery.message_id, error=record.error)
         return Settlement(Dead(failure_of(error, self._worker_id, 0)), delivery.message_id, error=error)
@@ -124,7 +129,9 @@ class Recorder:
     async def _record_failure(self, attempt: Attempt, verdict: Verdict, error: BaseException) -> None:
         repository, secrets = self._repository, attempt.job.secrets
         if not isinstance(error, LeveretError):
-            log.error("task_raised", error=redact(repr(error), secrets), exc_info=error if not secrets else None)
+            log.error(
+                "task_error_unexpected", error=redact(repr(error), secrets), exc_info=error if not secrets else None
+            )
         match verdict:
             case Retry(delay, failure):
                 await self._persist(lambda: repository.retry_later(attempt, failure, delay))
@@ -161,3 +168,20 @@ class Recorder:
         completed = record is not None and record.state == "completed"
         result = {artifact.uri for artifact in record.artifacts} if record and completed else None
         await remove_leftovers(self._resources.storages, job_id, sorted(announced), result)
+
+
+async def refusal_record(delivery: Delivery, digest: str, error: LeveretError, worker: str) -> RefusalRecord:
+    """Return the record of a message that is no job."""
+    failure = failure_of(error, worker, 0)
+    problems = [str(problem) for problem in error.problems] if isinstance(error, InvalidJob) else [str(error)]
+    return RefusalRecord(
+        refusal_id=str(uuid.uuid4()),
+        message_id=delivery.message_id,
+        body_sha256=digest,
+        excerpt=await asyncio.to_thread(excerpt_of, delivery.body),
+        error=failure.message,
+        error_type=failure.error_type,
+        problems=[redact(problem) for problem in problems[:MAX_PROBLEMS]],
+        worker=worker,
+        refused_at=datetime.now(UTC),
+    )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from worker.core.ports import Unobserved
-from worker.engine.attempt.workspace import MOST_OUTPUTS
+from worker.engine.attempt.workspace import MAX_OUTPUTS
 from worker.media.capabilities import Capabilities
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Resources:
     destination: str
     stall_seconds: float
     job_seconds: float
-    most_outputs: int = MOST_OUTPUTS
+    most_outputs: int = MAX_OUTPUTS
     on_progress: Callable[[Attempt, Progress], Awaitable[None]]
     on_state: Callable[[StateChange], Awaitable[None]]
     on_step: OnStep = no_step

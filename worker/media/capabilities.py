@@ -96,7 +96,7 @@ class Capabilities(BaseModel):
             return None if self.encoders_of(name) else f"no encoder of {name} works"
         return _reason(self.encoders.get(name, name in self.listed or NOT_LISTED))
 
-    def lacking(self, requirements: Iterable[str]) -> str | None:
+    def missing_requirement(self, requirements: Iterable[str]) -> str | None:
         """Return what this host lacks of `requirements` and why, as one line; None when it lacks nothing."""
         reasons = [(name, self.reason(name)) for name in sorted(requirements)]
         return "; ".join(f"{name} ({reason})" for name, reason in reasons if reason is not None) or None

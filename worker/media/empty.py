@@ -1,7 +1,7 @@
 """Streams that are declared and hold nothing: no packet, or none of which a picture or a sound decodes.
 
 Recorders without a microphone, editors and players that end before the first packet leave them. A container may give
-such a stream the film's length; only a try tells.
+such a stream the film's length; only a try shows it.
 """
 
 from __future__ import annotations

@@ -130,12 +130,12 @@ def is_host_shortage(tail: str) -> bool:
 
 
 def damage(tail: str) -> str | None:
-    """Return the first line that tells of a cut or damaged source, though the tool may have exited 0; else None."""
+    """Return the first line that reports a cut or damaged source, though the tool may have exited 0; else None."""
     return next(iter(damages(tail)), None)
 
 
 def damages(tail: str) -> tuple[str, ...]:
-    """Return the lines that tell of a cut or damaged source, each once."""
+    """Return the lines that report a cut or damaged source, each once."""
     lines = tail.splitlines()
     found = [line for line in lines if _DAMAGE.search(line) and not _SHORT_WAV.search(line)]
     if any(_SHORT_WAV.search(line) for line in lines) and not any("Packet corrupt" in line for line in found):
@@ -145,7 +145,7 @@ def damages(tail: str) -> tuple[str, ...]:
 
 
 def lost_packets(tail: str) -> tuple[str, ...]:
-    """Return the lines by which a demultiplexer tells of lost packets, each once."""
+    """Return the lines in which a demultiplexer reports lost packets, each once."""
     return tuple(line for line in damages(tail) if "Packet corrupt" in line)
 
 

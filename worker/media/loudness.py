@@ -25,7 +25,7 @@ SILENCE: Final = -70.0
 """LUFS: the absolute gate of ITU-R BS.1770, below which nothing is heard."""
 ROUNDS: Final = 3
 CLOSE_ENOUGH: Final = 0.2
-MOST_GAIN: Final = 40.0
+MAX_GAIN: Final = 40.0
 
 _INTEGRATED: Final = re.compile(r"^\s*I:\s+(-?(?:\d+(?:\.\d+)?|inf|nan))\s+LUFS", re.MULTILINE)
 _PEAK: Final = re.compile(r"^\s*Peak:\s+(-?(?:\d+(?:\.\d+)?|inf|nan))\s+dBFS", re.MULTILINE)
@@ -80,7 +80,7 @@ def _level(text: str) -> float:
 
 def gain_for(measured: Loudness, target: float) -> float:
     """Return the gain in dB that brings a sound to `target` LUFS; 0 for silence."""
-    return 0.0 if measured.is_silent else max(-MOST_GAIN, min(MOST_GAIN, target - measured.integrated))
+    return 0.0 if measured.is_silent else max(-MAX_GAIN, min(MAX_GAIN, target - measured.integrated))
 
 
 def needs_limiter(measured: Loudness, gain: float, true_peak: float) -> bool:

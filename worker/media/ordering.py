@@ -17,7 +17,7 @@ _UNTIMED: Final = frozenset({"avi", "mpeg", "h264", "hevc", "vvc", "mpegvideo", 
 """Containers whose pictures have no times, or only some have one: ffmpeg makes them up for a copy."""
 _INTERVAL: Final = "%+#300"
 """The packets at the begin that are looked at: wrong times are wrong from there."""
-_MOST_SHARE: Final = 0.05
+_MAX_SHARE: Final = 0.05
 _LEAST: Final = 2
 
 
@@ -37,7 +37,7 @@ def is_disordered(listed: str) -> bool:
     """Return whether pictures, in the order in which they are shown, have times that go back again and again."""
     times = [number for line in listed.splitlines() if (number := _number(line.split(",")[0])) is not None]
     back = sum(after <= before for before, after in pairwise(times))
-    return back >= _LEAST and back > len(times) * _MOST_SHARE
+    return back >= _LEAST and back > len(times) * _MAX_SHARE
 
 
 def _number(text: str) -> float | None:

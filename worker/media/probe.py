@@ -157,7 +157,7 @@ def _ratio(value: object, separator: str = "/") -> Fraction | None:
 
 
 def _side(item: Mapping[str, Any], name: str, *crops: str) -> int | None:
-    """Return what is shown of a side: ffmpeg since 7.1 tells what a container crops, and decodes without it."""
+    """Return what is shown of a side: ffmpeg since 7.1 reports what a container crops, and decodes without it."""
     coded = _integer(item.get(name)) or 0
     cropped = sum(_integer(side.get(crop)) or 0 for side in item.get("side_data_list", []) for crop in crops)
     return (coded - cropped if 0 <= cropped < coded else coded) or None

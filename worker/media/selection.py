@@ -81,7 +81,7 @@ class Selection(Model):
             and (self.codec is None or self.codec == stream.codec)
         )
 
-    def wanted(self) -> str:
+    def description(self) -> str:
         """Return what is asked for, in words: `language eng, disposition forced`."""
         asked = {"language": self.language, "disposition": self.disposition, "codec": self.codec}
         return ", ".join(f"{key} {value}" for key, value in asked.items() if value)

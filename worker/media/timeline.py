@@ -1,7 +1,7 @@
 """The real length of a file: its packets, read once, against what it claims.
 
 A container's figure may be a guess from bytes and bit rate, the difference of two clock values, or a header of a file
-that was cut. Packets tell what is there.
+that was cut. Packets show what is there.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ JUMP_SECONDS: Final = 10.0
 """ffmpeg's own bound (-dts_delta_threshold): a greater step is a clock that was set anew, and is taken as none."""
 BACK_SECONDS: Final = 0.1
 """ffmpeg's own bound too: a clock that goes back by more was set anew, as by the second piece of a chained Ogg."""
-MOST_JUMPS: Final = 1000
+MAX_JUMPS: Final = 1000
 """Jumps of one stream that are kept: a hostile file has one at each of its packets."""
 AGREES_SECONDS: Final = 0.25
 _STREAM_AGREES: Final = 0.05
@@ -48,7 +48,7 @@ _FIELDS: Final = 5
 HEAD_BYTES: Final = 28
 """The first bytes of a file that `stated_bytes` and `is_unfinished` look at."""
 _UNKNOWN_BYTES: Final = 0x7FFF_0000
-_MOST_BYTES: Final = 1 << 62
+_MAX_BYTES: Final = 1 << 62
 _WRAP: Final = 2**33 / 90_000
 
 
@@ -84,7 +84,7 @@ class _Track:
             clock = pts = self.expected or 0.0
         step = 0.0 if self.expected is None else clock + self.offset - self.expected
         if self.jumps_count and (step > JUMP_SECONDS or step < -BACK_SECONDS):
-            if len(self.jumps) < MOST_JUMPS:
+            if len(self.jumps) < MAX_JUMPS:
                 self.jumps.append(Jump((self.expected or 0.0) - (self.first or 0.0), _unwrapped_step(step)))
             self.offset -= step
         self.expected = clock + self.offset + seconds
@@ -147,7 +147,7 @@ def stated_bytes(head: bytes) -> int | None:
     if head[:4] == b"RF64" and head[8:16] == b"WAVEds64":
         # EBU Tech 3306: the size that has no room in 32 bits
         long = int.from_bytes(head[20:28], "little")
-        return long + 8 if 0 < long < _MOST_BYTES else None
+        return long + 8 if 0 < long < _MAX_BYTES else None
     size = _riff_size(head)
     return size + 8 if size is not None and 0 < size < _UNKNOWN_BYTES else None
 
@@ -166,7 +166,7 @@ def _riff_size(head: bytes) -> int | None:
 
 
 def is_uncertain(info: MediaInfo) -> bool:
-    """Return whether the length that a file tells must be measured: it may be a guess, or sound, which costs little."""
+    """Return whether the length that a file states must be measured: a guess, or sound, which costs little."""
     return (
         info.video is None
         or bool(_UNCERTAIN & _names(info))

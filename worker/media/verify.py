@@ -54,7 +54,7 @@ class Expected:
 
 
 def check(info: MediaInfo, expected: Expected, name: str, *, also: Sequence[str] = ()) -> None:
-    """Return when `info` keeps every promise; VerificationFailed tells each that it breaks.
+    """Return when `info` keeps every promise; VerificationFailed names each that it breaks.
 
     `also` are faults that a module found in what only it knows (names of tracks).
     """

@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MOST_SEGMENT_BYTES: Final = 32 << 20
+MAX_SEGMENT_BYTES: Final = 32 << 20
 """The most bytes that the segments of one presentation's subtitles have: a cue is in each where it is seen."""
-MOST_BLOCK_CHARACTERS: Final = 8192
+MAX_BLOCK_CHARACTERS: Final = 8192
 """The most characters that styles and regions have: they are repeated in every segment."""
-MOST_CUES: Final = 50_000
+MAX_CUES: Final = 50_000
 """The most cues of one subtitle; a film has 2,000, a script whose signs move picture by picture 20,000."""
-MOST_LINES: Final = 500_000
+MAX_LINES: Final = 500_000
 """The most lines of one subtitle: each takes memory of its own while it is read."""
-MOST_CUE_CHARACTERS: Final = 1 << 18
+MAX_CUE_CHARACTERS: Final = 1 << 18
 """The most characters of one cue, its tags counted: a cue has a hundred, a drawing in a script ten thousands."""
 
 _STAMP: Final = r"(?:(\d{1,4}):)?([0-5]?\d):([0-5]?\d)\.(\d{1,3})"
@@ -71,28 +71,28 @@ class TimedText:
     @property
     def has_too_long_blocks(self) -> bool:
         """Return whether its styles and regions are more than every segment may repeat."""
-        return sum(map(len, self.blocks)) > MOST_BLOCK_CHARACTERS
+        return sum(map(len, self.blocks)) > MAX_BLOCK_CHARACTERS
 
 
 def lines_of(text: str) -> list[str]:
     """Return the lines of a subtitle; CueError where they are too many."""
-    if text.count("\n") > MOST_LINES:
-        raise CueError(f"more than {MOST_LINES} lines")
+    if text.count("\n") > MAX_LINES:
+        raise CueError(f"more than {MAX_LINES} lines")
     return text.split("\n")
 
 
 def limited_cues(found: Iterable[T]) -> Iterator[T]:
     """Yield what becomes a cue, shadows too; CueError where they are more than a subtitle can have."""
     for number, one in enumerate(found):
-        if number >= 2 * MOST_CUES:
-            raise CueError(f"more than {2 * MOST_CUES} cues")
+        if number >= 2 * MAX_CUES:
+            raise CueError(f"more than {2 * MAX_CUES} cues")
         yield one
 
 
 def limited_text(text: str) -> str:
     """Return the text of one cue; CueError where it is too long, for each of its tags takes memory."""
-    if len(text) > MOST_CUE_CHARACTERS:
-        raise CueError(f"one cue has {len(text)} characters, and at most {MOST_CUE_CHARACTERS} are read")
+    if len(text) > MAX_CUE_CHARACTERS:
+        raise CueError(f"one cue has {len(text)} characters, and at most {MAX_CUE_CHARACTERS} are read")
     return text
 
 
@@ -185,7 +185,7 @@ def render_cues(cues: Iterable[Cue], *, first_tick: int | None = None, blocks: S
 def segment_cues(cues: Iterable[Cue], durations: Sequence[float]) -> tuple[tuple[Cue, ...], ...]:
     """Return the cues of each segment of `durations`; one that crosses a border is in both, whole.
 
-    CueError where cues that are seen in many segments come to more than `MOST_SEGMENT_BYTES`.
+    CueError where cues that are seen in many segments come to more than `MAX_SEGMENT_BYTES`.
     """
     ends = list(accumulate(durations))
     starts = [0.0, *ends[:-1]]
@@ -197,9 +197,9 @@ def segment_cues(cues: Iterable[Cue], durations: Sequence[float]) -> tuple[tuple
             last -= 1
         first = bisect_right(ends, cue.start)
         characters += max(0, last - first + 1) * (len(cue.text) + len(cue.settings) + len(stamp(0)) * 2)
-        if characters > MOST_SEGMENT_BYTES:
+        if characters > MAX_SEGMENT_BYTES:
             message = "so many cues are seen in so many segments that they come to more than"
-            raise CueError(f"{message} {MOST_SEGMENT_BYTES >> 20} MiB")
+            raise CueError(f"{message} {MAX_SEGMENT_BYTES >> 20} MiB")
         for index in range(first, last + 1):
             parts[index].append(cue)
     return tuple(map(tuple, parts))

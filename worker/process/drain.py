@@ -74,18 +74,18 @@ class Lines:
         *complete, rest = _LINE_END.split(chunk)
         for part in complete:
             self._extend(part)
-            self._tell()
+            self._finish_line()
         self._extend(rest)
 
     def close(self) -> None:
-        """Tell the last line, which nothing ended."""
-        self._tell()
+        """Pass on the last line, which nothing ended."""
+        self._finish_line()
 
     def _extend(self, part: bytes) -> None:
         if room := LINE_BYTES - len(self._rest):
             self._rest += part[:room]
 
-    def _tell(self) -> None:
+    def _finish_line(self) -> None:
         line = text_of(bytes(self._rest))
         self._rest.clear()
         if line:

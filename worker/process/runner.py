@@ -33,7 +33,7 @@ class ProcessRunner:
     """Runs pipelines of programs; implements `worker.core.ports.Runner`.
 
     `environment` is all that programs see of ours. `memory_bytes` bounds what they allocate and
-    `file_bytes` the files that they write; 0 is no bound. `on_exit` hears of every program's end.
+    `file_bytes` the files that they write; 0 is no bound. `on_exit` is called when a program ends.
     """
 
     def __init__(

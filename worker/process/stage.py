@@ -53,7 +53,7 @@ def locate(command: Command, environment: Mapping[str, str]) -> str:
     return path
 
 
-def _stand_back(pid: int, nice: int) -> None:
+def _lower_priority(pid: int, nice: int) -> None:
     """Let other programs read and write first, and live on where memory ends.
 
     The lowest best-effort level, for the idle class can starve. The kernel kills the tool before the worker, whose
@@ -127,7 +127,7 @@ class Stage:
             os.close(writing)
         with suppress(ProcessLookupError, PermissionError):  # gone already, or a lower limit is set already
             os.setpriority(os.PRIO_PROCESS, process.pid, nice)
-            _stand_back(process.pid, nice)
+            _lower_priority(process.pid, nice)
             for kind, value in _limits_of(command, limits):
                 resource.prlimit(process.pid, kind, (value, value))
         return cls(command, process, reading)

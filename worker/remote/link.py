@@ -24,7 +24,7 @@ ANSWER_SECONDS: Final = 60.0
 AWAY_SECONDS: Final = 60.0
 """The seconds for which a server that answered before may be away: it may be restarted at any time."""
 AGAIN_SECONDS: Final = 0.5
-MOST_WAITS: Final = 10
+MAX_WAITS: Final = 10
 LONGEST_WAIT: Final = 30.0
 PREFIX: Final = "/api/v1"
 PROBLEM: Final = "urn:leveret:"
@@ -68,7 +68,7 @@ class Link:
         headers: Mapping[str, str] | None = None,
         seconds: float | None = ANSWER_SECONDS,
     ) -> Any:
-        """Return what the server answers, None for nothing; the error that it tells otherwise.
+        """Return what the server answers, None for nothing; the error that it reports otherwise.
 
         Every part of the path is quoted whole. ServerUnavailable when the server does not answer: what was sent may
         have been done then.
@@ -77,29 +77,29 @@ class Link:
         content = {"content": body, "headers": {"Content-Type": "application/json"} | dict(headers or {})}
         options = content if body is not None else {"headers": dict(headers or {})}
         timeout = httpx.Timeout(seconds, connect=CONNECT_SECONDS)
-        for turn in range(MOST_WAITS):
+        for turn in range(MAX_WAITS):
             try:
                 answer = await self._client.request(
                     method, url, params=_parameters(query or {}), timeout=timeout, **options
                 )
             except httpx.TransportError as error:
                 raise self._unavailable(error) from error
-            if answer.status_code != HTTPStatus.TOO_MANY_REQUESTS or turn == MOST_WAITS - 1:
+            if answer.status_code != HTTPStatus.TOO_MANY_REQUESTS or turn == MAX_WAITS - 1:
                 break
             await asyncio.sleep(_wait_of(answer))
         return self._value_of(answer)
 
     async def stream(self, method: str, *path: str, body: bytes) -> AsyncIterator[dict[str, Any]]:
-        """Yield the lines of a streamed answer; the error that the server tells, in place of the answer or at its end.
+        """Yield the lines of a streamed answer; raise the error that the server reports, instead of it or at its end.
 
         ServerUnavailable when it ends without its last line: what was done until then stays done.
         """
         url, timeout = _url(path), httpx.Timeout(STREAM_SECONDS, connect=CONNECT_SECONDS)
         headers = {"Content-Type": "application/json"}
         try:
-            for turn in range(MOST_WAITS):
+            for turn in range(MAX_WAITS):
                 async with self._client.stream(method, url, content=body, headers=headers, timeout=timeout) as answer:
-                    if answer.status_code != HTTPStatus.TOO_MANY_REQUESTS or turn == MOST_WAITS - 1:
+                    if answer.status_code != HTTPStatus.TOO_MANY_REQUESTS or turn == MAX_WAITS - 1:
                         async for line in self._lines_of(answer):
                             yield line
                         return
@@ -167,7 +167,7 @@ class Link:
 
 
 def _error(name: str, detail: str, problems: Any) -> LeveretError:
-    """Return the error that the server tells, of the class that the use case raises."""
+    """Return the error that the server reports, of the class that the use case raises."""
     if name == InvalidJob.__name__ and problems:
         return InvalidJob(Problem(str(one.get("path", "")), str(one.get("message", ""))) for one in problems)
     kind: Any = {"NotFound": NotFound, "Conflict": Conflict}.get(name) or getattr(errors, name, Refused)

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from worker import __version__
-from worker.control.dead_letters import Replayed, Republished
 from worker.control.errors import Conflict, NotFound, Refused
 from worker.control.fleet import FleetSnapshot
 from worker.control.jobs import CancelRequest
+from worker.control.replay import Replayed, Republished
 from worker.control.submit import Submitted
 from worker.control.undo import Undone
 from worker.control.validate import Validation
 from worker.core.errors import BrokerUnavailable, InvalidJob, Misconfigured, Problem, ServerUnavailable
 from worker.core.finding import Finding, NamedFinding
-from worker.core.listing import MOST_LISTED
+from worker.core.listing import MAX_LISTED
 from worker.core.message.dialects import decode
 from worker.core.notification import NotificationView
 from worker.core.ports.originals import Original
@@ -50,7 +50,7 @@ async def connected(address: str, token: str) -> AsyncIterator[Remote]:
 
 
 class Remote(RemoteIntake):
-    """`Operations`, `DocumentOperations` and `DoctorOperations` of a server."""
+    """`Operations` and `DocumentOperations` of a server, and its `doctor`."""
 
     def __init__(self, link: Link) -> None:
         super().__init__(link)
@@ -117,7 +117,7 @@ class Remote(RemoteIntake):
         }  # fmt: skip
         left, cursor = limit, None
         while left > 0:
-            page = await self._link.ask("jobs", limit=min(left, MOST_LISTED), cursor=cursor, **query)
+            page = await self._link.ask("jobs", limit=min(left, MAX_LISTED), cursor=cursor, **query)
             for document in page["jobs"]:
                 yield JobRecord.model_validate(document)
             cursor = page["next_cursor"]
@@ -140,7 +140,7 @@ class Remote(RemoteIntake):
 
     async def list_originals(self) -> list[Original]:
         """Return what is kept."""
-        return [_original(one) for one in await self._link.ask("originals", limit=MOST_LISTED)]
+        return [_original(one) for one in await self._link.ask("originals", limit=MAX_LISTED)]
 
     async def undo(self, job_id: str) -> Undone:
         """Put back what a job replaced or deleted."""

@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from worker.core.errors import Misconfigured
 from worker.settings.wording import complaints
 
-MOST_TOKEN: Final = 512
+MAX_TOKEN: Final = 512
 
 
 class ClientSettings(BaseSettings):
@@ -51,7 +51,7 @@ class ClientSettings(BaseSettings):
     @classmethod
     def _token(cls, value: SecretStr) -> SecretStr:
         token = value.get_secret_value().strip()
-        if not token.isascii() or not token.isprintable() or " " in token or len(token) > MOST_TOKEN:
+        if not token.isascii() or not token.isprintable() or " " in token or len(token) > MAX_TOKEN:
             raise ValueError("is no token: `leveret token` prints one")
         return SecretStr(token)
 

@@ -61,7 +61,7 @@ class SharedSettings(BaseSettings):
     broker_timeout_seconds: float = Field(
         1800,
         ge=0,
-        description="The broker's consumer_timeout, which it does not tell; 0 is none. Only `doctor` asks, to compare.",
+        description="The broker's consumer_timeout, which it does not report; 0 is none. Only `doctor` compares.",
     )
     undo_days: float = Field(
         7,

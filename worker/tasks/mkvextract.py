@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from worker.core.errors import BadInput, VerificationFailed
 from worker.core.task import Files, FileUse, Lookup, Task, TaskContext
-from worker.media.matroska.extract import Wanted, extract_arguments, extracted_parts, firsts, vobsub_pair
+from worker.media.matroska.extract import ExtractedPart, extract_arguments, extracted_parts, firsts, vobsub_pair
 from worker.media.matroska.merge import option_file_command
 from worker.media.matroska.params import ExtractParams
 from worker.media.matroska.size import HEAD_BYTES, declared_bytes
@@ -86,7 +86,7 @@ def _places(params: ExtractParams) -> list[tuple[str, str]]:
     return places + [(name, place) for name in ("chapters", "tags") if (place := getattr(params, name))]
 
 
-def _paths(items: tuple[Wanted, ...], context: TaskContext) -> dict[str, Path]:
+def _paths(items: tuple[ExtractedPart, ...], context: TaskContext) -> dict[str, Path]:
     """Return where every wanted file, and every other file of a pair, is written; all of them are to be published."""
     paths: dict[str, Path] = {}
     for number, item in enumerate(items):
@@ -101,7 +101,7 @@ def _paths(items: tuple[Wanted, ...], context: TaskContext) -> dict[str, Path]:
     return paths
 
 
-def _copy_repeated(items: tuple[Wanted, ...], paths: dict[str, Path]) -> None:
+def _copy_repeated(items: tuple[ExtractedPart, ...], paths: dict[str, Path]) -> None:
     """Copy what is wanted more than once from its first file to the others."""
     made = firsts(items)
     for item in items:

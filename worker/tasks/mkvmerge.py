@@ -222,7 +222,7 @@ async def _prove(
 ) -> MediaInfo:
     """Return what the new file is, if it has the tracks, names, languages and seconds that were asked for.
 
-    BadInput where it is shorter than its sources tell, or does not decode: mkvmerge copies what is there.
+    BadInput where it is shorter than its sources state, or does not decode: mkvmerge copies what is there.
     """
     made = await identify(output, params.output_file, context)
     faults = list(_track_faults(params, made.tracks))
@@ -274,7 +274,7 @@ def _compared_values(asked: MergeTrack, track: Track) -> list[tuple[str, object,
 async def _expected_seconds(
     params: MergeParams, found: Sequence[Identified], sources: Sequence[Path], context: TaskContext
 ) -> float | None:
-    """Return how long the longest listed track is, as far as its file tells; None where options shift time."""
+    """Return how long the longest listed track is, as far as its file states; None where options shift time."""
     if any("sync" in track.options or "default-duration" in track.options for track in params.tracks):
         return None
     known: list[float] = []

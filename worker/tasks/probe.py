@@ -29,7 +29,7 @@ class ProbeParams(Model):
     output_file: Place | None = Field(None, description="Where the facts go as JSON, beside the record.")
     overwrite: bool = Field(default=False, description="Whether a file of that name may be replaced.")
     verify: Verify = Field(
-        "probe", description="Whether to look at what the file tells of itself, or to decode all of it too."
+        "probe", description="Whether to look at what the file states of itself, or to decode all of it too."
     )
 
 

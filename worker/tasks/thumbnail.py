@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from worker.core.command import Pipeline
 from worker.core.errors import BadInput, InvalidJob, Problem, VerificationFailed
 from worker.core.task import Files, FileUse, Lookup, Task, TaskContext
-from worker.media.hls.ladder import film_seconds, shown_size
+from worker.media.hls.ladder import display_size, film_seconds
 from worker.media.thumbnail import (
     ENCODERS,
     Moment,
@@ -63,7 +63,7 @@ class ThumbnailTask(Task[ThumbnailParams]):
             raise BadInput(f"{params.source} has no picture")
         target = context.output(params.output_file, role="poster")
         filters = await picture_filters(info.video, context)
-        still = _Still(params, source, info, target, thumbnail_size(shown_size(info.video), params), filters)
+        still = _Still(params, source, info, target, thumbnail_size(display_size(info.video), params), filters)
         if params.time is None:
             await _make_telling(still, context)
         else:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from worker.core.attempt import Dead, Requeue
+from worker.core.attempt import Dead, Requeue, Settlement
 from worker.core.message.copies import copy_exchange, copy_headers
 from worker.core.routing import (
     DEAD_QUEUE,
@@ -28,7 +28,6 @@ from worker.core.routing import (
     queue_of,
     routing_key,
 )
-from worker.core.settlement import Settlement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

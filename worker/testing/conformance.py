@@ -29,7 +29,7 @@ _STEP: Final = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 
 def check_task(task: Task[Any], example: Mapping[str, Any]) -> None:
-    """Return when `task` keeps the plug-in API's rules with the data `example`; AssertionError tells what it breaks."""
+    """Return when `task` keeps the plug-in API's rules with the data `example`; AssertionError names what it breaks."""
     kind = type(task)
     _require(bool(_MODULE.match(getattr(task, "module", ""))), f"{kind.__name__}.module is no plain lower-case name")
     _require(task.weight > 0, f"{task.module}: weight must be above 0")
@@ -51,7 +51,7 @@ def check_task(task: Task[Any], example: Mapping[str, Any]) -> None:
 
 
 def check_visualizer(visualizer: Visualizer[Any], example: Mapping[str, Any]) -> None:
-    """Return when `visualizer` keeps the rules with the options `example`; AssertionError tells what it breaks."""
+    """Return when `visualizer` keeps the rules with the options `example`; AssertionError names what it breaks."""
     name = getattr(visualizer, "module", type(visualizer).__name__)
     model = visualizer.params
     _require(issubclass(model, SceneParams), f"{name}: params must be a model of visualizers.SceneParams")

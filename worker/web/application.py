@@ -16,9 +16,9 @@ from worker.core.errors import LeveretError
 from worker.core.record import STATES
 from worker.web import api, assets, pages, problems
 from worker.web.access import Tokens
-from worker.web.asking import need, services_of
+from worker.web.dependencies import need, services_of
 from worker.web.guard import Buckets, Failures, Guard, Rules
-from worker.web.pages.drawing import refusal
+from worker.web.pages.rendering import refusal
 from worker.web.problems import Refused
 from worker.web.services import Services, open_services
 

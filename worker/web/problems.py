@@ -96,7 +96,7 @@ def document_of(error: errors.LeveretError) -> ProblemDocument:
 
 
 def problem_response(error: errors.LeveretError) -> JSONResponse:
-    """Return the answer that tells an error."""
+    """Return the answer for an error."""
     document = document_of(error)
     headers = dict(error.headers) if isinstance(error, Refused) else {}
     if document.status == HTTPStatus.SERVICE_UNAVAILABLE:
@@ -148,7 +148,7 @@ def add_to(application: FastAPI, page: Callable[[Request, errors.LeveretError], 
 
 
 def responses(*statuses: int, **more: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
-    """Return what OpenAPI says of the answers that tell a problem, and of others: `_200={…}`."""
+    """Return what OpenAPI says of the answers that are problems, and of others: `_200={…}`."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}}
     documents: dict[int | str, dict[str, Any]] = {int(name.lstrip("_")): document for name, document in more.items()}
     return documents | {

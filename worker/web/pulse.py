@@ -1,4 +1,4 @@
-"""One look at the database a second for all who watch: it tells them to look again, and never what they will see."""
+"""One look at the database a second for all who watch: it asks them to look again, and sends no content."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS: Final = 1.0
 BEAT_SECONDS: Final = 15.0
-MOST_WATCHERS: Final = 1000
-MOST_WATCHED: Final = 5000
+MAX_WATCHERS: Final = 1000
+MAX_WATCHED: Final = 5000
 """The number of jobs that all watchers name together: each look asks for all of them."""
 
 
@@ -62,7 +62,7 @@ class Pulse:
     def has_room(self, jobs: frozenset[str]) -> bool:
         """Return whether one more may watch these jobs."""
         named = sum(map(len, self._watched.values())) + len(jobs)
-        return len(self._watched) < MOST_WATCHERS and named <= MOST_WATCHED
+        return len(self._watched) < MAX_WATCHERS and named <= MAX_WATCHED
 
     async def watch(self, jobs: frozenset[str], seen: str = "", beat: float = BEAT_SECONDS) -> AsyncIterator[Signal]:
         """Yield whenever the fleet or one of `jobs` changes, at once when that is so since the version `seen`.

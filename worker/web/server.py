@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 END_SECONDS: Final = 10
-MOST_CONNECTIONS: Final = 2000
+MAX_CONNECTIONS: Final = 2000
 
 
 def require_tokens(settings: Settings, tokens: Tokens) -> None:
@@ -113,7 +113,7 @@ async def _grow(growing: Growing, server: _Server) -> None:
 def _allow_many_files() -> None:
     """Raise the number of files that may be open: each connection is one, and a shell's default is a thousand."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 4 * MOST_CONNECTIONS if hard == resource.RLIM_INFINITY else min(4 * MOST_CONNECTIONS, hard)
+    wanted = 4 * MAX_CONNECTIONS if hard == resource.RLIM_INFINITY else min(4 * MAX_CONNECTIONS, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
@@ -131,7 +131,7 @@ def _configuration(
         proxy_headers=False,
         lifespan=lifespan,
         ws="none",
-        limit_concurrency=MOST_CONNECTIONS,
+        limit_concurrency=MAX_CONNECTIONS,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=END_SECONDS,
         h11_max_incomplete_event_size=64 * 1024,

@@ -208,7 +208,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             await stores.check()
         except DatabaseUnavailable as error:
             # The page shows the problem, and recovers without a restart.
-            log.warning("database_away", error=str(error))
+            log.warning("database_unavailable", error=str(error))
         kept = serving.kept_broker(settings)
         stack.push_async_callback(kept.close)
         control = replace(assembled(settings, stores), publisher=kept.lend)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 MEDIA_TYPE: Final = "application/x-ndjson"
 BEAT_SECONDS: Final = 5.0
-MOST_WAITING: Final = 100
-MOST_AT_ONCE: Final = 8
+MAX_WAITING: Final = 100
+MAX_AT_ONCE: Final = 8
 """The number of streams that work at once: each walks through folders and probes files."""
 RESPONSE: Final[dict[int | str, dict[str, Any]]] = {
     200: {"content": {MEDIA_TYPE: {"schema": {"type": "string", "description": "One JSON object a line."}}}}
@@ -35,7 +35,7 @@ class Lines:
     """The lines of one answer that were not sent yet."""
 
     def __init__(self) -> None:
-        self.waiting: asyncio.Queue[dict[str, Any]] = asyncio.Queue(MOST_WAITING)
+        self.waiting: asyncio.Queue[dict[str, Any]] = asyncio.Queue(MAX_WAITING)
 
     async def add(self, name: str, value: Any) -> None:
         """Return once there is room for this line."""
@@ -49,7 +49,7 @@ class Lines:
 
 def stream_lines(here: Services, work: Callable[[Lines], Awaitable[None]]) -> StreamingResponse:
     """Return the answer that does `work` and sends the lines that it adds; Refused when too many work already."""
-    if here.streaming >= MOST_AT_ONCE:
+    if here.streaming >= MAX_AT_ONCE:
         raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, f"{here.streaming} such requests are at work already")
     return StreamingResponse(_lines(here, work), media_type=MEDIA_TYPE)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 SECONDS: Final = 10.0
-MOST_BYTES: Final = 20 << 20
+MAX_BYTES: Final = 20 << 20
 """More than `max_message_size` of our brokers, properties and all."""
 FRAME_BYTES: Final = 1 << 20
 CUT: Final = (IndexError, struct.error, UnicodeDecodeError)
@@ -186,8 +186,8 @@ class Receiver:
                 continue
             number = fields[1].number if len(fields) > 1 and not parts else number
             parts += payload
-            if len(parts) > MOST_BYTES:
-                raise Refused(f"a message has more than {MOST_BYTES} bytes")
+            if len(parts) > MAX_BYTES:
+                raise Refused(f"a message has more than {MAX_BYTES} bytes")
             if len(fields) <= 5 or not fields[5].number:  # noqa: PLR2004 - the field `more`
                 yield Held(number, bytes(parts))
                 parts.clear()

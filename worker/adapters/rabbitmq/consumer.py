@@ -18,7 +18,7 @@ from aio_pika.exceptions import ChannelNotFoundEntity
 
 from worker.adapters.rabbitmq.delivery import RabbitDelivery, reject_dying
 from worker.adapters.rabbitmq.link import LINK_ERRORS, Link, answered
-from worker.adapters.rabbitmq.rescue import MOST_LOOKED_AT, Suspect
+from worker.adapters.rabbitmq.rescue import MAX_LOOKED_AT, Suspect
 from worker.adapters.threads import in_thread
 from worker.core.errors import LeveretError, Misconfigured
 from worker.core.routing import DEATHS, DEFER_SECONDS, DYING
@@ -34,7 +34,7 @@ REFUSED_SECONDS: Final = 120.0
 """The seconds for which a queue that refused a consumer twice is only swept: one without a leader ends every wait."""
 PAUSE_SECONDS: Final = 1.0
 RETURN_SECONDS: Final = 0.3
-MOST_OF_JOBS: Final = 20
+MAX_OF_JOBS: Final = 20
 """Messages of a job queue that are looked at: others wait for them meanwhile."""
 CERTAIN: Final = 2
 """Connections that the broker ended for errors of its own in a row: more are no chance."""
@@ -143,7 +143,7 @@ class RabbitConsumer:
         log.warning("broker_lost_while_waiting", error=str(error)[:200])
         await self._link.reset()
         before, self._lost_at = self._lost_at, time.monotonic()
-        if self._link.broken and await self._rescue(self._queues, MOST_OF_JOBS, anywhere=True):
+        if self._link.broken and await self._rescue(self._queues, MAX_OF_JOBS, anywhere=True):
             return
         if self._lost_at - before < PAUSE_SECONDS:
             with contextlib.suppress(TimeoutError):
@@ -275,7 +275,7 @@ class RabbitConsumer:
         try:
             leaving.result()
         except (*LINK_ERRORS, asyncio.CancelledError, asyncio.InvalidStateError) as error:
-            log.warning("broker_lost_while_leaving", error=str(error)[:200])
+            log.warning("broker_lost_while_unsubscribing", error=str(error)[:200])
             await self._link.reset()
 
     def _delivery(self, channel: AbstractChannel, queue: str, message: AbstractIncomingMessage) -> RabbitDelivery:
@@ -300,7 +300,7 @@ class RabbitConsumer:
         except LINK_ERRORS as error:
             log.warning("broker_lost_while_reading_deaths", error=str(error)[:200])
             await self._link.reset()
-            if self._link.broken and await self._rescue((DEATHS,), MOST_LOOKED_AT):
+            if self._link.broken and await self._rescue((DEATHS,), MAX_LOOKED_AT):
                 return await self.death()
             return None
         self._link.broken = 0

@@ -10,10 +10,9 @@ import structlog
 from aio_pika import DeliveryMode, Message
 
 from worker.adapters.rabbitmq.link import LINK_ERRORS, Link, answered
-from worker.core.attempt import Dead, Requeue
+from worker.core.attempt import Dead, Requeue, Settlement
 from worker.core.message.copies import copy_exchange, copy_headers
 from worker.core.routing import DYING, routing_key
-from worker.core.settlement import Settlement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 CONFIRM_SECONDS: Final = 30.0
 FIRST_PAUSE: Final = 0.2
 LONGEST_PAUSE: Final = 10.0
-MOST_REJECTED: Final = 100
+MAX_REJECTED: Final = 100
 
 log = structlog.get_logger(__name__)
 
@@ -83,7 +82,7 @@ class RabbitDelivery:
                 if isinstance(outcome, Dead):
                     await reject_dying(self._channel)
         except LINK_ERRORS as error:
-            log.warning("settle_lost", queue=self.queue, error=str(error)[:200])
+            log.warning("settlement_lost", queue=self.queue, error=str(error)[:200])
             return False
         return not self._channel.is_closed
 
@@ -154,7 +153,7 @@ class RabbitDelivery:
 async def reject_dying(channel: AbstractChannel) -> None:
     """Reject what waits in `media.dying`, which moves it to the dead letters: our own copy, and what others left."""
     queue = await channel.get_queue(DYING, ensure=False)
-    for _ in range(MOST_REJECTED):
+    for _ in range(MAX_REJECTED):
         message = await queue.get(fail=False, timeout=None)
         if message is None:
             return

@@ -17,13 +17,13 @@ from worker.core.routing import COUNT_HEADERS, DEATH_HEADERS, HEADER_LANE, HEADE
 
 HEAD_BYTES: Final = 7
 """Type, channel and size of a frame; after the payload comes one more byte."""
-MOST_DEEP: Final = 6
+MAX_DEPTH: Final = 6
 """`x-death` needs three: a table, an array of tables, an array in each."""
-MOST_PAIRS: Final = 32
+MAX_PAIRS: Final = 32
 """Foreign headers of one message."""
-MOST_VALUES: Final = 64
+MAX_VALUES: Final = 64
 """Values in one header, those in its arrays and tables counted."""
-MOST_BYTES: Final = 16384
+MAX_BYTES: Final = 16384
 """Bytes of one header."""
 READ: Final = frozenset((*COUNTS, *TEXTS, *COUNT_HEADERS, *DEATH_HEADERS, HEADER_LANE, HEADER_MAX_ATTEMPTS))
 """Headers that we or the broker write: kept however many foreign ones there are."""
@@ -169,11 +169,11 @@ def _pairs(data: bytes, at: int, end: int) -> bytes:
             at, value = _value(data, at, 1, _Budget())
         except _CUT:
             break
-        if name is None or value is None or name in kept or len(value) > MOST_BYTES:
+        if name is None or value is None or name in kept or len(value) > MAX_BYTES:
             continue
         if name.decode() not in READ:
             foreign += 1
-            if foreign > MOST_PAIRS:
+            if foreign > MAX_PAIRS:
                 continue
         kept[name] = value
     return b"".join(bytes([len(name)]) + name + value for name, value in kept.items())
@@ -183,7 +183,7 @@ class _Budget:
     """The number of values of one header that are left."""
 
     def __init__(self) -> None:
-        self.left = MOST_VALUES
+        self.left = MAX_VALUES
 
 
 def _value(data: bytes, at: int, deep: int, budget: _Budget) -> tuple[int, bytes | None]:
@@ -206,7 +206,7 @@ def _value(data: bytes, at: int, deep: int, budget: _Budget) -> tuple[int, bytes
             if kind == b"S":
                 inner = inner.replace(b"\x00", "\N{REPLACEMENT CHARACTER}".encode())
             elif kind != b"x":
-                if deep > MOST_DEEP or budget.left < 0:
+                if deep > MAX_DEPTH or budget.left < 0:
                     return end, None
                 inner = (_array if kind == b"A" else _table)(inner, deep + 1, budget)
             return end, kind + struct.pack(">L", len(inner)) + inner

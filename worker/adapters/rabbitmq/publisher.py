@@ -19,7 +19,7 @@ from pika.exceptions import ConnectionClosedByBroker
 from worker.adapters.rabbitmq.amqp10 import Refused
 from worker.adapters.rabbitmq.checked import CheckedBroker
 from worker.adapters.rabbitmq.frames import INTERNAL_ERROR
-from worker.adapters.rabbitmq.rescue import MOST_LOOKED_AT, Suspect, rescue
+from worker.adapters.rabbitmq.rescue import MAX_LOOKED_AT, Suspect, rescue
 from worker.core.errors import BrokerUnavailable
 from worker.core.message.copies import allowed_headers
 from worker.core.message.dead_letter import DeadLetter
@@ -170,7 +170,7 @@ class Publisher(CheckedBroker):
             with Publisher(self._url) as other:
                 # Those that we held came back in their order, before the one that could not be delivered.
                 place = sum(name == queue for name in self._held.values())
-                count = other.rescue(queue, place + MOST_LOOKED_AT, Suspect(place, certain=True))
+                count = other.rescue(queue, place + MAX_LOOKED_AT, Suspect(place, certain=True))
             if not count:
                 raise
             raise BrokerUnavailable(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from worker.adapters.rabbitmq.amqp10 import Value
 
-MOST_LOOKED_AT: Final = 500
+MAX_LOOKED_AT: Final = 500
 """Messages of one queue that are looked at, beyond those that were read before the one that could not be."""
 LONGEST: Final = 255
 """Bytes of a short string."""

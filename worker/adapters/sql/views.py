@@ -28,11 +28,11 @@ WAITING: Final = ("queued", "retrying")
 OPEN: Final = tuple(state for state in STATES if state not in TERMINAL)
 DONE: Final = (jobs.c.state == "completed") & WHOLE
 """Whole jobs: a part is no result, and says nothing of what a job takes."""
-MOST_ACTIVE: Final = 500
-MOST_WATCHED: Final = 500
+MAX_ACTIVE: Final = 500
+MAX_WATCHED: Final = 500
 SIMILAR: Final = 30
 SHOWN_ROLES: Final = ("manifest", "poster", "video", "file", "log")
-MOST_AUDIT: Final = 100_000
+MAX_AUDIT: Final = 100_000
 
 
 class SqlViews:
@@ -42,8 +42,8 @@ class SqlViews:
         self._database = Database(url, seconds)
 
     async def changes(self, watched: Iterable[str]) -> Changes:
-        """Return what tells whether the fleet, or one of the `watched` jobs, changed."""
-        return await self._database.read(changes, sorted(set(watched))[:MOST_WATCHED])
+        """Return what shows whether the fleet, or one of the `watched` jobs, changed."""
+        return await self._database.read(changes, sorted(set(watched))[:MAX_WATCHED])
 
     async def waiting(self, limit: int) -> list[WaitingJob]:
         """Return the jobs that wait, in the order in which a worker would take them."""
@@ -97,7 +97,7 @@ def changes(connection: Connection, watched: list[str]) -> Changes:
     columns = (jobs.c.job_id, jobs.c.state, jobs.c.epoch, jobs.c.round, jobs.c.percent, jobs.c.task, jobs.c.error)
     # In the order of the index of states: by id SQLite would walk through every job there is.
     order = (jobs.c.state, jobs.c.created_at, jobs.c.job_id)
-    active = select(*columns).where(jobs.c.state.in_(ACTIVE)).order_by(*order).limit(MOST_ACTIVE)
+    active = select(*columns).where(jobs.c.state.in_(ACTIVE)).order_by(*order).limit(MAX_ACTIVE)
     live = connection.execute(active).all()
     beats = select(workers.c.worker_id, workers.c.status, workers.c.wanted, workers.c.job_id, workers.c.seen_at)
     fleet = connection.execute(beats.order_by(workers.c.worker_id)).all()
@@ -188,7 +188,7 @@ def note(connection: Connection, values: dict[str, Any]) -> None:
     """Write down who did what; the oldest of very many go."""
     number = connection.execute(insert(audit).values(**values, at=moment()).returning(audit.c.number)).scalar_one()
     if number % 1000 == 0:
-        connection.execute(delete(audit).where(audit.c.number <= number - MOST_AUDIT))
+        connection.execute(delete(audit).where(audit.c.number <= number - MAX_AUDIT))
 
 
 def entries(connection: Connection, limit: int, before: int | None, target: str | None) -> list[AuditEntry]:

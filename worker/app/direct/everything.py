@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from worker.adapters.notifying import NotificationSender, check_address
 from worker.app.direct.intake import DirectIntake
 from worker.app.undoing import KeptFiles
-from worker.control import dead_letters, fleet, jobs, option_sets, steer
+from worker.control import dead_letters, fleet, jobs, option_sets, replay, steer
 from worker.control import submit as submission
 from worker.control import undo as undoing
 from worker.control.intake import notifications
@@ -17,9 +17,9 @@ from worker.core.views import DeadPage
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
-    from worker.control.dead_letters import Replayed, Republished
     from worker.control.fleet import FleetSnapshot
     from worker.control.jobs import CancelRequest
+    from worker.control.replay import Replayed, Republished
     from worker.control.submit import Submitted
     from worker.control.undo import Undone
     from worker.core.ports.originals import Original
@@ -53,19 +53,19 @@ class Direct(DirectIntake):
 
     async def replay_dead(self, name: str, document: bytes | None = None) -> Republished:
         """Publish one again."""
-        return await dead_letters.replay_dead(self._control, name, document)
+        return await replay.replay_dead(self._control, name, document)
 
     async def replay_all(self) -> Replayed:
         """Publish every one again."""
-        return await dead_letters.replay_all(self._control)
+        return await replay.replay_all(self._control)
 
     async def purge_dead(self, name: str) -> int:
         """Delete one for good."""
-        return await dead_letters.purge_dead(self._control, name)
+        return await replay.purge_dead(self._control, name)
 
     async def purge_all(self) -> int:
         """Delete every one for good."""
-        return await dead_letters.purge_all(self._control)
+        return await replay.purge_all(self._control)
 
     async def list_workers(self) -> list[WorkerRecord]:
         """Return the workers."""

@@ -68,5 +68,5 @@ async def _resolve(settings: Settings, registry: Registry, job: Job) -> None:
         steps = await Resolver(registry, places, lookup).resolve(job, destination, own)
     finally:
         await rows.close()
-    if lacking := proved.lacking(requirements(steps)):
+    if lacking := proved.missing_requirement(requirements(steps)):
         raise Refused(f"this host lacks {lacking}")

@@ -17,7 +17,7 @@ from worker.control.errors import NotFound, Refused
 from worker.control.intake.templates import Made, blueprint_of, submit_template
 from worker.core.errors import InvalidJob, Permanent, Problem
 from worker.core.hints import nearest
-from worker.core.hook import HOOK_NAME, Asked, Hook, HookCall, StoredHook, asked_of
+from worker.core.hook import HOOK_NAME, Hook, HookCall, HookRequest, StoredHook, request_of
 from worker.core.message.wire import parse, problems_of
 from worker.core.signature import HEADER, is_signed, is_signed_by_github
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from worker.control.intake.blueprint import Blueprint
     from worker.control.resources import Control
 
-CALLS_KEPT_SECONDS: Final = 90 * 86400.0
 LOOKED_AT: Final = 20
 
 log = structlog.get_logger(__name__)
@@ -99,7 +98,7 @@ async def receive(control: Control, name: str, headers: Mapping[str, str], body:
     digest = hashlib.sha256(body + headers.get(HEADER.lower(), "").encode()).hexdigest()
     event = headers.get("x-github-event", "")[:100] if hook.kind == "github" else ""
     blueprint = await blueprint_of(control, hook.template)
-    asked = asked_of(hook, event, parse(body), frozenset(blueprint.document.variables))
+    asked = request_of(hook, event, parse(body), frozenset(blueprint.document.variables))
     call = HookCall(hook=name, digest=digest, event=asked.event[:100], outcome="", subject=asked.subject[:500])
     if asked.ignored is not None or not hook.enabled:
         call = call.model_copy(update={"outcome": f"ignored: {asked.ignored or 'the hook is off'}"})
@@ -110,7 +109,7 @@ async def receive(control: Control, name: str, headers: Mapping[str, str], body:
     return call
 
 
-async def _answer(control: Control, call: HookCall, asked: Asked, blueprint: Blueprint, hook: Hook) -> HookCall:
+async def _answer(control: Control, call: HookCall, asked: HookRequest, blueprint: Blueprint, hook: Hook) -> HookCall:
     # A template that takes nothing of the call makes one film of several repositories, whichever was pushed to.
     alike = not blueprint.needs_source and asked.variables == hook.variables
     waiting = await _waiting_job(control, call, blueprint, None if alike else call.subject)

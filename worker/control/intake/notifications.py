@@ -14,7 +14,7 @@ from worker.control.errors import NotFound
 from worker.core.errors import InvalidJob, LeveretError, Problem
 from worker.core.hints import nearest
 from worker.core.message.wire import problems_of
-from worker.core.notification import MOST_DIGEST, MOST_JOBS, Message, Notice, Notification, NotificationName
+from worker.core.notification import MAX_DIGEST, MAX_JOBS, Message, Notice, Notification, NotificationName
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -118,7 +118,7 @@ class Notifier:
                     await self.stores.forget_notices(FORGET_SECONDS)
                 rounds += 1
             except LeveretError as error:
-                log.warning("notifications_wait", error=str(error))
+                log.warning("notifications_postponed", error=str(error))
             await asyncio.sleep(ROUND_SECONDS)
 
     async def round(self) -> int:
@@ -129,7 +129,7 @@ class Notifier:
         # Side by side: one address that does not answer delays no other.
         for result in await asyncio.gather(*turns, return_exceptions=True):
             if isinstance(result, LeveretError):
-                log.warning("notification_waits", error=str(result))
+                log.warning("notification_postponed", error=str(result))
             elif isinstance(result, BaseException):
                 raise result
             else:
@@ -139,7 +139,7 @@ class Notifier:
     async def _turn(self, stored: StoredNotification) -> int:
         notification = stored.notification
         await self.stores.collect_notices(stored.name, notification.states, COLLECTED)
-        most = MOST_JOBS if notification.is_webhook else MOST_DIGEST
+        most = MAX_JOBS if notification.is_webhook else MAX_DIGEST
         notices, _ = await self.stores.waiting_notices(stored.name, 1)
         if not notices or not await self.stores.claim_notification(stored.name, self.owner, LEASE_SECONDS):
             return 0

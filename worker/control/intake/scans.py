@@ -29,10 +29,10 @@ log = structlog.get_logger(__name__)
 
 LEASE_SECONDS: Final = 30.0
 RENEW_SECONDS: Final = 2.0
-MOST_WAITING: Final = 100
+MAX_WAITING: Final = 100
 KEPT: Final = 100
-MOST_RUNS: Final = 3
-MOST_PROBLEM: Final = 2000
+MAX_RUNS: Final = 3
+MAX_PROBLEM: Final = 2000
 
 
 async def scan_now(
@@ -49,9 +49,9 @@ async def start_scan(control: Control, document: Any) -> ScanRecord:
     library = control.library()
     library.reader(library.place(pattern.folder))
     stored = asked.model_dump(mode="json", exclude_defaults=True)
-    added = await control.stores.add_scan(secrets.token_hex(8), stored, MOST_WAITING)
+    added = await control.stores.add_scan(secrets.token_hex(8), stored, MAX_WAITING)
     if added is None:
-        raise Refused(f"{MOST_WAITING} scans wait or run already: let them end, or delete some")
+        raise Refused(f"{MAX_WAITING} scans wait or run already: let them end, or delete some")
     return added
 
 
@@ -111,8 +111,8 @@ class _Progress:
 
 async def _run_claimed(control: Control, record: ScanRecord, owner: str) -> None:
     result, problem = None, None
-    if record.runs > MOST_RUNS:
-        problem = f"the server that ran it ended {MOST_RUNS} times before the scan did"
+    if record.runs > MAX_RUNS:
+        problem = f"the server that ran it ended {MAX_RUNS} times before the scan did"
     else:
         try:
             result = await _run_under_lease(control, record, owner)
@@ -121,9 +121,9 @@ async def _run_claimed(control: Control, record: ScanRecord, owner: str) -> None
         except ValidationError:
             problem = "what is stored is no scan"
     if result is None and problem is None:
-        log.info("scan_left", scan=record.scan_id)
+        log.info("scan_lease_lost", scan=record.scan_id)
         return
-    await control.stores.finish_scan(record.scan_id, owner, result, problem and problem[:MOST_PROBLEM], KEPT)
+    await control.stores.finish_scan(record.scan_id, owner, result, problem and problem[:MAX_PROBLEM], KEPT)
     log.info("scan_ended", scan=record.scan_id, problem=problem)
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 LEASE_SECONDS: Final = 30.0
-MOST_OUTCOME: Final = 500
+MAX_OUTCOME: Final = 500
 
 
 async def list_schedules(control: Control) -> list[ScheduleRecord]:
@@ -102,7 +102,7 @@ async def _run_claimed(control: Control, record: ScheduleRecord, owner: str) -> 
         outcome = f"failed: {error}"
     except ValidationError:
         outcome = "failed: what is stored is no schedule"
-    outcome = outcome[:MOST_OUTCOME]
+    outcome = outcome[:MAX_OUTCOME]
     with suppress(ValidationError, ValueError):
         next_at = record.schedule.due_after(await _now(control))
         await control.stores.finish_schedule(record.name, owner, next_at, outcome)

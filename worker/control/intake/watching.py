@@ -1,4 +1,4 @@
-"""Watched folders at work: look, wait until a file is still, submit, and tidy up after its job.
+"""Watched folders at work: look, wait until a file is still, submit, and clean up after its job.
 
 Nothing here decides by what it remembers. Files are rows, the folder is a row with a lease, and a job's id follows from
 the template and the content of its source: whoever looks at the same file makes the same job, however often one of them
@@ -61,7 +61,7 @@ class FolderWatcher:
                 try:
                     names = {one.name for one in await self.control.stores.folders()}
                 except LeveretError as error:
-                    log.warning("folders_wait", error=str(error))
+                    log.warning("folders_postponed", error=str(error))
                 else:
                     for name in names - self._watching.keys():
                         watch = OneFolder(self.control, self.files, self.owner, name)
@@ -97,7 +97,7 @@ class OneFolder:
             try:
                 seconds = await self.round()
             except LeveretError as error:
-                log.warning("folder_waits", folder=self.name, error=str(error))
+                log.warning("folder_postponed", folder=self.name, error=str(error))
             if seconds is None:
                 return
             await asyncio.sleep(seconds)
@@ -122,7 +122,7 @@ class OneFolder:
             problem = str(error)
         await self._note(count, problem)
         if problem and problem != stored.problem:
-            log.warning("folder_problem", folder=self.name, error=problem)
+            log.warning("folder_not_read", folder=self.name, error=problem)
         return await self._wait(stored, stored.folder.looks_every(took))
 
     async def _wait(self, stored: StoredFolder, seconds: float) -> float:
@@ -192,7 +192,7 @@ class OneFolder:
     # ------------------------------------------------------------------ taking
 
     async def _turn(self, folder: Folder) -> int:
-        """Submit what has settled, as far as there is room, and tidy up after jobs that are done; return how many."""
+        """Submit what has settled, as far as there is room, and clean up after jobs that are done; return how many."""
         count = 0
         if folder.afterwards != "leave":
             for file in await self._stores.finished_files(self.name, AT_ONCE):
@@ -231,7 +231,7 @@ class OneFolder:
         except Transient as error:
             # It may be this file alone: the others do not wait for it.
             await self._stores.decide(self.name, file, "settling", reason=str(error)[:500])
-            log.warning("folder_file_waits", folder=self.name, path=file.path, error=str(error))
+            log.warning("folder_file_postponed", folder=self.name, path=file.path, error=str(error))
 
     async def _is_unchanged(self, file: FolderFile, place: External) -> bool:
         """Return whether the file is what the last look saw; else it begins to settle anew."""

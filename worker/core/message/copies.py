@@ -49,7 +49,7 @@ TEXTS: Final = (
     "traceparent",
     "tracestate",
 )
-MOST_HOPS: Final = 8
+MAX_HOPS: Final = 8
 """A job that so many workers forwarded is one that no two of them agree about."""
 MAX_COUNT: Final = 100
 

@@ -8,9 +8,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from types import TracebackType
 
-    from worker.core.attempt import StateChange
+    from worker.core.attempt import Settlement, StateChange
     from worker.core.message.dead_letter import DeadLetter
-    from worker.core.settlement import Settlement
     from worker.core.topology import Exchange, Queue
 
 OnConfirmed: TypeAlias = "Callable[[], Awaitable[None]]"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from worker.core.settlement import Settlement
+    from worker.core.attempt import Settlement
 
 
 class Observer(Protocol):

@@ -42,7 +42,7 @@ async def delete_requested(repository: Repository, storages: Storages, job_id: s
     except LeveretError as error:
         failures.append(error)
     for failure in failures[:10]:
-        log.warning("deletions_pending", job_id=job_id, failures=len(failures), error=str(failure))
+        log.warning("deletion_failed", job_id=job_id, failures=len(failures), error=str(failure))
 
 
 async def finish_deletions(repository: Repository, storages: Storages) -> None:

@@ -94,7 +94,7 @@ class Publication:
             except DatabaseUnavailable as error:
                 if self._lease.ended is not None:
                     raise self._lease.ended from error
-                log.warning("record_waits_for_database", job_id=self._attempt.job.job_id, error=str(error))
+                log.warning("record_postponed", job_id=self._attempt.job.job_id, error=str(error))
             await asyncio.sleep(RECORD_PAUSE_SECONDS)
 
     async def _discard(self, result: Result, error: BaseException) -> None:

@@ -37,8 +37,8 @@ SECONDS: Final = 20.0
 QUESTION_SECONDS: Final = 60.0
 """The longest bound of a question or a short trial, which the plan depends on; work has a longer one."""
 QUESTIONS: Final = frozenset({"-version", "-encoders", "-h", "-J"})
-MOST_LETTERS: Final = 20_000
-MOST_TASKS: Final = 5
+MAX_LETTERS: Final = 20_000
+MAX_TASKS: Final = 5
 """The number of a job's tasks that are looked at: somebody waits for the answer."""
 
 
@@ -73,7 +73,7 @@ class _Rehearsal(EngineContext):
         if self.is_preparing or asks or (timeout is not None and timeout <= QUESTION_SECONDS):
             return await self._runner.run(pipeline, on_line, timeout=timeout or SECONDS, label=self._label)
         stages = (shlex.join((stage.program, *stage.argv[1:])) for stage in pipeline.stages)
-        self.command = redact(" | ".join(stages), self._secrets)[:MOST_LETTERS]
+        self.command = redact(" | ".join(stages), self._secrets)[:MAX_LETTERS]
         raise _Stopped("the rehearsal ends here")
 
 
@@ -107,7 +107,7 @@ class Rehearsals:
             return []
         workspace = Workspace(folder, place, self.storages)
         found = []
-        for spec in job.tasks[:MOST_TASKS]:
+        for spec in job.tasks[:MAX_TASKS]:
             meter = ProgressMeter([1.0])
             context = _Rehearsal(
                 repository=self.repository, runner=self.runner, tools=self.tools, workspace=workspace, meter=meter,

@@ -101,7 +101,7 @@ class AttemptRun:
                 confirm = self._lease.confirm
                 await restore_interrupted(resources.repository, resources.storages, self._attempt, confirm)
                 steps = await resolver.resolve(job, destination, lambda: resources.repository.planned(whole))
-                if lacking := resources.capabilities.lacking(requirements(steps)):
+                if lacking := resources.capabilities.missing_requirement(requirements(steps)):
                     raise CannotServe(f"this worker lacks {lacking}")
                 await resources.on_step("resolved")
                 places = await asyncio.to_thread(guarded, steps, resources.storages, destination)

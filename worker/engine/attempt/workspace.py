@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from worker.engine.attempt.sources import SharedSources
     from worker.engine.storages import Storages
 
-MOST_OUTPUTS: Final = 100_000
+MAX_OUTPUTS: Final = 100_000
 LOCAL: Final = frozenset({"file", "nas"})
 """Schemes whose files are read in place."""
 _BLOCK = 1 << 20
@@ -59,7 +59,7 @@ class Workspace:
         folder: Path,
         destination: External,
         storages: Storages,
-        most_outputs: int = MOST_OUTPUTS,
+        most_outputs: int = MAX_OUTPUTS,
         guarded: frozenset[External] = frozenset(),
         *,
         sources: SharedSources | None = None,
@@ -138,7 +138,7 @@ class Workspace:
         try:
             fetched = await excerpts.fetched(str(location), version, size, spans, into, fetch)
         except StorageUnavailable as error:
-            log.warning("no_excerpt", source=location.name, error=str(error))
+            log.warning("excerpt_not_fetched", source=location.name, error=str(error))
             return None
         if fetched is None:
             return None

@@ -25,9 +25,9 @@ REST_SECONDS: Final = 60.0
 """The seconds for which a receiver that did not take a callback is left alone."""
 AT_ONCE: Final = 4
 AT_ONE_RECEIVER: Final = 2
-MOST_WAITING: Final = 100
+MAX_WAITING: Final = 100
 """More wait in the database, where an idle worker finds them."""
-MOST_ARTIFACTS: Final = 1000
+MAX_ARTIFACTS: Final = 1000
 """Artifacts that a callback names: the record of a long film has a hundred thousand segments."""
 
 log = structlog.get_logger(__name__)
@@ -66,7 +66,7 @@ class Callbacks:
 
     def begin(self, job_id: str, url: str) -> asyncio.Task[None] | None:
         """Post the record of an ended job in a task; None when it stays in the database for now."""
-        if job_id in self._tasks or len(self._tasks) >= MOST_WAITING:
+        if job_id in self._tasks or len(self._tasks) >= MAX_WAITING:
             return None
         receiver = self._receiver(urlsplit(url).netloc)
         if receiver.rests_until > time.monotonic():
@@ -89,7 +89,7 @@ class Callbacks:
 
     async def take_up(self) -> None:
         """Post what is due for so long that its worker must be gone, or had no room for it."""
-        due = await self._repository.pending_callbacks(FORGOTTEN_AFTER, MOST_WAITING)
+        due = await self._repository.pending_callbacks(FORGOTTEN_AFTER, MAX_WAITING)
         tasks = [task for job_id, url in due if (task := self.begin(job_id, url)) is not None]
         try:
             if tasks:
@@ -140,10 +140,10 @@ class Callbacks:
 
 def document_of(record: JobRecord) -> str:
     """Return what is POSTed of an ended job: its record, with a bounded number of artifacts, segments last."""
-    left_out = len(record.artifacts) - MOST_ARTIFACTS
+    left_out = len(record.artifacts) - MAX_ARTIFACTS
     if left_out <= 0:
         return record.model_dump_json(exclude={"document", "callback", "callback_error"})
-    kept = sorted(record.artifacts, key=lambda artifact: artifact.role in {"segment", "init"})[:MOST_ARTIFACTS]
+    kept = sorted(record.artifacts, key=lambda artifact: artifact.role in {"segment", "init"})[:MAX_ARTIFACTS]
     shorter = record.model_copy(update={"artifacts": kept})
     document = shorter.model_dump(mode="json", exclude={"document", "callback", "callback_error"})
     return json.dumps(document | {"artifacts_left_out": left_out}, ensure_ascii=False)

@@ -66,7 +66,7 @@ class Heartbeat:
         record = await self._describe()
         if self._has_beaten and await self._look_for_namesake(record):
             record = await self._describe()
-        await self._tell(record)
+        await self._send(record)
 
     async def _look_for_namesake(self, record: WorkerRecord) -> bool:
         """Return whether it is news who else has this name: since our last beat the row is somebody else's.
@@ -81,11 +81,11 @@ class Heartbeat:
             return False
         self._namesake = found
         if found is not None:
-            log.error("name_taken_twice", worker=record.worker_id, other=found, advice="give each its own WORKER_ID")
+            log.error("worker_name_taken", worker=record.worker_id, other=found, advice="give each its own WORKER_ID")
         self._on_namesake(found)
         return True
 
-    async def _tell(self, record: WorkerRecord) -> None:
+    async def _send(self, record: WorkerRecord) -> None:
         await self._events.publish("worker.heartbeat", record.model_dump(mode="json", exclude={"seen_at", "wanted"}))
         try:
             self._on_command(await self._repository.beat(record, self._instance))
@@ -101,4 +101,4 @@ class Heartbeat:
         record = await self._describe()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_BEAT_SECONDS):
-                await self._tell(record.model_copy(update={"status": "offline"}))
+                await self._send(record.model_copy(update={"status": "offline"}))

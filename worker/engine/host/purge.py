@@ -46,7 +46,7 @@ class Purger:
             try:
                 await self.purge()
             except LeveretError as error:
-                log.warning("purge_waits", error=str(error))
+                log.warning("purge_postponed", error=str(error))
 
     async def purge(self) -> int:
         """Return how many originals were deleted."""
@@ -82,7 +82,7 @@ class Purger:
         except LeveretError as error:
             problem = f"it stays, for what took its place cannot be read as it was made: {error}"
             await self.repository.prove_original(original.job_id, original.uri, problem)
-            log.warning("original_stays", job_id=original.job_id, uri=original.uri, error=str(error))
+            log.warning("original_not_purged", job_id=original.job_id, uri=original.uri, error=str(error))
             return False
         await self.repository.prove_original(original.job_id, original.uri)
         return True

@@ -23,7 +23,7 @@ _LOOK_SECONDS: Final = 1.0
 # A job may use what was free when it was claimed, but for this part: below it everybody's next file may fail.
 _RESERVE_PART: Final = 8
 # A disk with less than this counts as full, even where no free space is required.
-_LEAST_BYTES: Final = 1 << 20
+_MIN_BYTES: Final = 1 << 20
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _OURS = re.compile(r"^[A-Za-z0-9_-][A-Za-z0-9._-]*\.\d+$")
 
@@ -158,10 +158,10 @@ class Scratch:
     def _takes(self, folder: Path) -> bool:
         """Return whether `folder` takes another file: a tool's words alone, which may be a name's, fill no disk."""
         try:
-            if shutil.disk_usage(folder).free < _LEAST_BYTES:
+            if shutil.disk_usage(folder).free < _MIN_BYTES:
                 return False
             with TemporaryFile(dir=folder) as file:
-                os.posix_fallocate(file.fileno(), 0, _LEAST_BYTES)
+                os.posix_fallocate(file.fileno(), 0, _MIN_BYTES)
         except OSError as error:
             return error.errno not in _FULL
         return True
@@ -177,7 +177,7 @@ class Scratch:
             return None
         if below is not None and free >= below:
             return None
-        lacking = max(self._free_bytes, _LEAST_BYTES) - free
+        lacking = max(self._free_bytes, _MIN_BYTES) - free
         # With room enough it was a neighbour, gone by now, or it is a quota or the inodes: none of the job's doing.
         if lacking <= 0 or (own := _bytes_under(folder)) <= lacking // 2:
             return None

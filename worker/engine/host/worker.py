@@ -16,9 +16,9 @@ from worker.core.hours import ActiveHours
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from worker.core.attempt import Settlement
     from worker.core.ports import Consumer, Delivery
     from worker.core.record import Wanted, WorkerStatus
-    from worker.core.settlement import Settlement
     from worker.engine.executor import Executor
     from worker.engine.host.callbacks import Callbacks
 
@@ -184,12 +184,12 @@ class Worker:
             await self._preflight()
         except (Infrastructure, Transient) as error:
             if self._problem != str(error):
-                log.error("worker_unfit", error=str(error))
+                log.error("host_check_failed", error=str(error))
             self._problem = str(error)
             self._lengthen_rest()
             return False
         if self._problem is not None:
-            log.info("worker_fit_again")
+            log.info("host_check_passed")
         self._problem = None
         self._fit_until = time.monotonic() + FIT_SECONDS
         return True
@@ -263,7 +263,7 @@ async def _run_logging_errors(chore: Callable[[], Awaitable[None]]) -> None:
     try:
         await chore()
     except DatabaseUnavailable as error:
-        log.warning("chores_wait", error=str(error))
+        log.warning("chores_postponed", error=str(error))
     except LeveretError as error:
         log.warning("chores_failed", error=str(error))
 

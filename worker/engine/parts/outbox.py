@@ -39,7 +39,7 @@ async def publish_outbox(resources: Resources, older_than_seconds: float = 0.0) 
             for message in messages:
                 await _report(resources, message)
     except LeveretError as error:
-        log.warning("outbox_waits", error=str(error))
+        log.warning("outbox_postponed", error=str(error))
     return count
 
 

@@ -219,7 +219,7 @@ async def _join(step: Step, work: Join, context: TaskContext) -> None:
     try:
         await cast("Divisible", step.task).join(step.params, work.plan, work.files, context)
     except (PlanBroken, VerificationFailed) as error:
-        log.warning("parts_do_not_join", error=str(error))
+        log.warning("parts_not_joined", error=str(error))
         context.note("parts", {"whole": f"its parts do not join: {error}"})
         await step.task.run(step.params, context)
     else:

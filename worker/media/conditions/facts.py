@@ -70,8 +70,6 @@ FACTS: Final[Mapping[str, Fact]] = {
 }
 MEASURED: Final = frozenset({"audio.loudness"})
 """Facts that need the whole file to be decoded."""
-UNPROBED: Final = frozenset({"source.uri", "source.folder", "source.name", "source.stem", "source.suffix"})
-"""Facts that the name of the source says already."""
 _HDR: Final = frozenset({"smpte2084", "arib-std-b67"})
 _DEPTH: Final = re.compile(r"(?:p|gray|gbrp|gbrap|p0|xyz|rgb|bgr|x2rgb|y2)(9|10|12|14|16)(?:le|be)?$")
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from worker.core.media_info import MediaInfo, StreamInfo
-    from worker.media.ffmpeg.command import OutputMap
+    from worker.media.ffmpeg.params import OutputMap
 
 _SIZE: Final = re.compile(r"^(\d+)x(\d+)$")
 _RATE: Final = re.compile(r"^(\d+(?:\.\d+)?)(?:/(\d+(?:\.\d+)?))?$")

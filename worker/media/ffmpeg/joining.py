@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from worker.core.media_info import MediaInfo, StreamInfo
-    from worker.media.ffmpeg.command import FfmpegParams
+    from worker.media.ffmpeg.params import FfmpegParams
 
-_MOST_CHANNELS = 8
+_MAX_CHANNELS = 8
 _USUAL_RATE = 48_000
 
 
@@ -66,7 +66,7 @@ def _picture(like: StreamInfo) -> str:
 
 def _sound_chain(like: StreamInfo, own: StreamInfo) -> str:
     rate = like.sample_rate or _USUAL_RATE
-    channels = min(like.channels or 2, _MOST_CHANNELS)
+    channels = min(like.channels or 2, _MAX_CHANNELS)
     mix = (f"aresample={rate}:async=1:first_pts=0:{NORMALIZED}", f"aformat=channel_layouts={layout(channels)}")
     return ",".join([*mix, *limiter(own, channels)])
 

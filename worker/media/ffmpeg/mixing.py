@@ -23,7 +23,7 @@ Below full scale it changes no sample, and its look-ahead is no delay (`latency`
 """
 _WHOLE_NUMBERS: Final = re.compile(r"^(pcm_[sua]\w*|flac|alac|truehd|mlp|tta|ape|wavpack)$")
 """Codecs that cannot represent samples above full scale; WavPack of floats is rare, and its encoder clips it."""
-_MOST_CHANNELS: Final = dict.fromkeys(
+_MAX_CHANNELS: Final = dict.fromkeys(
     ("libmp3lame", "libshine", "mp2", "mp2fixed", "libtwolame", "wmav1", "wmav2", "adpcm_ima_wav", "adpcm_ms"), 2
 ) | dict.fromkeys(("ac3", "ac3_fixed", "eac3", "dca", "truehd"), 6)
 """The most channels of encoders for which ffmpeg would mix by itself, and beyond full scale."""
@@ -58,7 +58,7 @@ def mixing_options(options: Mapping[str, Any], stream: StreamInfo) -> dict[str, 
         return kept
     wanted = next((str(options[key]) for key in ("ch_layout", "channel_layout") if key in options), None)
     asked = str(options.get("ac", ""))
-    most = _MOST_CHANNELS.get(str(encoder), has)
+    most = _MAX_CHANNELS.get(str(encoder), has)
     if wanted is None and not asked and most < has:
         asked = str(most)
     if wanted is None and asked.isdigit() and 1 <= int(asked) < min(has, 9):

@@ -37,7 +37,7 @@ class Meter:
         self.fraction: float | None = None
 
     def line(self, text: str) -> bool:
-        """Take one line; return whether it completed a report, which `step` and `fraction` then tell."""
+        """Take one line; return whether it completed a report, which `step` and `fraction` then have."""
         key, separator, value = text.partition("=")
         if not separator:
             return False

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
-from worker.media.ffmpeg.command import KIND_NAMES, MUXERS, FfmpegParams, OutputMap
 from worker.media.ffmpeg.filters import REFRAMING, RETIMING, filter_names
 from worker.media.ffmpeg.options import seconds_of
+from worker.media.ffmpeg.params import KIND_NAMES, MUXERS, FfmpegParams, OutputMap
 from worker.media.ffmpeg.streams import Arrangement, arrange
 from worker.media.hls.ladder import film_seconds, stream_seconds
 from worker.media.verify import Expected, ExpectedStream

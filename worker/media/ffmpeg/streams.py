@@ -7,17 +7,17 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from worker.core.errors import InvalidJob, Problem
-from worker.media.ffmpeg.command import KIND_NAMES, Kind, OutputMap, SourceMap, mapped_streams, source_summary
 from worker.media.ffmpeg.joining import joined_streams, joining_graph, without_filters
 from worker.media.ffmpeg.mixing import mixing_options
+from worker.media.ffmpeg.params import KIND_NAMES, Kind, OutputMap, SourceMap, mapped_streams, source_summary
 from worker.media.ffmpeg.tagging import with_colours
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from worker.core.media_info import MediaInfo, StreamInfo
-    from worker.media.ffmpeg.command import FfmpegParams
     from worker.media.ffmpeg.options import Encoder
+    from worker.media.ffmpeg.params import FfmpegParams
 
 _LETTERS: Final[dict[str, Kind]] = {"video": "v", "audio": "a", "subtitle": "s", "data": "d", "attachment": "t"}
 # Without source maps: c is a cover. Containers that are not named take a picture and a sound.
@@ -119,7 +119,7 @@ def _taken_streams(
         found = mapped_streams(item, infos[item.source])
         if not found and not item.optional:
             name = PurePosixPath(params.sources[item.source]).name
-            like = f" ({item.wanted()})" if item.selects else ""
+            like = f" ({item.description()})" if item.selects else ""
             has = source_summary(infos[item.source])
             problems.append(Problem(f"source_maps[{index}]", f"{item}{like} is not there: {name} has {has}"))
         if item.stream is not None:
@@ -178,7 +178,7 @@ def _places(item: OutputMap, streams: Sequence[StreamInfo], encoders: Mapping[st
 def _absence(item: OutputMap, streams: Sequence[StreamInfo]) -> str:
     given = ", ".join(f"{stream.kind} {stream.codec}" for stream in streams) or "no stream"
     place = item.stream_specifier.lstrip(":") or "a stream"
-    like = f" ({item.wanted()})" if item.selects else ""
+    like = f" ({item.description()})" if item.selects else ""
     return f"{place}{like} is not there: the source maps give {given}"
 
 

@@ -21,7 +21,7 @@ STANDARD_RATES: Final = tuple(
 )
 KEYFRAME_SECONDS: Final = 2
 """Apple's HLS authoring specification 1.13: an IDR frame every two seconds."""
-LEAST_SEGMENT: Final = Fraction(1, 2)
+MIN_SEGMENT: Final = Fraction(1, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def even_number(value: Fraction | float) -> int:
     return max(2, 2 * round(value / 2))
 
 
-def shown_size(video: StreamInfo) -> Size:
+def display_size(video: StreamInfo) -> Size:
     """Return the size in square pixels as a viewer sees it: pixels squared, then turned upright."""
     width, height = video.width or 0, video.height or 0
     wide = width * (video.sample_aspect or Fraction(1))
@@ -148,7 +148,7 @@ def output_rate(video: StreamInfo) -> Fraction:
 def stream_end(stream: StreamInfo, info: MediaInfo) -> float | None:
     """Return when a stream ends, in seconds from the start of the file's first stream; None when unknown.
 
-    Matroska tells in its tags when a stream ends, on its own clock, where others tell how long it is.
+    Matroska states in its tags when a stream ends, on its own clock, where others state how long it is.
     """
     tag = next((value for key, value in stream.tags.items() if key.upper().startswith("DURATION")), None)
     if "matroska" in info.container and tag is None and info.measured and stream.duration is not None:
@@ -186,7 +186,7 @@ def film_seconds(info: MediaInfo) -> float | None:
         return max(known, default=None)
     absolute = not info.measured and ("matroska" in info.container or "mp4" in info.container)
     whole = info.duration - (info.start if absolute and info.start > 0 else 0.0)
-    # mkvmerge's figure begins with the first packet, ffmpeg's with zero: one that no start fits into tells nothing
+    # mkvmerge's figure begins with the first packet, ffmpeg's with zero: one that no start fits into says nothing
     return max([whole, *known], default=None) if whole > 0 else max(known, default=None)
 
 
@@ -200,7 +200,7 @@ def timing(video: StreamInfo, seconds: float, segment_seconds: float) -> Timing:
     gops = max(1, round(segment_seconds / KEYFRAME_SECONDS))
     usual = max(1, round(rate * Fraction(segment_seconds).limit_denominator(1000) / gops))
     frames = max(1, round(Fraction(seconds).limit_denominator(1_000_000) * rate))
-    least = rate * LEAST_SEGMENT
+    least = rate * MIN_SEGMENT
     near = sorted(range(max(1, usual * 11 // 12), usual * 13 // 12 + 1), key=lambda gop: abs(gop - usual))
     gop = next((gop for gop in near if not 0 < frames % (gop * gops) < least), usual)
     return Timing(rate, gop, gops, frames)
@@ -209,7 +209,7 @@ def timing(video: StreamInfo, seconds: float, segment_seconds: float) -> Timing:
 def even_segments(duration: Fraction, segment_seconds: float) -> Fraction:
     """Return the length of segments of sound alone, such that the last one is not much shorter than the others."""
     usual = Fraction(segment_seconds).limit_denominator(1000)
-    if duration < usual or not 0 < duration % usual < LEAST_SEGMENT:
+    if duration < usual or not 0 < duration % usual < MIN_SEGMENT:
         return usual
     return duration / (duration // usual)
 

@@ -20,7 +20,7 @@ from worker.media.verify import DAMAGE_MEANING, Damage, Verify
 _NAMED: Final = {"4k": 2160, "uhd": 2160, "2k": 1440, "qhd": 1440, "fhd": 1080, "fullhd": 1080, "hd": 720, "sd": 480}
 _LINES: Final = re.compile(r"^(\d{2,4})p?$")
 _BOX: Final = re.compile(r"^(\d{2,5})[x:](\d{2,5})$")
-MOST_SIDE: Final = 8192
+MAX_SIDE: Final = 8192
 
 
 def resolution_of(text: str) -> int | Size:
@@ -36,8 +36,8 @@ def resolution_of(text: str) -> int | Size:
 
 
 def _checked_side(side: int, text: str) -> int:
-    if not 16 <= side <= MOST_SIDE:  # noqa: PLR2004  # the least size that every encoder takes
-        raise ValueError(f"{text[:40]!r} is no resolution from 16 to {MOST_SIDE}")
+    if not 16 <= side <= MAX_SIDE:  # noqa: PLR2004  # the least size that every encoder takes
+        raise ValueError(f"{text[:40]!r} is no resolution from 16 to {MAX_SIDE}")
     return side
 
 
@@ -94,7 +94,7 @@ class RenditionParams(Model):
     resolution: Resolution | None = Field(
         None, description="`720p` (the short side) or `1280x720` (a box that turns with a portrait source)."
     )
-    height: Annotated[int, Field(ge=16, le=MOST_SIDE)] | None = Field(
+    height: Annotated[int, Field(ge=16, le=MAX_SIDE)] | None = Field(
         None, description="The short side; the same as `resolution` with a `p`."
     )
     codec: VideoCodec = Field("h264", description="h264, hevc, av1, vp9, or an encoder of ffmpeg by its name.")

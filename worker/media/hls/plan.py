@@ -18,10 +18,10 @@ from worker.media.hls.ladder import (
     Timing,
     boxed_size,
     derived_sizes,
+    display_size,
     even_segments,
     film_seconds,
     scaled_size,
-    shown_size,
     stream_end,
     timing,
     usual_peak,
@@ -58,7 +58,7 @@ class Host:
 class Plan:
     """All that will be made, and what people should know about it.
 
-    `groups` tells which group of sounds is heard with which rendition, `own_folders` where renditions go that have
+    `groups` says which group of sounds is heard with which rendition, `own_folders` where renditions go that have
     a destination of their own.
     """
 
@@ -137,7 +137,7 @@ def plan_of(params: HlsParams, info: MediaInfo, host: Host) -> Plan:
     if info.video is None and all(stream.empty for stream in info.audio):
         raise BadInput(emptiness(info.audio[0], "the source"))
     if not seconds or seconds <= 0:
-        raise BadInput("nothing in the source tells how long it is")
+        raise BadInput("nothing in the source states how long it is")
     named = _renditions(params, info.video, seconds, host, warnings) if info.video else ()
     picture = _picture(params, info, named, seconds, host, warnings) if info.video else None
     duration = picture.timing.duration if picture else Fraction(seconds).limit_denominator(1000)
@@ -163,7 +163,7 @@ def plan_of(params: HlsParams, info: MediaInfo, host: Host) -> Plan:
 def _renditions(
     params: HlsParams, video: StreamInfo, seconds: float, host: Host, warnings: list[str]
 ) -> tuple[tuple[Rendition, RenditionParams | None], ...]:
-    source = shown_size(video)
+    source = display_size(video)
     rate = timing(video, seconds, params.segment_time).frame_rate
     if not params.renditions:
         sizes = derived_sizes(source)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 LONG_SIDE: Final = 240
 COLUMNS: Final = 5
 ROWS: Final = 5
-MOST_TILES: Final = 250
+MAX_TILES: Final = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Storyboard:
 def storyboard_plan(size: Size, timing: Timing) -> StoryboardPlan:
     """Return the plan for a film of `timing` whose renditions have the shape of `size`: at most 250 tiles."""
     keys = math.ceil(timing.frames / timing.gop)
-    step = math.ceil(keys / MOST_TILES)
+    step = math.ceil(keys / MAX_TILES)
     factor = Fraction(LONG_SIDE, max(size.width, size.height))
     tile = Size(even_number(size.width * factor), even_number(size.height * factor))
     return StoryboardPlan(tile, step, timing.gop_seconds * step, math.ceil(keys / step), timing.duration)

@@ -29,7 +29,7 @@ def with_numbers(params: MergeParams, found: Sequence[Identified], infos: Sequen
         numbers = [asked.track] if asked.track is not None else _numbers(asked, found, infos)
         if not numbers:
             there = _there(found[asked.source], infos[asked.source])
-            message = f"no track of source {asked.source} is {asked.wanted_track()}; it has {there}"
+            message = f"no track of source {asked.source} is {asked.track_description()}; it has {there}"
             problems.append(Problem(f"tracks[{index}]", message))
         for number in numbers:
             if (asked.source, number) in taken:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MOST_CHILDREN: Final = 1000
+MAX_CHILDREN: Final = 1000
 
 
 def children(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the ID and the content of each element in `data`, at most `MOST_CHILDREN`."""
+    """Yield the ID and the content of each element in `data`, at most `MAX_CHILDREN`."""
     at = 0
-    for _ in range(MOST_CHILDREN):
+    for _ in range(MAX_CHILDREN):
         found = number(data, at, is_id=True)
         size = number(data, at + found[1]) if found else None
         if found is None or size is None or size[0] is None:

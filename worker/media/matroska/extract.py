@@ -28,7 +28,7 @@ def vobsub_pair(place: str) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ExtractedPart:
     """One part: mkvextract's mode, a track's or attachment's number (None for the whole file's), where it goes.
 
     `pair` is where its other file goes: a VobSub is an index (.idx) and its pictures (.sub).
@@ -40,10 +40,10 @@ class Wanted:
     pair: str | None = None
 
 
-def extracted_parts(params: ExtractParams, found: Identified) -> tuple[Wanted, ...]:
+def extracted_parts(params: ExtractParams, found: Identified) -> tuple[ExtractedPart, ...]:
     """Return what is wanted. InvalidJob with every track or attachment that is not there, BadInput for no chapters."""
     problems: list[Problem] = []
-    items: list[Wanted] = []
+    items: list[ExtractedPart] = []
     for name, mode in (("tracks", "tracks"), ("timestamps", "timestamps_v2"), ("cues", "cues")):
         for index, asked in enumerate(getattr(params, name)):
             items += _of_track(f"{name}[{index}]", mode, asked, found, problems)
@@ -52,7 +52,7 @@ def extracted_parts(params: ExtractParams, found: Identified) -> tuple[Wanted, .
         if match and match[0].bytes == 0:
             raise BadInput(f"{params.source}: the attachment {match[0].number} {match[0].name} is empty")
         if match:
-            items.append(Wanted("attachments", match[0].number, item.filename))
+            items.append(ExtractedPart("attachments", match[0].number, item.filename))
         else:
             names = ", ".join(f"{a.number} {a.name}" for a in found.attachments) or "none"
             problems.append(Problem(f"attachments[{index}]", f"is not among the attachments ({names})"))
@@ -62,13 +62,13 @@ def extracted_parts(params: ExtractParams, found: Identified) -> tuple[Wanted, .
         place = getattr(params, name)
         if place and not count:
             raise BadInput(f"{params.source} has no {name}")
-        items += [Wanted(name, None, place)] if place else []
+        items += [ExtractedPart(name, None, place)] if place else []
     return tuple(items)
 
 
 def _of_track(
     path: str, mode: str, asked: TrackExtract, found: Identified, problems: list[Problem]
-) -> Iterator[Wanted]:
+) -> Iterator[ExtractedPart]:
     """Yield what is extracted of the track that `asked` names; what is wrong with it goes to `problems`."""
     track = found.like(asked)
     if track is None:
@@ -77,7 +77,7 @@ def _of_track(
     pair = vobsub_pair(asked.filename) if mode == "tracks" and track.codec == VOBSUB else None
     if mode == "tracks" and track.codec == VOBSUB and pair is None:
         problems.append(Problem(f"{path}.filename", "is a VobSub, which is two files: end its name in .idx or .sub"))
-    yield Wanted(mode, track.number, asked.filename, pair)
+    yield ExtractedPart(mode, track.number, asked.filename, pair)
 
 
 def _track_description(asked: TrackExtract) -> str:
@@ -91,7 +91,7 @@ def _tracks(found: Identified) -> str:
     return ", ".join(f"{track.number} {track.kind} {track.language}" for track in found.tracks) or "no tracks"
 
 
-def extract_arguments(source: Path, items: tuple[Wanted, ...], paths: Mapping[str, Path]) -> list[str]:
+def extract_arguments(source: Path, items: tuple[ExtractedPart, ...], paths: Mapping[str, Path]) -> list[str]:
     """Return mkvextract's arguments, for an option file: each mode once, then its specifications.
 
     What is wanted twice is extracted once, into the path of the first: mkvextract refuses a number that comes again.
@@ -106,9 +106,9 @@ def extract_arguments(source: Path, items: tuple[Wanted, ...], paths: Mapping[st
     return arguments
 
 
-def firsts(items: tuple[Wanted, ...]) -> dict[tuple[str, int | None], Wanted]:
+def firsts(items: tuple[ExtractedPart, ...]) -> dict[tuple[str, int | None], ExtractedPart]:
     """Return the first item of every part, by mode and number."""
-    found: dict[tuple[str, int | None], Wanted] = {}
+    found: dict[tuple[str, int | None], ExtractedPart] = {}
     for item in items:
         found.setdefault((item.mode, item.number), item)
     return found

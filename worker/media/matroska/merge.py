@@ -36,7 +36,7 @@ KINDS: Final = {"video": "video", "audio": "audio", "subtitles": "subtitle"}
 _PROGRESS: Final = re.compile(r"^#GUI#progress (\d{1,3})%")
 _SAID: Final = re.compile(r"^(?:#GUI#(warning|error) |(Warning|Error): )(.*)$")
 _PLAYLISTS: Final = frozenset({"Blu-ray playlist", "MPEG playlist (MPLS)", "MPLS", "HDMV playlist"})
-# A file's name may hold any word, and quotes: only whole sentences tell of damage, and not those in a name.
+# A file's name may hold any word, and quotes: only whole sentences report damage, and not those in a name.
 _SUBJECT: Final = re.compile(r"^'.*'(?: track \d+)?: ")
 _BROKEN: Final = re.compile(
     r"Error in the Matroska file structure|Resync failed: no valid Matroska|indicates a damaged (?:file|Ogg)"
@@ -234,7 +234,7 @@ def option_file_command(program: str, option_file: Path, arguments: Sequence[str
 
 
 def progress_of(line: str) -> float | None:
-    """Return the fraction that a line of `--gui-mode` tells, or None for another line."""
+    """Return the fraction in a line of `--gui-mode`, or None for another line."""
     match = _PROGRESS.match(line)
     return min(1.0, int(match[1]) / 100) if match else None
 
@@ -247,12 +247,12 @@ def warnings_of(text: str) -> list[str]:
 
 
 def broken_structure(warnings: Sequence[str]) -> str | None:
-    """Return the warning that tells of a damaged source, which the tools pass over at exit 1; None without one."""
+    """Return the warning about a damaged source, which the tools pass over at exit 1; None without one."""
     return next((text for text in warnings if _BROKEN.search(_SUBJECT.sub("", text))), None)
 
 
 def matroska_failure(exit_: Exit, subject: str) -> LeveretError:
-    """Return what a failed mkvmerge or mkvextract means; it tells its errors on standard output."""
+    """Return what a failed mkvmerge or mkvextract means; it prints its errors on standard output."""
     said = [match for line in exit_.output.splitlines() if (match := _SAID.match(line))]
     errors = [match[3] for match in said if "rror" in (match[1] or match[2])]
     # a full disk or a lost mount is among the errors

@@ -158,9 +158,9 @@ class MergeTrack(Selection):
             raise ValueError("the track is not chosen yet")
         return self.track
 
-    def wanted_track(self) -> str:
+    def track_description(self) -> str:
         """Return what is asked for, in words."""
-        return ", ".join(filter(None, (self.track_type, self.wanted())))
+        return ", ".join(filter(None, (self.track_type, self.description())))
 
 
 def _choice_faults(track: MergeTrack) -> list[tuple[tuple[str | int, ...], str]]:

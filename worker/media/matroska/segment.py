@@ -19,8 +19,8 @@ _SEEK_HEAD: Final = 0x114D9B74
 _SEEK: Final = 0x4DBB
 _SEEK_ID: Final = 0x53AB
 _SEEK_PLACE: Final = 0x53AC
-_MOST_ELEMENTS: Final = 1000
-_MOST_BYTES: Final = 8 << 20
+_MAX_ELEMENTS: Final = 1000
+_MAX_BYTES: Final = 8 << 20
 
 
 def segment_parts(file: BinaryIO, wanted: frozenset[int]) -> dict[int, bytes]:
@@ -44,7 +44,7 @@ def segment_parts(file: BinaryIO, wanted: frozenset[int]) -> dict[int, bytes]:
         if (place := places.get(name)) is not None and start + place <= end:
             file.seek(start + place)
             is_there = head(file)
-            if is_there and is_there[0] == name and is_there[1] is not None and is_there[1] <= _MOST_BYTES:
+            if is_there and is_there[0] == name and is_there[1] is not None and is_there[1] <= _MAX_BYTES:
                 found[name] = file.read(is_there[1])
     return found
 
@@ -53,13 +53,13 @@ def _parts_before_clusters(file: BinaryIO, wanted: frozenset[int], end: int) -> 
     """Return the `wanted` parts before the first cluster, and where the index says that parts are."""
     found: dict[int, bytes] = {}
     places: dict[int, int] = {}
-    for _ in range(_MOST_ELEMENTS):
+    for _ in range(_MAX_ELEMENTS):
         name, size = head(file) or (_CLUSTER, None)
         if name == _CLUSTER or size is None or size > end or wanted <= set(found):
             break
-        if name == _SEEK_HEAD and size <= _MOST_BYTES:
+        if name == _SEEK_HEAD and size <= _MAX_BYTES:
             places = dict(_places(file.read(size))) | places
-        elif name in wanted and size <= _MOST_BYTES:
+        elif name in wanted and size <= _MAX_BYTES:
             found.setdefault(name, file.read(size))
         else:
             file.seek(size, 1)

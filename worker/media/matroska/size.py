@@ -13,7 +13,7 @@ _WIDEST_SIZE: Final = 8
 
 
 def declared_bytes(head: bytes) -> int | None:
-    """Return where the first segment ends, in bytes from the file's start; None where `head` does not tell.
+    """Return where the first segment ends, in bytes from the file's start; None where `head` does not say.
 
     Who writes into a pipe cannot know it and says so: then the size is unknown (RFC 8794 6.2).
     """

@@ -38,9 +38,9 @@ _HEADERS: Final = 3
 _USUAL_SCALE: Final = 1_000_000
 _LACED: Final = 0x06
 _BLOCK_HEAD: Final = 3
-MOST_ELEMENTS: Final = 20_000_000
+MAX_ELEMENTS: Final = 20_000_000
 """A day of pictures and eight sounds has fewer."""
-MOST_BYTES: Final = 16 << 20
+MAX_BYTES: Final = 16 << 20
 _LARGEST: Final = 1 << 20
 _INNER: Final = re.compile(r"<(?:(\d{1,4}):)?([0-5]?\d):([0-5]?\d)\.(\d{3})>")
 
@@ -69,8 +69,8 @@ def webvtt_track(file: BinaryIO, stream: int, begin: float = 0.0) -> TimedText:
     for seconds, until, block in _timed_blocks(file, track):
         content, said = _unpack(block.content, track, scope=1), _first_addition(block.additions, track)
         size += len(content) + len(said)
-        if size > MOST_BYTES:
-            raise CueError(f"has more than {MOST_BYTES >> 20} MiB")
+        if size > MAX_BYTES:
+            raise CueError(f"has more than {MAX_BYTES >> 20} MiB")
         parts.append(_cue(seconds - begin, until - begin, content, said))
     return parse_webvtt("\n\n".join(parts))
 
@@ -122,7 +122,7 @@ class _Reader:
         """Yield each block of the track once all that belongs to it was read."""
         end = self._file.seek(0, 2)
         self._file.seek(0)
-        for _ in range(MOST_ELEMENTS):
+        for _ in range(MAX_ELEMENTS):
             found = head(self._file)
             if found is None:
                 break

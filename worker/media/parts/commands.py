@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _HEAD: Final = ("-nostdin", "-hide_banner", "-v", "warning", *PROGRESS, "-y")
 _ENVIRONMENT: Final = {"SVT_LOG": "1"}
 """SVT-AV1 writes its settings to standard error past ffmpeg's level; 1 is errors only."""
-_LEAST_TICKS: Final = 10_000
+_MIN_TICKS: Final = 10_000
 _MICRO: Final = 1_000_000
 _SOUND_TICKS: Final = 7_056_000
 """The least common multiple of 44,100 and 48,000, which holds one sample of every usual rate."""
@@ -61,7 +61,7 @@ class Film:
     def ticks(self) -> int:
         """Return the ticks a second of a part's time base, in which every picture lasts a whole number of them."""
         ticks = self.rate.numerator
-        while ticks < _LEAST_TICKS:
+        while ticks < _MIN_TICKS:
             ticks *= 2
         return ticks
 

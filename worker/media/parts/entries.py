@@ -18,7 +18,7 @@ _CLEAN_UNITS: Final = {
     "hevc": frozenset(range(16, 24)),
 }
 _PICTURES: Final = {"h264": range(1, 6), "hevc": range(32)}
-_MOST_UNITS: Final = 64
+_MAX_UNITS: Final = 64
 _LENGTH: Final = 4
 """Bytes that say how long a unit is; files with other widths exist, and are not believed."""
 
@@ -43,7 +43,7 @@ def _block_header(file: BinaryIO, at: int) -> int:
 
 def _first_picture(file: BinaryIO, at: int, end: int, codec: str) -> int | None:
     """Return the type of the first unit of a packet that is of a picture; None where its bytes are no such units."""
-    for _ in range(_MOST_UNITS):
+    for _ in range(_MAX_UNITS):
         file.seek(at)
         head = file.read(_LENGTH + 1)
         if len(head) <= _LENGTH:

@@ -25,12 +25,12 @@ HEAD_BYTES: Final = 6 << 20
 AHEAD_PACKETS: Final = 64
 """The packets that a decoder may take beyond the last picture of a part: its threads, its reordering, and queues."""
 MARGIN_BYTES: Final = 1 << 18
-MOST_PACKETS: Final = 2_000_000
+MAX_PACKETS: Final = 2_000_000
 """The longest list of packets that is kept (nine hours at 60 pictures a second): a longer source is fetched whole."""
-_MOST_SHARE: Final = 0.5
+_MAX_SHARE: Final = 0.5
 """An excerpt above this share of its file is not worth the requests."""
-_MOST_BOXES: Final = 64
-_MOST_ELEMENTS: Final = 200_000
+_MAX_BOXES: Final = 64
+_MAX_ELEMENTS: Final = 200_000
 _BOX: Final = 8
 _LARGE_BOX: Final = 16
 _EBML: Final = 0x1A45DFA3
@@ -65,7 +65,7 @@ def _boxes(file: BinaryIO, size: int) -> Layout | None:
     index: list[Span] = []
     kinds: list[bytes] = []
     at = 0
-    while at < size and len(kinds) <= _MOST_BOXES:
+    while at < size and len(kinds) <= _MAX_BOXES:
         file.seek(at)
         start = file.read(_LARGE_BOX)
         length = int.from_bytes(start[:4])
@@ -104,7 +104,7 @@ def _elements(file: BinaryIO, size: int) -> Layout | None:
     clusters: list[int] = []
     names: set[int] = set()
     at = begin
-    for _ in range(_MOST_ELEMENTS):
+    for _ in range(_MAX_ELEMENTS):
         if at >= end:
             break
         file.seek(at)
@@ -122,7 +122,7 @@ def _elements(file: BinaryIO, size: int) -> Layout | None:
         return None
     index.append((clusters[0], min(clusters[0] + HEAD_BYTES, size)))
     spans = union(index)
-    return Layout(size, spans, tuple(clusters)) if len(spans) <= _MOST_BOXES else None
+    return Layout(size, spans, tuple(clusters)) if len(spans) <= _MAX_BOXES else None
 
 
 @dataclass(slots=True)
@@ -141,7 +141,7 @@ class PacketPlaces:
             return
         facts = dict(value.split("=", 1) for value in values if "=" in value)
         pts, place, length = (facts.get(name, "") for name in ("pts", "pos", "size"))
-        if not (pts.lstrip("-").isdigit() and place.isdigit() and length.isdigit()) or len(self._lines) >= MOST_PACKETS:
+        if not (pts.lstrip("-").isdigit() and place.isdigit() and length.isdigit()) or len(self._lines) >= MAX_PACKETS:
             self._unplaced = True
             return
         self._times.setdefault(int(pts), len(self._lines))
@@ -170,7 +170,7 @@ class PacketPlaces:
         if earlier := bisect_right(layout.clusters, begin):
             begin = layout.clusters[earlier - 1]
         own = (max(0, begin - MARGIN_BYTES), min(layout.size, end + MARGIN_BYTES))
-        if total(union((*layout.index, own))) > layout.size * _MOST_SHARE:
+        if total(union((*layout.index, own))) > layout.size * _MAX_SHARE:
             return None
         return {"bytes": list(own), "packets": after - first, "digest": self.digest(first, after - first)}
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 _HEAD: Final = 8
 _LARGE_HEAD: Final = 16
-_MOST_INDEX: Final = 64 << 20
+_MAX_INDEX: Final = 64 << 20
 _SAMPLE_ENTRY: Final = 78
 """Bytes of a VisualSampleEntry before its boxes (ISO/IEC 14496-12, 12.1.3), without its own head."""
 _LIST_HEAD: Final = 8
@@ -46,7 +46,7 @@ def _index(file: BinaryIO) -> bytes | None:
             return None
         if head[4:8] == b"moov":
             file.seek(at + before)
-            return file.read(length - before) if length <= _MOST_INDEX else None
+            return file.read(length - before) if length <= _MAX_INDEX else None
         at += length
     return None
 

@@ -28,9 +28,9 @@ SAFE_KEYS_BACK: Final = 2
 CLOSED_KEYS_BACK: Final = 1
 """The same for closed GOPs of a file with an index: a picture that is refreshed bit by bit is whole one key later."""
 
-MOST_PICTURES: Final = 1_500_000
+MAX_PICTURES: Final = 1_500_000
 """More than a day holds at 17 pictures a second, and all whose times a worker keeps: a file may claim any number."""
-MOST_PLACES: Final = 200_000
+MAX_PLACES: Final = 200_000
 """Key frames whose places are kept; for a later one parts seek as in a file without an index."""
 
 
@@ -105,7 +105,7 @@ class PacketReader:
 
     stream: int
     has_index: bool = False
-    most: int = MOST_PICTURES
+    most: int = MAX_PICTURES
     counts: dict[int, int] = field(default_factory=dict)
     _tick: Fraction | None = None
     _stated: list[Fraction] = field(default_factory=list)
@@ -141,7 +141,7 @@ class PacketReader:
         pts = int(given)
         if "K" in flags:
             self._keys.append(pts)
-            is_placed = len(self._places) < MOST_PLACES
+            is_placed = len(self._places) < MAX_PLACES
             if is_placed and (place := facts.get("pos", "")).isdigit() and (size := facts.get("size", "")).isdigit():
                 self._places[pts] = (int(place), int(place) + int(size))
         elif self._keys and pts < self._keys[-1]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 GROUP: Final = "leveret.visualizers"
 LONGEST_SECONDS: Final = 6 * 3600
-_MOST_FRAMES: Final = LONGEST_SECONDS * 60
+_MAX_FRAMES: Final = LONGEST_SECONDS * 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +74,8 @@ class SceneParams(Model):
     verify: Verify = Field(
         "probe", description="How the film is proved: by counting its frames, or by decoding all of it too."
     )
-    first_frame: Annotated[int, Field(ge=0, le=_MOST_FRAMES)] = Field(0, description="The first frame that is drawn.")
-    last_frame: Annotated[int, Field(ge=1, le=_MOST_FRAMES)] | None = Field(
+    first_frame: Annotated[int, Field(ge=0, le=_MAX_FRAMES)] = Field(0, description="The first frame that is drawn.")
+    last_frame: Annotated[int, Field(ge=1, le=_MAX_FRAMES)] | None = Field(
         None, description="The frame before which drawing ends; by default the film's end."
     )
 
@@ -178,7 +178,7 @@ class Scene:
     shared: Shared | None = None
 
     @property
-    def shown(self) -> int:
+    def visible_frames(self) -> int:
         """Return how many frames the film that is made has."""
         return self.window.frames(self.frames)
 
@@ -226,7 +226,7 @@ class Visualizer(ABC, Generic[ParamsT]):
         return None
 
     def judge(self, scene: Scene, exits: Sequence[Exit]) -> None:
-        """Return if the painters, which all ended well, tell of nothing amiss; VerificationFailed otherwise."""
+        """Return if the painters, which all ended well, report nothing amiss; VerificationFailed otherwise."""
         del scene, exits
 
 

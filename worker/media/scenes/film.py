@@ -29,7 +29,7 @@ def plan_of(scene: Scene) -> Plan:
     """Return what will be made, as the packaging of every film knows it."""
     width, height = scene.size
     size = Size(width, height)
-    timing = Timing(Fraction(scene.framerate), SEGMENT_SECONDS * scene.framerate, 1, scene.shown)
+    timing = Timing(Fraction(scene.framerate), SEGMENT_SECONDS * scene.framerate, 1, scene.visible_frames)
     rendition = Rendition(f"{size.short}p", size, "libx264", usual_peak(size, timing.frame_rate), quality=QUALITY)
     sounds = () if scene.sound is None else (_sound(),)
     return Plan(
@@ -98,7 +98,7 @@ def film_pipeline(
 
 def sound_pipeline(scene: Scene, ffmpeg: str, sound: Path, folder: Path, *, accept_damage: bool = False) -> Pipeline:
     """Return the pipeline that writes `sound.mp4` into `folder`, as `film_pipeline` does beside the picture."""
-    seconds, start = scene.shown / scene.framerate, scene.window.first / scene.framerate
+    seconds, start = scene.visible_frames / scene.framerate, scene.window.first / scene.framerate
     argv: tuple[str, ...] = (ffmpeg, "-nostdin", "-hide_banner", "-v", "warning", "-y")
     argv += () if accept_damage else ("-xerror",)
     argv += ("-ss", f"{start:.6f}", *GUARDS, "-i", f"file:{sound}", *_sound_graph(scene, 0, seconds), "-map", "[sound]")
@@ -123,7 +123,7 @@ def _picture(scene: Scene) -> str:
         last = scene.frames if window.last is None else window.last
         cut = f"select='between(n,{window.first},{last - 1})',setpts=N/({scene.framerate}*TB),"
     # a painter that still writes when ffmpeg has its frames would die of that: only ffmpeg's own pictures are cut
-    end = "" if scene.painters else f"trim=end_frame={scene.shown},"
+    end = "" if scene.painters else f"trim=end_frame={scene.visible_frames},"
     return f"{scene.graph};[picture]{cut}{end}setsar=1,format=yuv420p[film]"
 
 

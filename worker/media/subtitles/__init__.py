@@ -9,7 +9,7 @@ from worker.core.errors import BadInput
 from worker.media.subtitles.charset import decode
 from worker.media.subtitles.subrip import parse_subrip
 from worker.media.subtitles.substation import parse_substation
-from worker.media.webvtt import MOST_CUES, CueError, TimedText, parse_webvtt
+from worker.media.webvtt import MAX_CUES, CueError, TimedText, parse_webvtt
 
 _SCRIPT: Final = re.compile(r"^[ \t]*\[(?:script info|v4\+? styles|events)\][ \t]*$", re.IGNORECASE | re.MULTILINE)
 _CONTAINERS: Final = ((0, b"\x1aE\xdf\xa3"), (4, b"ftyp"), (0, b"OggS"), (0, b"RIFF"), (0, b"\x00\x00\x01\xba"))
@@ -31,8 +31,8 @@ def parse_subtitles(data: bytes, name: str, charset: str | None = None) -> Timed
         found = _parse_text(text)
     except CueError as error:
         raise BadInput(f"the subtitles {name} cannot be read: {error}") from error
-    if len(found.cues) > MOST_CUES:
-        raise BadInput(f"the subtitles {name} have {len(found.cues)} cues; at most {MOST_CUES} are read")
+    if len(found.cues) > MAX_CUES:
+        raise BadInput(f"the subtitles {name} have {len(found.cues)} cues; at most {MAX_CUES} are read")
     if found.unread and not found.cues:
         raise BadInput(f"the subtitles {name} cannot be read: no cue has times that are any, and end after they begin")
     if not found.cues and text.strip() and not text.startswith("WEBVTT") and not _SCRIPT.search(text):

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, StringConstraints
 
 from worker.core.errors import BadInput
 
-MOST_BYTES: Final = 16 << 20
+MAX_BYTES: Final = 16 << 20
 """The most bytes of a text file; a film's subtitles have less than a hundredth of it."""
 _LOOKED_AT: Final = 1 << 16
 _BOMS: Final = (

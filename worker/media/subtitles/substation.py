@@ -33,7 +33,7 @@ _BLOCK: Final = re.compile(r"(?<!\\)\{([^}]*)\}")
 r"""A block of override tags; `\{` is a brace that libass shows."""
 _WHITE: Final = "ffffff"
 _BOLD_WEIGHT: Final = 600
-MOST_STYLES: Final = 10_000
+MAX_STYLES: Final = 10_000
 """The most styles of a script; a usual one has up to two hundred."""
 
 
@@ -115,8 +115,8 @@ def parse_substation(text: str) -> TimedText:
         elif name == "style" and "styles" in section:
             style = dict(zip(fields, (part.strip() for part in value.split(",")), strict=False))
             styles[style.get("name", "").lstrip("*")] = _style(style, legacy="+" not in section)
-            if len(styles) > MOST_STYLES:
-                raise CueError(f"more than {MOST_STYLES} styles")
+            if len(styles) > MAX_STYLES:
+                raise CueError(f"more than {MAX_STYLES} styles")
         elif name == "dialogue" and section == "events":
             event = dict(zip(fields, value.split(",", max(0, len(fields) - 1)), strict=False))
             if cue := _cue(event, styles, (width, height), looks):

@@ -20,7 +20,7 @@ from worker.core.parts import Whole
 from worker.core.task import Files, FileUse, Lookup, Task, TaskContext
 from worker.media.capabilities import coding_of, family_of, format_of
 from worker.media.failure import classify, failed_stage, ignored_option_lines
-from worker.media.ffmpeg.command import FfmpegParams, OutputMap, ffmpeg_command, merged_options
+from worker.media.ffmpeg.command import ffmpeg_command
 from worker.media.ffmpeg.options import (
     Encoder,
     input_problems,
@@ -28,6 +28,7 @@ from worker.media.ffmpeg.options import (
     parse_encoder_options,
     parse_encoders,
 )
+from worker.media.ffmpeg.params import FfmpegParams, OutputMap, merged_options
 from worker.media.ffmpeg.progress import Meter
 from worker.media.ffmpeg.promise import promise
 from worker.media.ffmpeg.streams import Arrangement, joined_arrangement

@@ -20,7 +20,7 @@ from worker.core.parts import (
     with_short_end,
 )
 from worker.media.failure import classify, damage, failed_stage, ignored_option_lines
-from worker.media.ffmpeg.command import MUXERS
+from worker.media.ffmpeg.params import MUXERS
 from worker.media.ffmpeg.progress import Meter
 from worker.media.parts.commands import (
     SOUND_SUFFIXES,
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from worker.core.media_info import MediaInfo
     from worker.core.parts import Fleet
     from worker.core.task import TaskContext
-    from worker.media.ffmpeg.command import FfmpegParams
+    from worker.media.ffmpeg.params import FfmpegParams
     from worker.media.parts.timeline import Timeline
     from worker.tasks.shared.excerpts import RemoteSource
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from worker.core.media_info import MediaInfo
     from worker.core.task import TaskContext
-    from worker.media.ffmpeg.command import FfmpegParams
+    from worker.media.ffmpeg.params import FfmpegParams
     from worker.media.ffmpeg.promise import Promise
     from worker.media.verify import Expected
     from worker.tasks.ffmpeg.reading import Read

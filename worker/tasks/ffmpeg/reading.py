@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final, cast
 
 from worker.core.errors import InvalidJob, Problem
-from worker.media.ffmpeg.command import KIND_NAMES
+from worker.media.ffmpeg.params import KIND_NAMES
 from worker.media.hidden import KEEPERS
 from worker.media.parts.refusal import Output
 from worker.tasks.shared.hidden import hidden_parts, warn_of_begin
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from worker.core.media_info import MediaInfo
     from worker.core.task import TaskContext
-    from worker.media.ffmpeg.command import FfmpegParams, Kind
     from worker.media.ffmpeg.cutting import Piece
     from worker.media.ffmpeg.options import Encoder
+    from worker.media.ffmpeg.params import FfmpegParams, Kind
     from worker.media.ffmpeg.promise import Promise
 
 TEXTS: Final = frozenset({"srt", "ass", "webvtt"})

@@ -93,7 +93,7 @@ class HlsTask(Task[HlsParams]):
         _warn(film.plan, context)
         folder = await asyncio.to_thread(_own_folder, context)
         plan, levels = await level_sounds(film.plan, film.path, context)
-        levels.tell(context)
+        levels.note(context)
         plan = await _encode(plan, params, film.path, folder, context)
         await _finish(plan, params, folder, context)
 

@@ -25,7 +25,7 @@ from worker.media.hls.presentation import (
     TextTrack,
     snapped_playlist,
 )
-from worker.media.webvtt import MOST_SEGMENT_BYTES, CueError
+from worker.media.webvtt import MAX_SEGMENT_BYTES, CueError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -73,8 +73,8 @@ def collect_files(plan: Plan, out: Path, whole: Mapping[str, TimedText], first_t
         parts[text.name] = segment_texts(playlist, whole[text.name], first_tick)
         own = [len(part.encode()) for part in parts[text.name]]
         written += sum(own)
-        if written > MOST_SEGMENT_BYTES:
-            raise CueError(f"the segments of all subtitles come to more than {MOST_SEGMENT_BYTES >> 20} MiB")
+        if written > MAX_SEGMENT_BYTES:
+            raise CueError(f"the segments of all subtitles come to more than {MAX_SEGMENT_BYTES >> 20} MiB")
         sizes |= {f"{text.name}/{s.uri}": size for s, size in zip(segments, own, strict=True)}
         texts.append(TextTrack(text.name, text.language, text.title, text.default, text.forced, playlist))
     mpd = _text(out / MPD) if (out / MPD).exists() else None

@@ -219,4 +219,4 @@ async def join_parts(
         check_join(reader, plan, rate, rendition.name)
     for part in plan.named(OTHERS):
         levels = await asyncio.to_thread(_unbundle, parts[part.index], folder, others_of(film.encoding))
-        levels.tell(context)
+        levels.note(context)

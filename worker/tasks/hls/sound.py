@@ -25,7 +25,7 @@ class Levels:
     facts: Mapping[str, object]
     warnings: Sequence[str]
 
-    def tell(self, context: TaskContext) -> None:
+    def note(self, context: TaskContext) -> None:
         """Note the measurements and warnings in the job's record."""
         for key, value in self.facts.items():
             context.note(key, value)

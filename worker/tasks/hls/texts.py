@@ -12,9 +12,9 @@ from worker.media.hls.text import copied_suffix, copy_command
 from worker.media.matroska.texts import webvtt_track
 from worker.media.matroska.tracks import WEBVTT
 from worker.media.subtitles import HEAD_BYTES, is_container, parse_subtitles
-from worker.media.subtitles.charset import MOST_BYTES
-from worker.media.webvtt import MOST_BLOCK_CHARACTERS, CueError, TimedText
-from worker.media.webvtt import MOST_CUES as SUBTITLE_CUES
+from worker.media.subtitles.charset import MAX_BYTES
+from worker.media.webvtt import MAX_BLOCK_CHARACTERS, CueError, TimedText
+from worker.media.webvtt import MAX_CUES as SUBTITLE_CUES
 from worker.tasks.shared.running import run_checked
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _READ_BYTES: Final = 1 << 14
 """A small buffer: of a film only the heads of its blocks are read, and they are far apart."""
-MOST_CUES: Final = 100_000
+MAX_CUES: Final = 100_000
 """The most cues of all subtitles of one presentation: they are in memory until it is written."""
 
 
@@ -45,11 +45,11 @@ async def cues_of(plan: Plan, film: str, folder: Path, context: TaskContext) -> 
             lost = f"{found.unread} of {found.unread + len(found.cues)} cues"
             context.warn(f"{lost} of the subtitles {name} are left out: their times are none, or end before they begin")
         if found.has_too_long_blocks:
-            context.warn(f"the styles of the subtitles {name} have more than {MOST_BLOCK_CHARACTERS} characters")
+            context.warn(f"the styles of the subtitles {name} have more than {MAX_BLOCK_CHARACTERS} characters")
             found = replace(found, blocks=())
         texts[text.name] = found
-        if sum(len(item.cues) for item in texts.values()) > MOST_CUES:
-            raise BadInput(f"the subtitles have more than {MOST_CUES} cues together")
+        if sum(len(item.cues) for item in texts.values()) > MAX_CUES:
+            raise BadInput(f"the subtitles have more than {MAX_CUES} cues together")
     return texts
 
 
@@ -100,7 +100,7 @@ def _is_container(path: Path) -> bool:
 
 def _parse_file(path: Path, name: str, charset: str | None) -> TimedText:
     with path.open("rb") as file:
-        data = file.read(MOST_BYTES + 1)
-    if len(data) > MOST_BYTES:
-        raise BadInput(f"the subtitles {name} are larger than {MOST_BYTES >> 20} MiB")
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise BadInput(f"the subtitles {name} are larger than {MAX_BYTES >> 20} MiB")
     return parse_subtitles(data, name, charset)

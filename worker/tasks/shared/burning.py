@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from worker.core.task import TaskContext
-    from worker.media.ffmpeg.command import Burn, FfmpegParams, OutputMap
+    from worker.media.ffmpeg.params import Burn, FfmpegParams, OutputMap
 
 # libass reads the file by itself. ffmpeg's `subtitles` would open it as any medium, and a list opens further files.
 _FILTER: Final = "ass"

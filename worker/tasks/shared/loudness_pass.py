@@ -6,9 +6,9 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from worker.core.errors import InvalidJob, Problem
-from worker.media.ffmpeg.command import mapped_streams, source_summary
 from worker.media.ffmpeg.mixing import NORMALIZED, encoder_layout, layout
 from worker.media.ffmpeg.options import arguments, value_text
+from worker.media.ffmpeg.params import mapped_streams, source_summary
 from worker.media.ffmpeg.promise import output_position
 from worker.tasks.loudness import Sound, level_filter, measured_loudness
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
     from worker.core.media_info import MediaInfo, StreamInfo
     from worker.core.task import TaskContext
-    from worker.media.ffmpeg.command import FfmpegParams, OutputMap
+    from worker.media.ffmpeg.params import FfmpegParams, OutputMap
 
 TOLERANCE: Final = 0.5
 """LU: a measured output may differ from its target by this much."""
 _USUAL_RATE: Final = 48_000
-_MOST_CHANNELS: Final = 8
+_MAX_CHANNELS: Final = 8
 _LAYOUTS: Final = "mono|stereo|2.1|3.0|4.0|quad|quad(side)|5.0|5.0(side)|5.1|5.1(side)|6.0|6.1|7.0|7.1|7.1(wide)"
 _LAYOUT: Final = re.compile(r"^[A-Za-z0-9.()+]{1,64}$")
 
@@ -88,7 +88,7 @@ def _channels(options: Mapping[str, object], stream: StreamInfo) -> str:
     """
     wanted = next((str(options[key]) for key in ("ch_layout", "channel_layout") if key in options), None)
     channels = str(options.get("ac", ""))
-    if wanted is None and channels.isdigit() and 1 <= int(channels) <= _MOST_CHANNELS:
+    if wanted is None and channels.isdigit() and 1 <= int(channels) <= _MAX_CHANNELS:
         wanted = layout(int(channels))
     if wanted is None and not channels:
         wanted = encoder_layout(options.get("codec"), stream.channels or 0)

@@ -98,7 +98,7 @@ async def measure_suspects(
 
 
 async def check_output(info: MediaInfo, expected: Expected, path: Path, name: str, context: TaskContext) -> MediaInfo:
-    """Return what the output `path` is, once it keeps its promise; VerificationFailed tells what it breaks.
+    """Return what the output `path` is, once it keeps its promise; VerificationFailed names what it breaks.
 
     Where it states another length than was promised, its packets decide: ffmpeg 9 counts the hidden begin of a sound
     twice in Matroska's DURATION.

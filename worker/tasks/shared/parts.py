@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 TOO_SHORT: Final = "it is too short for two parts"
 _INDEXED: Final = frozenset({"mp4", "matroska"})
-_MOST_KNOWN: Final = 1 << 16
+_MAX_KNOWN: Final = 1 << 16
 
 
 def build_of(version: str) -> str:
@@ -67,7 +67,7 @@ def known_sources(infos: Sequence[MediaInfo]) -> dict[str, Any]:
     except ValueError:
         # A length that is no number: no database takes it.
         return {}
-    return {"sources": documents} if length <= _MOST_KNOWN else {}
+    return {"sources": documents} if length <= _MAX_KNOWN else {}
 
 
 def sources_of(plan: Plan) -> list[MediaInfo] | None:

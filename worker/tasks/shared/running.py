@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from worker.media.verify import Damage
 
 
-_MOST_NOTED: Final = 20
+_MAX_NOTED: Final = 20
 """Complaints that the record holds."""
 
 
@@ -46,7 +46,7 @@ async def run_checked(
 
 
 def refuse_damage(complaint: str, subject: str, context: TaskContext, damage: Damage = "refuse") -> None:
-    """Return if a tool's words tell of no damage of its source, or the job accepts it; else BadInput with the first.
+    """Return if a tool reports no damage of its source, or the job accepts it; else BadInput with the first.
 
     Accepted damage becomes a warning, and a fact of the record with every line that the tool's last words hold.
     """
@@ -56,4 +56,4 @@ def refuse_damage(complaint: str, subject: str, context: TaskContext, damage: Da
     if damage == "refuse":
         raise BadInput(f'{subject} is damaged or cut short: {found[0]}; "damage": "accept" takes it as it is')
     context.warn(f"{subject} is damaged: {found[0]}{f', and {len(found) - 1} more' if len(found) > 1 else ''}")
-    context.note("damage", {"source": subject, "complaints": list(found[:_MOST_NOTED]), "count": len(found)})
+    context.note("damage", {"source": subject, "complaints": list(found[:_MAX_NOTED]), "count": len(found)})

@@ -7,7 +7,7 @@ import codecs
 from typing import TYPE_CHECKING
 
 from worker.core.errors import BadInput
-from worker.media.subtitles.charset import MOST_BYTES, declared_charset, transcode_to_utf8, with_declaration
+from worker.media.subtitles.charset import MAX_BYTES, declared_charset, transcode_to_utf8, with_declaration
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +21,7 @@ async def utf8_file(
     """Return the text at `path` as a file in UTF-8: itself, or a copy with a byte order mark in scratch.
 
     In `xml` the document's own declaration says the charset where the job does not. BadInput for text that is not UTF-8
-    while nothing says what it is, for what does not fit, and for more than `MOST_BYTES`.
+    while nothing says what it is, for what does not fit, and for more than `MAX_BYTES`.
     """
     target = context.scratch(f"text-{number}{path.suffix}")
     return await asyncio.to_thread(_utf8_file, path, target, name, charset, xml=xml)
@@ -29,9 +29,9 @@ async def utf8_file(
 
 def _utf8_file(path: Path, target: Path, name: str, charset: str | None, *, xml: bool) -> Path:
     with path.open("rb") as file:
-        data = file.read(MOST_BYTES + 1)
-    if len(data) > MOST_BYTES:
-        raise BadInput(f"{name} is a text of more than {MOST_BYTES >> 20} MiB")
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise BadInput(f"{name} is a text of more than {MAX_BYTES >> 20} MiB")
     text = transcode_to_utf8(data, name, charset or (declared_charset(data) if xml else None))
     if text is None:
         return path

@@ -30,7 +30,7 @@ from worker.tasks.shared.measuring import ends_short
 from worker.tasks.shared.parts import Builds
 from worker.tasks.shared.running import run_checked
 from worker.tasks.visualizer.ranges import Ranges
-from worker.tasks.visualizer.stage import Stage, well, windowed_scene
+from worker.tasks.visualizer.stage import Stage, require_success, windowed_scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -128,7 +128,7 @@ class VisualizerTask(Task[SceneParams]):
         """Return the plan of what lies in `folder` now: as many frames as were counted, or as there was time for."""
         plan = plan_of(scene)
         lasting = params.on_timeout == "keep"
-        meter = Meter(scene.shown)
+        meter = Meter(scene.visible_frames)
 
         def on_line(line: str) -> None:
             if meter.line(line) and meter.fraction is not None:
@@ -145,7 +145,7 @@ class VisualizerTask(Task[SceneParams]):
                 raise
             return await _shortened(plan, scene, limit, folder, context)
         try:
-            well(exits, params, context)
+            require_success(exits, params, context)
         except (ToolFailed, InvalidJob):
             # `classify` takes a decoder's "invalid residual" for a refused option
             if scene.sound is not None and params.damage == "refuse":
@@ -153,8 +153,8 @@ class VisualizerTask(Task[SceneParams]):
             raise
         self._visualizer.judge(scene, exits)
         frames = meter.step.frame
-        if frames is None or abs(frames - scene.shown) > scene.slack:
-            raise VerificationFailed(f"the film has {frames} frames, and {scene.shown} were counted")
+        if frames is None or abs(frames - scene.visible_frames) > scene.slack:
+            raise VerificationFailed(f"the film has {frames} frames, and {scene.visible_frames} were counted")
         return shortened_plan(plan, frames)
 
 
@@ -218,8 +218,8 @@ async def _shortened(plan: Plan, scene: Scene, limit: float | None, folder: Path
         sound = folder / f"{SOUND}.mp4"
         await run_checked(context, copy_command(context.tool("ffmpeg"), sound, part, float(short.duration)), subject)
         await asyncio.to_thread(part.replace, sound)
-    context.warn(f"the film is cut short: {frames} of {scene.shown} frames are {subject}")
-    context.note("truncated", {"frames": frames, "of": scene.shown})
+    context.warn(f"the film is cut short: {frames} of {scene.visible_frames} frames are {subject}")
+    context.note("truncated", {"frames": frames, "of": scene.visible_frames})
     return short
 
 

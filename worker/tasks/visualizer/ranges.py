@@ -18,7 +18,7 @@ from worker.tasks.shared.decoding import require_undamaged
 from worker.tasks.shared.measuring import ends_short
 from worker.tasks.shared.parts import TOO_SHORT, joinable, prove_part, read_packets
 from worker.tasks.shared.running import run_checked
-from worker.tasks.visualizer.stage import Stage, well, windowed_scene
+from worker.tasks.visualizer.stage import Stage, require_success, windowed_scene
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 HISTORY: Final = "history"
 """The part that holds what every range is drawn of; the plan has it at hand."""
-MOST_SHARED_BYTES: Final = 128 << 20
+MAX_SHARED_BYTES: Final = 128 << 20
 SHORTEST_SECONDS: Final = 10.0
 """Each part simulates the whole film, so parts are few and long: one a worker, and none is shorter than this."""
 
@@ -73,7 +73,7 @@ class Ranges:
             Part(index, part_key(identity, FRAMES, first, last), first, last)
             for index, (first, last) in enumerate(pairwise(cuts))
         )
-        if scene.shared is not None and scene.shared.file.stat().st_size <= MOST_SHARED_BYTES:
+        if scene.shared is not None and scene.shared.file.stat().st_size <= MAX_SHARED_BYTES:
             key = part_key(identity, HISTORY)
             history = Part(len(parts), key, name=HISTORY, suffix=scene.shared.file.suffix, shared=True)
             self._context.share(history.file, scene.shared.file)
@@ -83,7 +83,7 @@ class Ranges:
             "data": data, "frames": scene.frames, "size": list(scene.size), "rate": scene.framerate,
             "facts": stage.facts,
         }  # fmt: skip
-        return Plan(task, scene.shown, identity, build, parts, details)
+        return Plan(task, scene.visible_frames, identity, build, parts, details)
 
     async def is_planned(self, params: SceneParams, plan: Plan) -> bool:
         """Return whether the data is that of the plan, and the files that it names.
@@ -114,14 +114,14 @@ class Ranges:
         scene = await self._planned_scene(ours, plan, await self._data(params))
         scene = replace(windowed_scene(scene, ours), sound=None)
         folder = context.scratch("part/x").parent
-        film, meter = plan_of(scene), Meter(scene.shown)
+        film, meter = plan_of(scene), Meter(scene.visible_frames)
 
         def advance(line: str) -> None:
             if meter.line(line):
                 context.report(meter.fraction, fps=meter.step.fps, speed=meter.step.speed)
 
         exits = await context.run(film_pipeline(scene, film, context.tool("ffmpeg"), folder, joined=True), advance)
-        well(exits, params, context)
+        require_success(exits, params, context)
         self._visualizer.judge(scene, exits)
         made = folder / f"{_name(film)}.mp4"
         await prove_part(made, part, Fraction(scene.framerate), 1, context)
@@ -184,8 +184,10 @@ def _cuts(scene: Scene, params: SceneParams, fleet: Fleet) -> tuple[int, ...]:
     film, rate = plan_of(scene), Fraction(scene.framerate)
     gop = film.timing.gop if film.timing else 1
     if isinstance(params.parts, PartLength):
-        return bounds(scene.shown, rate, params.parts.seconds, gop)
-    return even_bounds(scene.shown, min(fleet.workers, int(scene.shown / rate / SHORTEST_SECONDS)), gop)
+        return bounds(scene.visible_frames, rate, params.parts.seconds, gop)
+    return even_bounds(
+        scene.visible_frames, min(fleet.workers, int(scene.visible_frames / rate / SHORTEST_SECONDS)), gop
+    )
 
 
 def _name(film: FilmPlan) -> str:

@@ -33,7 +33,7 @@ def windowed_scene(scene: Scene, params: SceneParams) -> Scene:
     return replace(scene, window=wanted)
 
 
-def well(exits: Sequence[Exit], params: SceneParams, context: TaskContext) -> None:
+def require_success(exits: Sequence[Exit], params: SceneParams, context: TaskContext) -> None:
     """Return if every stage did all that it had to; what the first failure means is raised."""
     if (bad := failed_stage(exits)) is not None:
         error = classify(bad)

@@ -8,11 +8,12 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
-from worker.control.dead_letters import list_dead, purge_all, purge_dead, replay_all, replay_dead, show_dead
+from worker.control.dead_letters import list_dead, show_dead
+from worker.control.replay import purge_all, purge_dead, replay_all, replay_dead
 from worker.core.routing import DEAD_QUEUE
 from worker.core.views import DeadPage, DeadWhole
 from worker.web.api.republished import RepublishedDocument
-from worker.web.asking import Admin, Here, Operator, Viewer, audit_entry
+from worker.web.dependencies import Admin, Here, Operator, Viewer, audit_entry
 from worker.web.problems import Refused, responses
 
 router = APIRouter(tags=["dead letters"])

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
 from worker.control.schemas import message_schema, module_schema
-from worker.web.asking import Here, Viewer
+from worker.web.dependencies import Here, Viewer
 from worker.web.dry_run import DryRun, dry_run
 from worker.web.problems import responses
 

@@ -8,13 +8,13 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import StreamingResponse
 
-from worker.web.asking import Here, Viewer
-from worker.web.following import pulse_events
+from worker.web.dependencies import Here, Viewer
+from worker.web.event_streams import pulse_events
 from worker.web.problems import Refused
 
 router = APIRouter(tags=["events"])
 
-MOST_JOBS = 50
+MAX_JOBS = 50
 
 
 @router.get(
@@ -26,7 +26,7 @@ MOST_JOBS = 50
 async def get_events(
     here: Here,
     _: Viewer,
-    job: Annotated[list[str] | None, Query(max_length=MOST_JOBS, description="Only these jobs, by their ids.")] = None,
+    job: Annotated[list[str] | None, Query(max_length=MAX_JOBS, description="Only these jobs, by their ids.")] = None,
     last_event_id: Annotated[str | None, Header(max_length=100)] = None,
 ) -> StreamingResponse:
     """Send `change` at once when something is not as it was at `Last-Event-ID`, then whenever something changes.

@@ -8,14 +8,14 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 
 from worker.core.location import External, parse_location
-from worker.web.asking import Here, Operator, Viewer
+from worker.web.dependencies import Here, Operator, Viewer
+from worker.web.file_answers import send_file
 from worker.web.links import place_of
 from worker.web.problems import responses
-from worker.web.sending import send_file
 
 router = APIRouter(tags=["files"])
 
-MOST_ENTRIES = 2000
+MAX_ENTRIES = 2000
 
 
 class EntryDocument(BaseModel):
@@ -58,7 +58,7 @@ async def browse(here: Here, folder: str) -> Folder:
     """Return what is in a folder; hidden names and links are left out."""
     named = here.place(folder.rstrip("/") + "/") if not folder.endswith("://") else parse_location(folder + "/")
     place = named if isinstance(named, External) else here.place(folder)
-    found = await here.reader(place).entries(place, MOST_ENTRIES + 1)
+    found = await here.reader(place).entries(place, MAX_ENTRIES + 1)
     entries = [
         EntryDocument(
             name=one.name,
@@ -67,9 +67,9 @@ async def browse(here: Here, folder: str) -> Folder:
             bytes=one.bytes,
             modified=one.modified,
         )
-        for one in found[:MOST_ENTRIES]
+        for one in found[:MAX_ENTRIES]
     ]
-    return Folder(uri=str(place), above=_above(here, place), entries=entries, more=len(found) > MOST_ENTRIES)
+    return Folder(uri=str(place), above=_above(here, place), entries=entries, more=len(found) > MAX_ENTRIES)
 
 
 def _above(here: Here, place: External) -> str | None:

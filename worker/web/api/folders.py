@@ -10,7 +10,7 @@ from pydantic import Field
 from worker.control.intake import folders as use
 from worker.core.folder import FileState, FolderFile, StoredFolder
 from worker.core.message.wire import parse
-from worker.web.asking import Admin, Here, Operator, Viewer, audit_entry
+from worker.web.dependencies import Admin, Here, Operator, Viewer, audit_entry
 from worker.web.problems import responses
 
 router = APIRouter(tags=["folders"])

@@ -13,7 +13,7 @@ from worker.control.intake import hooks as use
 from worker.core.hook import HookCall, HookView
 from worker.core.message.wire import parse
 from worker.core.record import Record
-from worker.web.asking import Admin, Here, Viewer, audit_entry
+from worker.web.dependencies import Admin, Here, Viewer, audit_entry
 from worker.web.guard import Failures
 from worker.web.problems import Refused, responses
 

@@ -22,13 +22,13 @@ from worker.core.listing import JobFilter
 from worker.core.message.dialects import decode
 from worker.core.record import JobRecord, LogRecord, State
 from worker.web.api.republished import RepublishedDocument
-from worker.web.asking import Here, Operator, Viewer, audit_entry
-from worker.web.following import MOST_FOLLOWERS, log_events
+from worker.web.dependencies import Here, Operator, Viewer, audit_entry
+from worker.web.event_streams import MAX_FOLLOWERS, log_events
 from worker.web.problems import Refused, responses
 
 router = APIRouter(tags=["jobs"])
 
-MOST_AT_ONCE: Final = 1000
+MAX_AT_ONCE: Final = 1000
 AGE_UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 Name = Annotated[str, Field(min_length=1, max_length=128)]
 
@@ -99,7 +99,7 @@ class BulkAnswer(BaseModel):
     matching: int
     done: int = 0
     refused: list[str] = Field(default_factory=list)
-    more: bool = Field(False, description=f"Whether more than {MOST_AT_ONCE} match; the rest needs another request.")
+    more: bool = Field(False, description=f"Whether more than {MAX_AT_ONCE} match; the rest needs another request.")
 
 
 def _storable(text: str | None, path: str) -> str | None:
@@ -204,8 +204,8 @@ async def _same_job(here: Here, body: bytes, job_id: str | None) -> JobRecord | 
 @router.post("/jobs/bulk", summary="Cancel or retry every job that matches, counted first")
 async def post_bulk(request: Request, here: Here, _: Operator, asked: BulkRequest) -> BulkAnswer:
     """Return how many match; with `dry_run` false and `expected` that number, do it."""
-    ids = [record.job_id async for record in matching_jobs(here.control, asked.filter.chosen(), limit=MOST_AT_ONCE + 1)]
-    more, ids = len(ids) > MOST_AT_ONCE, ids[:MOST_AT_ONCE]
+    ids = [record.job_id async for record in matching_jobs(here.control, asked.filter.chosen(), limit=MAX_AT_ONCE + 1)]
+    more, ids = len(ids) > MAX_AT_ONCE, ids[:MAX_AT_ONCE]
     if asked.dry_run:
         return BulkAnswer(matching=len(ids), more=more)
     if asked.expected != len(ids):
@@ -325,7 +325,7 @@ async def get_log(
 )
 async def stream_log(here: Here, _: Viewer, job_id: Name) -> StreamingResponse:
     """Send what is written until the job has ended."""
-    if here.followers >= MOST_FOLLOWERS:
+    if here.followers >= MAX_FOLLOWERS:
         raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, f"{here.followers} logs are followed already")
     record = await find_job(here.control, job_id)
     events: AsyncIterator[bytes] = log_events(here, record.job_id)

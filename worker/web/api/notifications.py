@@ -16,7 +16,7 @@ from worker.control.intake.notifications import (
 )
 from worker.core.message.wire import parse
 from worker.core.notification import NotificationView
-from worker.web.asking import Admin, Here, Viewer, audit_entry
+from worker.web.dependencies import Admin, Here, Viewer, audit_entry
 from worker.web.problems import responses
 
 router = APIRouter(tags=["notifications"])

@@ -10,7 +10,7 @@ from pydantic import Field
 from worker.control.option_sets import delete_option_set, get_option_set, list_option_sets, put_option_set
 from worker.core.message.wire import parse
 from worker.core.record import OptionSet
-from worker.web.asking import Admin, Here, Viewer, audit_entry
+from worker.web.dependencies import Admin, Here, Viewer, audit_entry
 from worker.web.problems import responses
 
 router = APIRouter(tags=["option sets"])

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from worker.control.undo import forget, list_originals, undo
 from worker.core.record import Record
-from worker.web.asking import Admin, Here, Operator, Viewer, audit_entry
+from worker.web.dependencies import Admin, Here, Operator, Viewer, audit_entry
 from worker.web.problems import responses
 
 if TYPE_CHECKING:

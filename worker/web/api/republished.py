@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 from pydantic import BaseModel, Field
 
 if TYPE_CHECKING:
-    from worker.control.dead_letters import Republished
+    from worker.control.replay import Republished
 
 
 class RepublishedDocument(BaseModel):

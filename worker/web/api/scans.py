@@ -9,7 +9,7 @@ from pydantic import Field
 
 from worker.control.intake import scans as use
 from worker.core.scanning import ScanRecord, ScanRequest
-from worker.web.asking import Here, Operator, Viewer, audit_entry
+from worker.web.dependencies import Here, Operator, Viewer, audit_entry
 from worker.web.problems import responses
 
 router = APIRouter(tags=["scans"])

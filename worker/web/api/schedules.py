@@ -21,7 +21,7 @@ from worker.control.intake.schedules import (
 from worker.core.errors import InvalidJob, Problem
 from worker.core.message.wire import parse
 from worker.core.schedule import ScheduleRecord
-from worker.web.asking import Admin, Here, Operator, Viewer, audit_entry
+from worker.web.dependencies import Admin, Here, Operator, Viewer, audit_entry
 from worker.web.problems import responses
 from worker.web.streaming import RESPONSE, Lines, stream_lines
 

@@ -11,7 +11,7 @@ from worker import __version__
 from worker.control.doctor import findings
 from worker.core.finding import NamedFinding
 from worker.core.views import AuditEntry, Disagreement
-from worker.web.asking import Admin, Here, Viewer, audit_entry
+from worker.web.dependencies import Admin, Here, Viewer, audit_entry
 
 router = APIRouter(tags=["system"])
 

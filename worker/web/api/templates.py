@@ -25,7 +25,7 @@ from worker.core.job import Lane, Priority
 from worker.core.message.wire import parse
 from worker.core.pattern import Pattern
 from worker.core.template import StoredTemplate
-from worker.web.asking import Admin, Here, Operator, Viewer, audit_entry
+from worker.web.dependencies import Admin, Here, Operator, Viewer, audit_entry
 from worker.web.problems import responses
 from worker.web.streaming import RESPONSE, Lines, stream_lines
 

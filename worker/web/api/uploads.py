@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from worker.core.errors import InvalidJob, Problem
 from worker.core.location import External
 from worker.core.ports.files import MultipartStore, MultipartUpload, Upload, UploadStore
-from worker.web.asking import Here, Operator, audit_entry
+from worker.web.dependencies import Here, Operator, audit_entry
 from worker.web.problems import Refused, responses
 
 router = APIRouter(tags=["uploads"])
@@ -22,7 +22,7 @@ router = APIRouter(tags=["uploads"])
 VERSION: Final = "1.0.0"
 EXTENSIONS: Final = "creation,expiration,termination"
 PIECE: Final = "application/offset+octet-stream"
-MOST_LINKS: Final = 100
+MAX_LINKS: Final = 100
 
 
 class BucketUpload(BaseModel):
@@ -78,7 +78,7 @@ def _bucket(here: Here) -> MultipartStore:
     return here.multipart
 
 
-def _tell(response: Response, upload: Upload) -> None:
+def _set_headers(response: Response, upload: Upload) -> None:
     response.headers["Tus-Resumable"] = VERSION
     response.headers["Upload-Offset"] = str(upload.offset)
     response.headers["Upload-Length"] = str(upload.bytes)
@@ -130,14 +130,14 @@ async def begin(
     name = _name_in(upload_metadata)
     async with audit_entry(request, "upload.begin", name, bytes=upload_length):
         upload = await _folder(here).begin(name, upload_length, who.name)
-    _tell(response, upload)
+    _set_headers(response, upload)
     response.headers["Location"] = str(request.url_for("offset", upload_id=upload.upload_id).path)
 
 
 @router.head("/uploads/{upload_id}", summary="How much of an upload is there (tus)", responses=responses(404))
 async def offset(response: Response, here: Here, _: Operator, upload_id: str) -> None:
     """Answer with the offset from which the upload goes on."""
-    _tell(response, await _folder(here).get(upload_id))
+    _set_headers(response, await _folder(here).get(upload_id))
 
 
 @router.patch("/uploads/{upload_id}", status_code=204, summary="Send a piece (tus)", responses=responses(404, 412, 415))
@@ -159,7 +159,7 @@ async def append(
     if upload.complete:
         async with audit_entry(request, "upload.finish", upload.uri, bytes=upload.bytes):
             pass
-    _tell(response, upload)
+    _set_headers(response, upload)
 
 
 @router.delete("/uploads/{upload_id}", status_code=204, summary="Cancel an upload (tus)", responses=responses(404))
@@ -188,7 +188,7 @@ async def get_links(
     here: Here,
     _: Operator,
     asked: Annotated[BucketName, Query()],
-    part: Annotated[list[Annotated[int, Field(ge=1, le=10_000)]], Query(min_length=1, max_length=MOST_LINKS)],
+    part: Annotated[list[Annotated[int, Field(ge=1, le=10_000)]], Query(min_length=1, max_length=MAX_LINKS)],
 ) -> Links:
     """Return by part an address to which it can be PUT for some hours."""
     return Links(links=await _bucket(here).links(_place(here, asked.uri), asked.upload_id, tuple(part)))

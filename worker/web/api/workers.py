@@ -14,7 +14,7 @@ from worker.core.hints import nearest
 from worker.core.record import Wanted, WorkerRecord
 from worker.core.views import LaneDepth, Sample
 from worker.web.api.jobs import JobDocument, document_of
-from worker.web.asking import Here, Operator, Viewer, audit_entry
+from worker.web.dependencies import Here, Operator, Viewer, audit_entry
 from worker.web.problems import Refused, responses
 
 router = APIRouter(tags=["fleet"])
@@ -24,7 +24,7 @@ WANTED: Final[dict[str, Wanted]] = {"pause": "pause", "resume": "run", "drain": 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 
-class Asked(BaseModel):
+class SteerAnswer(BaseModel):
     """The workers that were asked, and what for; each follows with its next heartbeat."""
 
     wanted: str
@@ -71,28 +71,28 @@ async def get_samples(
 
 
 @router.post("/workers/{command}", summary="Pause, resume or drain every worker")
-async def post_fleet(request: Request, here: Here, _: Operator, command: Command) -> Asked:
+async def post_fleet(request: Request, here: Here, _: Operator, command: Command) -> SteerAnswer:
     """Return which workers were asked."""
     async with audit_entry(request, f"fleet.{command}", "all") as noted:
         asked = await steer_fleet(here.control, WANTED[command])
         noted["workers"] = len(asked)
-    return Asked(wanted=WANTED[command], workers=asked)
+    return SteerAnswer(wanted=WANTED[command], workers=asked)
 
 
 @router.post("/workers/{worker_id}/{command}", summary="Pause, resume or drain a worker", responses=responses(404))
-async def post_worker(request: Request, here: Here, _: Operator, worker_id: Name, command: Command) -> Asked:
+async def post_worker(request: Request, here: Here, _: Operator, worker_id: Name, command: Command) -> SteerAnswer:
     """Return the worker that was asked."""
     async with audit_entry(request, f"worker.{command}", worker_id):
         asked = await steer_worker(here.control, worker_id, WANTED[command])
-    return Asked(wanted=WANTED[command], workers=asked)
+    return SteerAnswer(wanted=WANTED[command], workers=asked)
 
 
 @router.delete("/workers/{worker_id}", summary="Forget an offline worker", responses=responses(404))
-async def delete_worker(request: Request, here: Here, _: Operator, worker_id: Name) -> Asked:
+async def delete_worker(request: Request, here: Here, _: Operator, worker_id: Name) -> SteerAnswer:
     """Return the worker that was forgotten."""
     async with audit_entry(request, "worker.forget", worker_id):
         gone = await forget_worker(here.control, worker_id)
-    return Asked(wanted="forget", workers=gone)
+    return SteerAnswer(wanted="forget", workers=gone)
 
 
 @router.delete("/workers", summary="Forget the workers that were silent for long")
@@ -101,12 +101,12 @@ async def delete_silent(
     here: Here,
     _: Operator,
     silent: Annotated[float, Query(ge=0, le=1e9, description="For so many seconds, three heartbeats at least.")],
-) -> Asked:
+) -> SteerAnswer:
     """Return the workers that were forgotten."""
     async with audit_entry(request, "fleet.forget", "all") as noted:
         gone = await forget_silent_workers(here.control, silent)
         noted["workers"] = len(gone)
-    return Asked(wanted="forget", workers=gone)
+    return SteerAnswer(wanted="forget", workers=gone)
 
 
 class FleetDocument(BaseModel):

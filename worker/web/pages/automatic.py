@@ -14,8 +14,8 @@ from worker.control.intake.schedules import delete_schedule, list_schedules, pau
 from worker.control.intake.templates import list_templates
 from worker.control.undo import list_originals, undo
 from worker.core.errors import LeveretError
-from worker.web.asking import audit_entry, services_of
-from worker.web.pages.drawing import act, draw, login_redirect
+from worker.web.dependencies import audit_entry, services_of
+from worker.web.pages.rendering import act, draw, login_redirect
 
 if TYPE_CHECKING:
     from worker.web.services import Services

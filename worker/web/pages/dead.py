@@ -8,11 +8,12 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request
 from starlette.responses import Response
 
-from worker.control.dead_letters import list_dead, purge_all, purge_dead, replay_all, replay_dead
+from worker.control.dead_letters import list_dead
+from worker.control.replay import purge_all, purge_dead, replay_all, replay_dead
 from worker.core.errors import LeveretError
 from worker.core.routing import DEAD_QUEUE
-from worker.web.asking import audit_entry, services_of
-from worker.web.pages.drawing import act, draw, login_redirect
+from worker.web.dependencies import audit_entry, services_of
+from worker.web.pages.rendering import act, draw, login_redirect
 from worker.web.problems import Refused
 
 router = APIRouter()

@@ -14,9 +14,9 @@ from worker.core.errors import LeveretError
 from worker.core.listing import JobFilter
 from worker.core.record import serving
 from worker.web.api.workers import WANTED, known_worker
-from worker.web.asking import audit_entry, services_of
 from worker.web.chart import chart_of
-from worker.web.pages.drawing import act, draw, login_redirect, refusal
+from worker.web.dependencies import audit_entry, services_of
+from worker.web.pages.rendering import act, draw, login_redirect, refusal
 
 router = APIRouter()
 

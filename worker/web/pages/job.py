@@ -18,9 +18,9 @@ from worker.control.steer import list_workers
 from worker.core.errors import LeveretError
 from worker.core.record import STATES
 from worker.core.routing import JOBS, routing_key
-from worker.web.asking import audit_entry, principal_of, services_of
-from worker.web.pages.drawing import act, draw, login_redirect, refusal
+from worker.web.dependencies import audit_entry, principal_of, services_of
 from worker.web.pages.now import reasons
+from worker.web.pages.rendering import act, draw, login_redirect, refusal
 
 if TYPE_CHECKING:
     from worker.core.record import ArtifactRecord, JobRecord, LogRecord, PartRecord
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 router = APIRouter()
 
-MOST_ARTIFACTS: Final = 60
-MOST_WAITING: Final = 500
-MOST_LOG: Final = 200_000
+MAX_ARTIFACTS: Final = 60
+MAX_WAITING: Final = 500
+MAX_LOG: Final = 200_000
 PLAYABLE: Final = ("video/mp4", "video/webm", "audio/")
 HLS: Final = "application/vnd.apple.mpegurl"
 DASH: Final = "application/dash+xml"
@@ -80,7 +80,7 @@ async def _log(here: Services, job_id: str) -> LogRecord | None:
 async def _why(here: Services, record: JobRecord) -> str:
     if record.state not in {"queued", "retrying"}:
         return ""
-    waiting = await here.views.waiting(MOST_WAITING)
+    waiting = await here.views.waiting(MAX_WAITING)
     found = reasons(waiting, await list_workers(here.control))
     return next(
         (why for one, why in zip(waiting, found, strict=True) if one.job.job_id == record.job_id), record.waits or ""
@@ -110,13 +110,13 @@ def _parts(here: Services, record: JobRecord, log: LogRecord | None) -> dict[str
     made = [one for one in record.artifacts if one.role not in {"segment", "init"}]
     segments = len(record.artifacts) - len(made)
     message = record.document | {"job_id": record.job_id}
-    text = log.text[-MOST_LOG:] if log else ""
+    text = log.text[-MAX_LOG:] if log else ""
     return {
         "plays": plays_of(record.artifacts),
         "poster": next((one.uri for one in record.artifacts if one.role in {"poster", "thumbnail"}), None),
         "storyboard": next((one.uri for one in record.artifacts if one.uri.endswith("storyboard.vtt")), None),
-        "made": made[:MOST_ARTIFACTS],
-        "hidden": max(0, len(made) - MOST_ARTIFACTS),
+        "made": made[:MAX_ARTIFACTS],
+        "hidden": max(0, len(made) - MAX_ARTIFACTS),
         "segments": segments,
         "took": seconds_of(record),
         "part_counts": counts_of(record.parts),

@@ -12,9 +12,9 @@ from starlette.responses import Response
 from worker.control.query import list_jobs, matching_jobs
 from worker.control.steer import list_workers
 from worker.core.errors import LeveretError
-from worker.web.api.jobs import MOST_AT_ONCE, BulkAnswer, FilterDocument, act_on
-from worker.web.asking import audit_entry, services_of
-from worker.web.pages.drawing import draw, login_redirect
+from worker.web.api.jobs import MAX_AT_ONCE, BulkAnswer, FilterDocument, act_on
+from worker.web.dependencies import audit_entry, services_of
+from worker.web.pages.rendering import draw, login_redirect
 
 router = APIRouter()
 
@@ -67,8 +67,8 @@ async def post_bulk(
     except ValueError:
         given = {}
     wanted = filter_of(given if isinstance(given, dict) else {})
-    found = [record async for record in matching_jobs(here.control, wanted.chosen(), limit=MOST_AT_ONCE + 1)]
-    ids = [record.job_id for record in found][:MOST_AT_ONCE]
+    found = [record async for record in matching_jobs(here.control, wanted.chosen(), limit=MAX_AT_ONCE + 1)]
+    ids = [record.job_id for record in found][:MAX_AT_ONCE]
     kept = wanted.model_dump(exclude_none=True)
     if expected is None or expected != len(ids):
         return draw(

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from worker.web.access import COOKIE, SESSION_SECONDS, Tokens
 from worker.web.connections import host_of
 from worker.web.guard import Failures
-from worker.web.pages.drawing import draw
+from worker.web.pages.rendering import draw
 
 router = APIRouter()
 

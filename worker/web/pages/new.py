@@ -18,10 +18,10 @@ from worker.control.submit import submit
 from worker.core.errors import LeveretError
 from worker.web.api.documents import summary_of
 from worker.web.api.files import browse, roots_of
-from worker.web.asking import audit_entry, services_of
+from worker.web.dependencies import audit_entry, services_of
 from worker.web.dry_run import dry_run
 from worker.web.guard import POLICY
-from worker.web.pages.drawing import draw, login_redirect
+from worker.web.pages.rendering import draw, login_redirect
 from worker.web.problems import status_of
 
 router = APIRouter()

@@ -12,9 +12,9 @@ from worker.control.steer import list_workers
 from worker.core.errors import LeveretError
 from worker.core.listing import JobFilter
 from worker.core.routing import DEAD_QUEUE, LANES, PRIORITIES
-from worker.web.asking import services_of
-from worker.web.figures import sentence
-from worker.web.pages.drawing import draw, login_redirect
+from worker.web.dependencies import services_of
+from worker.web.formats import sentence
+from worker.web.pages.rendering import draw, login_redirect
 from worker.web.waits import why_it_waits
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 router = APIRouter()
 
-MOST_LIVE = 200
-MOST_WAITING = 25
-MOST_RESULTS = 8
+MAX_LIVE = 200
+MAX_WAITING = 25
+MAX_RESULTS = 8
 
 
 @router.get("/")
@@ -71,8 +71,8 @@ async def _look(here: Services) -> dict[str, Any]:
         list_workers(here.control),
         here.control.stores.counts(),
         here.views.depths(),
-        here.views.waiting(MOST_WAITING),
-        here.views.results(MOST_RESULTS),
+        here.views.waiting(MAX_WAITING),
+        here.views.results(MAX_RESULTS),
         _in_states(here, "running", "publishing", "waiting"),
     )
     alive = [worker for worker in fleet if worker.status != "offline"]
@@ -81,7 +81,7 @@ async def _look(here: Services) -> dict[str, Any]:
     return {
         "fleet": alive,
         "lost": [job for job in running if job.job_id not in busy and job.state != "waiting"][:20],
-        "divided": [job for job in running if job.state == "waiting"][:MOST_RESULTS],
+        "divided": [job for job in running if job.state == "waiting"][:MAX_RESULTS],
         "gone": [worker for worker in fleet if worker.status == "offline"],
         "running": {job.job_id: job for job in running},
         "waiting": waits,
@@ -95,7 +95,7 @@ async def _look(here: Services) -> dict[str, Any]:
 async def _in_states(here: Services, *states: str) -> list[JobRecord]:
     found: list[JobRecord] = []
     for state in states:
-        found += (await here.control.stores.page(JobFilter(state), MOST_LIVE)).jobs
+        found += (await here.control.stores.page(JobFilter(state), MAX_LIVE)).jobs
     return found
 
 

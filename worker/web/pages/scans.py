@@ -10,8 +10,8 @@ from starlette.responses import Response
 from worker.control.intake.scans import delete_scan, get_scan, list_scans, start_scan
 from worker.control.intake.templates import list_templates
 from worker.core.errors import LeveretError
-from worker.web.asking import audit_entry, services_of
-from worker.web.pages.drawing import act, draw, login_redirect
+from worker.web.dependencies import audit_entry, services_of
+from worker.web.pages.rendering import act, draw, login_redirect
 from worker.web.pages.templates import values_of
 
 router = APIRouter()

@@ -14,8 +14,8 @@ from worker.control.steer import list_workers
 from worker.core.errors import LeveretError
 from worker.core.message.wire import parse
 from worker.web.api.files import roots_of
-from worker.web.asking import audit_entry, services_of
-from worker.web.pages.drawing import act, draw, login_redirect
+from worker.web.dependencies import audit_entry, services_of
+from worker.web.pages.rendering import act, draw, login_redirect
 
 if TYPE_CHECKING:
     from worker.web.services import Services

@@ -14,8 +14,8 @@ from worker.control.intake.templates import blueprint_of, delete_template, list_
 from worker.core.errors import InvalidJob, LeveretError, Problem
 from worker.core.message.wire import parse
 from worker.web.api.templates import MOST
-from worker.web.asking import audit_entry, services_of
-from worker.web.pages.drawing import act, draw, login_redirect
+from worker.web.dependencies import audit_entry, services_of
+from worker.web.pages.rendering import act, draw, login_redirect
 from worker.web.problems import status_of
 
 router = APIRouter()

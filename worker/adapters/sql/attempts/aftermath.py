@@ -85,7 +85,7 @@ def callback_done(connection: Connection, job_id: str, *, error: str | None = No
 def pending_callbacks(connection: Connection, older_than_seconds: float, limit: int) -> list[tuple[str, str]]:
     """Return id and URL of callbacks that are due for at least so long: a handful by chance, few of one URL.
 
-    By chance, so that workers that ask at once get others, and nobody's thousands stand before the rest for ever.
+    By chance, so that workers that ask at once get others, and nobody's thousands delay the rest for ever.
     """
     due = (jobs.c.callback_state == "pending") & (jobs.c.finished_at <= moment(-older_than_seconds))
     place = func.row_number().over(partition_by=jobs.c.callback_url, order_by=jobs.c.finished_at).label("place")

@@ -60,7 +60,7 @@ def adopt(connection: Connection, digest: str, proposed_id: str, *, redelivered:
     """Return the id for a message without one; a redelivered body takes one whose copy was never confirmed.
 
     The same body published twice is two jobs: an id whose copy is confirmed is never given again, and whoever lost
-    an open one to another delivery hears it from `adopted`.
+    an open one to another delivery learns it from `adopted`.
     """
     if redelivered:
         here = (adoptions.c.body_sha256 == digest) & adoptions.c.holder.is_not(None)

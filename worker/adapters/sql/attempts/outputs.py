@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Executable
 
-MOST_REMEMBERED: Final = 50
+MAX_REMEMBERED: Final = 50
 """Files that attempts of one job were about to show at one place."""
 
 
@@ -37,7 +37,7 @@ def reserve(connection: Connection, job_id: str, digests: Mapping[str, str]) -> 
     found = {by_key[row.uri_sha256]: row for row in connection.execute(_upsert(connection, "uri_sha256"), fresh)}
     _require_ended(connection, {uri: row.job_id for uri, row in found.items() if row.job_id != job_id})
     before = {uri: tuple(row.made) if row.job_id == job_id else () for uri, row in found.items()}
-    made = {uri: list(dict.fromkeys([*before[uri], digests[uri]]))[-MOST_REMEMBERED:] for uri in digests}
+    made = {uri: list(dict.fromkeys([*before[uri], digests[uri]]))[-MAX_REMEMBERED:] for uri in digests}
     rows = [{"uri_sha256": key, "job_id": job_id, "made": made[by_key[key]]} for key in keys]
     connection.execute(_upsert(connection, "job_id", "made"), rows)
     return before

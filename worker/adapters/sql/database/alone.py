@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Values = Mapping[str, Any]
 
-MOST_COMPILED: Final = 256
+MAX_COMPILED: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ class Alone:
     def _text_of(self, statement: ClauseElement) -> _Compiled:
         known = self._compiled.get(id(statement))
         if known is None:
-            if len(self._compiled) >= MOST_COMPILED:
+            if len(self._compiled) >= MAX_COMPILED:
                 self._compiled.clear()
             known = self._compiled[id(statement)] = (statement, _compile(statement, self._engine.dialect))
         return known[1]

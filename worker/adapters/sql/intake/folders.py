@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from worker.core.folder import FileState, Folder
 
 _AT_ONCE: Final = 500
-_MOST_SIDECARS: Final = 200
+_MAX_SIDECARS: Final = 200
 _WAITING: Final = ("queued", "waiting", "retrying")
 
 
@@ -262,7 +262,7 @@ def _seconds_to_settle(connection: Connection, name: str, seconds: float) -> flo
 
 def _sidecars(connection: Connection, name: str, path: str, seconds: float) -> tuple[list[Sighting], bool]:
     here = _in_state(name, "sidecar") & (folder_files.c.group_key == _key(group_of(path)))
-    found = select(folder_files, moment(-seconds).label("before")).where(here).limit(_MOST_SIDECARS)
+    found = select(folder_files, moment(-seconds).label("before")).where(here).limit(_MAX_SIDECARS)
     rows = [row for row in connection.execute(found) if belongs_to(row.path, path)]
     rows.sort(key=lambda row: row.path)
     sidecars = [Sighting(path=row.path, bytes=row.bytes, version=row.version) for row in rows]

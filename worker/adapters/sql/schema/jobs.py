@@ -57,7 +57,7 @@ jobs = Table(
     # External files that a completed job still has to delete.
     Column("pending_deletions", JSON, nullable=False),
     Column("callback_url", Words),
-    # NULL: nothing to tell; `pending`, `done`, `failed`.
+    # NULL: nothing to report; `pending`, `done`, `failed`.
     Column("callback_state", Words),
     # Why the callback could not be delivered.
     Column("callback_error", Words),

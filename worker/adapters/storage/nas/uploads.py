@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KEPT_FREE: Final = 1 << 30
-MOST_OPEN: Final = 100
+MAX_OPEN: Final = 100
 _ID: Final = re.compile(r"^[0-9a-f]{32}$")
 
 
@@ -77,8 +77,8 @@ class NasUploads:
                 raise Misconfigured(f"{self._root} is not there: mount it, make it, or correct WORKER_NAS_ROOT")
             free = shutil.disk_usage(self._root).free
             with files.opened_folder(self._root.resolve(), self._parts, made=set()) as folder:
-                if len(_open_ids(folder)) >= MOST_OPEN:
-                    raise DiskFull(f"{MOST_OPEN} uploads are open already: finish or cancel some")
+                if len(_open_ids(folder)) >= MAX_OPEN:
+                    raise DiskFull(f"{MAX_OPEN} uploads are open already: finish or cancel some")
                 promised = _promised(folder)
                 if free < facts.bytes + promised + KEPT_FREE:
                     room = f"{self._root} has {free} bytes free, of which others are promised {promised}"

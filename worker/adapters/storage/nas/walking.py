@@ -127,12 +127,12 @@ def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
 def _opened(name: str, parent: int, here: External, level: int) -> int | None:
     """Return a folder, open; None for one that is gone by now, may not be read or lies too deep."""
     if level >= DEEPEST:
-        log.warning("folder_left_out", folder=str(here.joined(name)), why=f"deeper than {DEEPEST} levels")
+        log.warning("folder_skipped", folder=str(here.joined(name)), why=f"deeper than {DEEPEST} levels")
         return None
     try:
         return os.open(name, _READING, dir_fd=parent)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError as error:
-        log.warning("folder_left_out", folder=str(here.joined(name)), why=error.strerror)
+        log.warning("folder_skipped", folder=str(here.joined(name)), why=error.strerror)
         return None

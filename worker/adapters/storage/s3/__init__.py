@@ -250,7 +250,7 @@ class S3Storage:
                 continue
             pending = await in_thread(partial(self._pending, artifact))
             if pending is not None:
-                await pending.shown(confirm)
+                await pending.reveal(confirm)
             await in_thread(partial(self._shown, artifact))
 
     def _pending(self, artifact: Artifact, stop: Stop) -> Pending | None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 CHUNK: Final = 256 * 1024
 PART_BYTES: Final = 16 << 20
-MOST_PARTS: Final = 10_000
+MAX_PARTS: Final = 10_000
 LINK_SECONDS: Final = 6 * 3600
 """The seconds in which a browser may PUT one part after it asked for its address."""
 
@@ -188,7 +188,7 @@ class S3Uploads:
         if not 0 < size <= self._most_bytes:
             raise InvalidJob([Problem("bytes", f"an upload has 1 to {self._most_bytes} bytes, not {size}")])
         place = self._folder.joined(f"{secrets.token_hex(4)}-{safe_name(name)}")
-        part = max(PART_BYTES, -(-size // MOST_PARTS))
+        part = max(PART_BYTES, -(-size // MAX_PARTS))
         return await asyncio.to_thread(self._begin, place, part)
 
     def _begin(self, place: External, part: int) -> MultipartUpload:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from worker.core.ports import Confirm
 
 PAUSES: Final = (0.2, 0.5, 1.0, 2.0)
-MOST_PARTS: Final = 10_000
+MAX_PARTS: Final = 10_000
 Condition: TypeAlias = "dict[str, str]"
 _TAKEN: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
 _UNKNOWN: Final = frozenset({"NotImplemented", "501"})
@@ -50,7 +50,7 @@ class Pending:
     send: Callable[[Stop], None]
     abandon: Callable[[], None] = nothing
 
-    async def shown(self, confirm: Confirm) -> None:
+    async def reveal(self, confirm: Confirm) -> None:
         """Return once the request was answered; `confirm` is awaited before each try."""
         try:
             for pause in (*PAUSES, None):
@@ -142,7 +142,7 @@ class Reveal:
     def _parts(
         self, artifact: Artifact, staged: External, final: External, upload: str, stop: Stop
     ) -> list[CompletedPartTypeDef]:
-        size = max(self.copy_bytes, -(-artifact.bytes // MOST_PARTS))
+        size = max(self.copy_bytes, -(-artifact.bytes // MAX_PARTS))
 
         def copied(first: int) -> CompletedPartTypeDef:
             stop.check()

@@ -17,10 +17,10 @@ from worker.adapters.storage.web.client import (
     Unanswered,
     anywhere,
     checked_url,
+    display_url,
     make_client,
     require_success,
     retrying,
-    shown_url,
     web_errors,
 )
 from worker.adapters.storage.web.ranges import RANGE, SpanCopy
@@ -185,10 +185,10 @@ class WebSource:
         if copy.received and copy.validator:
             headers = {"Range": f"bytes={copy.received}-", "If-Range": copy.validator}
         async with self._answer(str(place), headers) as response:
-            self._begin(response, copy, shown_url(response.request.url))
+            self._begin(response, copy, display_url(response.request.url))
             with part.open("r+b" if copy.received else "wb", buffering=0) as file:
                 file.seek(copy.received)
-                await self._take(response, file, copy, shown_url(response.request.url))
+                await self._take(response, file, copy, display_url(response.request.url))
         if copy.total is not None and copy.received != copy.total:
             raise Unanswered(f"{self.url(place)} broke off at {copy.received} of {copy.total} bytes")
 
@@ -229,19 +229,19 @@ class WebSource:
         async with make_client(self._permitted, seconds=self._seconds, tls=self._tls) as client:
             for _ in range(MAX_REDIRECTS + 1):
                 url = checked_url(text, allow_private=self._allow_private)
-                with web_errors(shown_url(url)):
+                with web_errors(display_url(url)):
                     response = await client.send(client.build_request("GET", url, headers=headers), stream=True)
                 try:
                     if not response.has_redirect_location:
                         # Of an empty file there is no first byte, and of a shorter one nothing to resume.
                         if response.status_code != httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE or not headers:
-                            require_success(response.status_code, shown_url(url))
+                            require_success(response.status_code, display_url(url))
                         yield response
                         return
                 finally:
                     await response.aclose()
                 text = urljoin(str(url), response.headers["Location"])
-        raise StorageUnavailable(f"{shown_url(url)}: more than {MAX_REDIRECTS} redirects")
+        raise StorageUnavailable(f"{display_url(url)}: more than {MAX_REDIRECTS} redirects")
 
     async def stage(self, artifacts: Sequence[Artifact]) -> None:
         """Refuse: RefusedPath for anything at all."""

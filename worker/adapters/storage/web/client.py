@@ -116,7 +116,7 @@ def checked_url(text: str, *, allow_private: bool) -> httpx.URL:
     except (httpx.InvalidURL, ValueError) as error:
         # Neither the text nor httpx's words: `https://user:pa/ss@host/` has its password where a port would be.
         raise RefusedPath(f"a text of {len(text)} characters that begins with {text[:8]!r} is no URL") from error
-    shown = shown_url(url)
+    shown = display_url(url)
     if url.scheme != "https" and not (url.scheme == "http" and allow_private):
         raise RefusedPath(f"{shown}: only https is taken (http too where private addresses are allowed)")
     if url.port is not None and not 0 < url.port <= 65535:  # noqa: PLR2004 - TCP's ports
@@ -128,7 +128,7 @@ def checked_url(text: str, *, allow_private: bool) -> httpx.URL:
     return url
 
 
-def shown_url(url: httpx.URL) -> str:
+def display_url(url: httpx.URL) -> str:
     """Return a URL as people may see it: a query may hold a signature, userinfo a password."""
     return str(url.copy_with(userinfo=b"", query=None, fragment=None))
 

@@ -11,10 +11,10 @@ from worker.adapters.storage.web.client import (
     Unanswered,
     anywhere,
     checked_url,
+    display_url,
     make_client,
     require_success,
     retrying,
-    shown_url,
     web_errors,
 )
 from worker.core.addresses import is_public
@@ -86,11 +86,11 @@ class JsonPoster:
 
 
 async def _post_once(client: httpx.AsyncClient, target: httpx.URL, body: bytes, headers: httpx.Headers) -> None:
-    with web_errors(shown_url(target)):
+    with web_errors(display_url(target)):
         request = client.build_request("POST", target, content=body, headers=headers)
         # The body of the answer is never read: its length is the other side's to choose.
         response = await client.send(request, stream=True)
         await response.aclose()
     if response.is_redirect:
-        raise StorageUnavailable(f"{shown_url(target)} answered with a redirect, which a callback does not follow")
-    require_success(response.status_code, shown_url(target))
+        raise StorageUnavailable(f"{display_url(target)} answered with a redirect, which a callback does not follow")
+    require_success(response.status_code, display_url(target))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import httpx
 
-from worker.adapters.storage.web.client import shown_url, web_errors
+from worker.adapters.storage.web.client import display_url, web_errors
 from worker.core.errors import StorageUnavailable
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class SpanCopy:
         same = {"If-Match": tag} if tag.startswith('"') else {}
         headers = {"Range": f"bytes={self._at}-{self._last - 1}", **same}
         async with ask(self._url, headers) as response:
-            shown = shown_url(response.request.url)
+            shown = display_url(response.request.url)
             self._check(response, shown)
             with web_errors(shown):
                 await self._take(response.aiter_raw())

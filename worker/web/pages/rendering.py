@@ -17,8 +17,8 @@ from worker import __version__
 from worker.core.errors import LeveretError
 from worker.core.record import STATES
 from worker.core.routing import LANES, PRIORITIES
-from worker.web import assets, figures
-from worker.web.asking import principal_of, services_of
+from worker.web import assets, formats
+from worker.web.dependencies import principal_of, services_of
 from worker.web.links import file_path
 from worker.web.pages import navigation
 from worker.web.problems import Refused, status_of
@@ -49,17 +49,17 @@ def environment() -> Environment:
         finalize=harmless,
     )
     found.filters.update(
-        span=figures.span,
-        age=figures.age,
-        size=figures.size,
-        number=figures.number,
-        clock=figures.clock,
+        span=formats.span,
+        age=formats.age,
+        size=formats.size,
+        number=formats.number,
+        clock=formats.clock,
         ago=ago,
         pretty=lambda value: json.dumps(value, ensure_ascii=False, indent=2, default=str),
         part=lambda text: quote(str(text), safe=""),
         shown=shown,
     )
-    found.globals.update(version=__version__, between=figures.between, states=STATES, lanes=LANES)
+    found.globals.update(version=__version__, between=formats.between, states=STATES, lanes=LANES)
     found.globals.update(priorities=PRIORITIES)
     return found
 
@@ -80,7 +80,7 @@ def shown(text: object) -> str:
 @pass_context
 def ago(context: Context, time: datetime | None) -> str:
     """Return how long ago a time was, by the clock that wrote it down."""
-    return figures.ago(time, context["now"])
+    return formats.ago(time, context["now"])
 
 
 def draw(request: Request, template: str, status: int = HTTPStatus.OK, **values: Any) -> HTMLResponse:
@@ -140,7 +140,7 @@ def refusal(request: Request, error: LeveretError, back: str = "", here: str = "
         "refused.html",
         status,
         heading=heading,
-        problem=figures.sentence(error),
+        problem=formats.sentence(error),
         faults=getattr(error, "problems", ()),
         back=back or ("/" if reading else request.url.path),
         here=here or back,

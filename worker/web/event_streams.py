@@ -19,7 +19,7 @@ POLL_SECONDS: Final = 1.0
 OVERLAP: Final = 2000
 BEAT: Final = b": still here\n\n"
 RETRY_MILLISECONDS: Final = 2000
-MOST_FOLLOWERS: Final = 200
+MAX_FOLLOWERS: Final = 200
 
 
 def event(name: str, data: Any, version: str = "") -> bytes:

@@ -164,7 +164,7 @@ async def test_two_workers_of_one_name_are_reported_in_the_log_and_to_the_fleet(
     assert row.problem.endswith("give each its own WORKER_ID")
     await second.beat()
     await first.beat()
-    assert [entry["event"] for entry in log.entries] == ["name_taken_twice", "name_taken_twice"]
+    assert [entry["event"] for entry in log.entries] == ["worker_name_taken", "worker_name_taken"]
     found = await checks.workers(Rows(), 45)
     assert (found.status, "w1 on north: another worker has this name" in found.fact) == ("warning", True)
     await second.stop()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 PASSING = frozenset({"lock", "state.json", "setup.lock", "setup.log"})
 
 
-def left(state: Path, environment: Mapping[str, str]) -> Iterator[str]:
+def leftovers(state: Path, environment: Mapping[str, str]) -> Iterator[str]:
     """Yield a line for what is still in the state folder, and one for each place outside of it that has something."""
     names = sorted(item.name for item in state.iterdir() if item.name not in PASSING) if state.is_dir() else []
     if names:
