@@ -21,7 +21,7 @@ from infra.migrations import upgrade
 from worker.adapters.sql import SqlRepository
 from worker.adapters.storage.nas.reading import NasReader
 from worker.control import Control
-from worker.control.intake.blueprint import compile_template
+from worker.control.intake.compiler import compile_template
 from worker.control.intake.library import Library
 from worker.control.intake.scan import pattern_of, scan
 from worker.control.intake.sources import PROBES_AT_ONCE

@@ -204,7 +204,7 @@ MILLION = """
 import asyncio, resource, sys
 from tests.support.listing import Endless
 from worker.control.intake.batches import count
-from worker.control.intake.blueprint import compile_template
+from worker.control.intake.compiler import compile_template
 from worker.control.intake.library import Library
 from worker.core.pattern import parse_pattern
 from worker.control import Control

@@ -1,33 +1,27 @@
-"""A template, compiled: checked whole, then filled for one source after another."""
+"""A compiled template, which is filled for one source after another."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from pydantic import ValidationError
-
+from worker.control.intake.variable_values import check_value, number_of, typed_values
 from worker.core import placeholders
-from worker.core.errors import InvalidJob, Problem, RefusedPath
-from worker.core.hints import bounded_hints, nearest
-from worker.core.location import External, parse_location
-from worker.core.message.wire import parse, problems_of
+from worker.core.errors import InvalidJob, Problem
+from worker.core.hints import nearest
 from worker.core.placeholders import MissingValue, has_placeholders
-from worker.core.template import MAX_VALUE, TemplateDocument
 from worker.media import conditions
-from worker.media.conditions import FACTS, Condition, Kind
+from worker.media.conditions import FACTS, Condition
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
-    from worker.core.template import Variable
+    from worker.core.template import TemplateDocument, Variable
     from worker.media.conditions import Value
 
 CLOCK: Final = ("date", "time")
 """The names of a job's time of making that a template may use: `2026-11-27`, `14-05`."""
 WHEN: Final = "when"
-_OUTSIDE: Final = ("when", "promise")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +94,7 @@ class Blueprint:
                 if value is None:
                     problems.append(Problem(name, f"has no value: give one with {name}=…"))
                 else:
-                    values[name] = _check_value(variable, value)
+                    values[name] = check_value(variable, value)
             except InvalidJob as error:
                 problems += [Problem(name, problem.message) for problem in error.problems]
             except MissingValue as error:
@@ -139,9 +133,9 @@ class Blueprint:
             match value:
                 case str() if has_placeholders(value):
                     text = _filled_text(value, texts, path, problems)
-                    return _number(text) if value.strip("{} ") in numbers and value.startswith("{{") else text
+                    return number_of(text) if value.strip("{} ") in numbers and value.startswith("{{") else text
                 case dict():
-                    return {key: filled(item, _below(path, key)) for key, item in value.items()}
+                    return {key: filled(item, below(path, key)) for key, item in value.items()}
                 case list():
                     kept = [(index, item) for index, item in enumerate(value) if decide_item(item)]
                     return [filled(_without_when(item), f"{path}[{index}]") for index, item in kept]
@@ -158,69 +152,9 @@ class Blueprint:
         return document
 
 
-def compile_template(name: str, version: int, document: Any) -> Blueprint:
-    """Return the template that a document is; InvalidJob with every unknown field, name and condition."""
-    try:
-        with bounded_hints():
-            read = TemplateDocument.model_validate(document)
-    except ValidationError as error:
-        raise InvalidJob(problems_of(error, "", TemplateDocument)) from error
-    return _Compiler(name, version, read).blueprint()
-
-
 def clock_of(moment: Any) -> dict[str, str]:
     """Return the texts of a moment, as a file's name may have them."""
     return {"date": moment.strftime("%Y-%m-%d"), "time": moment.strftime("%H-%M")}
-
-
-def kinds(variables: Mapping[str, Variable]) -> dict[str, Kind]:
-    """Return what conditions may do with each variable."""
-    return {name: Kind.NUMBER if one.kind == "number" else Kind.TEXT for name, one in variables.items()}
-
-
-def typed_values(variables: Mapping[str, Variable], values: Mapping[str, str]) -> dict[str, Value]:
-    """Return the values as conditions compare them."""
-    return {
-        name: float(value) if variables[name].kind == "number" else value
-        for name, value in values.items()
-        if name in variables
-    }
-
-
-def _check_value(variable: Variable, value: str) -> str:
-    if len(value) > MAX_VALUE:
-        raise InvalidJob([Problem("", f"has {len(value)} characters; at most {MAX_VALUE} are accepted")])
-    if variable.choices and value not in variable.choices:
-        raise InvalidJob([Problem("", f"is one of {', '.join(variable.choices)}, not {value[:60]!r}")])
-    if variable.kind == "number":
-        try:
-            float(value)
-        except ValueError:
-            raise InvalidJob([Problem("", f"is a number, not {value[:60]!r}")]) from None
-        if not value.strip("+-").replace(".", "", 1).isdigit():
-            raise InvalidJob([Problem("", f"is a plain number, not {value[:60]!r}")])
-    if variable.kind == "folder":
-        return _folder(value)
-    return placeholders.safe_name(value) if variable.kind == "name" else value
-
-
-def _folder(value: str) -> str:
-    """Return a folder without a slash at its end; it is a place of a storage, whichever roots allow it."""
-    try:
-        place = parse_location(value)
-    except RefusedPath as error:
-        raise InvalidJob([Problem("", str(error))]) from error
-    if not isinstance(place, External) or place.is_web:
-        raise InvalidJob([Problem("", f"is a folder like nas://out, not {value[:60]!r}")])
-    return str(place).rstrip("/")
-
-
-def _number(text: str) -> float | int | str:
-    """Return a number's text as the number; whole ones are integers."""
-    try:
-        return int(text)
-    except ValueError:
-        return float(text) if text else text
 
 
 def _filled_text(text: str, texts: Mapping[str, str], path: str, problems: list[Problem]) -> str:
@@ -233,110 +167,10 @@ def _filled_text(text: str, texts: Mapping[str, str], path: str, problems: list[
     return ""
 
 
-def _below(path: str, key: str) -> str:
+def below(path: str, key: str) -> str:
+    """Return the path of a key in the object at `path`."""
     return f"{path}.{key}" if path else key
 
 
 def _without_when(item: Any) -> Any:
     return {key: value for key, value in item.items() if key != WHEN} if isinstance(item, dict) else item
-
-
-class _Compiler:
-    """Reads a template's document once, and notes every name, condition and problem."""
-
-    def __init__(self, name: str, version: int, document: TemplateDocument) -> None:
-        self._name, self._version, self._document = name, version, document
-        self._kinds = kinds(document.variables)
-        self._conditions: dict[str, Condition] = {}
-        self._names: set[str] = set()
-        self._problems: list[Problem] = []
-
-    def blueprint(self) -> Blueprint:
-        document = self._document
-        for text, path in (
-            (document.when, "when"),
-            *((one, f"promise[{i}]") for i, one in enumerate(document.promise)),
-        ):
-            if text is not None:
-                self._condition(text, path, self._kinds)
-        self._variables(document.variables)
-        self._walk(document.job, "job")
-        self._size()
-        if self._problems:
-            raise InvalidJob(self._problems[:100])
-        return Blueprint(self._name, self._version, document, frozenset(self._names), self._conditions)
-
-    def _size(self) -> None:
-        """Let a document be refused that could be no message: too large, too deep, with what no database stores."""
-        try:
-            parse(json.dumps(self._document.job).encode())
-        except InvalidJob as error:
-            self._problems += [Problem(_below("job", one.path), one.message) for one in error.problems]
-
-    def _variables(self, variables: Mapping[str, Variable]) -> None:
-        before: dict[str, Kind] = {}
-        for name, variable in variables.items():
-            path = f"variables.{name}"
-            if name in CLOCK or name in {one.partition(".")[0] for one in FACTS}:
-                self._problems.append(Problem(path, "is the name of a fact: give it another one"))
-            texts = [(variable.default, f"{path}.default")] if variable.default is not None else []
-            for index, case in enumerate(variable.cases):
-                self._condition(case.when, f"{path}.cases[{index}].when", before)
-                texts.append((case.value, f"{path}.cases[{index}].value"))
-            for text, where in texts:
-                self._text(text, where, before)
-            before[name] = self._kinds[name]
-
-    def _condition(self, text: str, path: str, variables: Mapping[str, Kind]) -> None:
-        try:
-            with bounded_hints():
-                condition = conditions.compile_condition(text, variables)
-        except InvalidJob as error:
-            self._problems += [Problem(path, one.message) for one in error.problems]
-            return
-        self._conditions[text] = condition
-        self._names |= condition.names
-
-    def _text(self, text: str, path: str, variables: Iterable[str]) -> None:
-        if not has_placeholders(text):
-            return
-        try:
-            names = placeholders.compiled(text).names
-        except InvalidJob as error:
-            self._problems += [Problem(path, one.message) for one in error.problems]
-            return
-        known = {*FACTS, *CLOCK, *variables}
-        for name in names:
-            if name in known:
-                self._names.add(name)
-            else:
-                hint = nearest(name, known) or placeholders.known({*CLOCK, *variables, "source.stem", "…"})
-                self._problems.append(Problem(path, f"unknown name {name[:60]!r}{hint}"))
-
-    def _walk(self, value: Any, path: str, *, listed: bool = False) -> None:
-        match value:
-            case str():
-                self._text(value, path, self._kinds)
-            case list():
-                for index, item in enumerate(value):
-                    self._walk(item, f"{path}[{index}]", listed=True)
-            case dict():
-                for key, item in value.items():
-                    self._key(key, item, _below(path, key), listed=listed)
-            case _:
-                pass
-
-    def _key(self, key: str, value: Any, path: str, *, listed: bool) -> None:
-        if has_placeholders(key):
-            self._problems.append(Problem(path, "a key holds no {{ … }}"))
-        if key == WHEN and listed:
-            if isinstance(value, str):
-                self._condition(value, path, self._kinds)
-            else:
-                self._problems.append(Problem(path, "is a condition, a text"))
-        elif key == "module" and isinstance(value, str) and has_placeholders(value):
-            self._problems.append(Problem(path, "the module is the template's own: it holds no {{ … }}"))
-        elif path == "job.job_id":
-            self._problems.append(Problem(path, "is given to each job when it is made: leave it out"))
-        else:
-            self._walk(value, path)

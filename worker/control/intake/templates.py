@@ -11,7 +11,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from worker.control.errors import NotFound, Refused
-from worker.control.intake.blueprint import Blueprint, Skip, clock_of, compile_template
+from worker.control.intake.blueprint import Blueprint, Skip, clock_of
+from worker.control.intake.compiler import compile_template
 from worker.control.intake.shipped import VERSION, shipped_templates
 from worker.control.intake.sources import Source, look_at
 from worker.control.intake.template_check import check_template
