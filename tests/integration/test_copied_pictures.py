@@ -1,4 +1,4 @@
-"""Copies show what a player shows of their source, its pictures and chapters in their order, or the record tells."""
+"""The picture of a source is what a player shows: in its order, in its chapters, and no cover, or the record tells."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.media import bench_in, clip, ffmpeg
 from tests.support.odd_files import FILES, H264, PICTURE
+from worker.app.components import registry
 from worker.core.errors import InvalidJob
 from worker.tasks.ffmpeg import FfmpegTask
 from worker.tasks.mkvmerge import MkvmergeTask
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from worker.testing import BenchResult, TaskBench
 
+X264 = {"codec": "libx264", "preset": "ultrafast"}
 PYRAMID = ("-c:v", "libx264", "-bf", "3", "-pix_fmt", "yuv420p")
 WITHOUT_TIMES = {
     "pyramid.avi": PYRAMID,
@@ -99,3 +101,24 @@ async def test_a_film_of_one_of_several_files_is_a_warning(tmp_path: Path) -> No
     subprocess.run(("mkvmerge", "-q", "-o", bench.root / "part.mkv", *link, plain), check=True, timeout=60)
     result = await copied(bench, "part.mkv", "o.mkv")
     assert any("part.mkv has links to other files; the film is taken as it lies" in each for each in result.warnings)
+
+
+@pytest.mark.parametrize("module", ["hls", "ffmpeg", "thumbnail"])
+async def test_a_cover_that_nothing_marks_is_not_taken_for_the_film(module: str, tmp_path: Path) -> None:
+    bench = bench_in(tmp_path)
+    film, cover = clip(tmp_path / "film.mp4", picture="s=160x120:r=25", seconds=1), tmp_path / "cover.jpg"
+    ffmpeg("-f", "lavfi", "-i", "color=red:s=640x480", "-frames:v", "1", str(cover))
+    maps = [part for number in ("0:0", "1:0", "1:1") for part in ("-map", number)]
+    ffmpeg("-i", str(cover), "-i", str(film), *maps, "-c", "copy", str(bench.root / "film.mp4"))
+    encoded = [{"specifier": "v", "options": X264}, {"specifier": "a", "options": {"codec": "aac"}}]
+    data: dict[str, dict[str, Any]] = {
+        "hls": {"source": "nas://film.mp4", "poster": False, "storyboard": False},
+        "ffmpeg": {"sources": ["nas://film.mp4"], "output_maps": encoded, "output_file": "o.mp4"},
+        "thumbnail": {"source": "nas://film.mp4", "output_file": "o.png"},
+    }
+    result = await bench.run_task(registry().tasks[module], data[module])
+    name = "e1/120p/init.mp4" if module == "hls" else "o.png" if module == "thumbnail" else "o.mp4"
+    made = (await bench.probe(result.outputs[name].path)).video
+    assert made is not None
+    assert (made.width, made.height) == (160, 120)
+    assert module != "ffmpeg" or made.frames == 25

@@ -17,6 +17,7 @@ import pytest
 
 from benchmarks.measure import real_clip
 from tests.support.broadcasts import clock_moved, recording
+from tests.support.edit_lists import with_edits
 from tests.support.media import bench_in, clip, turned
 from tests.support.players import Browser, browser
 from worker.core.job import TaskSpec
@@ -64,7 +65,11 @@ MATRIX: dict[str, dict[str, Any]] = {
     "interlaced": {"extra": ("-vf", "setfield=tff", "-c:v", "mpeg2video", "-flags", "+ildct+ilme", "-b:v", "2M")},
     "a clock that jumps": {"seconds": 6},
     "transport stream": {},
+    "languages with scripts and regions": {"sounds": 2},
+    "an edit list": {},
 }
+SPOKEN = ["pt-BR", "zh-Hant"]
+"""The languages of the sounds of a film whose tracks have scripts and regions."""
 REAL = {"a real film": "bigbuckbunny.mp4", "a real film of oblong pixels": "carphone_pristine.mp4"}
 SIZES = {"a real film": [360, 180], "a real film of oblong pixels": [144, 120], "tiny": [120, 60]}
 WIDE = {
@@ -89,9 +94,16 @@ def source_of(name: str, folder: Path) -> Path:
     # ffmpeg writes a turned picture's matrix into MP4 and MOV only
     if name == "a clock that jumps":
         return clock_moved(recording(folder / "plain.ts", seconds=6), folder / "jumps.ts", 3600)
-    source = clip(folder / f"source.{'mp4' if name == 'rotated' else 'mkv'}", **MATRIX[name])
+    suffix = "mp4" if name in {"rotated", "an edit list"} else "mkv"
+    source = clip(folder / f"source.{suffix}", **MATRIX[name])
     if name == "rotated":
         return turned(source, folder / "turned.mp4")
+    if name == "an edit list":
+        return with_edits(source, folder / "edited.mp4", (0.52, 2.4))
+    if "scripts" in name:
+        tags = [part for track, tag in enumerate(SPOKEN, 1) for part in ("--language", f"{track}:{tag}")]
+        subprocess.run(("mkvmerge", "-q", "-o", folder / "tagged.mkv", *tags, source), check=True, timeout=60)
+        return folder / "tagged.mkv"
     if "subtitles" in name:
         (folder / "in.vtt").write_text(VTT, "utf-8")
         (folder / "in.srt").write_text(SRT, "utf-8")
@@ -168,6 +180,7 @@ async def test_players_reach_the_end_and_sound_begins_with_the_picture(
 ) -> None:
     folder, length = await published(name, tmp_path)
     judge_files(name, folder)
+    assert name != "an edit list" or length == pytest.approx(2.4, abs=0.1)
     plays = HLS if name == "transport stream" else HLS + DASH
     # what hls.js 1.7 tells of the first sound in MPEG-TS, whose priming lies before zero, while it plays on;
     # a short stall is the busy machine's: it is no hole, for the end is reached
@@ -182,6 +195,9 @@ async def test_players_reach_the_end_and_sound_begins_with_the_picture(
             assert outcome["width"] / outcome["height"] == pytest.approx(SHAPES.get(name, 16 / 9), rel=0.03), case
             if MATRIX[name].get("sounds", 1):
                 assert outcome["audio"] == pytest.approx(outcome["video"], abs=0.01), case
+        if "scripts" in name:
+            # shaka-player writes zh-HANT
+            assert sorted(map(str.lower, outcome["languages"])) == [tag.lower() for tag in SPOKEN], case
         if play[0] == "shaka-player":
             assert outcome["images"] == (name == "25 fps"), case
         if "subtitles" in name:

@@ -33,6 +33,17 @@ def made(*arguments: str) -> Callable[[Path], Path]:
     return make
 
 
+def streamed(container: str, *arguments: str) -> Callable[[Path], Path]:
+    """Return what makes a file that its writer could not go back in."""
+
+    def make(path: Path) -> Path:
+        with path.open("wb") as file:
+            ffmpeg(*arguments, "-f", container, "pipe:1", into=file)
+        return path
+
+    return make
+
+
 def written(content: bytes) -> Callable[[Path], Path]:
     """Return what makes a file of these bytes."""
 
@@ -89,23 +100,28 @@ def _longer_header(path: Path) -> Path:
     return path
 
 
-def _vobsub(path: Path) -> Path:
-    text = path.with_suffix(".srt")
-    text.write_text(SRT, "utf-8")
-    sup = path.with_name("one.png")
-    ffmpeg("-f", "lavfi", "-i", "color=white:s=160x20:d=0.04", "-frames:v", "1", str(sup))
-    ffmpeg(*BOTH, "-c:v", "mpeg2video", "-c:a", "ac3", "-f", "vob", str(path))
+def _cover_first(path: Path) -> Path:
+    cover = path.with_name("cover.jpg")
+    ffmpeg(*PICTURE, "-frames:v", "1", str(cover))
+    film = ("-c:v:0", "copy", "-c:v:1", "libx264", "-preset", "ultrafast", "-pix_fmt:v:1", "yuv420p")
+    ffmpeg("-i", str(cover), *BOTH, "-map", "0", "-map", "1", "-map", "2", *film, str(path))
     return path
 
 
-def _two_videos(path: Path) -> Path:
-    ffmpeg(*BOTH, *PICTURE, "-map", "0", "-map", "1", "-map", "2", *H264, str(path))
-    return path
-
-
-def _no_cues(path: Path) -> Path:
-    with path.open("wb") as file:
-        ffmpeg(*BOTH, *H264, "-f", "matroska", "pipe:1", into=file)
+def _attachments(path: Path) -> Path:
+    plain, odd = clip(path.with_name("plain.mkv"), picture="s=160x120:r=25", seconds=1), path.with_name("odd.bin")
+    odd.write_bytes(b"no font")
+    named = (
+        ("../../up.ttf", "application/x-truetype-font"),
+        ("\u00dcn\u00ef: <x>|?.otf", "font/otf"),
+        ("x", "x-odd/y"),
+    )
+    options = [
+        part
+        for name, kind in named
+        for part in ("--attachment-name", name, "--attachment-mime-type", kind, "--attach-file", odd)
+    ]
+    subprocess.run(("mkvmerge", "-q", "-o", path, plain, *options), check=True, timeout=60)
     return path
 
 
@@ -191,7 +207,7 @@ FILES: dict[str, Callable[[Path], Path]] = {
     "8 bits.wav": made(*SOUND, "-c:a", "pcm_u8"),
     "7.1.mkv": made(*PICTURE, "-f", "lavfi", "-i", "anoisesrc=d=1:r=48000,pan=7.1|c0=c0|c1=c0", *H264, "-c:a", "flac"),
     "384 kHz.wav": made("-f", "lavfi", "-i", "sine=440:r=384000:d=1"),
-    "two videos.mkv": _two_videos,
+    "two videos.mkv": made(*BOTH, *PICTURE, "-map", "0", "-map", "1", "-map", "2", *H264),
     "cover.mp3": _with_cover,
     "cover.m4a": _with_cover,
     "chapters.mkv": _chapters,
@@ -208,7 +224,7 @@ FILES: dict[str, Callable[[Path], Path]] = {
     "cue sheet.flac": _cue_sheet,
     "motion.avi": made(*BOTH, "-c:v", "mjpeg", "-c:a", "pcm_s16le"),
     "program.mpg": made(*BOTH, "-c:v", "mpeg2video", "-c:a", "mp2"),
-    "dvd.vob": _vobsub,
+    "dvd.vob": made(*BOTH, "-c:v", "mpeg2video", "-c:a", "ac3", "-f", "vob"),
     "windows.wmv": made(*BOTH, "-c:v", "wmv2", "-c:a", "wmav2"),
     "flash.flv": made(*BOTH, "-c:v", "flv1", "-c:a", "libmp3lame", "-ar", "44100"),
     "phone.3gp": made(
@@ -216,7 +232,18 @@ FILES: dict[str, Callable[[Path], Path]] = {
     ),
     "theora.ogv": made(*BOTH, "-c:v", "libtheora", "-c:a", "libvorbis"),
     "chained.ogg": _chained,
-    "no cues.mkv": _no_cues,
+    "no cues.mkv": streamed("matroska", *BOTH, *H264),
+    "piped.wav": streamed("wav", *SOUND),
+    "piped.avi": streamed("avi", *BOTH),
+    "late and live.flv": streamed("flv", *BOTH, "-ar", "44100", "-output_ts_offset", "3600"),
+    "pyramid.avi": made(*BOTH, "-c:v", "libx264", "-bf", "3", "-pix_fmt", "yuv420p"),
+    "late sound.ts": made(*PICTURE, "-itsoffset", "1", *SOUND, *H264),
+    "cover first.mp4": _cover_first,
+    "attachments.mkv": _attachments,
+    "22.2.wav": made(*SOUND, "-af", "aformat=channel_layouts=22.2"),
+    "prores 4444.mov": made(*BOTH, "-c:v", "prores_ks", "-pix_fmt", "yuva444p10le", "-c:a", "pcm_s24le"),
+    "rgb.mkv": made(*BOTH, "-c:v", "libx264rgb", "-preset", "ultrafast"),
+    "movie.m2ts": made(*BOTH, *H264, "-c:a", "ac3", "-mpegts_m2ts_mode", "1"),
     "no cues, merged.mkv": _no_cues_merged,
     "fragments.mp4": made(*BOTH, *H264, "-movflags", "frag_keyframe+empty_moov"),
     "broadcast.mxf": made(*BOTH, "-c:v", "mpeg2video", "-c:a", "pcm_s16le"),
@@ -258,8 +285,10 @@ REFUSED: dict[str, dict[str, str]] = {
     # no container of ours holds them, or none that the job names
     "animated.webp": dict.fromkeys(OPERATIONS, "BadInput"),
     "animated.apng": {"remux": "InvalidJob"},
-    # ffmpeg would make up wrong times for two pictures in one packet
+    # ffmpeg would make up wrong times for two pictures in one packet, and for pictures that depend on later ones
     "packed b-frames.avi": {"remux": "InvalidJob"},
+    "pyramid.avi": {"remux": "InvalidJob"},
+    "22.2.wav": {"encode": "InvalidJob"},
     "time code.mov": {"remux": "InvalidJob"},
     # a picture on a cover is copied, and MP4 takes no H.264 there
     "cover.mp3": {"encode": "InvalidJob"},

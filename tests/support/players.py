@@ -78,6 +78,7 @@ MediaSource.prototype.addSourceBuffer = function (type) {
       hls.on(Hls.Events.MANIFEST_PARSED, () => {
         seen.levels = hls.levels.length; seen.tracks = hls.allAudioTracks.length;
         seen.texts = hls.allSubtitleTracks.length;
+        seen.languages = hls.allAudioTracks.map((track) => track.lang);
         video.play();
       });
       video.addEventListener("playing", () => { hls.subtitleDisplay = true; hls.subtitleTrack = 0; }, {once: true});
@@ -91,6 +92,7 @@ MediaSource.prototype.addSourceBuffer = function (type) {
       await engine.load(manifest);
       seen.levels = new Set(engine.getVariantTracks().map((t) => t.height)).size;
       seen.tracks = engine.getAudioLanguages().length; seen.texts = engine.getTextTracks().length;
+      seen.languages = engine.getAudioLanguages();
       seen.images = engine.getImageTracks().length;
       if (seen.texts) { engine.selectTextTrack(engine.getTextTracks()[0]); await engine.setTextTrackVisibility(true); }
       await video.play();

@@ -180,6 +180,14 @@ def test_a_complaint_of_damage_counts_at_exit_0(line):
     assert " @ 0x" not in found
 
 
+@pytest.mark.parametrize("place", ["wav @ 0x55d", "in#0/wav @ 0x55d"])
+def test_the_end_of_a_wav_without_a_length_is_no_damage_and_a_lost_packet_of_others_is(place):
+    short = f"[{place}] Packet corrupt (stream = 0, dts = NOPTS).\n[in#0/wav @ 0x1] corrupt input packet in stream 0"
+    assert damage(short) is None
+    lost = "[mpegts @ 0x1] Packet corrupt (stream = 0, dts = 213302)."
+    assert damage(f"{short}\n{lost}") is not None
+
+
 def test_ordinary_warnings_are_no_damage():
     assert damage("[mp4 @ 0x1] Non-monotonous DTS\nGuessed Channel Layout for Input Stream #0.1 : mono") is None
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _FRACTIONS: Final = ("frame_rate", "sample_aspect")
+_IMAGES: Final = frozenset({"mjpeg", "png", "bmp", "gif", "webp", "tiff"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,11 @@ class StreamInfo:
     dispositions: frozenset[str] = frozenset()
     tags: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def is_still(self) -> bool:
+        """Return whether a video stream is a single picture of an image format, as covers are that nothing marks."""
+        return self.codec in _IMAGES and self.frames == 1
+
 
 @dataclass(frozen=True, slots=True)
 class MediaInfo:
@@ -76,9 +82,10 @@ class MediaInfo:
 
     @property
     def video(self) -> StreamInfo | None:
-        """Return the first real video stream."""
+        """Return the first real video stream: a cover that is not marked as one is none beside a film."""
         videos = self.of_kind("video")
-        return videos[0] if videos else None
+        films = [stream for stream in videos if not stream.is_still]
+        return next(iter(films or videos), None)
 
     @property
     def audio(self) -> tuple[StreamInfo, ...]:

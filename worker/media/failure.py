@@ -93,7 +93,8 @@ _DAMAGE: Final = re.compile(
     re.IGNORECASE,
 )
 # The last packet of a WAV that states no length, or a greater one than it has, which its header tells too.
-_SHORT_WAV: Final = re.compile(r"^\[wav(?: @ 0x[0-9a-f]+)?\] Packet corrupt \(stream = \d+, dts = NOPTS\)")
+# ffmpeg 9 writes `[in#0/wav @ …]`.
+_SHORT_WAV: Final = re.compile(r"^\[(?:in#\d+/)?wav(?: @ 0x[0-9a-f]+)?\] Packet corrupt \(stream = \d+, dts = NOPTS\)")
 
 
 def classify(exit_: Exit, subject: str = "") -> LeveretError:

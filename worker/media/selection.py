@@ -11,8 +11,10 @@ from worker.core.job import Model
 from worker.media.languages import UNKNOWN, bcp47, is_tag
 
 if TYPE_CHECKING:
-    from worker.core.media_info import StreamInfo
+    from worker.core.media_info import MediaInfo, StreamInfo
 
+FIRST_PICTURE: Final = "0:V:0"
+"""ffmpeg's specifier of the first picture that is not marked as a cover."""
 DISPOSITIONS: Final = frozenset(
     {
         "default", "dub", "original", "comment", "lyrics", "karaoke", "forced", "hearing_impaired", "visual_impaired",
@@ -89,3 +91,9 @@ def speaks(wanted: str, language: str | None) -> bool:
     """Return whether `language` is in the range `wanted` (RFC 4647, basic filtering): `en` takes in `en-US`."""
     asked, has = bcp47(wanted).lower(), bcp47(language).lower()
     return has == asked or (asked != UNKNOWN and has.startswith(f"{asked}-"))
+
+
+def picture_specifier(info: MediaInfo) -> str:
+    """Return ffmpeg's specifier of a film's picture: by its number where a cover that nothing marks is before it."""
+    first = info.of_kind("video")[:1]
+    return FIRST_PICTURE if info.video is None or first == (info.video,) else f"0:{info.video.index}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, ClassVar
 
@@ -91,7 +91,7 @@ async def _make_telling(still: _Still, context: TaskContext) -> None:
     """Make the most representative picture after the film's first tenth; where none comes, what is shown then."""
     tenth = (film_seconds(still.info) or 0.0) / 10
     moment = moments(tenth, still.info)[0]
-    if moment.seek is not None and await _write(still, Moment(tenth, tenth), None, context):
+    if moment.seek is not None and await _write(still, replace(moment, seek=tenth, time=tenth), None, context):
         return
     await _make_shown_at(still, tenth, context)
 

@@ -144,6 +144,7 @@ def _best(params: FfmpegParams, infos: Sequence[MediaInfo]) -> Iterable[tuple[in
             fitting = [item for item in fitting if item[1].attached_picture]
         elif kind == "v":
             fitting = [item for item in fitting if not item[1].attached_picture] or fitting
+            fitting = [item for item in fitting if not item[1].is_still] or fitting
         elif kind == "s" and not copies:
             fitting = [item for item in fitting if item[1].codec not in _BITMAPS]
         if fitting:

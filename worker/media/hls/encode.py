@@ -11,6 +11,7 @@ from worker.media.ffmpeg.formats import GUARDS
 from worker.media.ffmpeg.mixing import LIMITER, NORMALIZED, layout
 from worker.media.ffmpeg.vaapi import USUAL_NODE, device, upload
 from worker.media.hls.text import copied_suffix, copy_arguments
+from worker.media.selection import FIRST_PICTURE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +65,7 @@ class Picture:
     `tone_map` is the transfer (`smpte2084`) that is brought to SDR; without it `video_range` (SDR, PQ, HLG) stays as
     it is, in ten bits where it is not SDR. `pad` is how many seconds the last picture may be held to reach the film's
     end; `mastering` what HDR10 that is kept says of its mastering, as x265's parameters; `colours` are filters that
-    name the colours of a picture that has none.
+    name the colours of a picture that has none; `source` is the picture's stream.
     """
 
     renditions: tuple[Rendition, ...]
@@ -75,6 +76,7 @@ class Picture:
     pad: float = 0.0
     mastering: str = ""
     colours: tuple[str, ...] = ()
+    source: str = FIRST_PICTURE
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,16 +143,15 @@ def _whole_graph(picture: Picture | None) -> list[str]:
         f"tpad=stop_mode=clone:stop_duration={float(hold):.6f}",
         *([tone_mapping(picture.tone_map)] if picture.tone_map else []),
     ]
-    return picture_graph(picture, chain)
+    return picture_graph(picture, chain, source=picture.source)
 
 
-def picture_graph(picture: Picture, chain: Sequence[str]) -> list[str]:
+def picture_graph(picture: Picture, chain: Sequence[str], *, source: str = FIRST_PICTURE) -> list[str]:
     """Return the graph from the source's picture through the filters `chain` to `[v0]`, `[v1]`, …."""
     count = len(picture.renditions)
-    # 0:V:0 skips cover art, which 0:v:0 would take
     split = f"split={count}" + "".join(f"[s{index}]" for index in range(count))
     branches = [_branch(picture, rendition, index) for index, rendition in enumerate(picture.renditions)]
-    return [f"[0:V:0]{','.join([*picture.colours, *chain, split])}", *branches]
+    return [f"[{source}]{','.join([*picture.colours, *chain, split])}", *branches]
 
 
 def tone_mapping(transfer: str) -> str:

@@ -28,6 +28,7 @@ from worker.media.hls.ladder import (
 )
 from worker.media.hls.sound import SoundChoice, planned_sounds
 from worker.media.hls.text import COPIED_CODECS, TextRendition, planned_texts
+from worker.media.selection import picture_specifier
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -233,4 +234,5 @@ def _picture(
         mastering="" if tone_map else host.mastering,
         colours=named_colours(video) if video_range == "SDR" else (),
         pad=max(0.0, float(clock.duration) - end) if end is not None else 1.0,
+        source=picture_specifier(info),
     )

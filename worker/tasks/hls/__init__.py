@@ -18,6 +18,7 @@ from worker.media.ffmpeg.progress import Meter
 from worker.media.hls.encode import encode_command
 from worker.media.hls.params import HlsParams
 from worker.media.hls.plan import Plan, is_hdr, plan_of
+from worker.media.selection import FIRST_PICTURE, picture_specifier
 from worker.tasks.hls.finish import finish_presentation, layout_for, package, stage_presentation
 from worker.tasks.hls.parts import Film, is_planned, join_parts, make_part, plan_parts
 from worker.tasks.hls.proof import prove_host, prove_mp4s
@@ -105,6 +106,8 @@ class HlsTask(Task[HlsParams]):
         film = await self._read(params, context)
         if params.damage == "accept":
             return Whole("damage of its source is accepted")
+        if picture_specifier(film.info) != FIRST_PICTURE:
+            return Whole("a cover is before its picture")
         return await plan_parts(params, film, task, fleet, await self._builds.of(context), context)
 
     async def holds(self, params: HlsParams, plan: PartsPlan, context: TaskContext) -> bool:
