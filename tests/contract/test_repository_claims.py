@@ -175,6 +175,23 @@ async def test_an_id_whose_copy_is_confirmed_is_given_to_no_other_message(reposi
     assert await repository.adopt("d" * 64, "second", redelivered=True) == "second"
 
 
+async def test_an_adoption_whose_answer_was_lost_is_asked_for_again_and_closed_once(repository):
+    for _ in range(2):
+        assert await repository.adopt("f" * 64, "first", redelivered=False) == "first"
+    assert await repository.adopted("first", "first")
+    assert not await repository.adopted("first", "first")
+    assert await repository.adopt("f" * 64, "second", redelivered=True) == "second"
+
+
+async def test_an_adoption_with_a_lost_answer_passes_whole_to_the_delivery_that_takes_it(repository):
+    for _ in range(2):
+        await repository.adopt("9" * 64, "first", redelivered=False)
+    assert await repository.adopt("9" * 64, "second", redelivered=True) == "first"
+    assert not await repository.adopted("first", "first")
+    assert await repository.adopted("first", "second")
+    assert await repository.adopt("9" * 64, "third", redelivered=True) == "third"
+
+
 async def test_a_delivery_learns_that_another_one_took_its_adoption(repository):
     await repository.adopt("e" * 64, "first", redelivered=False)
     assert await repository.adopt("e" * 64, "second", redelivered=True) == "first"

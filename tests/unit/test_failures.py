@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from worker.adapters.git_errors import meaning
+from worker.adapters.git_errors import clone_error
 from worker.core.command import Command, Exit
 from worker.core.errors import Permanent, ToolFailed
 from worker.media.failure import classify
@@ -51,7 +51,7 @@ class Failure:
             "HandBrakeCLI": lambda exit_: handbrake_failure(
                 exit_, HandbrakeParams(source="film.mkv", output_file="b.mkv")
             ),
-            "git": lambda exit_: meaning(exit_, "https://example.org/a.git", ()),
+            "git": lambda exit_: clone_error(exit_, "https://example.org/a.git", ()),
         }
         return meanings.get(self.program, classify)(exit_)
 

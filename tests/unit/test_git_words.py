@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.adapters.git_errors import meaning
+from worker.adapters.git_errors import clone_error
 from worker.core.command import Command, Exit
 from worker.core.errors import BadInput, DiskFull, RemoteUnavailable
 
@@ -12,7 +12,9 @@ URL = "https://example.org/No-space-left-on-device/returned-error:-404.git"
 
 
 def meant(tail: str, url: str = URL) -> BaseException:
-    return meaning(Exit(Command(("git", "clone", "--", url, "/scratch/repository.git")), 128, None, 1.0, tail), url, ())
+    return clone_error(
+        Exit(Command(("git", "clone", "--", url, "/scratch/repository.git")), 128, None, 1.0, tail), url, ()
+    )
 
 
 @pytest.mark.parametrize(

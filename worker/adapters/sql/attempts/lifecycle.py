@@ -75,10 +75,13 @@ def adopt(connection: Connection, digest: str, proposed_id: str, *, redelivered:
 
 
 def adopted(connection: Connection, job_id: str, holder: str) -> bool:
-    """Close the adoption of an id whose copy is confirmed; return whether it was still the holder's."""
+    """Close the adoption of an id whose copy is confirmed; return whether it was still the holder's.
+
+    An id has two rows where the answer to `adopt` was lost and it was asked again.
+    """
     here = (adoptions.c.job_id == job_id) & (adoptions.c.holder == holder)
     closed = update(adoptions).where(here).values(holder=None).returning(adoptions.c.job_id)
-    return connection.execute(closed).one_or_none() is not None
+    return bool(connection.execute(closed).all())
 
 
 def stand_by(connection: Connection, job_id: str, standby: Standby) -> None:
