@@ -167,11 +167,11 @@ async def test_connections_that_were_cut_while_idle_are_replaced_unseen(postgres
     attempt = await granted(repository)
     await asyncio.gather(*(repository.renew(attempt) for _ in range(4)))
     name = url.rpartition("/")[2]
-    postgres.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")  # noqa: S608
+    postgres.execute(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{name}'")  # noqa: S608
     await repository.renew(attempt)
-    postgres.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")  # noqa: S608
+    postgres.execute(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{name}'")  # noqa: S608
     other = await granted(repository, a_job=job("j2"))
-    postgres.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")  # noqa: S608
+    postgres.execute(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{name}'")  # noqa: S608
     await repository.complete(other, Result(()))
     assert (await repository.job("j2")).state == "completed"
     await repository.close()
