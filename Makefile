@@ -8,8 +8,9 @@ SHELL := /bin/bash
 export S3 POSTGRES
 
 python := .venv/bin/python
-# One process per core, each with services of its own; a group of tests that shares some stays together.
-PYTEST_ARGS ?= -n 2 --dist loadgroup
+# Three processes on two cores, each with services of its own: tests wait a quarter of their time. A group of tests that
+# shares some stays together.
+PYTEST_ARGS ?= -n 3 --dist loadgroup
 # Tests start hundreds of workers and commands: none compiles again what another one did, whatever the environment says.
 compiled = PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(CURDIR)/.local/compiled
 # The index that made the locks is nobody's business: neither its name nor its host is written.

@@ -78,7 +78,7 @@ async def test_the_collector_works_again_once_everything_is_imported(tmp_path):
 
 def test_the_server_imports_neither_endpoints_nor_most_screens_before_it_answers():
     done = subprocess.run((sys.executable, "-c", MEASURED), capture_output=True, text=True, check=True, env=os.environ)
-    found = {"drawing", "navigation", "now", "login"}
+    found = {"rendering", "navigation", "now", "login"}
     assert set(eval(done.stdout)) <= {f"worker.web.pages.{name}" for name in found}  # noqa: S307 - our own words
 
 
