@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+EBML: Final = 0x1A45DFA3
+SEGMENT: Final = 0x18538067
+CLUSTER: Final = 0x1F43B675
 MAX_CHILDREN: Final = 1000
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from worker.media.matroska.elements import children, head
+from worker.media.matroska.elements import CLUSTER, EBML, SEGMENT, children, head
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -12,9 +12,6 @@ if TYPE_CHECKING:
 TRACKS: Final = 0x1654AE6B
 CHAPTERS: Final = 0x1043A770
 INFO: Final = 0x1549A966
-_EBML: Final = 0x1A45DFA3
-_SEGMENT: Final = 0x18538067
-_CLUSTER: Final = 0x1F43B675
 _SEEK_HEAD: Final = 0x114D9B74
 _SEEK: Final = 0x4DBB
 _SEEK_ID: Final = 0x53AB
@@ -31,11 +28,11 @@ def segment_parts(file: BinaryIO, wanted: frozenset[int]) -> dict[int, bytes]:
     end = file.seek(0, 2)
     file.seek(0)
     header = head(file)
-    if header is None or header[0] != _EBML or header[1] is None or header[1] > end:
+    if header is None or header[0] != EBML or header[1] is None or header[1] > end:
         return {}
     file.seek(header[1], 1)
     segment = head(file)
-    if segment is None or segment[0] != _SEGMENT:
+    if segment is None or segment[0] != SEGMENT:
         return {}
     start = file.tell()
     found, places = _parts_before_clusters(file, wanted, end)
@@ -54,8 +51,8 @@ def _parts_before_clusters(file: BinaryIO, wanted: frozenset[int], end: int) -> 
     found: dict[int, bytes] = {}
     places: dict[int, int] = {}
     for _ in range(_MAX_ELEMENTS):
-        name, size = head(file) or (_CLUSTER, None)
-        if name == _CLUSTER or size is None or size > end or wanted <= set(found):
+        name, size = head(file) or (CLUSTER, None)
+        if name == CLUSTER or size is None or size > end or wanted <= set(found):
             break
         if name == _SEEK_HEAD and size <= _MAX_BYTES:
             places = dict(_places(file.read(size))) | places

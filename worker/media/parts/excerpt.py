@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from worker.core.command import Command, Pipeline
 from worker.core.spans import Span, total, union
 from worker.media.ffmpeg.formats import GUARDS
-from worker.media.matroska.elements import head
+from worker.media.matroska.elements import CLUSTER, EBML, SEGMENT, head
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,9 +33,6 @@ _MAX_BOXES: Final = 64
 _MAX_ELEMENTS: Final = 200_000
 _BOX: Final = 8
 _LARGE_BOX: Final = 16
-_EBML: Final = 0x1A45DFA3
-_SEGMENT: Final = 0x18538067
-_CLUSTER: Final = 0x1F43B675
 _CUES: Final = 0x1C53BB6B
 
 
@@ -92,11 +89,11 @@ def _elements(file: BinaryIO, size: int) -> Layout | None:
     """RFC 9559, 5: all that is no cluster, of a segment whose elements say how long they are."""
     file.seek(0)
     header = head(file)
-    if header is None or header[0] != _EBML or header[1] is None:
+    if header is None or header[0] != EBML or header[1] is None:
         return None
     file.seek(header[1], 1)
     segment = head(file)
-    if segment is None or segment[0] != _SEGMENT:
+    if segment is None or segment[0] != SEGMENT:
         return None
     begin = file.tell()
     end = size if segment[1] is None else min(size, begin + segment[1])
@@ -113,7 +110,7 @@ def _elements(file: BinaryIO, size: int) -> Layout | None:
             return None
         after = file.tell() + element[1]
         names.add(element[0])
-        if element[0] == _CLUSTER:
+        if element[0] == CLUSTER:
             clusters.append(at)
         else:
             index.append((at, min(after, size)))
