@@ -9,9 +9,10 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from worker.cli.fitted import cut_middle, fitted_table, fitted_widths
-from worker.cli.render import JOB_LIST, size, span
+from worker.cli.render import JOB_LIST
 from worker.cli.tables import Column, aligned
 from worker.cli.words import printable
+from worker.core.figures import size, span
 
 
 @pytest.mark.parametrize("width", [60, 80, 140])

@@ -9,7 +9,7 @@ import pytest
 from tests.support.command_line import one_line
 from worker.adapters.sql.schema import moment
 from worker.adapters.sql.schema import workers as table
-from worker.cli.render import age
+from worker.core.figures import age
 from worker.core.record import WorkerRecord
 
 

@@ -6,9 +6,9 @@ import random
 import zlib
 from datetime import UTC, datetime
 
-from worker.cli.logs import news
 from worker.core.attempt import Attempt
 from worker.core.command import Command, Exit, Pipeline
+from worker.core.growing_text import news
 from worker.core.message.dialects import decode
 from worker.engine.attempt.tool_log import LINE_CHARACTERS, STORED_BYTES, Excerpt, ToolLog, packed
 

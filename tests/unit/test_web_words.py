@@ -8,10 +8,11 @@ import pytest
 
 from tests.support.web import site
 from worker.core.attempt import Failure
+from worker.core.figures import age, size, span
 from worker.core.record import JobRecord, WorkerRecord
 from worker.core.views import Sample, WaitingJob
 from worker.web.chart import chart_of
-from worker.web.formats import age, number, sentence, size, span
+from worker.web.formats import number, sentence
 from worker.web.waits import why_it_waits
 
 LACKS = {("render-1", "r2"): {"r2": "tool:mkvmerge (not installed)"}}

@@ -10,11 +10,12 @@ import typer
 
 from worker.app.operations import operations
 from worker.cli.arguments import Json  # noqa: TC001 - Typer reads it at run time
-from worker.cli.render import moment, say_facts, say_json, say_republished, size
+from worker.cli.render import say_facts, say_json, say_republished
 from worker.cli.session import read_file
 from worker.cli.tables import Column, say_table
 from worker.cli.words import say, warn
 from worker.control.replay import Replayed
+from worker.core.figures import moment, size
 from worker.core.routing import DEAD_QUEUE, queue_of
 
 if TYPE_CHECKING:

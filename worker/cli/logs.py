@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from worker.app.operations import lookups
-from worker.cli.render import moment, say_json
+from worker.cli.render import say_json
 from worker.cli.words import printable
 from worker.control.errors import NotFound
+from worker.core.figures import moment
+from worker.core.growing_text import news
 
 if TYPE_CHECKING:
     from worker.control.operations import LookOperations
     from worker.core.record import LogRecord
 
 POLL_SECONDS: Final = 0.5
-OVERLAP: Final = 2000
 
 
 def logs(
@@ -67,15 +68,6 @@ async def _follow(known: LookOperations, job_id: str) -> None:
         if ended:
             return
         await asyncio.sleep(POLL_SECONDS)
-
-
-def news(before: str, now: str) -> str:
-    """Return what `now` has more than `before`, of which the middle may be gone by now."""
-    if now.startswith(before):
-        return now[len(before) :]
-    last = before[-OVERLAP:]
-    at = now.rfind(last)
-    return now[at + len(last) :] if at >= 0 else now
 
 
 def _write(text: str) -> None:

@@ -9,10 +9,11 @@ import typer
 
 from worker.app.operations import operations
 from worker.cli.arguments import Json  # noqa: TC001 - Typer reads it at run time
-from worker.cli.render import moment, say_json
+from worker.cli.render import say_json
 from worker.cli.session import read_file
 from worker.cli.tables import Column, say_table
 from worker.cli.words import say
+from worker.core.figures import moment
 from worker.core.message.wire import parse
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from worker.cli.tables import Column, aligned, say_table
 from worker.cli.words import say
+from worker.core.figures import moment, size, span
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
     from worker.control.replay import Republished
     from worker.core.record import JobRecord, ProgressRecord, WorkerRecord
@@ -24,10 +24,8 @@ _JOB_KEYS: Final = (
 )  # fmt: skip
 SHORT_ID: Final = 8
 """The number of first characters of an id that are printed; every command takes them in place of the id."""
-_KIB: Final = 1024
 _SLOWEST: Final = 0.01
 """Below it a speed is that of a tool that has hardly begun."""
-_MINUTE: Final = 60
 
 _STEERING: Final = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 """DEL, C1 controls, and what turns the direction of a line (Unicode, bidirectional controls)."""
@@ -57,38 +55,6 @@ def say_republished(item: Republished) -> None:
         how = f"in round {item.round}, with the new document" if item.round is not None else "with the new document"
     lost = ": from the database, which keeps no secrets (a token must be submitted anew)"
     say(f"{item.name} is published again {how}, to {item.queue}{lost if item.source == 'database' else ''}")
-
-
-def moment(time: datetime | None) -> str:
-    """Return a time on this host's clock, in whole seconds."""
-    return time.astimezone().strftime("%Y-%m-%d %H:%M:%S") if time else ""
-
-
-def span(seconds: float | None) -> str:
-    """Return `1:02:03` or `0:42`."""
-    if seconds is None:
-        return ""
-    minutes, rest = divmod(round(seconds), _MINUTE)
-    hours, minutes = divmod(minutes, _MINUTE)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def age(seconds: float) -> str:
-    """Return `42 s`, `5 min`, `3 h` or `2 d`, rounded down."""
-    for unit, length in (("d", 86400), ("h", 3600), ("min", _MINUTE)):
-        if seconds >= length:
-            return f"{seconds // length:.0f} {unit}"
-    return f"{max(0, int(seconds))} s"
-
-
-def size(count: int) -> str:
-    """Return a number of bytes in binary units, three digits at the most."""
-    value, unit = float(count), "B"
-    for larger in ("KiB", "MiB", "GiB", "TiB"):
-        if value < _KIB:
-            break
-        value, unit = value / _KIB, larger
-    return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"  # noqa: PLR2004 - three digits
 
 
 def progress_text(progress: ProgressRecord) -> str:

@@ -10,9 +10,10 @@ import typer
 
 from worker.app.operations import operations
 from worker.cli.arguments import Json  # noqa: TC001 - Typer reads it at run time
-from worker.cli.render import moment, say_json, size
+from worker.cli.render import say_json
 from worker.cli.tables import Column, say_table
 from worker.cli.words import say
+from worker.core.figures import moment, size
 
 if TYPE_CHECKING:
     from worker.core.ports.originals import Original

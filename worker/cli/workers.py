@@ -10,11 +10,12 @@ import typer
 
 from worker.app.operations import operations
 from worker.cli.arguments import Json  # noqa: TC001 - Typer reads it at run time
-from worker.cli.render import SHORT_ID, age, say_json, size, worker_document
+from worker.cli.render import SHORT_ID, say_json, worker_document
 from worker.cli.tables import Column, say_table
 from worker.cli.times import seconds_in
 from worker.cli.words import say
 from worker.control.fleet import problems_of
+from worker.core.figures import age, size
 
 if TYPE_CHECKING:
     from worker.core.record import Wanted, WorkerRecord

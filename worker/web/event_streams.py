@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from worker.control.query import find_job
 from worker.core.errors import LeveretError
+from worker.core.growing_text import news
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from worker.web.services import Services
 
 POLL_SECONDS: Final = 1.0
-OVERLAP: Final = 2000
 BEAT: Final = b": still here\n\n"
 RETRY_MILLISECONDS: Final = 2000
 MAX_FOLLOWERS: Final = 200
@@ -76,12 +76,3 @@ async def _log_events(here: Services, job_id: str) -> AsyncIterator[bytes]:
             return
         yield BEAT
         await asyncio.sleep(POLL_SECONDS)
-
-
-def news(before: str, now: str) -> str:
-    """Return what `now` has more than `before`, of which the middle may be gone by now."""
-    if now.startswith(before):
-        return now[len(before) :]
-    last = before[-OVERLAP:]
-    at = now.rfind(last)
-    return now[at + len(last) :] if at >= 0 else now

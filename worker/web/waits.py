@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from worker.control.waits import why_queued
-from worker.web.formats import span
+from worker.core.figures import span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

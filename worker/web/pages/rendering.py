@@ -14,6 +14,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
 
 from worker import __version__
+from worker.core import figures
 from worker.core.errors import LeveretError
 from worker.core.record import STATES
 from worker.core.routing import LANES, PRIORITIES
@@ -49,11 +50,11 @@ def environment() -> Environment:
         finalize=harmless,
     )
     found.filters.update(
-        span=formats.span,
-        age=formats.age,
-        size=formats.size,
+        span=figures.span,
+        age=figures.age,
+        size=figures.size,
         number=formats.number,
-        clock=formats.clock,
+        clock=figures.moment,
         ago=ago,
         pretty=lambda value: json.dumps(value, ensure_ascii=False, indent=2, default=str),
         part=lambda text: quote(str(text), safe=""),
