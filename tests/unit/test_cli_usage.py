@@ -166,8 +166,8 @@ JOB_IMPORTS_OF_OURS = HELP_IMPORTS_OF_OURS | {
     "worker.cli.arguments", "worker.cli.job", "worker.cli.render", "worker.cli.tables",
     "worker.control", "worker.control.errors", "worker.control.query", "worker.control.resources",
     "worker.control.waits",
-    "worker.core.default_places", "worker.core.figures", "worker.core.hints", "worker.core.hours", "worker.core.listing",
-    "worker.core.local_names", "worker.core.record",
+    "worker.core.default_places", "worker.core.figures", "worker.core.hints", "worker.core.hours",
+    "worker.core.listing", "worker.core.local_names", "worker.core.record",
     "worker.settings", "worker.settings.client", "worker.settings.serve", "worker.settings.shared",
     "worker.settings.wording", "worker.settings.worker",
 }  # fmt: skip
