@@ -64,7 +64,7 @@ class Ranges:
         scene = windowed_scene(await self._visualizer.scene(params, stage), params)
         if not scene.content or scene.slack:
             return Whole("its frames cannot be drawn in ranges here")
-        cuts = _cuts(scene, params, fleet)
+        cuts = cuts_of(scene, params, fleet)
         if len(cuts) <= 2:  # noqa: PLR2004 - the beginning and the end
             return Whole(TOO_SHORT)
         data = await self._data(params)
@@ -179,7 +179,7 @@ class Ranges:
         return film
 
 
-def _cuts(scene: Scene, params: SceneParams, fleet: Fleet) -> tuple[int, ...]:
+def cuts_of(scene: Scene, params: SceneParams, fleet: Fleet) -> tuple[int, ...]:
     """Return where ranges begin, and the end: groups of pictures are not divided."""
     film, rate = plan_of(scene), Fraction(scene.framerate)
     gop = film.timing.gop if film.timing else 1
