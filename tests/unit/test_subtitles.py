@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 import tracemalloc
 
 import pytest
@@ -349,3 +350,11 @@ def test_lines_styles_and_cues_are_counted_before_they_take_memory(head: str, li
 def test_a_cue_over_a_border_is_in_both_segments() -> None:
     cue = Cue(5.0, 12.0, "x")
     assert segment_cues([cue], [6.0, 6.0, 6.0]) == ((cue,), (cue,), ())
+
+
+@pytest.mark.parametrize("piece", ["1", "1 ", " ", ":", "1:", "- ", "->", "1->", "1: ,"])
+def test_a_long_line_that_is_nearly_times_takes_no_longer_than_others(piece: str) -> None:
+    line = f"1{piece * 1000} --> 1{piece * 1000}x"
+    begun = time.process_time()
+    parse_subtitles(f"1\n{STAMPS}\nHello\n\n{line}\n{line}\n".encode(), "a.srt")
+    assert time.process_time() - begun < 5

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 _STAMP: Final = r"(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})(?:[,.:](\d{1,3}))?"
 _TIMES: Final = re.compile(rf"^[ \t]*(-?){_STAMP}[ \t]*-{{1,2}}>[ \t]*(-?){_STAMP}(?:[ \t]|$)")
-_MEANT: Final = re.compile(r"^[-\d:.,; \t]*\d[-\d:.,; \t]*-{1,2}>[-\d:.,; \t]*\d[-\d:.,; \t]*$")
-"""A line that is times and nothing else, though none that can be read."""
+_OF_TIMES: Final = re.compile(r"[-\d:.,; \t]*")
+_DIGIT: Final = re.compile(r"\d")
 _ARROWS: Final = (">", "\u2192")
 _TYPED: Final = str.maketrans(
     {"\uff1a": ":", "\uff0c": ",", "\uff0e": ".", "\u2013": "-", "\u2014": "-", "\u2192": "->"}
@@ -81,7 +81,16 @@ def _times(line: str) -> tuple[float, float] | None:
     if match := _TIMES.match(plain):
         begin, until = seconds_of(match.groups()[1:5]), seconds_of(match.groups()[6:])
         return -begin if match[1] else begin, -until if match[6] else until
-    return (math.nan, math.nan) if _MEANT.match(plain) else None
+    return (math.nan, math.nan) if _means_times(plain) else None
+
+
+def _means_times(line: str) -> bool:
+    """Return whether a line is two times, with an arrow between, and nothing else, though none that can be read.
+
+    Each side is looked at on its own: one pattern for both takes the cube of a line's length.
+    """
+    begin, arrow, until = line.partition("->")
+    return bool(arrow) and all(_OF_TIMES.fullmatch(side) and _DIGIT.search(side) for side in (begin, until))
 
 
 def _parse_cue_text(text: str) -> tuple[list[tuple[str, Look]], str]:
