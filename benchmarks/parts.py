@@ -1,7 +1,7 @@
 """One film whole, in parts by one worker, and in parts by two, each worker held to one core.
 
     python -m benchmarks parts [--seconds 30] [--part 5] [--vmaf FFMPEG]
-    python -m benchmarks parts --real [--seconds 180] [--runs whole,parts]
+    python -m benchmarks parts --real [--seconds 180] [--runs whole,parts] [--vmaf FFMPEG]
     python -m benchmarks parts --gource [--seconds 60]
 
 The parts and the join are those of the module ffmpeg, without a broker between them: what dividing itself costs. CPU
@@ -25,6 +25,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import shutil
 import subprocess
 import tempfile
 import time
@@ -63,7 +64,7 @@ def main(options: Sequence[str] = ()) -> None:
     parser.add_argument("--runs", default="whole,parts", help="of the real film")
     asked = parser.parse_args(options)
     if asked.real:
-        asyncio.run(print_real(asked.seconds or MINUTES_SECONDS, asked.runs.split(",")))
+        asyncio.run(print_real(asked.seconds or MINUTES_SECONDS, asked.runs.split(","), asked.vmaf))
         return
     if asked.gource:
         asyncio.run(print_gource(asked.seconds or 60))
@@ -80,8 +81,8 @@ def main(options: Sequence[str] = ()) -> None:
         print_peer(folder / "root", partial(_divided, folder))
 
 
-async def print_real(seconds: int, runs: Sequence[str]) -> None:
-    """Print what a real film takes whole and in parts, in seconds of CPU."""
+async def print_real(seconds: int, runs: Sequence[str], vmaf: str) -> None:
+    """Print what a real film takes whole and in parts, in seconds of CPU, and how good both are."""
     made_as = ("-vf", "scale=1920:1080", "-c:v", "libx264", "-preset", "veryfast", "-crf", "20", "-c:a", "aac")
     source = await asyncio.to_thread(made, "film-1080p", seconds, *made_as)
     video = {"codec": "libx264", "preset": "medium", "crf": 26, "threads": 1}
@@ -90,7 +91,7 @@ async def print_real(seconds: int, runs: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "root").mkdir()
-        (folder / "root" / "source.mp4").symlink_to(source)
+        await asyncio.to_thread(shutil.copyfile, source, folder / "root" / "source.mp4")
         whole = None
         if "whole" in runs:
             (_, whole, size), _ = await _measured(folder, data, 0)
@@ -106,6 +107,8 @@ async def print_real(seconds: int, runs: Sequence[str]) -> None:
             if whole is not None:
                 print(f"\nOne worker: {cpu / whole:.3f} of the whole run. Two: {whole / two:.2f} times as fast.")
                 print_minutes(spans.plain_costs(whole / spans.frames))
+                films = (folder / f"film-{workers}.mp4" for workers in (0, 1))
+                print_quality(folder / "root" / "source.mp4", *films, spans.cuts, vmaf)
 
 
 @dataclass(frozen=True, slots=True)
