@@ -54,7 +54,7 @@ async def fill(here: Site) -> None:
     calm = Hardware(cpu_percent=2, ram_percent=18, disk_free_bytes=800 << 30, cores=4, architecture="aarch64")
     await here.beat("render-2", lanes=["cpu", "visualize"], hardware=calm, capabilities=PROVED)
     await here.beat("render-3", status="paused", problem="outside its active hours 22:00-06:00", hardware=calm)
-    attempt = await here.run("running")
+    attempt = await here.run("running", title=title)
     await here.repository.store_log(attempt, zlib.compress(b"[0.0 s] $ ffmpeg -i file:film.mkv -c:v libx264 out.mp4\n"))
     await here.divide("divided", "The whole tour, " + "with everything that was said between the songs, " * 3, 24)
     await here.submit("waits", "The long way home", lane="nvenc", priority="high")
@@ -65,9 +65,11 @@ async def fill(here: Site) -> None:
     for number, title in enumerate(("Mountain", "City at night", "The sea"), 1):
         film = here.folder / "out" / f"{number}.mp4"
         source = f"testsrc2=s=320x180:r=25:d=1,hue=h={number * 90}"
-        argv = ("ffmpeg", "-v", "error", "-f", "lavfi", "-i", source, "-pix_fmt", "yuv420p", str(film))
+        poster = film.with_suffix(".jpg")
+        picture = ("-frames:v", "1", "-update", "1", str(poster))
+        argv = ("ffmpeg", "-v", "error", "-f", "lavfi", "-i", source, "-pix_fmt", "yuv420p", str(film), *picture)
         await asyncio.to_thread(subprocess.run, argv, check=True)
-        await here.complete(f"result-{number}", film, title=title)
+        await here.complete(f"result-{number}", film, poster, title=title)
     await fill_intake(here)
 
 
@@ -83,11 +85,12 @@ async def fill_intake(here: Site) -> None:
     broken = {"source": "nas://films/reel-7.mkv", "verdict": "broken", "bytes": 7 << 20, "reasons": ["no moov atom"]}
     verdicts = {"broken": {"files": 1, "bytes": 7 << 20}, "does not conform": {"files": 3, "bytes": 9 << 30}}
     numbers = {"files": 41, "media": 40, "bytes": 31 << 30, "verdicts": verdicts}
+    predicted = {"share": 0.55, "jobs": 3, "bytes": 5 << 30}
     saved = {"jobs": 3, "source_bytes": 9 << 30, "made_bytes": 4 << 30}
     await stores.add_scan("library", {"template": "h265-archive", "source": "nas://films"}, 9)
     await stores.claim_scan("one", 30.0)
     await stores.renew_scan("library", "one", 30.0, numbers)
-    result = numbers | {"shown": [broken], "predicted": None, "saved": saved, "submitted": None}
+    result = numbers | {"shown": [broken], "predicted": predicted, "saved": saved, "submitted": None}
     await stores.finish_scan("library", "one", result, None, 9)
 
 

@@ -126,9 +126,9 @@ class Site:
         assert isinstance(claim, Granted)
         return claim.attempt
 
-    async def run(self, job_id: str, percent: float = 41.5) -> Attempt:
+    async def run(self, job_id: str, percent: float = 41.5, title: str = "") -> Attempt:
         """Make a running row with progress."""
-        attempt = await self.claim(job_id)
+        attempt = await self.claim(job_id, title)
         await self.repository.report(attempt, Progress(percent, "ffmpeg", 60.0, 2.0, 42.0))
         return attempt
 
@@ -138,11 +138,13 @@ class Site:
         await self.repository.bury(attempt, Failure(why, "BadInput", "render-1", 1))
 
     async def complete(self, job_id: str, *files: Path, title: str = "") -> None:
-        """Make a completed row with these artifacts."""
+        """Make a completed row with these artifacts: films, and pictures of them."""
         attempt = await self.claim(job_id, title)
+        kinds = {".mp4": ("file", "video/mp4"), ".jpg": ("poster", "image/jpeg")}
         made = tuple(
-            Artifact("file", file, f"file://{file}", "video/mp4", bytes=file.stat().st_size, sha256="0" * 64)
+            Artifact(role, file, f"file://{file}", media_type, bytes=file.stat().st_size, sha256="0" * 64)
             for file in files
+            for role, media_type in (kinds.get(file.suffix, kinds[".mp4"]),)
         )
         await self.repository.complete(attempt, Result(artifacts=made, total_seconds=12.5))
 
