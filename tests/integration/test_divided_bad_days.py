@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ from worker.adapters.sql.schema import jobs, moment
 from worker.core.errors import BadInput, DiskFull, PlanBroken, VerificationFailed
 from worker.engine.parts.files import remove_ended_parts
 from worker.engine.parts.outbox import publish_outbox
+from worker.engine.parts.work import MAX_DIVISIONS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -165,4 +167,67 @@ async def test_parts_that_are_no_film_together_are_left_for_a_whole_run_at_once(
     assert record.state == "completed", record.error
     assert result(one).read_text() == "whole"
     assert record.facts["parts"] == {"whole": "its parts do not join: part 2 differs from part 0 in width"}
+    assert [attempt.outcome for attempt in record.attempts] == ["divided", "completed"]
+
+
+async def test_a_source_that_is_another_one_at_every_look_is_made_whole_at_last(one, repository, monkeypatch):
+    """A server of several machines may give one file another tag each time."""
+
+    async def changed(*_):
+        return False
+
+    async def refuse(*_):
+        raise PlanBroken("the sources are not those that were planned")
+
+    monkeypatch.setattr(SharingTask, "holds", changed)
+    monkeypatch.setattr(SharingTask, "run_part", refuse)
+    record = await ended(one, repository)
+    assert record.state == "completed", record.error
+    assert result(one).read_text() == "whole"
+    assert record.facts["parts"]["whole"].startswith(f"it was divided {MAX_DIVISIONS} times")
+    assert [attempt.outcome for attempt in record.attempts] == ["divided"] * MAX_DIVISIONS + ["completed"]
+
+
+async def test_parts_that_somebody_spoils_before_every_join_are_made_whole_at_last(one, repository):
+    async def spoil(step):
+        if step == "claimed" and one.executor.job.job_id == "film":
+            for path in left(one):
+                if path.suffix == ".txt":
+                    path.write_bytes(b"x" * path.stat().st_size)
+
+    one.on_step = spoil
+    record = await ended(one, repository)
+    assert record.state == "completed", record.error
+    assert result(one).read_text() == "whole"
+
+
+async def test_a_message_that_poses_as_a_part_deletes_nothing_of_it_while_it_is_made(
+    one, repository, provisioned_broker, broker, tmp_path
+):
+    other = Harness(provisioned_broker, repository, tmp_path, "tester-2", more_tasks=(SharingTask(),))
+    forged = JOB | {"job_id": "film.p0001", "part": {"job": "film", "index": 1, "key": "0" * 32}}
+    states = []
+
+    async def pose(step):
+        job = one.executor.job
+        if step == "revealing" and job and job.job_id == "film.p0001" and not states:
+            before = left(one)
+            await broker.publish(forged, message_id="film.p0001")
+            # Parts that the fleet itself has queued are before it.
+            held = []
+            while (delivery := await other.consumer.next()) and delivery.body != json.dumps(forged).encode():
+                held.append(delivery)
+            await other.executor.execute(delivery)
+            for other_delivery in held:
+                await other_delivery.give_back()
+            states.append(left(one) == before)
+
+    one.on_step = pose
+    try:
+        record = await ended(one, repository)
+    finally:
+        await other.close()
+        await other.publisher.close()
+    assert states == [True]
+    assert record.state == "completed", record.error
     assert [attempt.outcome for attempt in record.attempts] == ["divided", "completed"]

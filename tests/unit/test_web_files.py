@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
+from contextlib import suppress
 
 import pytest
 
 from tests.support.web import site
+from worker.adapters.storage.nas.uploads import NasUploads
 from worker.core.upload_name import safe_name
 from worker.web.ranges import Part, Unsatisfiable, part_of
 
@@ -149,6 +152,43 @@ async def test_an_upload_goes_on_from_where_it_was_cut_and_is_seen_only_when_it_
         assert (await client.head(address, headers=TUS)).status_code == 404
         entries = (await client.get("/api/v1/audit")).json()["entries"]
         assert [entry["action"] for entry in entries] == ["upload.finish", "upload.begin"]
+
+
+async def test_pieces_of_one_upload_that_come_at_once_are_written_one_after_another(tmp_path):
+    """A connection that broke may still be read while the client asks again, and again."""
+    (tmp_path / "nas").mkdir()
+    store = NasUploads(tmp_path / "nas", "uploads", most_bytes=1 << 20, seconds=3600)
+    upload = await store.begin("film.mkv", 10, "somebody")
+    sending, broken, together = asyncio.Event(), asyncio.Event(), asyncio.Barrier(2)
+
+    async def stalled():
+        sending.set()
+        await broken.wait()
+        yield b""
+        raise ConnectionResetError
+
+    async def slow():
+        yield b"01234"
+        with suppress(TimeoutError, asyncio.BrokenBarrierError):
+            async with asyncio.timeout(0.2):
+                await together.wait()
+        yield b"56789"
+
+    async def first():
+        with pytest.raises(ConnectionResetError):
+            await store.append(upload.upload_id, 0, stalled())
+        # Whoever waits for the first to end has not gone on yet.
+        return await store.append(upload.upload_id, 0, slow())
+
+    one = asyncio.create_task(first())
+    await sending.wait()
+    two = asyncio.create_task(store.append(upload.upload_id, 0, slow()))
+    await asyncio.sleep(0)
+    broken.set()
+    results = await asyncio.gather(one, two, return_exceptions=True)
+    assert sorted(isinstance(found, Exception) for found in results) == [False, True], results
+    assert [path.read_bytes() for path in (tmp_path / "nas" / "uploads").iterdir()] == [b"0123456789"]
+    assert not store._locks
 
 
 async def test_two_uploads_of_one_name_are_two_files(tmp_path):

@@ -159,12 +159,17 @@ class Recorder:
                 assert_never(verdict)
 
     async def _remove_leftovers(self, job_id: str) -> None:
-        """Remove what attempts of an ended job left; a crash before this leaves it to the redelivery."""
+        """Remove what attempts of an ended job left; a crash before this leaves it to the redelivery.
+
+        A message of an older plan, or one that poses as a part, ends while the part with its id is being made.
+        """
         repository = self._repository
         announced = await self._persist(lambda: repository.planned(job_id))
         if not announced:
             return
         record = await self._persist(lambda: repository.job(job_id))
+        if record is not None and not record.is_terminal:
+            return
         completed = record is not None and record.state == "completed"
         result = {artifact.uri for artifact in record.artifacts} if record and completed else None
         await remove_leftovers(self._resources.storages, job_id, sorted(announced), result)

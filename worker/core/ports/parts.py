@@ -37,11 +37,15 @@ class MadePart:
 
 @dataclass(frozen=True, slots=True)
 class KnownPlan:
-    """The division of a job as the database has it: its plan, why that one failed, and the parts that are made."""
+    """The division of a job as the database has it: its plan, why that one failed, and the parts that are made.
+
+    `divisions` counts how often the job was divided in its present round.
+    """
 
     plan: Mapping[str, Any] | None = None
     broken: str | None = None
     made: tuple[MadePart, ...] = ()
+    divisions: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from worker.core.job import Job
     from worker.core.location import External
     from worker.core.parts import Part
+    from worker.core.ports.parts import KnownPlan
     from worker.core.task import TaskContext
     from worker.engine.attempt.plan import Step
     from worker.engine.resources import Resources
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 LANES: Final = frozenset({"cpu", "visualize"})
 log = structlog.get_logger(__name__)
 
+MAX_DIVISIONS: Final = 5
+"""More changes of a source, and more losses of parts, than one round of a job sees by chance."""
 _LONGEST_ID: Final = 120
 _UNREMARKABLE: Final = frozenset({"", "the job says never", "one worker makes it as soon"})
 
@@ -96,13 +99,7 @@ class WorkFinder:
         if task.division(params) == "never":
             return RunWhole()
         known = await self._resources.repository.known_plan(job.job_id)
-        stored = Plan.of(known.plan) if known.plan else None
-        if stored is not None and await task.holds(params, stored, context):
-            if known.broken:
-                return RunWhole(known.broken)
-            plan: Plan | Whole = stored
-        else:
-            plan = await self._planned(task, params, index, context)
+        plan = await self._planned(task, params, index, known, context)
         if isinstance(plan, Whole):
             return RunWhole("" if plan.reason in _UNREMARKABLE else plan.reason)
         found = await still_there(self._resources, plan, known.made)
@@ -111,6 +108,8 @@ class WorkFinder:
             if len(files) == len(plan.parts):
                 return Join(plan, files)
             found = {index: part for index, part in found.items() if index in files}
+        if known.divisions >= MAX_DIVISIONS:
+            return RunWhole(_unsteady(known.divisions))
         return Wait(plan, frozenset(found))
 
     async def _part(self, job: Job, folder: Path) -> MakePart:
@@ -144,7 +143,18 @@ class WorkFinder:
                 return None if any(isinstance(place, Relative) for place in reads) else index
         return None
 
-    async def _planned(self, task: Divisible, params: Any, index: int, context: TaskContext) -> Plan | Whole:
+    async def _planned(
+        self, task: Divisible, params: Any, index: int, known: KnownPlan, context: TaskContext
+    ) -> Plan | Whole:
+        """Return the plan that is known, as long as it holds; else a new one."""
+        stored = Plan.of(known.plan) if known.plan else None
+        if stored is not None and await task.holds(params, stored, context):
+            return Whole(known.broken) if known.broken else stored
+        if known.divisions >= MAX_DIVISIONS:
+            return Whole(_unsteady(known.divisions))
+        return await self._planned_anew(task, params, index, context)
+
+    async def _planned_anew(self, task: Divisible, params: Any, index: int, context: TaskContext) -> Plan | Whole:
         job = self._attempt.job
         lane = job.lane or lane_of(requirements(self._steps))
         if lane not in LANES:
@@ -197,6 +207,11 @@ class WorkFinder:
         }
         body = json.dumps({key: value for key, value in document.items() if value is not None}).encode()
         return PlannedPart(part, decode(body, own), body, sha256(body).hexdigest())
+
+
+def _unsteady(divisions: int) -> str:
+    """Return why a job is divided no more: whoever changes a source or a part each time would keep it for ever."""
+    return f"it was divided {divisions} times, and each time a source had changed or a part was lost"
 
 
 async def make(step: Step, work: Work, index: int, context: TaskContext) -> None:

@@ -96,7 +96,7 @@ class SqlParts:
 
 
 def known_plan(connection: Connection, job_id: str) -> KnownPlan:
-    """Return the stored plan, why it failed, and the parts that are made."""
+    """Return the stored plan, why it failed, the parts that are made, and how often the job was divided."""
     stored = connection.execute(select(jobs.c.plan).where(jobs.c.job_id == job_id)).scalar_one_or_none()
     if not stored:
         return KnownPlan()
@@ -106,7 +106,15 @@ def known_plan(connection: Connection, job_id: str) -> KnownPlan:
         .where((jobs.c.parent_id == job_id) & (jobs.c.state == "completed") & (artifacts.c.role == "part"))
         .order_by(jobs.c.part_index)
     )
-    return KnownPlan(stored.get("plan"), stored.get("broken"), tuple(MadePart(*row) for row in found))
+    made = tuple(MadePart(*row) for row in found)
+    return KnownPlan(stored.get("plan"), stored.get("broken"), made, _divisions(connection, job_id))
+
+
+def _divisions(connection: Connection, job_id: str) -> int:
+    """Return how many attempts of a job's present round divided it."""
+    present = select(jobs.c.round).where(jobs.c.job_id == job_id).scalar_subquery()
+    ours = (attempts.c.job_id == job_id) & (attempts.c.round == present) & (attempts.c.outcome == "divided")
+    return int(connection.execute(select(func.count()).where(ours)).scalar_one())
 
 
 def divide(

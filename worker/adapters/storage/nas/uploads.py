@@ -12,6 +12,7 @@ import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
+from weakref import WeakValueDictionary
 
 from worker.adapters.storage.nas import files
 from worker.adapters.storage.nas.files import HIDDEN, nas_errors
@@ -62,7 +63,8 @@ class NasUploads:
         self._most_bytes = most_bytes
         self._seconds = seconds
         self._clock = clock
-        self._locks: dict[str, asyncio.Lock] = {}
+        # A lock lives as long as somebody has it or waits for it.
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def begin(self, name: str, size: int, owner: str) -> Upload:
         """Return a new upload; DiskFull when there is no room, InvalidJob when it is too large or has no name."""
@@ -100,13 +102,8 @@ class NasUploads:
 
     async def append(self, upload_id: str, offset: int, pieces: AsyncIterator[bytes]) -> Upload:
         """Return the upload with these bytes at its end, whole and visible once all of them are there."""
-        lock = self._locks.setdefault(upload_id, asyncio.Lock())
-        try:
-            async with lock:
-                return await self._append(upload_id, offset, pieces)
-        finally:
-            if not lock.locked():
-                self._locks.pop(upload_id, None)
+        async with self._locks.setdefault(upload_id, asyncio.Lock()):
+            return await self._append(upload_id, offset, pieces)
 
     async def _append(self, upload_id: str, offset: int, pieces: AsyncIterator[bytes]) -> Upload:
         upload = await self.get(upload_id)
