@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvicorn
 from playwright.async_api import expect
 
+import worker.web
 from infra import assets
 from tests.support.page import axe_script, browsing
 from tests.support.web import Site, site
@@ -21,11 +23,11 @@ from worker.web.pages import navigation
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 RULES = f"axe.run({{runOnly: {TAGS}, resultTypes: ['violations']}})"
 OVERHANG = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+STYLES = Path(worker.web.__file__).parent / "static/page.css"
 LONG = "The whole tour with everything that was said between the songs " * 3 + "x" * 120
 SUBJECTS = (
     "/jobs/running", "/jobs/divided", "/jobs/done", "/jobs/dead", "/jobs/nowhere", "/jobs?state=queued&text=film",
@@ -140,3 +142,12 @@ async def test_a_keyboard_alone_reaches_everything_and_reading_needs_no_script(t
         await expect(page.locator("#dry-run")).to_contain_text(
             "typically took 0:12 and made 7 B (the median of the newest 1)"
         )
+
+
+async def test_the_picture_and_the_bar_of_a_storyboard_fit_a_phone():
+    board = '<canvas width="256" height="144"></canvas><span>1:02:03</span><input type="range">'
+    async with browsing(viewport={"width": 390, "height": 844}) as browser:
+        page = await browser.new_page()
+        await page.set_content(f'<main><div class="board">{board}</div></main>')
+        await page.add_style_tag(path=STYLES)
+        assert await page.evaluate(OVERHANG) <= 0

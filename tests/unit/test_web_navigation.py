@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from tests.support.web import site
+from worker.core.job import TaskSpec
 from worker.web.access import Principal
 from worker.web.pages import navigation
 from worker.web.pages.navigation import Entry, bar, tabs
+from worker.web.pages.new import EXAMPLES
 
 SHELF = (
     Entry("/", "Now"),
@@ -39,3 +41,9 @@ async def test_every_link_of_the_bar_and_of_the_tabs_leads_to_a_screen(tmp_path)
                 answer = await client.get(link.path)
                 assert answer.status_code == 200, link.path
                 assert f'href="{entry.path}" aria-current="page"' in answer.text, link.path
+
+
+async def test_what_the_form_begins_with_is_what_its_module_accepts(tmp_path):
+    async with site(tmp_path) as here:
+        for module, data in EXAMPLES.items():
+            here.services.registry.parse(TaskSpec(module, data, "tasks[0]"))

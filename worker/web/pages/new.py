@@ -27,7 +27,7 @@ from worker.web.problems import status_of
 router = APIRouter()
 
 EXAMPLES: dict[str, dict[str, Any]] = {
-    "hls": {"source": "nas://film.mkv", "output": "film/"},
+    "hls": {"source": "nas://film.mkv"},
     "probe": {"source": "nas://film.mkv"},
     "thumbnail": {"source": "nas://film.mkv", "output_file": "poster.jpg"},
 }
