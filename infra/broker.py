@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import pika
 import pika.exceptions
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 
 from worker.core.brokers import OTHER_DATABASE, broker_urls
 from worker.core.errors import BrokerUnavailable, Misconfigured
@@ -107,7 +108,7 @@ def _address(broker_url: str) -> str:
 def _channel(broker_url: str, address: str) -> Iterator[BlockingChannel]:
     nodes = tuple(pika.URLParameters(url) for url in broker_urls(broker_url))
     for parameters in nodes:
-        parameters.socket_timeout = TIMEOUT_SECONDS
+        parameters.socket_timeout = parameters.stack_timeout = TIMEOUT_SECONDS
         parameters.blocked_connection_timeout = TIMEOUT_SECONDS
     try:
         with pika.BlockingConnection(nodes) as connection:
@@ -118,7 +119,8 @@ def _channel(broker_url: str, address: str) -> Iterator[BlockingChannel]:
         raise Misconfigured(f"broker {address} refuses the virtual host of WORKER_BROKER_URL to this user") from error
     except pika.exceptions.ChannelClosedByBroker as error:
         raise Misconfigured(f"broker {address} refused: {error.reply_text}") from error
-    except (pika.exceptions.AMQPError, OSError) as error:
+    # One that takes the connection and says nothing ends in pika's own kind of error, which is no AMQPError.
+    except (pika.exceptions.AMQPError, AMQPConnectorException, OSError) as error:
         raise BrokerUnavailable(
             f"no broker answers at {address} ({_reason(error)}): start one with `python -m infra up`, "
             "or set WORKER_BROKER_URL"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import pika
 from pika.adapters.select_connection import SelectConnection
+from pika.adapters.utils.connection_workflow import AMQPConnectorException, AMQPConnectorStackTimeout
 from pika.exceptions import (
     AMQPError,
     AuthenticationError,
@@ -125,7 +126,8 @@ class BlockingBroker:
         """Turn pika's errors into ours."""
         try:
             yield
-        except (AMQPError, ChannelError, OSError) as error:
+        # A broker that takes the connection and says nothing ends in pika's own kind of error, which is no AMQPError.
+        except (AMQPError, AMQPConnectorException, ChannelError, OSError) as error:
             raise self._translated(error) from error
 
     def _translated(self, error: Exception) -> LeveretError:
@@ -141,6 +143,8 @@ class BlockingBroker:
                 return Misconfigured(f"no queue of {at} takes the message: {PROVISION}")
             case NackError():
                 return BrokerUnavailable(f"{at} refused the message; look at its queues' lengths and alarms")
+            case AMQPConnectorStackTimeout():
+                return BrokerUnavailable(f"{at} takes connections and says nothing: is it frozen, or no broker?")
             case ConnectionBlockedTimeout():
                 return BrokerUnavailable(f"{at} takes nothing: it is short of memory or disk")
             case _:
