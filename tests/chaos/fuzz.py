@@ -115,14 +115,14 @@ def _value(body: bytes, dice: random.Random) -> bytes:
         document = json.loads(body)
     except (ValueError, RecursionError):
         return _flip(body, dice)
+    # Without recursion: a document is as deep as a mutation before made it.
     places: list[tuple[Any, Any]] = []
-
-    def walk(node: Any) -> None:
-        for key in node if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ():
-            places.append((node, key))
-            walk(node[key])
-
-    walk(document)
+    pending = [document]
+    while pending:
+        node = pending.pop()
+        keys = list(node) if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ()
+        places += [(node, key) for key in keys]
+        pending += [node[key] for key in keys]
     if not places:
         return _flip(body, dice)
     node, key = dice.choice(places)

@@ -80,6 +80,9 @@ class Machine(RuleBasedStateMachine):
     def act(self, pick, name):
         attempt = self.attempts[max(0, len(self.attempts) - 1 - pick)]
         ours = attempt is self.attempts[-1] and self.state in LIVE
+        if ours and name == "retry_later" and attempt.number >= POLICY.max_attempts:
+            # The policy retries no last attempt.
+            name = "bury"
         try:
             self.run(ENDINGS[name](self.bench.repository, attempt))
         except JobCancelled:

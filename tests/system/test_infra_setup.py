@@ -102,6 +102,7 @@ def test_packages_that_ubuntu_does_not_install_are_in_its_universe(machine):
         machine, "apt-get", "case $* in *update*) exit 0 ;; *) echo 'E: Unable to locate package'; exit 100 ;; esac"
     )
     provide(machine, "tee", "exec cat >/dev/null")
+    provide(machine, "chmod")
     on_ubuntu = run(machine, "infra/setup", "run", **ubuntu(machine))
     assert on_ubuntu.returncode == 1
     assert "Unable to locate package" in on_ubuntu.stderr
