@@ -78,7 +78,8 @@ async def _cues(text: TextRendition, film: str, name: str, folder: Path, context
 async def _track(location: str, stream: int, name: str, context: TaskContext) -> TimedText:
     """Return the cues of a WebVTT track of a Matroska file, on the clock that ffmpeg gives to its other streams."""
     path = await context.input(location)
-    begin = (await context.probe(path)).start
+    # ffmpeg 7 says that a file begins before zero, by its sound's priming, which nobody hears. The picture does not.
+    begin = max(0.0, (await context.probe(path)).start)
 
     def read() -> TimedText:
         with path.open("rb", buffering=_READ_BYTES) as file:
