@@ -1,7 +1,7 @@
 """One film whole, in parts by one worker, and in parts by two, each worker held to one core.
 
     python -m benchmarks parts [--seconds 30] [--part 5] [--vmaf FFMPEG]
-    python -m benchmarks parts --real [--seconds 180] [--runs whole,parts] [--vmaf FFMPEG]
+    python -m benchmarks parts --real [--seconds 180] [--runs whole,parts,two] [--vmaf FFMPEG]
     python -m benchmarks parts --gource [--seconds 60]
 
 The parts and the join are those of the module ffmpeg, without a broker between them: what dividing itself costs. CPU
@@ -12,9 +12,9 @@ Then a model: the costs that were measured, the real plan, and workers that take
 It says what 1 to 1,000 workers would need for a film of two hours, and is first held against what one and two needed.
 
 `--real` takes a film of 1920x1080 instead, a real one repeated, in the parts of "auto" for two workers. It is made
-whole, and in parts by one worker whose steps are counted; what two workers need is those steps by two. One of the
-`--runs` can be made alone, where a machine is lent for minutes only. `--gource` takes the film of a repository, in two
-ranges, and counts in the same way.
+whole, and in parts by one worker whose steps are counted; what two workers need is those steps by two, and, with `two`
+among the `--runs`, what two at once take. Each run can be made alone, where a machine is lent for minutes only.
+`--gource` takes the film of a repository, in two ranges, and counts in the same way.
 
 Beside that: how good the joined pictures are, most of all near the cuts; and what a script that splits, encodes and
 concatenates makes of three sources that parts join exactly.
@@ -92,11 +92,11 @@ async def print_real(seconds: int, runs: Sequence[str], vmaf: str) -> None:
         folder = Path(name)
         (folder / "root").mkdir()
         await asyncio.to_thread(shutil.copyfile, source, folder / "root" / "source.mp4")
-        whole = None
+        whole = alone = None
         if "whole" in runs:
-            (_, whole, size), _ = await _measured(folder, data, 0)
+            (alone, whole, size), _ = await _measured(folder, data, 0)
             each = whole / (seconds * 25) * 1000
-            print(f"Whole: {whole:.2f} s of CPU, {each:.1f} ms a frame, {size} bytes.", flush=True)
+            print(f"Whole: {whole:.2f} s of CPU, {alone:.1f} s, {each:.1f} ms a frame, {size} bytes.", flush=True)
         if "parts" in runs:
             (_, cpu, size), spans = await _measured(folder, data, 1)
             if spans is None:
@@ -109,6 +109,10 @@ async def print_real(seconds: int, runs: Sequence[str], vmaf: str) -> None:
                 print_minutes(spans.plain_costs(whole / spans.frames))
                 films = (folder / f"film-{workers}.mp4" for workers in (0, 1))
                 print_quality(folder / "root" / "source.mp4", *films, spans.cuts, vmaf)
+        if "two" in runs:
+            (wall, cpu, _), _ = await _measured(folder, data, 2)
+            ratio = f", {alone / wall:.2f} times as fast as the whole run" if alone else ""
+            print(f"In parts by two workers at once, a core each: {wall:.1f} s{ratio}; {cpu:.2f} s of CPU.", flush=True)
 
 
 @dataclass(frozen=True, slots=True)
