@@ -69,7 +69,7 @@ async def test_the_collector_works_again_once_everything_is_imported(tmp_path):
         server = SimpleNamespace(should_exit=False, answers=asyncio.Event())
         server.answers.set()
         # What tests before left over is not this one's, and Python 3.13 says of an SQLite file that nobody closed it.
-        with warnings.catch_warnings(action="ignore"):
+        with warnings.catch_warnings(action="ignore", category=ResourceWarning):
             gc.collect()
         gc.disable()
         try:
