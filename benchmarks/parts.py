@@ -61,7 +61,7 @@ def main(options: Sequence[str] = ()) -> None:
     parser.add_argument("--real", action="store_true", help="a real film of 1920x1080")
     parser.add_argument("--gource", action="store_true", help="a repository's film in two ranges")
     parser.add_argument("--vmaf", default="ffmpeg", help="an ffmpeg with libvmaf, as the wheel imageio-ffmpeg has one")
-    parser.add_argument("--runs", default="whole,parts", help="of the real film")
+    parser.add_argument("--runs", default="whole,parts,two", help="of the real film")
     asked = parser.parse_args(options)
     if asked.real:
         asyncio.run(print_real(asked.seconds or MINUTES_SECONDS, asked.runs.split(","), asked.vmaf))
