@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +16,8 @@ from worker.tasks.hls import HlsTask
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from worker.core.media_info import MediaInfo
 
 CODE = (
     "1\n00:00:00,200 --> 00:00:00,900\nI <3 you\n\n2\n00:00:01,000 --> 00:00:01,900\nif a < b && c > d\n\n"
@@ -121,6 +124,27 @@ async def test_a_webvtt_track_that_mkvmerge_made_keeps_texts_times_positions_and
             "00:00:02.200 --> 00:00:02.800\n<00:00:02.500>Hi there"
         ) in whole
     assert not made.result.warnings
+
+
+@pytest.mark.parametrize("start", [-0.023, 0.0])
+async def test_the_cues_of_a_track_are_on_the_pictures_clock_where_the_priming_of_sound_begins_before_zero(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: float
+) -> None:
+    """ffprobe 7 says such a start of a file; ffprobe 5 says zero of the same."""
+    bench = bench_in(tmp_path)
+    (tmp_path / "in.vtt").write_text(STYLED, "utf-8")
+    film = clip(tmp_path / "plain.mkv", sounds=1)
+    merged = (bench.root / "film.mkv", film, tmp_path / "in.vtt")
+    subprocess.run(("mkvmerge", "-q", "-o", *merged), check=True, timeout=60)
+    read = bench.probe
+
+    async def probe(path: Path) -> MediaInfo:
+        return replace(await read(path), start=start)
+
+    monkeypatch.setattr(bench, "probe", probe)
+    job = {"source": "nas://film.mkv", "renditions": [{"height": 180}], **QUIET}
+    made = Made(await bench.run_task(HlsTask(), job), tmp_path / "published")
+    assert "00:00:01.000 --> 00:00:02.000" in made.text("e1/text0-und/all.vtt")
 
 
 async def test_a_container_of_subtitles_is_a_source_too(tmp_path: Path) -> None:
