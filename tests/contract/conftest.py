@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from infra.local import LocalServices
 from infra.migrations import upgrade
 from tests.support.databases import provision
 from worker.adapters.sql import SqlRepository, quick
-from worker.adapters.sql.schema import jobs, moment
+from worker.adapters.sql.schema import attempts, jobs, moment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -117,6 +117,15 @@ class Bench:
     async def come_due(self, job_id: str) -> None:
         """Let the delay of a job pass without waiting for it."""
         await self.set(job_id, not_before=moment(-0.001))
+
+    async def take_back(self, job_id: str) -> None:
+        """Remove the rows of a job, as a power cut does with what was written last."""
+
+        def work(connection) -> None:
+            for table in (attempts, jobs):
+                connection.execute(delete(table).where(table.c.job_id == job_id))
+
+        await self.repository._database.write(work)
 
     async def set(self, job_id: str, **values: object) -> None:
         def work(connection) -> None:

@@ -146,6 +146,25 @@ async def test_a_lost_attempt_changes_nothing(bench, name):
     assert await bench.repository.job("j1") == before
 
 
+@pytest.mark.parametrize("name", ENDINGS)
+async def test_a_first_claim_that_a_power_cut_took_back_has_lost_to_the_next_one(bench, name):
+    """The next one has the same epoch: the database knows nothing of the first."""
+    lost = await granted(bench.repository)
+    await bench.take_back("j1")
+    with pytest.raises(LeaseLost):
+        await ENDINGS[name](bench.repository, lost)
+    holder = await granted(bench.repository, worker="w2")
+    assert holder.epoch == lost.epoch
+    before = await bench.repository.job("j1")
+    with pytest.raises(LeaseLost):
+        await ENDINGS[name](bench.repository, lost)
+    await bench.repository.report(lost, Progress(99.0))
+    assert await bench.repository.job("j1") == before
+    await bench.repository.complete(holder, Result())
+    with pytest.raises(LeaseLost):
+        await ENDINGS[name](bench.repository, lost)
+
+
 @pytest.mark.parametrize("ending", ["complete", "bury", "confirm_cancel"])
 @pytest.mark.parametrize("late", ENDINGS)
 async def test_a_terminal_state_is_final(repository, ending, late):

@@ -73,11 +73,7 @@ def granted_at_once(request: ClaimRequest, row: tuple[Any, ...]) -> Granted:
 
 
 def claim_unknown(connection: Connection, request: ClaimRequest, policy: Policy) -> Granted | None:
-    """Return the first attempt of a job that has no row yet, None when it has one: SQLite's way.
-
-    This need not wait for the disk. SQLite serves one host: a power cut that takes the row back ends its workers
-    too, their messages come back, and nothing was shown, since `announce` waits for the disk.
-    """
+    """Return the first attempt of a job that has no row yet, None when it has one: SQLite's way."""
     values, opening = _first_rows(request, policy)
     if store(connection, _UNLESS_KNOWN, values).one_or_none() is None:
         return None

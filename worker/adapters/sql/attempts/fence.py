@@ -20,14 +20,16 @@ if TYPE_CHECKING:
 
 _JOB: Final = bindparam("this_job", type_=jobs.c.job_id.type)
 _EPOCH: Final = bindparam("this_epoch", type_=jobs.c.epoch.type)
+_WORKER: Final = bindparam("this_worker", type_=jobs.c.owner.type)
 
 _LIVE: Final = or_(*(jobs.c.state == state for state in LIVE))
 """As alternatives, not as a list: a list is spelt out anew at every execution."""
 
-OWNED: Final = (jobs.c.job_id == _JOB) & (jobs.c.epoch == _EPOCH) & _LIVE
+OWNED: Final = (jobs.c.job_id == _JOB) & (jobs.c.epoch == _EPOCH) & (jobs.c.owner == _WORKER) & _LIVE
 """The condition under which the job is the attempt's that `names` gives.
 
-A lease that ran out is still ours as long as nobody else has claimed the job: the claim raises the epoch.
+A lease that ran out is still ours as long as nobody else has claimed the job: the claim raises the epoch. Where a power
+cut of the database took our first claim back, the next one has our epoch, and another owner.
 """
 
 _FENCED: Final = update(jobs).where(OWNED).returning(jobs.c.cancel_requested)
@@ -37,7 +39,7 @@ _OPENED: Final = update(attempts).where(_OPEN)
 
 def names(attempt: Attempt) -> dict[str, Any]:
     """Return the parameters of `OWNED`."""
-    return {"this_job": attempt.job.job_id, "this_epoch": attempt.epoch}
+    return {"this_job": attempt.job.job_id, "this_epoch": attempt.epoch, "this_worker": attempt.worker}
 
 
 def fenced(connection: Connection, attempt: Attempt, values: dict[str, Any]) -> bool:
@@ -86,7 +88,7 @@ def _ended(connection: Connection, attempt: Attempt, job: dict[str, Any], ending
         return connection.execute(cast("Executable", one.statement), one.values).one_or_none() is not None
     if store(connection, _FENCED, job, **names(attempt)).one_or_none() is None:
         return False
-    store(connection, _OPENED, ending, **names(attempt))
+    store(connection, _OPENED, ending, this_job=attempt.job.job_id, this_epoch=attempt.epoch)
     return True
 
 
@@ -104,7 +106,8 @@ ENDS: Final = {
 def _recorded(connection: Connection, attempt: Attempt, outcome: str, states: tuple[str, ...]) -> bool:
     """Return whether this very attempt was the last, and ended so."""
     ours = (jobs.c.job_id == attempt.job.job_id) & (jobs.c.epoch == attempt.epoch) & jobs.c.state.in_(states)
-    ended_so = (attempts.c.epoch == attempt.epoch) & (attempts.c.outcome == outcome)
+    tried = (attempts.c.epoch == attempt.epoch) & (attempts.c.worker == attempt.worker)
+    ended_so = tried & (attempts.c.outcome == outcome)
     found = select(jobs.c.state).join(attempts, attempts.c.job_id == jobs.c.job_id).where(ours & ended_so)
     return connection.execute(found).one_or_none() is not None
 

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from worker.adapters.sql.attempts import aftermath, claim, lifecycle, unclaimed
+from worker.adapters.sql.database.durability import Durability
 from worker.adapters.sql.jobs import logs, refusals
 
 if TYPE_CHECKING:
@@ -44,10 +45,14 @@ class SqlAttempts:
         return await self._database.write(claim.claim, request, policy, self._database.steady_seconds)
 
     async def _claim_unknown(self, request: ClaimRequest, policy: Policy) -> Granted | None:
-        """Return the first attempt of a job that has no row yet, None when it has one."""
+        """Return the first attempt of a job that has no row yet, None when it has one.
+
+        This need not wait for the disk: nobody sees anything of an attempt before `announce`, `divide` or an end, which
+        wait for all that was written before them, and which find a job lost whose claim a power cut took back.
+        """
         if not self._database.commits_alone:
             return await self._database.write_relaxed(claim.claim_unknown, request, policy)
-        row = await self._database.write_one(claim.claim_at_once(request, policy))
+        row = await self._database.write_one(claim.claim_at_once(request, policy), Durability.RELAXED)
         return None if row is None else claim.granted_at_once(request, row)
 
     async def renew(self, attempt: Attempt) -> Renewal:

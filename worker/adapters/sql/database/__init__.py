@@ -74,14 +74,14 @@ class Database:
             lambda connection: work(connection, *args, **kwargs), self._seconds, Durability.RELAXED
         )
 
-    async def write_one(self, one: OneStatement) -> tuple[Any, ...] | None:
+    async def write_one(self, one: OneStatement, durability: Durability = Durability.FULL) -> tuple[Any, ...] | None:
         """Return the first row of a statement that commits itself, None if it has none; where `commits_alone`.
 
         So a claim, or an end, is one round trip instead of four: begin, two statements, commit.
         """
         if self._alone is None:
             raise TypeError(f"{self._place} runs no statement that changes two tables")
-        return await self._answered(self._alone.begin_alone(one, self._seconds), self._seconds)
+        return await self._answered(self._alone.begin_alone(one, durability, self._seconds), self._seconds)
 
     @property
     def commits_alone(self) -> bool:

@@ -7,7 +7,6 @@ So what SQLAlchemy compiled once is given to psycopg directly.
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -16,6 +15,7 @@ import psycopg
 from sqlalchemy.exc import DBAPIError
 
 from worker.adapters.sql.database.doubt import is_doubtful
+from worker.adapters.sql.database.durability import Durability
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -50,18 +50,20 @@ class Alone:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
-        self._idle: psycopg.AsyncConnection[Any] | None = None
-        self._used = -math.inf
+        # How a connection commits is asked once, when it is opened: one rests for each kind.
+        self._idle: dict[Durability, tuple[psycopg.AsyncConnection[Any], float]] = {}
         # The statement is kept beside its text: an id is of nobody else as long as its owner lives.
         self._compiled: dict[int, tuple[ClauseElement, _Compiled]] = {}
 
-    async def first_row(self, statement: ClauseElement, values: Values) -> tuple[Any, ...] | None:
+    async def first_row(
+        self, statement: ClauseElement, values: Values, durability: Durability
+    ) -> tuple[Any, ...] | None:
         """Return the first row that the statement returns, None if it returns none; it is committed then.
 
         A connection on which it fails, or is given up, is closed: what it still does ends with it.
         """
         compiled = self._text_of(statement)
-        connection = await self._take()
+        connection = await self._take(durability)
         try:
             cursor = await connection.execute(compiled.text, compiled.parameters(values))
             row = cast("tuple[Any, ...] | None", await cursor.fetchone())
@@ -71,49 +73,50 @@ class Alone:
         except BaseException:
             await connection.close()
             raise
-        await self._give_back(connection)
+        await self._give_back(connection, durability)
         return row
 
     async def close(self) -> None:
-        """Close the connection that rests."""
-        connection, self._idle = self._idle, None
-        if connection is not None:
+        """Close the connections that rest."""
+        while self._idle:
+            _, (connection, _) = self._idle.popitem()
             await connection.close()
 
-    async def _take(self) -> psycopg.AsyncConnection[Any]:
+    async def _take(self, durability: Durability) -> psycopg.AsyncConnection[Any]:
         """Return a connection that nobody uses; two statements at once have two."""
-        connection, self._idle = self._idle, None
-        if connection is None:
-            return await self._open()
-        if is_doubtful(connection.pgconn.socket, self._used):
+        if durability not in self._idle:
+            return await self._open(durability)
+        connection, used = self._idle.pop(durability)
+        if is_doubtful(connection.pgconn.socket, used):
             try:
                 await connection.execute("SELECT 1")
             except psycopg.Error:
                 await connection.close()
-                return await self._open()
+                return await self._open(durability)
             except BaseException:
                 await connection.close()
                 raise
         return connection
 
-    async def _open(self) -> psycopg.AsyncConnection[Any]:
+    async def _open(self, durability: Durability) -> psycopg.AsyncConnection[Any]:
         """Return a connection of the engine's making, which its pool no longer knows."""
         proxied = await self._engine.raw_connection()
         connection = cast("psycopg.AsyncConnection[Any]", proxied.driver_connection)
         proxied.detach()
         try:
             await connection.set_autocommit(True)
+            if durability is Durability.RELAXED:
+                await connection.execute("SET synchronous_commit = off")
         except BaseException:
             await connection.close()
             raise
         return connection
 
-    async def _give_back(self, connection: psycopg.AsyncConnection[Any]) -> None:
-        if self._idle is not None:
+    async def _give_back(self, connection: psycopg.AsyncConnection[Any], durability: Durability) -> None:
+        if durability in self._idle:
             await connection.close()
             return
-        self._used = time.monotonic()
-        self._idle = connection
+        self._idle[durability] = (connection, time.monotonic())
 
     def _text_of(self, statement: ClauseElement) -> _Compiled:
         known = self._compiled.get(id(statement))

@@ -39,7 +39,9 @@ class Backend(Protocol):
 class CommitsAlone(Protocol):
     """A backend that can also run one statement that commits itself: SQLite changes no row within a WITH."""
 
-    def begin_alone(self, one: OneStatement, seconds: float) -> asyncio.Future[tuple[Any, ...] | None]:
+    def begin_alone(
+        self, one: OneStatement, durability: Durability, seconds: float
+    ) -> asyncio.Future[tuple[Any, ...] | None]:
         """Begin such a statement; its result is its first row, None if it has none."""
 
 

@@ -50,17 +50,19 @@ class Postgresql:
         del durability
         return asyncio.create_task(self._run(work, seconds))
 
-    def begin_alone(self, one: OneStatement, seconds: float) -> asyncio.Future[tuple[Any, ...] | None]:
+    def begin_alone(
+        self, one: OneStatement, durability: Durability, seconds: float
+    ) -> asyncio.Future[tuple[Any, ...] | None]:
         """Begin a statement that commits itself; its result is its first row."""
-        return asyncio.create_task(self._run_alone(one, seconds))
+        return asyncio.create_task(self._run_alone(one, durability, seconds))
 
     async def _run(self, work: Callable[[Connection], T], seconds: float) -> T:
         async with asyncio.timeout(seconds), self._engine.begin() as connection:
             return await connection.run_sync(work)
 
-    async def _run_alone(self, one: OneStatement, seconds: float) -> tuple[Any, ...] | None:
+    async def _run_alone(self, one: OneStatement, durability: Durability, seconds: float) -> tuple[Any, ...] | None:
         async with asyncio.timeout(seconds):
-            return await self._alone.first_row(one.statement, one.values)
+            return await self._alone.first_row(one.statement, one.values, durability)
 
     async def close(self) -> None:
         """Close every connection."""

@@ -153,7 +153,8 @@ def divide(
 
 def finish_was_recorded(connection: Connection, attempt: Attempt) -> bool:
     """Return whether this very attempt divided its job: the answer to its first statement may have been lost."""
-    ours = (attempts.c.job_id == attempt.job.job_id) & (attempts.c.epoch == attempt.epoch)
+    tried = (attempts.c.job_id == attempt.job.job_id) & (attempts.c.epoch == attempt.epoch)
+    ours = tried & (attempts.c.worker == attempt.worker)
     outcome = connection.execute(select(attempts.c.outcome).where(ours)).scalar_one_or_none()
     return outcome == "divided"
 
