@@ -65,8 +65,8 @@ async def _resolve(settings: Settings, registry: Registry, job: Job) -> None:
         return frozenset()
 
     try:
-        steps = await Resolver(registry, places, lookup).resolve(job, destination, own)
+        resolved = await Resolver(registry, places, lookup).resolve(job, destination, own)
     finally:
         await rows.close()
-    if lacking := proved.missing_requirement(requirements(steps)):
+    if lacking := proved.missing_requirement(requirements(resolved.steps)):
         raise Refused(f"this host lacks {lacking}")

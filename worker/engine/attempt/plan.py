@@ -25,6 +25,18 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Resolved:
+    """The tasks of a job that can run, the folder of its outputs, and which of them may not replace what is there.
+
+    The folder is in its storage's normal form, but for a job that touches no file and names none.
+    """
+
+    steps: tuple[Step, ...]
+    destination: External
+    guarded: frozenset[External]
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One task, ready to run; one that is not `sound` is refused, and only its files are judged."""
 
@@ -94,10 +106,8 @@ class Resolver:
         self._storages = storages
         self._lookup = lookup
 
-    async def resolve(
-        self, job: Job, destination: External, own: Callable[[], Awaitable[frozenset[str]]]
-    ) -> tuple[Step, ...]:
-        """Return the steps of a job whose relative outputs go under `destination`.
+    async def resolve(self, job: Job, destination: External, own: Callable[[], Awaitable[frozenset[str]]]) -> Resolved:
+        """Return what a job runs whose relative outputs go under `destination`, which nobody has admitted yet.
 
         `own` returns the URIs that this job recorded before: they never count as conflicts. Raises InvalidJob with
         every problem, SourceMissing when all that is wrong are sources that do not exist (yet), and what
@@ -108,7 +118,7 @@ class Resolver:
 
     async def _resolved(
         self, job: Job, destination: External, own: Callable[[], Awaitable[frozenset[str]]]
-    ) -> tuple[Step, ...]:
+    ) -> Resolved:
         steps: list[Step] = []
         parsed, problems, obscure = _parsed(self._registry, job)
         for step in parsed:
@@ -121,6 +131,8 @@ class Resolver:
                 problems += [_under(step.spec.path, problem) for problem in error.problems]
                 steps.append(step)
         files = _FileJudge(self._storages, destination, obscure)
+        if job.destination or job.keep_log:
+            await files.admit_destination()
         for step in steps:
             if len(files.problems) < MAX_PROBLEMS:
                 await files.judge(step)
@@ -130,7 +142,7 @@ class Resolver:
             raise InvalidJob(found[:MAX_PROBLEMS])
         if files.missing:
             raise SourceMissing("; ".join(text for _, text in files.missing))
-        return tuple(steps)
+        return Resolved(tuple(steps), files.destination, files.guarded)
 
 
 def _under(path: str, problem: Problem) -> Problem:
@@ -145,11 +157,21 @@ class _FileJudge:
 
     def __init__(self, storages: Storages, destination: External, obscure: frozenset[str]) -> None:
         self._storages = storages
-        self._destination = destination
         self._obscure = obscure
+        self._admitted = False
+        self.destination = destination
         self._made: dict[External, tuple[str, FileUse, Location]] = {}
         self.problems: list[Problem] = []
         self.missing: list[tuple[str, str]] = []
+
+    async def admit_destination(self) -> None:
+        """Bring the folder of outputs into its storage's normal form, once; RefusedPath outside the roots.
+
+        A job that touches no file is not held up by a file system that is slow.
+        """
+        if not self._admitted:
+            self.destination = await asyncio.to_thread(self._storages.admit, self.destination, writing=True)
+            self._admitted = True
 
     async def judge(self, step: Step) -> None:
         """Note what is wrong with one task's files, and what it makes for the next."""
@@ -162,6 +184,8 @@ class _FileJudge:
         except RefusedPath as error:
             self.problems.append(Problem(path, str(error)))
             return
+        if files.reads or files.writes or files.removes:
+            await self.admit_destination()
         reads = set()
         for use in files.reads:
             location = await self._located(path, use, writing=False)
@@ -177,9 +201,14 @@ class _FileJudge:
             if location is not None:
                 self._judge_removal(path, use, location)
 
+    @property
+    def guarded(self) -> frozenset[External]:
+        """Return where outputs go that may not replace what is there."""
+        return frozenset(place for place, (_, use, _) in self._made.items() if not use.overwrite)
+
     def _place(self, location: Location) -> External:
         """Return where a location of this job is in the end: one place may have two names."""
-        return self._destination.joined(location.path) if isinstance(location, Relative) else location
+        return self.destination.joined(location.path) if isinstance(location, Relative) else location
 
     def _judge_write(self, path: str, use: FileUse, location: Location, reads: set[External]) -> None:
         place = self._place(location)
@@ -230,19 +259,6 @@ class _FileJudge:
             if str(place) not in mine:
                 problems.append(_problem(path, use, f"{place} exists; {OVERWRITE}"))
         return problems
-
-
-def guarded(steps: Sequence[Step], storages: Storages, destination: External) -> frozenset[External]:
-    """Return where outputs of these tasks go that may not replace what is there; it asks the file system."""
-    places: dict[External, bool] = {}
-    for step in steps:
-        for use in step.task.files(step.params).writes:
-            location = parse_location(use.location, storages.path_map)
-            if isinstance(location, Relative):
-                places[destination.joined(location.path)] = use.overwrite
-            else:
-                places[storages.admit(location, writing=True)] = use.overwrite
-    return frozenset(place for place, overwrite in places.items() if not overwrite)
 
 
 def _join(path: str, inner: str) -> str:

@@ -16,7 +16,7 @@ from worker.core.redaction import redacted
 from worker.engine.attempt.context import EngineContext, ToolLookup, seconds_since
 from worker.engine.attempt.kept import keep_files, kept_files, kept_result
 from worker.engine.attempt.originals import restore_interrupted
-from worker.engine.attempt.plan import Resolver, Step, guarded, requirements
+from worker.engine.attempt.plan import Resolver, Step, requirements
 from worker.engine.attempt.progress import ProgressMeter
 from worker.engine.attempt.publication import KEEPING, Publication
 from worker.engine.attempt.sources import SharedSources
@@ -89,7 +89,7 @@ class AttemptRun:
     async def _produce(self, folder: Path) -> Result | Divided:
         """Return the verified result of all tasks, or that others make it; nothing outside `folder` has changed."""
         resources, job = self._resources, self._attempt.job
-        destination = await self._destination()
+        destination = self._destination()
         lookup = ToolLookup(resources.repository, resources.runner, resources.tools, resources.capabilities)
         resolver = Resolver(resources.registry, resources.storages, lookup)
         seconds = min(job.timeout or resources.job_seconds, resources.job_seconds)
@@ -100,22 +100,22 @@ class AttemptRun:
                 whole = job.part.job if job.part else job.job_id
                 confirm = self._lease.confirm
                 await restore_interrupted(resources.repository, resources.storages, self._attempt, confirm)
-                steps = await resolver.resolve(job, destination, lambda: resources.repository.planned(whole))
+                resolved = await resolver.resolve(job, destination, lambda: resources.repository.planned(whole))
+                steps = resolved.steps
                 if lacking := resources.capabilities.missing_requirement(requirements(steps)):
                     raise CannotServe(f"this worker lacks {lacking}")
                 await resources.on_step("resolved")
-                places = await asyncio.to_thread(guarded, steps, resources.storages, destination)
                 workspace = Workspace(
                     folder,
-                    destination,
+                    resolved.destination,
                     resources.storages,
                     resources.most_outputs,
-                    places,
+                    resolved.guarded,
                     sources=SharedSources(resources.scratch.root),
                     is_part=job.part is not None,
                 )
                 async with ToolLog(resources.repository, self._attempt) as tool_log:
-                    finder = WorkFinder(resources, self._attempt, steps, destination)
+                    finder = WorkFinder(resources, self._attempt, steps, resolved.destination)
                     planning = self._planning(workspace, tool_log)
                     work = await finder.find(planning, folder / "parts")
                     if isinstance(work, Wait):
@@ -147,13 +147,13 @@ class AttemptRun:
         await self._resources.on_state(StateChange.by(self._attempt, "waiting"))
         return divided
 
-    async def _destination(self) -> External:
+    def _destination(self) -> External:
         job = self._attempt.job
         text = job.destination or f"{self._resources.destination}{job.job_id}/"
         place = parse_location(text if text.endswith("/") else text + "/", self._resources.storages.path_map)
         if not isinstance(place, External):
             raise BadInput(f"destination: {text!r} is no folder; say nas://…/, s3://…/ or an absolute path")
-        return await asyncio.to_thread(self._resources.storages.admit, place, writing=True)
+        return place
 
     async def _run(
         self, steps: tuple[Step, ...], work: Work, workspace: Workspace, tool_log: ToolLog
