@@ -6,10 +6,15 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.command_line import CommandLine
 from tests.support.databases import provision
 from worker.app.control import modules
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 ENTRY_POINTS = "[leveret.tasks]\necho = echo_plugin:EchoTask\nshine = echo_plugin:ShineTask\n"
 

@@ -167,7 +167,6 @@ def test_no_order_of_events_breaks_a_promise_of_the_claim(url, bench_of):
                 # A round trip for every step makes PostgreSQL the slow one; the rules are the same.
                 max_examples=60 if url.startswith("sqlite") else 15,
                 stateful_step_count=25,
-                deadline=None,
                 suppress_health_check=list(HealthCheck),
             ),
         )

@@ -201,13 +201,13 @@ PROPERTIES = st.fixed_dictionaries(
 
 
 @given(PROPERTIES)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_properties_are_decoded_by_both_clients(properties):
     decoded(header(properties))
 
 
 @given(st.binary(max_size=60))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_payload_of_any_bytes_is_read_or_left_as_it_is(payload):
     for kind in (1, 2, 3, 8):
         readable(frame(kind, payload))

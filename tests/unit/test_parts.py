@@ -4,7 +4,7 @@ from fractions import Fraction
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.parts import (
@@ -33,7 +33,6 @@ def plan_of(*ranges: tuple[int, int], sound: bool = False) -> Plan:
     return Plan(0, ranges[-1][1], identity, "ffmpeg 5.1", tuple(parts), {"rate": "24000/1001"})
 
 
-@settings(deadline=None)
 @given(
     frames=st.integers(1, 400_000),
     rate=st.sampled_from(RATES),
@@ -53,7 +52,6 @@ def test_cuts_are_complete_without_overlap_and_no_part_is_empty_or_tiny(frames, 
     plan_of(*pairwise(cuts))
 
 
-@settings(deadline=None)
 @given(
     frames=st.integers(1, 400_000),
     rate=st.sampled_from(RATES),
@@ -72,7 +70,6 @@ def test_a_short_end_keeps_every_cut_and_halves_no_more_than_a_part_a_worker(fra
     plan_of(*pairwise(found))
 
 
-@settings(deadline=None)
 @given(frames=st.integers(1, 400_000), count=st.integers(0, 40), multiple=st.integers(1, 600))
 def test_even_parts_are_off_their_share_by_one_group_of_pictures_at_most(frames, count, multiple):
     cuts = even_bounds(frames, count, multiple)
@@ -96,7 +93,6 @@ def test_two_workers_end_a_film_of_three_minutes_with_parts_of_half_the_length()
     assert lengths == [750, 750, 750, 750, 250, 500, 250, 500]
 
 
-@settings(deadline=None)
 @given(frames=st.integers(1, 10_000), cuts=st.sets(st.integers(1, 9_999)), sound=st.booleans())
 def test_a_plan_is_the_same_after_its_way_through_json(frames, cuts, sound):
     inner = sorted(cut for cut in cuts if cut < frames)

@@ -24,7 +24,6 @@ EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", "2"))
 """How many requests each operation gets: `SCHEMA_EXAMPLES=100 pytest tests/unit/test_web_schema.py` sends many."""
 BOUNDED = settings(
     max_examples=EXAMPLES,
-    deadline=None,
     database=None,
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
