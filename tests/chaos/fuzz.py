@@ -23,7 +23,7 @@ from worker.adapters.rabbitmq.publisher import WITH_AMQP_10, Publisher
 from worker.core.errors import BrokerUnavailable, InvalidJob
 from worker.core.message.dialects import decode
 from worker.core.message.wire import MAX_BODY_BYTES
-from worker.core.routing import DEATHS, JOBS, LANES
+from worker.core.routing import DEAD_QUEUE, DEATHS, JOBS, LANES
 
 from .invariant import waiting
 from .world import World
@@ -283,7 +283,17 @@ def _dead(url: str) -> set[str]:
     for _ in ODD:
         with contextlib.suppress(BrokerUnavailable), Publisher(url) as publisher:
             return {letter.digest for letter in publisher.dead_letters()}
+        # What a connection held that the broker ended comes back a moment later.
+        seen = -1
+        while (count := _count_of_dead(url)) > seen:
+            seen = count
+            time.sleep(1)
     return set()
+
+
+def _count_of_dead(url: str) -> int:
+    with Publisher(url) as publisher:
+        return publisher.count(DEAD_QUEUE)
 
 
 def _rows(world: World) -> psycopg.Connection[tuple[Any, ...]]:

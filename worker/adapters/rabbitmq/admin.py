@@ -99,11 +99,12 @@ class RabbitAdmin:
 
     async def held(self, queue: str) -> AsyncIterator[DeadLetter]:
         """Yield the messages of any queue in the same way, as many as there were at first."""
-        for _ in range(await self.count(queue)):
-            letter = await self._run(Publisher.hold, queue)
-            if letter is None:
-                return
+        letter = await self._run(Publisher.hold, queue)
+        left = letter.behind if letter else 0
+        while letter is not None:
             yield letter
+            letter = await self._run(Publisher.hold, queue) if left else None
+            left -= 1
 
     async def replay(
         self, letter: DeadLetter, job_id: str | None, lane: str, priority: str, body: bytes | None = None

@@ -86,13 +86,15 @@ class Publisher(CheckedBroker):
     def held(self, queue: str) -> Iterator[DeadLetter]:
         """Yield the messages of `queue` in the same way.
 
-        It ends after as many as there were at first: a message that comes while we look is for the next look.
+        It ends after as many as there were at first: a message that comes while we look is for the next look. The
+        first one says how many: a queue that is asked for its count may not yet have back what was given back before.
         """
-        for _ in range(self.count(queue)):
-            letter = self.hold(queue)
-            if letter is None:
-                return
+        letter = self.hold(queue)
+        left = letter.behind if letter else 0
+        while letter is not None:
             yield letter
+            letter = self.hold(queue) if left else None
+            left -= 1
 
     def hold(self, queue: str) -> DeadLetter | None:
         """Return the next message of `queue`, held; None when there is none."""
@@ -108,6 +110,7 @@ class Publisher(CheckedBroker):
             message_id=_text(properties.message_id),
             routing_key=_text(method.routing_key) or "",
             type=_text(properties.type),
+            behind=method.message_count,
         )
 
     def replay(

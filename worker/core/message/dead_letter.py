@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 class DeadLetter:
     """A message that we hold unacknowledged; `handle` names it to the connection that holds it.
 
+    `behind` are the messages that its queue still had when the broker gave it.
+
     A body that is too large to be a job is cut, or a hundred of them would fill the memory of whoever looks at them;
     `whole` is then the SHA-256 and the bytes of all of it.
     """
@@ -31,6 +33,7 @@ class DeadLetter:
     routing_key: str = ""
     type: str | None = None
     whole: tuple[str, int] | None = None
+    behind: int = 0
 
     @classmethod
     def held(cls, handle: int, body: bytes, **said: Any) -> DeadLetter:
