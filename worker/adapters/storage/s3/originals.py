@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
-from worker.adapters.storage.s3.client import MISSING, code_of, make_client, s3_errors
+from worker.adapters.storage.s3.client import MISSING, LateClient, code_of, make_client, s3_errors
 from worker.adapters.storage.s3.roots import HIDDEN, MAX_KEY_BYTES, S3Roots
 from worker.adapters.threads import in_thread
 from worker.core.errors import SourceMissing, StorageUnavailable, VerificationFailed
@@ -38,16 +37,11 @@ class S3Originals:
 
     def __init__(self, roots: Iterable[External], connect: Connect = make_client) -> None:
         self._roots = S3Roots(roots)
-        self._connect = connect
-        self._lock = threading.Lock()
-        self._made: S3Client | None = None
+        self._connected = LateClient(connect)
 
     @property
     def _client(self) -> S3Client:
-        with self._lock:
-            if self._made is None:
-                self._made = self._connect()
-            return self._made
+        return self._connected.client
 
     async def keep(self, place: External, token: str, *, move: bool) -> bool:
         """Return whether the original is kept: copied whole before it is deleted."""
