@@ -14,7 +14,7 @@ from worker.core.hook import HookCall, HookView
 from worker.core.message.wire import parse
 from worker.core.record import Record
 from worker.web.dependencies import Admin, Here, Viewer, audit_entry
-from worker.web.guard import Failures
+from worker.web.limits import Failures
 from worker.web.problems import Refused, responses
 
 router = APIRouter(tags=["hooks"])
@@ -42,7 +42,7 @@ async def call(request: Request, here: Here, name: Name) -> HookAnswer:
         state = request.scope["state"]
         failures = state.get("failures")
         if isinstance(failures, Failures):
-            await failures.failed(f"hook {state['client']}")
+            await failures.wait_after(f"hook {state['client']}")
         raise Refused(HTTPStatus.UNAUTHORIZED, str(error)) from error
     return HookAnswer(outcome=done.outcome, job_id=done.job_id)
 

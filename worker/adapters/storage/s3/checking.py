@@ -1,4 +1,4 @@
-"""Whether buckets can be used at all: what `doctor` and a worker at its start ask."""
+"""The checks of buckets that `doctor` and a worker at its start make."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is in a bucket, read a page at a time."""
+"""The objects in a bucket, read a page at a time."""
 
 from __future__ import annotations
 
