@@ -11,22 +11,14 @@ from worker.core.command import Command
 from worker.core.errors import BadInput, InvalidJob, LeveretError, Problem, ToolFailed
 from worker.media.failure import classify
 from worker.media.languages import bcp47, is_language
-from worker.media.matroska.params import (
-    COPIES,
-    SOURCE_FLAGS,
-    TRACK_FLAGS,
-    MergeParams,
-    MergeSource,
-    OptionValue,
-    TrackExtract,
-    option_text,
-)
+from worker.media.matroska.options import COPIES, SOURCE_FLAGS, TRACK_FLAGS, OptionValue, option_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from worker.core.command import Exit
+    from worker.media.matroska.params import MergeParams, MergeSource, TrackExtract
 
 WARNED: Final = 1
 """mkvmerge and mkvextract exit 1 when they finished with warnings."""

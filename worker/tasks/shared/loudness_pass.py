@@ -6,9 +6,9 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from worker.core.errors import InvalidJob, Problem
+from worker.media.ffmpeg.mapping import mapped_streams, source_summary
 from worker.media.ffmpeg.mixing import NORMALIZED, encoder_layout, layout
 from worker.media.ffmpeg.options import arguments, value_text
-from worker.media.ffmpeg.params import mapped_streams, source_summary
 from worker.media.ffmpeg.promise import output_position
 from worker.tasks.loudness import Sound, level_filter, measured_loudness
 
