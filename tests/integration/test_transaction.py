@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.support.engine import Harness, document
-from worker.app.worker import chores_of
+from worker.app.chores import chores_of
 from worker.core.attempt import Completed, Dead, Defer, Retry
 from worker.core.errors import DiskFull, SourceMissing, StorageUnavailable
 from worker.engine.attempt.run import LocalProduction
