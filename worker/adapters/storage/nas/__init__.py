@@ -9,8 +9,9 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from worker.adapters.storage.hidden import HIDDEN
 from worker.adapters.storage.nas import files
-from worker.adapters.storage.nas.files import HIDDEN, nas_errors
+from worker.adapters.storage.nas.files import nas_errors
 from worker.adapters.storage.nas.outputs import NasOutputs
 from worker.adapters.storage.nas.roots import NasRoots
 from worker.adapters.threads import in_thread

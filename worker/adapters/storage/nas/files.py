@@ -9,6 +9,7 @@ import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
+from worker.adapters.storage.hidden import HIDDEN
 from worker.core.errors import DiskFull, LeveretError, RefusedPath, StorageUnavailable, VerificationFailed
 from worker.core.location import is_speakable
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from worker.adapters.threads import Stop
 
-HIDDEN: Final = ".leveret"
 """The first letters of every name that is ours alone; jobs may not use it."""
 
 MAX_NAME_BYTES: Final = 255

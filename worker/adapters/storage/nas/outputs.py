@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from worker.adapters.storage.hidden import HIDDEN, LEFT_OVER_SECONDS
 from worker.adapters.storage.nas import files
-from worker.adapters.storage.nas.files import HIDDEN, MAX_NAME_BYTES, nas_errors
+from worker.adapters.storage.nas.files import MAX_NAME_BYTES, nas_errors
 from worker.core.attempt import is_publish_folder
 from worker.core.errors import OVERWRITE, OutputExists, StorageUnavailable, VerificationFailed
 from worker.core.location import External, parse_location
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from worker.adapters.storage.nas.roots import NasRoots, Spot
     from worker.adapters.threads import Stop
     from worker.core.attempt import Artifact
-
-LEFT_OVER_SECONDS: Final = 24 * 3600.0
 
 
 class NasOutputs:

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
+from worker.adapters.storage.hidden import HIDDEN
 from worker.adapters.storage.nas import files
-from worker.adapters.storage.nas.files import HIDDEN, nas_errors
+from worker.adapters.storage.nas.files import nas_errors
 from worker.core.errors import DiskFull, InvalidJob, LeveretError, Misconfigured, Problem, SourceMissing
 from worker.core.ports.files import Upload
 from worker.core.upload_name import safe_name

@@ -10,13 +10,13 @@ from urllib.parse import quote
 from boto3.s3.transfer import TransferConfig, create_transfer_manager
 from botocore.exceptions import ClientError
 
+from worker.adapters.storage.hidden import HIDDEN
 from worker.adapters.storage.s3.checking import check_buckets
 from worker.adapters.storage.s3.client import MISSING, LateClient, code_of, make_client, s3_errors
 from worker.adapters.storage.s3.listing import objects_in, sizes_beside
 from worker.adapters.storage.s3.ranges import fetch_spans
 from worker.adapters.storage.s3.reveal import Pending, Reveal, is_same
 from worker.adapters.storage.s3.roots import (
-    HIDDEN,
     S3Roots,
     final_place,
     headers_of,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError, NoCredentialsError, PartialCredentialsError
 
+from worker.adapters.storage.hidden import HIDDEN
 from worker.adapters.storage.s3.client import CREDENTIALS, LateClient, code_of, s3_errors
-from worker.adapters.storage.s3.roots import HIDDEN
 from worker.core.errors import Misconfigured
 
 if TYPE_CHECKING:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING
 
+from worker.adapters.storage.hidden import HIDDEN
 from worker.adapters.storage.s3.client import s3_errors
-from worker.adapters.storage.s3.roots import HIDDEN, is_left_over
+from worker.adapters.storage.s3.roots import is_left_over
 from worker.core.errors import SourceMissing
 from worker.core.location import External, is_speakable
 from worker.core.ports.files import Found

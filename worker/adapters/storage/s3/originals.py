@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
+from worker.adapters.storage.hidden import UNDO_FOLDER
 from worker.adapters.storage.s3.client import MISSING, LateClient, code_of, make_client, s3_errors
-from worker.adapters.storage.s3.roots import HIDDEN, MAX_KEY_BYTES, S3Roots
+from worker.adapters.storage.s3.roots import MAX_KEY_BYTES, S3Roots
 from worker.adapters.threads import in_thread
 from worker.core.errors import SourceMissing, StorageUnavailable, VerificationFailed
 from worker.core.location import External
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from worker.adapters.storage.s3.client import Connect
 
-FOLDER: Final = f"{HIDDEN}.undo"
 # An object of up to 5 GB may be copied by one request; parts of it go side by side.
 _TRANSFER: Final = TransferConfig(multipart_threshold=1 << 30, multipart_chunksize=256 << 20, max_concurrency=4)
 _OF: Final = "leveret-of"
@@ -141,7 +141,7 @@ class S3Originals:
 
 def _kept_place(place: External, token: str) -> External:
     folder = place.path.rpartition("/")[0]
-    start = f"{folder}/{FOLDER}/{token}-"
+    start = f"{folder}/{UNDO_FOLDER}/{token}-"
     # Servers over a file system allow no longer name between two slashes either.
     room = min(MAX_KEY_BYTES - len(start.encode()), MAX_NAME_BYTES - len(token) - 1)
     return External("s3", place.host, start + place.name.encode()[: max(0, room)].decode(errors="ignore"))
