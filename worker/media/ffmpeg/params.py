@@ -202,6 +202,11 @@ class FfmpegParams(Model):
         "probe", description="How the output is proved: by its streams and duration, or by decoding all of it too."
     )
 
+    @property
+    def muxer(self) -> str:
+        """Return ffmpeg's name of the output's container."""
+        return MUXERS[PurePosixPath(self.output_file).suffix.lower()]
+
     @model_validator(mode="after")
     def _consistent(self, info: ValidationInfo) -> Self:
         count = len(self.sources)

@@ -31,7 +31,7 @@ from worker.tasks.ffmpeg.reading import TEXTS, Read, copied_before_begin, output
 from worker.tasks.shared.burning import burning_problems, burnt
 from worker.tasks.shared.loudness_pass import level_outputs, loudness_problems
 from worker.tasks.shared.parts import Builds, sources_of
-from worker.tasks.shared.running import refuse_damage
+from worker.tasks.shared.running import progress_reporter, refuse_damage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -213,11 +213,6 @@ async def _encode(arrangement: Arrangement, read: Read, output: Path, context: T
     meter = Meter(read.promised.frames, read.promised.seconds)
     share = 1.0 - DECODE_SHARE if params.verify == "decode" else 1.0
 
-    def on_line(line: str) -> None:
-        if meter.line(line):
-            fraction = None if meter.fraction is None else meter.fraction * share
-            context.report(fraction, fps=meter.step.fps, speed=meter.step.speed)
-
     command = ffmpeg_command(
         params,
         context.tool("ffmpeg"),
@@ -227,7 +222,7 @@ async def _encode(arrangement: Arrangement, read: Read, output: Path, context: T
         graph=arrangement.graph,
         piece=read.piece,
     )
-    exits = await context.run(command, on_line)
+    exits = await context.run(command, progress_reporter(context, meter, share))
     if bad := failed_stage(exits):
         raise classify(bad)
     refuse_damage(exits[-1].complaint, "a source", context, params.damage)
