@@ -14,6 +14,7 @@ from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Final
 
 from worker.core.errors import DiskFull, MountMissing, ToolFailed
+from worker.engine.attempt.locks import take
 from worker.engine.attempt.watch import Watch
 
 if TYPE_CHECKING:
@@ -230,17 +231,9 @@ def _unheld(path: Path) -> Iterator[bool]:
         yield False
         return
     try:
-        yield _taken(descriptor)
+        yield take(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _taken(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _removed_empty(path: Path) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import delete, func, select, update
@@ -93,18 +92,14 @@ class SqlFolderFiles:
         return await self._database.read(_maker_of, uri, size)
 
 
-def _key(path: str) -> str:
-    return hashlib.sha256(path.encode(errors="replace")).hexdigest()
-
-
 def _here(name: str, path: str) -> ColumnElement[bool]:
-    return (folder_files.c.folder == name) & (folder_files.c.path_key == _key(path))
+    return (folder_files.c.folder == name) & (folder_files.c.path_key == uri_key(path))
 
 
 def _known_versions(connection: Connection, name: str, sightings: Sequence[Sighting]) -> dict[str, tuple[int, str]]:
     found: dict[str, tuple[int, str]] = {}
     for first in range(0, len(sightings), _AT_ONCE):
-        keys = [_key(one.path) for one in sightings[first : first + _AT_ONCE]]
+        keys = [uri_key(one.path) for one in sightings[first : first + _AT_ONCE]]
         rows = connection.execute(
             select(folder_files.c.path, folder_files.c.bytes, folder_files.c.version).where(
                 (folder_files.c.folder == name) & folder_files.c.path_key.in_(keys)
@@ -125,9 +120,9 @@ def _sight(connection: Connection, name: str, fresh: Sequence[Sighting]) -> None
     rows: list[dict[str, Any]] = [
         {
             "folder": name,
-            "path_key": _key(one.path),
+            "path_key": uri_key(one.path),
             "path": one.path,
-            "group_key": _key(group_of(one.path)),
+            "group_key": uri_key(group_of(one.path)),
             "bytes": one.bytes,
             "version": one.version,
             "state": "sidecar" if is_sidecar(one.path) else "settling",
@@ -157,7 +152,7 @@ def _seconds_to_settle(connection: Connection, name: str, seconds: float) -> flo
 
 
 def _sidecars(connection: Connection, name: str, path: str, seconds: float) -> tuple[list[Sighting], bool]:
-    here = _in_state(name, "sidecar") & (folder_files.c.group_key == _key(group_of(path)))
+    here = _in_state(name, "sidecar") & (folder_files.c.group_key == uri_key(group_of(path)))
     found = select(folder_files, moment(-seconds).label("before")).where(here).limit(_MAX_SIDECARS)
     rows = [row for row in connection.execute(found) if belongs_to(row.path, path)]
     rows.sort(key=lambda row: row.path)
