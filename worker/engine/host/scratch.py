@@ -60,7 +60,7 @@ class Scratch:
     def sweep(self, kept: Collection[str] = ()) -> list[str]:
         """Remove the folders of attempts that nobody holds and that are not `kept`; return their names."""
         removed = []
-        for name in self.left(kept):
+        for name in self.unheld(kept):
             # Locked until it is gone: an attempt may come for the files that an earlier one kept there.
             with _unheld(self.root / name) as unheld:
                 if unheld:
@@ -68,7 +68,7 @@ class Scratch:
                     removed.append(name)
         return removed
 
-    def left(self, kept: Collection[str] = ()) -> list[str]:
+    def unheld(self, kept: Collection[str] = ()) -> list[str]:
         """Return the names of the folders of attempts that nobody holds and that are not `kept`."""
         return [
             path.name

@@ -28,7 +28,7 @@ from worker.tasks.ffmpeg.proof import (
     refuse_known_empty,
 )
 from worker.tasks.ffmpeg.reading import TEXTS, Read, copied_before_begin, outputs_of, read_sources, with_timestamps
-from worker.tasks.shared.burning import burning_problems, burnt
+from worker.tasks.shared.burning import burning_problems, prepare_burning
 from worker.tasks.shared.loudness_pass import level_outputs, loudness_problems
 from worker.tasks.shared.parts import Builds, sources_of
 from worker.tasks.shared.running import progress_reporter, refuse_damage
@@ -196,7 +196,7 @@ async def _make(read: Read, context: TaskContext) -> None:
     params = read.params
     output = context.output(params.output_file)
     params = await level_outputs(params, read.sources, read.infos, context)
-    params = with_timestamps(await burnt(params, read.sources, output.parent, context), read)
+    params = with_timestamps(await prepare_burning(params, read.sources, output.parent, context), read)
     arrangement = joined_arrangement(replace(read.promised.arrangement, params=params), read.infos)
     params = arrangement.params
     frames, said = await _encode(arrangement, read, output, context)

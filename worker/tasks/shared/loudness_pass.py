@@ -100,7 +100,7 @@ def _sample_rate(options: Mapping[str, object], stream: StreamInfo) -> int:
     return int(asked) if re.match(r"^[1-9]\d{3,5}$", asked) else stream.sample_rate or _USUAL_RATE
 
 
-async def proved_levels(params: FfmpegParams, output: Path, info: MediaInfo, context: TaskContext) -> None:
+async def prove_levels(params: FfmpegParams, output: Path, info: MediaInfo, context: TaskContext) -> None:
     """Note how loud each sound of the output that was to be levelled is, and warn where the target was not met.
 
     A target may be beyond reach: a limiter holds true peaks down, and an encoder for few bits loses treble.

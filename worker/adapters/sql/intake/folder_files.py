@@ -37,7 +37,7 @@ class SqlFolderFiles:
         fresh = [one for one in sightings if known.get(one.path) != (one.bytes, one.version)]
         if fresh:
             # Most looks find nothing new, and write nothing.
-            await self._database.write_many(len(fresh), lambda connection: _sight(connection, name, fresh))
+            await self._database.write_many(len(fresh), lambda connection: _store_sightings(connection, name, fresh))
         return len(fresh)
 
     async def settled(self, name: str, settle_seconds: float, limit: int) -> list[FolderFile]:
@@ -109,7 +109,7 @@ def _known_versions(connection: Connection, name: str, sightings: Sequence[Sight
     return found
 
 
-def _sight(connection: Connection, name: str, fresh: Sequence[Sighting]) -> None:
+def _store_sightings(connection: Connection, name: str, fresh: Sequence[Sighting]) -> None:
     insert = upsert(connection, folder_files).values(still_since=moment())
     kept = {column: insert.excluded[column] for column in ("bytes", "version", "state")}
     # One statement for all of them: building it takes longer than running it.

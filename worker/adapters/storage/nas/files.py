@@ -207,7 +207,7 @@ def digest(folder: int, name: str, stop: Stop) -> str:
     return sha256.hexdigest()
 
 
-def name_anew(folder: int, hidden: str, name: str) -> bool:
+def take_name(folder: int, hidden: str, name: str) -> bool:
     """Return whether the file `hidden` is called `name` now; False where something has that name.
 
     A link refuses what exists, as no rename does. SMB and exFAT have none: there one that comes between the look and

@@ -100,7 +100,7 @@ class NasOutputs:
         spot = self._spot(artifact)
         with nas_errors(artifact.uri), files.opened_folder(spot.root, spot.folders) as folder:
             hidden = _hidden_name(artifact, spot.name)
-            if artifact.replaces or not _shown_anew(folder, hidden, spot.name, artifact, stop):
+            if artifact.replaces or not _take_name(folder, hidden, spot.name, artifact, stop):
                 os.replace(hidden, spot.name, src_dir_fd=folder, dst_dir_fd=folder)
             files.flush_folder(folder)
         # Folders that hold something visible are no longer ours to take back.
@@ -154,13 +154,13 @@ def _is_stored(folder: int, name: str, artifact: Artifact, stop: Stop) -> bool:
     return found is not None and found.st_size == artifact.bytes and files.digest(folder, name, stop) == artifact.sha256
 
 
-def _shown_anew(folder: int, hidden: str, name: str, artifact: Artifact, stop: Stop) -> bool:
+def _take_name(folder: int, hidden: str, name: str, artifact: Artifact, stop: Stop) -> bool:
     """Return whether the staged file has its fixed name now; False where an earlier one of its job has it.
 
     OutputExists where anybody else's file has it.
     """
     while True:
-        if files.name_anew(folder, hidden, name):
+        if files.take_name(folder, hidden, name):
             return True
         try:
             standing = files.digest(folder, name, stop)

@@ -205,7 +205,7 @@ class S3Storage:
             pending = await in_thread(partial(self._pending, artifact))
             if pending is not None:
                 await pending.reveal(confirm)
-            await in_thread(partial(self._shown, artifact))
+            await in_thread(partial(self._remove_staged, artifact))
 
     def _pending(self, artifact: Artifact, stop: Stop) -> Pending | None:
         """Return what is to be shown; None where an earlier try of this attempt has done so."""
@@ -217,9 +217,8 @@ class S3Storage:
         reveal = Reveal(self._client, self._hasty.client, _COPY_FACTOR * self._part_bytes, self._at_once)
         return reveal.pending(artifact, staged, final, stop)
 
-    def _shown(self, artifact: Artifact, stop: Stop) -> None:
-        """Check what is at the fixed key; what was staged for it goes."""
-        del stop
+    def _remove_staged(self, artifact: Artifact, _stop: Stop) -> None:
+        """Delete what was staged, once the object at the fixed key has its size."""
         final, staged = final_place(artifact), self._staged(artifact)
         found = self._stat(final)
         require_size(final, found.bytes if found else None, artifact.bytes)
