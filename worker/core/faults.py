@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pydantic import ValidationInfo
 
 Fault: TypeAlias = tuple[tuple[str | int, ...], str]
-"""Where a fault is, as names of fields and indexes, and what it is."""
+"""The place of a fault, as names of fields and indexes, and what is wrong there."""
 MAX_FAULTS: Final = 100
 """The number of faults of one model that are kept: a message shows no more, and each costs time."""
 

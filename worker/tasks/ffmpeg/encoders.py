@@ -29,7 +29,7 @@ _ELSEWHERE: Final = re.compile(
 
 
 class Encoders:
-    """What each ffmpeg of this host has, asked once."""
+    """The encoders of each ffmpeg of this host, asked for once."""
 
     def __init__(self) -> None:
         self._by_program: dict[str, dict[str, Encoder]] = {}
