@@ -22,7 +22,7 @@ from visualizers import GROUP as VISUALIZERS
 from worker.adapters.metrics import metric_families
 from worker.core import job, record, routing, topology
 from worker.core.attempt import Progress, StateChange
-from worker.core.message import dialects
+from worker.core.message import predecessors
 from worker.core.message.wire import MAX_BODY_BYTES, MAX_DEPTH
 from worker.engine.host.announcer import Announcer
 from worker.registry import GROUP, Registry
@@ -171,17 +171,17 @@ def message_page() -> list[str]:
         "No `tasks`: the fields of the envelope, and every other key is a module's name with its data, in order.",
     ]
     titles: dict[str, tuple[type[BaseModel], str]] = {
-        "gource": (dialects.GourceMessage, 'Recognised by `"type"` without `tasks`. Becomes one `gource` task.'),
+        "gource": (predecessors.GourceMessage, 'Recognised by `"type"` without `tasks`. Becomes one `gource` task.'),
         "GOURCE": (
-            dialects.RenderMessage,
+            predecessors.RenderMessage,
             'Recognised by `"renderType"`. Becomes one `gource` task. No log, record, error or event shows the token.',
         ),
         "Transcode": (
-            dialects.TranscodeMessage,
+            predecessors.TranscodeMessage,
             "Recognised by `input` and `outputs`. Becomes one `hls` task; its relative paths are `nas://` paths.",
         ),
         "Assigned transcode": (
-            dialects.AssignedMessage,
+            predecessors.AssignedMessage,
             "Recognised by `assigned_job`, whose value is a transcode message.",
         ),
     }

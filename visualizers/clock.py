@@ -52,13 +52,13 @@ async def find_clock(lookup: Lookup, library: Path | None = None, cores: int = 1
     if not await asyncio.to_thread(path.is_file):
         return Clock(None, "the virtual clock is not built here: run `python -m infra clock`")
     try:
-        verdict, pixels = await _proved(lookup, path, cores)
+        verdict, pixels = await _judge(lookup, path, cores)
     except (LeveretError, ValueError) as error:
         return Clock(None, str(error))
     return Clock(path if verdict.identical else None, verdict.reason, pixels if verdict.identical else "")
 
 
-async def _proved(lookup: Lookup, library: Path, cores: int) -> tuple[Verdict, str]:
+async def _judge(lookup: Lookup, library: Path, cores: int) -> tuple[Verdict, str]:
     folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="gource-clock-"))
     log = folder / "proof.log"
     try:

@@ -7,7 +7,8 @@ import pytest
 
 from tests.support.storages import S3Bench, external, s3_running
 from tests.support.web import site
-from worker.adapters.storage.s3.reading import S3Reader, S3Uploads
+from worker.adapters.storage.s3.reading import S3Reader
+from worker.adapters.storage.s3.uploads import S3Uploads
 from worker.core.errors import InvalidJob, RefusedPath, SourceMissing, VerificationFailed
 
 BODY = bytes(range(256)) * 4000

@@ -7,6 +7,7 @@ import os
 import pytest
 
 from tests.support.storages import NasBench, S3Bench, s3_running
+from worker.adapters.storage.hidden import UNDO_FOLDER
 from worker.adapters.storage.nas import originals as nas_originals
 from worker.adapters.storage.nas.originals import NasOriginals
 from worker.adapters.storage.s3.originals import S3Originals
@@ -94,7 +95,7 @@ async def test_a_crash_while_a_folder_keeps_loses_nothing(tmp_path, crash, monke
     bench = NasBench(tmp_path / "nas")
     keeper = NasOriginals(bench.root, (bench.root,))
     bench.put("a.mkv", b"original")
-    undo = bench.root / nas_originals.FOLDER
+    undo = bench.root / UNDO_FOLDER
     undo.mkdir()
     kept = undo / f"{MARK}-a.mkv"
     if crash == "link made":
@@ -117,6 +118,6 @@ async def test_a_file_system_without_links_keeps_a_copy_with_its_times(tmp_path,
 
     monkeypatch.setattr(nas_originals.os, "link", refuse)
     assert await keeper.keep(bench.place("a.mkv"), MARK, move=False)
-    kept = bench.root / nas_originals.FOLDER / f"{MARK}-a.mkv"
+    kept = bench.root / UNDO_FOLDER / f"{MARK}-a.mkv"
     assert (kept.read_bytes(), kept.stat().st_mtime_ns) == (b"original", 2_000_000_003)
     assert kept.stat().st_ino != (bench.root / "a.mkv").stat().st_ino

@@ -8,7 +8,7 @@ import pytest
 
 from tests.chaos.faults import ALARMS
 from tests.support.engine import document
-from worker.adapters import checks
+from worker.adapters.checks import services
 from worker.adapters.rabbitmq.admin import RabbitAdmin
 from worker.core.attempt import Completed, Retry
 from worker.core.errors import BrokerUnavailable, SourceMissing
@@ -64,7 +64,7 @@ async def test_under_an_alarm_jobs_end_and_copies_wait_and_nothing_is_lost_or_do
 async def looks_blocked(url: str, harness) -> None:
     """Doctor and the fleet's view say what is wrong."""
     with pytest.raises(BrokerUnavailable, match="short of memory or disk"):
-        await checks.broker(RabbitAdmin(url), topology())
+        await services.broker(RabbitAdmin(url), topology())
     presence = WorkerPresence("w", "h", "1", Hardware, lambda: harness.publisher.blocked)
     assert "takes no messages (low on memory)" in (await presence.describe()).problem
     presence.close()

@@ -11,7 +11,7 @@ import pytest
 from infra.broker import mark
 from tests.support.command_line import message
 from tests.support.databases import provision
-from worker.adapters import checks
+from worker.adapters.checks import services
 from worker.adapters.rabbitmq import Link
 from worker.adapters.rabbitmq.admin import RabbitAdmin
 from worker.adapters.sql import SqlRepository
@@ -61,9 +61,9 @@ async def test_a_worker_of_another_database_is_refused(unmarked, repository, oth
 
 async def test_the_doctor_says_that_broker_and_database_are_not_of_one_fleet(unmarked, repository, other):
     await asyncio.to_thread(mark, unmarked, await repository.identity())
-    assert (await checks.fleet(RabbitAdmin(unmarked), repository)).status == "ok"
+    assert (await services.fleet(RabbitAdmin(unmarked), repository)).status == "ok"
     with pytest.raises(Misconfigured, match="another database"):
-        await checks.fleet(RabbitAdmin(unmarked), other)
+        await services.fleet(RabbitAdmin(unmarked), other)
 
 
 async def test_a_second_database_cannot_take_a_broker_over(unmarked, repository, other):

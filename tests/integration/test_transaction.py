@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.support.engine import Harness, document
-from worker.app.worker import chores_of
+from worker.app.chores import chores_of
 from worker.core.attempt import Completed, Dead, Defer, Retry
 from worker.core.errors import DiskFull, SourceMissing, StorageUnavailable
 from worker.engine.attempt.run import LocalProduction
@@ -231,13 +231,13 @@ async def test_kept_files_are_locked_before_the_database_forgets_them(harness, b
         await stage(artifacts)
 
     async def dropping(*whose):
-        unclaimed.append(harness.scratch.left())
+        unclaimed.append(harness.scratch.unheld())
         await drop(*whose)
 
     monkeypatch.setattr(harness.nas, "stage", failing)
     monkeypatch.setattr(harness.repository, "drop_kept", dropping)
     job_id, _ = await run(harness, broker, write("a.txt"))
-    assert len(harness.scratch.left()) == 1
+    assert len(harness.scratch.unheld()) == 1
     await harness.until(job_id, "completed")
     assert unclaimed[0] == []
     assert harness.task.runs == 1

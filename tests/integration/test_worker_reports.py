@@ -12,7 +12,7 @@ from structlog.testing import LogCapture
 
 from tests.support.engine import document
 from tests.support.worker_loop import Posts, running, state_of, worker_of
-from worker.adapters import checks
+from worker.adapters.checks import records
 from worker.adapters.rabbitmq import Link, RabbitEvents
 from worker.core.errors import StorageUnavailable
 from worker.core.record import Hardware, WorkerRecord
@@ -165,7 +165,7 @@ async def test_two_workers_of_one_name_are_reported_in_the_log_and_to_the_fleet(
     await second.beat()
     await first.beat()
     assert [entry["event"] for entry in log.entries] == ["worker_name_taken", "worker_name_taken"]
-    found = await checks.workers(Rows(), 45)
+    found = await records.workers(Rows(), 45)
     assert (found.status, "w1 on north: another worker has this name" in found.fact) == ("warning", True)
     await second.stop()
     await first.beat()

@@ -32,15 +32,15 @@ from worker.media.handbrake.command import SECTIONS, HandbrakeParams, handbrake_
 from worker.media.hls.packager import Input, packager_command
 from worker.media.hls.params import HlsParams
 from worker.media.matroska.merge import MergeFiles, merge_arguments, option_file_command, parse_identified
-from worker.media.matroska.params import (
+from worker.media.matroska.options import (
     GLOBAL_FLAGS,
     GLOBAL_VALUES,
     SOURCE_FLAGS,
     SOURCE_VALUES,
     TRACK_FLAGS,
     TRACK_VALUES,
-    MergeParams,
 )
+from worker.media.matroska.params import MergeParams
 from worker.registry import Registry
 from worker.tasks.handbrake import HandbrakeTask
 from worker.tasks.mkvmerge import MkvmergeTask

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from worker.adapters import checks
+from worker.adapters.checks import machine, records, services
 from worker.core.ports import DatabaseFacts
 from worker.core.topology import topology
 
@@ -49,7 +49,7 @@ class Broker:
 )
 async def test_a_clock_that_is_off_is_reported(ahead, status, word):
     database = Database(ahead=ahead)
-    found = await checks.clock(database)
+    found = await services.clock(database)
     assert found.status == status
     assert word in f"{found.fact} {found.advice}"
     assert database.closed
@@ -61,7 +61,7 @@ async def test_a_clock_that_is_off_is_reported(ahead, status, word):
      ("sqlite", (3, 34), "warning")],
 )  # fmt: skip
 async def test_an_old_database_is_reported(product, version, status):
-    assert (await checks.database(Database(product, version))).status == status
+    assert (await services.database(Database(product, version))).status == status
 
 
 class Fleet(Database):
@@ -79,10 +79,10 @@ class Fleet(Database):
 
 
 async def test_a_fleet_without_a_worker_is_reported_with_the_command_that_starts_one():
-    found = await checks.lanes(Fleet(), 15.0)
+    found = await records.lanes(Fleet(), 15.0)
     assert (found.status, found.fact) == ("warning", "no worker is running")
     assert found.advice == "start one with `leveret run`"
-    found = await checks.lanes(Fleet("cpu", "cpu"), 15.0)
+    found = await records.lanes(Fleet("cpu", "cpu"), 15.0)
     assert found.fact == "no worker is running; jobs wait for nobody: 2 in cpu"
     assert "`leveret run`" in found.advice
 
@@ -101,13 +101,13 @@ class Unprovisioned(Broker):
 
 async def test_a_broker_before_provision_is_one_short_line():
     queues = topology().queues
-    found = await checks.broker(Unprovisioned(len(queues)), topology())
+    found = await services.broker(Unprovisioned(len(queues)), topology())
     assert (found.fact, found.advice) == (
         "it answers, but nothing of ours is declared",
         "run `python -m infra provision`",
     )
-    assert queues[0].name in (await checks.broker(Unprovisioned(1), topology())).fact
-    refused = await checks.broker(Unprovisioned(0), topology())
+    assert queues[0].name in (await services.broker(Unprovisioned(1), topology())).fact
+    refused = await services.broker(Unprovisioned(0), topology())
     assert (refused.status, "set_permissions" in refused.advice) == ("error", True)
     assert refused.fact == "the user of WORKER_BROKER_URL may not publish to media.dlx, publish to media.unrouted"
 
@@ -121,7 +121,7 @@ async def test_a_broker_before_provision_is_one_short_line():
     ],
 )
 def test_a_version_is_reported_without_its_authors(line, expected):
-    assert checks.brief(line) == expected
+    assert machine.brief(line) == expected
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_a_version_is_reported_without_its_authors(line, expected):
      ((4, 1, 0), 86399, "warning"), ((4, 1, 0), 0, "ok")],
 )  # fmt: skip
 async def test_the_brokers_time_out_is_compared_with_the_longest_job(version, timeout, status):
-    found = await checks.broker_timeout(Broker(version), timeout, 86400)
+    found = await services.broker_timeout(Broker(version), timeout, 86400)
     assert found.status == status
     assert "a job may take 86400 s" in found.fact
     if status == "warning":
@@ -142,20 +142,20 @@ async def test_the_brokers_time_out_is_compared_with_the_longest_job(version, ti
 
 
 async def test_a_root_states_its_mount_and_its_space_and_a_missing_one_is_an_error(tmp_path, monkeypatch):
-    found = await checks.folder(tmp_path, "WORKER_ROOTS")
+    found = await machine.folder(tmp_path, "WORKER_ROOTS")
     assert found.status in {"ok", "warning"}
     assert "GiB free" in found.fact
     assert "mounted at /" in found.fact
-    missing = await checks.folder(tmp_path / "none", "WORKER_NAS_ROOT")
+    missing = await machine.folder(tmp_path / "none", "WORKER_NAS_ROOT")
     assert (missing.status, missing.advice) == ("error", "mount it, make it, or correct WORKER_NAS_ROOT")
     monkeypatch.setattr(os, "access", lambda _path, mode: not mode & os.W_OK)
-    assert "read-only for us" in (await checks.folder(tmp_path, "WORKER_ROOTS")).fact
+    assert "read-only for us" in (await machine.folder(tmp_path, "WORKER_ROOTS")).fact
     monkeypatch.setattr(os, "access", lambda _path, _mode: False)
-    assert (await checks.folder(tmp_path, "WORKER_ROOTS")).status == "error"
+    assert (await machine.folder(tmp_path, "WORKER_ROOTS")).status == "error"
     monkeypatch.undo()
     usage = SimpleNamespace(free=1 << 20)
-    monkeypatch.setattr(checks.shutil, "disk_usage", lambda _path: usage)
-    assert (await checks.folder(tmp_path, "WORKER_ROOTS")).status == "warning"
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda _path: usage)
+    assert (await machine.folder(tmp_path, "WORKER_ROOTS")).status == "warning"
 
 
 @pytest.mark.parametrize(
@@ -170,6 +170,6 @@ async def test_a_root_states_its_mount_and_its_space_and_a_missing_one_is_an_err
 async def test_the_page_is_judged_by_who_reaches_it_and_what_it_plays(tmp_path, alone, tokens, there, status, word):
     if there:
         (tmp_path / "hls.min.js").write_text("")
-    found = await checks.page("0.0.0.0:8080", alone=alone, tokens=tokens, players=tmp_path)
+    found = await machine.page("0.0.0.0:8080", alone=alone, tokens=tokens, players=tmp_path)
     assert (found.status, word in found.fact) == (status, True)
     assert bool(found.advice) == (status != "ok")

@@ -128,7 +128,7 @@ def test_a_reader_that_is_gone_is_no_error_to_tell(cli, unbuffered):
 
 HELP_IMPORTS = {"annotated_doc", "shellingham", "typer", "typing_extensions", "worker"}
 HELP_IMPORTS_OF_OURS = {
-    "worker.__main__", "worker.cli", "worker.cli.commands", "worker.cli.run", "worker.cli.words",
+    "worker.__main__", "worker.cli", "worker.cli.command", "worker.cli.commands", "worker.cli.run", "worker.cli.words",
     "worker.core", "worker.core.errors", "worker.core.routing",
     "worker.web", "worker.web.command",
 }  # fmt: skip

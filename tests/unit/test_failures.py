@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from worker.adapters.git_errors import clone_error
+from worker.adapters.git.errors import clone_error
 from worker.core.command import Command, Exit
 from worker.core.errors import Permanent, ToolFailed
 from worker.media.failure import classify

@@ -9,6 +9,7 @@ from sqlalchemy import delete
 from tests.support.folders import inbox, look
 from worker.adapters.sql.schema.intake import folder_files
 from worker.app.undoing import KeptFiles
+from worker.control.intake.taking import FileTaker
 from worker.control.intake.templates import put_template
 from worker.control.undo import undo
 
@@ -77,8 +78,8 @@ async def test_a_new_file_under_the_name_of_a_done_one_is_neither_moved_nor_dele
         (film,) = await here.repository.folder_files("inbox", None, 10)
         await here.complete(film.job_id)
         here.drop("a.mkv", b"another film")
-        server = here.server()
-        await server._finish((await here.repository.folder("inbox")).folder, film)
+        stored = await here.repository.folder("inbox")
+        await FileTaker(here.control, here.files, "inbox").finish(stored.folder, film)
         assert (here.root / "inbox" / "a.mkv").read_bytes() == b"another film"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.adapters.git_errors import clone_error
+from worker.adapters.git.errors import clone_error
 from worker.core.command import Command, Exit
 from worker.core.errors import BadInput, DiskFull, RemoteUnavailable
 

@@ -69,7 +69,7 @@ def test_a_folder_is_locked_while_it_is_swept(tmp_path, monkeypatch):
     (tmp_path / "job.1").mkdir()
     assert scratch.sweep() == ["job.1"]
     assert held == [True]
-    assert scratch.left() == []
+    assert scratch.unheld() == []
 
 
 def test_a_folder_that_a_cleaner_took_before_it_was_locked_is_made_anew(tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ from worker.web import pages
 from worker.web.access import COOKIE, Tokens, digest_of
 from worker.web.application import create
 from worker.web.dependencies import need
-from worker.web.guard import Buckets, Failures
+from worker.web.limits import Buckets, Failures
 from worker.web.server import listening_socket, require_tokens
 
 ROLES = ("viewer", "operator", "admin")
@@ -110,7 +110,7 @@ async def test_each_failed_login_waits_longer_than_the_one_before():
 
     failures = Failures(clock=lambda: 0.0, sleep=sleep)
     for _ in range(6):
-        await failures.failed("10.0.0.1")
+        await failures.wait_after("10.0.0.1")
     assert waits == [0.5, 1.0, 2.0, 4.0, 8.0, 8.0]
 
 

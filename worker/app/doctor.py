@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import worker
-from worker.adapters import automatic_checks as automatic
-from worker.adapters import checks as look
 from worker.adapters import host
+from worker.adapters.checks import machine, records, services
 from worker.app.components import TOOLS, capabilities, refuse_shared_sqlite, runner
 from worker.app.control import broker, refuse_missing_sqlite, repository
 from worker.app.places import roots, storages
@@ -32,25 +31,25 @@ def checks(settings: Settings, *, prove: bool = False) -> list[tuple[str, Check]
     folders = {Path(place.path): name for place, name in roots(settings).items() if place.scheme == "file"}
     return [
         ("database", lambda: _look_at_database(settings)),
-        ("clock", lambda: look.clock(_rows(settings))),
-        ("broker", lambda: look.broker(broker(settings), topology(settings.retry_delays))),
-        ("fleet", lambda: look.fleet(broker(settings), _rows(settings))),
+        ("clock", lambda: services.clock(_rows(settings))),
+        ("broker", lambda: services.broker(broker(settings), topology(settings.retry_delays))),
+        ("fleet", lambda: services.fleet(broker(settings), _rows(settings))),
         (
             "broker time-out",
-            lambda: look.broker_timeout(broker(settings), settings.broker_timeout_seconds, settings.job_seconds),
+            lambda: services.broker_timeout(broker(settings), settings.broker_timeout_seconds, settings.job_seconds),
         ),
-        *(() if settings.nas_root else (("nas", look.no_nas),)),
+        *(() if settings.nas_root else (("nas", machine.no_nas),)),
         *(_look_at_folder(settings, folder, name) for folder, name in folders.items()),
-        ("storage", lambda: look.storage(storages(settings), settings.storage_url)),
-        ("scratch", lambda: look.scratch(settings.scratch, settings.scratch_free_bytes)),
+        ("storage", lambda: services.storage(storages(settings), settings.storage_url)),
+        ("scratch", lambda: machine.scratch(settings.scratch, settings.scratch_free_bytes)),
         *((name, partial(_look_at_tool, settings, name, required=name in needed)) for name in TOOLS),
-        ("capabilities", lambda: look.capabilities(capabilities(settings, again=prove), settings.lanes)),
+        ("capabilities", lambda: machine.capabilities(capabilities(settings, again=prove), settings.lanes)),
         ("page", lambda: _look_at_page(settings)),
-        ("workers", lambda: look.workers(_rows(settings), settings.offline_seconds)),
-        ("lanes", lambda: look.lanes(_rows(settings), settings.offline_seconds)),
-        ("folders", lambda: automatic.folders(_rows(settings))),
-        ("notifications", lambda: automatic.notifications(_rows(settings))),
-        ("undo", lambda: automatic.originals(_rows(settings), settings.undo_bytes)),
+        ("workers", lambda: records.workers(_rows(settings), settings.offline_seconds)),
+        ("lanes", lambda: records.lanes(_rows(settings), settings.offline_seconds)),
+        ("folders", lambda: records.folders(_rows(settings))),
+        ("notifications", lambda: records.notifications(_rows(settings))),
+        ("undo", lambda: records.originals(_rows(settings), settings.undo_bytes)),
     ]
 
 
@@ -59,7 +58,7 @@ async def _look_at_page(settings: Settings) -> Finding:
         tokens = await asyncio.to_thread(token_count, settings)
     except OSError as error:
         raise Misconfigured(f"WORKER_SERVE_TOKENS_FILE {settings.serve_tokens_file}: {error.strerror}") from error
-    return await look.page(
+    return await machine.page(
         settings.serve_address,
         alone=is_loopback(address_of(settings.serve_address)[0]),
         tokens=tokens,
@@ -70,13 +69,13 @@ async def _look_at_page(settings: Settings) -> Finding:
 def _look_at_folder(settings: Settings, folder: Path, setting: str) -> tuple[str, Check]:
     """Return the look at one folder, under the name of the setting that says it."""
     if settings.nas_root is not None and folder == settings.nas_root.absolute():
-        return f"nas {folder}", partial(look.folder, folder, "WORKER_NAS_ROOT")
-    return f"root {folder}", partial(look.folder, folder, setting)
+        return f"nas {folder}", partial(machine.folder, folder, "WORKER_NAS_ROOT")
+    return f"root {folder}", partial(machine.folder, folder, setting)
 
 
 async def _look_at_database(settings: Settings) -> Finding:
     refuse_shared_sqlite(settings)
-    return await look.database(_rows(settings))
+    return await services.database(_rows(settings))
 
 
 def _rows(settings: Settings) -> Repository:
@@ -88,7 +87,7 @@ def _rows(settings: Settings) -> Repository:
 async def _look_at_tool(settings: Settings, name: str, *, required: bool) -> Finding:
     """Return what is known of one program: a wrong setting of it hides nothing else."""
     found = host.find_tools({name: getattr(settings, name)}, host.bundled_tools())
-    return await look.tool(name, found.get(name), runner(settings), required=required)
+    return await machine.tool(name, found.get(name), runner(settings), required=required)
 
 
 def reconciler(settings: Settings, rows: Repository, *, seconds: float, mend: bool) -> Reconciler:

@@ -91,7 +91,7 @@ def uploads(settings: Settings) -> tuple[UploadStore | None, MultipartStore | No
         )
     if not (buckets := _buckets(settings)):
         return nas, None
-    from worker.adapters.storage.s3.reading import S3Uploads  # noqa: PLC0415 - as above
+    from worker.adapters.storage.s3.uploads import S3Uploads  # noqa: PLC0415 - as above
 
     return nas, S3Uploads(buckets[0], settings.upload_folder, most_bytes=settings.upload_bytes)
 

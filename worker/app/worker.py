@@ -21,6 +21,7 @@ from worker.adapters.rabbitmq.jobs import RabbitJobs
 from worker.adapters.sql import SqlRepository
 from worker.adapters.threads import abandon_threads
 from worker.app.background import begin_purging, begin_rehearsal, watch_host
+from worker.app.chores import chores_of
 from worker.app.components import (
     broker_url,
     capabilities,
@@ -38,10 +39,7 @@ from worker.core.hours import ActiveHours
 from worker.core.policy import Policy
 from worker.core.ports import Unobserved
 from worker.core.routing import DEFER_SECONDS, queues_of
-from worker.engine.attempt.leftovers import finish_deletions
 from worker.engine.attempt.run import LocalProduction
-from worker.engine.attempt.sources import sweep_sources
-from worker.engine.deaths import DeathRecorder
 from worker.engine.executor import Executor
 from worker.engine.host.announcer import Announcer
 from worker.engine.host.callbacks import Callbacks
@@ -49,9 +47,6 @@ from worker.engine.host.heartbeat import Heartbeat
 from worker.engine.host.presence import WorkerPresence
 from worker.engine.host.scratch import Scratch
 from worker.engine.host.worker import Worker
-from worker.engine.parts.copies import copy_slow_parts
-from worker.engine.parts.files import remove_ended_parts
-from worker.engine.parts.outbox import LEFT_SECONDS, publish_outbox
 from worker.engine.resources import OnStep, Resources, no_step
 from worker.settings import unknown_variables
 
@@ -259,34 +254,6 @@ async def _consumer(
     await link.check_topology(settings.retry_delays, DEFER_SECONDS)
     await link.require_fleet(identity)
     return consumer
-
-
-def chores_of(
-    resources: Resources, consumer: RabbitConsumer, worker_id: str, lanes: tuple[str, ...], log_seconds: float
-) -> Callable[[], Awaitable[None]]:
-    """Return what is done now and then between jobs.
-
-    Left-over scratch of killed workers goes, and old logs; what completed jobs could not delete is deleted; what the
-    broker moved to the dead letters is recorded.
-    """
-    deaths = DeathRecorder(resources, worker_id, lanes[0])
-
-    async def sweep() -> None:
-        for useless in await resources.repository.expired_kept(worker_id):
-            await resources.repository.drop_kept(useless.job_id, worker_id)
-        kept = {Path(folder).name for folder in await resources.repository.kept_folders()}
-        await resources.repository.forget_logs(log_seconds)
-        await publish_outbox(resources, LEFT_SECONDS)
-        await finish_deletions(resources.repository, resources.storages)
-        await remove_ended_parts(resources)
-        await copy_slow_parts(resources, worker_id, lanes)
-        removed = await asyncio.to_thread(resources.scratch.sweep, kept)
-        await asyncio.to_thread(sweep_sources, resources.scratch)
-        if removed:
-            log.info("scratch_swept", folders=removed)
-        await deaths.record(consumer)
-
-    return sweep
 
 
 async def run_worker(

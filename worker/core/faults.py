@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from pydantic import ValidationInfo
 
+Fault: TypeAlias = tuple[tuple[str | int, ...], str]
+"""The place of a fault, as names of fields and indexes, and what is wrong there."""
 MAX_FAULTS: Final = 100
 """The number of faults of one model that are kept: a message shows no more, and each costs time."""
 
@@ -20,7 +22,7 @@ FIELDS_ALONE: Final = {"fields_alone": True}
 """A validation's context in which only the fields by themselves are judged, so that the files they name can be."""
 
 
-def faults(title: str, found: Iterable[tuple[tuple[str | int, ...], str]]) -> ValidationError:
+def faults(title: str, found: Iterable[Fault]) -> ValidationError:
     """Return the error that a validator of the model `title` raises: each fault with where it is, and what.
 
     A plain ValueError would name the whole model.

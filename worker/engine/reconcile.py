@@ -142,7 +142,7 @@ class Reconciler:
 
     async def _scratch(self) -> None:
         kept = {Path(folder).name for folder in await self.repository.kept_folders()}
-        look = self.scratch.sweep if self.mend else self.scratch.left
+        look = self.scratch.sweep if self.mend else self.scratch.unheld
         for name in await asyncio.to_thread(look, kept):
             path = self.scratch.root / name
             self._note(SCRATCH, name.rpartition(".")[0], str(path), "removed" if self.mend else "")

@@ -28,8 +28,7 @@ LOOK_SECONDS: Final = 0.3
 class RemoteIntake:
     """Templates and their sources, watched folders, hooks and schedules of a server."""
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    _link: Link
 
     # ------------------------------------------------------------------ templates
 
@@ -43,7 +42,7 @@ class RemoteIntake:
 
     async def put_template(self, name: str, document: Any) -> StoredTemplate:
         """Store one template."""
-        return StoredTemplate.model_validate(await self._put(document, "templates", name))
+        return StoredTemplate.model_validate(await self._link.put(document, "templates", name))
 
     async def delete_template(self, name: str) -> None:
         """Delete one template."""
@@ -119,7 +118,7 @@ class RemoteIntake:
 
     async def put_folder(self, name: str, document: Any) -> StoredFolder:
         """Store one folder."""
-        return StoredFolder.model_validate(await self._put(document, "folders", name))
+        return StoredFolder.model_validate(await self._link.put(document, "folders", name))
 
     async def pause_folder(self, name: str, *, paused: bool) -> StoredFolder:
         """Pause one folder, or take from it again."""
@@ -142,7 +141,7 @@ class RemoteIntake:
 
     async def put_hook(self, name: str, document: Any) -> HookView:
         """Store one hook."""
-        return HookView.model_validate(await self._put(document, "hooks", name))
+        return HookView.model_validate(await self._link.put(document, "hooks", name))
 
     async def list_calls(self, name: str, limit: int) -> list[HookCall]:
         """Return the calls of a hook."""
@@ -164,7 +163,7 @@ class RemoteIntake:
 
     async def put_schedule(self, name: str, document: Any) -> ScheduleRecord:
         """Store one schedule."""
-        return ScheduleRecord.model_validate(await self._put(document, "schedules", name))
+        return ScheduleRecord.model_validate(await self._link.put(document, "schedules", name))
 
     async def delete_schedule(self, name: str) -> None:
         """Delete one schedule."""
@@ -176,9 +175,6 @@ class RemoteIntake:
         async for line in self._link.stream("POST", "schedules", name, "run", body=b""):
             outcome = str(line.get("outcome", outcome))
         return outcome
-
-    async def _put(self, document: Any, *path: str) -> Any:
-        return await self._link.send("PUT", *path, body=json.dumps(document).encode())
 
 
 def _body(batch: Batch) -> bytes:

@@ -89,6 +89,10 @@ class Link:
             await asyncio.sleep(_wait_of(answer))
         return self._value_of(answer)
 
+    async def put(self, document: Any, *path: str) -> Any:
+        """Return what the server stored, of a value that is sent as JSON; errors as `send`."""
+        return await self.send("PUT", *path, body=json.dumps(document).encode())
+
     async def stream(self, method: str, *path: str, body: bytes) -> AsyncIterator[dict[str, Any]]:
         """Yield the lines of a streamed answer; raise the error that the server reports, instead of it or at its end.
 

@@ -2,42 +2,30 @@
 
 from __future__ import annotations
 
-import json
-import uuid
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from worker import __version__
 from worker.control.errors import Conflict, NotFound, Refused
 from worker.control.fleet import FleetSnapshot
-from worker.control.jobs import CancelRequest
 from worker.control.replay import Replayed, Republished
-from worker.control.submit import Submitted
-from worker.control.undo import Undone
-from worker.control.validate import Validation
-from worker.core.errors import BrokerUnavailable, InvalidJob, Misconfigured, Problem, ServerUnavailable
+from worker.core.errors import BrokerUnavailable, Misconfigured
 from worker.core.finding import Finding, NamedFinding
-from worker.core.listing import MAX_LISTED
-from worker.core.message.dialects import decode
 from worker.core.notification import NotificationView
-from worker.core.ports.originals import Original
-from worker.core.record import JobRecord, LogRecord, OptionSet, WorkerRecord
+from worker.core.record import JobRecord, OptionSet, WorkerRecord
 from worker.core.views import DeadPage, DeadWhole, Disagreement
 from worker.remote.intake import RemoteIntake
+from worker.remote.jobs import TRIES, RemoteJobs
 from worker.remote.link import Link, client_of
 from worker.settings.serve import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
-    from worker.core.listing import JobFilter
     from worker.core.record import Wanted
 
 COMMANDS: Final[Mapping[Wanted, str]] = {"run": "resume", "pause": "pause", "drain": "drain"}
-OWN_ID: Final = "an-id-of-ours"
-TRIES: Final = 3
 
 
 @asynccontextmanager
@@ -49,11 +37,11 @@ async def connected(address: str, token: str) -> AsyncIterator[Remote]:
         yield server
 
 
-class Remote(RemoteIntake):
+class Remote(RemoteJobs, RemoteIntake):
     """`Operations` and `DocumentOperations` of a server, and its `doctor`."""
 
     def __init__(self, link: Link) -> None:
-        super().__init__(link)
+        self._link = link
         self._who: Mapping[str, Any] = {}
 
     async def greet(self) -> None:
@@ -65,92 +53,6 @@ class Remote(RemoteIntake):
                 f"the server {self._link.address} is Leveret {theirs}, and this command is {__version__}: "
                 "install the server's version here"
             )
-
-    # ------------------------------------------------------------------ messages and jobs
-
-    async def validate(self, body: bytes) -> Validation:
-        """Return what is known of a message."""
-        found = await self._link.send("POST", "validate", body=body)
-        return Validation(
-            job=None,
-            dialect=found["dialect"],
-            modules=tuple(found["modules"]),
-            lane=found["lane"],
-            priority=found["priority"],
-            problems=tuple(Problem(one["path"], one["message"]) for one in found["problems"]),
-            unchecked=tuple(found["unchecked"]),
-        )
-
-    async def message_schema(self) -> dict[str, Any]:
-        """Return the schema of a message."""
-        return dict(await self._link.ask("schema"))
-
-    async def module_schema(self, name: str) -> dict[str, Any]:
-        """Return the schema of a module's data."""
-        return dict(await self._link.ask("modules", name, "schema"))
-
-    async def submit(self, body: bytes, *, lane: str | None = None, priority: str | None = None) -> Submitted:
-        """Return the job that was submitted: once, even where the answer was lost and it was sent again."""
-        query, headers = {"lane": lane, "priority": priority}, {}
-        if not _has_own_id(body):
-            headers["Idempotency-Key"] = uuid.uuid4().hex
-        for turn in range(TRIES):
-            try:
-                found = await self._link.send("POST", "jobs", query=query, body=body, headers=headers)
-                break
-            except ServerUnavailable:
-                if not headers or turn == TRIES - 1:
-                    raise
-        return Submitted(JobRecord.model_validate(found["job"]), tuple(found["warnings"]))
-
-    async def find_job(self, name: str) -> JobRecord:
-        """Return a job."""
-        if not name:
-            raise NotFound(f"there is no job {name!r}")
-        return JobRecord.model_validate(await self._link.ask("jobs", name))
-
-    async def matching_jobs(self, chosen: JobFilter, *, limit: int, details: bool = False) -> AsyncIterator[JobRecord]:
-        """Yield the newest jobs that match, page by page."""
-        query: dict[str, object] = {
-            "state": chosen.state, "lane": chosen.lane, "worker": chosen.worker, "module": chosen.module,
-            "text": chosen.text, "since": _time(chosen.since), "until": _time(chosen.until), "details": details,
-        }  # fmt: skip
-        left, cursor = limit, None
-        while left > 0:
-            page = await self._link.ask("jobs", limit=min(left, MAX_LISTED), cursor=cursor, **query)
-            for document in page["jobs"]:
-                yield JobRecord.model_validate(document)
-            cursor = page["next_cursor"]
-            if cursor is None:
-                return
-            left -= len(page["jobs"])
-
-    async def job_log(self, job_id: str, number: int | None = None) -> LogRecord:
-        """Return a job's log."""
-        return LogRecord.model_validate(await self._link.ask("jobs", job_id, "log", attempt=number))
-
-    async def cancel_job(self, name: str, *, unseen: bool = False) -> CancelRequest:
-        """Ask for the cancellation of a job."""
-        found = await self._link.send("POST", "jobs", name, "cancel", query={"unseen": unseen})
-        return CancelRequest(found["job_id"], found["state"])
-
-    async def retry_job(self, name: str) -> Republished:
-        """Run a job again."""
-        return Republished(**await self._link.send("POST", "jobs", name, "retry"))
-
-    async def list_originals(self) -> list[Original]:
-        """Return what is kept."""
-        return [_original(one) for one in await self._link.ask("originals", limit=MAX_LISTED)]
-
-    async def undo(self, job_id: str) -> Undone:
-        """Put back what a job replaced or deleted."""
-        found = await self._link.send("POST", "jobs", job_id, "undo", seconds=None)
-        return Undone(found["job_id"], tuple(map(_original, found["restored"])), tuple(found["stays"]))
-
-    async def forget_originals(self, job_id: str) -> tuple[Original, ...]:
-        """Delete for good what is kept of a job."""
-        found = await self._link.send("DELETE", "jobs", job_id, "originals", seconds=None)
-        return tuple(map(_original, found))
 
     # ------------------------------------------------------------------ dead letters
 
@@ -268,8 +170,7 @@ class Remote(RemoteIntake):
 
     async def put_option_set(self, module: str, name: str, document: Any) -> OptionSet:
         """Store one option set."""
-        body = json.dumps(document).encode()
-        return OptionSet.model_validate(await self._link.send("PUT", "option-sets", module, name, body=body))
+        return OptionSet.model_validate(await self._link.put(document, "option-sets", module, name))
 
     async def delete_option_set(self, module: str, name: str) -> None:
         """Delete one option set."""
@@ -287,8 +188,7 @@ class Remote(RemoteIntake):
 
     async def put_notification(self, name: str, document: Any) -> NotificationView:
         """Store one notification."""
-        body = json.dumps(document).encode()
-        return NotificationView.model_validate(await self._link.send("PUT", "notifications", name, body=body))
+        return NotificationView.model_validate(await self._link.put(document, "notifications", name))
 
     async def delete_notification(self, name: str) -> None:
         """Delete one notification."""
@@ -299,37 +199,10 @@ class Remote(RemoteIntake):
         await self._link.send("POST", "notifications", name, "test")
 
 
-def _original(document: Mapping[str, Any]) -> Original:
-    return Original(**{**document, "kept_at": _moment(document["kept_at"])})
-
-
-def _moment(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
-
-
 def _generation(version: str) -> tuple[str, ...]:
     """Return the part of a version whose change may change the API: `1` of 1.4.2, `0.3` of 0.3.1."""
     major, _, rest = version.partition(".")
     return (major, rest.partition(".")[0]) if major == "0" else (major,)
-
-
-def _has_own_id(body: bytes) -> bool:
-    """Return whether the message says its job's id, by which the server knows it again."""
-    try:
-        return decode(body, OWN_ID).job_id != OWN_ID
-    except InvalidJob:
-        return True
-
-
-def _time(value: datetime | timedelta | None) -> str | None:
-    """Return a time or an age as the API takes it."""
-    match value:
-        case timedelta():
-            return f"{int(value.total_seconds())}s"
-        case datetime():
-            return value.astimezone(UTC).isoformat()
-        case None:
-            return None
 
 
 def _encrypted(address: str, fact: str) -> Finding:

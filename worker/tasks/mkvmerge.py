@@ -227,7 +227,7 @@ async def _prove(
     made = await identify(output, params.output_file, context)
     faults = list(_track_faults(params, made.tracks))
     copied = sum(len([t for t in one.tracks if params.sources[n].copies(t.kind)]) for n, one in enumerate(found))
-    listed = [t for t in params.tracks if not params.sources[t.source].copies(_kind(found[t.source], t.number))]
+    listed = [t for t in params.tracks if not params.sources[t.source].copies(found[t.source].kind_of(t.number))]
     if len(made.tracks) != copied + len(listed):
         faults.append(f"it has {len(made.tracks)} tracks instead of {copied + len(listed)}")
     seconds = await _expected_seconds(params, found, sources, context)
@@ -243,10 +243,6 @@ async def _prove(
     except VerificationFailed as error:
         raise BadInput(f"a source is damaged or cut short: {error}") from error
     return info
-
-
-def _kind(found: Identified, number: int) -> str:
-    return next(track.kind for track in found.tracks if track.number == number)
 
 
 def _track_faults(params: MergeParams, made: Sequence[Track]) -> list[str]:
@@ -280,14 +276,14 @@ async def _expected_seconds(
     known: list[float] = []
     for index, path in enumerate(sources):
         listed = [track for track in params.tracks if track.source == index]
-        if all(_kind(found[index], track.number) == "subtitles" for track in listed):
+        if all(found[index].kind_of(track.number) == "subtitles" for track in listed):
             continue
         info = await probe_source(path, params.sources[index].filename, context, warns_of_links=False)
         for track in listed:
             if track.number >= len(info.streams):
                 continue
             stream = info.streams[track.number]
-            kind = _kind(found[index], track.number)
+            kind = found[index].kind_of(track.number)
             seconds = stream_seconds(stream, info)
             if stream.kind == KINDS.get(kind) and kind != "subtitles" and seconds:
                 known.append(seconds)

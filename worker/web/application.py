@@ -17,7 +17,8 @@ from worker.core.record import STATES
 from worker.web import api, assets, pages, problems
 from worker.web.access import Tokens
 from worker.web.dependencies import need, services_of
-from worker.web.guard import Buckets, Failures, Guard, Rules
+from worker.web.guard import Guard, Rules
+from worker.web.limits import Buckets, Failures
 from worker.web.pages.rendering import refusal
 from worker.web.problems import Refused
 from worker.web.services import Services, open_services

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import time
-from collections import Counter, OrderedDict
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -16,10 +15,11 @@ from starlette.requests import cookie_parser
 
 from worker.web.access import COOKIE, LOCAL, Principal, Tokens
 from worker.web.connections import host_of
+from worker.web.limits import Buckets, Failures
 from worker.web.problems import Refused, problem_response
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -44,61 +44,6 @@ HEADERS: Final = {
 }
 REVOKED_SECONDS: Final = 1.0
 """The seconds between two checks whether the token of an open answer is still valid."""
-FAILURE_SECONDS: Final = 0.5
-SLOWEST_SECONDS: Final = 8.0
-REMEMBERED: Final = 4096
-WAITING: Final = 64
-"""The number of failed logins that wait at once; one more is refused at once."""
-
-
-@dataclass(slots=True)
-class Buckets:
-    """The rate limit of each address: `rate` requests a second, `burst` at once. The oldest addresses are forgotten."""
-
-    rate: float
-    burst: float
-    clock: Callable[[], float] = time.monotonic
-    _levels: OrderedDict[str, tuple[float, float]] = field(default_factory=OrderedDict)
-
-    def take(self, key: str) -> float:
-        """Return 0 when the request may go on, else the seconds until it may be sent again."""
-        now = self.clock()
-        level, seen = self._levels.pop(key, (self.burst, now))
-        level = min(self.burst, level + (now - seen) * self.rate)
-        wait = 0.0 if level >= 1 else (1 - level) / self.rate
-        self._levels[key] = (level - 1 if wait == 0 else level, now)
-        while len(self._levels) > REMEMBERED:
-            self._levels.popitem(last=False)
-        return wait
-
-
-@dataclass(slots=True)
-class Failures:
-    """Slows whoever guesses tokens: each failure of an address waits twice as long as the one before."""
-
-    clock: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], object] = asyncio.sleep
-    _counts: OrderedDict[str, tuple[int, float]] = field(default_factory=OrderedDict)
-    _waiting: int = 0
-
-    async def failed(self, key: str) -> None:
-        """Return when the failure may be answered; Refused at once when too many wait already."""
-        now = self.clock()
-        count, seen = self._counts.pop(key, (0, now))
-        count = 1 if now - seen > 600 else count + 1  # noqa: PLR2004 - ten minutes forgive
-        self._counts[key] = (count, now)
-        while len(self._counts) > REMEMBERED:
-            self._counts.popitem(last=False)
-        seconds = min(SLOWEST_SECONDS, FAILURE_SECONDS * 2 ** min(count - 1, 10))
-        if self._waiting >= WAITING:
-            raise Refused(HTTPStatus.TOO_MANY_REQUESTS, "too many failed logins", {"Retry-After": "10"})
-        self._waiting += 1
-        try:
-            waited = self.sleep(seconds)
-            if asyncio.iscoroutine(waited):
-                await waited
-        finally:
-            self._waiting -= 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +162,7 @@ class Guard:
         if kind.lower() == "bearer":
             found = self._rules.tokens.principal(token.strip())
             if found is None:
-                await self._failures.failed(host_of(client))
+                await self._failures.wait_after(host_of(client))
                 raise unauthorized("this token is not known")
             return found, False
         cookie = _cookie(headers.get("cookie", ""))

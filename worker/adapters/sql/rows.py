@@ -42,7 +42,7 @@ def searched(title: str, job_id: str) -> str:
 
 
 def uri_key(uri: str) -> str:
-    """Return what an index holds of a URI, which may be longer than it takes."""
+    """Return what an index holds of a URI or a path, which may be longer than it takes."""
     return hashlib.sha256(uri.encode(errors="replace")).hexdigest()
 
 

@@ -10,9 +10,9 @@ import json
 import math
 import re
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
-from pydantic import AliasChoices, BaseModel
+from pydantic import AliasChoices, BaseModel, ValidationError
 
 from worker.core.errors import InvalidJob, Problem
 from worker.core.hints import MAX_HINTS, nearest
@@ -20,8 +20,9 @@ from worker.core.hints import MAX_HINTS, nearest
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from pydantic import ValidationError
     from pydantic.fields import FieldInfo
+
+M = TypeVar("M", bound=BaseModel)
 
 MAX_BODY_BYTES: Final = 1024 * 1024
 MAX_DEPTH: Final = 32
@@ -124,6 +125,14 @@ def _path(where: _Where) -> str:
     for part in reversed(parts):
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
     return path
+
+
+def validated(model: type[M], value: object, prefix: str = "") -> M:
+    """Return `value` as a `model`; InvalidJob with every fault, its path under `prefix`."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise InvalidJob(problems_of(error, prefix, model)) from error
 
 
 def problems_of(

@@ -22,7 +22,7 @@ async def held(path: Path) -> AsyncIterator[None]:
     await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
     descriptor = os.open(path.with_suffix(LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        while not _taken(descriptor):  # noqa: ASYNC110 - another process holds it
+        while not take(descriptor):  # noqa: ASYNC110 - another process holds it
             await asyncio.sleep(_LOOK_SECONDS)
         yield
     finally:
@@ -36,12 +36,13 @@ def is_held(path: Path) -> bool:
     except OSError:
         return False
     try:
-        return not _taken(descriptor)
+        return not take(descriptor)
     finally:
         os.close(descriptor)
 
 
-def _taken(descriptor: int) -> bool:
+def take(descriptor: int) -> bool:
+    """Return whether the lock of an open file or folder is ours now; somebody else may hold it."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -56,7 +56,7 @@ class Purger:
             original = await self.repository.claim_purge(self.seconds, self.most_bytes, LEASE_SECONDS)
             if original is None:
                 break
-            if await self._proved(original):
+            if await self._is_proved(original):
                 place = self.storages.place(original.uri)
                 await self.storages.keepers[place.scheme].drop(place, token_of(original.job_id, original.uri))
                 await self.repository.set_original(original.job_id, original.uri, "purged")
@@ -72,7 +72,7 @@ class Purger:
                 useless = await drop_useless(keeper, self.storages, original)
                 await self.repository.set_original(original.job_id, original.uri, "purged" if useless else "kept")
 
-    async def _proved(self, original: Original) -> bool:
+    async def _is_proved(self, original: Original) -> bool:
         """Return whether what took the original's place is whole; why not is noted, and looked at again in a day."""
         if original.proved:
             return True

@@ -14,6 +14,7 @@ from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Final
 
 from worker.core.errors import DiskFull, MountMissing, ToolFailed
+from worker.engine.attempt.locks import take
 from worker.engine.attempt.watch import Watch
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Scratch:
     def sweep(self, kept: Collection[str] = ()) -> list[str]:
         """Remove the folders of attempts that nobody holds and that are not `kept`; return their names."""
         removed = []
-        for name in self.left(kept):
+        for name in self.unheld(kept):
             # Locked until it is gone: an attempt may come for the files that an earlier one kept there.
             with _unheld(self.root / name) as unheld:
                 if unheld:
@@ -67,7 +68,7 @@ class Scratch:
                     removed.append(name)
         return removed
 
-    def left(self, kept: Collection[str] = ()) -> list[str]:
+    def unheld(self, kept: Collection[str] = ()) -> list[str]:
         """Return the names of the folders of attempts that nobody holds and that are not `kept`."""
         return [
             path.name
@@ -230,17 +231,9 @@ def _unheld(path: Path) -> Iterator[bool]:
         yield False
         return
     try:
-        yield _taken(descriptor)
+        yield take(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _taken(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _removed_empty(path: Path) -> bool:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from worker.core.command import Command, Pipeline
 from worker.media.ffmpeg.formats import GUARDS
 from worker.media.ffmpeg.options import arguments
-from worker.media.ffmpeg.params import MUXERS
 from worker.media.ffmpeg.progress import OPTIONS as PROGRESS
 from worker.media.ffmpeg.vaapi import USUAL_NODE, device, takes_uploads, with_upload
 
@@ -59,7 +57,7 @@ def ffmpeg_command(
         ]
     for source_map in params.source_maps if graph is None else ():
         argv += ["-map", str(source_map)]
-    muxer = MUXERS[PurePosixPath(params.output_file).suffix.lower()]
+    muxer = params.muxer
     for output_map in params.output_maps:
         options: Mapping[str, Any] = output_map.options
         if takes_uploads(output_map.encoder):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     AliasChoices,
@@ -18,10 +18,9 @@ from pydantic import (
     WrapValidator,
     model_validator,
 )
-from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from worker.core.errors import RefusedPath
-from worker.core.faults import fields_alone
+from worker.core.faults import Fault, faults, fields_alone
 from worker.core.hints import nearest
 from worker.core.job import Model, Place
 from worker.core.location import Location, parse_location
@@ -30,9 +29,6 @@ from worker.media.loudness import LoudnessParams  # noqa: TC001  # pydantic read
 from worker.media.selection import Selection
 from worker.media.subtitles.charset import Charset  # noqa: TC001  # pydantic reads it at run time
 from worker.media.verify import DAMAGE_MEANING, Damage, Verify
-
-if TYPE_CHECKING:
-    from worker.core.media_info import MediaInfo, StreamInfo
 
 MUXERS: Final = {
     ".mkv": "matroska", ".mka": "matroska", ".mks": "matroska", ".webm": "webm", ".mp4": "mp4", ".m4v": "ipod",
@@ -206,25 +202,30 @@ class FfmpegParams(Model):
         "probe", description="How the output is proved: by its streams and duration, or by decoding all of it too."
     )
 
+    @property
+    def muxer(self) -> str:
+        """Return ffmpeg's name of the output's container."""
+        return MUXERS[PurePosixPath(self.output_file).suffix.lower()]
+
     @model_validator(mode="after")
     def _consistent(self, info: ValidationInfo) -> Self:
         count = len(self.sources)
         there = "is 1 source" if count == 1 else f"are {count} sources"
-        faults: list[tuple[tuple[str | int, ...], str]] = [
+        found: list[Fault] = [
             (("source_maps", index, "source"), f"is {item.source}, but there {there}, counted from 0")
             for index, item in enumerate(self.source_maps)
             if item.source >= count
         ]
         suffix = PurePosixPath(self.output_file).suffix.lower()
         if not self.source_maps:
-            faults += [
+            found += [
                 (("output_maps", index, "loudness"), "needs source_maps, which say whose loudness is meant")
                 for index, item in enumerate(self.output_maps)
                 if item.loudness is not None
             ]
-        faults += self._join_problems() if self.join else []
+        found += self._join_problems() if self.join else []
         shifted = sorted({"ss", "sseof", "itsoffset", "itsscale", "stream_loop"} & self.input_options.keys())
-        faults += [
+        found += [
             (
                 ("output_maps", index, "burn"),
                 f"does not go with {shifted[0]}, which moves the picture's time: cut first",
@@ -234,18 +235,18 @@ class FfmpegParams(Model):
         ]
         if suffix not in MUXERS:
             known = nearest(suffix, MUXERS) if suffix else f"; give it one of {', '.join(sorted(MUXERS))}"
-            faults.append(
+            found.append(
                 (("output_file",), f"has {suffix or 'no suffix'}, no container that this module writes{known}")
             )
         output = _place(self.output_file)
         if output and any(_place(source) == output for source in self.sources):
-            faults.append((("output_file",), f"{self.output_file!r} is also a source"))
-        if faults and not fields_alone(info):
-            raise ValidationError.from_exception_data("ffmpeg", [_fault(place, text) for place, text in faults])
+            found.append((("output_file",), f"{self.output_file!r} is also a source"))
+        if found and not fields_alone(info):
+            raise faults("ffmpeg", found)
         return self
 
-    def _join_problems(self) -> list[tuple[tuple[str | int, ...], str]]:
-        found: list[tuple[tuple[str | int, ...], str]] = []
+    def _join_problems(self) -> list[Fault]:
+        found: list[Fault] = []
         if self.source_maps:
             found.append((("source_maps",), "do not go with join, which takes the first picture and sound of each"))
         if {"ss", "to", "t", "sseof"} & self.input_options.keys():
@@ -264,10 +265,6 @@ class FfmpegParams(Model):
         return found
 
 
-def _fault(place: tuple[str | int, ...], text: str) -> InitErrorDetails:
-    return InitErrorDetails(type=PydanticCustomError("inconsistent", "{text}", {"text": text}), loc=place, input=None)
-
-
 def _place(text: str) -> Location | None:
     """Return where `text` is, None where that is refused, which is reported where all paths of a job are checked."""
     try:
@@ -281,29 +278,3 @@ def merged_options(stored: dict[str, Any], inline: dict[str, Any]) -> dict[str, 
     both = {("codec" if key == "c" else key): value for key, value in stored.items()}
     both |= {("codec" if key == "c" else key): value for key, value in inline.items()}
     return {key: value for key, value in both.items() if key != "codec" or value is not None}
-
-
-def mapped_streams(source_map: SourceMap, info: MediaInfo) -> tuple[StreamInfo, ...]:
-    """Return the streams of its source that `source_map` takes, in their order."""
-    streams = info.streams
-    if source_map.specifier is not None:
-        kind = KIND_NAMES[source_map.specifier.lower()]
-        bare = source_map.specifier == "V"
-        streams = tuple(s for s in streams if s.kind == kind and not (bare and s.attached_picture))
-    streams = tuple(stream for stream in streams if source_map.picks(stream))
-    if source_map.stream is None:
-        return streams
-    return streams[source_map.stream : source_map.stream + 1]
-
-
-def source_summary(info: MediaInfo) -> str:
-    """Return the streams of a source in one line, for errors: `0 v:0 h264, 1 a:0 aac (jpn)`."""
-    counts: dict[str, int] = {}
-    parts = []
-    for stream in info.streams:
-        number = counts.setdefault(stream.kind, 0)
-        counts[stream.kind] += 1
-        letter = next((key for key, value in KIND_NAMES.items() if value == stream.kind), "?")
-        language = f" ({stream.language})" if stream.language else ""
-        parts.append(f"{stream.index} {letter}:{number} {stream.codec}{language}")
-    return ", ".join(parts)

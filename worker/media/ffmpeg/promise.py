@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from worker.media.ffmpeg.filters import REFRAMING, RETIMING, filter_names
 from worker.media.ffmpeg.options import seconds_of
-from worker.media.ffmpeg.params import KIND_NAMES, MUXERS, FfmpegParams, OutputMap
+from worker.media.ffmpeg.params import KIND_NAMES, FfmpegParams, OutputMap
 from worker.media.ffmpeg.streams import Arrangement, arrange
 from worker.media.hls.ladder import film_seconds, stream_seconds
 from worker.media.verify import Expected, ExpectedStream
@@ -78,7 +77,7 @@ def _duration(
 ) -> float | None:
     """Return the seconds that the output will last, None where an option, a filter or a container leaves it open."""
     options = params.input_options
-    if _muxer(params) in _TIMELESS or _UNTIMED & options.keys() or _has_filter(params, RETIMING):
+    if params.muxer in _TIMELESS or _UNTIMED & options.keys() or _has_filter(params, RETIMING):
         return None
     if params.join:
         whole = [_length(info, [*info.of_kind("video")[:1], *info.audio[:1]]) for info in infos]
@@ -154,7 +153,3 @@ def _frames(params: FfmpegParams, streams: Sequence[StreamInfo], seconds: float 
     if _has_filter(params, REFRAMING) or any(changed & item.options.keys() for item in params.output_maps):
         return None
     return max(1, round(seconds * video.frame_rate))
-
-
-def _muxer(params: FfmpegParams) -> str:
-    return MUXERS[PurePosixPath(params.output_file).suffix.lower()]

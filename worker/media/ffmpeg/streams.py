@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from worker.core.errors import InvalidJob, Problem
 from worker.media.ffmpeg.joining import joined_streams, joining_graph, without_filters
+from worker.media.ffmpeg.mapping import mapped_streams, source_summary
 from worker.media.ffmpeg.mixing import mixing_options
-from worker.media.ffmpeg.params import KIND_NAMES, Kind, OutputMap, SourceMap, mapped_streams, source_summary
+from worker.media.ffmpeg.params import KIND_NAMES, Kind, OutputMap, SourceMap
 from worker.media.ffmpeg.tagging import with_colours
 
 if TYPE_CHECKING:

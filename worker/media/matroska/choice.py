@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from worker.core.errors import InvalidJob, Problem
 from worker.media.languages import UNKNOWN, bcp47
+from worker.media.matroska.merge import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     from worker.core.media_info import MediaInfo, StreamInfo
     from worker.media.matroska.merge import Identified
     from worker.media.matroska.params import MergeParams, MergeTrack
-
-_KINDS: Final = {"video": "video", "audio": "audio", "subtitles": "subtitle"}
 
 
 def with_numbers(params: MergeParams, found: Sequence[Identified], infos: Sequence[MediaInfo | None]) -> MergeParams:
@@ -45,7 +44,7 @@ def with_numbers(params: MergeParams, found: Sequence[Identified], infos: Sequen
 def _numbers(asked: MergeTrack, found: Sequence[Identified], infos: Sequence[MediaInfo | None]) -> list[int]:
     """Return the numbers of the tracks that match: all with `every`, else of the first."""
     pairs = _pairs(found[asked.source], infos[asked.source])
-    wanted = _KINDS.get(asked.track_type or "")
+    wanted = KINDS.get(asked.track_type or "")
     numbers = [number for number, stream in pairs if wanted in {None, stream.kind} and asked.picks(stream)]
     return numbers if asked.every else numbers[:1]
 
@@ -54,7 +53,7 @@ def _pairs(found: Identified, info: MediaInfo | None) -> list[tuple[int, StreamI
     """Return mkvmerge's number and ffprobe's stream of each track that both see as the same kind."""
     streams = {stream.index: stream for stream in info.streams} if info is not None else {}
     pairs = [(track, streams.get(track.number)) for track in found.tracks]
-    return [(track.number, s) for track, s in pairs if s is not None and s.kind == _KINDS.get(track.kind)]
+    return [(track.number, s) for track, s in pairs if s is not None and s.kind == KINDS.get(track.kind)]
 
 
 def _there(found: Identified, info: MediaInfo | None) -> str:

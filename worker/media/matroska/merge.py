@@ -11,28 +11,21 @@ from worker.core.command import Command
 from worker.core.errors import BadInput, InvalidJob, LeveretError, Problem, ToolFailed
 from worker.media.failure import classify
 from worker.media.languages import bcp47, is_language
-from worker.media.matroska.params import (
-    COPIES,
-    SOURCE_FLAGS,
-    TRACK_FLAGS,
-    MergeParams,
-    MergeSource,
-    OptionValue,
-    TrackExtract,
-    option_text,
-)
+from worker.media.matroska.options import COPIES, SOURCE_FLAGS, TRACK_FLAGS, OptionValue, option_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from worker.core.command import Exit
+    from worker.media.matroska.params import MergeParams, MergeSource, TrackExtract
 
 WARNED: Final = 1
 """mkvmerge and mkvextract exit 1 when they finished with warnings."""
 TEXT_CONTAINERS: Final = frozenset({"SRT subtitles", "SSA/ASS subtitles", "WebVTT subtitles"})
 """Files of text as mkvmerge names them; it would take any bytes in them for letters."""
 KINDS: Final = {"video": "video", "audio": "audio", "subtitles": "subtitle"}
+"""mkvmerge's kinds of tracks, and ffprobe's of streams."""
 _PROGRESS: Final = re.compile(r"^#GUI#progress (\d{1,3})%")
 _SAID: Final = re.compile(r"^(?:#GUI#(warning|error) |(Warning|Error): )(.*)$")
 _PLAYLISTS: Final = frozenset({"Blu-ray playlist", "MPEG playlist (MPLS)", "MPLS", "HDMV playlist"})
@@ -88,6 +81,10 @@ class Identified:
     tags: int
     title: str
     seconds: float | None
+
+    def kind_of(self, number: int) -> str:
+        """Return the kind of the track with this number, which is there."""
+        return next(track.kind for track in self.tracks if track.number == number)
 
     def like(self, asked: TrackExtract) -> Track | None:
         """Return the track that `asked` names: its number, or the n-th of its type and language."""
@@ -199,7 +196,7 @@ def _source_arguments(params: MergeParams, index: int, source: MergeSource, foun
     arguments: list[str] = []
     listed = [track for track in params.tracks if track.source == index]
     for kind, switch in (("video", "video"), ("audio", "audio"), ("subtitles", "subtitle"), ("buttons", "button")):
-        numbers = [track.number for track in listed if _kind(found, track.number) == kind]
+        numbers = [track.number for track in listed if found.kind_of(track.number) == kind]
         if source.copies(kind):
             continue
         arguments += [f"--{switch}-tracks", ",".join(map(str, numbers))] if numbers else [f"--no-{kind}"]
@@ -216,10 +213,6 @@ def _source_arguments(params: MergeParams, index: int, source: MergeSource, foun
             else:
                 arguments += [f"--{name}", f"{track.number}:{option_text(value)}"]
     return arguments
-
-
-def _kind(found: Identified, number: int) -> str:
-    return next(track.kind for track in found.tracks if track.number == number)
 
 
 def _option(name: str, value: OptionValue) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -14,66 +14,28 @@ from pydantic import (
     model_validator,
 )
 
-from worker.core.faults import faults, fields_alone
-from worker.core.hints import nearest
+from worker.core.faults import Fault, faults, fields_alone
 from worker.core.job import Model, Place
 from worker.media.languages import is_tag
+from worker.media.matroska.options import (
+    ALIASES,
+    COPIES,
+    GLOBAL_FLAGS,
+    GLOBAL_VALUES,
+    SOURCE_FLAGS,
+    SOURCE_VALUES,
+    TRACK_FLAGS,
+    TRACK_VALUES,
+    Options,
+    charset_faults,
+    option_faults,
+    option_sentences,
+)
 from worker.media.selection import Selection
-from worker.media.subtitles.charset import Charset, is_charset
+from worker.media.subtitles.charset import Charset  # noqa: TC001  # pydantic reads it at run time
 from worker.media.verify import Verify  # noqa: TC001  # pydantic reads it at run time
 
-GLOBAL_FLAGS: Final = frozenset(
-    {
-        "webm", "no-cues", "no-date", "disable-lacing", "disable-track-statistics-tags", "disable-language-ietf",
-        "enable-durations", "clusters-in-meta-seek",
-    }
-)  # fmt: skip
-GLOBAL_VALUES: Final = frozenset(
-    {
-        "title", "default-language", "cluster-length", "timestamp-scale", "generate-chapters",
-        "generate-chapters-name-template", "normalize-language-ietf", "chapter-language",
-    }
-)  # fmt: skip
-SOURCE_FLAGS: Final = frozenset({"no-global-tags", "no-track-tags", "no-chapters", "no-attachments"})
-SOURCE_VALUES: Final = frozenset({"attachments", "track-tags", "chapter-charset", "chapter-language", "chapter-sync"})
-COPIES: Final = {
-    "_copy-video-tracks": "video",
-    "_copy-audio-tracks": "audio",
-    "_copy-subtitles-tracks": "subtitles",
-}
-TRACK_FLAGS: Final = frozenset({"reduce-to-core", "remove-dialog-normalization-gain"})
-TRACK_VALUES: Final = frozenset(
-    {
-        "language", "track-name", "default-track-flag", "forced-display-flag", "track-enabled-flag",
-        "hearing-impaired-flag", "visual-impaired-flag", "text-descriptions-flag", "original-flag", "commentary-flag",
-        "sync", "cues", "default-duration", "aac-is-sbr", "fix-bitstream-timing-information", "aspect-ratio",
-        "aspect-ratio-factor", "display-dimensions", "cropping", "field-order", "stereo-mode", "compression",
-        "sub-charset", "color-matrix-coefficients", "color-range", "color-transfer-characteristics",
-        "color-primaries", "color-bits-per-channel", "max-content-light", "max-frame-light", "max-luminance",
-        "min-luminance",
-    }
-)  # fmt: skip
-ALIASES: Final = {
-    "title": "track-name",
-    "track-title": "track-name",
-    "default-track": "default-track-flag",
-    "forced-track": "forced-display-flag",
-}
-"""Track options as the predecessors and older mkvmerge spell them."""
-
-OptionValue = Annotated[str, StringConstraints(max_length=2000)] | bool | int | float | None
-Options = dict[Annotated[str, StringConstraints(max_length=64)], OptionValue]
 TrackKind = Literal["video", "audio", "subtitles"]
-
-
-def option_text(value: OptionValue) -> str:
-    """Return a value as mkvmerge reads it."""
-    return str(int(value)) if isinstance(value, bool) else str(value)
-
-
-def _option_sentences(flags: frozenset[str], values: frozenset[str]) -> str:
-    """Return the sentences that name the options: flags, and those with a value."""
-    return f"Flags: {', '.join(sorted(flags))}. With a value: {', '.join(sorted(values))}."
 
 
 def _language(tag: str) -> str:
@@ -93,7 +55,7 @@ class MergeSource(Model):
     options: Options = Field(
         default_factory=dict,
         description="mkvmerge's options for it, `null` for a flag; `_copy-video-tracks`, `_copy-audio-tracks` and"
-        f" `_copy-subtitles-tracks` copy all of a kind. {_option_sentences(SOURCE_FLAGS, SOURCE_VALUES)}",
+        f" `_copy-subtitles-tracks` copy all of a kind. {option_sentences(SOURCE_FLAGS, SOURCE_VALUES)}",
     )
 
     charset: Charset | None = Field(
@@ -103,8 +65,8 @@ class MergeSource(Model):
     @model_validator(mode="after")
     def _refuse_faulty_options(self) -> MergeSource:
         known = SOURCE_FLAGS | SOURCE_VALUES | set(COPIES)
-        found = list(_option_faults(self.options, SOURCE_FLAGS, SOURCE_VALUES, known, set(COPIES)))
-        found += _charset_faults(self.options, "chapter-charset")
+        found = list(option_faults(self.options, SOURCE_FLAGS, SOURCE_VALUES, known, set(COPIES)))
+        found += charset_faults(self.options, "chapter-charset")
         if found:
             raise faults("source", found)
         return self
@@ -125,7 +87,7 @@ class MergeTrack(Selection):
     every: bool = Field(default=False, description="Whether all tracks like that are meant, and not the first alone.")
     options: Options = Field(
         default_factory=dict,
-        description=f"mkvmerge's options for it. {_option_sentences(TRACK_FLAGS, TRACK_VALUES)}"
+        description=f"mkvmerge's options for it. {option_sentences(TRACK_FLAGS, TRACK_VALUES)}"
         " `default-track`, `forced-track`,"
         " `title` and `track-title` are understood too.",
     )
@@ -141,8 +103,8 @@ class MergeTrack(Selection):
     @model_validator(mode="after")
     def _refuse_faulty_options(self) -> MergeTrack:
         known = TRACK_FLAGS | TRACK_VALUES | set(ALIASES)
-        found = list(_option_faults(self.options, TRACK_FLAGS, TRACK_VALUES, known, of_track=True))
-        found += _charset_faults(self.options, "sub-charset")
+        found = list(option_faults(self.options, TRACK_FLAGS, TRACK_VALUES, known, of_track=True))
+        found += charset_faults(self.options, "sub-charset")
         found += _choice_faults(self)
         language = self.options.get("language")
         if isinstance(language, str) and not is_tag(language):
@@ -163,47 +125,13 @@ class MergeTrack(Selection):
         return ", ".join(filter(None, (self.track_type, self.description())))
 
 
-def _choice_faults(track: MergeTrack) -> list[tuple[tuple[str | int, ...], str]]:
+def _choice_faults(track: MergeTrack) -> list[Fault]:
     likeness = track.track_type is not None or track.selects
     if track.track is None and not likeness:
         return [(("track",), "is missing; give a number, or a track_type, language, disposition or codec")]
     if track.track is not None and (likeness or track.every):
         return [(("track",), "is a number beside what the track is like; give one of them")]
     return []
-
-
-def _option_faults(
-    options: Options,
-    flags: frozenset[str],
-    values: frozenset[str],
-    known: set[str] | frozenset[str],
-    copies: set[str] | None = None,
-    *,
-    of_track: bool = False,
-) -> list[tuple[tuple[str | int, ...], str]]:
-    found: list[tuple[tuple[str | int, ...], str]] = []
-    for name, value in options.items():
-        place = ("options", name)
-        if name in (copies or set()):
-            if not (value is None or isinstance(value, bool)):
-                found.append((place, "is a switch; write true"))
-        elif name in flags:
-            if not (value is None or isinstance(value, bool)):
-                found.append((place, "is a flag; write null"))
-        elif name not in values:
-            found.append((place, f"unknown option{nearest(name, known)}"))
-        elif value is None or (not of_track and isinstance(value, bool)):
-            # An option without its value would take the next argument for it, and that one's value be a file's name.
-            found.append((place, "needs a value"))
-    return found
-
-
-def _charset_faults(options: Options, name: str) -> list[tuple[tuple[str | int, ...], str]]:
-    """Return the fault of an option that names a charset: mkvmerge reads an unknown one as if nothing had been said."""
-    value = options.get(name)
-    if not isinstance(value, str) or is_charset(value):
-        return []
-    return [(("options", name), f"{value[:40]!r} is no charset; write one like cp1252 or shift_jis")]
 
 
 class MergeAttachment(Model):
@@ -236,7 +164,7 @@ class MergeParams(Model):
     options: Options = Field(
         default_factory=dict,
         description="mkvmerge's options for the whole file, `null` for a flag; those for a source count for all."
-        f" {_option_sentences(GLOBAL_FLAGS, GLOBAL_VALUES)}",
+        f" {option_sentences(GLOBAL_FLAGS, GLOBAL_VALUES)}",
     )
     chapters: Place | None = Field(None, description="A file with chapters (XML or OGM).")
     chapters_charset: Charset | None = Field(
@@ -253,7 +181,7 @@ class MergeParams(Model):
     @model_validator(mode="after")
     def _consistent(self, info: ValidationInfo) -> MergeParams:
         flags, values = GLOBAL_FLAGS | SOURCE_FLAGS, GLOBAL_VALUES
-        found = list(_option_faults(self.options, flags, values, flags | values))
+        found = list(option_faults(self.options, flags, values, flags | values))
         count = len(self.sources)
         there = f"there is {count} source" if count == 1 else f"there are {count} sources"
         seen: set[tuple[int, int]] = set()

@@ -84,7 +84,7 @@ def lost_languages(sources: Sequence[StreamInfo], made: MediaInfo) -> tuple[tupl
     return tuple((number, tag) for number, (tag, got) in enumerate(pairs, 1) if tag.startswith(f"{got}-"))
 
 
-def said_again_command(mkvpropedit: str, path: Path, tags: Sequence[tuple[int, str]]) -> Command:
+def retag_command(mkvpropedit: str, path: Path, tags: Sequence[tuple[int, str]]) -> Command:
     """Return the command that says the languages of tracks, counted from 1, in the Matroska file at `path`."""
     edits = [part for number, tag in tags for part in ("--edit", f"track:{number}", "--set", f"language={tag}")]
     return Command((mkvpropedit, str(path), *edits), success=frozenset({0, 1}))

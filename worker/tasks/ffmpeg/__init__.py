@@ -2,37 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from worker.core.command import Pipeline
-from worker.core.errors import (
-    CannotServe,
-    InvalidJob,
-    PlanBroken,
-    Problem,
-    ToolFailed,
-    ToolMissing,
-)
-from worker.core.hints import nearest
+from worker.core.errors import CannotServe, InvalidJob, PlanBroken, Problem
 from worker.core.parts import Whole
 from worker.core.task import Files, FileUse, Lookup, Task, TaskContext
 from worker.media.capabilities import coding_of, family_of, format_of
 from worker.media.failure import classify, failed_stage, ignored_option_lines
 from worker.media.ffmpeg.command import ffmpeg_command
-from worker.media.ffmpeg.options import (
-    Encoder,
-    input_problems,
-    output_problems,
-    parse_encoder_options,
-    parse_encoders,
-)
+from worker.media.ffmpeg.options import input_problems
 from worker.media.ffmpeg.params import FfmpegParams, OutputMap, merged_options
 from worker.media.ffmpeg.progress import Meter
 from worker.media.ffmpeg.promise import promise
 from worker.media.ffmpeg.streams import Arrangement, joined_arrangement
 from worker.tasks.ffmpeg.cutting import piece_for, refuse_stated_length
+from worker.tasks.ffmpeg.encoders import Encoders, is_elsewhere, option_problems
 from worker.tasks.ffmpeg.parts import SOUND, is_planned, join_film, make_range, make_sound, plan_film
 from worker.tasks.ffmpeg.proof import (
     DECODE_SHARE,
@@ -43,25 +28,16 @@ from worker.tasks.ffmpeg.proof import (
     refuse_known_empty,
 )
 from worker.tasks.ffmpeg.reading import TEXTS, Read, copied_before_begin, outputs_of, read_sources, with_timestamps
-from worker.tasks.shared.burning import burning_problems, burnt
+from worker.tasks.shared.burning import burning_problems, prepare_burning
 from worker.tasks.shared.loudness_pass import level_outputs, loudness_problems
 from worker.tasks.shared.parts import Builds, sources_of
-from worker.tasks.shared.running import refuse_damage
+from worker.tasks.shared.running import progress_reporter, refuse_damage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     from worker.core.parts import Division, Fleet, Part, Plan
-
-NO_ENCODER: Final = frozenset({"copy"})
-# Encoders that depend on the machine or on how ffmpeg was built; another worker may have what this one lacks.
-_ELSEWHERE: Final = re.compile(
-    r"^([a-z0-9]+_(nvenc|qsv|vaapi|amf|v4l2m2m|videotoolbox|omx|mf|vulkan|rkmpp|mediacodec|at)|"
-    r"lib(x264|x264rgb|x265|svtav1|aom-av1|rav1e|vpx|vpx-vp9|vvenc|kvazaar|openh264|xvid|theora|webp|webp_anim|jxl|"
-    r"openjpeg|opus|vorbis|mp3lame|twolame|fdk_aac|speex|shine|ilbc|gsm|codec2|opencore_amrnb|vo_amrwbenc|lc3|"
-    r"xeve|oapv|xavs2|davs2))$"
-)
 
 
 class FfmpegTask(Task[FfmpegParams]):
@@ -72,8 +48,7 @@ class FfmpegTask(Task[FfmpegParams]):
     weight: ClassVar[float] = 10.0
 
     def __init__(self) -> None:
-        self._encoders: dict[str, dict[str, Encoder]] = {}
-        self._documented: dict[tuple[str, str], Encoder | None] = {}
+        self._encoders = Encoders()
         self._builds = Builds()
 
     def files(self, params: FfmpegParams) -> Files:
@@ -92,7 +67,7 @@ class FfmpegTask(Task[FfmpegParams]):
         A hardware encoder for which software may stand in is no requirement: its format is.
         """
         named = {item.encoder for item in params.output_maps if item.encoder}
-        names = {name for name in named if format_of(name) or _ELSEWHERE.match(name)}
+        names = {name for name in named if format_of(name) or is_elsewhere(name)}
         if params.hw_fallback:
             names = {(coding_of(name) or name) if family_of(name) else name for name in names}
         return frozenset({"tool:ffmpeg", *(f"encoder:{name}" for name in names)})
@@ -108,14 +83,14 @@ class FfmpegTask(Task[FfmpegParams]):
             path = f"output_maps[{index}]"
             try:
                 resolved = await self._resolve(item, lookup, path)
-                encoder = await self._encoder(resolved, lookup, path, hw_fallback=params.hw_fallback)
+                encoder = await self._encoders.find(resolved, lookup, path, hw_fallback=params.hw_fallback)
             except InvalidJob as error:
                 problems += error.problems
                 continue
             if encoder is not None:
                 resolved = resolved.model_copy(update={"options": resolved.options | {"codec": encoder.name}})
-            if encoder is not None or not _elsewhere(resolved.encoder):
-                problems += _option_problems(resolved, encoder, path)
+            if encoder is not None or not is_elsewhere(resolved.encoder):
+                problems += option_problems(resolved, encoder, path)
             problems += loudness_problems(resolved, path)
             problems += burning_problems(resolved, path)
             maps.append(resolved)
@@ -133,51 +108,6 @@ class FfmpegTask(Task[FfmpegParams]):
                     [Problem(f"{path}.option_set", problem.message) for problem in error.problems]
                 ) from error
         return item.model_copy(update={"options": merged_options(stored, item.options), "option_set": None})
-
-    async def _encoder(self, item: OutputMap, lookup: Lookup, path: str, *, hw_fallback: bool) -> Encoder | None:
-        """Return the encoder that the options mean, None for none, copy, or one that only other workers have.
-
-        CannotServe when they name a format, or a hardware encoder with a fallback, and none of it works here.
-        """
-        name = item.options.get("codec")
-        if name is None or name in NO_ENCODER:
-            return None
-        if not isinstance(name, str) or not re.match(r"^[A-Za-z0-9_.-]{1,64}$", name):
-            raise InvalidJob([Problem(f"{path}.options.codec", f"{str(name)[:64]!r} is no name of an encoder")])
-        if format_of(name) or (hw_fallback and family_of(name)):
-            return await self._best_encoder(lookup.encoders(name, hw_fallback=hw_fallback), item, lookup, path)
-        encoder = await self._documentation(name, lookup)
-        if encoder is None and not _elsewhere(name):
-            known = (await self._encoders_by_name(lookup)).keys() | {"copy"}
-            raise InvalidJob([Problem(f"{path}.options.codec", f"unknown encoder {name!r}{nearest(name, known)}")])
-        return encoder
-
-    async def _best_encoder(self, names: Sequence[str], item: OutputMap, lookup: Lookup, path: str) -> Encoder | None:
-        """Return the best encoder that takes the options: `crf` is x264's, and NVENC has none."""
-        known = [encoder for name in names if (encoder := await self._documentation(name, lookup))]
-        fitting = (encoder for encoder in known if not any(_option_problems(item, encoder, path)))
-        return next(fitting, known[0] if known else None)
-
-    async def _documentation(self, name: str, lookup: Lookup) -> Encoder | None:
-        """Return what this host's ffmpeg documents of an encoder, or of the first one for a codec; kept for good."""
-        ffmpeg = lookup.tool("ffmpeg")
-        if (ffmpeg, name) not in self._documented:
-            listed = await self._encoders_by_name(lookup)
-            if name not in listed and not any(encoder.codec == name for encoder in listed.values()):
-                return None
-            (answer,) = await lookup.run(Pipeline.of(ffmpeg, "-hide_banner", "-h", f"encoder={name}"))
-            found, options = parse_encoder_options(answer.output)
-            self._documented[ffmpeg, name] = replace(listed[found], options=options) if found in listed else None
-        return self._documented[ffmpeg, name]
-
-    async def _encoders_by_name(self, lookup: Lookup) -> dict[str, Encoder]:
-        ffmpeg = lookup.tool("ffmpeg")
-        if ffmpeg not in self._encoders:
-            (answer,) = await lookup.run(Pipeline.of(ffmpeg, "-hide_banner", "-encoders"))
-            if not answer.ok:
-                raise ToolFailed(str(answer))
-            self._encoders[ffmpeg] = parse_encoders(answer.output)
-        return self._encoders[ffmpeg]
 
     async def run(self, params: FfmpegParams, context: TaskContext) -> None:
         """Probe the sources, run ffmpeg, prove the output."""
@@ -244,22 +174,13 @@ class FfmpegTask(Task[FfmpegParams]):
         infos = sources_of(plan)
         if infos is None or len(infos) != len(params.sources):
             return None
-        encoders = await self._require_encoders(params, context)
+        encoders = await self._encoders.require(params, context)
         return Read([], infos, encoders, promise(params, infos, encoders))
-
-    async def _require_encoders(self, params: FfmpegParams, context: TaskContext) -> dict[str, Encoder]:
-        """Return this ffmpeg's encoders; ToolMissing where one is asked for that it has not."""
-        encoders = await self._encoders_by_name(context)
-        if lacking := [
-            item.encoder for item in params.output_maps if item.encoder not in {*encoders, *NO_ENCODER, None}
-        ]:
-            raise ToolMissing(f"this worker's ffmpeg has no encoder {lacking[0]}")
-        return encoders
 
     async def _read(self, params: FfmpegParams, context: TaskContext) -> Read:
         """Return the sources, and what the output will be."""
         sources, infos = await read_sources(params, context)
-        encoders = await self._require_encoders(params, context)
+        encoders = await self._encoders.require(params, context)
         promised = promise(params, infos, encoders)
         refuse_stated_length(promised.arrangement)
         piece = await piece_for(promised.arrangement, sources, infos, context)
@@ -275,24 +196,12 @@ async def _make(read: Read, context: TaskContext) -> None:
     params = read.params
     output = context.output(params.output_file)
     params = await level_outputs(params, read.sources, read.infos, context)
-    params = with_timestamps(await burnt(params, read.sources, output.parent, context), read)
+    params = with_timestamps(await prepare_burning(params, read.sources, output.parent, context), read)
     arrangement = joined_arrangement(replace(read.promised.arrangement, params=params), read.infos)
     params = arrangement.params
     frames, said = await _encode(arrangement, read, output, context)
     with name_refused_codecs(said):
         await prove_output(params, read, await probe_output(output, params.output_file, context), frames, context)
-
-
-def _elsewhere(name: str | None) -> bool:
-    return name is not None and _ELSEWHERE.match(name) is not None
-
-
-def _option_problems(item: OutputMap, encoder: Encoder | None, path: str) -> Iterable[Problem]:
-    kind = item.specifier or (encoder.kind if encoder else None)
-    if encoder is not None and item.specifier and item.specifier.lower() != encoder.kind:
-        yield Problem(f"{path}.options.codec", f"{encoder.name!r} makes no {item.specifier!r} stream")
-        return
-    yield from output_problems(item.options, kind, encoder, f"{path}.options")
 
 
 async def _encode(arrangement: Arrangement, read: Read, output: Path, context: TaskContext) -> tuple[int | None, str]:
@@ -304,11 +213,6 @@ async def _encode(arrangement: Arrangement, read: Read, output: Path, context: T
     meter = Meter(read.promised.frames, read.promised.seconds)
     share = 1.0 - DECODE_SHARE if params.verify == "decode" else 1.0
 
-    def on_line(line: str) -> None:
-        if meter.line(line):
-            fraction = None if meter.fraction is None else meter.fraction * share
-            context.report(fraction, fps=meter.step.fps, speed=meter.step.speed)
-
     command = ffmpeg_command(
         params,
         context.tool("ffmpeg"),
@@ -318,7 +222,7 @@ async def _encode(arrangement: Arrangement, read: Read, output: Path, context: T
         graph=arrangement.graph,
         piece=read.piece,
     )
-    exits = await context.run(command, on_line)
+    exits = await context.run(command, progress_reporter(context, meter, share))
     if bad := failed_stage(exits):
         raise classify(bad)
     refuse_damage(exits[-1].complaint, "a source", context, params.damage)

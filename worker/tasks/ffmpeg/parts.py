@@ -20,7 +20,6 @@ from worker.core.parts import (
     with_short_end,
 )
 from worker.media.failure import classify, damage, failed_stage, ignored_option_lines
-from worker.media.ffmpeg.params import MUXERS
 from worker.media.ffmpeg.progress import Meter
 from worker.media.parts.commands import (
     SOUND_SUFFIXES,
@@ -48,6 +47,7 @@ from worker.tasks.shared.parts import (
     wanted_seconds,
     with_clean_entries,
 )
+from worker.tasks.shared.running import progress_reporter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -65,11 +65,6 @@ SOUND: Final = "sound"
 _JOIN_SHARE: Final = 0.7
 
 
-def muxer_of(params: FfmpegParams) -> str:
-    """Return the container of the output."""
-    return MUXERS[PurePosixPath(params.output_file).suffix.lower()]
-
-
 async def plan_film(
     params: FfmpegParams,
     outputs: Sequence[Output],
@@ -80,7 +75,7 @@ async def plan_film(
     context: TaskContext,
 ) -> Plan | Whole:
     """Return the parts of a film, or why it is not divided; the sources are read once, and nothing is decoded."""
-    if reason := refusal(outputs, muxer_of(params), params.input_options):
+    if reason := refusal(outputs, params.muxer, params.input_options):
         return Whole(reason)
     picture = next(output for output in outputs if output.is_film)
     path, info = files[picture.source]
@@ -194,7 +189,7 @@ async def join_film(
     context: TaskContext,
 ) -> MediaInfo:
     """Return what the joined film is, once it is proved to be its parts."""
-    film, muxer = film_of(plan, params, outputs), muxer_of(params)
+    film, muxer = film_of(plan, params, outputs), params.muxer
     name = PurePosixPath(params.output_file).name
     listing = await joinable(plan, film.rate, parts, context)
     sound = next((parts[part.index] for part in plan.named(SOUND)), None)
@@ -215,12 +210,7 @@ async def join_film(
 
 
 async def _encode(pipeline: Pipeline, meter: Meter, context: TaskContext, share: float = 1.0) -> None:
-    def advance(line: str) -> None:
-        if meter.line(line):
-            fraction = None if meter.fraction is None else meter.fraction * share
-            context.report(fraction, fps=meter.step.fps, speed=meter.step.speed)
-
-    exits = await context.run(pipeline, advance)
+    exits = await context.run(pipeline, progress_reporter(context, meter, share))
     if bad := failed_stage(exits):
         raise classify(bad)
     if complaint := damage(exits[-1].tail):

@@ -17,7 +17,7 @@ from worker.media.ordering import is_disordered, lacks_times, shown_times_comman
 from worker.tasks.shared.decoding import prove_by_decoding
 from worker.tasks.shared.empty import holds_nothing, refuse_empty
 from worker.tasks.shared.languages import keep_languages
-from worker.tasks.shared.loudness_pass import proved_levels
+from worker.tasks.shared.loudness_pass import prove_levels
 from worker.tasks.shared.measuring import check_output, measure_suspects
 from worker.tasks.shared.pictures import mastering_in
 
@@ -58,7 +58,7 @@ async def prove_output(
     context.note(f"streams.{name}", became(read.promised.arrangement, info))
     if params.verify == "decode":
         await prove_by_decoding(output, name, context, seconds=info.duration, share=DECODE_SHARE)
-    await proved_levels(params, output, info, context)
+    await prove_levels(params, output, info, context)
     context.output(params.output_file, duration=info.duration)
     context.report(1.0)
 

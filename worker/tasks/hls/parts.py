@@ -43,7 +43,7 @@ from worker.tasks.shared.parts import (
     wanted_seconds,
     with_clean_entries,
 )
-from worker.tasks.shared.running import run_checked
+from worker.tasks.shared.running import progress_reporter, run_checked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -154,11 +154,7 @@ async def _make_others(params: HlsParams, film: Film, output: Path, context: Tas
 
 
 async def _run(pipeline: Pipeline, meter: Meter, params: HlsParams, context: TaskContext) -> None:
-    def advance(line: str) -> None:
-        if meter.line(line):
-            context.report(meter.fraction, fps=meter.step.fps, speed=meter.step.speed)
-
-    await run_checked(context, pipeline, params.source, advance, reads_source=True)
+    await run_checked(context, pipeline, params.source, progress_reporter(context, meter), reads_source=True)
 
 
 def _bundle(output: Path, folder: Path, names: Sequence[str], levels: Levels) -> None:

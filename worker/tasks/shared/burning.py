@@ -30,7 +30,9 @@ def burning_problems(item: OutputMap, path: str) -> Iterator[Problem]:
         yield Problem(f"{path}.options.filter", "goes with no vf: the subtitle follows one chain of filters")
 
 
-async def burnt(params: FfmpegParams, sources: Sequence[Path], folder: Path, context: TaskContext) -> FfmpegParams:
+async def prepare_burning(
+    params: FfmpegParams, sources: Sequence[Path], folder: Path, context: TaskContext
+) -> FfmpegParams:
     """Return the data with the filters that draw the subtitles, whose files are made in `folder`, where ffmpeg runs.
 
     CannotServe where this host's ffmpeg has no libass.
@@ -40,7 +42,7 @@ async def burnt(params: FfmpegParams, sources: Sequence[Path], folder: Path, con
         if item.burn is None:
             maps.append(item)
             continue
-        await _drawn_here(context)
+        await _require_libass(context)
         # a name of ours, below the folder in which ffmpeg runs: nothing in it needs escaping
         name = f"burn-{index}.ass"
         await _convert(item.burn, sources[0], folder / name, context)
@@ -51,7 +53,7 @@ async def burnt(params: FfmpegParams, sources: Sequence[Path], folder: Path, con
     return params.model_copy(update={"output_maps": maps})
 
 
-async def _drawn_here(context: TaskContext) -> None:
+async def _require_libass(context: TaskContext) -> None:
     pipeline = Pipeline.of(context.tool("ffmpeg"), "-hide_banner", "-h", f"filter={_FILTER}")
     (answer,) = await context.run(pipeline, timeout=30)
     if f"Filter {_FILTER}" not in answer.output:

@@ -58,7 +58,7 @@ async def encode_from(
 
     What goes wrong with an excerpt is tried again with the whole source, whose word counts.
     """
-    excerpt = await _proved_excerpt(location, stream, plan, part, context)
+    excerpt = await _prove_excerpt(location, stream, plan, part, context)
     if excerpt is not None:
         try:
             await encode(excerpt.path)
@@ -71,7 +71,7 @@ async def encode_from(
     await encode(await context.input(location))
 
 
-async def _proved_excerpt(location: str, stream: int, plan: Plan, part: Part, context: TaskContext) -> Excerpt | None:
+async def _prove_excerpt(location: str, stream: int, plan: Plan, part: Part, context: TaskContext) -> Excerpt | None:
     """Return an excerpt whose packets are those that the plan read; None where the whole source is needed."""
     needed = spans_of(plan.details, part)
     if needed is None:

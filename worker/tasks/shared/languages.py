@@ -8,7 +8,7 @@ from worker.core.command import Pipeline
 from worker.core.errors import ToolMissing
 from worker.media.failure import failed_stage
 from worker.media.matroska.merge import matroska_failure
-from worker.media.matroska.tracks import lost_languages, said_again_command
+from worker.media.matroska.tracks import lost_languages, retag_command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ async def keep_languages(
     why = "this container holds none such"
     if lost and "matroska" in made.container:
         try:
-            command = said_again_command(context.tool("mkvpropedit"), output, lost)
+            command = retag_command(context.tool("mkvpropedit"), output, lost)
             exits = await context.run(Pipeline((command,), label="languages"))
         except ToolMissing:
             why = "mkvpropedit is not here"

@@ -6,9 +6,9 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from worker.core.errors import InvalidJob, Problem
+from worker.media.ffmpeg.mapping import mapped_streams, source_summary
 from worker.media.ffmpeg.mixing import NORMALIZED, encoder_layout, layout
 from worker.media.ffmpeg.options import arguments, value_text
-from worker.media.ffmpeg.params import mapped_streams, source_summary
 from worker.media.ffmpeg.promise import output_position
 from worker.tasks.loudness import Sound, level_filter, measured_loudness
 
@@ -100,7 +100,7 @@ def _sample_rate(options: Mapping[str, object], stream: StreamInfo) -> int:
     return int(asked) if re.match(r"^[1-9]\d{3,5}$", asked) else stream.sample_rate or _USUAL_RATE
 
 
-async def proved_levels(params: FfmpegParams, output: Path, info: MediaInfo, context: TaskContext) -> None:
+async def prove_levels(params: FfmpegParams, output: Path, info: MediaInfo, context: TaskContext) -> None:
     """Note how loud each sound of the output that was to be levelled is, and warn where the target was not met.
 
     A target may be beyond reach: a limiter holds true peaks down, and an encoder for few bits loses treble.

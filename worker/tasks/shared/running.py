@@ -12,11 +12,23 @@ if TYPE_CHECKING:
 
     from worker.core.command import Exit, Pipeline
     from worker.core.task import TaskContext
+    from worker.media.ffmpeg.progress import Meter
     from worker.media.verify import Damage
 
 
 _MAX_NOTED: Final = 20
 """Complaints that the record holds."""
+
+
+def progress_reporter(context: TaskContext, meter: Meter, share: float = 1.0) -> Callable[[str], None]:
+    """Return what takes each line of ffmpeg's progress and reports it; `share` of the task is done at its end."""
+
+    def on_line(line: str) -> None:
+        if meter.line(line):
+            fraction = None if meter.fraction is None else meter.fraction * share
+            context.report(fraction, fps=meter.step.fps, speed=meter.step.speed)
+
+    return on_line
 
 
 async def run_checked(

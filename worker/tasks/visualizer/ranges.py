@@ -17,7 +17,7 @@ from worker.media.scenes.film import film_pipeline, parts_command, plan_of, soun
 from worker.tasks.shared.decoding import require_undamaged
 from worker.tasks.shared.measuring import ends_short
 from worker.tasks.shared.parts import TOO_SHORT, joinable, prove_part, read_packets
-from worker.tasks.shared.running import run_checked
+from worker.tasks.shared.running import progress_reporter, run_checked
 from worker.tasks.visualizer.stage import Stage, require_success, windowed_scene
 
 if TYPE_CHECKING:
@@ -116,11 +116,8 @@ class Ranges:
         folder = context.scratch("part/x").parent
         film, meter = plan_of(scene), Meter(scene.visible_frames)
 
-        def advance(line: str) -> None:
-            if meter.line(line):
-                context.report(meter.fraction, fps=meter.step.fps, speed=meter.step.speed)
-
-        exits = await context.run(film_pipeline(scene, film, context.tool("ffmpeg"), folder, joined=True), advance)
+        pipeline = film_pipeline(scene, film, context.tool("ffmpeg"), folder, joined=True)
+        exits = await context.run(pipeline, progress_reporter(context, meter))
         require_success(exits, params, context)
         self._visualizer.judge(scene, exits)
         made = folder / f"{_name(film)}.mp4"

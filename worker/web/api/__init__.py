@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 PREFIX: Final = "/api/v1"
 PARTS: Final = (
     "jobs",
+    "bulk",
     "workers",
     "dead",
     "option_sets",

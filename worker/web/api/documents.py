@@ -8,15 +8,12 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
 from worker.control.schemas import message_schema, module_schema
+from worker.web.api.bodies import BODY
 from worker.web.dependencies import Here, Viewer
 from worker.web.dry_run import DryRun, dry_run
 from worker.web.problems import responses
 
 router = APIRouter(tags=["documents"])
-
-BODY: dict[str, Any] = {
-    "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
-}
 
 
 class ModuleDocument(BaseModel):

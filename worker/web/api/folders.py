@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from pydantic import Field
@@ -10,15 +10,13 @@ from pydantic import Field
 from worker.control.intake import folders as use
 from worker.core.folder import FileState, FolderFile, StoredFolder
 from worker.core.message.wire import parse
+from worker.web.api.bodies import BODY
 from worker.web.dependencies import Admin, Here, Operator, Viewer, audit_entry
 from worker.web.problems import responses
 
 router = APIRouter(tags=["folders"])
 
 Name = Annotated[str, Field(min_length=1, max_length=64)]
-BODY: dict[str, Any] = {
-    "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
-}
 
 
 @router.get("/folders", summary="List the watched folders")

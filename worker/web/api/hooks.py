@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from pydantic import Field
@@ -13,16 +13,14 @@ from worker.control.intake import hooks as use
 from worker.core.hook import HookCall, HookView
 from worker.core.message.wire import parse
 from worker.core.record import Record
+from worker.web.api.bodies import BODY
 from worker.web.dependencies import Admin, Here, Viewer, audit_entry
-from worker.web.guard import Failures
+from worker.web.limits import Failures
 from worker.web.problems import Refused, responses
 
 router = APIRouter(tags=["hooks"])
 
 Name = Annotated[str, Field(min_length=1, max_length=64)]
-BODY: dict[str, Any] = {
-    "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
-}
 
 
 class HookAnswer(Record):
@@ -42,7 +40,7 @@ async def call(request: Request, here: Here, name: Name) -> HookAnswer:
         state = request.scope["state"]
         failures = state.get("failures")
         if isinstance(failures, Failures):
-            await failures.failed(f"hook {state['client']}")
+            await failures.wait_after(f"hook {state['client']}")
         raise Refused(HTTPStatus.UNAUTHORIZED, str(error)) from error
     return HookAnswer(outcome=done.outcome, job_id=done.job_id)
 

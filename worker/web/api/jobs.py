@@ -1,26 +1,24 @@
-"""Jobs over the API: list, submit, look, cancel, retry, many at once, logs."""
+"""Jobs over the API: list, submit, look, cancel, retry, logs."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
 from http import HTTPStatus
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 from pydantic import BaseModel, Field
 
 from worker.control.jobs import cancel_job, retry_job
-from worker.control.query import find_job, job_log, list_jobs, matching_jobs
+from worker.control.query import find_job, job_log, list_jobs
 from worker.control.submit import submit
-from worker.core.errors import IdReused, InvalidJob, LeveretError, Problem
+from worker.core.errors import IdReused
 from worker.core.job import Lane, Priority
-from worker.core.listing import JobFilter
 from worker.core.message.dialects import decode
-from worker.core.record import JobRecord, LogRecord, State
+from worker.core.record import JobRecord, LogRecord
+from worker.web.api.job_filter import FilterDocument
 from worker.web.api.republished import RepublishedDocument
 from worker.web.dependencies import Here, Operator, Viewer, audit_entry
 from worker.web.event_streams import MAX_FOLLOWERS, log_events
@@ -28,8 +26,6 @@ from worker.web.problems import Refused, responses
 
 router = APIRouter(tags=["jobs"])
 
-MAX_AT_ONCE: Final = 1000
-AGE_UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 Name = Annotated[str, Field(min_length=1, max_length=128)]
 
 
@@ -58,73 +54,6 @@ class CancelAnswer(BaseModel):
 
     job_id: str
     state: str
-
-
-class FilterDocument(BaseModel):
-    """A filter of jobs; every field that is given must match."""
-
-    state: State | None = None
-    lane: Lane | None = None
-    worker: str | None = Field(None, max_length=200, description="One that had the job.")
-    module: str | None = Field(None, max_length=100, description="One that its tasks name.")
-    text: str | None = Field(None, max_length=200, description="A part of its title or id, in any case.")
-    since: str | None = Field(None, max_length=40, description="No older: 90s, 5m, 2h, 3d, or a time in ISO 8601.")
-    until: str | None = Field(None, max_length=40, description="No newer.")
-
-    def chosen(self) -> JobFilter:
-        """Return the filter; InvalidJob for a time that is none."""
-        return JobFilter(
-            state=self.state,
-            lane=self.lane,
-            worker=_storable(self.worker, "worker"),
-            module=_storable(self.module, "module"),
-            text=_storable(self.text, "text"),
-            since=time_in(self.since, "since"),
-            until=time_in(self.until, "until"),
-        )
-
-
-class BulkRequest(BaseModel):
-    """The action for every job that matches, and how many the asker expects: ask with `dry_run` first."""
-
-    action: Literal["cancel", "retry"]
-    filter: FilterDocument
-    dry_run: bool = Field(True, description="Only count.")
-    expected: int | None = Field(None, ge=0, description="How many were counted; 409 when it is another number now.")
-
-
-class BulkAnswer(BaseModel):
-    """The number of jobs that match and, unless it was a dry run, what was done with them."""
-
-    matching: int
-    done: int = 0
-    refused: list[str] = Field(default_factory=list)
-    more: bool = Field(False, description=f"Whether more than {MAX_AT_ONCE} match; the rest needs another request.")
-
-
-def _storable(text: str | None, path: str) -> str | None:
-    if text is not None and ("\x00" in text or not text.isprintable()):
-        raise InvalidJob([Problem(path, "holds control characters")])
-    return text or None
-
-
-def time_in(text: str | None, path: str) -> datetime | timedelta | None:
-    """Return the time or the age that `text` says; InvalidJob for anything else."""
-    if not text:
-        return None
-    number, unit = text[:-1], text[-1:]
-    if number.isascii() and number.isdigit() and len(number) <= 9 and unit in AGE_UNITS:  # noqa: PLR2004 - thirty years in seconds
-        try:
-            return timedelta(seconds=int(number) * AGE_UNITS[unit])
-        except OverflowError as error:
-            raise InvalidJob([Problem(path, f"{text!r} is longer ago than there are years")]) from error
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise InvalidJob([Problem(path, f"{text[:40]!r} is neither an age (90s, 5m, 2h, 3d) nor a time")]) from error
-    if found.tzinfo is None or not 1970 <= found.year <= 9998:  # noqa: PLR2004 - what every database can hold
-        raise InvalidJob([Problem(path, "a time needs its zone, and a year from 1970 on: 2026-11-27T06:00:00Z")])
-    return found
 
 
 def etag_of(record: JobRecord) -> str:
@@ -199,37 +128,6 @@ async def _same_job(here: Here, body: bytes, job_id: str | None) -> JobRecord | 
     job = decode(body, job_id)
     record = await here.control.stores.job(job.job_id)
     return record if record is not None and record.document == job.document() else None
-
-
-@router.post("/jobs/bulk", summary="Cancel or retry every job that matches, counted first")
-async def post_bulk(request: Request, here: Here, _: Operator, asked: BulkRequest) -> BulkAnswer:
-    """Return how many match; with `dry_run` false and `expected` that number, do it."""
-    ids = [record.job_id async for record in matching_jobs(here.control, asked.filter.chosen(), limit=MAX_AT_ONCE + 1)]
-    more, ids = len(ids) > MAX_AT_ONCE, ids[:MAX_AT_ONCE]
-    if asked.dry_run:
-        return BulkAnswer(matching=len(ids), more=more)
-    if asked.expected != len(ids):
-        raise Refused(HTTPStatus.CONFLICT, f"{len(ids)} jobs match now, and {asked.expected} were expected: look again")
-    conditions = asked.filter.model_dump(exclude_none=True)
-    async with audit_entry(
-        request, f"jobs.{asked.action}", "", filter=json.dumps(conditions), matching=len(ids)
-    ) as noted:
-        done, refused = await act_on(here, asked.action, ids)
-        noted["done"] = done
-    return BulkAnswer(matching=len(ids), done=done, refused=refused[:100], more=more)
-
-
-async def act_on(here: Here, action: str, ids: list[str]) -> tuple[int, list[str]]:
-    """Return how many jobs were cancelled or retried, and why others were not."""
-    done, refused = 0, []
-    for job_id in ids:
-        try:
-            await (cancel_job if action == "cancel" else retry_job)(here.control, job_id)
-        except LeveretError as error:
-            refused.append(str(error))
-        else:
-            done += 1
-    return done, refused
 
 
 @router.get(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Request
 from pydantic import Field
@@ -16,15 +16,13 @@ from worker.control.intake.notifications import (
 )
 from worker.core.message.wire import parse
 from worker.core.notification import NotificationView
+from worker.web.api.bodies import BODY
 from worker.web.dependencies import Admin, Here, Viewer, audit_entry
 from worker.web.problems import responses
 
 router = APIRouter(tags=["notifications"])
 
 Name = Annotated[str, Field(min_length=1, max_length=64)]
-BODY: dict[str, Any] = {
-    "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
-}
 
 
 @router.get("/notifications", summary="List the notifications")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from pydantic import Field
@@ -10,6 +10,7 @@ from pydantic import Field
 from worker.control.option_sets import delete_option_set, get_option_set, list_option_sets, put_option_set
 from worker.core.message.wire import parse
 from worker.core.record import OptionSet
+from worker.web.api.bodies import BODY
 from worker.web.dependencies import Admin, Here, Viewer, audit_entry
 from worker.web.problems import responses
 
@@ -17,9 +18,6 @@ router = APIRouter(tags=["option sets"])
 
 Module = Annotated[str, Field(min_length=1, max_length=100)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
-BODY: dict[str, Any] = {
-    "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
-}
 
 
 @router.get("/option-sets", summary="List the option sets")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
@@ -21,6 +21,7 @@ from worker.control.intake.schedules import (
 from worker.core.errors import InvalidJob, Problem
 from worker.core.message.wire import parse
 from worker.core.schedule import ScheduleRecord
+from worker.web.api.bodies import BODY
 from worker.web.dependencies import Admin, Here, Operator, Viewer, audit_entry
 from worker.web.problems import responses
 from worker.web.streaming import RESPONSE, Lines, stream_lines
@@ -28,9 +29,6 @@ from worker.web.streaming import RESPONSE, Lines, stream_lines
 router = APIRouter(tags=["schedules"])
 
 Name = Annotated[str, Field(min_length=1, max_length=64)]
-BODY: dict[str, Any] = {
-    "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
-}
 
 
 @router.get("/schedules", summary="List the schedules")

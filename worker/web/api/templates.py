@@ -25,6 +25,7 @@ from worker.core.job import Lane, Priority
 from worker.core.message.wire import parse
 from worker.core.pattern import Pattern
 from worker.core.template import StoredTemplate
+from worker.web.api.bodies import BODY
 from worker.web.dependencies import Admin, Here, Operator, Viewer, audit_entry
 from worker.web.problems import responses
 from worker.web.streaming import RESPONSE, Lines, stream_lines
@@ -35,9 +36,6 @@ MOST: Final = 1000
 Name = Annotated[str, Field(min_length=1, max_length=64)]
 Uri = Annotated[str, Field(min_length=1, max_length=4096)]
 Values = Annotated[dict[str, Annotated[str, Field(max_length=4000)]], Field(max_length=50)]
-BODY: dict[str, Any] = {
-    "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
-}
 
 
 class TryRequest(BaseModel):

@@ -12,7 +12,8 @@ from starlette.responses import Response
 from worker.control.query import list_jobs, matching_jobs
 from worker.control.steer import list_workers
 from worker.core.errors import LeveretError
-from worker.web.api.jobs import MAX_AT_ONCE, BulkAnswer, FilterDocument, act_on
+from worker.web.api.bulk import MAX_AT_ONCE, BulkAnswer, act_on
+from worker.web.api.job_filter import FilterDocument
 from worker.web.dependencies import audit_entry, services_of
 from worker.web.pages.rendering import draw, login_redirect
 

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from worker.web.access import COOKIE, SESSION_SECONDS, Tokens
 from worker.web.connections import host_of
-from worker.web.guard import Failures
+from worker.web.limits import Failures
 from worker.web.pages.rendering import draw
 
 router = APIRouter()
@@ -41,7 +41,7 @@ async def post_login(
     assert isinstance(failures, Failures)  # noqa: S101 - as above
     root = request.scope.get("root_path", "").rstrip("/")
     if tokens.principal(token.strip()) is None:
-        await failures.failed(host_of(str(state["client"])))
+        await failures.wait_after(host_of(str(state["client"])))
         return draw(request, "login.html", HTTPStatus.UNAUTHORIZED, here="/login", after=_inside(after), wrong=True)
     answer = RedirectResponse(f"{root}{_inside(after)}", HTTPStatus.SEE_OTHER)
     secure = state["scheme"] == "https"

@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import secrets
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from worker.adapters.storage.hidden import HIDDEN
 from worker.adapters.storage.nas import files
-from worker.adapters.storage.nas.files import HIDDEN, MAX_NAME_BYTES, nas_errors
-from worker.adapters.storage.nas.roots import NasRoots, Spot
-from worker.adapters.threads import Stop, in_thread
-from worker.core.attempt import is_publish_folder, job_mark
-from worker.core.errors import (
-    OVERWRITE,
-    DiskFull,
-    MountMissing,
-    OutputExists,
-    SourceMissing,
-    StorageUnavailable,
-    VerificationFailed,
-)
-from worker.core.location import External, parse_location
+from worker.adapters.storage.nas.files import nas_errors
+from worker.adapters.storage.nas.outputs import NasOutputs
+from worker.adapters.storage.nas.roots import NasRoots
+from worker.adapters.threads import in_thread
+from worker.core.attempt import job_mark
+from worker.core.errors import DiskFull, MountMissing, SourceMissing
+from worker.core.location import External
 from worker.core.media_types import media_type_of
-from worker.core.parts import PARTS_FOLDER
 from worker.core.ports import Stat
 
 if TYPE_CHECKING:
@@ -36,7 +28,6 @@ if TYPE_CHECKING:
     from worker.core.attempt import Artifact
     from worker.core.ports import Confirm
 
-LEFT_OVER_SECONDS: Final = 24 * 3600.0
 ANSWER_SECONDS: Final = 30.0
 _AT_ONCE: Final = 4
 _PROBE_BYTES: Final = 64 * 1024
@@ -46,8 +37,8 @@ class NasStorage:
     """The schemes `nas` (under `root`) and `file`, both inside `roots` once every link is resolved.
 
     `destination` is the folder that `check` writes to; `free_bytes` must be free there; `settings` name what gave each
-    root. Files are copied to a
-    hidden name beside their final one, flushed, and renamed: a reader sees the old file or the whole new one.
+    root. Files are copied to a hidden name beside their final one, flushed, and renamed: a reader sees the old file or
+    the whole new one.
     """
 
     schemes = frozenset({"file", "nas"})
@@ -66,7 +57,7 @@ class NasStorage:
         self._destination = destination
         self._public_url = public_url
         self._free_bytes = free_bytes
-        self._made: set[Path] = set()
+        self._outputs = NasOutputs(self._roots)
 
     def admit(self, place: External, *, writing: bool) -> External:
         """Return `place` with every link resolved; RefusedPath outside the roots, for what is no file, for our names.
@@ -143,7 +134,7 @@ class NasStorage:
 
         async def one(artifact: Artifact) -> None:
             async with limit:
-                await in_thread(partial(self._stage, artifact))
+                await in_thread(partial(self._outputs.stage, artifact))
 
         tasks = [asyncio.create_task(one(artifact)) for artifact in artifacts]
         try:
@@ -152,110 +143,19 @@ class NasStorage:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        await in_thread(lambda _: self._sweep(artifacts))
-
-    def _stage(self, artifact: Artifact, stop: Stop) -> None:
-        spot = self._roots.spot(_place(artifact))
-        with nas_errors(artifact.uri):
-            self._roots.require_mounted(spot.root)
-            try:
-                self._bring(spot, artifact, stop)
-            except FileNotFoundError:
-                # An attempt that lost the job removed the empty folder while we were about to use it.
-                self._bring(spot, artifact, stop)
-
-    def _bring(self, spot: Spot, artifact: Artifact, stop: Stop) -> None:
-        hidden = _hidden_name(artifact, spot.name)
-        with files.opened_folder(spot.root, spot.folders, self._made) as folder:
-            found = files.status(folder, spot.name)
-            if found is not None:
-                files.require_regular(found, artifact.uri)
-            if _is_stored(folder, spot.name if artifact.immutable else hidden, artifact, stop):
-                return
-            try:
-                files.copy_into(artifact.path, folder, hidden, artifact.bytes, stop)
-            except BaseException:
-                files.drop(folder, hidden)
-                raise
-            if artifact.immutable:
-                os.replace(hidden, spot.name, src_dir_fd=folder, dst_dir_fd=folder)
-                files.flush_folder(folder)
-
-    def _sweep(self, artifacts: Sequence[Artifact]) -> None:
-        seen: set[tuple[str, ...]] = set()
-        for artifact in artifacts:
-            spot = self._roots.spot(_place(artifact))
-            if spot.folders in seen:
-                continue
-            seen.add(spot.folders)
-            with nas_errors(artifact.uri), files.opened_folder(spot.root, spot.folders) as folder:
-                target = spot.name if artifact.immutable else _hidden_name(artifact, spot.name)
-                ours = files.status(folder, target)
-                if ours is not None:
-                    files.sweep(folder, LEFT_OVER_SECONDS, ours.st_ctime)
+        await in_thread(lambda _: self._outputs.sweep(artifacts))
 
     async def reveal(self, artifacts: Sequence[Artifact], confirm: Confirm) -> None:
         """Rename each staged file to its fixed name, in this order, right after `confirm`; repeating it is harmless."""
         for artifact in artifacts:
-            if not await in_thread(partial(self._revealed, artifact)):
+            if not await in_thread(partial(self._outputs.is_revealed, artifact)):
                 await confirm()
-                await in_thread(partial(self._reveal, artifact))
-
-    def _revealed(self, artifact: Artifact, stop: Stop) -> bool:
-        """Return whether the file is at its name already; StorageUnavailable when it was never staged."""
-        spot = self._roots.spot(_place(artifact))
-        with nas_errors(artifact.uri):
-            self._roots.require_mounted(spot.root)
-            with files.opened_folder(spot.root, spot.folders) as folder:
-                staged = None if artifact.immutable else files.status(folder, _hidden_name(artifact, spot.name))
-                if staged is None:
-                    if _is_stored(folder, spot.name, artifact, stop):
-                        return True
-                    raise StorageUnavailable(f"{artifact.uri}: what was staged there is gone")
-                if staged.st_size != artifact.bytes:
-                    raise VerificationFailed(f"{artifact.uri}: {staged.st_size} of {artifact.bytes} bytes were staged")
-        return False
-
-    def _reveal(self, artifact: Artifact, stop: Stop) -> None:
-        spot = self._roots.spot(_place(artifact))
-        with nas_errors(artifact.uri), files.opened_folder(spot.root, spot.folders) as folder:
-            hidden = _hidden_name(artifact, spot.name)
-            if artifact.replaces or not _shown_anew(folder, hidden, spot.name, artifact, stop):
-                os.replace(hidden, spot.name, src_dir_fd=folder, dst_dir_fd=folder)
-            files.flush_folder(folder)
-        # Folders that hold something visible are no longer ours to take back.
-        here = spot.path.parent
-        self._made -= {one for one in self._made.copy() if one == here or one in here.parents or here in one.parents}
+                await in_thread(partial(self._outputs.reveal, artifact))
 
     async def discard(self, artifacts: Sequence[Artifact]) -> None:
         """Remove hidden files, immutable files, the attempt's folder, and the empty folders that `stage` made."""
         for artifact in artifacts:
-            await in_thread(partial(self._discard, artifact))
-
-    def _discard(self, artifact: Artifact, _stop: Stop) -> None:
-        spot = self._roots.spot(_place(artifact))
-        with nas_errors(artifact.uri):
-            with suppress(FileNotFoundError), files.opened_folder(spot.root, spot.folders) as folder:
-                files.drop(folder, _hidden_name(artifact, spot.name))
-                if artifact.immutable:
-                    files.drop(folder, spot.name)
-            self._remove_empty(spot, keep=_kept_depth(spot.folders) if artifact.immutable else len(spot.folders))
-
-    def _remove_empty(self, spot: Spot, keep: int) -> None:
-        """Remove the empty folders of `spot` deeper than `keep`, and those above that this object made."""
-        for depth in range(len(spot.folders), 0, -1):
-            path = spot.root.joinpath(*spot.folders[:depth])
-            if depth <= keep and path not in self._made:
-                return
-            try:
-                with files.opened_folder(spot.root, spot.folders[: depth - 1]) as above:
-                    os.rmdir(path.name, dir_fd=above)
-            except FileNotFoundError:
-                pass
-            except OSError:
-                # Not empty: another output, or another attempt, lives there.
-                return
-            self._made.discard(path)
+            await in_thread(partial(self._outputs.discard, artifact))
 
     async def sweep(self, place: External, job_id: str) -> None:
         """Remove the hidden files of a job beside `place`."""
@@ -287,7 +187,7 @@ class NasStorage:
                     files.require_regular(found, place)
                     files.drop(folder, spot.name)
                     files.flush_folder(folder)
-            self._remove_empty(spot, keep=_kept_depth(spot.folders))
+            self._outputs.remove_empty(spot)
 
     async def check(self) -> None:
         """Return if every root is there and the destination takes a file now; MountMissing, DiskFull otherwise."""
@@ -302,8 +202,7 @@ class NasStorage:
             self._roots.require_mounted()
         if self._destination is None:
             return
-        probe = External("file", "", f"{self._destination.as_posix().rstrip('/')}/probe")
-        spot = self._roots.spot(probe)
+        spot = self._roots.inside(External("file", "", self._destination.as_posix()))
         name = f"{HIDDEN}-check-{secrets.token_hex(8)}"
         with nas_errors(self._destination), files.opened_folder(spot.root, spot.folders, set()) as folder:
             space = os.statvfs(folder)
@@ -314,53 +213,3 @@ class NasStorage:
                 files.write_new(folder, name, bytes(_PROBE_BYTES))
             finally:
                 files.drop(folder, name)
-
-
-def _place(artifact: Artifact) -> External:
-    place = parse_location(artifact.uri)
-    if not isinstance(place, External):
-        raise StorageUnavailable(f"{artifact.uri} is no address of a storage")
-    return place
-
-
-def _hidden_name(artifact: Artifact, name: str) -> str:
-    """Return the name under which the bytes wait: the same for a repeated upload of the same staged file.
-
-    The staged path is in it, for it holds job and epoch: two attempts never share, nor remove, a hidden file.
-    """
-    token = hashlib.sha256(f"{artifact.path}\0{artifact.sha256}\0{name}".encode()).hexdigest()[:24]
-    start = f"{HIDDEN}-{artifact.mark}-{token}-"
-    return start + name.encode()[: MAX_NAME_BYTES - len(start)].decode(errors="ignore")
-
-
-def _is_stored(folder: int, name: str, artifact: Artifact, stop: Stop) -> bool:
-    """Return whether `name` holds the artifact's very bytes already."""
-    found = files.status(folder, name)
-    return found is not None and found.st_size == artifact.bytes and files.digest(folder, name, stop) == artifact.sha256
-
-
-def _shown_anew(folder: int, hidden: str, name: str, artifact: Artifact, stop: Stop) -> bool:
-    """Return whether the staged file has its fixed name now; False where an earlier one of its job has it.
-
-    OutputExists where anybody else's file has it.
-    """
-    while True:
-        if files.name_anew(folder, hidden, name):
-            return True
-        try:
-            standing = files.digest(folder, name, stop)
-        except FileNotFoundError:
-            # It went this very moment.
-            continue
-        if standing == artifact.sha256:
-            files.drop(folder, hidden)
-            return True
-        if standing in artifact.earlier:
-            return False
-        raise OutputExists(f"{artifact.uri} exists, and this job did not make it; {OVERWRITE}")
-
-
-def _kept_depth(folders: Sequence[str]) -> int:
-    """Return how many of `folders` are above our own (an attempt's, that of parts): all, if there is none."""
-    own = [depth for depth, name in enumerate(folders) if is_publish_folder(name) or name == PARTS_FOLDER]
-    return own[-1] if own else len(folders)

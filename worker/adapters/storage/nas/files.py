@@ -9,6 +9,7 @@ import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
+from worker.adapters.storage.hidden import HIDDEN
 from worker.core.errors import DiskFull, LeveretError, RefusedPath, StorageUnavailable, VerificationFailed
 from worker.core.location import is_speakable
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from worker.adapters.threads import Stop
 
-HIDDEN: Final = ".leveret"
 """The first letters of every name that is ours alone; jobs may not use it."""
 
 MAX_NAME_BYTES: Final = 255
@@ -207,7 +207,7 @@ def digest(folder: int, name: str, stop: Stop) -> str:
     return sha256.hexdigest()
 
 
-def name_anew(folder: int, hidden: str, name: str) -> bool:
+def take_name(folder: int, hidden: str, name: str) -> bool:
     """Return whether the file `hidden` is called `name` now; False where something has that name.
 
     A link refuses what exists, as no rename does. SMB and exFAT have none: there one that comes between the look and

@@ -7,8 +7,9 @@ import os
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
+from worker.adapters.storage.hidden import UNDO_FOLDER
 from worker.adapters.storage.nas import files
-from worker.adapters.storage.nas.files import HIDDEN, MAX_NAME_BYTES, nas_errors
+from worker.adapters.storage.nas.files import MAX_NAME_BYTES, nas_errors
 from worker.adapters.storage.nas.roots import NasRoots, Spot
 from worker.adapters.threads import Stop, in_thread
 from worker.core.errors import SourceMissing, StorageUnavailable, VerificationFailed
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from worker.core.location import External
 
-FOLDER: Final = f"{HIDDEN}.undo"
 # What a file system without hard links answers, and a kernel that protects the files of others.
 _NO_LINK: Final = frozenset({errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
 
@@ -157,9 +157,9 @@ def _undo_folder(folder: int, *, make: bool = False) -> Iterator[int | None]:
     """Yield the hidden folder in an open one, None where it is not there and is not made."""
     if make:
         with suppress(FileExistsError):
-            os.mkdir(FOLDER, dir_fd=folder)
+            os.mkdir(UNDO_FOLDER, dir_fd=folder)
     try:
-        undo = os.open(FOLDER, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+        undo = os.open(UNDO_FOLDER, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     except FileNotFoundError:
         yield None
         return
@@ -220,7 +220,7 @@ def _linked(old: int, name: str, new: int, other: str) -> bool:
 def _remove_empty(folder: int) -> None:
     with suppress(OSError):
         # Not there, or not empty: another original lives there.
-        os.rmdir(FOLDER, dir_fd=folder)
+        os.rmdir(UNDO_FOLDER, dir_fd=folder)
 
 
 def _kept_name(token: str, name: str) -> str:

@@ -9,8 +9,9 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
+from worker.adapters.storage.hidden import HIDDEN
 from worker.adapters.storage.nas import files
-from worker.adapters.storage.nas.files import HIDDEN, nas_errors
+from worker.adapters.storage.nas.files import nas_errors
 from worker.core.errors import MountMissing, RefusedPath
 from worker.core.location import External
 

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
+from worker.adapters.storage.hidden import HIDDEN
 from worker.adapters.storage.nas import files
-from worker.adapters.storage.nas.files import HIDDEN, nas_errors
+from worker.adapters.storage.nas.files import nas_errors
 from worker.core.errors import DiskFull, InvalidJob, LeveretError, Misconfigured, Problem, SourceMissing
 from worker.core.ports.files import Upload
 from worker.core.upload_name import safe_name
@@ -136,7 +137,7 @@ class NasUploads:
             for number in range(10_000):
                 tail = f"-{number + 1}" if number else ""
                 name = f"{stem}{tail}{dot}{suffix}" if dot and stem else f"{upload.name}{tail}"
-                if _shown(folder, upload.upload_id, name):
+                if files.take_name(folder, _data(upload.upload_id), name):
                     break
             else:
                 raise DiskFull(f"{upload.name}: ten thousand files have this name")
@@ -239,22 +240,6 @@ def _write_all(descriptor: int, content: bytes) -> None:
     view = memoryview(content)
     while view:
         view = view[os.write(descriptor, view) :]
-
-
-def _shown(folder: int, upload_id: str, name: str) -> bool:
-    """Return whether the whole upload has this name now; False when another file has it."""
-    try:
-        os.link(_data(upload_id), name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        if error.errno not in files.NO_LINKS:
-            raise
-        # SMB and exFAT know no second name for a file.
-        if files.status(folder, name) is not None:
-            return False
-        os.rename(_data(upload_id), name, src_dir_fd=folder, dst_dir_fd=folder)
-    return True
 
 
 def _remove(folder: int, upload_id: str) -> None:

@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 import posixpath
-import secrets
-import threading
 from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from boto3.s3.transfer import TransferConfig, create_transfer_manager
-from botocore.exceptions import ClientError, NoCredentialsError, PartialCredentialsError
+from botocore.exceptions import ClientError
 
-from worker.adapters.storage.s3.client import CREDENTIALS, MISSING, code_of, make_client, s3_errors
+from worker.adapters.storage.hidden import HIDDEN
+from worker.adapters.storage.s3.checking import check_buckets
+from worker.adapters.storage.s3.client import MISSING, LateClient, code_of, make_client, s3_errors
+from worker.adapters.storage.s3.listing import objects_in, sizes_beside
 from worker.adapters.storage.s3.ranges import fetch_spans
 from worker.adapters.storage.s3.reveal import Pending, Reveal, is_same
 from worker.adapters.storage.s3.roots import (
-    HIDDEN,
     S3Roots,
     final_place,
     headers_of,
     hidden_place,
-    is_left_over,
     require_size,
     require_whole,
 )
 from worker.adapters.threads import Stop, in_thread
 from worker.core.attempt import job_mark
-from worker.core.errors import Misconfigured, SourceMissing, StorageUnavailable
-from worker.core.location import External, is_speakable
+from worker.core.errors import SourceMissing, StorageUnavailable
 from worker.core.ports import Stat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from s3transfer.futures import TransferFuture
@@ -41,6 +39,7 @@ if TYPE_CHECKING:
 
     from worker.adapters.storage.s3.client import Connect
     from worker.core.attempt import Artifact
+    from worker.core.location import External
     from worker.core.ports import Confirm
     from worker.core.spans import Span
 
@@ -74,13 +73,11 @@ class S3Storage:
         part_bytes: int = PART_BYTES,
         at_once: int = 4,
     ) -> None:
-        self._connect = connect
-        self._lock = threading.Lock()
-        self._connected: dict[str, S3Client] = {}
+        self._patient = LateClient(connect)
+        self._hasty = LateClient(partial(connect, attempts=1, read_seconds=show_seconds))
         self._roots = S3Roots(roots)
         self._destination = destination
         self._public_url = public_url
-        self._show_seconds = show_seconds
         self._part_bytes = part_bytes
         self._at_once = at_once
         self._transfer = TransferConfig(
@@ -89,18 +86,7 @@ class S3Storage:
 
     @property
     def _client(self) -> S3Client:
-        return self._made("patient", self._connect)
-
-    @property
-    def _once(self) -> S3Client:
-        return self._made("once", partial(self._connect, attempts=1, read_seconds=self._show_seconds))
-
-    def _made(self, kind: str, connect: Callable[[], S3Client]) -> S3Client:
-        # Late, for it takes 200 ms and a look at the environment that a worker without buckets need not bear.
-        with self._lock:
-            if kind not in self._connected:
-                self._connected[kind] = connect()
-            return self._connected[kind]
+        return self._patient.client
 
     def admit(self, place: External, *, writing: bool) -> External:
         """Return `place`; RefusedPath outside the roots, for a key of ours, or a folder where an object is meant."""
@@ -133,17 +119,7 @@ class S3Storage:
     async def listing(self, folder: External) -> tuple[External, ...]:
         """Return the objects directly under a prefix, by key; SourceMissing when there is none."""
         inside = self._roots.admit_folder(folder)
-        return await in_thread(lambda _: self._listing(inside))
-
-    def _listing(self, folder: External) -> tuple[External, ...]:
-        with s3_errors(folder):
-            pages = self._client.get_paginator("list_objects_v2").paginate(
-                Bucket=folder.host, Prefix=folder.key, Delimiter="/"
-            )
-            keys = [item["Key"] for page in pages for item in page.get("Contents", ()) if item["Key"] != folder.key]
-        if not keys:
-            raise SourceMissing(f"{folder} does not exist")
-        return tuple(External("s3", folder.host, f"/{key}") for key in sorted(keys) if is_speakable(key))
+        return await in_thread(lambda _: objects_in(self._client, inside))
 
     async def fetch(self, place: External, into: Path) -> Path:
         """Return `into`, a complete copy: parts in parallel, each repeated when it breaks, all of one version."""
@@ -185,7 +161,7 @@ class S3Storage:
 
     def _stage(self, artifacts: Sequence[Artifact], stop: Stop) -> None:
         wanted = {place: artifact for artifact in artifacts if (place := self._staged(artifact)) is not None}
-        there = self._listed(wanted, stop)
+        there = sizes_beside(self._client, wanted, stop)
         missing = [
             place
             for place, artifact in wanted.items()
@@ -197,7 +173,7 @@ class S3Storage:
             for place, future in uploads:
                 with s3_errors(place):
                     future.result()
-        uploaded = self._listed(missing, stop)
+        uploaded = sizes_beside(self._client, missing, stop)
         for place in missing:
             require_size(place, uploaded.get(place), wanted[place].bytes)
 
@@ -215,28 +191,6 @@ class S3Storage:
         stop.then(future.cancel)
         return future
 
-    def _listed(self, places: Iterable[External], stop: Stop) -> dict[External, int]:
-        """Return the sizes of what is in the folders of `places`; hidden left-overs there are removed.
-
-        Beside a fixed key only hidden objects are asked for: its folder may hold a library.
-        """
-        found: dict[External, int] = {}
-        for bucket, prefix in sorted({(one.host, _prefix(one)) for one in places}):
-            with s3_errors(f"s3://{bucket}/{prefix}"):
-                pages = self._client.get_paginator("list_objects_v2").paginate(
-                    Bucket=bucket, Prefix=prefix, Delimiter="/"
-                )
-                for page in pages:
-                    stop.check()
-                    date = page["ResponseMetadata"]["HTTPHeaders"].get("date")
-                    for item in page.get("Contents", ()):
-                        place = External("s3", bucket, "/" + item["Key"])
-                        if is_left_over(place, item["LastModified"], date):
-                            self._client.delete_object(Bucket=bucket, Key=item["Key"])
-                        else:
-                            found[place] = item["Size"]
-        return found
-
     async def reveal(self, artifacts: Sequence[Artifact], confirm: Confirm) -> None:
         """Put each object at its fixed key, in this order, and check its size there.
 
@@ -251,7 +205,7 @@ class S3Storage:
             pending = await in_thread(partial(self._pending, artifact))
             if pending is not None:
                 await pending.reveal(confirm)
-            await in_thread(partial(self._shown, artifact))
+            await in_thread(partial(self._remove_staged, artifact))
 
     def _pending(self, artifact: Artifact, stop: Stop) -> Pending | None:
         """Return what is to be shown; None where an earlier try of this attempt has done so."""
@@ -260,12 +214,11 @@ class S3Storage:
             if self._stat(final) is not None and is_same(self._client, final, artifact):
                 return None
             raise StorageUnavailable(f"{final}: what was staged for it is gone")
-        reveal = Reveal(self._client, self._once, _COPY_FACTOR * self._part_bytes, self._at_once)
+        reveal = Reveal(self._client, self._hasty.client, _COPY_FACTOR * self._part_bytes, self._at_once)
         return reveal.pending(artifact, staged, final, stop)
 
-    def _shown(self, artifact: Artifact, stop: Stop) -> None:
-        """Check what is at the fixed key; what was staged for it goes."""
-        del stop
+    def _remove_staged(self, artifact: Artifact, _stop: Stop) -> None:
+        """Delete what was staged, once the object at the fixed key has its size."""
         final, staged = final_place(artifact), self._staged(artifact)
         found = self._stat(final)
         require_size(final, found.bytes if found else None, artifact.bytes)
@@ -312,37 +265,4 @@ class S3Storage:
 
         Misconfigured for a missing bucket or wrong credentials, StorageUnavailable for what may pass.
         """
-        await in_thread(lambda _: self._check())
-
-    def _check(self) -> None:
-        for bucket in self._roots.buckets:
-            with s3_errors(f"s3://{bucket}"):
-                try:
-                    self._client.list_objects_v2(Bucket=bucket, MaxKeys=1)
-                    self._probe(bucket)
-                except (NoCredentialsError, PartialCredentialsError) as error:
-                    raise Misconfigured("there are no S3 credentials; set AWS_ACCESS_KEY_ID and …SECRET…") from error
-                except ClientError as error:
-                    if code_of(error) == "NoSuchBucket":
-                        raise Misconfigured(
-                            f"the bucket {bucket} does not exist: run `python -m infra provision`, or name another"
-                        ) from error
-                    if code_of(error) in CREDENTIALS:
-                        raise Misconfigured(
-                            f"the S3 server refuses our credentials ({code_of(error)}); mend AWS_ACCESS_KEY_ID"
-                            " and AWS_SECRET_ACCESS_KEY"
-                        ) from error
-                    raise
-
-    def _probe(self, bucket: str) -> None:
-        if self._destination is None or self._destination.host != bucket:
-            return
-        key = self._destination.joined(f"{HIDDEN}-check-{secrets.token_hex(8)}").key
-        self._client.put_object(Bucket=bucket, Key=key, Body=b"leveret")
-        self._client.delete_object(Bucket=bucket, Key=key)
-
-
-def _prefix(place: External) -> str:
-    folder = posixpath.dirname(place.key)
-    under = f"{folder}/" if folder else ""
-    return f"{under}{HIDDEN}-" if place.name.startswith(HIDDEN) else under
+        await in_thread(lambda _: check_buckets(self._patient, self._roots.buckets, self._destination))

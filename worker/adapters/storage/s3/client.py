@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import errno
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -30,11 +31,12 @@ from worker.core.errors import (
 from worker.core.redaction import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from types_boto3_s3 import S3Client
 
 MISSING: Final = frozenset({"NoSuchKey", "404", "NotFound"})
+NO_UPLOAD: Final = MISSING | {"NoSuchUpload"}
 CREDENTIALS: Final = frozenset(
     {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "AuthorizationHeaderMalformed"}
 )
@@ -48,6 +50,23 @@ class Connect(Protocol):
 
     def __call__(self, *, attempts: int = ..., read_seconds: float = ...) -> S3Client:
         """Return a client that sends a request so often, and waits so long for each answer."""
+
+
+class LateClient:
+    """A client that is made when it is first needed: it takes 200 ms and a look at the environment."""
+
+    def __init__(self, connect: Callable[[], S3Client]) -> None:
+        self._connect = connect
+        self._lock = threading.Lock()
+        self._client: S3Client | None = None
+
+    @property
+    def client(self) -> S3Client:
+        """Return the client, always the same one."""
+        with self._lock:
+            if self._client is None:
+                self._client = self._connect()
+            return self._client
 
 
 def make_client(

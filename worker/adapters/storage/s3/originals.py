@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
-from worker.adapters.storage.s3.client import MISSING, code_of, make_client, s3_errors
-from worker.adapters.storage.s3.roots import HIDDEN, MAX_KEY_BYTES, S3Roots
+from worker.adapters.storage.hidden import UNDO_FOLDER
+from worker.adapters.storage.s3.client import MISSING, LateClient, code_of, make_client, s3_errors
+from worker.adapters.storage.s3.roots import MAX_KEY_BYTES, S3Roots
 from worker.adapters.threads import in_thread
 from worker.core.errors import SourceMissing, StorageUnavailable, VerificationFailed
 from worker.core.location import External
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from worker.adapters.storage.s3.client import Connect
 
-FOLDER: Final = f"{HIDDEN}.undo"
 # An object of up to 5 GB may be copied by one request; parts of it go side by side.
 _TRANSFER: Final = TransferConfig(multipart_threshold=1 << 30, multipart_chunksize=256 << 20, max_concurrency=4)
 _OF: Final = "leveret-of"
@@ -38,16 +37,11 @@ class S3Originals:
 
     def __init__(self, roots: Iterable[External], connect: Connect = make_client) -> None:
         self._roots = S3Roots(roots)
-        self._connect = connect
-        self._lock = threading.Lock()
-        self._made: S3Client | None = None
+        self._connected = LateClient(connect)
 
     @property
     def _client(self) -> S3Client:
-        with self._lock:
-            if self._made is None:
-                self._made = self._connect()
-            return self._made
+        return self._connected.client
 
     async def keep(self, place: External, token: str, *, move: bool) -> bool:
         """Return whether the original is kept: copied whole before it is deleted."""
@@ -147,7 +141,7 @@ class S3Originals:
 
 def _kept_place(place: External, token: str) -> External:
     folder = place.path.rpartition("/")[0]
-    start = f"{folder}/{FOLDER}/{token}-"
+    start = f"{folder}/{UNDO_FOLDER}/{token}-"
     # Servers over a file system allow no longer name between two slashes either.
     room = min(MAX_KEY_BYTES - len(start.encode()), MAX_NAME_BYTES - len(token) - 1)
     return External("s3", place.host, start + place.name.encode()[: max(0, room)].decode(errors="ignore"))

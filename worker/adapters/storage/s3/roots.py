@@ -6,6 +6,7 @@ import hashlib
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 
+from worker.adapters.storage.hidden import HIDDEN, LEFT_OVER_SECONDS
 from worker.core.errors import RefusedPath, VerificationFailed
 from worker.core.location import External, parse_location
 from worker.core.media_types import DEFAULT, cache_control_of, media_type_of
@@ -16,10 +17,8 @@ if TYPE_CHECKING:
 
     from worker.core.attempt import Artifact
 
-HIDDEN: Final = ".leveret"
 MAX_KEY_BYTES: Final = 1024
 SHA256_KEY: Final = "sha256"
-LEFT_OVER_SECONDS: Final = 24 * 3600.0
 
 
 class S3Roots:

@@ -1,4 +1,4 @@
-"""The looks that `doctor` takes at what works by itself: folders, notifications, kept originals."""
+"""The checks of what the database says: of workers, lanes, watched folders, notifications and kept originals."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from worker.core.finding import Finding
+from worker.core.record import serving
+from worker.core.routing import LANES
 
 if TYPE_CHECKING:
     from worker.core.ports import Repository
@@ -13,6 +15,38 @@ if TYPE_CHECKING:
 SILENT_SECONDS: Final = 1800.0
 """The seconds that no look at a folder takes; a folder that is not looked at for longer has no server."""
 _GIB: Final = 1 << 30
+
+
+async def workers(repository: Repository, offline_after: float) -> Finding:
+    """Return what living workers report of themselves: why they take no jobs, or that two have one name."""
+    try:
+        found = await repository.workers(offline_after)
+    finally:
+        await repository.close()
+    living = [one for one in found if one.status != "offline"]
+    if said := "; ".join(f"{one.worker_id} on {one.hostname}: {one.problem}" for one in living if one.problem):
+        return Finding(status="warning", fact=said, advice="correct it there; `leveret workers` shows when it is over")
+    count = "1 worker lives" if len(living) == 1 else f"{len(living)} workers live"
+    return Finding(status="ok", fact=f"{count}, and none reports a problem")
+
+
+async def lanes(repository: Repository, offline_after: float) -> Finding:
+    """Return which lanes living workers serve; jobs that wait in one without any are a warning."""
+    try:
+        served = serving(await repository.workers(offline_after))
+        waiting = await repository.waiting_by_lane()
+    finally:
+        await repository.close()
+    fact = ", ".join(f"{lane}: {len(served.get(lane, ()))}" for lane in LANES)
+    stuck = sorted({lane for lane in waiting if lane not in served})
+    if stuck:
+        counts = ", ".join(f"{waiting[lane]} in {lane}" for lane in stuck)
+        advice = f"start a worker that serves {','.join(stuck)} with `leveret run`, or cancel the jobs"
+        alone = f"workers by lane: {fact}" if served else "no worker is running"
+        return Finding(status="warning", fact=f"{alone}; jobs wait for nobody: {counts}", advice=advice)
+    if not served:
+        return Finding(status="warning", fact="no worker is running", advice="start one with `leveret run`")
+    return Finding(status="ok", fact=f"workers by lane: {fact}")
 
 
 async def folders(repository: Repository) -> Finding:

@@ -11,17 +11,17 @@ import base64
 import os
 import re
 import shutil
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-from worker.adapters.git_errors import clone_error, display_url
-from worker.adapters.git_local import what_leads_out
+from worker.adapters.git.addresses import pin_addresses
+from worker.adapters.git.errors import clone_error, display_url
+from worker.adapters.git.local import outside_reference
 from worker.core.addresses import is_public
 from worker.core.command import Command, Pipeline, Reason
-from worker.core.errors import BadInput, RefusedPath, RemoteUnavailable, TimedOut, ToolFailed
+from worker.core.errors import BadInput, RefusedPath, TimedOut, ToolFailed
 from worker.core.location import External, parse_location
 from worker.core.ports.programs import Clone
 
@@ -37,10 +37,8 @@ LOG_MEMORY_BYTES: Final = 1 << 30
 CLONE_SECONDS: Final = 900.0
 LOG_BYTES: Final = 256 << 20
 POLL_SECONDS: Final = 0.2
-RESOLVE_SECONDS: Final = 20.0
 TOKEN: Final = re.compile(r"[\x21-\x7e]{1,4096}")
 
-_HOST: Final = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?|[0-9a-f:.]+", re.IGNORECASE)
 _MEMORY: Final = re.compile(r"Out of memory|Cannot allocate memory|malloc|calloc|realloc|mmap failed", re.IGNORECASE)
 _NO_MAILMAP: Final = re.compile(r"(path '\.mailmap' does not exist|invalid object name|Not a valid object name)")
 _USUAL_BRANCHES: Final = ("main", "master", "trunk", "develop", "default", "dev")
@@ -81,8 +79,8 @@ class GitRepositories:
     """Clones with git; implements `worker.core.ports.Repositories`.
 
     `file_roots` are the folders whose repositories may be cloned by a `file:` URL, none by default. A clone takes at
-    most `clone_bytes` and `clone_seconds`. `authority` is the file of the
-    certificates that servers are proved by, the system's by default.
+    most `clone_bytes` and `clone_seconds`. `authority` is the file of the certificates that servers are proved by, the
+    system's by default.
     """
 
     def __init__(
@@ -133,7 +131,7 @@ class GitRepositories:
         if url.startswith("file:"):
             protocol, origin = "file", await asyncio.to_thread(self._local, url)
         else:
-            config["http.curloptResolve"] = await self._pinned(url)
+            config["http.curloptResolve"] = await pin_addresses(url, self._permitted)
             if token:
                 header = base64.b64encode(f"x-access-token:{token}".encode()).decode()
                 config["http.extraHeader"] = f"Authorization: Basic {header}"
@@ -151,13 +149,13 @@ class GitRepositories:
             "clone", "--bare", "--no-tags", "--single-branch", "--filter=blob:none", "--template=",
             "--no-local", "--quiet", *named, "--", remote.origin, str(target),
         )  # fmt: skip
-        exit_ = await self._asked(remote, argv, into)
+        exit_ = await self._run_git(remote, argv, into)
         if not exit_.ok:
             raise clone_error(exit_, remote.subject, remote.secrets)
 
     async def _usual_branch(self, remote: _Remote, into: Path) -> str | None:
         """Return the branch that a repository whose HEAD names none has most likely as its main one; None for none."""
-        exit_ = await self._asked(remote, ("ls-remote", "--heads", "--", remote.origin, "refs/heads/*"), into)
+        exit_ = await self._run_git(remote, ("ls-remote", "--heads", "--", remote.origin, "refs/heads/*"), into)
         if not exit_.ok:
             raise clone_error(exit_, remote.subject, remote.secrets)
         names = [line.partition("\trefs/heads/")[2] for line in exit_.output.splitlines() if "\trefs/heads/" in line]
@@ -165,11 +163,11 @@ class GitRepositories:
 
     async def _fetch_mailmap(self, remote: _Remote, target: Path, into: Path) -> None:
         """Fetch the one file of the repository that its log needs, where it has it."""
-        exit_ = await self._asked(remote, (f"--git-dir={target}", "cat-file", "-s", "HEAD:.mailmap"), into)
+        exit_ = await self._run_git(remote, (f"--git-dir={target}", "cat-file", "-s", "HEAD:.mailmap"), into)
         if not exit_.ok and not _NO_MAILMAP.search(exit_.tail):
             raise clone_error(exit_, f"the .mailmap of {remote.subject}", remote.secrets)
 
-    async def _asked(self, remote: _Remote, arguments: Sequence[str], into: Path) -> Exit:
+    async def _run_git(self, remote: _Remote, arguments: Sequence[str], into: Path) -> Exit:
         """Return how a git ended that may reach the remote, its time and its bytes bounded."""
         argv = (self._git, *arguments)
         command = Command(
@@ -212,27 +210,9 @@ class GitRepositories:
             raise RefusedPath(f"{display_url(url)} lies outside of the folders that jobs may touch")
         if not path.exists():
             raise BadInput(f"{display_url(url)}: there is no such repository")
-        if outside := what_leads_out(path):
+        if outside := outside_reference(path):
             raise RefusedPath(f"{display_url(url)} takes objects from elsewhere: {outside}")
         return f"file://{quote(str(path))}"  # git decodes it
-
-    async def _pinned(self, url: str) -> str:
-        """Return where curl shall connect for this URL: to the very addresses that were looked at."""
-        host, port = _host_of(url)
-        try:
-            async with asyncio.timeout(RESOLVE_SECONDS):
-                found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except TimeoutError as error:
-            raise RemoteUnavailable(f"the name {host} was not looked up in time") from error
-        except socket.gaierror as error:
-            raise RemoteUnavailable(f"the name {host} is not known") from error
-        except UnicodeError as error:
-            raise RefusedPath(f"{host[:100]!r} is no host name") from error
-        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-        if refused := [address for address in addresses if not self._permitted(address)]:
-            raise RefusedPath(f"{host} leads to {refused[0]}, which is no public address")
-        shown = ",".join(f"[{address}]" if ":" in address else address for address in addresses)
-        return f"{host}:{port}:{shown}"
 
     async def _bounded(self, pipeline: Pipeline, grows: Path, most: tuple[int, str], label: str) -> Exit:
         """Return how git ended; BadInput as soon as the file or folder `grows` has more bytes than `most` says."""
@@ -259,24 +239,6 @@ def _as_environment(config: Mapping[str, str]) -> dict[str, str]:
     for index, (key, value) in enumerate(config.items()):
         variables |= {f"GIT_CONFIG_KEY_{index}": key, f"GIT_CONFIG_VALUE_{index}": value}
     return variables
-
-
-def _host_of(url: str) -> tuple[str, int]:
-    """Return the host and the port of an https URL; RefusedPath for every other protocol and spelling."""
-    if not url.isascii() or not url.isprintable() or " " in url or "\\" in url or len(url) > 2048:  # noqa: PLR2004
-        raise RefusedPath(f"{display_url(url)} is no URL: it holds blanks, control characters or other scripts")
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port or 443
-    except ValueError as error:
-        raise RefusedPath(f"{display_url(url)} is no URL: {error}") from error
-    if not url.startswith("https://"):
-        raise RefusedPath(f"{display_url(url)}: repositories are cloned over https only")
-    if "@" in parts.netloc:
-        raise RefusedPath(f"{display_url(url)}: a URL with a user name or password in it is refused")
-    if not _HOST.fullmatch(host):
-        raise RefusedPath(f"{display_url(url)}: there is no host, or one that is no name")
-    return host, port
 
 
 def _size(folder: Path) -> int:

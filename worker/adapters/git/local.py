@@ -24,7 +24,7 @@ Git before 2.39.4 does so while it serves a clone (CVE-2024-32004).
 """
 
 
-def what_leads_out(repository: Path) -> str | None:
+def outside_reference(repository: Path) -> str | None:
     """Return what in a local repository leads out of it, as git would follow it; None where nothing does."""
     folder = repository / ".git" if (repository / ".git").exists() else repository
     # a file in the place of the folder names another folder
