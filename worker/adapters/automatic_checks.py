@@ -24,14 +24,14 @@ async def folders(repository: Repository) -> Finding:
         await repository.close()
     active = [one for one in found if not one.paused]
     if problems := [f"{one.name}: {one.problem}" for one in active if one.problem]:
-        advice = "`leveret folders list` shows them; nothing is taken meanwhile, and nothing is lost"
+        advice = "`leveret folders list` shows them; no file is taken until then, and none is lost"
         return Finding(status="warning", fact="; ".join(problems)[:500], advice=advice)
     silent = [
         one.name for one in active if one.scanned_at is None or (now - one.scanned_at).total_seconds() > SILENT_SECONDS
     ]
     if silent:
-        advice = "run `leveret serve`: it looks at folders"
-        return Finding(status="warning", fact=f"nobody looks at {', '.join(silent)}"[:500], advice=advice)
+        advice = "run `leveret serve`, which scans watched folders"
+        return Finding(status="warning", fact=f"no server scans {', '.join(silent)}"[:500], advice=advice)
     return Finding(status="ok", fact=f"{len(active)} watched, {len(found) - len(active)} paused")
 
 
@@ -42,9 +42,11 @@ async def notifications(repository: Repository) -> Finding:
     finally:
         await repository.close()
     if problems := [f"{one.name}: {one.problem}" for one in found if one.problem]:
-        advice = "`leveret notifications test NAME` sends a sample; what waits is tried again for a day"
+        advice = "`leveret notifications test NAME` sends a sample; unsent ones are tried again for a day"
         return Finding(status="warning", fact="; ".join(problems)[:500], advice=advice)
-    return Finding(status="ok", fact=f"{len(found)} stored, {sum(one.waiting for one in found)} ends not sent yet")
+    return Finding(
+        status="ok", fact=f"{len(found)} stored, {sum(one.waiting for one in found)} ends of jobs not sent yet"
+    )
 
 
 async def originals(repository: Repository, most_bytes: int) -> Finding:
@@ -54,11 +56,13 @@ async def originals(repository: Repository, most_bytes: int) -> Finding:
         stuck = [one for one in await repository.originals() if one.problem]
     finally:
         await repository.close()
-    fact = f"{kept / _GIB:.1f} GiB kept for `undo`, of at most {most_bytes / _GIB:.0f}"
+    fact = f"{kept / _GIB:.1f} GiB of originals kept for `undo`, at most {most_bytes / _GIB:.0f} GiB"
     if stuck:
         first = stuck[0]
         advice = (
             f"look at {first.uri}; `leveret undo {first.job_id}` puts the original back, `--forget` frees its space"
         )
-        return Finding(status="warning", fact=f"{fact}; {len(stuck)} stay: {first.problem}"[:500], advice=advice)
+        return Finding(
+            status="warning", fact=f"{fact}; {len(stuck)} cannot be deleted yet: {first.problem}"[:500], advice=advice
+        )
     return Finding(status="ok", fact=fact)

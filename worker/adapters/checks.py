@@ -1,4 +1,4 @@
-"""The looks that `doctor` takes: each returns what is, and what to do about it."""
+"""The checks of `doctor`: each returns what it found, and what to do about it."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ async def page(address: str, *, alone: bool, tokens: int, players: Path) -> Find
     """
     if not alone and not tokens:
         advice = "`leveret token admin` prints a token for WORKER_SERVE_TOKENS"
-        return Finding(status="error", fact=f"{address} can be reached by others, and no token is set", advice=advice)
-    who = f"{tokens} {'token' if tokens == 1 else 'tokens'}" if tokens else "no token, for this machine alone"
+        return Finding(status="error", fact=f"other machines can reach {address}, and no token is set", advice=advice)
+    who = f"{tokens} {'token' if tokens == 1 else 'tokens'}" if tokens else "no token, for this machine only"
     there = await asyncio.to_thread(lambda: sum(1 for _ in players.glob("*.js")) if players.is_dir() else 0)
     if not there:
         advice = "`python -m infra assets` fetches them"
         return Finding(
-            status="warning", fact=f"{address}, {who}; the players of HLS and DASH are missing", advice=advice
+            status="warning", fact=f"{address}, {who}; the players for HLS and DASH are missing", advice=advice
         )
-    return Finding(status="ok", fact=f"{address}, {who}; HLS and DASH play")
+    return Finding(status="ok", fact=f"{address}, {who}; the players for HLS and DASH are installed")
 
 
 async def database(repository: Repository) -> Finding:
@@ -61,7 +61,7 @@ async def database(repository: Repository) -> Finding:
         facts = await repository.facts()
     finally:
         await repository.close()
-    fact = f"{facts.product} {dotted(facts.version)} answers, can be written to, and its schema is the newest"
+    fact = f"{facts.product} {dotted(facts.version)} answers and can be written to; its schema is up to date"
     oldest = OLDEST.get(facts.product, ())
     if facts.version < oldest:
         return Finding(status="warning", fact=fact, advice=f"Leveret is tested from {dotted(oldest)} on: upgrade it")
@@ -76,9 +76,11 @@ async def clock(repository: Repository) -> Finding:
         await repository.close()
     fact = f"this host's clock is {abs(ahead):.1f} s {'behind' if ahead > 0 else 'ahead of'} the database's"
     if abs(ahead) > MAX_SKEW_SECONDS:
-        return Finding(status="error", fact=fact, advice="start time synchronisation (NTP): S3 refuses such requests")
+        return Finding(
+            status="error", fact=fact, advice="start time synchronisation (NTP): S3 refuses requests with a wrong time"
+        )
     if abs(ahead) > SOME_SKEW_SECONDS:
-        return Finding(status="warning", fact=fact, advice="start time synchronisation (NTP): logs and waits mislead")
+        return Finding(status="warning", fact=fact, advice="start time synchronisation (NTP): times in logs are wrong")
     return Finding(status="ok", fact=fact)
 
 
@@ -93,10 +95,12 @@ async def broker_timeout(publisher: VersionedBroker, timeout_seconds: float, lon
     who = f"RabbitMQ {dotted(version) or 'of an unknown version'}"
     longest = f"a job may take {longest_seconds:.0f} s"
     if version and version < FIRST_TIMED:
-        return Finding(status="ok", fact=f"{who} waits without end; {longest}")
+        return Finding(status="ok", fact=f"{who} has no time limit on a delivery; {longest}")
     if not timeout_seconds:
-        return Finding(status="ok", fact=f"{who} waits without end, by WORKER_BROKER_TIMEOUT_SECONDS; {longest}")
-    fact = f"{who} takes a delivery back after {timeout_seconds:.0f} s, by WORKER_BROKER_TIMEOUT_SECONDS; {longest}"
+        return Finding(
+            status="ok", fact=f"{who} has no time limit on a delivery (WORKER_BROKER_TIMEOUT_SECONDS); {longest}"
+        )
+    fact = f"{who} takes a delivery back after {timeout_seconds:.0f} s (WORKER_BROKER_TIMEOUT_SECONDS); {longest}"
     if longest_seconds <= timeout_seconds:
         return Finding(status="ok", fact=fact)
     wanted = round(longest_seconds * 1000)
@@ -105,15 +109,15 @@ async def broker_timeout(publisher: VersionedBroker, timeout_seconds: float, lon
     )
     return Finding(
         status="warning",
-        fact=f"{fact}: a longer one goes on under its lease, but its message is passed around until it ends",
+        fact=f"{fact}: a longer one keeps its lease, but its message is redelivered and deferred until it ends",
         advice=f"put `consumer_timeout = {wanted}` into rabbitmq.conf{policy if version >= FIRST_BY_POLICY else ''},"
         f" then set WORKER_BROKER_TIMEOUT_SECONDS={longest_seconds:.0f}",
     )
 
 
 async def no_nas() -> Finding:
-    """Return that there is none, which is well."""
-    return Finding(status="ok", fact="WORKER_NAS_ROOT is not set: no job here may name nas://")
+    """Return that there is none, which is no fault."""
+    return Finding(status="ok", fact="WORKER_NAS_ROOT is not set: jobs here cannot use nas://")
 
 
 async def folder(path: Path, setting: str) -> Finding:
@@ -131,10 +135,14 @@ def _look_at_folder(path: Path, setting: str) -> Finding:
     mount, kind = _mount_of(path)
     fact = f"{path} is on {kind} mounted at {mount}, {space.free / _GIB:.1f} GiB free"
     if not readable:
-        return Finding(status="error", fact=f"{fact}, but we may not read it", advice="let the worker's user read it")
+        return Finding(
+            status="error",
+            fact=f"{fact}, but the worker's user cannot read it",
+            advice="give that user the right to read",
+        )
     if not writable:
-        advice = "let the worker's user write there, if jobs are to"
-        return Finding(status="warning", fact=f"{fact}, read-only for us", advice=advice)
+        advice = "give the worker's user the right to write, if jobs write there"
+        return Finding(status="warning", fact=f"{fact}, read-only for the worker's user", advice=advice)
     if space.free < _GIB:
         return Finding(status="warning", fact=fact, advice="free space: outputs do not fit")
     return Finding(status="ok", fact=fact)
@@ -156,11 +164,11 @@ def dotted(version: tuple[int, ...]) -> str:
 
 
 class VersionedBroker(Protocol):
-    """A broker that tells its version once it is entered."""
+    """A broker whose version is known once it is entered."""
 
     @property
     def version(self) -> tuple[int, ...]:
-        """Return its version, empty where it tells none."""
+        """Return its version, empty where it reports none."""
         ...
 
     async def __aenter__(self) -> object:
@@ -184,9 +192,13 @@ async def broker(admin: BrokerAdmin, wanted: Topology) -> Finding:
             await admin.require_taking()
     if differences:
         missing = all(line.endswith("is missing") for line in differences)
-        advice = "run `python -m infra provision`" if missing else "drain and delete what differs, then provision"
+        advice = (
+            "run `python -m infra provision`"
+            if missing
+            else "drain and delete the queues that differ, then run `python -m infra provision`"
+        )
         if missing and len(differences) == len(queues):
-            return Finding(status="error", fact="it answers, but nothing of ours is declared", advice=advice)
+            return Finding(status="error", fact="it answers, but no queue of Leveret is declared", advice=advice)
         return Finding(status="error", fact="; ".join(differences), advice=advice)
     if refusals:
         return Finding(
@@ -194,7 +206,9 @@ async def broker(admin: BrokerAdmin, wanted: Topology) -> Finding:
             fact=f"the user of WORKER_BROKER_URL may not {', '.join(refusals)}",
             advice="give it the permissions: `rabbitmqctl set_permissions -p VHOST USER '.*' '.*' '.*'`",
         )
-    return Finding(status="ok", fact=f"it answers, holds our {len(queues)} queues, and we may read and publish")
+    return Finding(
+        status="ok", fact=f"it answers; all {len(queues)} queues are declared; this user may consume and publish"
+    )
 
 
 async def fleet(admin: BrokerAdmin, rows: Identified) -> Finding:
@@ -205,7 +219,7 @@ async def fleet(admin: BrokerAdmin, rows: Identified) -> Finding:
         await rows.close()
     async with admin:
         await admin.require_fleet(identity)
-    return Finding(status="ok", fact=f"the broker is that of this database ({identity[:8]}), or of none yet")
+    return Finding(status="ok", fact=f"the broker is marked with this database ({identity[:8]}), or not marked yet")
 
 
 class Identified(Protocol):
@@ -239,10 +253,10 @@ async def scratch(folder: Path, needed_bytes: int) -> Finding:
     try:
         free = await asyncio.to_thread(_free_bytes, folder)
     except OSError as error:
-        return Finding(status="error", fact=f"{folder}: {error.strerror}", advice="set WORKER_SCRATCH")
+        return Finding(status="error", fact=f"{folder}: {error.strerror}", advice="correct WORKER_SCRATCH")
     fact = f"{folder} has {free / _GIB:.1f} GiB free"
     if free < needed_bytes:
-        advice = f"free space: jobs are taken from {needed_bytes / _GIB:.1f} GiB on (WORKER_SCRATCH_FREE_BYTES)"
+        advice = f"free space: no job is taken with less than {needed_bytes / _GIB:.1f} GiB (WORKER_SCRATCH_FREE_BYTES)"
         return Finding(status="error", fact=fact, advice=advice)
     return Finding(status="ok", fact=fact)
 
@@ -287,12 +301,12 @@ async def capabilities(proving: Awaitable[Capabilities], stated: tuple[str, ...]
         return Finding(
             status="error",
             fact=f"{fact}; it cannot serve {','.join(missing)}",
-            advice="correct WORKER_LANES, or mend the hardware's driver and run `leveret doctor --prove`",
+            advice="correct WORKER_LANES, or repair the hardware's driver and run `leveret doctor --prove`",
         )
     broken = {name: reason for name, reason in found.tools.items() if reason is not True}
     if broken or not lanes:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in broken.items())
-        advice = "mend or remove what does not work, then run `leveret doctor --prove`"
+        advice = "repair or remove what does not work, then run `leveret doctor --prove`"
         return Finding(status="warning" if lanes else "error", fact=f"{fact}; {reasons}", advice=advice)
     return Finding(status="ok", fact=fact)
 
@@ -305,8 +319,12 @@ async def workers(repository: Repository, offline_after: float) -> Finding:
         await repository.close()
     living = [one for one in found if one.status != "offline"]
     if said := "; ".join(f"{one.worker_id} on {one.hostname}: {one.problem}" for one in living if one.problem):
-        return Finding(status="warning", fact=said, advice="correct it there; `leveret workers` shows when it is over")
-    count = "1 worker lives" if len(living) == 1 else f"{len(living)} workers live"
+        return Finding(
+            status="warning",
+            fact=said,
+            advice="correct it on that host; `leveret workers` shows when the problem is gone",
+        )
+    count = "1 worker runs" if len(living) == 1 else f"{len(living)} workers run"
     return Finding(status="ok", fact=f"{count}, and none reports a problem")
 
 
@@ -323,7 +341,7 @@ async def lanes(repository: Repository, offline_after: float) -> Finding:
         counts = ", ".join(f"{waiting[lane]} in {lane}" for lane in stuck)
         advice = f"start a worker that serves {','.join(stuck)} with `leveret run`, or cancel the jobs"
         alone = f"workers by lane: {fact}" if served else "no worker is running"
-        return Finding(status="warning", fact=f"{alone}; jobs wait for nobody: {counts}", advice=advice)
+        return Finding(status="warning", fact=f"{alone}; jobs wait in lanes without a worker: {counts}", advice=advice)
     if not served:
         return Finding(status="warning", fact="no worker is running", advice="start one with `leveret run`")
     return Finding(status="ok", fact=f"workers by lane: {fact}")

@@ -82,7 +82,7 @@ def show(name: Name = None, as_json: Json = False) -> None:
             "died": moment(message.died_at),
             "error": message.error_type,
             "queue": queue_of(message.lane, message.priority),
-            "attempts": "0, it never became a job" if message.attempts is None else str(message.attempts),
+            "attempts": "0: the message is not a valid job" if message.attempts is None else str(message.attempts),
             "message id": message.message_id or "none",
             "sha256": message.sha256,
             "size": size(message.bytes),
