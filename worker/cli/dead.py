@@ -139,7 +139,7 @@ def purge(
     """Delete what the person confirmed; asked before connecting, for a person may think longer than a heartbeat."""
     if not yes:
         if as_json or not sys.stdin.isatty():
-            raise typer.BadParameter("nobody can be asked here: add --yes")
+            raise typer.BadParameter("there is no terminal to ask on: add --yes")
         typer.confirm(f"Delete {'all messages' if name is None else name} from {DEAD_QUEUE} for good?", abort=True)
 
     async def command() -> int:

@@ -329,7 +329,7 @@ class S3Storage:
                         ) from error
                     if code_of(error) in CREDENTIALS:
                         raise Misconfigured(
-                            f"the S3 server refuses our credentials ({code_of(error)}); mend AWS_ACCESS_KEY_ID"
+                            f"the S3 server refuses our credentials ({code_of(error)}); correct AWS_ACCESS_KEY_ID"
                             " and AWS_SECRET_ACCESS_KEY"
                         ) from error
                     raise
