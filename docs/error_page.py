@@ -45,9 +45,9 @@ def errors_page() -> list[str]:
 
 
 def leaves(kind: type[errors.LeveretError]) -> Iterator[type[errors.LeveretError]]:
-    """Yield the classes without subclasses, in the order of their definition."""
+    """Yield the classes that are raised: those without subclasses, and those below a branch, in their order."""
     below = [one for one in kind.__subclasses__() if one.__module__ == errors.__name__]
-    if not below:
+    if not below or (kind is not errors.LeveretError and errors.LeveretError not in kind.__bases__):
         yield kind
     for one in below:
         yield from leaves(one)

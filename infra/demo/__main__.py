@@ -157,8 +157,8 @@ def show_ways_on(demo: Demo, address: str) -> None:
     say(f"  management UI    http://{management.hostname}:{management.port}/ (its login is in settings.sh)")
     say(f"  your own job     source {demo.folder / 'settings.sh'}; .venv/bin/leveret submit FILE --watch")
     say(f"  the workers' logs {', '.join(str(demo.folder / f'{name}.log') for name in WORKERS)}")
-    say("  end it all       make down")
-    title(f"See it all, play it, give films in: http://{address}/")
+    say("  stop everything  make down")
+    title(f"The page, to see the fleet, play results and upload films: http://{address}/")
 
 
 if __name__ == "__main__":

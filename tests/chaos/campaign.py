@@ -155,7 +155,7 @@ class Campaign:
                 begun = time.time()
                 await self._inject(world, fault)
                 if not fault.name.startswith("SIGKILL"):
-                    # A half-open connection is noticed when the broker's heartbeats stay away.
+                    # A half-open connection is noticed when the broker sends no heartbeats.
                     lasts = HEARTBEATS_SECONDS if "half-open" in fault.name else 10.0
                     world.troubles.append((begun, time.time() + lasts))
 

@@ -108,7 +108,7 @@ async def test_three_crashes_bury_the_job_before_a_fourth_run(bench):
     assert isinstance(claim, Buried)
     assert claim.fresh
     assert claim.failure.error_type == "CrashLoop"
-    assert claim.failure.message == "its attempts ended without a word 3 times, last on worker w2"
+    assert claim.failure.message == "its attempts ended without a result 3 times, last on worker w2"
     assert claim.failure.worker == "w2"
     again = await bench.repository.claim(request(worker="w9"), POLICY)
     assert again == Buried(claim.failure, fresh=False)

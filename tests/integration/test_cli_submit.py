@@ -159,4 +159,4 @@ def test_submit_says_at_once_that_a_callback_is_refused_and_that_no_worker_is_we
     assert callback.startswith(
         "leveret: callback_url is refused: 127.0.0.1 leads to 127.0.0.1, which is no public address"
     )
-    assert worker_line == "leveret: the lane cpu has no worker without a problem: w: /srv is not there"
+    assert worker_line == "leveret: every worker of the lane cpu has a problem: w: /srv is not there"

@@ -154,8 +154,8 @@ async def test_a_private_repository_is_cloned_with_a_token_that_no_argv_shows(tm
 @pytest.mark.parametrize(
     ("path", "token", "kind", "complaint"),
     [
-        ("origin/.git", None, BadInput, "is private or not there: it wants a token"),
-        ("origin/.git", "wrong", BadInput, "is private or not there: it wants a token"),
+        ("origin/.git", None, BadInput, "is private or not there: it needs a token"),
+        ("origin/.git", "wrong", BadInput, "is private or not there: it needs a token"),
         ("moved/.git", TOKEN, BadInput, "answers with a redirect, which is not followed"),
         ("gone/.git", TOKEN, BadInput, "there is no such repository"),
         ("page/.git", TOKEN, BadInput, "is not a git repository"),

@@ -214,7 +214,7 @@ def test_the_live_view_reports_an_absent_service_and_goes_on_until_ctrl_c(open_t
     with closing(sqlite3.connect(busy.folder / "jobs.db")) as rows:
         rows.execute("ALTER TABLE jobs RENAME TO jobs_that_are_away")
     shown = terminal.until(
-        lambda lines: any(line.startswith("what you see is old: ") for line in lines), "the database"
+        lambda lines: any(line.startswith("these figures are out of date: ") for line in lines), "the database"
     )
     assert rows_of_jobs(shown)
     with closing(sqlite3.connect(busy.folder / "jobs.db")) as rows:

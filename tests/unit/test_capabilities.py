@@ -92,7 +92,7 @@ def test_names_are_distinct():
 def test_the_reason_is_the_cause_and_not_what_came_of_it():
     tail = "Svt[info]: ----\n[h264_nvenc @ 0x55] Cannot load libcuda.so.1\nError initializing output stream 0:0 -- x\n"
     assert reason_in(tail) == "Cannot load libcuda.so.1"
-    assert reason_in("\n") == "it failed without a word"
+    assert reason_in("\n") == "it failed without a message"
 
 
 def test_vaapi_is_tried_on_its_device_and_others_on_none():

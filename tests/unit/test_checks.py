@@ -83,7 +83,7 @@ async def test_a_fleet_without_a_worker_is_reported_with_the_command_that_starts
     assert (found.status, found.fact) == ("warning", "no worker is running")
     assert found.advice == "start one with `leveret run`"
     found = await records.lanes(Fleet("cpu", "cpu"), 15.0)
-    assert found.fact == "no worker is running; jobs wait for nobody: 2 in cpu"
+    assert found.fact == "no worker is running; jobs wait in lanes without a worker: 2 in cpu"
     assert "`leveret run`" in found.advice
 
 
@@ -103,7 +103,7 @@ async def test_a_broker_before_provision_is_one_short_line():
     queues = topology().queues
     found = await services.broker(Unprovisioned(len(queues)), topology())
     assert (found.fact, found.advice) == (
-        "it answers, but nothing of ours is declared",
+        "it answers, but no queue of Leveret is declared",
         "run `python -m infra provision`",
     )
     assert queues[0].name in (await services.broker(Unprovisioned(1), topology())).fact
@@ -149,7 +149,7 @@ async def test_a_root_states_its_mount_and_its_space_and_a_missing_one_is_an_err
     missing = await machine.folder(tmp_path / "none", "WORKER_NAS_ROOT")
     assert (missing.status, missing.advice) == ("error", "mount it, make it, or correct WORKER_NAS_ROOT")
     monkeypatch.setattr(os, "access", lambda _path, mode: not mode & os.W_OK)
-    assert "read-only for us" in (await machine.folder(tmp_path, "WORKER_ROOTS")).fact
+    assert "read-only for the worker's user" in (await machine.folder(tmp_path, "WORKER_ROOTS")).fact
     monkeypatch.setattr(os, "access", lambda _path, _mode: False)
     assert (await machine.folder(tmp_path, "WORKER_ROOTS")).status == "error"
     monkeypatch.undo()
@@ -161,10 +161,10 @@ async def test_a_root_states_its_mount_and_its_space_and_a_missing_one_is_an_err
 @pytest.mark.parametrize(
     ("alone", "tokens", "there", "status", "word"),
     [
-        (True, 0, True, "ok", "for this machine alone"),
+        (True, 0, True, "ok", "for this machine only"),
         (False, 0, True, "error", "no token is set"),
         (False, 2, True, "ok", "2 tokens"),
-        (True, 0, False, "warning", "the players of HLS and DASH are missing"),
+        (True, 0, False, "warning", "the players for HLS and DASH are missing"),
     ],
 )
 async def test_the_page_is_judged_by_who_reaches_it_and_what_it_plays(tmp_path, alone, tokens, there, status, word):

@@ -158,7 +158,7 @@ def test_a_queued_job_says_why_it_waits(cli):
     cli.ask(lambda rows: rows.beat(A_WORKER))
     asked = (decode(body, "a-job"), hashlib.sha256(body).hexdigest(), "cpu", "low", "w1")
     cli.ask(lambda rows: rows.decline(*asked, lacking="tool:mkvmerge (not installed)"))
-    why = "w1 cannot do it: tool:mkvmerge (not installed), and nobody else serves cpu"
+    why = "w1 cannot do it: tool:mkvmerge (not installed), and no other worker serves cpu"
     assert f"waits      {why}" in cli.type("job", "a-job").out
     document = json.loads(cli.type("job", "a-job", "--json").out)
     assert document["waits"] == why

@@ -26,7 +26,7 @@ def silent() -> Iterator[str]:
 
 def test_a_command_says_that_it_is_silent(silent, monkeypatch):
     monkeypatch.setattr(blocking, "OPEN_SECONDS", 0.2)
-    with pytest.raises(BrokerUnavailable, match=r"at 127\.0\.0\.1:\d+ takes connections and says nothing"):
+    with pytest.raises(BrokerUnavailable, match=r"at 127\.0\.0\.1:\d+ accepts connections but does not answer"):
         BlockingBroker(silent).__enter__()
 
 

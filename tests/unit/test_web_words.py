@@ -38,17 +38,17 @@ def worker(name="render-1", status="idle", lanes=("cpu",), **more):
         (waiting("retrying", due=112.0), [worker()], 0, "retry due in 1:52"),
         (waiting(lane="nvenc"), [worker()], 0, "no living worker serves nvenc"),
         (waiting(), [worker(status="offline")], 0, "no living worker serves cpu; render-1 did, and is offline"),
-        (waiting(refused=["render-1"]), [worker()], 0, "render-1 cannot do it, and nobody else serves cpu"),
+        (waiting(refused=["render-1"]), [worker()], 0, "render-1 cannot do it, and no other worker serves cpu"),
         (
             waiting(refused=["render-1", "r2"]), [worker(), worker("r2")], 0,
-            "render-1, r2 cannot do it: tool:mkvmerge (not installed), and nobody else serves cpu",
+            "render-1, r2 cannot do it: tool:mkvmerge (not installed), and no other worker serves cpu",
         ),
         (waiting(), [worker(status="paused", wanted="pause")], 0, "render-1 is paused"),
         (
             waiting(), [worker(status="paused", problem="outside its active hours 22:00-06:00")], 0,
             "render-1 waits: outside its active hours 22:00-06:00",
         ),
-        (waiting(), [worker(status="draining")], 0, "render-1 is on its way out, and nobody else serves cpu"),
+        (waiting(), [worker(status="draining")], 0, "render-1 is shutting down, and no other worker serves cpu"),
         (waiting(), [worker(status="in_progress")], 0, "render-1 is busy"),
         (waiting(), [worker(status="in_progress")], 1, "render-1 is busy; 1 job is before it"),
         (

@@ -66,12 +66,16 @@ class Metrics:
         self._retries = Counter(
             "leveret_retries", "Failed attempts that are tried again.", ("lane", "error"), registry=registry
         )
-        self._dead = Counter("leveret_dead", "Jobs that died here.", ("lane", "error"), registry=registry)
+        self._dead = Counter(
+            "leveret_dead", "Jobs that ended dead on this worker.", ("lane", "error"), registry=registry
+        )
         self._losses = Counter("leveret_lease_losses", "Attempts whose job went to another worker.", registry=registry)
-        self._percent = Gauge("leveret_job_percent", "How far the present job is; 0 without one.", registry=registry)
-        self._fps = Gauge("leveret_encoder_fps", "Frames a second of the present tool.", registry=registry)
+        self._percent = Gauge(
+            "leveret_job_percent", "Progress of the current job in percent; 0 without one.", registry=registry
+        )
+        self._fps = Gauge("leveret_encoder_fps", "Frames a second of the current tool.", registry=registry)
         self._speed = Gauge(
-            "leveret_encoder_speed", "Seconds of media a second of the present tool.", registry=registry
+            "leveret_encoder_speed", "Seconds of media a second of the current tool.", registry=registry
         )
         self._bytes = Counter(
             "leveret_bytes",
@@ -91,11 +95,11 @@ class Metrics:
         )
         self._tool_seconds = Counter("leveret_tool_seconds", "Wall time of programs.", ("program",), registry=registry)
         self._tool_cpu = Counter("leveret_tool_cpu_seconds", "CPU time of programs.", ("program",), registry=registry)
-        self._status = Gauge("leveret_worker_status", "1 for the present status.", ("status",), registry=registry)
+        self._status = Gauge("leveret_worker_status", "1 for the current status.", ("status",), registry=registry)
         self._unfit = Gauge(
-            "leveret_worker_unfit", "1 while it takes no job although nobody asked for a pause.", registry=registry
+            "leveret_worker_unfit", "1 while it takes no jobs although it is not paused.", registry=registry
         )
-        self._info = Info("leveret_worker", "Who this worker is.", registry=registry)
+        self._info = Info("leveret_worker", "The worker's name, version and lanes.", registry=registry)
         self._cpu = Gauge("leveret_host_cpu_percent", "The host's CPU use.", registry=registry)
         self._ram = Gauge("leveret_host_ram_percent", "The host's memory use.", registry=registry)
         self._disk = Gauge("leveret_scratch_free_bytes", "Space left in scratch.", registry=registry)

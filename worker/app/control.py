@@ -83,7 +83,7 @@ def library(settings: Settings) -> Library:
 
     def tool(name: str) -> str:
         if name not in programs:
-            raise ToolMissing(f"{name} is not installed here, so sources cannot be looked at")
+            raise ToolMissing(f"{name} is not installed here, so sources cannot be examined")
         return programs[name]
 
     found = {scheme: reader for reader in readers(settings) for scheme in reader.schemes}

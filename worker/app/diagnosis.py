@@ -37,7 +37,7 @@ async def doctor(*, prove: bool = False) -> list[NamedFinding]:
     status: Health = "warning" if strange else "ok"
     advice = CORRECT if strange else ""
     own = NamedFinding(
-        name="settings", status=status, fact=strange or "every variable that is set can be read", advice=advice
+        name="settings", status=status, fact=strange or "every variable that is set is valid", advice=advice
     )
     return [own, *await findings(found)]
 

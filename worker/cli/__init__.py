@@ -29,8 +29,8 @@ INTERRUPTED = 130
 EPILOG = """\b
 Examples:
   leveret                           take jobs and run them
-  leveret submit job.json --watch   give one in and see how it goes
-  leveret dead show                 why the last one died"""
+  leveret submit job.json --watch   submit a job and follow it
+  leveret dead show                 show why the last job died"""
 
 
 def main(*faces: AddTo) -> None:
@@ -84,7 +84,7 @@ def command_line(chosen: str | None = None, *faces: AddTo) -> typer.Typer:
     """
     cli = typer.Typer(
         name=PROGRAM,
-        help="Leveret: media workers on RabbitMQ. Without a command, be a worker.",
+        help="Leveret: media workers on RabbitMQ. Without a command it runs a worker.",
         epilog=EPILOG,
         add_completion=False,
         rich_markup_mode=None,

@@ -119,7 +119,8 @@ Examples:
     Command(
         "forget",
         "workers:forget",
-        "Remove offline workers from the list. One, or all that were silent so long; who comes back is listed again.",
+        "Remove offline workers from the list. One, or all that were silent for so long; a worker that returns is "
+        "listed again.",
         "Example: leveret forget --silent 7d",
     ),
     Command("option-sets list", "options:show_list", "List the option sets."),
@@ -137,8 +138,8 @@ Examples:
     Command(
         "scan",
         "scan:scan",
-        "Judge a folder by a template, and do nothing. Says what does not conform, is broken, and what a run would "
-        "save. Exit 1 if a file is broken.",
+        "Check a folder against a template. It changes nothing, lists what does not conform and what is broken, and "
+        "estimates how much a run would save. Exit 1 if a file is broken.",
         """\b
 Examples:
   leveret scan nas://films --template h265-archive
@@ -186,12 +187,14 @@ Examples:
     Command(
         "hooks put",
         "hooks:put",
-        "Store or replace a hook. Where it names no secret one is made, and printed this once.",
+        "Store or replace a hook. If it names no secret, one is made and printed once.",
         """\b
 Example:
   echo '{"kind": "github", "template": "gource-1080p"}' | leveret hooks put film -""",
     ),
-    Command("hooks calls", "hooks:calls", "List the calls of a hook that had its secret, and their outcomes."),
+    Command(
+        "hooks calls", "hooks:calls", "List the calls that were signed with the hook's secret, and their outcomes."
+    ),
     Command("hooks delete", "hooks:delete", "Delete a hook."),
     Command("notifications list", "notifications:show_list", "List the notifications."),
     Command(
@@ -237,15 +240,15 @@ Examples:
     Command(
         "doctor",
         "doctor:doctor",
-        "Look at all that a worker here needs. Each thing is ok, or says what to do; exit 1 if one is broken. With "
-        "LEVERET_SERVER, at what the server needs.",
+        "Check all that a worker here needs. Each line is ok, or says what to do; exit 1 if one is an error. With "
+        "LEVERET_SERVER, check what the server needs.",
         "Example: leveret doctor --json",
     ),
     Command(
         "reconcile",
         "reconcile:reconcile",
         "Compare database, broker and storage. Finds jobs without a message, deletions and uploads left behind, "
-        "scratch of this host or the server's; with --mend puts them right. Exit 1 if something is left to do.",
+        "scratch of this host or the server's; with --mend repairs them. Exit 1 if something remains to be repaired.",
         "Example: leveret reconcile --mend",
     ),
 )

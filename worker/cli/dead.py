@@ -82,7 +82,7 @@ def show(name: Name = None, as_json: Json = False) -> None:
             "died": moment(message.died_at),
             "error": message.error_type,
             "queue": queue_of(message.lane, message.priority),
-            "attempts": "0, it never became a job" if message.attempts is None else str(message.attempts),
+            "attempts": "0: the message is not a valid job" if message.attempts is None else str(message.attempts),
             "message id": message.message_id or "none",
             "sha256": message.sha256,
             "size": size(message.bytes),
@@ -139,7 +139,7 @@ def purge(
     """Delete what the person confirmed; asked before connecting, for a person may think longer than a heartbeat."""
     if not yes:
         if as_json or not sys.stdin.isatty():
-            raise typer.BadParameter("nobody can be asked here: add --yes")
+            raise typer.BadParameter("there is no terminal to ask on: add --yes")
         typer.confirm(f"Delete {'all messages' if name is None else name} from {DEAD_QUEUE} for good?", abort=True)
 
     async def command() -> int:

@@ -73,7 +73,7 @@ def _queues(view: FleetSnapshot) -> Table:
         counts = [str(view.waiting.get(queue_of(lane, priority), "?")) for priority in PRIORITIES]
         alive = sum(lane in worker.lanes for worker in view.workers if worker.status not in {"offline", "draining"})
         stuck = not alive and any(view.waiting.get(queue_of(lane, priority)) for priority in PRIORITIES)
-        table.add_row(lane, *counts, Text("nobody serves it" if stuck else str(alive), style="red" if stuck else ""))
+        table.add_row(lane, *counts, Text("no worker" if stuck else str(alive), style="red" if stuck else ""))
     table.add_row("dead letters", str(view.waiting.get(DEAD_QUEUE, "?")), "", "", "")
     return table
 

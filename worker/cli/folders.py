@@ -131,7 +131,7 @@ def put(
     if as_json:
         say_json(stored.model_dump(mode="json"))
     else:
-        say(f"{name} is stored: {stored.document['place']} is looked at while `leveret serve` runs")
+        say(f"{name} is stored: {stored.document['place']} is watched while `leveret serve` runs")
 
 
 def _pair(text: str) -> tuple[str, str]:

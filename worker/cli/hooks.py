@@ -57,7 +57,7 @@ def put(
     file: Annotated[str, typer.Argument(metavar="FILE|-", help="The hook as a JSON object.")],
     as_json: Json = False,
 ) -> None:
-    """Store one hook. Where it names no secret one is made, and printed this once."""
+    """Store one hook. If it names no secret, one is made and printed once."""
     document = parse(read_file(file))
     made = ""
     if isinstance(document, dict) and "secret" not in document:
@@ -75,7 +75,7 @@ def put(
         return
     say(f"{name} is stored: POST to /api/v1/hooks/{name}")
     if made:
-        say(f"its secret, shown this once: {made}")
+        say(f"its secret, which is shown only once: {made}")
 
 
 def delete(name: Name, as_json: Json = False) -> None:
@@ -109,4 +109,4 @@ def calls(
         return
     rows = [(moment(one.received_at), one.event, one.subject, one.job_id or "", one.outcome) for one in found]
     columns = (Column("WHEN"), Column("EVENT"), Column("ABOUT", 12), Column("JOB"), Column("OUTCOME", 20, folds=True))
-    say_table(columns, rows, "nobody has called")
+    say_table(columns, rows, "no calls")

@@ -102,7 +102,7 @@ class LastLook:
             try:
                 self._rows = await self._known.fleet_rows()
             except LeveretError as error:
-                self._note("database", f"what you see is old: {error}")
+                self._note("database", f"these figures are out of date: {error}")
             else:
                 self._note("database")
             await asyncio.sleep(POLL_SECONDS)

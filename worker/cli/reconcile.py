@@ -38,5 +38,5 @@ def reconcile(
         rows = [(item.kind, item.job_id, item.fact, item.done) for item in found]
         say_table(_COLUMNS, rows, "database, broker and storage agree")
         if found and not mend:
-            say("`leveret reconcile --mend` puts right what can be put right")
+            say("`leveret reconcile --mend` repairs what can be repaired")
     return 1 if any(not item.done for item in found) else 0

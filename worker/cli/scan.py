@@ -31,7 +31,7 @@ def scan(
             metavar="FOLDER|PATTERN [KEY=VALUE]...", help="The place to scan, and the template's variables."
         ),
     ],
-    template: Annotated[str, typer.Option("--template", "-t", metavar="NAME", help="The template to judge by.")],
+    template: Annotated[str, typer.Option("--template", "-t", metavar="NAME", help="The template to check against.")],
     health: Annotated[
         bool, typer.Option("--health", help="Decode every file to its end, once; the next time only what changed.")
     ] = False,
@@ -78,13 +78,13 @@ def _say(found: Mapping[str, Any]) -> None:
         for one in shown[:SHOWN]
     ]
     columns = (Column("VERDICT"), Column("SIZE"), Column("FILE", 20), Column("WHY", 20, folds=True))
-    say_table(columns, rows, "everything conforms" if found["media"] else "no film and no sound is there")
+    say_table(columns, rows, "everything conforms" if found["media"] else "no film or sound was found")
     if len(shown) > SHOWN:
         say(f"… the first {SHOWN} are shown; --json has {len(shown)}")
     say("")
     say(f"{found['files']} files, {found['media']} of them films and sounds, {size(found['bytes'])}")
     for kind, numbers in found["verdicts"].items():
-        say(f"  {numbers['files']} {kind}, {size(numbers['bytes'])}")
+        say(f"  {kind}: {numbers['files']}, {size(numbers['bytes'])}")
     _say_savings(found)
     if (report := found["submitted"]) is not None:
         say(f"{report['submitted']} submitted, {report['skipped']} skipped, {report['failed']} failed")
@@ -96,7 +96,7 @@ def _say_savings(found: Mapping[str, Any]) -> None:
         share = round(predicted["share"] * 100)
         say(f"a run would save about {size(predicted['bytes'])}: {share} %, measured in {predicted['jobs']} jobs")
     else:
-        say("what a run would save is not known yet: let some files be made (--submit --limit 5), then scan again")
+        say("what a run would save is not known yet: convert a few files (--submit --limit 5), then scan again")
     if saved["jobs"]:
         less = saved["source_bytes"] - saved["made_bytes"]
         say(f"{saved['jobs']} jobs of this template have saved {size(less)} of {size(saved['source_bytes'])}")

@@ -32,11 +32,10 @@ def submit(
     template: Annotated[
         str | None, typer.Option("--template", "-t", metavar="NAME", help="Make a job of each source.")
     ] = None,
-    priority: Annotated[
-        Priority | None, typer.Option(help="Goes before the message's own.", show_default=False)
-    ] = None,
+    priority: Annotated[Priority | None, typer.Option(help="Overrides the message's own.", show_default=False)] = None,
     lane: Annotated[
-        Lane | None, typer.Option(help="Goes before the message's own; by default derived.", show_default=False)
+        Lane | None,
+        typer.Option(help="Overrides the message's own; by default derived from the tasks.", show_default=False),
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until the job has ended.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Wait, and show the progress.")] = False,

@@ -27,6 +27,10 @@ async def outcome(check: Check) -> Finding:
         async with asyncio.timeout(CHECK_SECONDS):
             return await check()
     except TimeoutError:
-        return Finding(status="error", fact=f"no answer within {CHECK_SECONDS:.0f} s", advice="see whether it is up")
+        return Finding(
+            status="error",
+            fact=f"no answer within {CHECK_SECONDS:.0f} s",
+            advice="check that it runs and can be reached",
+        )
     except LeveretError as error:
         return Finding(status="error", fact=str(error))

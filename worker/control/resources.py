@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def no_library() -> Library:
     """Raise: this process was given no files to look at."""
-    raise RefusedPath("sources cannot be looked at from here")
+    raise RefusedPath("sources cannot be examined from here")
 
 
 async def any_receiver(url: str) -> str | None:

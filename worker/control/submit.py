@@ -65,7 +65,7 @@ async def _refused_callback(control: Control, job: Job) -> list[str]:
     reason = await control.refused_receiver(job.callback_url) if job.callback_url else None
     if reason is None:
         return []
-    return [f"callback_url is refused: {reason}; the job runs, and workers with these settings call nobody"]
+    return [f"callback_url is refused: {reason}; the job runs, but workers with these settings send no callback"]
 
 
 async def _unserved_reasons(control: Control, lane: str) -> list[str]:
@@ -77,7 +77,7 @@ async def _unserved_reasons(control: Control, lane: str) -> list[str]:
     serve = [one for one in workers if one.worker_id in names]
     if any(not one.problem for one in serve):
         return []
-    return [f"the lane {lane} has no worker without a problem: {line}" for line in problems_of(serve)]
+    return [f"every worker of the lane {lane} has a problem: {line}" for line in problems_of(serve)]
 
 
 async def _publish(

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 PLACEHOLDER_ID: Final = "unnamed"
 NOT_CHECKED: Final = (
     "that the sources exist and can be read",
-    "that the encoders, filters and tools of the worker can do it",
-    "that option sets it names exist",
+    "that the worker has the encoders, filters and tools",
+    "that its option sets exist",
 )
 """The checks that need a host and not only the document; `validate --here` does them on this one."""
 

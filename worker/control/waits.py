@@ -26,7 +26,7 @@ def why_queued(lane: str, refused_by: Mapping[str, str], fleet: Sequence[WorkerR
     if not able:
         return _refusal_reason([worker.worker_id for worker in serving], lane, refused_by)
     if all(worker.status == "draining" or worker.wanted == "drain" for worker in able):
-        return f"{_names([worker.worker_id for worker in able])} is on its way out, and nobody else serves {lane}"
+        return f"{_names([worker.worker_id for worker in able])} is shutting down, and no other worker serves {lane}"
     if free := [worker for worker in able if worker.status == "idle"]:
         return f"{free[0].worker_id} is free and takes it within seconds"
     if paused := [worker for worker in able if worker.status == "paused"]:
@@ -42,7 +42,7 @@ def why_queued(lane: str, refused_by: Mapping[str, str], fleet: Sequence[WorkerR
 def _refusal_reason(workers: Sequence[str], lane: str, refused_by: Mapping[str, str]) -> str:
     """Return that all of these workers refuse the job, and what the first one lacks that says so."""
     lacking = next((refused_by[worker] for worker in workers if refused_by[worker]), "")
-    return f"{_names(workers)} cannot do it{f': {lacking}' if lacking else ''}, and nobody else serves {lane}"
+    return f"{_names(workers)} cannot do it{f': {lacking}' if lacking else ''}, and no other worker serves {lane}"
 
 
 def _pause_reason(worker: WorkerRecord) -> str:

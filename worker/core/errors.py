@@ -2,12 +2,12 @@
 
 LeveretError
 ├── Permanent                 trying again cannot help: the job is dead at once
-│   ├── InvalidJob            the message is no job, with every reason
+│   ├── InvalidJob            the message is not a valid job; all reasons are listed
 │   ├── BadInput              a source is not what it claims to be
 │   ├── RefusedPath           a path or URI lies outside what jobs may touch
-│   ├── OutputExists          another job's or somebody's file is where an output goes
+│   ├── OutputExists          a file of another job or program is at an output's place
 │   ├── IdReused              this id belongs to another job
-│   ├── PlanBroken            a part cannot be made as its plan says: the job is planned anew, or runs whole
+│   ├── PlanBroken            a part cannot be made as its plan says: the job is planned again, or runs whole
 │   ├── Unserved              no living worker can do what the job requires
 │   ├── Undelivered           the broker itself moved its message to the dead letters
 │   └── CrashLoop             the job took its worker down too often
@@ -15,10 +15,10 @@ LeveretError
 │   ├── SourceMissing         a source is not there (a mount may come back)
 │   ├── RemoteUnavailable     a repository's server does not answer
 │   ├── ToolFailed            a tool ended with an error
-│   ├── ToolOutOfMemory       a tool needed more memory than it may have; twice in a row is the last time
+│   ├── ToolOutOfMemory       a tool needed more memory than it may have; twice in a row is final
 │   ├── ToolStalled           a tool made no progress
 │   ├── TimedOut              a task or the job ran out of time
-│   ├── VerificationFailed    what was made is not what was promised
+│   ├── VerificationFailed    an output is not what was promised
 │   └── StorageUnavailable    a destination or a remote source failed
 ├── Infrastructure            this host is sick: charged to no job
 │   ├── DiskFull              scratch or destination has no space
@@ -70,7 +70,7 @@ class Problem:
 
 
 class InvalidJob(Permanent):
-    """The message is no job; `problems` holds every reason, in the order of the document."""
+    """The message is not a valid job; `problems` holds every reason, in the order of the document."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
@@ -106,7 +106,7 @@ class Undelivered(Permanent):
 
 
 class CrashLoop(Permanent):
-    """The job's attempts ended without a word too often."""
+    """The job's attempts ended without a result too often."""
 
 
 class Transient(LeveretError):
@@ -118,7 +118,7 @@ class SourceMissing(Transient):
 
 
 class RemoteUnavailable(Transient):
-    """A server that is no storage of ours, a repository's, does not answer or is not known."""
+    """The server of a repository does not answer, or its name is not known."""
 
 
 class ToolFailed(Transient):
@@ -132,7 +132,7 @@ class ToolFailed(Transient):
 
 
 class ToolOutOfMemory(ToolFailed):
-    """A tool needed more memory than it may have; a second time in a row it is the job's doing."""
+    """A tool needed more memory than it may have; a second time in a row the job is dead."""
 
 
 class ToolStalled(Transient):
@@ -168,7 +168,7 @@ class ToolMissing(Infrastructure):
 
 
 class CannotServe(Infrastructure):
-    """This worker has not proved what the job requires: its host is well, and another one may do it."""
+    """This worker has not proved what the job requires: the host is healthy, and another worker may do it."""
 
 
 class DatabaseUnavailable(Infrastructure):

@@ -51,16 +51,16 @@ class Folder(Model):
     )
     exclude: Annotated[tuple[Pattern, ...], Field(max_length=50)] = Field((), description="Patterns that are left out.")
     settle_seconds: float = Field(
-        10, ge=1, le=86400, description="So long a file must keep its size and its time before it is taken."
+        10, ge=1, le=86400, description="How long a file must keep its size and time before it is taken."
     )
     poll_seconds: float | None = Field(
         None,
         ge=0.2,
         le=3600,
-        description="At least so long lies between two looks, 0.5 by default and 10 for a bucket; one that takes "
-        "long to list is looked at less often.",
+        description="The least time between two scans: 0.5 by default, 10 for a bucket; a folder that takes long to "
+        "list is scanned less often.",
     )
-    most_waiting: int = Field(100, ge=1, le=100_000, description="No more of its jobs wait at a time.")
+    most_waiting: int = Field(100, ge=1, le=100_000, description="At most this many of its jobs wait at a time.")
     afterwards: Afterwards = Field(
         "leave", description="What becomes of a film, and its subtitles, once its job is recorded as completed."
     )

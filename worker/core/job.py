@@ -39,7 +39,7 @@ class Envelope(Model):
         None, description="The job's id; else the message's `message_id`, else one is assigned."
     )
     job_title: Text = Field(
-        "", validation_alias=AliasChoices("job_title", "job_name"), description="What people call the job."
+        "", validation_alias=AliasChoices("job_title", "job_name"), description="The job's name, for people."
     )
     priority: Priority | None = Field(None, description="Which queue of its lane the job waits in.")
     lane: Lane | None = Field(None, description="Which workers take it; by default derived from its tasks.")

@@ -38,7 +38,7 @@ class Policy:
     """The retries of a job: how many, and after which delays.
 
     `delays` are seconds, one per charged failure that is forgiven; with three of them the fourth failure is
-    the last. `max_crashes` attempts may end without a word before the job is dead. `max_returns` attempts of a round
+    the last. `max_crashes` attempts may end without a result before the job is dead. `max_returns` attempts of a round
     may be given back without a charge; every further one is charged, whatever it ended with.
     """
 

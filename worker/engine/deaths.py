@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MOST: Final = 500
 """The number of deaths that one round of chores records."""
 REASONS: Final = {
-    "delivery_limit": "it came back to its queue too often: whoever took it fell silent each time",
+    "delivery_limit": "it was returned to its queue too often: each worker that took it lost its connection",
     "expired": "it expired in its queue; its publisher gave it an `expiration`",
     "maxlen": "its queue was full",
 }

@@ -265,7 +265,7 @@ def version_in(text: str) -> str | None:
 def reason_in(tail: str) -> str:
     """Return the cause that ffmpeg named first; what follows is only what came of it."""
     lines = [_ORIGIN.sub("", line.strip()) for line in tail.splitlines()]
-    return next((line[:200] for line in lines if line and not _NOISE.match(line)), "it failed without a word")
+    return next((line[:200] for line in lines if line and not _NOISE.match(line)), "it failed without a message")
 
 
 def _head(ffmpeg: str) -> tuple[str, ...]:

@@ -39,7 +39,7 @@ class ServeSettings(BaseSettings):
         "", pattern=r"^(/[A-Za-z0-9._~-]+)*$", description="The path under which a reverse proxy shows the page."
     )
     serve_trusted_proxies: Words = Field(
-        (), description="Addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are believed."
+        (), description="Addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are trusted."
     )
     serve_requests_per_second: float = Field(
         50, gt=0, description="How many requests one address may send, ten times as many at once."
@@ -50,7 +50,7 @@ class ServeSettings(BaseSettings):
         description="Where uploads go, below the NAS root or the first S3 root.",
     )
     upload_bytes: int = Field(64 << 30, gt=0, description="How large an upload may be.")
-    upload_hours: float = Field(24, gt=0, description="How long an upload that nobody continues is kept.")
+    upload_hours: float = Field(24, gt=0, description="How long an unfinished upload is kept after its last piece.")
 
     @field_validator("serve_tokens")
     @classmethod

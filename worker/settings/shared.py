@@ -42,7 +42,7 @@ class SharedSettings(BaseSettings):
     )
     parts_url: str = Field(
         "",
-        description="Where the parts of divided jobs are until they are joined, which all workers must see:"
+        description="Where the parts of divided jobs are kept until they are joined; all workers must reach it:"
         " nas://…, s3://… or file:///…; by default beside each job's outputs.",
     )
     nas_root: Path | None = Field(
@@ -61,7 +61,7 @@ class SharedSettings(BaseSettings):
     broker_timeout_seconds: float = Field(
         1800,
         ge=0,
-        description="The broker's consumer_timeout, which it does not report; 0 is none. Only `doctor` compares.",
+        description="The broker's consumer_timeout, which it does not report; 0 is none. Only `doctor` uses it.",
     )
     undo_days: float = Field(
         7,
@@ -70,7 +70,7 @@ class SharedSettings(BaseSettings):
         " 0 keeps nothing.",
     )
     undo_bytes: int = Field(
-        1 << 37, ge=0, description="How much of it is kept in all; beyond it the oldest goes before its time."
+        1 << 37, ge=0, description="How much of it is kept in all; beyond that the oldest is deleted early."
     )
     public_url: str | None = Field(None, description="Put before an output's key to make the record's URLs.")
     allow_private_addresses: bool = Field(

@@ -24,17 +24,17 @@ class WorkerSettings(BaseSettings):
     scratch_free_bytes: int = Field(
         1 << 30,
         ge=0,
-        description="Space that each job is promised in scratch: none is taken while there is less beside what the"
-        " jobs under way on this host may still take.",
+        description="Space in scratch that is reserved for each job: a job is taken only while so much is free beside"
+        " what the running jobs of this host may still use.",
     )
     lanes: Words = Field((), description="The lanes this worker serves; by default those that its host has proved.")
     active_hours: str = Field(
         "", description="When it takes jobs, in local time: 22:00-06:00, several with commas; by default always."
     )
-    prove: bool = Field(False, description="Whether what the host can do is proved anew at every start.")
+    prove: bool = Field(False, description="Whether capabilities are proved again at every start.")
     id: str = Field("", max_length=100, description="The worker's name; by default the host's name and a slot.")
     lease_seconds: float = Field(
-        8, gt=0.5, description="How long a job stays a silent worker's while nothing of it can be seen."
+        8, gt=0.5, description="How long a job stays with a silent worker while none of its outputs is visible."
     )
     publish_lease_seconds: float = Field(
         30,
@@ -44,8 +44,8 @@ class WorkerSettings(BaseSettings):
     )
     unserved_seconds: float = Field(3600, gt=0, description="How long a lane may refuse a job before it is dead.")
     stall_seconds: float = Field(120, gt=0, description="A tool without progress for so long is stopped.")
-    grace_seconds: float = Field(3600, ge=0, description="How long SIGTERM lets a running job go on.")
-    job_seconds: float = Field(86400, gt=0, description="How long any job may take that names no time-out.")
+    grace_seconds: float = Field(3600, ge=0, description="How long a running job may continue after SIGTERM.")
+    job_seconds: float = Field(86400, gt=0, description="How long a job may take that names no timeout of its own.")
     job_outputs: int = Field(100_000, gt=0, description="How many files a job may publish.")
     connect_seconds: float = Field(
         300, ge=0, description="How long the worker waits for a broker at start before it gives up."
@@ -71,7 +71,9 @@ class WorkerSettings(BaseSettings):
     )
     tool_file_bytes: int = Field(1 << 38, ge=0, description="How large a file a tool may write; 0 is no limit.")
     metrics_address: str = Field(
-        "", pattern=r"^(|.+:\d{1,5})$", description="Where Prometheus may ask, host:port; by default nowhere."
+        "",
+        pattern=r"^(|.+:\d{1,5})$",
+        description="Where metrics are served to Prometheus, host:port; by default nowhere.",
     )
     log_days: float = Field(14, gt=0, description="How long what tools wrote is kept in the database.")
 

@@ -32,20 +32,20 @@ async def page(address: str, *, alone: bool, tokens: int, players: Path) -> Find
     """
     if not alone and not tokens:
         advice = "`leveret token admin` prints a token for WORKER_SERVE_TOKENS"
-        return Finding(status="error", fact=f"{address} can be reached by others, and no token is set", advice=advice)
-    who = f"{tokens} {'token' if tokens == 1 else 'tokens'}" if tokens else "no token, for this machine alone"
+        return Finding(status="error", fact=f"other machines can reach {address}, and no token is set", advice=advice)
+    who = f"{tokens} {'token' if tokens == 1 else 'tokens'}" if tokens else "no token, for this machine only"
     there = await asyncio.to_thread(lambda: sum(1 for _ in players.glob("*.js")) if players.is_dir() else 0)
     if not there:
         advice = "`python -m infra assets` fetches them"
         return Finding(
-            status="warning", fact=f"{address}, {who}; the players of HLS and DASH are missing", advice=advice
+            status="warning", fact=f"{address}, {who}; the players for HLS and DASH are missing", advice=advice
         )
-    return Finding(status="ok", fact=f"{address}, {who}; HLS and DASH play")
+    return Finding(status="ok", fact=f"{address}, {who}; the players for HLS and DASH are installed")
 
 
 async def no_nas() -> Finding:
-    """Return that there is none, which is well."""
-    return Finding(status="ok", fact="WORKER_NAS_ROOT is not set: no job here may name nas://")
+    """Return that there is none, which is no fault."""
+    return Finding(status="ok", fact="WORKER_NAS_ROOT is not set: jobs here cannot use nas://")
 
 
 async def folder(path: Path, setting: str) -> Finding:
@@ -63,10 +63,14 @@ def _look_at_folder(path: Path, setting: str) -> Finding:
     mount, kind = _mount_of(path)
     fact = f"{path} is on {kind} mounted at {mount}, {space.free / _GIB:.1f} GiB free"
     if not readable:
-        return Finding(status="error", fact=f"{fact}, but we may not read it", advice="let the worker's user read it")
+        return Finding(
+            status="error",
+            fact=f"{fact}, but the worker's user cannot read it",
+            advice="give that user the right to read",
+        )
     if not writable:
-        advice = "let the worker's user write there, if jobs are to"
-        return Finding(status="warning", fact=f"{fact}, read-only for us", advice=advice)
+        advice = "give the worker's user the right to write, if jobs write there"
+        return Finding(status="warning", fact=f"{fact}, read-only for the worker's user", advice=advice)
     if space.free < _GIB:
         return Finding(status="warning", fact=fact, advice="free space: outputs do not fit")
     return Finding(status="ok", fact=fact)
@@ -87,10 +91,10 @@ async def scratch(folder: Path, needed_bytes: int) -> Finding:
     try:
         free = await asyncio.to_thread(_free_bytes, folder)
     except OSError as error:
-        return Finding(status="error", fact=f"{folder}: {error.strerror}", advice="set WORKER_SCRATCH")
+        return Finding(status="error", fact=f"{folder}: {error.strerror}", advice="correct WORKER_SCRATCH")
     fact = f"{folder} has {free / _GIB:.1f} GiB free"
     if free < needed_bytes:
-        advice = f"free space: jobs are taken from {needed_bytes / _GIB:.1f} GiB on (WORKER_SCRATCH_FREE_BYTES)"
+        advice = f"free space: no job is taken with less than {needed_bytes / _GIB:.1f} GiB (WORKER_SCRATCH_FREE_BYTES)"
         return Finding(status="error", fact=fact, advice=advice)
     return Finding(status="ok", fact=fact)
 
@@ -135,11 +139,11 @@ async def capabilities(proving: Awaitable[Capabilities], stated: tuple[str, ...]
         return Finding(
             status="error",
             fact=f"{fact}; it cannot serve {','.join(missing)}",
-            advice="correct WORKER_LANES, or mend the hardware's driver and run `leveret doctor --prove`",
+            advice="correct WORKER_LANES, or repair the hardware's driver and run `leveret doctor --prove`",
         )
     broken = {name: reason for name, reason in found.tools.items() if reason is not True}
     if broken or not lanes:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in broken.items())
-        advice = "mend or remove what does not work, then run `leveret doctor --prove`"
+        advice = "repair or remove what does not work, then run `leveret doctor --prove`"
         return Finding(status="warning" if lanes else "error", fact=f"{fact}; {reasons}", advice=advice)
     return Finding(status="ok", fact=fact)

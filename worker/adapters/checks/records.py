@@ -25,8 +25,12 @@ async def workers(repository: Repository, offline_after: float) -> Finding:
         await repository.close()
     living = [one for one in found if one.status != "offline"]
     if said := "; ".join(f"{one.worker_id} on {one.hostname}: {one.problem}" for one in living if one.problem):
-        return Finding(status="warning", fact=said, advice="correct it there; `leveret workers` shows when it is over")
-    count = "1 worker lives" if len(living) == 1 else f"{len(living)} workers live"
+        return Finding(
+            status="warning",
+            fact=said,
+            advice="correct it on that host; `leveret workers` shows when the problem is gone",
+        )
+    count = "1 worker runs" if len(living) == 1 else f"{len(living)} workers run"
     return Finding(status="ok", fact=f"{count}, and none reports a problem")
 
 
@@ -43,7 +47,7 @@ async def lanes(repository: Repository, offline_after: float) -> Finding:
         counts = ", ".join(f"{waiting[lane]} in {lane}" for lane in stuck)
         advice = f"start a worker that serves {','.join(stuck)} with `leveret run`, or cancel the jobs"
         alone = f"workers by lane: {fact}" if served else "no worker is running"
-        return Finding(status="warning", fact=f"{alone}; jobs wait for nobody: {counts}", advice=advice)
+        return Finding(status="warning", fact=f"{alone}; jobs wait in lanes without a worker: {counts}", advice=advice)
     if not served:
         return Finding(status="warning", fact="no worker is running", advice="start one with `leveret run`")
     return Finding(status="ok", fact=f"workers by lane: {fact}")
@@ -58,14 +62,14 @@ async def folders(repository: Repository) -> Finding:
         await repository.close()
     active = [one for one in found if not one.paused]
     if problems := [f"{one.name}: {one.problem}" for one in active if one.problem]:
-        advice = "`leveret folders list` shows them; nothing is taken meanwhile, and nothing is lost"
+        advice = "`leveret folders list` shows them; no file is taken until then, and none is lost"
         return Finding(status="warning", fact="; ".join(problems)[:500], advice=advice)
     silent = [
         one.name for one in active if one.scanned_at is None or (now - one.scanned_at).total_seconds() > SILENT_SECONDS
     ]
     if silent:
-        advice = "run `leveret serve`: it looks at folders"
-        return Finding(status="warning", fact=f"nobody looks at {', '.join(silent)}"[:500], advice=advice)
+        advice = "run `leveret serve`, which scans watched folders"
+        return Finding(status="warning", fact=f"no server scans {', '.join(silent)}"[:500], advice=advice)
     return Finding(status="ok", fact=f"{len(active)} watched, {len(found) - len(active)} paused")
 
 
@@ -76,9 +80,11 @@ async def notifications(repository: Repository) -> Finding:
     finally:
         await repository.close()
     if problems := [f"{one.name}: {one.problem}" for one in found if one.problem]:
-        advice = "`leveret notifications test NAME` sends a sample; what waits is tried again for a day"
+        advice = "`leveret notifications test NAME` sends a sample; unsent ones are tried again for a day"
         return Finding(status="warning", fact="; ".join(problems)[:500], advice=advice)
-    return Finding(status="ok", fact=f"{len(found)} stored, {sum(one.waiting for one in found)} ends not sent yet")
+    return Finding(
+        status="ok", fact=f"{len(found)} stored, {sum(one.waiting for one in found)} ends of jobs not sent yet"
+    )
 
 
 async def originals(repository: Repository, most_bytes: int) -> Finding:
@@ -88,11 +94,13 @@ async def originals(repository: Repository, most_bytes: int) -> Finding:
         stuck = [one for one in await repository.originals() if one.problem]
     finally:
         await repository.close()
-    fact = f"{kept / _GIB:.1f} GiB kept for `undo`, of at most {most_bytes / _GIB:.0f}"
+    fact = f"{kept / _GIB:.1f} GiB of originals kept for `undo`, at most {most_bytes / _GIB:.0f} GiB"
     if stuck:
         first = stuck[0]
         advice = (
             f"look at {first.uri}; `leveret undo {first.job_id}` puts the original back, `--forget` frees its space"
         )
-        return Finding(status="warning", fact=f"{fact}; {len(stuck)} stay: {first.problem}"[:500], advice=advice)
+        return Finding(
+            status="warning", fact=f"{fact}; {len(stuck)} cannot be deleted yet: {first.problem}"[:500], advice=advice
+        )
     return Finding(status="ok", fact=fact)

@@ -28,7 +28,7 @@ async def database(repository: Repository) -> Finding:
         facts = await repository.facts()
     finally:
         await repository.close()
-    fact = f"{facts.product} {dotted(facts.version)} answers, can be written to, and its schema is the newest"
+    fact = f"{facts.product} {dotted(facts.version)} answers and can be written to; its schema is up to date"
     oldest = OLDEST.get(facts.product, ())
     if facts.version < oldest:
         return Finding(status="warning", fact=fact, advice=f"Leveret is tested from {dotted(oldest)} on: upgrade it")
@@ -43,9 +43,11 @@ async def clock(repository: Repository) -> Finding:
         await repository.close()
     fact = f"this host's clock is {abs(ahead):.1f} s {'behind' if ahead > 0 else 'ahead of'} the database's"
     if abs(ahead) > MAX_SKEW_SECONDS:
-        return Finding(status="error", fact=fact, advice="start time synchronisation (NTP): S3 refuses such requests")
+        return Finding(
+            status="error", fact=fact, advice="start time synchronisation (NTP): S3 refuses requests with a wrong time"
+        )
     if abs(ahead) > SOME_SKEW_SECONDS:
-        return Finding(status="warning", fact=fact, advice="start time synchronisation (NTP): logs and waits mislead")
+        return Finding(status="warning", fact=fact, advice="start time synchronisation (NTP): times in logs are wrong")
     return Finding(status="ok", fact=fact)
 
 
@@ -60,10 +62,12 @@ async def broker_timeout(publisher: VersionedBroker, timeout_seconds: float, lon
     who = f"RabbitMQ {dotted(version) or 'of an unknown version'}"
     longest = f"a job may take {longest_seconds:.0f} s"
     if version and version < FIRST_TIMED:
-        return Finding(status="ok", fact=f"{who} waits without end; {longest}")
+        return Finding(status="ok", fact=f"{who} has no time limit on a delivery; {longest}")
     if not timeout_seconds:
-        return Finding(status="ok", fact=f"{who} waits without end, by WORKER_BROKER_TIMEOUT_SECONDS; {longest}")
-    fact = f"{who} takes a delivery back after {timeout_seconds:.0f} s, by WORKER_BROKER_TIMEOUT_SECONDS; {longest}"
+        return Finding(
+            status="ok", fact=f"{who} has no time limit on a delivery (WORKER_BROKER_TIMEOUT_SECONDS); {longest}"
+        )
+    fact = f"{who} takes a delivery back after {timeout_seconds:.0f} s (WORKER_BROKER_TIMEOUT_SECONDS); {longest}"
     if longest_seconds <= timeout_seconds:
         return Finding(status="ok", fact=fact)
     wanted = round(longest_seconds * 1000)
@@ -72,7 +76,7 @@ async def broker_timeout(publisher: VersionedBroker, timeout_seconds: float, lon
     )
     return Finding(
         status="warning",
-        fact=f"{fact}: a longer one goes on under its lease, but its message is passed around until it ends",
+        fact=f"{fact}: a longer one keeps its lease, but its message is redelivered and deferred until it ends",
         advice=f"put `consumer_timeout = {wanted}` into rabbitmq.conf{policy if version >= FIRST_BY_POLICY else ''},"
         f" then set WORKER_BROKER_TIMEOUT_SECONDS={longest_seconds:.0f}",
     )
@@ -84,11 +88,11 @@ def dotted(version: tuple[int, ...]) -> str:
 
 
 class VersionedBroker(Protocol):
-    """A broker that tells its version once it is entered."""
+    """A broker whose version is known once it is entered."""
 
     @property
     def version(self) -> tuple[int, ...]:
-        """Return its version, empty where it tells none."""
+        """Return its version, empty where it reports none."""
         ...
 
     async def __aenter__(self) -> object:
@@ -112,9 +116,13 @@ async def broker(admin: BrokerAdmin, wanted: Topology) -> Finding:
             await admin.require_taking()
     if differences:
         missing = all(line.endswith("is missing") for line in differences)
-        advice = "run `python -m infra provision`" if missing else "drain and delete what differs, then provision"
+        advice = (
+            "run `python -m infra provision`"
+            if missing
+            else "drain and delete the queues that differ, then run `python -m infra provision`"
+        )
         if missing and len(differences) == len(queues):
-            return Finding(status="error", fact="it answers, but nothing of ours is declared", advice=advice)
+            return Finding(status="error", fact="it answers, but no queue of Leveret is declared", advice=advice)
         return Finding(status="error", fact="; ".join(differences), advice=advice)
     if refusals:
         return Finding(
@@ -122,7 +130,9 @@ async def broker(admin: BrokerAdmin, wanted: Topology) -> Finding:
             fact=f"the user of WORKER_BROKER_URL may not {', '.join(refusals)}",
             advice="give it the permissions: `rabbitmqctl set_permissions -p VHOST USER '.*' '.*' '.*'`",
         )
-    return Finding(status="ok", fact=f"it answers, holds our {len(queues)} queues, and we may read and publish")
+    return Finding(
+        status="ok", fact=f"it answers; all {len(queues)} queues are declared; this user may consume and publish"
+    )
 
 
 async def fleet(admin: BrokerAdmin, rows: Identified) -> Finding:
@@ -133,7 +143,7 @@ async def fleet(admin: BrokerAdmin, rows: Identified) -> Finding:
         await rows.close()
     async with admin:
         await admin.require_fleet(identity)
-    return Finding(status="ok", fact=f"the broker is that of this database ({identity[:8]}), or of none yet")
+    return Finding(status="ok", fact=f"the broker is marked with this database ({identity[:8]}), or not marked yet")
 
 
 class Identified(Protocol):

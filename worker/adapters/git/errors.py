@@ -49,7 +49,7 @@ def clone_error(exit_: Exit, subject: str, secrets: tuple[str, ...]) -> LeveretE
     if _REDIRECTED.search(words):
         return BadInput(f"{subject} answers with a redirect, which is not followed: name the address that it leads to")
     if _PRIVATE.search(words):
-        return BadInput(f"{subject} is private or not there: it wants a token that may read it {reason}")
+        return BadInput(f"{subject} is private or not there: it needs a token that may read it {reason}")
     if _MISSING.search(words):
         return BadInput(f"{subject}: there is no such repository {reason}")
     if _NONE.search(words):

@@ -140,18 +140,18 @@ class BlockingBroker:
             case ChannelClosedByBroker(reply_code=404, reply_text=text):
                 return Misconfigured(f"{at} says {text}: {PROVISION}")
             case UnroutableError():
-                return Misconfigured(f"no queue of {at} takes the message: {PROVISION}")
+                return Misconfigured(f"{at} has no queue for the message: {PROVISION}")
             case NackError():
-                return BrokerUnavailable(f"{at} refused the message; look at its queues' lengths and alarms")
+                return BrokerUnavailable(f"{at} refused the message; check the lengths of its queues, and its alarms")
             case AMQPConnectorStackTimeout():
-                return BrokerUnavailable(f"{at} takes connections and says nothing: is it frozen, or no broker?")
+                return BrokerUnavailable(
+                    f"{at} accepts connections but does not answer: is it frozen, or not a broker?"
+                )
             case ConnectionBlockedTimeout():
-                return BrokerUnavailable(f"{at} takes nothing: it is short of memory or disk")
+                return BrokerUnavailable(f"{at} accepts no messages: it is short of memory or disk")
             case _:
                 word = _word(error)
-                return BrokerUnavailable(
-                    f"{at} does not answer{word}: is it up, and is WORKER_BROKER_URL set and right?"
-                )
+                return BrokerUnavailable(f"{at} does not answer{word}: does it run, and is WORKER_BROKER_URL correct?")
 
 
 class _ReadableConnection(SelectConnection):

@@ -63,7 +63,7 @@ async def answered(seconds: float | None = None) -> AsyncIterator[None]:
     except asyncio.CancelledError as error:
         if task is None or task.cancelling() > asked:
             raise
-        raise ConnectionError("the broker's heartbeats stay away") from error
+        raise ConnectionError("the broker sends no heartbeats") from error
 
 
 class _Connection(aio_pika.Connection):
@@ -224,7 +224,7 @@ class Link:
             except ChannelNotFoundEntity as error:
                 raise Misconfigured(f"the broker has no {kind} {name}: run `python -m infra provision`") from error
             except LINK_ERRORS as error:
-                raise BrokerUnavailable(f"the broker at {self.address} went away: {_word(error)}") from error
+                raise BrokerUnavailable(f"the broker at {self.address} was lost: {_word(error)}") from error
 
     async def require_fleet(self, identity: str) -> None:
         """Return if the broker was provisioned for the database `identity`, or for none; Misconfigured otherwise.
@@ -242,7 +242,7 @@ class Link:
         except (ChannelNotFoundEntity, ChannelAccessRefused):
             return
         except LINK_ERRORS as error:
-            raise BrokerUnavailable(f"the broker at {self.address} went away: {_word(error)}") from error
+            raise BrokerUnavailable(f"the broker at {self.address} was lost: {_word(error)}") from error
 
     async def reset(self) -> None:
         """End the connection, so that the next use opens a fresh one; what it held goes back to its queue.

@@ -177,7 +177,7 @@ class Publisher(CheckedBroker):
             if not count:
                 raise
             raise BrokerUnavailable(
-                f"the broker could not deliver {count} messages of {queue}, which are readable now: ask again"
+                f"the broker could not deliver {count} messages of {queue}, which are repaired now: repeat the command"
             ) from error
 
 

@@ -52,7 +52,7 @@ def database_errors(place: str, password: str | None, seconds: float) -> Iterato
     except OSError as error:
         raise DatabaseUnavailable(f"the database at {place} cannot be reached: {error.strerror or error}") from error
     except PoolTimeout as error:
-        raise DatabaseUnavailable(f"the database at {place} has no connection for us: all are busy") from error
+        raise DatabaseUnavailable(f"the database at {place} has no free connection") from error
     except (SQLAlchemyError, sqlite3.Error) as error:
         # The driver's own come from where a transaction begins, which SQLAlchemy leaves to us.
         raise _translated(error, place, password) from error

@@ -156,7 +156,7 @@ def judge_source(
     """Return the verdict on a source that was probed; `clock` says which day it is."""
     record = source.record
     if record is None or record.facts is None:
-        return Verdict(source, BROKEN, (record.problem or "it is no media" if record else "nobody looked at it",))
+        return Verdict(source, BROKEN, (record.problem or "it is no media" if record else "it was not examined",))
     if health and record.health:
         return Verdict(source, BROKEN, (record.health,))
     facts = {**source.named_facts(), **source.remembered()}

@@ -174,7 +174,7 @@ class OneFolder:
         self._turn_at = time.monotonic() + TURN_SECONDS
         async for batch in self.control.library().walk(place):
             if not await self._hold_lease():
-                raise Refused("another server looks at this folder now")
+                raise Refused("another server scans this folder now")
             wanted = _sightings(folder, place, batch)
             count += len(wanted)
             if wanted:

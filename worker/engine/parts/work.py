@@ -118,7 +118,7 @@ class WorkFinder:
         known = await self._resources.repository.known_plan(job.part.job)
         plan = Plan.of(known.plan) if known.plan else None
         if plan is None or job.part.index >= len(plan.parts) or plan.parts[job.part.index].key != job.part.key:
-            raise PlanBroken("the plan that this part is of has been made anew")
+            raise PlanBroken("the plan of this part was replaced")
         part = plan.parts[job.part.index]
         return MakePart(plan, part, {} if part.shared else await self._shared(plan, known.made, folder))
 

@@ -107,7 +107,7 @@ class SubtitleTrack(Model):
 
     track: Annotated[int, Field(ge=1, le=100)] = Field(description="The source's subtitle track, counted from 1.")
     name: Annotated[str, StringConstraints(max_length=200)] | None = Field(None, description="The track's name.")
-    default: bool = Field(default=False, description="Whether it is shown when nobody chose.")
+    default: bool = Field(default=False, description="Whether it is shown when the viewer has chosen none.")
     forced: bool = Field(default=False, description="Whether only its forced lines are shown.")
     burned: bool = Field(default=False, description="Whether it is drawn into the picture.")
 

@@ -139,7 +139,9 @@ class AudioParams(Model):
     )
     every: bool = Field(default=False, description="Whether all streams like that are meant, and not the first alone.")
     name: Text = Field("", description="What players show; by default the language's name.")
-    default: bool | None = Field(None, description="Whether it plays when nobody chose; by default the first.")
+    default: bool | None = Field(
+        None, description="Whether it plays when the viewer has chosen none; by default the first."
+    )
     codec: AudioCodec = Field("aac", description="aac, ac3, eac3, opus or flac.")
     bitrate: Bitrate | None = Field(None, description="Bits a second; by default 64k a channel, in AAC.")
     channels: Channels | None = Field(None, description="By default two, or one where the source has one.")
@@ -173,7 +175,7 @@ class SubtitleParams(Model):
     source_codec: SelectedCodec | None = Field(None, description="Without `stream`: only streams whose codec this is.")
     every: bool = Field(default=False, description="Whether all streams like that are meant, and not the first alone.")
     name: Text = Field("", description="What players show; by default the language's name.")
-    default: bool = Field(default=False, description="Whether it is shown when nobody chose.")
+    default: bool = Field(default=False, description="Whether it is shown when the viewer has chosen none.")
     forced: bool = Field(default=False, description="Whether it holds only what must be read.")
 
     @model_validator(mode="after")

@@ -101,7 +101,7 @@ def _reasons(outputs: Sequence[Output], muxer: str, input_options: Mapping[str, 
         yield "a data stream is taken"
     film = films[0]
     if film.encoder not in ENCODERS:
-        yield f"the parts of {film.encoder or 'an encoder that nobody named'} are not joined"
+        yield f"the parts of {film.encoder or 'an encoder that the job does not name'} are not joined"
     yield from _option_reasons(film.options)
     yield from _filter_reasons(film.options)
     for output in outputs:

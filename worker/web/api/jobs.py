@@ -98,8 +98,8 @@ async def post_job(
     response: Response,
     here: Here,
     who: Operator,
-    lane: Annotated[Lane | None, Query(description="Goes before the message's own.")] = None,
-    priority: Annotated[Priority | None, Query(description="Goes before the message's own.")] = None,
+    lane: Annotated[Lane | None, Query(description="Overrides the message's own.")] = None,
+    priority: Annotated[Priority | None, Query(description="Overrides the message's own.")] = None,
     idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
 ) -> Submission:
     """Return the job; the same `Idempotency-Key` with the same message gets the same job, submitted once."""

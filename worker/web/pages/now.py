@@ -43,7 +43,7 @@ async def get_now(request: Request) -> Response:
     except LeveretError as error:
         seen, problems = (
             _empty_view(),
-            [f"{sentence(error)} Jobs that run go on; what you see here comes back by itself."],
+            [f"{sentence(error)} Running jobs continue, and this page recovers by itself."],
         )
     depths, trouble = await here.depths.now()
     if trouble:

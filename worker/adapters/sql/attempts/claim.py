@@ -99,7 +99,7 @@ def claim(connection: Connection, request: ClaimRequest, policy: Policy, steady_
     row = _locked(connection, job_id)
     if request.job.part is not None:
         if row is None or parent is None or row.parent_id != parent.job_id:
-            raise IdReused(f"{job_id} is a part that no plan of ours has: only a worker writes the parts of a job")
+            raise IdReused(f"{job_id} is not a part that a worker planned: only workers write the parts of a job")
         if row.digest != request.digest:
             return Finished("cancelled")
         if parent.state != "waiting" and row.state not in TERMINAL:
@@ -160,7 +160,7 @@ def _stopped(connection: Connection, request: ClaimRequest, row: Row[*tuple[Any,
         lease_until = row.lease_until or row.now
         until = max(lease_until, holder_may_renew_until(lease_until, row.now, request, steady_seconds))
         if until > row.now:
-            return _waiting(request, row, f"{row.owner} has it, and is to stop", until)
+            return _waiting(request, row, f"{row.owner} has it, and was asked to stop", until)
         close_attempt(connection, request.job.job_id, row.epoch, "crashed", "its job no longer waits for it")
     connection.execute(update(jobs).where(jobs.c.job_id == request.job.job_id).values(**ended("cancelled")))
     return Finished("cancelled")
@@ -186,7 +186,7 @@ def _seconds(now: datetime, then: datetime) -> int:
 def _succeeded(connection: Connection, request: ClaimRequest, policy: Policy, row: Row[*tuple[Any, ...]]) -> Claim:
     """Return the claim of a job whose worker fell silent: its attempt is charged as a crash."""
     job_id = request.job.job_id
-    crash = CrashLoop(f"the attempt ended without a word; its worker {row.owner} let the lease run out")
+    crash = CrashLoop(f"the attempt ended without a result; the lease of its worker {row.owner} ran out")
     close_attempt(connection, job_id, row.epoch, "crashed", str(crash), type(crash).__name__)
     charges = _Charges(row.round, row.failures + 1, row.crashes + 1)
     charged = {"failures": charges.failures, "crashes": charges.crashes}
@@ -205,8 +205,10 @@ def _succeeded(connection: Connection, request: ClaimRequest, policy: Policy, ro
 def _crash_loop(charges: _Charges, policy: Policy, owner: str) -> CrashLoop:
     if charges.crashes >= policy.max_crashes:
         times = "once" if charges.crashes == 1 else f"{charges.crashes} times"
-        return CrashLoop(f"its attempts ended without a word {times}, last on worker {owner}")
-    return CrashLoop(f"its last attempt, {charges.failures} of {policy.max_attempts}, ended without a word on {owner}")
+        return CrashLoop(f"its attempts ended without a result {times}, last on worker {owner}")
+    return CrashLoop(
+        f"its last attempt, {charges.failures} of {policy.max_attempts}, ended without a result on {owner}"
+    )
 
 
 def _grant(

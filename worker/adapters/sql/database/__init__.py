@@ -135,13 +135,13 @@ def _driver_url(url: str) -> URL:
     scheme, colon, rest = url.partition(":")
     if not colon or scheme not in _DRIVERS:
         raise Misconfigured(
-            "WORKER_DATABASE_URL is sqlite:///path or postgresql://user:password@host/name"
-            f"; it begins with {scheme[:20]!r}"
+            "WORKER_DATABASE_URL must be sqlite:///path or postgresql://user:password@host/name"
+            f", but begins with {scheme[:20]!r}"
         )
     try:
         return make_url(f"{_DRIVERS[scheme]}:{rest}")
     except (ArgumentError, ValueError) as error:
-        raise Misconfigured("WORKER_DATABASE_URL is no URL that a database could have") from error
+        raise Misconfigured("WORKER_DATABASE_URL is not the URL of a database") from error
 
 
 def _is_sqlite(url: URL) -> bool:

@@ -104,4 +104,4 @@ def _ask_if_doubtful(dialect: Dialect, connection: Any, record: ConnectionPoolEn
     try:
         dialect.do_ping(connection)
     except dialect.loaded_dbapi.Error as error:
-        raise InvalidatePoolError("the connection was cut while it rested") from error
+        raise InvalidatePoolError("the connection was closed while it was idle") from error

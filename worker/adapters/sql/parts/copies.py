@@ -101,4 +101,4 @@ def end_copies(connection: Connection, ids: Collection[str]) -> None:
         epoch = connection.execute(select(jobs.c.epoch).where(jobs.c.job_id == job_id)).scalar_one()
         connection.execute(update(jobs).where(jobs.c.job_id == job_id).values(**ended("cancelled")))
         connection.execute(delete(artifacts).where(artifacts.c.job_id == job_id))
-        close_attempt(connection, job_id, epoch, "interrupted", "its job was planned anew")
+        close_attempt(connection, job_id, epoch, "interrupted", "its job was planned again")

@@ -209,7 +209,7 @@ def _enter_part(
 def close_attempt_of(connection: Connection, job_id: str) -> None:
     """Close an attempt that is open although its job has been planned anew."""
     epoch = connection.execute(select(jobs.c.epoch).where(jobs.c.job_id == job_id)).scalar_one()
-    close_attempt(connection, job_id, epoch, "interrupted", "its job was planned anew")
+    close_attempt(connection, job_id, epoch, "interrupted", "its job was planned again")
 
 
 def lock_parent(connection: Connection, job_id: str | None) -> Row[*tuple[Any, ...]] | None:

@@ -23,7 +23,7 @@ jobs = Table(
     Column("round", Integer, nullable=False),
     # The fencing token: grows with every claim, over all rounds.
     Column("epoch", Integer, nullable=False),
-    # Charged failures and attempts that ended without a word, both of this round.
+    # Charged failures and attempts that ended without a result, both of this round.
     Column("failures", Integer, nullable=False),
     Column("crashes", Integer, nullable=False),
     Column("lane", Words, nullable=False),

@@ -214,7 +214,7 @@ def _facts(folder: int, upload_id: str) -> _Facts:
         # whoever may write to the NAS may have written this: no name of theirs leads out of the folder
         return _Facts(safe_name(str(facts["name"])), int(facts["bytes"]), str(facts["owner"]))
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise SourceMissing(f"the upload {upload_id} cannot be read: cancel it, and begin anew") from error
+        raise SourceMissing(f"the upload {upload_id} cannot be read: cancel it, and start again") from error
 
 
 def _promised(folder: int) -> int:

@@ -39,7 +39,7 @@ def check_buckets(connected: LateClient, buckets: Iterable[str], destination: Ex
                     ) from error
                 if code_of(error) in CREDENTIALS:
                     raise Misconfigured(
-                        f"the S3 server refuses our credentials ({code_of(error)}); mend AWS_ACCESS_KEY_ID"
+                        f"the S3 server refuses our credentials ({code_of(error)}); correct AWS_ACCESS_KEY_ID"
                         " and AWS_SECRET_ACCESS_KEY"
                     ) from error
                 raise

@@ -136,7 +136,7 @@ class S3Originals:
         there_now = self._head(target)
         if there_now is None or there_now["ContentLength"] != head["ContentLength"]:
             size = None if there_now is None else there_now["ContentLength"]
-            raise VerificationFailed(f"{target}: {head['ContentLength']} bytes were copied, and {size} stand there")
+            raise VerificationFailed(f"{target}: {head['ContentLength']} bytes were copied, but {size} arrived")
 
 
 def _kept_place(place: External, token: str) -> External:
