@@ -166,3 +166,39 @@ async def test_a_tag_without_a_value_is_refused(bench: TaskBench):
     error = await refusal(bench, FfmpegTask(), data("v", {"codec": "copy", "metadata": "title"}))
     assert isinstance(error, InvalidJob)
     assert "is a map of tags" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "words"),
+    [
+        ("v", {**X264, "frames": "ten"}, "Expected number for frames:v:0 but found: ten"),
+        ("v", {**X264, "frames": "1e30"}, "which is not within"),
+        ("v", {**X264, "s": "320"}, "Invalid frame size: 320"),
+        ("a", {"codec": "aac", "ac": "two"}, "Expected number for ac:a:0 but found: two"),
+        ("a", {"codec": "aac", "channel_layout": "foo"}, "Unknown channel layout: foo"),
+    ],
+)
+async def test_a_value_that_ffmpeg_cannot_read_is_refused_at_once(
+    bench: TaskBench, kind: str, options: dict[str, Any], words: str
+):
+    error = await refusal(bench, FfmpegTask(), data(kind, options))
+    assert isinstance(error, InvalidJob), repr(error)
+    assert words in str(error)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"r": "x"}, "Error parsing framerate x"),
+        ({"stream_loop": "x"}, "Expected number for stream_loop but found: x"),
+        ({"hwaccel": "nope"}, "Unrecognized hwaccel: nope"),
+        ({"ss": 100}, "input_options: leave nothing of film.mkv: the piece begins after the end"),
+        ({"ss": "0:01:40", "t": 1}, "input_options: leave nothing of film.mkv: the piece begins after the end"),
+    ],
+)
+async def test_an_input_option_that_no_attempt_can_keep_is_refused_at_once(
+    bench: TaskBench, options: dict[str, Any], words: str
+):
+    error = await refusal(bench, FfmpegTask(), data("v", X264, input_options=options))
+    assert isinstance(error, InvalidJob), repr(error)
+    assert words in str(error)

@@ -8,6 +8,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from worker.cli.dead import DEAD_LIST
 from worker.cli.fitted import cut_middle, fitted_table, fitted_widths
 from worker.cli.render import JOB_LIST
 from worker.cli.tables import Column, aligned
@@ -26,6 +27,18 @@ def test_on_a_terminal_a_long_error_takes_no_room_from_the_id_and_no_second_line
     assert line.startswith(job_id if width > 60 else job_id[:19])
     assert line.rstrip().endswith("…")
     assert ("CREATED" in head) == (width == 140)
+
+
+def test_a_list_of_dead_messages_keeps_the_time_and_the_whole_reason_in_80_columns():
+    reason = "ffmpeg exited 1 after 0 s: x264 [error]: invalid profile: nope"
+    job_id = "3f2a9c01-0000-4000-8000-000000000000"
+    console = Console(file=io.StringIO(), width=80, force_terminal=False, color_system=None)
+    row = ("2026-11-28 08:34:36", job_id, "049f8b12c1f2", "InvalidJob", reason)
+    console.print(fitted_table(DEAD_LIST, [row], 80))
+    head, *lines = console.file.getvalue().splitlines()
+    assert head.split() == ["DIED", "JOB", "REASON"]
+    assert lines[0].startswith(f"2026-11-28 08:34:36  {job_id}  ")
+    assert "".join("".join(line[59:].split()) for line in lines) == "".join(reason.split())
 
 
 def test_columns_give_way_by_their_rank_and_share_what_is_left():

@@ -176,6 +176,38 @@ def test_input_options_have_times_and_an_end():
 
 
 @pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"sseof": 5}, "input_options.sseof: counts back from the end, so it is negative"),
+        ({"sseof": 0}, "input_options.sseof: counts back from the end, so it is negative"),
+        ({"ss": 3, "to": 1}, "input_options.to: leaves nothing"),
+        ({"ss": 3, "to": "0:03"}, "input_options.to: leaves nothing"),
+        ({"t": 0}, "input_options.t: leaves nothing"),
+    ],
+)
+def test_a_piece_without_a_length_is_refused(options, words):
+    (problem,) = input_problems(options, "input_options")
+    assert words in str(problem)
+
+
+def test_a_piece_with_a_length_is_taken():
+    for options in ({"sseof": -5}, {"ss": 3, "to": 4}, {"ss": 3, "to": 1, "t": 2}, {"to": 2}, {"ss": -1, "t": 1}):
+        assert not list(input_problems(options, "input_options"))
+
+
+def test_a_tag_is_what_the_job_says():
+    tags = {"title": None, "comment": True, "track": 3}
+    written = ["-metadata:s:v:0", "title=", "-metadata:s:v:0", "comment=true", "-metadata:s:v:0", "track=3"]
+    assert list(arguments({"metadata": tags}, ":v:0")) == written
+
+
+@pytest.mark.parametrize("metadata", ["title", "", "=film", " =film", 5, {"": "film"}, {" ": "film"}, {"a=b": "film"}])
+def test_metadata_without_a_name_is_refused(metadata):
+    (problem,) = output_problems({"metadata": metadata}, "v", None, "options")
+    assert "options.metadata: is a map of tags" in str(problem)
+
+
+@pytest.mark.parametrize(
     ("text", "seconds"),
     [(90, 90), ("1.5", 1.5), ("1:30", 90), ("01:01:01.5", 3661.5), ("1500ms", 1.5), ("-5", -5), ("x", None), ("", None),
      ("1:2:3:4", None), (True, None)],

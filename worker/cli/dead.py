@@ -12,7 +12,7 @@ from worker.app.operations import operations
 from worker.cli.arguments import Json  # noqa: TC001 - Typer reads it at run time
 from worker.cli.render import say_facts, say_json, say_republished
 from worker.cli.session import read_file
-from worker.cli.tables import Column, say_table
+from worker.cli.tables import Column, on_terminal, say_table
 from worker.cli.words import say, warn
 from worker.control.replay import Replayed
 from worker.core.figures import moment, size
@@ -26,12 +26,13 @@ Name = Annotated[
     typer.Argument(metavar="ID", help="A job's id, a message's id, or the first digits of a body's sha256."),
 ]
 EXCERPT = 4000
-_COLUMNS = (
-    Column("DIED", rank=2),
+DEAD_LIST = (
+    Column("DIED"),
     Column("JOB"),
     Column("SHA256", rank=1),
-    Column("ERROR", rank=3),
-    Column("REASON", 25),
+    Column("ERROR", rank=2),
+    # a reason says at its end what was wrong
+    Column("REASON", 20, folds=True),
 )
 
 
@@ -52,14 +53,15 @@ def show_list(
     rows = [
         (
             moment(message.died_at),
-            message.job_id or "",
+            # a narrow terminal has no room for the column of the digits, by which one without an id is named
+            message.job_id or (f"sha256 {message.sha256[:12]}" if on_terminal() else ""),
             message.sha256[:12],
             message.error_type,
             "; ".join(message.reasons),
         )
         for message in messages
     ]
-    say_table(_COLUMNS, rows, "no dead messages", cut_last=True)
+    say_table(DEAD_LIST, rows, "no dead messages", cut_last=True)
     if found.count > len(rows):
         say(f"… and {found.count - len(rows)} older ones: --limit shows more")
 

@@ -63,7 +63,11 @@ _JOB: Final = re.compile(
     r"Error opening output files: (Invalid argument|Result not representable)|"
     r"Can't write packet with unknown timestamp|Timestamps are unset in a packet|"
     r"Subtitle encoding currently only possible|experimental codecs are not enabled|"
-    r"is not supported by the bitstream filter|Invalid metadata type|Subtitle codec \d+ is not supported",
+    r"is not supported by the bitstream filter|Invalid metadata type|Subtitle codec \d+ is not supported|"
+    # values that ffmpeg's program reads itself (5.1 to 9), before any component sees them
+    r"Expected (number|int\d*) for \S+ but found|The value for \S+ was .* which is not within|"
+    r"Error parsing framerate|Invalid frame size|Unknown channel layout|Unrecogni[sz]ed hwaccel|"
+    r"value must be negative|value smaller than -ss",
     re.IGNORECASE,
 )
 # Complaints about the options of a job. They count only where the first line with a reason is one of them.

@@ -76,6 +76,7 @@ _OPTION: Final = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
 _HELP: Final = re.compile(r"^  -(\S+)\s+<(\w+)>\s+E\S*\s?(.*)$")
 _NAMES_A_FILE: Final = re.compile(r"(?i)\bfile ?name|\bfile\b|\bpath\b|\blibrary\b|\bdevice\b")
 # `omx_libname` is a library that ffmpeg loads: it would run a file that a publisher put into a root
+_TAG: Final = re.compile(r"[^=]*[^=\s][^=]*=")
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f]")
 _TIME: Final = re.compile(r"^-?(?:(\d+):)?(?:(\d{1,2}):)?(\d+(?:\.\d+)?)(s|ms|us)?$")
 _BITSTREAM_FILTERS: Final = re.compile(r"^[a-z0-9_]+(=[A-Za-z0-9_=:/.-]+)?(,[a-z0-9_]+(=[A-Za-z0-9_=:/.-]+)?)*$")
@@ -153,6 +154,13 @@ def input_problems(options: Options, path: str) -> Iterator[Problem]:
     for name in _TIMES & options.keys():
         if seconds_of(options[name]) is None:
             yield Problem(f"{path}.{name}", "is no time: seconds, or [hours:]minutes:seconds")
+    start, end, length, back = (seconds_of(options.get(name)) for name in ("ss", "to", "t", "sseof"))
+    if back is not None and back >= 0:
+        yield Problem(f"{path}.sseof", "counts back from the end, so it is negative: -10 is the last ten seconds")
+    if length is not None and length <= 0:
+        yield Problem(f"{path}.t", "leaves nothing: it is a length, and more than 0")
+    elif length is None and end is not None and end <= (start or 0.0):
+        yield Problem(f"{path}.to", "leaves nothing: it is the time of the end, and that comes after ss")
     loop = options.get("stream_loop")
     if str(loop).strip().startswith("-") and not {"t", "to"} & options.keys():
         yield Problem(f"{path}.stream_loop", "would never end: give t or to as well")
@@ -176,7 +184,7 @@ def _value_problem(name: str, value: Scalar | Mapping[str, Scalar]) -> str | Non
         return None if value is None or isinstance(value, bool) else "is a flag: true or false"
     if value is None:
         return "needs a value"
-    if name == "metadata" and not isinstance(value, dict) and not re.match(r"[^=]+=", str(value)):
+    if name == "metadata" and not all(map(_TAG.match, _tags(value))):
         return 'is a map of tags, {"title": "…"}, or one as text: title=…'
     text = value_text(value)
     if len(text) > MAX_VALUE or _CONTROL.search(text):
@@ -224,6 +232,16 @@ def value_text(value: Any) -> str:
             return str(value)
 
 
+def _tags(value: Scalar | Mapping[str, Scalar]) -> tuple[str, ...]:
+    """Return `metadata` as ffmpeg's `name=value`; null takes a tag away, as nothing behind the `=` does."""
+    if not isinstance(value, dict):
+        return (str(value),)
+    texts: dict[Scalar, str] = {None: "", True: "true", False: "false"}
+    said = {key: texts[item] if item is None or isinstance(item, bool) else str(item) for key, item in value.items()}
+    # a name with `=` would be that of another tag
+    return tuple("" if "=" in key else f"{key}={text}" for key, text in said.items())
+
+
 def arguments(options: Options, specifier: str = "") -> Iterator[str]:
     """Yield the argv of `options`, each for the stream `specifier` (`:v:0`), in their order."""
     for given, value in options.items():
@@ -231,8 +249,7 @@ def arguments(options: Options, specifier: str = "") -> Iterator[str]:
         if name in FLAGS:
             yield f"-no{name}{specifier}" if value is False else f"-{name}{specifier}"
         elif name == "metadata":
-            pairs = [f"{key}={value_text(item)}" for key, item in value.items()] if isinstance(value, dict) else [value]
-            for pair in pairs:
-                yield from (f"-metadata:s{specifier}", str(pair))
+            for tag in _tags(value):
+                yield from (f"-metadata:s{specifier}", tag)
         else:
             yield from (f"-{name}{specifier}", value_text(value))

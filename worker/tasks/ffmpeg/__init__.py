@@ -22,6 +22,7 @@ from worker.tasks.ffmpeg.parts import SOUND, is_planned, join_film, make_range, 
 from worker.tasks.ffmpeg.proof import (
     DECODE_SHARE,
     blame_empty_sources,
+    name_empty_piece,
     name_refused_codecs,
     probe_output,
     prove_output,
@@ -200,7 +201,7 @@ async def _make(read: Read, context: TaskContext) -> None:
     arrangement = joined_arrangement(replace(read.promised.arrangement, params=params), read.infos)
     params = arrangement.params
     frames, said = await _encode(arrangement, read, output, context)
-    with name_refused_codecs(said):
+    with name_refused_codecs(said), name_empty_piece(read):
         await prove_output(params, read, await probe_output(output, params.output_file, context), frames, context)
 
 

@@ -99,6 +99,19 @@ def name_refused_codecs(said: str) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def name_empty_piece(read: Read) -> Iterator[None]:
+    """Turn an output that fails its proof into InvalidJob where the job asks for a piece that begins after the end."""
+    try:
+        yield
+    except VerificationFailed as error:
+        if read.promised.seconds == 0 and read.params.input_options:
+            names = ", ".join(PurePosixPath(source).name for source in read.params.sources)
+            message = f"leave nothing of {names}: the piece begins after the end"
+            raise InvalidJob([Problem("input_options", message)]) from error
+        raise
+
+
 async def refuse_known_empty(read: Read, context: TaskContext) -> None:
     """Return if no stream that is to be encoded is empty, as far as its file lets one suspect; BadInput otherwise."""
     for number, path in enumerate(read.sources):
