@@ -217,7 +217,7 @@ async def test_the_card_of_a_worker_that_makes_a_part_has_a_bar(tmp_path):
         home = (await client.get("/")).text
         (card,) = re.findall(r'<li class="card">\s*<div class="card-head">.*?</li>', home, re.DOTALL)
         assert '<progress max="100" value="61.0"' in card
-        assert "61.0 % ffmpeg 48 fps" in words_of(card)
+        assert "Title of whole part 2/3 61.0 % ffmpeg 48 fps" in words_of(card)
         assert "0:09 left" in words_of(card)
 
 

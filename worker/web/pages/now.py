@@ -58,6 +58,7 @@ def _empty_view() -> dict[str, Any]:
         "divided": [],
         "more_divided": 0,
         "running": {},
+        "made_parts": (),
         "waiting": [],
         "more": 0,
         "results": [],
@@ -81,8 +82,9 @@ async def _look(here: Services) -> dict[str, Any]:
     alive = [worker for worker in fleet if worker.status != "offline"]
     busy = {worker.job_id for worker in alive}
     known = {job.job_id: job for job in running}
+    made: dict[str, JobRecord] = {}
     if others := {worker.job_id for worker in alive if worker.job_id} - known.keys():
-        known |= {part.job_id: part for part in await here.views.parts(others)}
+        made = {part.job_id: part for part in await here.views.parts(others)}
     divided = [job for job in running if job.state == "waiting"]
     waits = [(one, why) for one, why in zip(waiting, reasons(waiting, fleet), strict=True)]
     return {
@@ -91,7 +93,8 @@ async def _look(here: Services) -> dict[str, Any]:
         "divided": divided[:MAX_RESULTS],
         "more_divided": counts.get("waiting", 0) - len(divided[:MAX_RESULTS]),
         "gone": [worker for worker in fleet if worker.status == "offline"],
-        "running": known,
+        "running": known | made,
+        "made_parts": made.keys(),
         "waiting": waits,
         "more": counts.get("queued", 0) + counts.get("retrying", 0) - len(waits),
         "results": results,
