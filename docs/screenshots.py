@@ -37,6 +37,7 @@ SCREENS = {
     "automatic": "/settings/automatic", "browse": "/new/browse", "absent": "/jobs/nowhere",
 }  # fmt: skip
 VIEWS = {"": (1440, 900, "light"), "-narrow": (390, 844, "dark")}
+TOUR = "The whole tour, " + "with everything that was said between the songs, " * 3
 PROVED = {
     "proved": True,
     "encoders": {"libx264": True, "h264_nvenc": "Cannot load libcuda.so.1"},
@@ -52,11 +53,13 @@ async def fill(here: Site) -> None:
         "render-1", status="in_progress", job_id="running", job_title=title, hardware=host, capabilities=PROVED
     )
     calm = Hardware(cpu_percent=2, ram_percent=18, disk_free_bytes=800 << 30, cores=4, architecture="aarch64")
-    await here.beat("render-2", lanes=["cpu", "visualize"], hardware=calm, capabilities=PROVED)
+    part = {"job_id": "divided.p0001", "job_title": f"{TOUR} 2/24"}
+    lanes = ["cpu", "visualize"]
+    await here.beat("render-2", status="in_progress", lanes=lanes, hardware=calm, capabilities=PROVED, **part)
     await here.beat("render-3", status="paused", problem="outside its active hours 22:00-06:00", hardware=calm)
     attempt = await here.run("running", title=title)
     await here.repository.store_log(attempt, zlib.compress(b"[0.0 s] $ ffmpeg -i file:film.mkv -c:v libx264 out.mp4\n"))
-    await here.divide("divided", "The whole tour, " + "with everything that was said between the songs, " * 3, 24)
+    await here.divide("divided", TOUR, 24)
     await here.submit("waits", "The long way home", lane="nvenc", priority="high")
     await here.submit("next", "Harbour at dawn")
     again = await here.claim("again", "Rain on the roof")

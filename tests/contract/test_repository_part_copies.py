@@ -8,8 +8,9 @@ import pytest
 
 from tests.support.planned import COUNT, as_jobs, divided, empty_outbox, made, plan_of, taken
 from tests.support.repositories import POLICY, granted, request
-from worker.core.attempt import Failure
+from worker.core.attempt import Failure, Progress
 from worker.core.errors import JobCancelled
+from worker.core.listing import JobFilter
 from worker.core.message.dialects import decode
 from worker.core.parts import copy_id
 from worker.core.ports import Finished
@@ -106,7 +107,11 @@ async def test_the_death_of_one_copy_ends_nothing_while_the_other_is_made(reposi
     fast = await taken(repository, copy, worker="fast")
     dead, alive = (fast, slow) if first == "copy" else (slow, fast)
     await repository.bury(dead, Failure("no", "BadInput", "w", 1))
-    assert (await repository.job("j1")).state == "waiting"
+    await repository.report(alive, Progress(70.0, "ffmpeg", 10.0))
+    record = await repository.job("j1")
+    assert (record.state, record.parts[2].state) == ("waiting", "running"), "the part is not dead"
+    assert record.progress.percent == pytest.approx(90.0)
+    assert (await repository.page(JobFilter("waiting"))).jobs[0].progress == record.progress
     await repository.bury(alive, Failure("no", "BadInput", "w", 1))
     assert (await repository.job("j1")).state == "dead"
 

@@ -6,11 +6,13 @@ import pytest
 
 from tests.support.planned import COUNT, as_jobs, divided, empty_outbox, made, plan_of, taken
 from tests.support.repositories import POLICY, granted, job, request
-from worker.core.attempt import Failure
+from worker.core.attempt import Failure, Progress
 from worker.core.errors import IdReused, JobCancelled, LeaseLost
+from worker.core.listing import JobFilter
 from worker.core.parts import Part, Plan, part_key
 from worker.core.ports import Buried, Finished, Granted, Waiting
 from worker.core.ports.parts import MadePart
+from worker.core.record import ProgressRecord
 
 
 async def test_a_divided_job_waits_and_its_parts_are_queued_with_their_messages(repository):
@@ -225,6 +227,31 @@ async def test_a_part_of_an_older_plan_neither_counts_nor_runs(repository):
     for one in as_jobs(plan):
         await repository.complete(await taken(repository, one), made(one))
     assert await empty_outbox(repository) == ["j1"]
+
+
+async def test_a_part_of_an_older_plan_is_not_shown_and_takes_no_share_of_the_progress(repository):
+    planned = await divided(repository, plan_of("one", count=COUNT))
+    await repository.bury(await taken(repository, planned[1]), Failure("changed", "PlanBroken", "w1", 1))
+    plan = plan_of("two", count=2)
+    await repository.divide(await granted(repository), plan.document(), as_jobs(plan), ())
+    (first, _) = as_jobs(plan)
+    await repository.complete(await taken(repository, first), made(first))
+    record = await repository.job("j1")
+    assert [(part.index, part.state) for part in record.parts] == [(0, "completed"), (1, "queued")]
+    assert record.progress.percent == pytest.approx(50.0)
+    assert (await repository.page(JobFilter("waiting"))).jobs[0].progress == record.progress
+
+
+async def test_a_list_shows_the_progress_of_a_divided_job_as_its_own_page_does(repository):
+    planned = await divided(repository)
+    (listed,) = (await repository.page(JobFilter("waiting"))).jobs
+    assert listed.progress == (await repository.job("j1")).progress == ProgressRecord(percent=0.0, task="parts")
+    await repository.complete(await taken(repository, planned[0]), made(planned[0]))
+    await repository.report(await taken(repository, planned[1]), Progress(50.0, "ffmpeg", 5.0))
+    (listed,) = (await repository.page(JobFilter())).jobs
+    assert listed.progress == (await repository.job("j1")).progress
+    assert listed.progress == ProgressRecord(percent=50.0, task="parts", fps=5.0, eta_seconds=3.0)
+    assert listed.parts == [], "a list is short"
 
 
 async def test_a_part_that_no_plan_has_is_refused_and_leaves_no_row(repository):

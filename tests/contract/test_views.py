@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.planned import divided, taken
 from worker.adapters.sql.views import SqlViews
 from worker.core.attempt import Artifact, Failure, Progress, Result
 from worker.core.message.dialects import decode
@@ -58,6 +59,29 @@ async def test_jobs_wait_by_priority_then_by_age_and_are_counted_by_lane(reposit
     assert [one.job.job_id for one in await views.waiting(2)] == ["c", "d"]
     depths = {(one.lane, one.priority): one.waiting for one in await views.depths()}
     assert depths == {("cpu", "low"): 1, ("nvenc", "normal"): 1, ("cpu", "high"): 2, ("cpu", "normal"): 1}
+
+
+async def test_parts_that_wait_are_counted_apart_from_jobs(repository, views):
+    await submit(repository, "a")
+    planned = await divided(repository)
+    assert [one.model_dump() for one in await views.depths()] == [
+        {"lane": "cpu", "priority": "normal", "waiting": 1, "parts": 3, "divided": 1}
+    ]
+    await repository.retry_later(await taken(repository, planned[0]), Failure("no", "ToolFailed", "render-1", 1), 100)
+    await taken(repository, planned[1])
+    assert [(one.waiting, one.parts) for one in await views.depths()] == [(1, 2)]
+    assert [one.job.job_id for one in await views.waiting(10)] == ["a"]
+
+
+async def test_parts_are_found_by_their_ids_and_jobs_are_not(repository, views):
+    await claim(repository, "a")
+    planned = await divided(repository)
+    attempt = await taken(repository, planned[1])
+    await repository.report(attempt, Progress(61.0, "ffmpeg", 48.0))
+    (found,) = await views.parts(["a", "j1", "j1.p0001", "none"])
+    assert (found.job_id, found.state) == ("j1.p0001", "running")
+    assert (found.progress.percent, found.progress.fps) == (61.0, 48.0)
+    assert await views.parts([]) == []
 
 
 async def test_changes_differ_only_after_a_change(repository, views):

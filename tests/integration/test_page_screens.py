@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 RULES = f"axe.run({{runOnly: {TAGS}, resultTypes: ['violations']}})"
 OVERHANG = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+CUT = (
+    "[...document.querySelectorAll('.scroll')].filter(one => one.scrollWidth > one.clientWidth)"
+    ".map(one => one.getAttribute('aria-label'))"
+)
 STYLES = Path(worker.web.__file__).parent / "static/page.css"
 LONG = "The whole tour with everything that was said between the songs " * 3 + "x" * 120
 SUBJECTS = (
@@ -69,6 +73,7 @@ async def fill(here: Site) -> None:
     await here.beat("render-2", status="paused", problem=f"outside its active hours: {LONG}")
     await here.run("running")
     await here.divide("divided", LONG, 24)
+    await here.beat("render-3", status="in_progress", job_id="divided.p0001", job_title=f"{LONG} 2/24")
     for number in range(30):
         await here.submit(f"waits-{number}", LONG if number % 5 else "", lane="nvenc" if number % 2 else "cpu")
     await here.die("dead", f"film.mkv is no media: {LONG}", LONG)
@@ -119,6 +124,8 @@ async def test_axe_finds_nothing_on_any_screen_and_nothing_hangs_out_of_it(tmp_p
                     faults += [(path, width, one) for one in nodes]
                 if (overhang := await page.evaluate(OVERHANG)) > 0:
                     faults.append((path, width, f"{overhang} pixels hang out"))
+                if width < 400 and (cut := await page.evaluate(CUT)):
+                    faults.append((path, width, f"cut on a phone: {cut}"))
     assert faults == []
 
 
@@ -142,6 +149,18 @@ async def test_a_keyboard_alone_reaches_everything_and_reading_needs_no_script(t
         await expect(page.locator("#dry-run")).to_contain_text(
             "typically took 0:12 and made 7 B (the median of the newest 1)"
         )
+
+
+async def test_the_fields_of_a_filter_are_of_one_height():
+    fields = (
+        "<label>Text <input></label><label>State <select><option>any</option></select></label><button>Filter</button>"
+    )
+    async with browsing(viewport={"width": 1280, "height": 800}) as browser:
+        page = await browser.new_page()
+        await page.set_content(f'<form class="filter">{fields}</form>')
+        await page.add_style_tag(path=STYLES)
+        tops = "[...document.querySelectorAll('input, select, button')].map(one => one.getBoundingClientRect().top)"
+        assert len(set(await page.evaluate(tops))) == 1
 
 
 async def test_the_picture_and_the_bar_of_a_storyboard_fit_a_phone():

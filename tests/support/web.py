@@ -157,7 +157,8 @@ class Site:
         planned = []
         for part in ranges:
             own = part_id(job_id, part.index)
-            document = {"job_id": own, "job_title": own, "tasks": [{"module": "probe", "data": {}}]}
+            words = f"{attempt.job.title} {part.index + 1}/{count}"
+            document = {"job_id": own, "job_title": words, "tasks": [{"module": "probe", "data": {}}]}
             body = json.dumps(document | {"part": {"job": job_id, "index": part.index, "key": part.key}}).encode()
             planned.append(PlannedPart(part, decode(body, own), body, hashlib.sha256(body).hexdigest()))
         plan = Plan(0, count * 250, "one", "ffmpeg", ranges)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -17,6 +18,11 @@ from worker.web.waits import why_it_waits
 
 LACKS = {("render-1", "r2"): {"r2": "tool:mkvmerge (not installed)"}}
 NOW = datetime(2026, 11, 27, 6, tzinfo=UTC)
+
+
+def words_of(page):
+    """Return the words of a page, one space between two."""
+    return " ".join(re.sub(r"<[^>]*>", " ", page).split())
 
 
 def waiting(state="queued", lane="cpu", due=None, refused=()):
@@ -188,6 +194,38 @@ async def test_a_divided_job_shows_who_makes_which_part(tmp_path):
         assert "whole.p000" not in home
         assert "of the same modules" not in page
         assert [(part["index"], part["state"], part["worker"]) for part in parts][1] == (1, "running", "render-2")
+
+
+async def test_the_home_shows_how_far_a_divided_job_is_and_which_parts_of_it_wait(tmp_path):
+    async with site(tmp_path) as here, here.client() as client:
+        assert "Nothing waits." in words_of((await client.get("/")).text)
+        await here.divide("whole", count=4)
+        home = words_of((await client.get("/")).text)
+        assert "40.2 % parts 48 fps 0:12 left" in home
+        assert "cpu · 2 parts ·" in home
+        assert "2 parts of one job wait, and nothing else." in home
+        assert "Nothing waits." not in home
+        await here.submit("next")
+        assert "cpu · 1 + 2 parts ·" in words_of((await client.get("/")).text)
+        assert "40 %" in words_of((await client.get("/jobs")).text)
+
+
+async def test_the_card_of_a_worker_that_makes_a_part_has_a_bar(tmp_path):
+    async with site(tmp_path) as here, here.client() as client:
+        await here.divide("whole")
+        await here.beat("render-2", status="in_progress", job_id="whole.p0001", job_title="Title of whole 2/3")
+        home = (await client.get("/")).text
+        (card,) = re.findall(r'<li class="card">\s*<div class="card-head">.*?</li>', home, re.DOTALL)
+        assert '<progress max="100" value="61.0"' in card
+        assert "Title of whole part 2/3 61.0 % ffmpeg 48 fps" in words_of(card)
+        assert "0:09 left" in words_of(card)
+
+
+async def test_more_divided_jobs_than_the_home_has_room_for_are_counted(tmp_path):
+    async with site(tmp_path) as here, here.client() as client:
+        for number in range(10):
+            await here.divide(f"film-{number}")
+        assert "and 2 more" in words_of((await client.get("/")).text)
 
 
 async def test_a_job_says_what_it_took_beside_what_similar_jobs_took(tmp_path):

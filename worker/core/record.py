@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable  # noqa: TC003 - as below
 from datetime import datetime  # noqa: TC003 - pydantic reads it at run time
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,6 +17,8 @@ Callback: TypeAlias = Literal["pending", "done", "failed"]
 AttemptOutcome: TypeAlias = Literal["completed", "failed", "crashed", "cancelled", "interrupted", "deferred", "divided"]
 WorkerStatus: TypeAlias = Literal["startup", "idle", "in_progress", "paused", "draining", "offline"]
 Wanted: TypeAlias = Literal["run", "pause", "drain"]
+FIRST_SURE_SHARE: Final = 0.02
+"""The share of the work from which on the time that is left is more than a guess; people remember wrong guesses."""
 
 
 class Record(BaseModel):
@@ -147,15 +149,26 @@ def with_parts(record: JobRecord, parts: list[PartRecord]) -> JobRecord:
     """Return a divided job's record with its parts; while it waits, its progress is theirs, by frames."""
     if record.state != "waiting" or not parts:
         return record.model_copy(update={"parts": parts})
-    frames = sum(part.frames for part in parts)
-    done = sum(part.frames * (part.percent or 0.0) for part in parts)
-    fps = sum(part.fps or 0.0 for part in parts if part.state == "running")
-    percent = done / frames if frames else None
-    left = (100.0 - percent) / 100.0 * frames if percent is not None else None
-    progress = ProgressRecord(
-        percent=percent, task="parts", fps=fps or None, eta_seconds=left / fps if left is not None and fps else None
+    progress = progress_of_parts(
+        frames=sum(part.frames for part in parts),
+        done=sum(part.frames * (part.percent or 0.0) for part in parts) / 100.0,
+        fps=sum(part.fps or 0.0 for part in parts if part.state == "running"),
+        made=sum(part.state == "completed" and part.frames > 0 for part in parts),
     )
     return record.model_copy(update={"parts": parts, "progress": progress})
+
+
+def progress_of_parts(frames: int, done: float, fps: float, made: int) -> ProgressRecord:
+    """Return the progress of a job of so many frames, of which so many are done; `made` parts are complete."""
+    share = done / frames if frames else None
+    # The first frames of an encoder come late, so that what they say of the speed is far too low.
+    sure = share is not None and (made > 0 or share >= FIRST_SURE_SHARE)
+    return ProgressRecord(
+        percent=None if share is None else 100.0 * share,
+        task="parts",
+        fps=fps or None,
+        eta_seconds=(frames - done) / fps if sure and fps else None,
+    )
 
 
 def serving(workers: Iterable[WorkerRecord]) -> dict[str, list[str]]:

@@ -23,11 +23,13 @@ class WaitingJob(Record):
 
 
 class LaneDepth(Record):
-    """The number of jobs that wait in one lane at one priority."""
+    """The number of jobs that wait in one lane at one priority, of parts that do, and of the jobs that these are of."""
 
     lane: str
     priority: str
     waiting: int
+    parts: int = 0
+    divided: int = 0
 
 
 class ResultView(Record):

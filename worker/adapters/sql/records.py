@@ -53,7 +53,11 @@ def whole_record(
     """Return the record of a job that is looked at alone, from its `WHOLE_COLUMNS` and the rows of what it has."""
     record = job_record(job, attempts, artifacts, job["document"])
     record = record.model_copy(update={"refused_by": refusals_of(job["refused_by"])})
-    return with_parts(record, list(parts)) if job["plan"] else record
+    if not job["plan"]:
+        return record
+    # An older plan may have had more parts, whose rows are there still.
+    count = len((job["plan"].get("plan") or {}).get("parts", ()))
+    return with_parts(record, [part for part in parts if part.index < count])
 
 
 def job_record(
@@ -99,10 +103,11 @@ def worker_record(values: Values, *, offline: bool) -> WorkerRecord:
 
 
 def part_records(rows: Iterable[Values]) -> list[PartRecord]:
-    """Return the parts of a job's present plan from their rows in order, each once: its copy where that was first."""
+    """Return the parts of a job from their rows in order, each once: its copy where that is first or goes on alone."""
     chosen: dict[int, Values] = {}
     for row in rows:
-        if row["part_index"] not in chosen or row["state"] == "completed":
+        known = chosen.get(row["part_index"])
+        if known is None or part_rank(row["state"]) < part_rank(known["state"]):
             chosen[row["part_index"]] = row
     return [
         PartRecord(
@@ -117,6 +122,11 @@ def part_records(rows: Iterable[Values]) -> list[PartRecord]:
         )
         for row in chosen.values()
     ]
+
+
+def part_rank(state: str) -> int:
+    """Return which row of a part that is made twice stands for it: the one with the lowest rank, then the first."""
+    return 0 if state == "completed" else 2 if state in {"dead", "cancelled"} else 1
 
 
 def _fields(values: Values, model: type[AttemptRecord | ArtifactRecord | WorkerRecord]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from worker.adapters.sql.records import Values
+    from worker.core.record import JobRecord
 
 ACTIVE: Final = ("running", "publishing", "retrying")
 WAITING: Final = ("queued", "retrying")
@@ -50,8 +51,12 @@ class SqlViews:
         return await self._database.read(waiting, limit)
 
     async def depths(self) -> list[LaneDepth]:
-        """Return how many jobs wait in each lane at each priority where some do."""
+        """Return how many jobs, and how many parts of jobs, wait in each lane at each priority where some do."""
         return await self._database.read(depths)
+
+    async def parts(self, job_ids: Iterable[str]) -> list[JobRecord]:
+        """Return those of these jobs that are parts of others: no list has them."""
+        return await self._database.read(parts, sorted(set(job_ids))[:MAX_WATCHED])
 
     async def results(self, limit: int) -> list[ResultView]:
         """Return the newest completed jobs with what a page shows of them."""
@@ -113,7 +118,7 @@ def _digest(values: tuple[object, ...]) -> str:
 def waiting(connection: Connection, limit: int) -> list[WaitingJob]:
     """Return the jobs that wait, high priority first, then the oldest: one index walk a priority; no parts of jobs."""
     order = case({"high": 0, "normal": 1, "low": 2}, value=jobs.c.priority, else_=3)
-    parts = [
+    walks = [
         select(jobs.c.job_id, order.label("rank"), jobs.c.created_at)
         .where((jobs.c.state == state) & (jobs.c.priority == priority) & WHOLE)
         .order_by(jobs.c.created_at)
@@ -122,7 +127,7 @@ def waiting(connection: Connection, limit: int) -> list[WaitingJob]:
         for state in WAITING
         for priority in ("high", "normal", "low")
     ]
-    first = union_all(*(select(part) for part in parts)).subquery()
+    first = union_all(*(select(walk) for walk in walks)).subquery()
     ids = select(first.c.job_id).order_by(first.c.rank, first.c.created_at).limit(limit)
     wanted = list(connection.execute(ids).scalars())
     rows = select(*LISTED, jobs.c.not_before, jobs.c.refused_by, moment().label("now")).where(jobs.c.job_id.in_(wanted))
@@ -138,13 +143,29 @@ def _waiting(row: Values) -> WaitingJob:
 
 
 def depths(connection: Connection) -> list[LaneDepth]:
-    """Return how many jobs wait by lane and priority."""
-    counted = (
-        select(jobs.c.lane, jobs.c.priority, func.count().label("waiting"))
-        .where(jobs.c.state.in_(WAITING))
-        .group_by(jobs.c.lane, jobs.c.priority)
-    )
-    return [LaneDepth.model_validate(row) for row in connection.execute(counted).mappings()]
+    """Return how many jobs and parts wait by lane and priority.
+
+    All are counted in an index that does not know which are parts; those are few, and found by their jobs.
+    """
+    waits, parent = jobs.c.state.in_(WAITING), jobs.alias("parent")
+    route, route_of_parts = (jobs.c.lane, jobs.c.priority), (parent.c.lane, parent.c.priority)
+    everything = select(*route, func.count()).where(waits).group_by(*route)
+    counts = (func.count().label("parts"), func.count(parent.c.job_id.distinct()).label("divided"))
+    of_parts = select(*route_of_parts, *counts).join(parent, parent.c.job_id == jobs.c.parent_id)
+    divided = of_parts.where(waits & (parent.c.state == "waiting")).group_by(*route_of_parts)
+    found = {(row.lane, row.priority): row for row in connection.execute(divided)}
+    return [
+        LaneDepth(lane=lane, priority=priority, waiting=count)
+        if (ours := found.get((lane, priority))) is None
+        else LaneDepth(lane=lane, priority=priority, waiting=count - ours.parts, parts=ours.parts, divided=ours.divided)
+        for lane, priority, count in connection.execute(everything)
+    ]
+
+
+def parts(connection: Connection, wanted: list[str]) -> list[JobRecord]:
+    """Return those of these jobs that are parts."""
+    rows = select(*LISTED).where(jobs.c.job_id.in_(wanted) & jobs.c.parent_id.is_not(None))
+    return [job_record(row) for row in connection.execute(rows).mappings()]
 
 
 def results(connection: Connection, limit: int) -> list[ResultView]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from worker.core.record import JobRecord
     from worker.core.views import AuditEntry, Changes, Expectation, LaneDepth, ResultView, Sample, WaitingJob
 
 
@@ -22,7 +23,11 @@ class Views(Protocol):
         ...
 
     async def depths(self) -> list[LaneDepth]:
-        """Return how many jobs wait in each lane at each priority where some do."""
+        """Return how many jobs, and how many parts of jobs, wait in each lane at each priority where some do."""
+        ...
+
+    async def parts(self, job_ids: Iterable[str]) -> list[JobRecord]:
+        """Return those of these jobs that are parts of others: no list has them."""
         ...
 
     async def results(self, limit: int) -> list[ResultView]:

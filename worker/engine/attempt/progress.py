@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from worker.core.attempt import Progress
+from worker.core.record import FIRST_SURE_SHARE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+LONG_SECONDS: Final = 60.0
+"""The time after which half of `FIRST_SURE_SHARE` says how long a job takes: what comes before the work is over."""
 
 
 class ProgressMeter:
@@ -38,6 +42,6 @@ class ProgressMeter:
         done = sum(self._weights[: self._index]) + self._weights[self._index] * min(max(fraction, 0.0), 1.0)
         self._best = max(self._best, min(done / total, 0.999))
         elapsed = time.monotonic() - self._started
-        # Below one per cent the remaining time is a guess, and people remember wrong guesses.
-        eta = elapsed * (1 - self._best) / self._best if self._best > 0.01 else None  # noqa: PLR2004
+        sure = self._best >= (FIRST_SURE_SHARE / 2 if elapsed >= LONG_SECONDS else FIRST_SURE_SHARE)
+        eta = elapsed * (1 - self._best) / self._best if sure else None
         self.now = Progress(round(self._best * 100, 1), task, fps, speed, round(eta, 1) if eta is not None else None)

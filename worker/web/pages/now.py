@@ -11,7 +11,7 @@ from starlette.responses import Response
 from worker.control.steer import list_workers
 from worker.core.errors import LeveretError
 from worker.core.listing import JobFilter
-from worker.core.routing import DEAD_QUEUE, LANES, PRIORITIES
+from worker.core.routing import DEAD_QUEUE, LANES
 from worker.web.dependencies import services_of
 from worker.web.formats import sentence
 from worker.web.pages.rendering import draw, login_redirect
@@ -56,12 +56,16 @@ def _empty_view() -> dict[str, Any]:
         "fleet": [],
         "lost": [],
         "divided": [],
+        "more_divided": 0,
         "running": {},
+        "made_parts": (),
         "waiting": [],
         "more": 0,
         "results": [],
         "counts": {},
         "depths": {},
+        "waiting_parts": 0,
+        "parts_of": 0,
         "gone": [],
     }
 
@@ -77,18 +81,27 @@ async def _look(here: Services) -> dict[str, Any]:
     )
     alive = [worker for worker in fleet if worker.status != "offline"]
     busy = {worker.job_id for worker in alive}
+    known = {job.job_id: job for job in running}
+    made: dict[str, JobRecord] = {}
+    if others := {worker.job_id for worker in alive if worker.job_id} - known.keys():
+        made = {part.job_id: part for part in await here.views.parts(others)}
+    divided = [job for job in running if job.state == "waiting"]
     waits = [(one, why) for one, why in zip(waiting, reasons(waiting, fleet), strict=True)]
     return {
         "fleet": alive,
         "lost": [job for job in running if job.job_id not in busy and job.state != "waiting"][:20],
-        "divided": [job for job in running if job.state == "waiting"][:MAX_RESULTS],
+        "divided": divided[:MAX_RESULTS],
+        "more_divided": counts.get("waiting", 0) - len(divided[:MAX_RESULTS]),
         "gone": [worker for worker in fleet if worker.status == "offline"],
-        "running": {job.job_id: job for job in running},
+        "running": known | made,
+        "made_parts": made.keys(),
         "waiting": waits,
         "more": counts.get("queued", 0) + counts.get("retrying", 0) - len(waits),
         "results": results,
         "counts": counts,
         "depths": _table(depths),
+        "waiting_parts": sum(one.parts for one in depths),
+        "parts_of": sum(one.divided for one in depths),
     }
 
 
@@ -110,9 +123,9 @@ def reasons(waiting: Sequence[WaitingJob], fleet: Sequence[WorkerRecord]) -> lis
     return found
 
 
-def _table(depths: Sequence[LaneDepth]) -> dict[str, dict[str, int]]:
+def _table(depths: Sequence[LaneDepth]) -> dict[str, dict[str, LaneDepth]]:
     """Return lane → priority → how many wait, of those lanes where some do."""
-    found: dict[str, dict[str, int]] = {}
+    found: dict[str, dict[str, LaneDepth]] = {}
     for one in depths:
-        found.setdefault(one.lane, dict.fromkeys(PRIORITIES, 0))[one.priority] = one.waiting
+        found.setdefault(one.lane, {})[one.priority] = one
     return {lane: found[lane] for lane in (*LANES, *sorted(set(found) - set(LANES))) if lane in found}

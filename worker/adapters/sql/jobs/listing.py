@@ -12,13 +12,13 @@ import json
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Float, exists, func, literal, select, tuple_, type_coerce, union_all
+from sqlalchemy import Float, case, exists, func, literal, select, tuple_, type_coerce, union_all
 
-from worker.adapters.sql.records import artifact_record, attempt_record, job_record
+from worker.adapters.sql.records import artifact_record, attempt_record, job_record, part_rank
 from worker.adapters.sql.rows import LISTED, within_modules
 from worker.adapters.sql.schema import WHOLE, artifacts, attempts, jobs, moment
 from worker.core.listing import InvalidCursor, JobFilter, Page
-from worker.core.record import STATES
+from worker.core.record import STATES, progress_of_parts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +34,8 @@ _SOME_ATTEMPTS: Final = 500
 """Up to so many each job is looked up by its id; beyond, the jobs are walked through from the newest on."""
 _LAST: Final = "\x7f"
 """Sorts after every letter that an id may have."""
+MAX_SUMMED: Final = 8
+"""The most divided jobs of a page of a list whose parts are added up."""
 _CHUNK: Final = 500
 """SQLite takes at least 999 parameters a statement."""
 
@@ -53,8 +55,49 @@ def page(connection: Connection, chosen: JobFilter, limit: int, cursor: str | No
         for row in connection.execute(_rows(created).where(jobs.c.job_id.in_(ids[start : start + _CHUNK]))).mappings()
     }
     found = [rows[job_id] for job_id in ids if job_id in rows]
-    records = tuple(job_record(row) for row in found)
-    return Page(records, _cursor(found[-1]["position"], found[-1]["job_id"]) if more and found else None)
+    records = _with_progress_of_parts(connection, [job_record(row) for row in found])
+    return Page(tuple(records), _cursor(found[-1]["position"], found[-1]["job_id"]) if more and found else None)
+
+
+def _with_progress_of_parts(connection: Connection, records: Sequence[JobRecord]) -> list[JobRecord]:
+    """Return the same jobs, the first few of those that wait for their parts with the progress of these."""
+    waiting = [record.job_id for record in records if record.state == "waiting"][:MAX_SUMMED]
+    if not waiting:
+        return list(records)
+    found = {row.parent_id: row for row in connection.execute(_sums_of_parts(waiting))}
+    return [
+        record.model_copy(update={"progress": progress_of_parts(row.frames, row.done, row.fps, row.made)})
+        if (row := found.get(record.job_id))
+        else record
+        for record in records
+    ]
+
+
+def _sums_of_parts(parents: Sequence[str]) -> Select[Any]:
+    """Return how to ask for the sums over the parts of these jobs, each counted once, as in `part_records`.
+
+    Their rows may be hundreds, so the database adds them up. Those that are cancelled while their job waits are of an
+    older plan, or copies.
+    """
+    own = jobs.c.parent_id, jobs.c.part_index
+    rank = case({state: part_rank(state) for state in STATES}, value=jobs.c.state)
+    place = func.row_number().over(partition_by=own, order_by=(rank, jobs.c.job_id)).label("place")
+    columns = (jobs.c.part_frames, jobs.c.state, jobs.c.percent, jobs.c.fps)
+    rows = select(*own, *columns, place).where(jobs.c.parent_id.in_(parents) & (jobs.c.state != "cancelled")).subquery()
+    frames, made = func.coalesce(rows.c.part_frames, 0), rows.c.state == "completed"
+    percent = case((made, 100.0), else_=func.coalesce(rows.c.percent, 0.0))
+    fps = case((rows.c.state == "running", func.coalesce(rows.c.fps, 0.0)), else_=0.0)
+    return (
+        select(
+            rows.c.parent_id,
+            func.sum(frames).label("frames"),
+            (func.sum(frames * percent) / 100.0).label("done"),
+            func.sum(fps).label("fps"),
+            func.sum(case((made & (frames > 0), 1), else_=0)).label("made"),
+        )
+        .where(rows.c.place == 1)
+        .group_by(rows.c.parent_id)
+    )
 
 
 def _rows(created: ColumnElement[Any]) -> Select[Any]:

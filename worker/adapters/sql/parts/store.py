@@ -288,6 +288,6 @@ def _stop(connection: Connection, which: Any) -> None:
 
 
 def list_parts(connection: Connection, job_id: str) -> list[PartRecord]:
-    """Return the parts of the job's present plan, each once: its copy where that one was first."""
+    """Return the parts of a job, each once; those that only an older plan had are among them."""
     rows = select(*(jobs.c[name] for name in PART_COLUMNS)).where(jobs.c.parent_id == job_id)
     return part_records(connection.execute(rows.order_by(jobs.c.part_index, jobs.c.job_id)).mappings())
