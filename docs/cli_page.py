@@ -22,7 +22,7 @@ def cli_page() -> list[str]:
         "# Command line",
         "",
         "`leveret` and `python -m worker` are the same program. Exit codes: 0 done, 1 an error in one line on",
-        "standard error, 2 wrong usage, 130 Ctrl-C; `submit --wait`, `submit --watch` and `watch ID` say how the job",
+        "standard error, 2 wrong usage, 130 Ctrl-C; with `submit --wait`, `submit --watch` and `watch ID`, how the job",
         "ended (0 completed, 1 dead, 2 cancelled). `--json` prints one document on standard output and nothing else.",
     ]
     for name, command in commands(root, "leveret"):

@@ -31,14 +31,14 @@ def errors_page() -> list[str]:
     return [
         "# Errors",
         "",
-        "The class of an error says what happened, its branch whether it may pass. An exception that is none of these",
-        "is a fault in a task or in Leveret: it is counted like a transient error.",
+        "The class of an error says what happened; its branch says whether trying again can help. Any other exception",
+        "is a fault in a task or in Leveret, and counts as a transient error.",
         "",
         "```text",
         *tree.splitlines(),
         "```",
         "",
-        "What a job's failure with each of them leads to, with the default `WORKER_RETRY_DELAYS`:",
+        "What happens to a job that fails with each of them, with the default `WORKER_RETRY_DELAYS`:",
         "",
         *table(("Error", "Branch", "Meaning", "The job"), rows),
     ]

@@ -20,8 +20,8 @@ def ffmpeg_page() -> list[str]:
     lines = [
         "# What the ffmpeg module takes",
         "",
-        "A job names options and filters, and this list is all that it may name. A job comes from a stranger: what can",
-        "open, write or list a file, reach the network, run a plug-in, or end another program's work is not in it. The",
+        "This page lists all options and filters that a job may name. A job may come from a stranger, so whatever can",
+        "open, write or list a file, reach the network, run a plug-in, or end another program's work is left out. The",
         "[module's page](modules/ffmpeg.md) has the fields, and [recipes](../how-to/recipes.md) have whole jobs.",
         "",
         "## Options of an output stream",
