@@ -7,25 +7,25 @@ record.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from worker.core.attempt import Artifact
-from worker.core.errors import InvalidJob, Problem, SourceMissing, StorageUnavailable, VerificationFailed
-from worker.core.local_names import is_plain, plain_name
+from worker.core.errors import InvalidJob, Problem, SourceMissing, StorageUnavailable
+from worker.core.local_names import plain_name
 from worker.core.location import External, Relative, parse_location
 from worker.core.media_types import media_type_of
 from worker.core.task import Excerpt
 from worker.engine.attempt.excerpts import Excerpts
+from worker.engine.attempt.files import Staged, measured, plainly_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from worker.core.attempt import Artifact
     from worker.core.location import Location
     from worker.core.spans import Span
     from worker.engine.attempt.sources import SharedSources
@@ -34,21 +34,8 @@ if TYPE_CHECKING:
 MAX_OUTPUTS: Final = 100_000
 LOCAL: Final = frozenset({"file", "nas"})
 """Schemes whose files are read in place."""
-_BLOCK = 1 << 20
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Staged:
-    """A file that will be published: where it is, where it goes, what it is to a reader."""
-
-    path: Path
-    place: External
-    role: str
-    media_type: str
-    immutable: bool
-    duration: float | None
 
 
 class Workspace:
@@ -299,42 +286,8 @@ class Workspace:
         """Return everything staged, measured and hashed; VerificationFailed for what is missing or empty."""
         # The folder is `Attempt.scratch_name`.
         job_id = self.folder.name.rpartition(".")[0]
-        measured = [await asyncio.to_thread(_measured, staged, job_id) for staged in self._staged.values()]
+        found = [await asyncio.to_thread(measured, staged, job_id) for staged in self._staged.values()]
         return tuple(
             replace(artifact, replaces=place not in self._guarded)
-            for place, artifact in zip(self._staged, measured, strict=True)
+            for place, artifact in zip(self._staged, found, strict=True)
         )
-
-
-def plainly_named(path: Path, link: Path) -> Path:
-    """Return `path`, or a new `link` to it where tools may read its name as a pattern."""
-    # mkvmerge opens the .sub that is beside a VobSub's .idx, and takes no name for a pattern
-    if path == link or is_plain(str(path)) or path.suffix.lower() == ".idx":
-        return path
-    link.symlink_to(path)
-    return link
-
-
-def _measured(staged: Staged, job_id: str) -> Artifact:
-    digest = hashlib.sha256()
-    size = 0
-    try:
-        with staged.path.open("rb") as file:
-            while block := file.read(_BLOCK):
-                digest.update(block)
-                size += len(block)
-    except FileNotFoundError as error:
-        raise VerificationFailed(f"no task made the promised output {staged.place}") from error
-    if size == 0:
-        raise VerificationFailed(f"the output {staged.place} is empty")
-    return Artifact(
-        role=staged.role,
-        path=staged.path,
-        uri=str(staged.place),
-        media_type=staged.media_type,
-        bytes=size,
-        sha256=digest.hexdigest(),
-        duration=staged.duration,
-        immutable=staged.immutable,
-        job_id=job_id,
-    )

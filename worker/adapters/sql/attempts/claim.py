@@ -2,44 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, select, update
 
 from worker.adapters.sql.answers import holder_may_renew_until
-from worker.adapters.sql.attempts.at_once import job_and_attempt
 from worker.adapters.sql.attempts.fence import blame, close_attempt, ended, new_round, no_progress
+from worker.adapters.sql.attempts.grant import ATTEMPT, Charges, as_granted, opened, opening, running
 from worker.adapters.sql.attempts.unclaimed import require_same_job
-from worker.adapters.sql.database.statements import insert_of, store
 from worker.adapters.sql.parts.store import lock_parent, part_ended
-from worker.adapters.sql.rows import fresh_row
 from worker.adapters.sql.schema import LIVE, attempts, jobs, moment
-from worker.core.attempt import Attempt, Failure
+from worker.core.attempt import Failure
 from worker.core.errors import CrashLoop, IdReused
 from worker.core.policy import failure_of
 from worker.core.ports import Buried, Claim, ClaimRequest, Finished, Granted, Waiting
 from worker.core.record import TERMINAL
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from sqlalchemy import Connection, Row
 
-    from worker.adapters.sql.database.statements import OneStatement
     from worker.core.policy import Policy
-
-_LAST_ROUND = 1_000_000
-"""More rounds than people open: a header may say anything, and a column holds 32 bits."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Charges:
-    """The failures that the round has been charged with."""
-
-    round: int
-    failures: int
-    crashes: int
-
 
 _SEEN = (
     *(
@@ -53,40 +38,6 @@ _SEEN = (
     moment().label("now"),
 )  # fmt: skip
 """The columns that the decision needs; not the document, which may be a megabyte."""
-
-
-_ATTEMPT = tuple(attempts.c[name] for name in ("round", "number", "epoch", "started_at"))
-_OPENING = insert(attempts).returning(*_ATTEMPT)
-_UNLESS_KNOWN = insert_of("sqlite", jobs).on_conflict_do_nothing().returning(jobs.c.job_id)
-
-
-def claim_at_once(request: ClaimRequest, policy: Policy) -> OneStatement:
-    """Return what `claim_unknown` does, as one statement of PostgreSQL; `granted_at_once` reads its row."""
-    values, opening = _first_rows(request, policy)
-    return job_and_attempt(values, opening, _ATTEMPT)
-
-
-def granted_at_once(request: ClaimRequest, row: tuple[Any, ...]) -> Granted:
-    """Return the attempt that `claim_at_once` opened."""
-    this_round, number, epoch, started_at = row
-    return _granted(request, this_round, number, epoch, started_at.astimezone(UTC))
-
-
-def claim_unknown(connection: Connection, request: ClaimRequest, policy: Policy) -> Granted | None:
-    """Return the first attempt of a job that has no row yet, None when it has one: SQLite's way."""
-    values, opening = _first_rows(request, policy)
-    if store(connection, _UNLESS_KNOWN, values).one_or_none() is None:
-        return None
-    return _as_granted(request, store(connection, _OPENING, opening).one())
-
-
-def _first_rows(request: ClaimRequest, policy: Policy) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the row of a job that nobody knows yet, and of its first attempt."""
-    first = _Charges(min(max(request.round_header, 1), _LAST_ROUND), 0, 0)
-    granted = _running(request, policy, 0, first)
-    values = fresh_row(request.job, request.digest, request.lane, request.priority)
-    values |= granted | {"round": first.round, "started_at": moment()}
-    return values, _opening(request, first.round, granted)
 
 
 def claim(connection: Connection, request: ClaimRequest, policy: Policy, steady_seconds: float) -> Claim:
@@ -121,7 +72,7 @@ def _locked(connection: Connection, job_id: str) -> Row[*tuple[Any, ...]] | None
 def _decided(
     connection: Connection, request: ClaimRequest, policy: Policy, row: Row[*tuple[Any, ...]], steady_seconds: float
 ) -> Claim:
-    charges = _Charges(row.round, row.failures, row.crashes)
+    charges = Charges(row.round, row.failures, row.crashes)
     if row.state in LIVE and (again := _granted_before(connection, request, row)):
         return again
     match row.state:
@@ -135,7 +86,7 @@ def _decided(
             return Buried(failure, fresh=False)
         case "dead":
             connection.execute(update(jobs).where(jobs.c.job_id == request.job.job_id).values(**new_round()))
-            return _grant(connection, request, policy, row.epoch, _Charges(row.round + 1, 0, 0))
+            return _grant(connection, request, policy, row.epoch, Charges(row.round + 1, 0, 0))
         case "retrying" if row.not_before is not None and row.not_before > row.now:
             return _waiting(request, row, f"its retry is due in {_seconds(row.now, row.not_before)} s", row.not_before)
         case "running" | "publishing" if row.lease_until is not None and row.lease_until > row.now:
@@ -188,7 +139,7 @@ def _succeeded(connection: Connection, request: ClaimRequest, policy: Policy, ro
     job_id = request.job.job_id
     crash = CrashLoop(f"the attempt ended without a result; the lease of its worker {row.owner} ran out")
     close_attempt(connection, job_id, row.epoch, "crashed", str(crash), type(crash).__name__)
-    charges = _Charges(row.round, row.failures + 1, row.crashes + 1)
+    charges = Charges(row.round, row.failures + 1, row.crashes + 1)
     charged = {"failures": charges.failures, "crashes": charges.crashes}
     if row.cancel_requested:
         connection.execute(update(jobs).where(jobs.c.job_id == job_id).values(**(ended("cancelled") | charged)))
@@ -202,7 +153,7 @@ def _succeeded(connection: Connection, request: ClaimRequest, policy: Policy, ro
     return _grant(connection, request, policy, row.epoch, charges)
 
 
-def _crash_loop(charges: _Charges, policy: Policy, owner: str) -> CrashLoop:
+def _crash_loop(charges: Charges, policy: Policy, owner: str) -> CrashLoop:
     if charges.crashes >= policy.max_crashes:
         times = "once" if charges.crashes == 1 else f"{charges.crashes} times"
         return CrashLoop(f"its attempts ended without a result {times}, last on worker {owner}")
@@ -216,11 +167,11 @@ def _grant(
     request: ClaimRequest,
     policy: Policy,
     epoch: int,
-    charges: _Charges,
+    charges: Charges,
     previous: Failure | None = None,
 ) -> Granted:
     """Return the attempt under the next epoch of a job that has a row."""
-    granted = _running(request, policy, epoch, charges)
+    granted = running(request, policy, epoch, charges)
     connection.execute(
         update(jobs)
         .where(jobs.c.job_id == request.job.job_id)
@@ -237,8 +188,8 @@ def _grant(
             started_at=func.coalesce(jobs.c.started_at, moment()),
         )
     )
-    opened = _opened(connection, request, charges.round, granted)
-    attempt = replace(opened.attempt, previous=previous)
+    attempt = opened(connection, request, opening(request, charges.round, granted)).attempt
+    attempt = replace(attempt, previous=previous)
     if epoch < policy.max_returns:
         return Granted(attempt)
     return Granted(replace(attempt, returns=_returns(connection, request.job.job_id, charges.round)))
@@ -251,70 +202,12 @@ def _returns(connection: Connection, job_id: str, this_round: int) -> int:
     return int(connection.execute(select(func.count()).where(mine & given_back)).scalar_one())
 
 
-def _running(request: ClaimRequest, policy: Policy, epoch: int, charges: _Charges) -> dict[str, Any]:
-    """Return the columns of a job that runs under the epoch after `epoch`.
-
-    The header counts where the database knows less (it was set up anew), within the same round; at most so far
-    that one attempt is left, for only an attempt may end in the last failure.
-    """
-    failures = charges.failures
-    if request.round_header == charges.round:
-        failures = max(failures, min(request.attempt_header, policy.max_attempts - 1))
-    return {
-        "state": "running",
-        "epoch": epoch + 1,
-        "failures": failures,
-        "crashes": charges.crashes,
-        "owner": request.worker,
-        "lease_until": moment(request.lease_seconds),
-        # Whichever copy waits is found anew: this message may be the very one.
-        "standby": None,
-    }
-
-
-def _opened(connection: Connection, request: ClaimRequest, this_round: int, granted: dict[str, Any]) -> Granted:
-    """Return the attempt that `granted` stands for, recorded."""
-    return _as_granted(request, store(connection, _OPENING, _opening(request, this_round, granted)).one())
-
-
-def _opening(request: ClaimRequest, this_round: int, granted: dict[str, Any]) -> dict[str, Any]:
-    """Return the row of the attempt that `granted` stands for."""
-    return {
-        "job_id": request.job.job_id,
-        "epoch": granted["epoch"],
-        "round": this_round,
-        "number": granted["failures"] + 1,
-        "worker": request.worker,
-        "token": request.token,
-        "started_at": moment(),
-        "announced": [],
-    }
-
-
 def _granted_before(connection: Connection, request: ClaimRequest, row: Row[*tuple[Any, ...]]) -> Granted | None:
     """Return the open attempt if this very request opened it and only the answer was lost."""
     here = (attempts.c.job_id == request.job.job_id) & (attempts.c.epoch == row.epoch)
-    found = connection.execute(select(*_ATTEMPT).where(here & (attempts.c.token == request.token))).one_or_none()
+    found = connection.execute(select(*ATTEMPT).where(here & (attempts.c.token == request.token))).one_or_none()
     if found is None:
         return None
     lease = update(jobs).where(jobs.c.job_id == request.job.job_id).values(lease_until=moment(request.lease_seconds))
     connection.execute(lease)
-    return _as_granted(request, found)
-
-
-def _as_granted(request: ClaimRequest, row: Row[*tuple[Any, ...]]) -> Granted:
-    return _granted(request, row.round, row.number, row.epoch, row.started_at)
-
-
-def _granted(request: ClaimRequest, this_round: int, number: int, epoch: int, started_at: datetime) -> Granted:
-    attempt = Attempt(
-        job=request.job,
-        round=this_round,
-        number=number,
-        epoch=epoch,
-        worker=request.worker,
-        lease_seconds=request.lease_seconds,
-        long_lease_seconds=request.long_lease_seconds,
-        started_at=started_at,
-    )
-    return Granted(attempt)
+    return as_granted(request, found)

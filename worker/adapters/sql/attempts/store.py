@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from worker.adapters.sql.attempts import aftermath, claim, lifecycle, unclaimed
+from worker.adapters.sql.attempts import aftermath, claim, first_claim, lifecycle, unclaimed
 from worker.adapters.sql.database.durability import Durability
 from worker.adapters.sql.jobs import logs, refusals
 
@@ -51,9 +51,9 @@ class SqlAttempts:
         wait for all that was written before them, and which find a job lost whose claim a power cut took back.
         """
         if not self._database.commits_alone:
-            return await self._database.write_relaxed(claim.claim_unknown, request, policy)
-        row = await self._database.write_one(claim.claim_at_once(request, policy), Durability.RELAXED)
-        return None if row is None else claim.granted_at_once(request, row)
+            return await self._database.write_relaxed(first_claim.claim_unknown, request, policy)
+        row = await self._database.write_one(first_claim.claim_at_once(request, policy), Durability.RELAXED)
+        return None if row is None else first_claim.granted_at_once(request, row)
 
     async def renew(self, attempt: Attempt) -> Renewal:
         """Extend the lease by its length from now; LeaseLost when it is not ours any more."""
