@@ -11,7 +11,7 @@ from yarl import URL
 
 from tests.chaos.proxy import Proxy
 from tests.support.engine import Harness, document
-from worker.adapters.rabbitmq.consumer import LEAVE_SECONDS
+from worker.adapters.rabbitmq.waiting import LEAVE_SECONDS
 from worker.core.attempt import Completed, Forward, Settlement
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
@@ -65,7 +65,7 @@ async def test_a_connection_that_sticks_while_the_consumers_leave_costs_no_messa
     await broker.publish(jobs[0])
     delivery = await asyncio.wait_for(waiting, 5)
     assert isinstance((await harness.executor.execute(delivery)).outcome, Completed)
-    assert not harness.consumer._leaving.done()
+    assert not harness.consumer._waiting._leaving.done()
     await broker.publish(jobs[1])
     # The acknowledgement went nowhere: the first job's message comes once more.
     ended = [await harness.one(LEAVE_SECONDS + CLOSE_SECONDS + SLACK_SECONDS), await harness.one()]
@@ -85,7 +85,7 @@ async def test_a_worker_goes_in_peace_whatever_its_consumers_meet_while_they_lea
         raise Exception  # noqa: TRY002 - what a pending `basic.cancel` gets when its connection is closed in order
 
     await harness.consumer.next(wait=False)
-    harness.consumer._leaving = asyncio.create_task(ends_as_aiormq_does())
+    harness.consumer._waiting._leaving = asyncio.create_task(ends_as_aiormq_does())
     await harness.consumer.close()
 
 
@@ -93,7 +93,7 @@ async def test_a_worker_goes_in_peace_whatever_its_consumers_meet_while_they_lea
 async def test_an_answer_that_never_comes_is_waited_for_a_heartbeat_and_asked_for_elsewhere(
     harness, broker, proxy, monkeypatch, method
 ):
-    monkeypatch.setattr("worker.adapters.rabbitmq.consumer.SWEEP_SECONDS", 0.2)
+    monkeypatch.setattr("worker.adapters.rabbitmq.waiting.SWEEP_SECONDS", 0.2)
     proxy.swallow_at = says(method)
     job = document()
     if method == "get":

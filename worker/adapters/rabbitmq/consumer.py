@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -19,19 +18,17 @@ from aio_pika.exceptions import ChannelNotFoundEntity
 from worker.adapters.rabbitmq.delivery import RabbitDelivery, reject_dying
 from worker.adapters.rabbitmq.link import LINK_ERRORS, Link, answered
 from worker.adapters.rabbitmq.rescue import MAX_LOOKED_AT, Suspect
+from worker.adapters.rabbitmq.waiting import LEAVE_SECONDS, Waiting
 from worker.adapters.threads import in_thread
 from worker.core.errors import LeveretError, Misconfigured
 from worker.core.routing import DEATHS, DEFER_SECONDS, DYING
 
 if TYPE_CHECKING:
-    from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
+    from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
+    from worker.adapters.rabbitmq.waiting import Arrived
     from worker.adapters.threads import Stop
 
-SWEEP_SECONDS: Final = 30.0
-LEAVE_SECONDS: Final = 5.0
-REFUSED_SECONDS: Final = 120.0
-"""The seconds for which a queue that refused a consumer twice is only swept: one without a leader ends every wait."""
 PAUSE_SECONDS: Final = 1.0
 RETURN_SECONDS: Final = 0.3
 MAX_OF_JOBS: Final = 20
@@ -40,19 +37,8 @@ CERTAIN: Final = 2
 """Connections that the broker ended for errors of its own in a row: more are no chance."""
 EMPTY_SECONDS: Final = 0.02
 """The seconds for which an empty queue counts as empty while another one has jobs."""
-DELIVERY_TIMEOUT_MS: Final = 172_800_000
-"""Two days: from 4.3 the consumer argument counts, before it the node's `consumer_timeout`."""
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass
-class _Idle:
-    """A wait at all queues: our consumers, what they brought, and what ends it."""
-
-    consumers: list[tuple[AbstractQueue, str]] = field(default_factory=list)
-    arrived: list[tuple[str, AbstractIncomingMessage]] = field(default_factory=list)
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class RabbitConsumer:
@@ -76,16 +62,13 @@ class RabbitConsumer:
         self._link = link
         self._publisher = publisher
         self._queues = queues
-        self._tag = tag
         self._max_attempts = max_attempts
         self._defer_seconds = defer_seconds
         self._delays = delays
         self._last = ""
         self._empty_until: dict[str, float] = {}
-        self._refused: set[str] = set()
-        self._only_swept_until: dict[str, float] = {}
         self._lost_at = float("-inf")
-        self._leaving: asyncio.Task[None] | None = None
+        self._waiting = Waiting(link, queues, tag)
 
     async def next(self, *, wait: bool = True) -> RabbitDelivery | None:
         """Return the next message in priority order; None when there is none and `wait` is False.
@@ -112,11 +95,11 @@ class RabbitConsumer:
 
     async def _give_back(self, delivery: RabbitDelivery) -> None:
         await delivery.give_back()
-        await self._left()
+        await self._waiting.left()
 
     async def _next(self, stop: asyncio.Event, *, wait: bool) -> RabbitDelivery | None:
         while not stop.is_set():
-            await self._left()
+            await self._waiting.left()
             channel = await self._link.channel()
             try:
                 async with answered():
@@ -125,7 +108,7 @@ class RabbitConsumer:
                         # A worker was killed between the confirm of its copy and its rejection.
                         await reject_dying(channel)
                 if message is None and wait:
-                    message = await self._wait(channel, stop)
+                    message = await self._waiting.first(channel, stop)
             except ChannelNotFoundEntity as error:
                 raise Misconfigured(f"{error}: run `python -m infra provision`") from error
             except LINK_ERRORS as error:
@@ -170,7 +153,7 @@ class RabbitConsumer:
                 log.warning("rescue_failed", error=str(error)[:200])
         return 0
 
-    async def _sweep(self, channel: AbstractChannel) -> tuple[str, AbstractIncomingMessage] | None:
+    async def _sweep(self, channel: AbstractChannel) -> Arrived | None:
         """Return the first message of the first queue that has one; None when each has just said that it has none."""
         busy, self._last = self._last, ""
         unasked = False
@@ -201,83 +184,6 @@ class RabbitConsumer:
         self._empty_until[name] = now + EMPTY_SECONDS
         return True
 
-    async def _wait(self, channel: AbstractChannel, stop: asyncio.Event) -> tuple[str, AbstractIncomingMessage] | None:
-        """Return the first message pushed by any queue; None after `SWEEP_SECONDS`, for one more sweep.
-
-        A consumer that the broker cancelled in silence would leave us deaf: hence the sweep, and a fresh
-        channel when it notified us.
-        """
-        idle = _Idle()
-        async with answered():
-            await channel.set_qos(prefetch_count=1)
-            await self._link.watch_cancels(idle.wake.set)
-        for name in self._queues:
-            if time.monotonic() >= self._only_swept_until.get(name, 0.0):
-                await self._subscribe(channel, name, idle)
-        waiters = [asyncio.ensure_future(item) for item in (idle.wake.wait(), stop.wait(), _closed(channel))]
-        try:
-            await asyncio.wait(waiters, timeout=SWEEP_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for waiter in waiters:
-                waiter.cancel()
-        if idle.arrived:
-            first = self._best(idle)
-            # Before the job's acknowledgement can: that makes room for one more, which would only come to go back.
-            idle.consumers.sort(key=lambda item: item[0].name != first[0])
-            self._leaving = asyncio.create_task(_leave(idle), name="consumers leave")
-            return first
-        async with answered():
-            await _unsubscribe(idle)
-            raced = self._best(idle) if idle.arrived else None
-            await _give_back(idle)
-        if idle.wake.is_set() and raced is None:
-            await self._link.reset()
-        return raced
-
-    def _best(self, idle: _Idle) -> tuple[str, AbstractIncomingMessage]:
-        """Return the message of the highest priority that has arrived; the others stay."""
-        best = min(idle.arrived, key=lambda item: self._queues.index(item[0]))
-        idle.arrived.remove(best)
-        return best
-
-    async def _subscribe(self, channel: AbstractChannel, name: str, idle: _Idle) -> None:
-        async def hand_over(message: AbstractIncomingMessage) -> None:
-            # Callbacks are cancelled with their channel: the job runs in a task of its own, elsewhere.
-            idle.arrived.append((name, message))
-            idle.wake.set()
-
-        queue = await channel.get_queue(name, ensure=False)
-        tag = f"{self._tag} {name}"
-        try:
-            async with answered():
-                await queue.consume(hand_over, consumer_tag=tag, arguments={"x-consumer-timeout": DELIVERY_TIMEOUT_MS})
-        except ChannelNotFoundEntity:
-            raise
-        except LINK_ERRORS as error:
-            # A quorum queue without a leader takes none: whoever reads the log needs its name.
-            if name in self._refused:
-                self._only_swept_until[name] = time.monotonic() + REFUSED_SECONDS
-            self._refused.add(name)
-            raise ConnectionError(f"no consumer on {name}: {error}") from error
-        self._refused.discard(name)
-        idle.consumers.append((queue, tag))
-
-    async def _left(self) -> None:
-        """Return when our consumers of the last wait are gone."""
-        leaving, self._leaving = self._leaving, None
-        if leaving is None:
-            return
-        try:
-            await asyncio.wait({leaving}, timeout=LEAVE_SECONDS)
-        finally:
-            # On a connection that is stuck: nobody waits for its end.
-            leaving.cancel()
-        try:
-            leaving.result()
-        except (*LINK_ERRORS, asyncio.CancelledError, asyncio.InvalidStateError) as error:
-            log.warning("broker_lost_while_unsubscribing", error=str(error)[:200])
-            await self._link.reset()
-
     def _delivery(self, channel: AbstractChannel, queue: str, message: AbstractIncomingMessage) -> RabbitDelivery:
         return RabbitDelivery(
             channel,
@@ -294,7 +200,7 @@ class RabbitConsumer:
         try:
             channel = await self._link.channel()
             async with answered():
-                await self._left()
+                await self._waiting.left()
                 queue = await channel.get_queue(DEATHS, ensure=False)
                 message = await queue.get(fail=False, timeout=None)
         except LINK_ERRORS as error:
@@ -308,34 +214,6 @@ class RabbitConsumer:
 
     async def close(self) -> None:
         """Close both connections; what is unsettled goes back to its queue."""
-        leaving, self._leaving = self._leaving, None
         await self._link.close()
-        if leaving is not None:
-            leaving.cancel()
-            await asyncio.wait({leaving}, timeout=LEAVE_SECONDS)
-            # aiormq ends what waits on a connection that we close with a bare Exception: nobody is to stumble over it.
-            if leaving.done() and not leaving.cancelled():
-                leaving.exception()
+        await self._waiting.close()
         await self._publisher.close()
-
-
-async def _leave(idle: _Idle) -> None:
-    """End our consumers beside the job that one of them brought, and give back what came to the others meanwhile."""
-    await _unsubscribe(idle)
-    await _give_back(idle)
-
-
-async def _unsubscribe(idle: _Idle) -> None:
-    for queue, tag in idle.consumers:
-        await queue.cancel(tag)
-
-
-async def _give_back(idle: _Idle) -> None:
-    for _, message in idle.arrived:
-        await message.nack(requeue=True)
-
-
-async def _closed(channel: AbstractChannel) -> None:
-    """Return when the channel is closed."""
-    with contextlib.suppress(*LINK_ERRORS):
-        await channel.closed()
