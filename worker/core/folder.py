@@ -13,7 +13,6 @@ from worker.core.job import Model
 from worker.core.record import Record
 from worker.core.template import MAX_VALUE, TemplateName
 
-FOLDER_NAME: Final = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Afterwards: TypeAlias = Literal["leave", "move", "delete"]
 FileState: TypeAlias = Literal["settling", "sidecar", "submitted", "done", "skipped", "failed"]

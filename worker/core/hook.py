@@ -13,7 +13,6 @@ from worker.core.job import Model
 from worker.core.record import Record
 from worker.core.template import MAX_VALUE, TemplateName, VariableName
 
-HOOK_NAME: Final = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 SHORTEST_SECRET: Final = 16
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=300)]
 Field_ = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")]

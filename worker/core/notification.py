@@ -17,7 +17,6 @@ MAX_DIGEST: Final = 5000
 """The number of jobs that one message to people counts; it names a few of them."""
 MAX_LINES: Final = 20
 
-NotificationName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 Ended = Literal["completed", "dead", "cancelled"]
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from worker.core.job import Model
+from worker.core.names import NAME
 from worker.core.record import Record
 
 MAX_CONDITION: Final = 1000
@@ -15,7 +16,7 @@ MAX_VALUE: Final = 4000
 """The longest text that a variable has, or that is made of variables."""
 MAX_VARIABLES: Final = 50
 
-TemplateName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+TemplateName = Annotated[str, StringConstraints(pattern=NAME)]
 VariableName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 ConditionText = Annotated[str, StringConstraints(min_length=1, max_length=MAX_CONDITION)]
 Value = Annotated[str, StringConstraints(max_length=MAX_VALUE)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -10,9 +9,10 @@ from pydantic import ValidationError
 from worker.control.errors import NotFound
 from worker.control.intake.templates import blueprint_of
 from worker.core.errors import InvalidJob, Problem
-from worker.core.folder import FOLDER_NAME, Folder, FolderFile, StoredFolder
+from worker.core.folder import Folder, FolderFile, StoredFolder
 from worker.core.hints import nearest
 from worker.core.message.wire import problems_of
+from worker.core.names import require_name
 
 if TYPE_CHECKING:
     from worker.control.resources import Control
@@ -35,8 +35,7 @@ async def get_folder(control: Control, name: str) -> StoredFolder:
 
 def checked_folder(name: str, document: Any) -> Folder:
     """Return the folder that a document says; InvalidJob with every problem."""
-    if re.fullmatch(FOLDER_NAME, name) is None:
-        raise InvalidJob([Problem("name", f"{name[:80]!r} is no name: small letters, digits, '-' and '_', at most 64")])
+    require_name(name)
     try:
         return Folder.model_validate(document)
     except ValidationError as error:

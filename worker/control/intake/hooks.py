@@ -6,7 +6,6 @@ import base64
 import binascii
 import hashlib
 import hmac
-import re
 import secrets
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,8 +16,9 @@ from worker.control.errors import NotFound, Refused
 from worker.control.intake.templates import Made, blueprint_of, submit_template
 from worker.core.errors import InvalidJob, Permanent, Problem
 from worker.core.hints import nearest
-from worker.core.hook import HOOK_NAME, Hook, HookCall, HookRequest, StoredHook, request_of
+from worker.core.hook import Hook, HookCall, HookRequest, StoredHook, request_of
 from worker.core.message.wire import parse, problems_of
+from worker.core.names import is_name, require_name
 from worker.core.signature import HEADER, is_signed, is_signed_by_github
 
 if TYPE_CHECKING:
@@ -57,8 +57,7 @@ def new_secret() -> str:
 
 async def put_hook(control: Control, name: str, document: Any) -> Hook:
     """Store or replace a hook; where `…` stands for the secret, the stored one stays. InvalidJob, NotFound."""
-    if re.fullmatch(HOOK_NAME, name) is None:
-        raise InvalidJob([Problem("name", f"{name[:80]!r} is no name: small letters, digits, '-' and '_', at most 64")])
+    require_name(name)
     if isinstance(document, dict) and document.get("secret") == "…" and (known := await control.stores.hook(name)):
         document = document | {"secret": known.document["secret"]}
     try:
@@ -91,7 +90,7 @@ async def receive(control: Control, name: str, headers: Mapping[str, str], body:
 
     The same call again, whoever sends it, makes no second job: its id follows from what was signed.
     """
-    stored = await control.stores.hook(name) if re.fullmatch(HOOK_NAME, name) else None
+    stored = await control.stores.hook(name) if is_name(name) else None
     hook = stored.hook if stored is not None else None
     if hook is None or not _is_genuine(hook, headers, body, now):
         raise NotGenuine("there is no such hook, or the call is not signed with its secret")

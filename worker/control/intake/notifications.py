@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from worker.control.errors import NotFound
-from worker.core.errors import InvalidJob, LeveretError, Problem
+from worker.core.errors import InvalidJob, LeveretError
 from worker.core.hints import nearest
 from worker.core.message.wire import problems_of
-from worker.core.notification import MAX_DIGEST, MAX_JOBS, Message, Notice, Notification, NotificationName
+from worker.core.names import require_name
+from worker.core.notification import MAX_DIGEST, MAX_JOBS, Message, Notice, Notification
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +32,6 @@ FIRST_RETRY: Final = 30.0
 LONGEST_RETRY: Final = 3600.0
 GIVE_UP_SECONDS: Final = 86400.0
 FORGET_SECONDS: Final = 7 * 86400.0
-_NAME: Final = TypeAdapter(NotificationName)
 
 log = structlog.get_logger(__name__)
 
@@ -52,11 +52,7 @@ async def get_notification(control: Control, name: str) -> StoredNotification:
 
 def checked_notification(name: str, document: Any, check: Callable[[Notification], None]) -> Notification:
     """Return the notification that a document says; InvalidJob with every problem."""
-    try:
-        _NAME.validate_python(name)
-    except ValidationError as error:
-        text = f"{name[:80]!r} is no name: small letters, digits, '-' and '_', at most 64"
-        raise InvalidJob([Problem("name", text)]) from error
+    require_name(name)
     try:
         notification = Notification.model_validate(document)
     except ValidationError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from pydantic import ValidationError
 
 from worker.control.errors import NotFound, Refused
 from worker.control.intake.batches import Report, submit_all
+from worker.control.intake.leases import run_renewing
 from worker.control.intake.scan import Scan, pattern_of, saving_so_far, scan, scan_document, scan_numbers
 from worker.control.intake.templates import blueprint_of
 from worker.core.errors import DatabaseUnavailable, InvalidJob, LeveretError, Problem
@@ -130,24 +130,15 @@ async def _run_claimed(control: Control, record: ScanRecord, owner: str) -> None
 async def _run_under_lease(control: Control, record: ScanRecord, owner: str) -> dict[str, Any] | None:
     """Return what was found; None where the scan was deleted or taken over meanwhile, and it ends here at once."""
     progress = _Progress()
-    running = asyncio.ensure_future(_work(control, record.request, progress))
-    try:
-        while not running.done():
-            await asyncio.wait({running}, timeout=RENEW_SECONDS)
-            if running.done():
-                break
-            with suppress(DatabaseUnavailable):
-                if not await control.stores.renew_scan(record.scan_id, owner, LEASE_SECONDS, progress.document):
-                    return None
-        result = running.result()
+
+    async def renew() -> bool:
+        return await control.stores.renew_scan(record.scan_id, owner, LEASE_SECONDS, progress.document)
+
+    result = await run_renewing(_work(control, record.request, progress), renew, RENEW_SECONDS)
+    if result is not None:
         with suppress(DatabaseUnavailable):
-            await control.stores.renew_scan(record.scan_id, owner, LEASE_SECONDS, progress.document)
-        return result
-    finally:
-        if not running.done():
-            running.cancel()
-            with suppress(asyncio.CancelledError, LeveretError):
-                await running
+            await renew()
+    return result
 
 
 async def _work(control: Control, asked: ScanRequest, progress: _Progress) -> dict[str, Any]:

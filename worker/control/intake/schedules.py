@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -12,11 +11,13 @@ from pydantic import ValidationError
 
 from worker.control.errors import Conflict, NotFound
 from worker.control.intake.batches import Report, expand, submit_all
+from worker.control.intake.leases import run_renewing
 from worker.control.intake.scan import BROKEN, FAILS, pattern_of, scan
-from worker.control.intake.templates import NAME, Made, Route, blueprint_of, submit_template
-from worker.core.errors import DatabaseUnavailable, InvalidJob, LeveretError, Problem
+from worker.control.intake.templates import Made, Route, blueprint_of, submit_template
+from worker.core.errors import InvalidJob, LeveretError, Problem
 from worker.core.hints import nearest
 from worker.core.message.wire import problems_of
+from worker.core.names import require_name
 from worker.core.schedule import ScheduleDocument, ScheduleRecord
 
 if TYPE_CHECKING:
@@ -45,8 +46,7 @@ async def get_schedule(control: Control, name: str) -> ScheduleRecord:
 
 async def put_schedule(control: Control, name: str, document: Any) -> ScheduleRecord:
     """Store or replace a schedule; InvalidJob with every problem, NotFound for a template that there is not."""
-    if NAME.fullmatch(name) is None:
-        raise InvalidJob([Problem("name", f"{name[:80]!r} is no name: small letters, digits, '-' and '_', at most 64")])
+    require_name(name)
     try:
         read = ScheduleDocument.model_validate(document)
     except ValidationError as error:
@@ -113,21 +113,10 @@ async def _run_claimed(control: Control, record: ScheduleRecord, owner: str) -> 
 
 
 async def _run_under_lease(control: Control, name: str, owner: str, work: Awaitable[str]) -> str:
-    running = asyncio.ensure_future(work)
-    try:
-        while not running.done():
-            await asyncio.wait({running}, timeout=LEASE_SECONDS / 3)
-            if running.done():
-                break
-            with suppress(DatabaseUnavailable):
-                if not await control.stores.renew_schedule(name, owner, LEASE_SECONDS):
-                    return "was changed or taken over while it ran"
-        return running.result()
-    finally:
-        if not running.done():
-            running.cancel()
-            with suppress(asyncio.CancelledError, LeveretError):
-                await running
+    outcome = await run_renewing(
+        work, lambda: control.stores.renew_schedule(name, owner, LEASE_SECONDS), LEASE_SECONDS / 3
+    )
+    return "was changed or taken over while it ran" if outcome is None else outcome
 
 
 async def _work(control: Control, record: ScheduleRecord) -> str:

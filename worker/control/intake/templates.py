@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import uuid
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,6 +18,7 @@ from worker.control.intake.template_check import check_template
 from worker.control.submit import Submitted, submit
 from worker.core.errors import IdReused, InvalidJob, Problem
 from worker.core.hints import nearest
+from worker.core.names import require_name
 from worker.core.template import Origin, StoredTemplate
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from worker.core.template import OriginState
     from worker.registry import Registry
 
-NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _DIGEST: Final = 24
 SUBMIT: Final = "submit"
 
@@ -102,8 +101,7 @@ async def get_template(control: Control, name: str, version: int | None = None) 
 
 def checked_template(registry: Registry, name: str, document: Any) -> Blueprint:
     """Return a template that could be stored; InvalidJob with every problem of it and of the jobs that it makes."""
-    if NAME.fullmatch(name) is None:
-        raise InvalidJob([Problem("name", f"{name[:80]!r} is no name: small letters, digits, '-' and '_', at most 64")])
+    require_name(name)
     if not isinstance(document, dict):
         raise InvalidJob([Problem("", "a template is a JSON object")])
     blueprint = compile_template(name, 0, document)
