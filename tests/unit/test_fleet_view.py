@@ -68,10 +68,10 @@ def test_a_line_states_title_state_bar_percent_frames_and_the_time_that_is_left(
     assert line.endswith("7 % 60 fps 0:42")
 
 
-def test_queues_state_what_waits_and_that_nobody_serves_a_lane():
+def test_queues_state_what_waits_and_which_lane_has_no_worker():
     lines = {line.split()[0]: line for line in rendered(busy())[:7]}
     assert lines["cpu"].split() == ["cpu", "0", "0", "7", "4"]
-    assert lines["nvenc"].split() == ["nvenc", "2", "0", "0", "nobody", "serves", "it"]
+    assert lines["nvenc"].split() == ["nvenc", "2", "0", "0", "no", "worker"]
     assert lines["dead"].split() == ["dead", "letters", "3"]
 
 
