@@ -111,7 +111,7 @@ def replay(
     if (name is None) != everything:
         raise typer.BadParameter("give an ID, or --all")
     if document is not None and everything:
-        raise typer.BadParameter("--with goes with one ID")
+        raise typer.BadParameter("--with needs one ID")
     body = read_file(document) if document is not None else None
 
     async def command() -> Replayed:

@@ -28,7 +28,7 @@ STATE_WIDTH: Final = 10
 DETAIL_WIDTH: Final = 21
 NAME_WIDTH: Final = 20
 MAX_PROBLEMS: Final = 4
-HINT: Final = "q ends; `leveret job ID` and the others take the first characters of an id"
+HINT: Final = "q quits; the first characters of an id are enough for every command"
 
 
 def picture(view: FleetSnapshot, height: int) -> RenderableType:

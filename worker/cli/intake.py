@@ -57,7 +57,7 @@ async def _counted(known: SourceOperations, batch: Batch) -> Counted:
 
     def show(found: Count) -> None:
         if shows:
-            sys.stderr.write(f"\r{found.files} files looked at, {found.matching} match")
+            sys.stderr.write(f"\r{found.files} files read, {found.matching} match")
             sys.stderr.flush()
 
     try:

@@ -36,7 +36,7 @@ def logs(
 ) -> None:
     """Print a job's log."""
     if follow and (as_json or attempt is not None):
-        raise typer.BadParameter("--follow goes with neither --json nor --attempt")
+        raise typer.BadParameter("--follow cannot be combined with --json or --attempt")
 
     async def command() -> None:
         async with lookups() as known:

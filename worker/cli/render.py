@@ -48,7 +48,7 @@ def say_facts(facts: Mapping[str, str]) -> None:
 def say_republished(item: Republished) -> None:
     """Print what became of a message that was published again."""
     if item.source == "delay queue":
-        say(f"{item.name} does not wait any longer: it is in {item.queue}")
+        say(f"{item.name} no longer waits: it is in {item.queue}")
         return
     how = f"in round {item.round}" if item.round is not None else "as it came"
     if item.source == "document":

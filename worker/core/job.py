@@ -48,20 +48,20 @@ class Envelope(Model):
     callback_url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$", max_length=2048)] | None = Field(
         None, description="Where the final record is POSTed."
     )
-    keep_log: bool = Field(False, description="Whether what the tools wrote is published too, as leveret.log.")
+    keep_log: bool = Field(False, description="Whether the output of the tools is published too, as leveret.log.")
 
 
 class TaskMessage(Model):
     """One task of a canonical message."""
 
     module: Annotated[str, StringConstraints(min_length=1, max_length=100)] = Field(description="The module's name.")
-    data: dict[str, Any] = Field(default_factory=dict, description="What the module needs: its own page says.")
+    data: dict[str, Any] = Field(default_factory=dict, description="The module's data; its own page describes it.")
 
 
 class JobMessage(Envelope):
     """The canonical message."""
 
-    tasks: list[TaskMessage] = Field(min_length=1, max_length=MAX_TASKS, description="What is done, in this order.")
+    tasks: list[TaskMessage] = Field(min_length=1, max_length=MAX_TASKS, description="The tasks, in this order.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ class WorkerSettings(BaseSettings):
         pattern=r"^(|.+:\d{1,5})$",
         description="Where metrics are served to Prometheus, host:port; by default nowhere.",
     )
-    log_days: float = Field(14, gt=0, description="How long what tools wrote is kept in the database.")
+    log_days: float = Field(14, gt=0, description="How long the output of tools is kept in the database.")
 
     @field_validator("lanes")
     @classmethod

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class GourceMessage(Model):
     """`type: "gource"`: one repository, options in the command line's spelling."""
 
-    type: Literal["gource"] = Field(description="Says that this is the gource dialect.")
+    type: Literal["gource"] = Field(description="Marks the gource dialect.")
     repo_url: str = Field(
         validation_alias=AliasChoices("repoURL", "repo_url"), max_length=2048, description="The repository to draw."
     )
@@ -50,14 +50,14 @@ class RenderMessage(Model):
     """`renderType: "GOURCE"`: one repository, options in camel case, perhaps a token."""
 
     render_type: Literal["GOURCE"] = Field(
-        validation_alias=AliasChoices("renderType", "render_type"), description="Says that this is the GOURCE dialect."
+        validation_alias=AliasChoices("renderType", "render_type"), description="Marks the GOURCE dialect."
     )
     repo_url: str = Field(
         validation_alias=AliasChoices("repoURL", "repo_url"), max_length=2048, description="The repository to draw."
     )
     video_id: JobId = Field(validation_alias=AliasChoices("videoId", "video_id"), description="The job's id.")
     token: Annotated[str, StringConstraints(max_length=4096)] | None = Field(
-        None, description="What a private repository asks for; no record keeps it."
+        None, description="The token of a private repository; no record keeps it."
     )
     render_options: RenderOptions = Field(
         RenderOptions(),
@@ -114,7 +114,7 @@ class TranscodeMessage(Model):
 class AssignedMessage(Model):
     """A transcode message in the envelope of its predecessor's sync response."""
 
-    ack: bool = Field(True, description="The predecessor's own; read and ignored.")
+    ack: bool = Field(True, description="A field of the predecessor; read and ignored.")
     assigned_job: dict[str, Any] = Field(description="A transcode message.")
 
 

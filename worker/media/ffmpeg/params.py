@@ -74,7 +74,7 @@ class SourceMap(Selection):
         description="v, V (no cover art), a, s, d or t; without it `stream` counts all streams.",
     )
     stream: int | None = Field(None, ge=0, le=9999, description="The n-th such stream, from 0; without it all of them.")
-    optional: bool = Field(False, description="Whether it is no error when there is no such stream.")
+    optional: bool = Field(False, description="Whether a missing stream is accepted.")
 
     def __str__(self) -> str:
         """Return `0:a:2?` as ffmpeg's -map takes it."""
@@ -110,7 +110,7 @@ class OutputMap(Selection):
         default_factory=dict,
         max_length=100,
         description="ffmpeg's options for it; a map is joined with = and :."
-        " A VAAPI encoder gets its device, and frames in its memory, without being asked for.",
+        " The device of a VAAPI encoder and the upload of frames to it are added by the worker.",
     )
     option_set: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(
         None,
@@ -130,7 +130,7 @@ class OutputMap(Selection):
         if not self.options and self.option_set is None and self.loudness is None and self.burn is None:
             raise ValueError("needs options, an option_set, loudness, burn, or several of them")
         if self.burn is not None and self.specifier not in {"v", "V"}:
-            raise ValueError("burns a subtitle into what is no picture: give the specifier v")
+            raise ValueError("burns a subtitle, which needs a picture: give the specifier v")
         if self.loudness is not None and self.specifier not in {"a", None}:
             raise ValueError(f"asks for a loudness of a {self.specifier!r} stream, which is no sound")
         return self
@@ -190,12 +190,13 @@ class FfmpegParams(Model):
         False, description="Whether a software encoder may stand in for a hardware encoder that a worker lacks."
     )
     parts: Division = Field(
-        "auto", description="Whether several workers make it together: when it pays, never, or in parts so long."
+        "auto",
+        description="Whether several workers make it together: if it saves time, never, or in parts of given seconds.",
     )
     approximate: bool = Field(
         False,
-        description="Whether it is only a warning where an encoder took another pixel format, rate, size, sample rate,"
-        " number of channels or profile than it was asked for.",
+        description="Whether it is only a warning when an encoder uses another pixel format, rate, size, sample rate,"
+        " number of channels or profile than the options name.",
     )
     damage: Damage = Field("refuse", description=DAMAGE_MEANING)
     verify: Verify = Field(

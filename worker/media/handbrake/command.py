@@ -89,7 +89,7 @@ class AudioTrack(Model):
 
     track: Annotated[int, Field(ge=1, le=100)] = Field(description="The source's audio track, counted from 1.")
     encoder: Annotated[str, StringConstraints(max_length=40)] | None = Field(
-        None, description="HandBrake's audio encoder, or `copy` and its kin."
+        None, description="HandBrake's audio encoder, or `copy` or one of its variants."
     )
     bitrate: Annotated[int, Field(ge=8, le=6144)] | None = Field(None, description="kbit/s.")
     quality: float | None = Field(None, description="The encoder's own quality, instead of a bit rate.")
@@ -147,7 +147,9 @@ class HandbrakeParams(Model):
                     found.append(((section, name), message))
         found += [(("source_options", name), problem) for name, problem in piece_problems(self.source_options)]
         if self.audio_tracks and "audio" in self.audio_options:
-            found.append((("audio_tracks",), "goes with no audio_options.audio: one of them chooses the tracks"))
+            found.append(
+                (("audio_tracks",), "cannot be combined with audio_options.audio: one of them chooses the tracks")
+            )
         if found:
             raise faults("handbrake", found)
         return self

@@ -137,7 +137,7 @@ class AudioParams(Model):
     source_codec: SelectedCodec | None = Field(
         None, description="Without `stream`: only streams whose codec this is; `codec` is what is made of them."
     )
-    every: bool = Field(default=False, description="Whether all streams like that are meant, and not the first alone.")
+    every: bool = Field(default=False, description="Whether all matching streams are taken, not only the first.")
     name: Text = Field("", description="What players show; by default the language's name.")
     default: bool | None = Field(
         None, description="Whether it plays when the viewer has chosen none; by default the first."
@@ -153,7 +153,7 @@ class AudioParams(Model):
         if self.stream is None and not (self.language or self.disposition or self.source_codec):
             raise ValueError("needs a stream, or a language, disposition or source_codec")
         if self.stream is not None and likeness:
-            raise ValueError("has a stream beside what it is like; give one of them")
+            raise ValueError("has both a stream and its properties; give one of them")
         return self
 
 
@@ -173,7 +173,7 @@ class SubtitleParams(Model):
     )
     disposition: Disposition | None = Field(None, description="Without `stream`: only streams with it: forced, ….")
     source_codec: SelectedCodec | None = Field(None, description="Without `stream`: only streams whose codec this is.")
-    every: bool = Field(default=False, description="Whether all streams like that are meant, and not the first alone.")
+    every: bool = Field(default=False, description="Whether all matching streams are taken, not only the first.")
     name: Text = Field("", description="What players show; by default the language's name.")
     default: bool = Field(default=False, description="Whether it is shown when the viewer has chosen none.")
     forced: bool = Field(default=False, description="Whether it holds only what must be read.")
@@ -186,7 +186,7 @@ class SubtitleParams(Model):
         if self.source is None and self.stream is None and not (self.language or self.disposition or self.source_codec):
             raise ValueError("needs a source, a stream, or a language, disposition or source_codec")
         if likeness and (self.source is not None or self.stream is not None):
-            raise ValueError("has a source or a stream beside what it is like; give one of them")
+            raise ValueError("has both a source or a stream and its properties; give one of them")
         return self
 
 
@@ -195,7 +195,7 @@ class HlsParams(Model):
 
     source: Place = Field(description="The film or the sound.")
     format: Annotated[str, StringConstraints(max_length=32)] | None = Field(
-        None, description="What the publisher takes the source for; what it is, is found out anyway."
+        None, description="What the publisher believes the source to be; it is probed in any case."
     )
     renditions: list[RenditionParams] = Field(
         default_factory=list, max_length=20, description="The encodings; by default a ladder derived from the source."
@@ -220,10 +220,12 @@ class HlsParams(Model):
     poster: bool = Field(default=True, description="Whether to publish a still of the film.")
     storyboard: bool = Field(default=True, description="Whether to publish small pictures for a seek bar.")
     hw_fallback: bool = Field(
-        default=False, description="Whether software takes over where the hardware that a rendition names is not there."
+        default=False,
+        description="Whether a software encoder is used where the hardware of a rendition's encoder is missing.",
     )
     parts: Division = Field(
-        "auto", description="Whether several workers make it together: when it pays, never, or in parts so long."
+        "auto",
+        description="Whether several workers make it together: if it saves time, never, or in parts of given seconds.",
     )
     overwrite: bool = Field(default=True, description="Whether manifests of that name may be replaced.")
     damage: Damage = Field("refuse", description=DAMAGE_MEANING)

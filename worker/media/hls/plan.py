@@ -200,7 +200,7 @@ def _size(asked: RenditionParams, source: Size, warnings: list[str]) -> Size:
     size = boxed_size(source, wanted) if isinstance(wanted, Size) else scaled_size(source, wanted)
     short = wanted.short if isinstance(wanted, Size) else wanted
     if short > source.short:
-        warnings.append(f"a rendition of {asked.resolution or short} was asked for; the source has {source}, so has it")
+        warnings.append(f"a rendition of {asked.resolution or short} was requested; it gets the source's {source}")
     return size
 
 

@@ -80,7 +80,8 @@ class SceneParams(Model):
     )
 
     parts: Division = Field(
-        "auto", description="Whether several workers draw it together: when it pays, never, or in parts so long."
+        "auto",
+        description="Whether several workers draw it together: if it saves time, never, or in parts of given seconds.",
     )
 
     @model_validator(mode="after")
