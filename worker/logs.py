@@ -22,9 +22,9 @@ LEVELS = ("debug", "info", "warning", "error")
 def configure(level: str, form: str) -> None:
     """Set up logging to standard error; `form` is `json` or `text`, by default text on a terminal."""
     if level.lower() not in LEVELS:
-        raise Misconfigured(f"WORKER_LOG_LEVEL is one of {', '.join(LEVELS)}, not {level!r}")
+        raise Misconfigured(f"WORKER_LOG_LEVEL: {level!r} is no level; there are {', '.join(LEVELS)}")
     if form not in {"", "json", "text"}:
-        raise Misconfigured(f"WORKER_LOG_FORMAT is json or text, not {form!r}")
+        raise Misconfigured(f"WORKER_LOG_FORMAT: {form!r} is neither json nor text")
     number = getattr(logging, level.upper())
     as_text = form == "text" or (not form and sys.stderr.isatty())
     renderer: Any = (

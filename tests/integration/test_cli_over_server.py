@@ -324,10 +324,10 @@ def test_a_server_that_is_down_is_reported_at_once(cli):
 @pytest.mark.parametrize(
     ("server_value", "token", "word"),
     [
-        ("media.example:8080", "", "LEVERET_SERVER is http://host:port"),
-        ("http://anna:secret@media.example", "", "LEVERET_SERVER holds a password"),
-        ("http://media.example:x", "", "LEVERET_SERVER is http"),
-        ("http://127.0.0.1:1", "a b", "LEVERET_TOKEN is no token"),
+        ("media.example:8080", "", "LEVERET_SERVER: it is no address of a server: write http://host:port"),
+        ("http://anna:secret@media.example", "", "LEVERET_SERVER: it holds a password"),
+        ("http://media.example:x", "", "LEVERET_SERVER: it is no address"),
+        ("http://127.0.0.1:1", "a b", "LEVERET_TOKEN: it is no token"),
     ],
 )
 def test_a_wrong_address_or_token_is_reported_without_being_shown(cli, server_value, token, word):

@@ -249,6 +249,17 @@ def test_lists_have_one_line_a_row_and_whole_ids(open_terminal, columns):
     assert "127.0.0.1:1 does not answer" in terminal.screen[0]
 
 
+def test_the_title_gives_way_first_where_a_job_is_followed(open_terminal):
+    terminal = open_terminal("watch", "00000003")
+    # the line is drawn again and again in its place
+    line = re.compile(r"Title …0+ [━╺╸ ]+ running 41.5 % ffmpeg, 60 fps, 2x, 0:42 left")
+    shown = terminal.until(lambda lines: any(map(line.search, lines)), "the job")
+    (found,) = {drawn[0] for drawn in map(line.search, shown) if drawn is not None}
+    assert cell_len(found) <= 80
+    terminal.interrupt()
+    assert terminal.ended() == 130
+
+
 def test_the_doctor_breaks_its_lines_between_words(open_terminal):
     terminal = open_terminal("doctor")
     assert terminal.ended(seconds=60) == 1

@@ -163,3 +163,11 @@ def test_a_queued_job_says_why_it_waits(cli):
     document = json.loads(cli.type("job", "a-job", "--json").out)
     assert document["waits"] == why
     assert document["refused_by"] == {"w1": "tool:mkvmerge (not installed)"}
+
+
+@pytest.mark.parametrize(("url", "name"), [("/out/b.mkv", "file"), ("/out/master.m3u8", "manifest")])
+def test_only_a_playlist_is_called_a_manifest(cli, url, name):
+    attempt = cli.claimed("j1", cli.insert("j1"))
+    cli.ask(lambda repository: repository.complete(attempt, Result(total_seconds=1.5, manifest_url=url)))
+    lines = [line.split() for line in cli.type("job", "j1").out.splitlines()]
+    assert [name, url] in lines

@@ -41,10 +41,10 @@ def test_a_worker_is_shown_with_its_jobs_id_and_how_long_ago_it_was_seen(cli):
     line = cli.type("workers").out.splitlines()[1]
     assert "  3f2a9c01 Holiday  " in line
     assert " s ago  " in line
-    assert "  in_progress  " in line
+    assert "  running  " in line
     cli.type("pause", "w")
     cli.ask(lambda rows: rows.beat(record))
-    assert "  in_progress, then paused  " in cli.type("workers").out
+    assert "  running, then paused  " in cli.type("workers").out
     cli.type("resume", "w")
     assert "then" not in cli.type("workers").out
     assert [age(0.9), age(59), age(61), age(7300), age(90000), age(-3)] == ["0 s", "59 s", "1 min", "2 h", "1 d", "0 s"]

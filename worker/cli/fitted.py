@@ -21,7 +21,6 @@ STYLES: Final = {
     "ok": "green",
     "running": "cyan",
     "publishing": "cyan",
-    "in_progress": "cyan",
     "retrying": "yellow",
     "paused": "yellow",
     "draining": "yellow",

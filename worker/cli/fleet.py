@@ -83,7 +83,7 @@ def _workers(workers: Sequence[WorkerRecord]) -> Table:
     for worker in workers:
         table.add_row(
             Text(cut_middle(one_line(worker.worker_id), NAME_WIDTH)),
-            Text(worker.status, style=STYLES.get(worker.status, "")),
+            Text(worker.activity, style=STYLES.get(worker.activity, "")),
             f"{worker.hardware.cpu_percent:.0f} %",
             f"{worker.hardware.ram_percent:.0f} %",
             Text(one_line(worker.job_title or worker.job_id or worker.problem or "")),

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from rich.cells import cell_len
 from rich.progress import BarColumn, Progress, TextColumn
 
+from worker.cli.fitted import cut_middle
 from worker.cli.render import part_cells, progress_of
-from worker.cli.tables import on_terminal
+from worker.cli.tables import on_terminal, one_line
 from worker.cli.words import printable, say
 from worker.core.listing import JobFilter
 
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 POLL_SECONDS: Final = 0.25
 LIST_POLL_SECONDS: Final = 0.5
 STEP_PERCENT: Final = 5
+BAR: Final = 20
+TITLE: Final = 60
+SHORTEST_TITLE: Final = 8
 
 
 async def until_ended(
@@ -41,7 +46,7 @@ async def follow(known: LookOperations, job_id: str) -> JobRecord:
         return await until_ended(known, job_id, Changes().show)
     bar = Progress(
         TextColumn("{task.fields[title]}", markup=False),
-        BarColumn(),
+        BarColumn(BAR),
         TextColumn("{task.fields[state]}", markup=False),
         TextColumn("{task.fields[detail]}", markup=False),
         refresh_per_second=4,
@@ -52,16 +57,23 @@ async def follow(known: LookOperations, job_id: str) -> JobRecord:
         def show(record: JobRecord) -> None:
             waiting = record.state in {"queued", "retrying"}
             percent = 100 if record.state == "completed" else record.progress.percent
+            facts = printable(detail(record))[:200]
             bar.update(
                 shown,
                 total=None if percent is None and not record.is_terminal and not waiting else 100,
                 completed=percent or 0,
-                title=printable(record.title)[:60],
+                title=title_for(record.title, bar.console.width - BAR, record.state, facts),
                 state=record.state,
-                detail=printable(detail(record))[:200],
+                detail=facts,
             )
 
         return await until_ended(known, job_id, show)
+
+
+def title_for(title: str, width: int, *others: str) -> str:
+    """Return as much of a title as finds room beside the bar and the other texts of its line, in cells."""
+    room = width - sum(cell_len(text) + 1 for text in others) - 1
+    return cut_middle(one_line(title), max(SHORTEST_TITLE, min(TITLE, room)))
 
 
 async def follow_all(known: LookOperations, limit: int) -> None:

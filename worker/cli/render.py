@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from worker.cli.tables import Column, aligned, say_table
@@ -167,6 +168,11 @@ def brief_progress(record: JobRecord) -> str:
     return " ".join(filter(None, (percent, fps, span(progress.eta_seconds))))
 
 
+def is_manifest(url: str | None) -> bool:
+    """Return whether a job's main result is a playlist, and not the one file that it made."""
+    return PurePosixPath(url or "").suffix.lower() in {".m3u8", ".mpd"}
+
+
 def say_job(record: JobRecord) -> None:
     """Print all of a job for people."""
     started = min((item.started_at for item in record.attempts if item.round == record.round), default=None)
@@ -186,7 +192,7 @@ def say_job(record: JobRecord) -> None:
             "started": moment(started),
             "finished": moment(record.finished_at),
             "took": span(took),
-            "manifest": record.manifest_url or "",
+            "manifest" if is_manifest(record.manifest_url) else "file": record.manifest_url or "",
             "thumbnail": record.thumbnail_url or "",
             "callback": _callback(record),
         }

@@ -62,7 +62,7 @@ def _row(worker: WorkerRecord) -> tuple[str, ...]:
     return (
         worker.worker_id,
         worker.hostname,
-        worker.status + THEN.get((worker.status, worker.wanted), ""),
+        worker.activity + THEN.get((worker.status, worker.wanted), ""),
         _job(worker) or worker.problem or "",
         ",".join(worker.lanes),
         f"{hardware.cpu_percent:.0f} %",

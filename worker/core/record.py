@@ -144,6 +144,11 @@ class WorkerRecord(Record):
     wanted: Wanted = "run"
     seen_at: datetime | None = None
 
+    @property
+    def activity(self) -> str:
+        """Return the status as people read it: a worker's `in_progress` and its job's `running` are one."""
+        return "running" if self.status == "in_progress" else self.status
+
 
 def with_parts(record: JobRecord, parts: list[PartRecord]) -> JobRecord:
     """Return a divided job's record with its parts; while it waits, its progress is theirs, by frames."""

@@ -39,9 +39,9 @@ class ClientSettings(BaseSettings):
             found = urlsplit(value)
             port = found.port
         except ValueError as error:
-            raise ValueError("is http://host:port or https://host") from error
+            raise ValueError("is no address of a server: write http://host:port or https://host") from error
         if value and (found.scheme not in {"http", "https"} or not found.hostname or found.query or found.fragment):
-            raise ValueError("is http://host:port or https://host")
+            raise ValueError("is no address of a server: write http://host:port or https://host")
         if found.username or found.password:
             raise ValueError("holds a password: the token goes into LEVERET_TOKEN")
         del port

@@ -96,7 +96,7 @@ class SharedSettings(BaseSettings):
             not middle or not here.strip().startswith("/") or not there.strip().startswith("/")
             for there, middle, here in pairs
         ):
-            raise ValueError("is /there=/here, comma-separated")
+            raise ValueError("is no list of pairs: write /there=/here, comma-separated")
         return {there.strip(): here.strip() for there, _, here in pairs}
 
     @field_validator("storage_url")
@@ -105,14 +105,14 @@ class SharedSettings(BaseSettings):
         if value.startswith("file://") and not value.startswith("file:///"):
             value = f"file://{Path(value.removeprefix('file://')).absolute()}"
         if not value.startswith(("file:///", "nas://", "s3://")):
-            raise ValueError("is file:///folder, nas://folder or s3://bucket/prefix")
+            raise ValueError("is no place: write file:///folder, nas://folder or s3://bucket/prefix")
         return value.rstrip("/") + "/"
 
     @field_validator("parts_url")
     @classmethod
     def _parts(cls, value: str) -> str:
         if value and not value.startswith(("file:///", "nas://", "s3://")):
-            raise ValueError("is file:///folder, nas://folder or s3://bucket/prefix")
+            raise ValueError("is no place: write file:///folder, nas://folder or s3://bucket/prefix")
         return value
 
     @model_validator(mode="after")

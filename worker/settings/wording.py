@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 LONGEST_VALUE: Final = 60
-_PRIVATE: Final = re.compile("URL|TOKEN|PASSWORD|SECRET|KEY")
+_PRIVATE: Final = re.compile("URL|TOKEN|PASSWORD|SECRET|KEY|SERVER")
 _WORDS: Final = {
     "int_parsing": "is no whole number",
     "int_from_float": "is no whole number",
@@ -27,6 +27,14 @@ _WORDS: Final = {
     "string_too_long": "has more than {max_length} characters",
     "missing": "is missing",
 }
+# What a variable with a pattern of its own shall be: a person reads no regular expression.
+_FORMS: Final = {
+    "serve_address": "write host:port",
+    "metrics_address": "write host:port",
+    "serve_root_path": "write /path, of letters, digits, . _ ~ and -",
+    "upload_folder": "write names of letters, digits, . _ and -, with / between them",
+}
+_SUBJECTLESS: Final = re.compile("(is|needs|holds|has) ")
 
 
 def complaints(error: ValidationError, variable: Callable[[str], str] = str) -> str:
@@ -36,14 +44,13 @@ def complaints(error: ValidationError, variable: Callable[[str], str] = str) -> 
 
 def _complaint(item: Any, variable: Callable[[str], str]) -> str:
     name = variable(str(item["loc"][0])) if item["loc"] else ""
-    form = _WORDS.get(item["type"])
-    if form is None:
-        words = item["msg"].removeprefix("Value error, ")
-    else:
-        words = _value(name, item["input"]) + form.format(**item.get("ctx", {}))
-    # Ours are sentences about the variable.
-    colon = "" if form is None and words[:1].islower() else ":"
-    return f"{name}{colon} {words}" if name else words
+    form, said = _WORDS.get(item["type"]), item["msg"].removeprefix("Value error, ")
+    if item["type"] == "string_pattern_mismatch" and item["loc"] and item["loc"][0] in _FORMS:
+        said = f"is not well formed: {_FORMS[item['loc'][0]]}"
+    words = said if form is None else form.format(**item.get("ctx", {}))
+    if form is not None or _SUBJECTLESS.match(words):
+        words = _value(name, item["input"]) + words
+    return f"{name}: {words}" if name else words
 
 
 def _value(name: str, value: Any) -> str:

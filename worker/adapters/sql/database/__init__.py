@@ -135,8 +135,8 @@ def _driver_url(url: str) -> URL:
     scheme, colon, rest = url.partition(":")
     if not colon or scheme not in _DRIVERS:
         raise Misconfigured(
-            "WORKER_DATABASE_URL must be sqlite:///path or postgresql://user:password@host/name"
-            f", but begins with {scheme[:20]!r}"
+            f"WORKER_DATABASE_URL: it begins with {scheme[:20]!r}: write sqlite:///path or"
+            " postgresql://user:password@host/name"
         )
     try:
         return make_url(f"{_DRIVERS[scheme]}:{rest}")
