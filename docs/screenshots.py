@@ -37,6 +37,8 @@ SCREENS = {
     "automatic": "/settings/automatic", "browse": "/new/browse", "absent": "/jobs/nowhere",
 }  # fmt: skip
 VIEWS = {"": (1440, 900, "light"), "-narrow": (390, 844, "dark")}
+DRAWN = """() => [...document.images].every(
+    (one) => one.getBoundingClientRect().top >= innerHeight || (one.complete && one.naturalWidth > 0))"""
 TOUR = "The whole tour, " + "with everything that was said between the songs, " * 3
 PROVED = {
     "proved": True,
@@ -79,6 +81,7 @@ async def fill(here: Site) -> None:
 async def fill_intake(here: Site) -> None:
     """Make the rows of what makes jobs by itself, and a scan that has ended."""
     control, stores = here.services.control, here.services.control.stores
+    (here.folder / "nas" / "inbox").mkdir()
     inbox = {"place": "nas://inbox", "template": "web-mp4", "include": ["*.mkv", "*.mov"]}
     await put_folder(control, here.services.folder_files, "inbox", inbox)
     nightly = {"cron": "30 3 * * *", "zone": "Europe/Berlin", "template": "web-mp4", "sources": ["nas://in/**"]}
@@ -127,6 +130,7 @@ async def draw(environment: dict[str, str], folder: Path, target: Path) -> None:
                 page = await browser.new_page()
                 for screen, path in SCREENS.items():
                     await page.goto(server.address + path)
+                    await page.wait_for_function(DRAWN)
                     await page.wait_for_timeout(500)
                     await page.screenshot(path=target / f"{screen}{tail}.png")
 

@@ -31,6 +31,11 @@ CUT = (
     "[...document.querySelectorAll('.scroll')].filter(one => one.scrollWidth > one.clientWidth)"
     ".map(one => one.getAttribute('aria-label'))"
 )
+UNEVEN = (
+    "[...document.querySelectorAll('tbody tr:first-child > *')].filter(one => one.textContent.trim()"
+    " && getComputedStyle(one).textAlign !== getComputedStyle("
+    "one.closest('table').querySelector('thead tr').children[one.cellIndex]).textAlign).map(one => one.textContent)"
+)
 STYLES = Path(worker.web.__file__).parent / "static/page.css"
 LONG = "The whole tour with everything that was said between the songs " * 3 + "x" * 120
 SUBJECTS = (
@@ -124,6 +129,8 @@ async def test_axe_finds_nothing_on_any_screen_and_nothing_hangs_out_of_it(tmp_p
                     faults += [(path, width, one) for one in nodes]
                 if (overhang := await page.evaluate(OVERHANG)) > 0:
                     faults.append((path, width, f"{overhang} pixels hang out"))
+                if width > 1000 and (uneven := await page.evaluate(UNEVEN)):
+                    faults.append((path, width, f"numbers are not below their heads: {uneven}"))
                 if width < 400 and (cut := await page.evaluate(CUT)):
                     faults.append((path, width, f"cut on a phone: {cut}"))
     assert faults == []
@@ -149,6 +156,7 @@ async def test_a_keyboard_alone_reaches_everything_and_reading_needs_no_script(t
         await expect(page.locator("#dry-run")).to_contain_text(
             "typically took 0:12 and made 7 B (the median of the newest 1)"
         )
+        await expect(page.locator("#h-run")).to_be_in_viewport()
 
 
 async def test_the_fields_of_a_filter_are_of_one_height():

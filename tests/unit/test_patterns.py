@@ -130,7 +130,7 @@ async def test_a_pattern_without_a_match_is_said_with_what_there_is(tmp_path):
         control = await prepared(here)
         files(here, "a.mkv")
         with pytest.raises(
-            Refused, match=r"nothing matches nas://in/\*\.mp4: nas://in/ is there, and there are 1 files"
+            Refused, match=r"nothing matches nas://in/\*\.mp4: nas://in/ is there, and there is 1 file below"
         ):
             await outcomes(control, "nas://in/*.mp4")
         with pytest.raises(Refused, match="nothing matches"):

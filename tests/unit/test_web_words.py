@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import re
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -208,6 +210,31 @@ async def test_the_home_shows_how_far_a_divided_job_is_and_which_parts_of_it_wai
         await here.submit("next")
         assert "cpu · 1 + 2 parts ·" in words_of((await client.get("/")).text)
         assert "40 %" in words_of((await client.get("/jobs")).text)
+
+
+async def test_the_module_is_kept_while_somebody_looks_for_its_source(tmp_path):
+    async with site(tmp_path) as here, here.client() as client:
+        (tmp_path / "nas" / "film.mkv").write_bytes(b"film")
+        assert "/new/browse?module=ffmpeg" in (await client.get("/new?module=ffmpeg")).text
+        assert "module=ffmpeg" in (await client.get("/new/browse?module=ffmpeg")).text
+        folder = html.unescape((await client.get("/new/browse?module=ffmpeg&folder=nas://")).text)
+        (link,) = re.findall(r'href="(/new\?source=[^"]*)"', folder)
+        form = html.unescape((await client.get(link)).text)
+        assert '"sources": [\n          "nas://film.mkv"' in form
+        assert '"module": "ffmpeg"' in form
+        mux = html.unescape((await client.get("/new?module=probe&source=nas://film.mkv")).text)
+        assert '"source": "nas://film.mkv"' in mux
+
+
+async def test_every_screen_names_the_zone_of_its_times(tmp_path, monkeypatch):
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        async with site(tmp_path) as here, here.client() as client:
+            assert re.search("Times in CES?T", words_of((await client.get("/")).text))
+    finally:
+        monkeypatch.delenv("TZ")
+        time.tzset()
 
 
 async def test_the_card_of_a_worker_that_makes_a_part_has_a_bar(tmp_path):

@@ -175,7 +175,7 @@ async def submit_batch(control: Control, batch: Batch) -> AsyncIterator[Made | S
 
 
 def _no_match(pattern: Pattern, files: int) -> Refused:
-    below = f"there are {files} files below it" if files else "there is no file below it"
+    below = f"there are {files} files below it" if files > 1 else f"there is {files or 'no'} file below it"
     return Refused(f"nothing matches {pattern.text}: {pattern.folder} is there, and {below}")
 
 

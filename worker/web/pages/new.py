@@ -56,10 +56,16 @@ async def get_new(
     if not text:
         module = module if module in here.registry.tasks else "hls"
         data = dict(EXAMPLES.get(module, {}))
-        if source and data:
-            data |= {"source": source}
+        if source:
+            data |= _source_of(module_schema(here.registry, module), source)
         text = _pretty({"job_title": "", "tasks": [{"module": module, "data": data}]})
     return await _with_bucket(request, _form_page(request, text, module, problems=problems))
+
+
+def _source_of(schema: dict[str, Any], source: str) -> dict[str, Any]:
+    """Return the data that names a source, as the module calls it."""
+    names = schema.get("properties", {})
+    return {"source": source} if "source" in names else {"sources": [source]} if "sources" in names else {}
 
 
 async def _with_bucket(request: Request, response: Response) -> Response:
@@ -119,8 +125,12 @@ async def post_new(
 
 
 @router.get("/new/browse")
-async def get_browse(request: Request, folder: Annotated[str, Query(max_length=4096)] = "") -> Response:
-    """Draw what is in a folder, each file a link that names it as the source."""
+async def get_browse(
+    request: Request,
+    folder: Annotated[str, Query(max_length=4096)] = "",
+    module: Annotated[str, Query(max_length=100)] = "",
+) -> Response:
+    """Draw what is in a folder, each file a link that names it as the source of the module."""
     if away := login_redirect("operator", request):
         return away
     here = services_of(request)
@@ -133,7 +143,8 @@ async def get_browse(request: Request, folder: Annotated[str, Query(max_length=4
             status_of(error),
             here="/new",
             folder=None,
+            module=module,
             roots=roots_of(here),
             problems=[str(error)],
         )
-    return draw(request, "browse.html", here="/new", folder=found, roots=roots_of(here))
+    return draw(request, "browse.html", here="/new", folder=found, module=module, roots=roots_of(here))

@@ -106,6 +106,7 @@ def draw(request: Request, template: str, status: int = HTTPStatus.OK, **values:
     common |= {"screens": navigation.bar(here, may), "tabs": navigation.tabs(here, may)}
     services = request.app.state.services
     common["now"] = services.now if isinstance(services, Services) else datetime.now(UTC)
+    common["zone"] = datetime.now().astimezone().tzname()
     common |= {"static": lambda name: f"{root}{assets.path_of(name)}", "players": assets.players(), "problems": ()}
     return HTMLResponse(page.render(**(common | {"notice": _notice(request)} | values)), status)
 

@@ -74,7 +74,14 @@
     field.append(label, input);
     if (description) {
       const hint = document.createElement("div");
-      hint.className = "quiet"; hint.id = id + "-about"; hint.textContent = description;
+      hint.className = "quiet"; hint.id = id + "-about";
+      // Docs write names between backticks.
+      description.split("`").forEach((words, index) => {
+        if (index % 2 === 0) { hint.append(words); return; }
+        const name = document.createElement("code");
+        name.textContent = words;
+        hint.append(name);
+      });
       input.setAttribute("aria-describedby", hint.id);
       field.append(hint);
     }
