@@ -317,6 +317,7 @@ async def _encode(arrangement: Arrangement, read: Read, output: Path, context: T
         render_node=context.render_node,
         graph=arrangement.graph,
         piece=read.piece,
+        infos=read.infos,
     )
     exits = await context.run(command, on_line)
     if bad := failed_stage(exits):
