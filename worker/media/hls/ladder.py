@@ -150,13 +150,19 @@ def stream_end(stream: StreamInfo, info: MediaInfo) -> float | None:
 
     Matroska states in its tags when a stream ends, on its own clock, where others state how long it is.
     """
-    tag = next((value for key, value in stream.tags.items() if key.upper().startswith("DURATION")), None)
+    tag = _duration_tag(stream)
     if "matroska" in info.container and tag is None and info.measured and stream.duration is not None:
         return (stream.start or 0.0) - info.begin + stream.duration
     if "matroska" in info.container:
         end = clock_seconds(tag) if tag else stream.duration
         return None if end is None else end - info.begin
     return None if stream.duration is None else (stream.start or 0.0) - info.begin + stream.duration
+
+
+def _duration_tag(stream: StreamInfo) -> str | None:
+    """Return what a stream's tag says of its end; one with a language (mkvmerge 5) may be left from another file."""
+    found = {key.upper(): value for key, value in stream.tags.items() if key.upper().startswith("DURATION")}
+    return found.get("DURATION", next(iter(found.values()), None))
 
 
 def clock_seconds(text: str) -> float | None:
