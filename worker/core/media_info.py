@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _FRACTIONS: Final = ("frame_rate", "sample_aspect")
+_MOST_PRIMING: Final = 0.25
+"""HE-AAC needs most, 5,186 samples; an Opus may state 80 ms."""
 _IMAGES: Final = frozenset({"mjpeg", "png", "bmp", "gif", "webp", "tiff"})
 
 
@@ -86,6 +88,22 @@ class MediaInfo:
         videos = self.of_kind("video")
         films = [stream for stream in videos if not stream.is_still]
         return next(iter(films or videos), None)
+
+    @property
+    def priming(self) -> float:
+        """Return by how many seconds a Matroska file begins before zero though none of its pictures does.
+
+        A decoder of sound needs them to begin, and nobody hears them. ffprobe says them of Opus (5.1) or of every sound
+        that has them (7.1), or never (9).
+        """
+        early = any((stream.start or 0.0) < 0 for stream in self.of_kind("video"))
+        is_short = -_MOST_PRIMING < self.start < 0
+        return -self.start if "matroska" in self.container and is_short and not early else 0.0
+
+    @property
+    def begin(self) -> float:
+        """Return the time at which the film begins: the start of the file, without what only primes a sound."""
+        return self.start + self.priming
 
     @property
     def audio(self) -> tuple[StreamInfo, ...]:

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field
 from worker.core.command import Command
 from worker.core.job import Model, Place
 from worker.media.colours import JPEG
-from worker.media.ffmpeg.formats import GUARDS, INDEXED, RAW_PICTURES
+from worker.media.ffmpeg.formats import GUARDS, INDEXED, RAW_PICTURES, own_clock
 from worker.media.hls.ladder import Size, even_number
 from worker.media.selection import FIRST_PICTURE, picture_specifier
 from worker.media.verify import DAMAGE_MEANING, Damage
@@ -64,12 +64,13 @@ class Moment:
     """The time at which reading starts and the time of the picture, in seconds from the film's begin.
 
     `seek` None reads from the first packet; then `time` None means the first picture that there is. `picture` is its
-    stream.
+    stream, `clock` what leaves the film on its own clock.
     """
 
     seek: float | None
     time: float | None
     picture: str = FIRST_PICTURE
+    clock: tuple[str, ...] = ()
 
 
 def moments(time: float, info: MediaInfo) -> tuple[Moment, ...]:
@@ -81,14 +82,15 @@ def moments(time: float, info: MediaInfo) -> tuple[Moment, ...]:
     names = set(info.container.split(","))
     far = (time,) if INDEXED & names else () if RAW_PICTURES & names else (time - NEAR_SECONDS,)
     picture = picture_specifier(info)
-    seeks = tuple(Moment(seek, time, picture) for seek in far if seek > 0)
-    return (*seeks, Moment(None, time, picture), Moment(None, None, picture))
+    clock = own_clock(info)
+    seeks = tuple(Moment(seek, time, picture, clock) for seek in far if seek > 0)
+    return (*seeks, Moment(None, time, picture, clock), Moment(None, None, picture, clock))
 
 
 def _input_arguments(ffmpeg: str, source: Path, moment: Moment, level: str) -> list[str]:
     # An accurate seek would drop the picture that is shown at the time when it begins before that time.
     seek = [] if moment.seek is None else ["-noaccurate_seek", "-ss", f"{moment.seek:.6f}"]
-    head = [ffmpeg, "-nostdin", "-hide_banner", "-nostats", "-v", level, "-y", *GUARDS]
+    head = [ffmpeg, "-nostdin", "-hide_banner", "-nostats", "-v", level, "-y", *GUARDS, *moment.clock]
     return [*head, *seek, "-i", f"file:{source}", "-map", moment.picture]
 
 

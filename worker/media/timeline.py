@@ -36,7 +36,7 @@ _CLOCKS: Final = frozenset({"mpegts", "mpeg", "ogg"})
 # Containers without an index, or whose length is a guess or a claim of a header that anything may follow.
 _UNCERTAIN: Final = _CLOCKS | {
     "flv", "live_flv", "h264", "hevc", "vvc", "mpegvideo", "m4v", "vc1", "av1", "obu", "mjpeg", "ivf", "yuv4mpegpipe",
-    "dv", "wtv", "rm",
+    "dv", "wtv", "rm", "asf",
 }  # fmt: skip
 # Containers that state no length, so that a shorter file breaks no claim.
 _SILENT: Final = _CLOCKS | {
@@ -45,8 +45,14 @@ _SILENT: Final = _CLOCKS | {
 }  # fmt: skip
 _GUESSED: Final = "Estimating duration from bitrate"
 _FIELDS: Final = 5
-HEAD_BYTES: Final = 28
+HEAD_BYTES: Final = 1 << 16
 """The first bytes of a file that `stated_bytes` and `is_unfinished` look at."""
+_ASF: Final = bytes.fromhex("3026B2758E66CF11A6D900AA0062CE6C")
+_ASF_PROPERTIES: Final = bytes.fromhex("A1DCAB8C47A9CF118EE400C00C205365")
+_ASF_OBJECT: Final = 24
+_ASF_HEADER: Final = 30
+LAST_PACKETS: Final = 3000
+"""The packets that are read to see whether a file ends where it says: more than ten seconds of picture and sounds."""
 _UNKNOWN_BYTES: Final = 0x7FFF_0000
 _MAX_BYTES: Final = 1 << 62
 _WRAP: Final = 2**33 / 90_000
@@ -117,6 +123,11 @@ class Timeline:
         return max(ends) - min(starts) if starts and ends else None
 
     @property
+    def end(self) -> float | None:
+        """Return when the last packet ends, on the file's own clock; None without a packet."""
+        return max((track.end for track in self._tracks.values() if track.end is not None), default=None)
+
+    @property
     def jumps(self) -> tuple[Jump, ...]:
         """Return the jumps of the stream that has most of them."""
         every = [tuple(track.jumps) for track in self._tracks.values()]
@@ -131,19 +142,25 @@ class Timeline:
         }
 
 
-def packets_command(ffprobe: str, path: Path, *, pictures_only: bool = False) -> Pipeline:
-    """Return the listing of a file's packets, a line each for `Timeline.line`; nothing is decoded."""
-    head = (ffprobe, "-hide_banner", "-v", "warning", *GUARDS)
+def packets_command(ffprobe: str, path: Path, *, pictures_only: bool = False, entry: float | None = None) -> Pipeline:
+    """Return the listing of a file's packets, a line each for `Timeline.line`; nothing is decoded.
+
+    With `entry` only some after that time are listed, from the key frame before.
+    """
+    head: tuple[str, ...] = (ffprobe, "-hide_banner", "-v", "warning", *GUARDS)
+    head += () if entry is None else ("-read_intervals", f"{max(0.0, entry):.6f}%+#{LAST_PACKETS}")
     chosen = ("-select_streams", "V:0") if pictures_only else ()
     shown = ("-show_entries", "packet=stream_index,pts_time,dts_time,duration_time,flags", "-of", "csv=p=0")
     return Pipeline((Command((*head, *chosen, *shown, "-i", f"file:{path}")),), label="length")
 
 
 def stated_bytes(head: bytes) -> int | None:
-    """Return how many bytes a RIFF or IFF file (WAV, RF64, AVI, AIFF) says that it has; else None.
+    """Return how many bytes a RIFF or IFF file (WAV, RF64, AVI, AIFF) or an ASF says that it has; else None.
 
     `head` is its first `HEAD_BYTES`. A recorder that could not go back to its header leaves 0 or a size beyond 2 GiB.
     """
+    if head.startswith(_ASF):
+        return _asf_size(head)
     if head[:4] == b"RF64" and head[8:16] == b"WAVEds64":
         # EBU Tech 3306: the size that has no room in 32 bits
         long = int.from_bytes(head[20:28], "little")
@@ -156,6 +173,20 @@ def is_unfinished(head: bytes) -> bool:
     """Return whether a RIFF or IFF file was never finished, so that what its header says of a length is no claim."""
     size = _riff_size(head)
     return size is not None and not 0 < size < _UNKNOWN_BYTES
+
+
+def _asf_size(head: bytes) -> int | None:
+    """Return the size that the File Properties Object states (Advanced Systems Format 3.2); None for a live file."""
+    at = _ASF_HEADER
+    while at + _ASF_OBJECT <= len(head):
+        size = int.from_bytes(head[at + 16 : at + _ASF_OBJECT], "little")
+        if head[at : at + 16] == _ASF_PROPERTIES:
+            flags = int.from_bytes(head[at + 88 : at + 92], "little")
+            return None if flags & 1 else int.from_bytes(head[at + 40 : at + 48], "little") or None
+        if size < _ASF_OBJECT:
+            return None
+        at += size
+    return None
 
 
 def _riff_size(head: bytes) -> int | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
 from worker.core.command import Command, Pipeline
-from worker.media.ffmpeg.formats import GUARDS
+from worker.media.ffmpeg.formats import GUARDS, own_clock
 from worker.media.ffmpeg.options import arguments
 from worker.media.ffmpeg.progress import OPTIONS as PROGRESS
 from worker.media.ffmpeg.vaapi import USUAL_NODE, device, takes_uploads, with_upload
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from worker.core.media_info import MediaInfo
     from worker.media.ffmpeg.cutting import Piece
     from worker.media.ffmpeg.params import FfmpegParams, OutputMap
 
@@ -36,17 +38,19 @@ def ffmpeg_command(
     render_node: str = USUAL_NODE,
     graph: str | None = None,
     piece: Piece | None = None,
+    infos: Sequence[MediaInfo] = (),
 ) -> Pipeline:
     """Return the run of one task: local `sources` in the order of `params.sources`, into the local `output`.
 
     `render_node` is the device of VAAPI encoders; `graph` the complex filter of `[v]` and `[a]`, instead of maps;
-    `piece` what is cut out of the sources.
+    `piece` what is cut out of the sources; `infos` what the sources are.
     """
     before = piece.input_options(params.input_options) if piece else params.input_options
     encoders = [item.encoder for item in params.output_maps]
     argv = [ffmpeg, "-nostdin", "-hide_banner", "-v", "warning", *PROGRESS, "-y", *device(encoders, render_node)]
-    for source in sources:
-        argv += [*GUARDS, *arguments(before), "-i", f"file:{source}"]
+    clocks = [own_clock(info) for info in infos] if "itsoffset" not in params.input_options else []
+    for source, clock in zip_longest(sources, clocks, fillvalue=()):
+        argv += [*GUARDS, *clock, *arguments(before), "-i", f"file:{source}"]
     if graph is not None:
         argv += ["-filter_complex", graph]
         argv += [

@@ -6,7 +6,10 @@ own name ends in, and is no container to us. ffmpeg matches each single name of 
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from worker.core.media_info import MediaInfo
 
 ACCEPTED_PROTOCOLS: Final = ("file", "pipe")
 
@@ -37,3 +40,12 @@ GUARDS: Final = (
     ",".join(ACCEPTED_FORMATS),
 )
 """The options before every input of ffmpeg and ffprobe."""
+
+
+def own_clock(info: MediaInfo) -> tuple[str, ...]:
+    """Return the options before an input that leave its streams on its own clock where a sound's priming begins it.
+
+    ffmpeg counts from the first packet: its pictures and texts would come late by the priming (5.1 with Opus, 7.1), a
+    picture by up to half a frame more, and a text of another file early.
+    """
+    return ("-itsoffset", f"{-info.priming:.6f}") if info.priming else ()

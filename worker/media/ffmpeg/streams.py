@@ -30,6 +30,8 @@ _TAKEN: Final = (
     | dict.fromkeys((".y4m", ".h264", ".hevc", ".ivf", ".gif", ".jpg", ".jpeg", ".png", ".webp"), "v")
 )
 _BITMAPS: Final = frozenset({"hdmv_pgs_subtitle", "dvd_subtitle", "dvb_subtitle", "xsub", "dvb_teletext"})
+_TELETEXT: Final = "dvb_teletext"
+_TELETEXT_MUXERS: Final = frozenset({"mpegts", "nut"})
 _DEFAULT_BONUS: Final = 5_000_000
 """The score of a stream marked as default, above any count of pixels or channels: ffmpeg takes it first, too."""
 _ENCODED: Final = frozenset({"video", "audio", "subtitle"})
@@ -82,6 +84,7 @@ def arrange(params: FfmpegParams, infos: Sequence[MediaInfo], encoders: Mapping[
         taken[place] = replace(taken[place], unnamed=True)
         if params.unnamed == "copy" or taken[place].stream.attached_picture:
             made[place] = {"options": {"codec": "copy"}}
+    problems += _teletext_problems(params, taken, made)
     if problems:
         raise InvalidJob(problems)
     kept = [n for n, one in enumerate(taken) if not (one.unnamed and params.unnamed == "drop")]
@@ -90,6 +93,25 @@ def arrange(params: FfmpegParams, infos: Sequence[MediaInfo], encoders: Mapping[
     output_maps = [_with_colours(item) for item in _numbered_maps(streams, [made[n] for n in kept])]
     changes = {"source_maps": source_maps, "output_maps": output_maps}
     return Arrangement(params.model_copy(update=changes), streams, tuple(warnings))
+
+
+def _teletext_problems(
+    params: FfmpegParams, taken: Sequence[Taken], made: Sequence[Mapping[str, Any]]
+) -> Iterable[Problem]:
+    """Yield a problem for each teletext that is not copied from a transport stream into another.
+
+    Made a bitmap, its last cue comes after 49 days (ffmpeg 5.1); other failures say nothing of teletext.
+    """
+    for one, how in zip(taken, made, strict=True):
+        if one.stream.codec != _TELETEXT or (one.unnamed and params.unnamed == "drop"):
+            continue
+        copied = how.get("options", {}).get("codec") == "copy"
+        if not (copied and params.muxer in _TELETEXT_MUXERS):
+            name = PurePosixPath(params.sources[one.source]).name
+            message = (
+                f"stream {one.stream.index} of {name} is teletext: it is copied into .ts, and becomes no other subtitle"
+            )
+            yield Problem("source_maps", message)
 
 
 def _with_colours(item: OutputMap) -> OutputMap:

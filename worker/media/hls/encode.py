@@ -86,6 +86,7 @@ class Encoding:
     Without `reorder` there are no B-frames. In MPEG-TS, which has no edit lists, they would let the first picture come
     after the first decoding time, and hls.js would see a hole there and move the sound (seen with 1.7.4).
     `render_node` is the device of VAAPI encoders. With `accept_damage` a decoder's complaint does not end the run.
+    `clock` are the options that leave the source on its own clock.
     """
 
     source: Path
@@ -96,6 +97,7 @@ class Encoding:
     reorder: bool = True
     render_node: str = USUAL_NODE
     accept_damage: bool = False
+    clock: tuple[str, ...] = ()
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -125,7 +127,7 @@ def encode_command(encoding: Encoding, ffmpeg: str, folder: Path) -> Command:
         (
             ffmpeg, *(part for part in HEAD if part != "-xerror" or not encoding.accept_damage),
             *device(encoders, encoding.render_node),
-            *GUARDS, "-i", f"file:{encoding.source}",
+            *GUARDS, *encoding.clock, "-i", f"file:{encoding.source}",
             *(part for graph in graphs for part in ("-filter_complex", graph)),
             *outputs,
         )

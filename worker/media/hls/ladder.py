@@ -150,13 +150,19 @@ def stream_end(stream: StreamInfo, info: MediaInfo) -> float | None:
 
     Matroska states in its tags when a stream ends, on its own clock, where others state how long it is.
     """
-    tag = next((value for key, value in stream.tags.items() if key.upper().startswith("DURATION")), None)
+    tag = _duration_tag(stream)
     if "matroska" in info.container and tag is None and info.measured and stream.duration is not None:
-        return (stream.start or 0.0) - info.start + stream.duration
+        return (stream.start or 0.0) - info.begin + stream.duration
     if "matroska" in info.container:
         end = clock_seconds(tag) if tag else stream.duration
-        return None if end is None else end - info.start
-    return None if stream.duration is None else (stream.start or 0.0) - info.start + stream.duration
+        return None if end is None else end - info.begin
+    return None if stream.duration is None else (stream.start or 0.0) - info.begin + stream.duration
+
+
+def _duration_tag(stream: StreamInfo) -> str | None:
+    """Return what a stream's tag says of its end; one with a language (mkvmerge 5) may be left from another file."""
+    found = {key.upper(): value for key, value in stream.tags.items() if key.upper().startswith("DURATION")}
+    return found.get("DURATION", next(iter(found.values()), None))
 
 
 def clock_seconds(text: str) -> float | None:
@@ -171,8 +177,8 @@ def clock_seconds(text: str) -> float | None:
 def stream_seconds(stream: StreamInfo, info: MediaInfo) -> float | None:
     """Return how long a stream lasts from its own start, on whatever clock its container counts; None when unknown."""
     end = stream_end(stream, info)
-    start = stream.start if stream.start is not None else info.start
-    return None if end is None else min(end, end - (start - info.start))
+    start = stream.start if stream.start is not None else info.begin
+    return None if end is None else min(end, end - (start - info.begin))
 
 
 def film_seconds(info: MediaInfo) -> float | None:
@@ -185,7 +191,7 @@ def film_seconds(info: MediaInfo) -> float | None:
     if info.duration is None:
         return max(known, default=None)
     absolute = not info.measured and ("matroska" in info.container or "mp4" in info.container)
-    whole = info.duration - (info.start if absolute and info.start > 0 else 0.0)
+    whole = info.duration - (info.begin if absolute and info.begin > 0 else 0.0)
     # mkvmerge's figure begins with the first packet, ffmpeg's with zero: one that no start fits into says nothing
     return max([whole, *known], default=None) if whole > 0 else max(known, default=None)
 

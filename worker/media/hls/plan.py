@@ -10,6 +10,7 @@ from worker.core.errors import BadInput
 from worker.media.colours import named_colours
 from worker.media.empty import emptiness
 from worker.media.ffmpeg.encoders import Encoder, bits_per_second, encoder_named, fallback_of
+from worker.media.ffmpeg.formats import own_clock
 from worker.media.ffmpeg.vaapi import USUAL_NODE
 from worker.media.hls.encode import HDR_TRANSFERS, AudioRendition, Encoding, Picture
 from worker.media.hls.ladder import (
@@ -75,6 +76,7 @@ class Plan:
     reorder: bool = True
     render_node: str = USUAL_NODE
     accept_damage: bool = False
+    clock: tuple[str, ...] = ()
 
     @property
     def timing(self) -> Timing | None:
@@ -100,6 +102,7 @@ class Plan:
             self.reorder,
             self.render_node,
             accept_damage=self.accept_damage,
+            clock=self.clock,
         )
 
     def in_software(self) -> Plan:
@@ -157,6 +160,7 @@ def plan_of(params: HlsParams, info: MediaInfo, host: Host) -> Plan:
         reorder=params.segment_format != "ts",
         render_node=host.render_node,
         accept_damage=params.damage == "accept",
+        clock=own_clock(info),
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from worker.core.command import Command
 from worker.core.errors import InvalidJob, Problem
-from worker.media.ffmpeg.formats import GUARDS
+from worker.media.ffmpeg.formats import GUARDS, own_clock
 from worker.media.hls.choice import chosen_streams
 from worker.media.languages import bcp47, name_of
 from worker.media.matroska.tracks import WEBVTT
@@ -141,7 +141,7 @@ def copy_arguments(codec: str, stream: int, target: Path) -> list[str]:
     return ["-map", f"0:s:{stream}", "-c:s", "copy" if form else "ass", "-f", form or "ass", f"file:{target}"]
 
 
-def copy_command(ffmpeg: str, source: Path, codec: str, target: Path) -> Command:
+def copy_command(ffmpeg: str, source: Path, info: MediaInfo, target: Path) -> Command:
     """Return the command that copies the first subtitle of a container into a file of its own."""
-    guarded = (ffmpeg, "-nostdin", "-hide_banner", "-v", "warning", "-xerror", "-y", *GUARDS, "-i", f"file:{source}")
-    return Command((*guarded, *copy_arguments(codec, 0, target)))
+    head = (ffmpeg, "-nostdin", "-hide_banner", "-v", "warning", "-xerror", "-y", *GUARDS, *own_clock(info))
+    return Command((*head, "-i", f"file:{source}", *copy_arguments(info.subtitles[0].codec, 0, target)))

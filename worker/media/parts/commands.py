@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
 from worker.core.command import Command, Pipeline
@@ -38,7 +39,8 @@ class Film:
     """The settings that every part of a film and its join share.
 
     `rate` is pictures a second; `offset` seconds from the file's start to the first picture; `starts` each source's
-    first moment in seconds. `outputs` are all streams of the output in order.
+    first moment in seconds. `outputs` are all streams of the output in order; `clocks` the options that leave each
+    source on its own clock.
     """
 
     rate: Fraction
@@ -46,6 +48,7 @@ class Film:
     starts: tuple[Fraction, ...]
     outputs: tuple[Output, ...]
     input_options: Mapping[str, Any]
+    clocks: tuple[tuple[str, ...], ...] = ()
 
     @property
     def picture(self) -> Output:
@@ -135,8 +138,8 @@ def sound_muxer(sounds: Sequence[Output]) -> str:
 def sound_command(ffmpeg: str, film: Film, sources: Sequence[Path], output: Path, muxer: str) -> Pipeline:
     """Return the encoding of all sounds, once for the whole film: pieces of sound would drift apart."""
     argv = [ffmpeg, *_HEAD]
-    for source in sources:
-        argv += [*GUARDS, *arguments(film.input_options), "-i", f"file:{source}"]
+    for source, clock in zip_longest(sources, film.clocks, fillvalue=()):
+        argv += [*GUARDS, *clock, *arguments(film.input_options), "-i", f"file:{source}"]
     for sound in film.sounds:
         argv += ["-map", f"{sound.source}:{sound.stream.index}"]
     for number, sound in enumerate(film.sounds):

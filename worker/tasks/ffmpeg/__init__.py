@@ -222,6 +222,7 @@ async def _encode(arrangement: Arrangement, read: Read, output: Path, context: T
         render_node=context.render_node,
         graph=arrangement.graph,
         piece=read.piece,
+        infos=read.infos,
     )
     exits = await context.run(command, progress_reporter(context, meter, share))
     if bad := failed_stage(exits):

@@ -76,11 +76,11 @@ def _pictures(arrangement: Arrangement) -> list[tuple[int, str | None]]:
 
 async def _key_before(piece: Piece, path: Path, name: str, info: MediaInfo, context: TaskContext) -> Key | None:
     """Return the last key frame between the piece's entry and its start; None for none."""
-    found = LastKey(piece.start, info.start)
+    found = LastKey(piece.start, info.begin)
     # a container with an index is entered at the key frame before by itself
     entry = piece.start if has_index(info) and piece.entry > 0 else piece.entry
     command = keys_command(
-        context.tool("ffprobe"), path, entry + info.start if entry > 0 else None, piece.start + info.start
+        context.tool("ffprobe"), path, entry + info.begin if entry > 0 else None, piece.start + info.begin
     )
     (exit_,) = await context.run(command, found.line)
     if not exit_.ok:

@@ -20,6 +20,7 @@ from worker.core.parts import (
     with_short_end,
 )
 from worker.media.failure import classify, damage, failed_stage, ignored_option_lines
+from worker.media.ffmpeg.formats import own_clock
 from worker.media.ffmpeg.progress import Meter
 from worker.media.parts.commands import (
     SOUND_SUFFIXES,
@@ -116,11 +117,12 @@ def _parts(timeline: Timeline, cuts: Sequence[int], identity: str, remote: Remot
 
 
 def _details(timeline: Timeline, files: Sequence[tuple[Path, MediaInfo]], picture: Output) -> dict[str, Any]:
-    starts = [Fraction(str(info.start)) for _, info in files]
+    starts = [Fraction(str(info.begin)) for _, info in files]
     return {
         "rate": str(timeline.rate),
         "offset": str(timeline.times[0] - starts[picture.source]),
         "starts": [str(start) for start in starts],
+        "clocks": [list(own_clock(info)) for _, info in files],
         **known_sources([info for _, info in files]),
     }
 
@@ -138,7 +140,8 @@ def film_of(plan: Plan, params: FfmpegParams, outputs: Sequence[Output]) -> Film
     details = plan.details
     starts = tuple(Fraction(start) for start in details["starts"])
     rate, offset = Fraction(details["rate"]), Fraction(details["offset"])
-    return Film(rate, offset, starts, tuple(outputs), dict(params.input_options))
+    clocks = tuple(tuple(clock) for clock in details.get("clocks", [[]] * len(starts)))
+    return Film(rate, offset, starts, tuple(outputs), dict(params.input_options), clocks)
 
 
 async def is_planned(params: FfmpegParams, plan: Plan, outputs: Sequence[Output], context: TaskContext) -> bool:

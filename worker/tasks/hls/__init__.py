@@ -144,7 +144,7 @@ class HlsTask(Task[HlsParams]):
     async def _read(self, params: HlsParams, context: TaskContext) -> Film:
         """Return the source, and what is made of it here."""
         path = await context.input(params.source)
-        info = await with_empty_sounds(path, await probe_source(path, params.source, context), context)
+        info = await with_empty_sounds(path, await probe_source(path, params.source, context, to_its_end=True), context)
         return Film(path, info, plan_of(params, info, await prove_host(params, path, info, context)))
 
 

@@ -90,7 +90,7 @@ async def plan_parts(
     timeline = await read_timeline(film.path, video.index, film.info.container, context, remote)
     if isinstance(timeline, Whole):
         return timeline
-    grid = grid_of(timeline, plan.picture, Fraction(str(film.info.start)))
+    grid = grid_of(timeline, plan.picture, Fraction(str(film.info.begin)))
     if isinstance(grid, str):
         return Whole(grid)
     identity = await _identity(params, film, build, context)

@@ -63,14 +63,15 @@ async def _cues(text: TextRendition, film: str, name: str, folder: Path, context
     source = await context.input(text.source)
     if not await asyncio.to_thread(_is_container, source):
         return await asyncio.to_thread(_parse_file, source, name, text.charset)
-    streams = (await context.probe(source)).subtitles
+    info = await context.probe(source)
+    streams = info.subtitles
     if streams and streams[0].codec == WEBVTT:
         return await _track(text.source, 0, name, context)
     if not streams or (suffix := copied_suffix(streams[0].codec)) is None:
         held = f"first subtitle is {streams[0].codec}, which is no text" if streams else "file holds no subtitles"
         raise InvalidJob([Problem("subtitles", f"{text.source}: its {held}")])
     path = folder / f"{text.name}{suffix}"
-    command = copy_command(context.tool("ffmpeg"), source, streams[0].codec, path)
+    command = copy_command(context.tool("ffmpeg"), source, info, path)
     await run_checked(context, Pipeline((command,), label="subtitles"), text.source)
     return await asyncio.to_thread(_parse_file, path, name, text.charset)
 
@@ -78,8 +79,7 @@ async def _cues(text: TextRendition, film: str, name: str, folder: Path, context
 async def _track(location: str, stream: int, name: str, context: TaskContext) -> TimedText:
     """Return the cues of a WebVTT track of a Matroska file, on the clock that ffmpeg gives to its other streams."""
     path = await context.input(location)
-    # ffmpeg 7 says that a file begins before zero, by its sound's priming, which nobody hears. The picture does not.
-    begin = max(0.0, (await context.probe(path)).start)
+    begin = max(0.0, (await context.probe(path)).begin)
 
     def read() -> TimedText:
         with path.open("rb", buffering=_READ_BYTES) as file:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from worker.core.command import Command, Pipeline
 from worker.core.errors import CannotServe, Problem
-from worker.media.ffmpeg.formats import GUARDS
+from worker.media.ffmpeg.formats import GUARDS, own_clock
 from worker.tasks.shared.running import run_checked
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ async def _convert(burn: Burn, film: Path, into: Path, context: TaskContext) -> 
     """Write the subtitle as ASS; BadInput or InvalidJob where it is no text that ffmpeg reads."""
     source = await context.input(burn.source) if burn.source is not None else film
     argv = (
-        context.tool("ffmpeg"), "-nostdin", "-hide_banner", "-v", "warning", "-y", *GUARDS, "-i", f"file:{source}",
+        context.tool("ffmpeg"), "-nostdin", "-hide_banner", "-v", "warning", "-y", *GUARDS,
+        *own_clock(await context.probe(source)), "-i", f"file:{source}",
         "-map", f"0:s:{burn.stream or 0}", "-c:s", "ass", "-f", "ass", f"file:{into}",
     )  # fmt: skip
     await run_checked(context, Pipeline((Command(argv),), label="burn"), burn.source or film.name)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from worker.core.errors import BadInput, VerificationFailed
 from worker.media.failure import classify, lost_packets
+from worker.media.hls.ladder import film_seconds
 from worker.media.timeline import (
     AGREES_SECONDS,
     HEAD_BYTES,
@@ -15,10 +16,11 @@ from worker.media.timeline import (
     is_uncertain,
     is_unfinished,
     packets_command,
+    shorter,
     stated_bytes,
     with_lengths_of,
 )
-from worker.media.verify import check
+from worker.media.verify import DURATION_SLACK_SECONDS, check
 from worker.tasks.shared.linking import warn_of_links
 
 if TYPE_CHECKING:
@@ -29,11 +31,14 @@ if TYPE_CHECKING:
     from worker.media.verify import Expected
 
 
-async def probe_source(path: Path, name: str, context: TaskContext, *, warns_of_links: bool = True) -> MediaInfo:
+async def probe_source(
+    path: Path, name: str, context: TaskContext, *, warns_of_links: bool = True, to_its_end: bool = False
+) -> MediaInfo:
     """Return what a source is, its length measured where its container may be wrong about it.
 
-    BadInput for one that is cut short. A clock that jumps becomes a warning: the pieces are joined. So do ordered
-    chapters and links of a Matroska file where it `warns_of_links`: the film is taken as it lies there.
+    BadInput for one that is cut short, also of an indexed container where its end is needed (`to_its_end`) and the
+    output cannot show it. A clock that jumps becomes a warning: the pieces are joined. So do ordered chapters and links
+    of a Matroska file where it `warns_of_links`: the film is taken as it lies there.
     """
     info = await context.probe(path)
     if warns_of_links and "matroska" in info.container:
@@ -42,9 +47,31 @@ async def probe_source(path: Path, name: str, context: TaskContext, *, warns_of_
     stated, unfinished = stated_bytes(head), is_unfinished(head)
     if stated is not None and stated > info.bytes:
         raise BadInput(f"{name} is cut short: it states {stated} bytes and holds {info.bytes}")
+    # an ASF that has all of its bytes was not cut, whatever its header says of its seconds
+    unfinished = unfinished or (stated is not None and "asf" in info.container)
     if not (unfinished or is_uncertain(info)):
-        return info
+        ends_otherwise = await _ends_otherwise(info, path, context)
+        if not ends_otherwise or not (ends_otherwise > 0 or to_its_end):
+            return info
+        unfinished = ends_otherwise > 0
     return await measure_length(info, path, name, context, unfinished=unfinished)
+
+
+async def _ends_otherwise(info: MediaInfo, path: Path, context: TaskContext) -> float:
+    """Return by how many seconds the last packets of a file end later than it says, less than 0 for earlier; 0 if not.
+
+    An edited header, or what another program left in it, is found by reading the end alone.
+    """
+    claim, timeline = film_seconds(info), Timeline(info)
+    if claim is None:
+        return 0.0
+    (exit_,) = await context.run(
+        packets_command(context.tool("ffprobe"), path, entry=info.begin + claim - 1), timeline.line
+    )
+    if not exit_.ok or timeline.end is None:
+        return 0.0
+    off = timeline.end - info.begin - claim
+    return off if off > DURATION_SLACK_SECONDS or shorter(timeline.end - info.begin, claim) else 0.0
 
 
 async def ends_short(path: Path) -> bool:

@@ -60,7 +60,7 @@ class Stage:
 
     async def probe(self, path: Path) -> MediaInfo:
         """Return what a source is, its length measured where its container may be wrong about it."""
-        return await probe_source(path, path.name, self._context)
+        return await probe_source(path, path.name, self._context, to_its_end=True)
 
     async def history(self, repository: Repository, arguments: Sequence[str]) -> Path:
         """Return the file that git wrote of a clone, which is gone then; the next one has the same place."""
