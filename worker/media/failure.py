@@ -51,7 +51,7 @@ _STORAGE: Final = re.compile(
 )
 _JOB: Final = re.compile(
     r"Unknown encoder|Encoder not found|Error selecting an encoder|"
-    # teletext, which is no text to ffmpeg unless it is told so
+    # teletext is bitmaps to ffmpeg by default
     r"Only SUBTITLE_ASS type supported|"
     r"No such filter|Unrecognized option|Option not found|Error (setting|parsing) option|"
     r"matches no streams|does not contain any stream|Undefined constant or missing|\[Eval @|"
