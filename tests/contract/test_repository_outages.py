@@ -4,18 +4,21 @@ import asyncio
 import resource
 import sqlite3
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, make_url, text
 
 from infra.migrations import head, upgrade
 from tests.support.databases import provision
 from tests.support.repositories import FAILURE, POLICY, granted, job, request
 from worker.adapters.sql import SqlRepository
+from worker.adapters.sql.database.durability import Durability
+from worker.adapters.sql.database.sqlite import Sqlite
 from worker.adapters.sql.revision import REVISION
 from worker.adapters.sql.schema import metadata
 from worker.core.attempt import Result
@@ -355,3 +358,24 @@ async def test_a_statement_that_the_database_refuses_is_no_outage_and_shows_no_v
     assert "INSERT" not in str(caught.value)
     assert "geheim" not in str(caught.value)
     await repository.submit(job(), "d" * 64, "cpu", "normal")
+
+
+@pytest.mark.parametrize("durability", [Durability.NONE, Durability.FULL])
+async def test_what_is_under_way_when_an_sqlite_database_is_closed_closes_its_connection(tmp_path, durability):
+    backend = Sqlite(make_url(f"sqlite:///{tmp_path / 'x.db'}"), 1.0)
+    opened, begun, ends = [], threading.Event(), threading.Event()
+
+    def work(connection):
+        opened.append(connection.connection.dbapi_connection)
+        begun.set()
+        ends.wait(10)
+
+    under_way = backend.begin(work, durability, 10.0)
+    assert await asyncio.to_thread(begun.wait, 10)
+    closed = asyncio.create_task(backend.close())
+    await asyncio.sleep(0)
+    ends.set()
+    await asyncio.gather(under_way, closed)
+    # Python 3.13 complains of a connection that only the collector closes
+    with pytest.raises(sqlite3.ProgrammingError, match="closed database"):
+        opened[0].execute("SELECT 1")

@@ -45,10 +45,13 @@ class Sqlite:
         # SQLite has one writer, and those who wait for it sleep up to 100 ms between two looks: ours queue instead.
         self._writer = ThreadPoolExecutor(1, "leveret-sqlite-writer")
         self._writing: Connection | None = None
+        self._wrote = False
+        self._closing = False
 
     def begin(self, work: Callable[[Connection], T], durability: Durability, seconds: float) -> asyncio.Future[T]:
         """Begin `work` in a transaction, as soon as a thread is free; one of ours writes at a time."""
         threads = self._readers if durability is Durability.NONE else self._writer
+        self._wrote |= threads is self._writer
         deadline = time.monotonic() + seconds
         return asyncio.get_running_loop().run_in_executor(threads, self._transact, work, durability, deadline)
 
@@ -57,8 +60,14 @@ class Sqlite:
             # Its caller has given up, while others were before it.
             raise TimeoutError
         if durability is Durability.NONE:
-            with self._engine.connect() as connection, connection.begin():
-                return work(connection)
+            with self._engine.connect() as connection:
+                try:
+                    with connection.begin():
+                        return work(connection)
+                finally:
+                    if self._closing:
+                        # The pool that it came from is closed, or will be before it is back, and closes it no more.
+                        connection.detach()
         return self._written(work, durability)
 
     def _written(self, work: Callable[[Connection], T], durability: Durability) -> T:
@@ -77,8 +86,11 @@ class Sqlite:
 
     async def close(self) -> None:
         """Close every connection."""
+        self._closing = True
         self._readers.shutdown(wait=False)
-        if self._writing is not None:
+        # a first write may be under way, whose connection is not there yet
+        if self._wrote:
+            self._wrote = False
             last = asyncio.get_running_loop().run_in_executor(self._writer, self._end_writing)
             await asyncio.wait({last}, timeout=_BUSY_SECONDS)
         self._writer.shutdown(wait=False)
