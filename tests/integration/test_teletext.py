@@ -13,6 +13,7 @@ from tests.support.media import bench_in
 from tests.support.teletext import with_teletext
 from worker.core.errors import InvalidJob
 from worker.tasks.ffmpeg import FfmpegTask
+from worker.tasks.mkvmerge import MkvmergeTask
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,6 +67,16 @@ async def test_teletext_is_not_drawn_into_a_picture(film: Path) -> None:
     maps = {"source_maps": [{"specifier": "v"}], "output_maps": [drawn]}
     with pytest.raises(InvalidJob):
         await made_of(film, "o.mp4", {}, **maps)
+
+
+async def test_mkvmerge_makes_a_text_of_teletext(film: Path, tmp_path: Path) -> None:
+    bench = bench_in(tmp_path / "bench")
+    shutil.copy(film, bench.root)
+    tracks = [{"track": number} for number in range(3)]
+    asked = {"sources": ["nas://film.ts"], "tracks": tracks, "output_file": "o.mkv"}
+    result = await bench.run_task(MkvmergeTask(), asked)
+    made = await bench.probe(result.outputs["o.mkv"].path)
+    assert [stream.codec for stream in made.subtitles] == ["subrip"]
 
 
 @pytest.mark.parametrize("module", ["ffmpeg", "hls", "handbrake", "mkvmerge", "waveform", "thumbnail"])

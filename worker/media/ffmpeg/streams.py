@@ -109,7 +109,8 @@ def _teletext_problems(
         if not (copied and params.muxer in _TELETEXT_MUXERS):
             name = PurePosixPath(params.sources[one.source]).name
             message = (
-                f"stream {one.stream.index} of {name} is teletext: it is copied into .ts, and becomes no other subtitle"
+                f"stream {one.stream.index} of {name} is teletext, which ffmpeg copies into .ts alone;"
+                " the module mkvmerge makes a text of it"
             )
             yield Problem("source_maps", message)
 
