@@ -28,13 +28,26 @@ def test_watch_of_a_cancelled_job_ends_with_2(cli):
     assert cli.type("watch", "a-job").code == 2
 
 
-def test_ctrl_c_ends_a_watch_with_130_and_without_a_trace(cli):
-    cli.insert("a-job")
+def watching_of(cli, *names):
     # A shell starts what it puts in the background with Ctrl-C ignored, and so may whoever runs these tests.
-    watching = subprocess.Popen(
-        ["env", "--default-signal=INT", sys.executable, "-m", "worker", "watch"],
+    return subprocess.Popen(
+        ["env", "--default-signal=INT", sys.executable, "-m", "worker", "watch", *names],
         env=cli.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
+
+
+def test_watch_of_a_job_that_waits_says_why(cli):
+    cli.insert("a-job")
+    watching = watching_of(cli, "a-job")
+    lines = [watching.stdout.readline().strip() for _ in range(2)]
+    watching.send_signal(signal.SIGINT)
+    watching.communicate(timeout=20)
+    assert lines == ["a-job  queued", "a-job  queued  no living worker serves cpu"]
+
+
+def test_ctrl_c_ends_a_watch_with_130_and_without_a_trace(cli):
+    cli.insert("a-job")
+    watching = watching_of(cli)
     assert watching.stdout.readline().startswith("a-job  queued")
     watching.send_signal(signal.SIGINT)
     _, errors = watching.communicate(timeout=20)

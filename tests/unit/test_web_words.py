@@ -53,6 +53,10 @@ def worker(name="render-1", status="idle", lanes=("cpu",), **more):
         ),
         (waiting(), [worker(status="paused", wanted="pause")], 0, "render-1 is paused"),
         (
+            waiting(), [worker(status="paused", wanted="pause", problem="/nas is not there")], 0,
+            "render-1 is paused, and reports: /nas is not there",
+        ),
+        (
             waiting(), [worker(status="paused", problem="outside its active hours 22:00-06:00")], 0,
             "render-1 waits: outside its active hours 22:00-06:00",
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from rich.cells import cell_len
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 POLL_SECONDS: Final = 0.25
 LIST_POLL_SECONDS: Final = 0.5
+AT_ONCE: Final = timedelta(seconds=2)
+"""A job that begins within it needs no reason for its wait."""
 STEP_PERCENT: Final = 5
 BAR: Final = 20
 TITLE: Final = 60
@@ -87,14 +90,16 @@ async def follow_all(known: LookOperations, limit: int) -> None:
 
 
 def detail(record: JobRecord) -> str:
-    """Return why a job failed, or how far it is."""
+    """Return why a job failed or waits, or how far it is."""
     if record.state in {"dead", "retrying"}:
         return record.error or ""
+    if record.state == "queued":
+        return record.waits or "" if datetime.now(UTC) - record.created_at > AT_ONCE else ""
     return "  ".join(filter(None, (progress_of(record), part_cells(record) if record.state == "waiting" else "")))
 
 
 class Changes:
-    """Lines for a log: one a job whenever its state, task or error changes, or it is 5 % further."""
+    """Lines for a log: one a job whenever its state, task, error or reason to wait changes, or it is 5 % further."""
 
     def __init__(self) -> None:
         self._last: dict[str, tuple[object, ...]] = {}
@@ -102,7 +107,8 @@ class Changes:
     def show(self, record: JobRecord) -> None:
         """Print the line if there is something new."""
         step = int(record.progress.percent or 0) // STEP_PERCENT
-        seen = (record.state, record.round, record.progress.task, step, record.error)
+        reason = detail(record) if record.state == "queued" else record.error
+        seen = (record.state, record.round, record.progress.task, step, reason)
         if self._last.get(record.job_id) != seen:
             self._last[record.job_id] = seen
             say("  ".join(filter(None, (record.job_id, record.state, detail(record)))))

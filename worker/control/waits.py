@@ -47,7 +47,7 @@ def _refusal_reason(workers: Sequence[str], lane: str, refused_by: Mapping[str, 
 
 def _pause_reason(worker: WorkerRecord) -> str:
     if worker.wanted == "pause":
-        return f"{worker.worker_id} is paused"
+        return f"{worker.worker_id} is paused{f', and reports: {worker.problem}' if worker.problem else ''}"
     return f"{worker.worker_id} waits: {worker.problem}" if worker.problem else f"{worker.worker_id} is paused"
 
 
