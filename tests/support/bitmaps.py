@@ -1,4 +1,4 @@
-"""Subtitles that are pictures: PGS written here (its segments are those of a Blu-ray), DVB subtitles by ffmpeg from it."""
+"""Subtitles that are pictures: PGS written here in the segments of a Blu-ray, and DVB subtitles that ffmpeg makes of it."""
 
 from __future__ import annotations
 

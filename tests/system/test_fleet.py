@@ -209,5 +209,7 @@ async def test_a_killed_workers_job_runs_elsewhere_within_ten_seconds_by_default
         return record is not None and record.attempts[-1].worker == "second"
 
     await until(elsewhere, 15, "an attempt of the second worker")
-    assert time.monotonic() - at <= 10
+    seconds = time.monotonic() - at
+    print(f"{seconds:.1f} s from SIGKILL to the next attempt")
+    assert seconds <= 10
     assert [one.outcome for one in (await fleet.rows.job(job_id)).attempts] == ["crashed", None]
