@@ -1,4 +1,4 @@
-"""Subtitles that are pictures: PGS written here in the segments of a Blu-ray, and DVB subtitles that ffmpeg makes of it."""
+"""Subtitles that are pictures: PGS in the segments of a Blu-ray, and DVB subtitles that ffmpeg makes of it."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import signal
 import time
 from datetime import datetime, timedelta
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import aio_pika
 import psutil
@@ -16,6 +17,9 @@ import pytest
 
 from tests.support.fleet import BEAT, CANCEL_SECONDS, LONG, RETRY, SHORT, Fleet, cancelled, is_count, until, value_of
 from worker.core.routing import EVENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PROOF_SECONDS = 5.0
 
@@ -194,7 +198,9 @@ async def test_a_lane_that_cannot_be_served_is_reported_to_the_publisher_and_end
     assert record.attempts == []
 
 
-async def test_a_killed_workers_job_runs_elsewhere_within_ten_seconds_by_default(alone: Fleet):
+async def test_a_killed_workers_job_runs_elsewhere_within_ten_seconds_by_default(
+    alone: Fleet, record_property: Callable[[str, object], None]
+):
     """The deadline of the default settings: `WORKER_LEASE_SECONDS` is not set here."""
     fleet = alone
     killed = await fleet.start("first")
@@ -210,6 +216,6 @@ async def test_a_killed_workers_job_runs_elsewhere_within_ten_seconds_by_default
 
     await until(elsewhere, 15, "an attempt of the second worker")
     seconds = time.monotonic() - at
-    print(f"{seconds:.1f} s from SIGKILL to the next attempt")
+    record_property("seconds from SIGKILL to the next attempt", round(seconds, 1))
     assert seconds <= 10
     assert [one.outcome for one in (await fleet.rows.job(job_id)).attempts] == ["crashed", None]
