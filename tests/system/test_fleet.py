@@ -199,7 +199,7 @@ async def test_a_lane_that_cannot_be_served_is_reported_to_the_publisher_and_end
 
 
 async def test_a_killed_workers_job_runs_elsewhere_within_ten_seconds_by_default(
-    alone: Fleet, record_property: Callable[[str, object], None]
+    alone: Fleet, record_testsuite_property: Callable[[str, object], None]
 ):
     """The deadline of the default settings: `WORKER_LEASE_SECONDS` is not set here."""
     fleet = alone
@@ -216,6 +216,6 @@ async def test_a_killed_workers_job_runs_elsewhere_within_ten_seconds_by_default
 
     await until(elsewhere, 15, "an attempt of the second worker")
     seconds = time.monotonic() - at
-    record_property("seconds from SIGKILL to the next attempt", round(seconds, 1))
+    record_testsuite_property("seconds from SIGKILL to the next attempt", round(seconds, 1))
     assert seconds <= 10
     assert [one.outcome for one in (await fleet.rows.job(job_id)).attempts] == ["crashed", None]
