@@ -256,7 +256,7 @@ async def test_a_list_shows_the_progress_of_a_divided_job_as_its_own_page_does(r
 
 async def test_a_part_that_no_plan_has_is_refused_and_leaves_no_row(repository):
     (planned, *_) = as_jobs(plan_of())
-    with pytest.raises(IdReused, match="only a worker writes the parts of a job"):
+    with pytest.raises(IdReused, match="only workers write the parts of a job"):
         await repository.claim(request(planned.job, digest=planned.digest), POLICY)
     assert await repository.job("j1.p0000") is None
 

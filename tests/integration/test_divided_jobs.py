@@ -143,7 +143,7 @@ async def test_a_message_of_a_part_that_no_plan_has_is_refused(workers, broker, 
     await one.one()
     assert await repository.job("film.p0000") is None
     (refusal,) = await repository.refusals()
-    assert "only a worker writes the parts of a job" in refusal.error
+    assert "only workers write the parts of a job" in refusal.error
 
 
 async def test_a_part_that_one_worker_makes_far_too_slowly_is_made_by_the_other_and_the_first_is_stopped(

@@ -13,7 +13,8 @@ import pytest
 from tests.support.engine import Harness, document
 from worker.adapters.sql.schema import jobs, moment
 from worker.adapters.sql.schema.intake import originals as table
-from worker.adapters.storage.nas.originals import FOLDER, NasOriginals
+from worker.adapters.storage.hidden import UNDO_FOLDER
+from worker.adapters.storage.nas.originals import NasOriginals
 from worker.adapters.storage.nas.reading import NasReader
 from worker.app.control import modules
 from worker.app.undoing import KeptFiles
@@ -68,7 +69,7 @@ def replacing(source, text="new"):
 
 
 def kept(harness):
-    return sorted(path.read_text() for path in harness.storage.rglob(f"{FOLDER}/*"))
+    return sorted(path.read_text() for path in harness.storage.rglob(f"{UNDO_FOLDER}/*"))
 
 
 async def test_a_replaced_source_is_put_back_whole_with_its_times(harness, broker, control, files):
@@ -246,7 +247,7 @@ async def test_an_old_original_goes_once_what_replaced_it_was_read_whole(harness
     await _age(harness, kept_at=moment(-7200))
     assert await purger(harness).purge() == 1
     assert (kept(harness), source.read_text()) == ([], "new")
-    assert not (harness.storage / FOLDER).exists()
+    assert not (harness.storage / UNDO_FOLDER).exists()
 
 
 @pytest.mark.parametrize("damage", ["shorter", "other bytes", "gone"])

@@ -52,6 +52,7 @@ class Alone:
         self._engine = engine
         # How a connection commits is asked once, when it is opened: one rests for each kind.
         self._idle: dict[Durability, tuple[psycopg.AsyncConnection[Any], float]] = {}
+        self._closed = False
         # The statement is kept beside its text: an id is of nobody else as long as its owner lives.
         self._compiled: dict[int, tuple[ClauseElement, _Compiled]] = {}
 
@@ -77,7 +78,8 @@ class Alone:
         return row
 
     async def close(self) -> None:
-        """Close the connections that rest."""
+        """Close the connections that rest, and from now on those that come back."""
+        self._closed = True
         while self._idle:
             _, (connection, _) = self._idle.popitem()
             await connection.close()
@@ -113,7 +115,7 @@ class Alone:
         return connection
 
     async def _give_back(self, connection: psycopg.AsyncConnection[Any], durability: Durability) -> None:
-        if durability in self._idle:
+        if self._closed or durability in self._idle:
             await connection.close()
             return
         self._idle[durability] = (connection, time.monotonic())
