@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-import socket
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from worker.adapters.git.errors import display_url
+from worker.adapters.resolving import Unresolved, addresses_of
 from worker.core.errors import RefusedPath, RemoteUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-RESOLVE_SECONDS: Final = 20.0
 _HOST: Final = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?|[0-9a-f:.]+", re.IGNORECASE)
 
 
@@ -26,17 +24,9 @@ async def pin_addresses(url: str, permitted: Callable[[str], bool]) -> str:
     """
     host, port = _host_of(url)
     try:
-        async with asyncio.timeout(RESOLVE_SECONDS):
-            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except TimeoutError as error:
-        raise RemoteUnavailable(f"the name {host} was not looked up in time") from error
-    except socket.gaierror as error:
-        raise RemoteUnavailable(f"the name {host} is not known") from error
-    except UnicodeError as error:
-        raise RefusedPath(f"{host[:100]!r} is no host name") from error
-    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-    if refused := [address for address in addresses if not permitted(address)]:
-        raise RefusedPath(f"{host} leads to {refused[0]}, which is no public address")
+        addresses = await addresses_of(host, permitted)
+    except Unresolved as error:
+        raise RemoteUnavailable(str(error)) from error
     shown = ",".join(f"[{address}]" if ":" in address else address for address in addresses)
     return f"{host}:{port}:{shown}"
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import httpx
 import tenacity
 
+from worker.adapters.resolving import Unresolved, addresses_of
 from worker.core.addresses import is_public
 from worker.core.errors import RefusedPath, SourceMissing, StorageUnavailable
 
@@ -22,7 +22,6 @@ MAX_REDIRECTS: Final = 5
 _PASSING: Final = frozenset({408, 421, 425, 429, 500, 502, 503, 504, 507, 509, 520, 521, 522, 523, 524})
 _GONE: Final = frozenset({404, 410})
 _HOST: Final = re.compile(r"[a-z0-9_.-]+|[0-9a-f:.]+")
-_RESOLVE_SECONDS: Final = 20.0
 _QUICKLY: Final = 3.0
 """The seconds that somebody who submits a job waits for a name to be looked up."""
 USER_AGENT: Final = "leveret"
@@ -48,7 +47,10 @@ class PinnedTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Return the answer of the first address that takes the connection."""
         name = request.url.raw_host.decode("ascii")
-        addresses = await addresses_of(name, self._permitted)
+        try:
+            addresses = await addresses_of(name, self._permitted)
+        except Unresolved as error:
+            raise Unanswered(str(error)) from error
         extensions = {**request.extensions, "sni_hostname": name}
         for address in addresses:
             pinned = httpx.Request(
@@ -70,28 +72,6 @@ class PinnedTransport(httpx.AsyncBaseTransport):
         await self._inner.aclose()
 
 
-async def addresses_of(name: str, permitted: Callable[[str], bool]) -> list[str]:
-    """Return the addresses of a host name or literal, in the resolver's order.
-
-    The resolver also reads the old spellings of IPv4 (`2130706433`, `0177.1`), so that they are judged by what they
-    mean. RefusedPath when one is not `permitted`, Unanswered when the name is not known.
-    """
-    try:
-        async with asyncio.timeout(_RESOLVE_SECONDS):
-            found = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
-    except TimeoutError as error:
-        raise Unanswered(f"the name {name} was not looked up in time") from error
-    except socket.gaierror as error:
-        raise Unanswered(f"the name {name} is not known") from error
-    except UnicodeError as error:
-        raise RefusedPath(f"{name[:100]!r} is no host name") from error
-    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-    refused = [address for address in addresses if not permitted(address)]
-    if refused:
-        raise RefusedPath(f"{name} leads to {refused[0]}, which is no public address")
-    return addresses
-
-
 async def refusal_of(text: str, *, allow_private: bool) -> str | None:
     """Return why a URL is refused, None where it is not, or its name is not known here."""
     try:
@@ -101,7 +81,7 @@ async def refusal_of(text: str, *, allow_private: bool) -> str | None:
                 await addresses_of(url.raw_host.decode("ascii"), is_public)
     except RefusedPath as error:
         return str(error)
-    except (Unanswered, TimeoutError):
+    except (Unresolved, TimeoutError):
         return None
     return None
 
