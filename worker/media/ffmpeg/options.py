@@ -74,8 +74,8 @@ REFUSED_OPTIONS: Final = words(
 
 _OPTION: Final = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
 _HELP: Final = re.compile(r"^  -(\S+)\s+<(\w+)>\s+E\S*\s?(.*)$")
-_NAMES_A_FILE: Final = re.compile(r"(?i)\bfile ?name|\bfile\b|\bpath\b|\blibrary\b|\bdevice\b")
 # `omx_libname` is a library that ffmpeg loads: it would run a file that a publisher put into a root
+_NAMES_A_FILE: Final = re.compile(r"(?i)\bfile ?name|\bfile\b|\bpath\b|\blibrary\b|\bdevice\b")
 _TAG: Final = re.compile(r"[^=]*[^=\s][^=]*=")
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f]")
 _TIME: Final = re.compile(r"^-?(?:(\d+):)?(?:(\d{1,2}):)?(\d+(?:\.\d+)?)(s|ms|us)?$")

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from worker.adapters.threads import Stop
 
-"""The first letters of every name that is ours alone; jobs may not use it."""
-
 MAX_NAME_BYTES: Final = 255
 
 _FOLDER: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
