@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+import time
 from typing import TYPE_CHECKING, Final
 
 from rich.cells import cell_len
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 POLL_SECONDS: Final = 0.25
 LIST_POLL_SECONDS: Final = 0.5
-AT_ONCE: Final = timedelta(seconds=2)
-"""A job that begins within it needs no reason for its wait."""
+AT_ONCE: Final = 2.0
+"""The seconds of watching within which a job that waits needs no reason: it may begin this moment."""
 STEP_PERCENT: Final = 5
 BAR: Final = 20
 TITLE: Final = 60
@@ -54,13 +54,14 @@ async def follow(known: LookOperations, job_id: str) -> JobRecord:
         TextColumn("{task.fields[detail]}", markup=False),
         refresh_per_second=4,
     )
+    begun = time.monotonic()
     with bar:
         shown = bar.add_task("", total=100, title="", state="", detail="")
 
         def show(record: JobRecord) -> None:
             waiting = record.state in {"queued", "retrying"}
             percent = 100 if record.state == "completed" else record.progress.percent
-            facts = printable(detail(record))[:200]
+            facts = printable(detail(record, time.monotonic() - begun))[:200]
             bar.update(
                 shown,
                 total=None if percent is None and not record.is_terminal and not waiting else 100,
@@ -89,12 +90,12 @@ async def follow_all(known: LookOperations, limit: int) -> None:
         await asyncio.sleep(LIST_POLL_SECONDS)
 
 
-def detail(record: JobRecord) -> str:
-    """Return why a job failed or waits, or how far it is."""
+def detail(record: JobRecord, watched: float) -> str:
+    """Return why a job failed or waits, or how far it is; `watched` are the seconds that somebody has followed it."""
     if record.state in {"dead", "retrying"}:
         return record.error or ""
     if record.state == "queued":
-        return record.waits or "" if datetime.now(UTC) - record.created_at > AT_ONCE else ""
+        return (record.waits or "") if watched > AT_ONCE else ""
     return "  ".join(filter(None, (progress_of(record), part_cells(record) if record.state == "waiting" else "")))
 
 
@@ -102,13 +103,15 @@ class Changes:
     """Lines for a log: one a job whenever its state, task, error or reason to wait changes, or it is 5 % further."""
 
     def __init__(self) -> None:
+        self._begun = time.monotonic()
         self._last: dict[str, tuple[object, ...]] = {}
 
     def show(self, record: JobRecord) -> None:
         """Print the line if there is something new."""
         step = int(record.progress.percent or 0) // STEP_PERCENT
-        reason = detail(record) if record.state == "queued" else record.error
+        facts = detail(record, time.monotonic() - self._begun)
+        reason = facts if record.state == "queued" else record.error
         seen = (record.state, record.round, record.progress.task, step, reason)
         if self._last.get(record.job_id) != seen:
             self._last[record.job_id] = seen
-            say("  ".join(filter(None, (record.job_id, record.state, detail(record)))))
+            say("  ".join(filter(None, (record.job_id, record.state, facts))))
