@@ -11,14 +11,16 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import create_engine, func, make_url, select, text
 
 from infra.migrations import head, upgrade
 from tests.support.databases import provision
 from tests.support.repositories import FAILURE, POLICY, granted, job, request
 from worker.adapters.sql import SqlRepository
+from worker.adapters.sql.database import Database
 from worker.adapters.sql.database.durability import Durability
 from worker.adapters.sql.database.sqlite import Sqlite
+from worker.adapters.sql.database.statements import OneStatement
 from worker.adapters.sql.revision import REVISION
 from worker.adapters.sql.schema import metadata
 from worker.core.attempt import Result
@@ -195,6 +197,32 @@ async def test_a_claim_that_is_given_up_leaves_no_connection_at_work_and_the_nex
         left = other.execute(text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"))
         assert left.scalar_one() == 1, "only ours, which asks"
     engine.dispose()
+
+
+async def test_on_postgresql_a_first_claim_alone_does_not_wait_for_the_disk(postgres, monkeypatch):
+    repository = SqlRepository(postgres.provisioned_database())
+    database = repository._database
+    commits = []
+    write_one = database.write_one
+
+    async def noted(one, durability=Durability.FULL):
+        (setting,) = await write_one(OneStatement(select(func.current_setting("synchronous_commit")), {}), durability)
+        commits.append(setting)
+        return await write_one(one, durability)
+
+    monkeypatch.setattr(database, "write_one", noted)
+    await repository.complete(await granted(repository), Result())
+    assert commits == ["off", "on"]
+    await repository.close()
+
+
+async def test_a_statement_that_ends_after_its_database_was_closed_leaves_no_connection(postgres):
+    database = Database(postgres.provisioned_database())
+    await database.close()
+    one = OneStatement(select(func.current_setting("synchronous_commit")), {})
+    assert await database.write_one(one) == ("on",)
+    assert not database._alone._alone._idle
+    await database.close()
 
 
 async def test_a_claim_that_the_database_refuses_is_reported_without_its_values(postgres):
