@@ -23,11 +23,14 @@ def run(drain: Drain = False, lanes: Lanes = None) -> int:
     """Return the worker's exit code."""
     import asyncio  # noqa: PLC0415 - all that a worker is made of, which help does without
 
+    import uvloop  # noqa: PLC0415 - as above
+
     from worker.app.worker import run_worker  # noqa: PLC0415 - as above
     from worker.settings import load  # noqa: PLC0415 - as above
 
     only = lanes_in(lanes)
-    asyncio.run(run_worker(load(), drain=drain, only=only))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run_worker(load(), drain=drain, only=only))
     return 0
 
 
