@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from aiormq import Channel
 
+    Pending = tuple[str, datetime, Mapping[str, object]]
+    """A routing key, when it was, and the event."""
+
 BACKLOG: Final = 1000
 PAUSE_SECONDS: Final = 0.05
 """Between two writes: what a busy worker tells meanwhile leaves at once, for a write costs more than an event."""
@@ -31,7 +34,7 @@ class RabbitEvents:
 
     def __init__(self, link: Link) -> None:
         self._link = link
-        self._pending: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(BACKLOG)
+        self._pending: asyncio.Queue[Pending] = asyncio.Queue(BACKLOG)
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -46,8 +49,7 @@ class RabbitEvents:
         if self._pending.full():
             self._pending.get_nowait()
             self._pending.task_done()
-        stamped = {"at": datetime.now(UTC).isoformat(timespec="milliseconds")} | dict(event)
-        self._pending.put_nowait((routing_key, json.dumps(stamped, default=str).encode()))
+        self._pending.put_nowait((routing_key, datetime.now(UTC), event))
 
     async def _run(self) -> None:
         while True:
@@ -64,11 +66,13 @@ class RabbitEvents:
                     self._pending.task_done()
             await asyncio.sleep(PAUSE_SECONDS)
 
-    async def _send(self, batch: list[tuple[str, bytes]]) -> None:
+    async def _send(self, batch: list[Pending]) -> None:
         channel = cast("Channel", await (await self._link.channel()).get_underlay_channel())
         now = datetime.now(UTC)
         async with answered():
-            for number, (routing_key, body) in enumerate(batch, 1):
+            for number, (routing_key, at, event) in enumerate(batch, 1):
+                stamped = {"at": at.isoformat(timespec="milliseconds"), **event}
+                body = json.dumps(stamped, default=str).encode()
                 # For each its own: aiormq writes the message's id into them.
                 properties = spec.Basic.Properties(content_type="application/json", timestamp=now)
                 await channel.basic_publish(
