@@ -41,7 +41,7 @@ async def fetch(kind: str, url: str, scratch: Path, attempt: str) -> bytes:
 def main(kind: str, url: str, scratch: str) -> None:
     """Fetch in a process of its own, whose attempt's folder is locked as one of a worker's."""
     with Scratch(Path(scratch)).folder("film.1") as folder:
-        asyncio.run(fetch(kind, url, folder.parent, folder.name))
+        asyncio.run(fetch(kind, url, folder.make().parent, folder.path.name))
 
 
 @pytest.mark.parametrize("kind", ["whole", "excerpt"])

@@ -9,6 +9,8 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -20,10 +22,49 @@ HOLD = """
 import sys
 from pathlib import Path
 from worker.engine.host.scratch import Scratch
-with Scratch(Path(sys.argv[1])).folder("job.1"):
+with Scratch(Path(sys.argv[1])).folder("job.1") as folder:
+    folder.make()
     print("held", flush=True)
     sys.stdin.read()
 """
+
+
+@contextmanager
+def held(scratch, name="job.1"):
+    """Yield a folder of an attempt that is used."""
+    with scratch.folder(name) as folder:
+        yield folder.make()
+
+
+def open_files():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_a_folder_that_nobody_uses_is_never_made(tmp_path):
+    with Scratch(tmp_path / "scratch").folder("job.1") as folder:
+        asyncio.run(folder.remove())
+    assert not (tmp_path / "scratch").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_reported_where_it_is_used_and_nothing_stays_open(tmp_path):
+    (tmp_path / "file").write_text("")
+    before = open_files()
+    with (
+        Scratch(tmp_path / "file").folder("job.1") as folder,
+        pytest.raises(MountMissing, match=f"scratch {tmp_path / 'file'} cannot be used"),
+    ):
+        folder.make()
+    assert open_files() == before
+
+
+def test_a_folder_is_removed_with_what_is_in_it_and_unlocked(tmp_path):
+    scratch = Scratch(tmp_path)
+    with scratch.folder("job.1") as folder:
+        (folder.make() / "film.mkv").write_text("x")
+        assert folder.make() == tmp_path / "job.1"
+        asyncio.run(folder.remove())
+    (tmp_path / "job.1").mkdir()
+    assert scratch.unheld() == ["job.1"]
 
 
 def test_a_folder_in_use_by_another_process_is_left_alone_and_a_killed_one_is_swept(tmp_path):
@@ -82,7 +123,7 @@ def test_a_folder_that_a_cleaner_took_before_it_was_locked_is_made_anew(tmp_path
 
     monkeypatch.setattr(fcntl, "flock", late)
     scratch = Scratch(tmp_path)
-    with scratch.folder("job.1") as folder:
+    with held(scratch) as folder:
         assert folder.is_dir()
         assert scratch.is_live(str(folder))
         assert scratch.sweep() == []
@@ -101,7 +142,7 @@ def test_too_little_space_says_what_to_do(tmp_path):
 def test_space_that_running_jobs_were_promised_is_not_promised_again(tmp_path, monkeypatch):
     free_space(monkeypatch, free=40 << 20)
     scratch = Scratch(tmp_path, 16 << 20)
-    with scratch.folder("job.1") as first, scratch.folder("other.1"):
+    with held(scratch) as first, held(scratch, "other.1"):
         with pytest.raises(DiskFull, match="40 MiB free; a job needs 16 MiB beside 32 MiB for the jobs under way"):
             scratch.check()
         (first / "made").write_bytes(b"x" * (12 << 20))  # of the 40 that are free now, 20 are promised
@@ -123,7 +164,7 @@ def free_space(monkeypatch, *, free):
 async def test_a_job_whose_own_files_fill_scratch_is_stopped_and_charged(tmp_path, monkeypatch):
     free_space(monkeypatch, free=(1 << 20))
     scratch = Scratch(tmp_path, 16 << 20)
-    with scratch.folder("job.1") as folder:
+    with held(scratch) as folder:
         (folder / "endless").write_bytes(b"x" * (12 << 20))
         with pytest.raises(ToolFailed, match="filled scratch"):
             async with asyncio.timeout(10), scratch.bounded(folder):
@@ -133,7 +174,7 @@ async def test_a_job_whose_own_files_fill_scratch_is_stopped_and_charged(tmp_pat
 async def test_a_full_disk_is_charged_only_to_whose_files_fill_it(tmp_path, monkeypatch):
     free_space(monkeypatch, free=0)
     scratch = Scratch(tmp_path, 16 << 20)
-    with scratch.folder("job.1") as folder:
+    with held(scratch) as folder:
         with pytest.raises(DiskFull):
             async with scratch.bounded(folder):
                 raise DiskFull("no space")
@@ -146,7 +187,7 @@ async def test_a_full_disk_is_charged_only_to_whose_files_fill_it(tmp_path, monk
 async def test_a_disk_that_a_neighbour_filled_and_gave_back_is_charged_to_nobody(tmp_path, monkeypatch):
     free_space(monkeypatch, free=60 << 30)
     scratch = Scratch(tmp_path, 16 << 20)
-    with scratch.folder("job.1") as folder:
+    with held(scratch) as folder:
         (folder / "modest").write_bytes(b"x" * (12 << 20))
         with pytest.raises(DiskFull):
             async with scratch.bounded(folder):
@@ -163,7 +204,7 @@ async def test_a_quota_is_charged_only_to_who_took_more_than_it_was_promised(tmp
     free_space(monkeypatch, free=60 << 30)
     monkeypatch.setattr(os, "posix_fallocate", refuse)
     scratch = Scratch(tmp_path, 2 << 20)
-    with scratch.folder("job.1") as folder:
+    with held(scratch) as folder:
         (folder / "modest").write_bytes(b"x" * (1 << 20))
         with pytest.raises(DiskFull):
             async with scratch.bounded(folder):
@@ -190,7 +231,7 @@ async def test_a_cancelled_job_is_cancelled_under_the_guard_too(tmp_path):
 
 async def test_a_full_disk_is_believed_of_the_system_and_not_of_a_tools_words(tmp_path):
     scratch = Scratch(tmp_path, 1 << 20)
-    with scratch.folder("job.1") as folder:
+    with held(scratch) as folder:
         with pytest.raises(ToolFailed, match="the disk is not full"):
             async with scratch.bounded(folder):
                 raise DiskFull("ffmpeg exited 1 after 0 s: No space left on device.mkv: moov atom")

@@ -75,7 +75,6 @@ class TaskBench(EngineContext):
             tool_log=ToolLog(rows, attempt),
             job_id=attempt.job.job_id,
             attempt_folder="e1",
-            label=str(self.files),
             stall_seconds=stall_seconds,
             deadline=float("inf"),
             secrets=(),

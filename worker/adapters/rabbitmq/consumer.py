@@ -35,7 +35,7 @@ MAX_OF_JOBS: Final = 20
 """Messages of a job queue that are looked at: others wait for them meanwhile."""
 CERTAIN: Final = 2
 """Connections that the broker ended for errors of its own in a row: more are no chance."""
-EMPTY_SECONDS: Final = 0.02
+EMPTY_SECONDS: Final = 0.1
 """The seconds for which an empty queue counts as empty while another one has jobs."""
 
 log = structlog.get_logger(__name__)

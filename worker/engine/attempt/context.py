@@ -94,7 +94,6 @@ class EngineContext(ToolLookup):
         tool_log: ToolLog,
         job_id: str,
         attempt_folder: str,
-        label: str,
         stall_seconds: float,
         deadline: float,
         secrets: tuple[str, ...],
@@ -104,7 +103,6 @@ class EngineContext(ToolLookup):
         self._workspace = workspace
         self._meter = meter
         self._tool_log = tool_log
-        self._label = label
         self._stall_seconds = stall_seconds
         self._deadline = deadline
         self._secrets = secrets
@@ -144,7 +142,7 @@ class EngineContext(ToolLookup):
                 on_line,
                 timeout=timeout,
                 stall=self._stall_seconds,
-                label=self._label,
+                label=str(self._workspace.folder),
                 on_error=self._tool_log.line,
             )
         except asyncio.CancelledError:

@@ -71,7 +71,9 @@ class _Rehearsal(EngineContext):
         """Return the answer of a question; raise for the command that would be the work."""
         asks = pipeline.stages[-1].program == "ffprobe" or QUESTIONS & set(pipeline.stages[0].argv)
         if self.is_preparing or asks or (timeout is not None and timeout <= QUESTION_SECONDS):
-            return await self._runner.run(pipeline, on_line, timeout=timeout or SECONDS, label=self._label)
+            return await self._runner.run(
+                pipeline, on_line, timeout=timeout or SECONDS, label=str(self._workspace.folder)
+            )
         stages = (shlex.join((stage.program, *stage.argv[1:])) for stage in pipeline.stages)
         self.command = redact(" | ".join(stages), self._secrets)[:MAX_LETTERS]
         raise _Stopped("the rehearsal ends here")
@@ -112,7 +114,7 @@ class Rehearsals:
             context = _Rehearsal(
                 repository=self.repository, runner=self.runner, tools=self.tools, workspace=workspace, meter=meter,
                 tool_log=ToolLog(self.repository, attempt), job_id=job.job_id, attempt_folder=attempt.publish_folder,
-                label=str(folder), stall_seconds=SECONDS, deadline=float("inf"), secrets=job.secrets,
+                stall_seconds=SECONDS, deadline=float("inf"), secrets=job.secrets,
                 capabilities=proved,
             )  # fmt: skip
             context.input = self._local(workspace)  # type: ignore[assignment]  # set per instance there too

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from worker.core.attempt import Attempt
     from worker.core.ports import HeldLease, Produced
+    from worker.engine.host.scratch import AttemptFolder
     from worker.engine.resources import Resources
 
 FIRST_REPORT_SECONDS: Final = 0.2
@@ -67,26 +68,27 @@ class AttemptRun:
         with resources.scratch.folder(name) as folder:
             if kept is not None:
                 # Only after the lock: another worker's sweep removes a folder that no database row and no lock claims.
+                folder.make()
                 await resources.repository.drop_kept(attempt.job.job_id, attempt.worker)
             keep = False
             try:
                 result: Result | Divided | None = kept_result(kept, attempt.job.job_id)
                 if result is None:
-                    async with resources.scratch.bounded(folder):
+                    async with resources.scratch.bounded(folder.path):
                         result = await self._produce(folder)
                 if isinstance(result, Divided):
                     return result
                 try:
                     await Publication(resources, attempt, self._lease).publish_and_record(result)
                 except KEEPING:
-                    keep = await keep_files(resources.repository, attempt, folder, result)
+                    keep = await keep_files(resources.repository, attempt, folder.path, result)
                     raise
             finally:
                 if not keep:
-                    await resources.scratch.remove(folder)
+                    await folder.remove()
         return Completed()
 
-    async def _produce(self, folder: Path) -> Result | Divided:
+    async def _produce(self, folder: AttemptFolder) -> Result | Divided:
         """Return the verified result of all tasks, or that others make it; nothing outside `folder` has changed."""
         resources, job = self._resources, self._attempt.job
         destination = self._destination()
@@ -106,18 +108,19 @@ class AttemptRun:
                     raise CannotServe(f"this worker lacks {lacking}")
                 await resources.on_step("resolved")
                 workspace = Workspace(
-                    folder,
+                    folder.path,
                     resolved.destination,
                     resources.storages,
                     resources.most_outputs,
                     resolved.guarded,
                     sources=SharedSources(resources.scratch.root),
                     is_part=job.part is not None,
+                    make=folder.make,
                 )
                 async with ToolLog(resources.repository, self._attempt) as tool_log:
                     finder = WorkFinder(resources, self._attempt, steps, resolved.destination)
                     planning = self._planning(workspace, tool_log)
-                    work = await finder.find(planning, folder / "parts")
+                    work = await finder.find(planning, lambda: folder.make() / "parts")
                     if isinstance(work, Wait):
                         await workspace.share()
                         return await self._divide(finder, work, planning.shares)
@@ -196,7 +199,6 @@ class AttemptRun:
             tool_log=tool_log,
             job_id=attempt.job.job_id,
             attempt_folder=attempt.publish_folder,
-            label=str(workspace.folder),
             stall_seconds=resources.stall_seconds,
             deadline=self._deadline,
             secrets=attempt.job.secrets,

@@ -51,15 +51,17 @@ class Workspace:
         *,
         sources: SharedSources | None = None,
         is_part: bool = False,
+        make: Callable[[], object] = lambda: None,
     ) -> None:
         """Work in `folder`; relative outputs go under `destination`, a folder. More than `most_outputs` are refused.
 
+        `make` is called before anything is put into `folder`, and before a tool runs, which has its path as a mark.
         Outputs at the places in `guarded` replace nothing. Remote files that the host has already are taken from
         `sources`; those of a part are kept there for the others.
         """
         self._sources = sources
         self._is_part = is_part
-        self.folder = folder
+        self._folder, self._make = folder, make
         self._destination = destination
         self._storages = storages
         self._most = most_outputs
@@ -69,6 +71,12 @@ class Workspace:
         self._asked: dict[Path, str] = {}
         self._deletions: dict[External, None] = {}
         self._numbers = count()
+
+    @property
+    def folder(self) -> Path:
+        """Return the attempt's folder, which is there from now on."""
+        self._make()
+        return self._folder
 
     def _locate(self, text: str, *, writing: bool) -> Location:
         location = parse_location(text, self._storages.path_map)
@@ -233,10 +241,10 @@ class Workspace:
 
     def new_scratch(self) -> Callable[[str], Path]:
         """Return what gives a task paths of its own, never published: an earlier one may have adopted from its own."""
-        folder = self.folder / "scratch" / str(next(self._numbers))
+        place = f"scratch/{next(self._numbers)}"
 
         def scratch(name: str) -> Path:
-            path = folder / name
+            path = self.folder / place / name
             path.parent.mkdir(parents=True, exist_ok=True)
             return path
 
@@ -284,8 +292,7 @@ class Workspace:
 
     async def artifacts(self) -> tuple[Artifact, ...]:
         """Return everything staged, measured and hashed; VerificationFailed for what is missing or empty."""
-        # The folder is `Attempt.scratch_name`.
-        job_id = self.folder.name.rpartition(".")[0]
+        job_id = self._folder.name.rpartition(".")[0]  # the name is `Attempt.scratch_name`
         found = [await asyncio.to_thread(measured, staged, job_id) for staged in self._staged.values()]
         return tuple(
             replace(artifact, replaces=place not in self._guarded)

@@ -22,7 +22,7 @@ from worker.engine.attempt.plan import requirements
 from worker.engine.parts.files import fetched, parts_folder, still_there
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from worker.core.attempt import Artifact, Attempt
@@ -87,8 +87,8 @@ class WorkFinder:
         self._steps = steps
         self._destination = destination
 
-    async def find(self, context: TaskContext, folder: Path) -> Work:
-        """Return what there is to do; `folder` takes the parts of a remote storage."""
+    async def find(self, context: TaskContext, folder: Callable[[], Path]) -> Work:
+        """Return what there is to do; `folder` returns where the parts of a remote storage go."""
         job = self._attempt.job
         if job.part is not None:
             return await self._part(job, folder)
@@ -104,7 +104,7 @@ class WorkFinder:
             return RunWhole("" if plan.reason in _UNREMARKABLE else plan.reason)
         found = await still_there(self._resources, plan, known.made)
         if len(found) == len(plan.parts):
-            files = await fetched(self._resources, found, folder)
+            files = await fetched(self._resources, found, folder())
             if len(files) == len(plan.parts):
                 return Join(plan, files)
             found = {index: part for index, part in found.items() if index in files}
@@ -112,7 +112,7 @@ class WorkFinder:
             return RunWhole(_unsteady(known.divisions))
         return Wait(plan, frozenset(found))
 
-    async def _part(self, job: Job, folder: Path) -> MakePart:
+    async def _part(self, job: Job, folder: Callable[[], Path]) -> MakePart:
         if job.part is None:
             raise PlanBroken("the job is no part")
         known = await self._resources.repository.known_plan(job.part.job)
@@ -120,7 +120,7 @@ class WorkFinder:
         if plan is None or job.part.index >= len(plan.parts) or plan.parts[job.part.index].key != job.part.key:
             raise PlanBroken("the plan of this part was replaced")
         part = plan.parts[job.part.index]
-        return MakePart(plan, part, {} if part.shared else await self._shared(plan, known.made, folder))
+        return MakePart(plan, part, {} if part.shared else await self._shared(plan, known.made, folder()))
 
     async def _shared(self, plan: Plan, made: Sequence[MadePart], folder: Path) -> Mapping[str, Path]:
         """Return the files that the plan made for all parts, whole and unchanged, by their names."""
