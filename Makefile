@@ -50,7 +50,8 @@ docs: ## write the reference pages anew, from the code
 	$(python) docs/generate.py
 
 lock: ## write the requirements files anew (UPGRADE=1 takes newer releases)
-	@infra/setup check
+	@# No set-up while there is uv: it fails where the project needs what no lock has yet.
+	@[ -x .venv/bin/uv ] || infra/setup check
 	$(compile) --group dev -o requirements-dev.txt
 	$(compile) --group build -c requirements-dev.txt -o requirements.txt
 	.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
