@@ -225,3 +225,11 @@ async def test_a_job_whose_submitter_was_killed_before_it_published_is_published
     assert await publish_outbox(one.resources) == 1
     await one.until("left", "completed")
     assert await repository.outbox(0.0, 10) == []
+
+
+async def test_a_film_that_is_not_divided_is_looked_at_once_for_plan_and_encode(workers, broker, repository):
+    await broker.publish(submitted(workers[0], parts="auto"))
+    await together(workers, "film", "completed", "dead")
+    record, found = await repository.job("film"), await repository.log("film")
+    assert (record.state, record.parts) == ("completed", [])
+    assert found.text.count("-read_intervals") == 1, found.text

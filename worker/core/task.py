@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 from pydantic import BaseModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
     from worker.core.command import Exit, Pipeline
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from worker.core.spans import Span
 
 ParamsT = TypeVar("ParamsT", bound=BaseModel)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +209,13 @@ class TaskContext(Lookup, Protocol):
 
     async def probe(self, path: Path) -> MediaInfo:
         """Return what a media file is; BadInput when it is none."""
+        ...
+
+    async def once(self, question: str, path: Path, look: Callable[[], Awaitable[T]]) -> T:
+        """Return what `look` finds out about a file; the same `question` is asked once an attempt.
+
+        A file that has changed meanwhile is looked at again. What `look` warns of is not said again.
+        """
         ...
 
     def report(self, fraction: float | None, *, fps: float | None = None, speed: float | None = None) -> None:

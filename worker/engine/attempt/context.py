@@ -12,6 +12,7 @@ from worker.core.command import Reason
 from worker.core.errors import InvalidJob, Problem, TimedOut, ToolMissing, ToolStalled
 from worker.core.hints import nearest
 from worker.core.redaction import redact
+from worker.engine.attempt.answers import FileAnswers
 from worker.media.capabilities import Capabilities
 from worker.media.matroska.tracks import with_tracks
 from worker.media.probe import media_info, probe_command
@@ -98,8 +99,10 @@ class EngineContext(ToolLookup):
         deadline: float,
         secrets: tuple[str, ...],
         capabilities: Capabilities | None = None,
+        answers: FileAnswers | None = None,
     ) -> None:
         super().__init__(repository, runner, tools, capabilities)
+        self.once = (answers or FileAnswers()).once
         self._workspace = workspace
         self._meter = meter
         self._tool_log = tool_log
@@ -170,6 +173,9 @@ class EngineContext(ToolLookup):
 
     async def probe(self, path: Path) -> MediaInfo:
         """Return what a media file is; BadInput when it is none."""
+        return await self.once("probe", path, lambda: self._probe(path))
+
+    async def _probe(self, path: Path) -> MediaInfo:
         (answer,) = await self._runner.run(probe_command(self.tool("ffprobe"), path), timeout=QUESTION_SECONDS)
         return await asyncio.to_thread(_with_tracks, media_info(answer, self._workspace.asked_name(path)), path)
 

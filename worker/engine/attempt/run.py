@@ -13,6 +13,7 @@ from worker.core.attempt import Artifact, Completed, Divided, Result, StateChang
 from worker.core.errors import BadInput, CannotServe, DatabaseUnavailable, TimedOut
 from worker.core.location import External, parse_location
 from worker.core.redaction import redacted
+from worker.engine.attempt.answers import FileAnswers
 from worker.engine.attempt.context import EngineContext, ToolLookup, seconds_since
 from worker.engine.attempt.kept import keep_files, kept_files, kept_result
 from worker.engine.attempt.originals import restore_interrupted
@@ -57,6 +58,7 @@ class AttemptRun:
         self._resources = resources
         self._attempt = attempt
         self._lease = lease
+        self._answers = FileAnswers()
         self._started = time.monotonic()
         self._deadline = self._started
 
@@ -203,6 +205,7 @@ class AttemptRun:
             deadline=self._deadline,
             secrets=attempt.job.secrets,
             capabilities=resources.capabilities,
+            answers=self._answers,
         )
 
     async def _report(self, meter: ProgressMeter) -> None:

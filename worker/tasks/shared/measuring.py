@@ -50,7 +50,7 @@ async def probe_source(
     # an ASF that has all of its bytes was not cut, whatever its header says of its seconds
     unfinished = unfinished or (stated is not None and "asf" in info.container)
     if not (unfinished or is_uncertain(info)):
-        ends_otherwise = await _ends_otherwise(info, path, context)
+        ends_otherwise = await context.once("end", path, lambda: _ends_otherwise(info, path, context))
         if not ends_otherwise or not (ends_otherwise > 0 or to_its_end):
             return info
         unfinished = ends_otherwise > 0
