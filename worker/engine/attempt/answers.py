@@ -1,4 +1,4 @@
-"""What an attempt knows about files already: its plan and its tasks ask the same questions about one source."""
+"""The answers that an attempt has about files: its plan and its tasks ask the same questions about one source."""
 
 from __future__ import annotations
 
