@@ -60,14 +60,18 @@ elif PEER == "procrastinate":
 
 elif PEER == "oban":
     from oban import Oban
-    from oban import job as oban_job
+    from oban import worker
 
-    @oban_job()
-    async def stamp_job(sent: float) -> None:
-        stamp(sent)
+    @worker()
+    class Stamp:
+        """The job as a class: 0.7.0 gives a function its arguments within the first of them."""
+
+        async def process(self, job: Any) -> None:
+            """Note the time."""
+            stamp(job.args["sent"])
 
     async def send() -> None:
-        await stamp_job.enqueue(time.time())
+        await Stamp.enqueue({"sent": time.time()})
 
 else:
     from taskiq_aio_pika import AioPikaBroker
@@ -109,4 +113,7 @@ async def publish(count: int, pause: float) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(publish(int(sys.argv[1]), float(sys.argv[2])))
+    # oban calls a job by its module's name, which is not `__main__` where the worker imports it.
+    import peer_tasks
+
+    asyncio.run(peer_tasks.publish(int(sys.argv[1]), float(sys.argv[2])))
