@@ -59,8 +59,7 @@ elif PEER == "procrastinate":
         await job.defer_async(sent=time.time())
 
 elif PEER == "oban":
-    from oban import Oban
-    from oban import worker
+    from oban import Oban, worker
 
     @worker()
     class Stamp:
