@@ -199,7 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"The same ffmpeg command by hand and as a job through the broker, 1280x720; {host()}\n")
     print(
         "| clip, s | by hand, wall s | job, wall s | ratio | of all pairs | promised | goal | to the claim, s "
-        "| probe and proof, s | sum, publish, record, s |"
+        "| probe and proof, s | plan, sum, publish, record, s |"
     )
     print("|---|---|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory(prefix="overhead-") as name, fleet(Path(name)) as environment:
