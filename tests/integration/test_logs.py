@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.engine import document
+from tests.support.echo_plugin import EchoTask
+from tests.support.engine import Harness, document
 from worker.adapters.metrics import Metrics
 from worker.core.command import Command, Pipeline
 from worker.engine.attempt.run import LocalProduction
@@ -76,6 +77,22 @@ async def test_a_job_without_tools_leaves_no_log(harness, broker, repository):
     await broker.publish(job)
     await harness.one()
     assert await repository.log(job["job_id"]) is None
+
+
+async def test_a_job_without_files_and_tools_makes_no_scratch_folder(
+    provisioned_broker, broker, repository, tmp_path, monkeypatch
+):
+    def refuse(path):
+        raise AssertionError(f"{path} is made")
+
+    monkeypatch.setattr("worker.engine.host.scratch._locked", refuse)
+    harness = Harness(provisioned_broker, repository, tmp_path, more_tasks=(EchoTask(),))
+    job = document(tasks=[{"module": "echo", "data": {"text": "a"}}])
+    await broker.publish(job)
+    await harness.one()
+    await harness.close()
+    await harness.publisher.close()
+    assert (await repository.job(job["job_id"])).state == "completed"
 
 
 async def test_a_job_that_asks_for_its_log_gets_it_beside_its_artifacts(harness, broker, repository):
