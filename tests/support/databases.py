@@ -9,6 +9,8 @@ from contextlib import closing
 from functools import cache
 from pathlib import Path
 
+from sqlalchemy import Engine, create_engine
+
 from infra.migrations import upgrade
 
 
@@ -28,3 +30,8 @@ def _empty() -> bytes:
         path = Path(folder) / "empty.db"
         upgrade(f"sqlite:///{path}")
         return path.read_bytes()
+
+
+def engine_of(url: str) -> Engine:
+    """Return SQLAlchemy's own engine for one of our URLs."""
+    return create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
