@@ -24,11 +24,29 @@ def is_free(port: int) -> bool:
 
 
 def free_port(taken: frozenset[int]) -> int:
-    """A port that nobody listens on and that is not among `taken`."""
+    """A port that nobody listens on, that is not among `taken`, and that no other process gets as long as this lives.
+
+    A server listens seconds after its port was drawn; tests run in several processes, and each draws dozens.
+    """
     # SystemRandom, so that processes forked from one parent do not draw the same ports.
     draw = random.SystemRandom()
     for _ in range(1000):
         port = draw.choice(CANDIDATES)
-        if port not in taken and is_free(port):
+        if port not in taken and _reserve(port) and is_free(port):
             return port
     raise ServiceError(f"no free port between {CANDIDATES.start} and {CANDIDATES.stop} on {LOOPBACK}")
+
+
+_reserved: list[socket.socket] = []
+
+
+def _reserve(port: int) -> bool:
+    # An abstract name is there once for all that share the ports (a network namespace), and goes with its process.
+    name = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        name.bind(f"\0leveret-port-{port}")
+    except OSError:
+        name.close()
+        return False
+    _reserved.append(name)
+    return True

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import time
@@ -13,6 +14,8 @@ from typing import Any, Self
 import psutil
 
 POLL_SECONDS = 0.05
+# As SeaweedFS (glog's F), PostgreSQL and RabbitMQ write what they end of.
+_FATAL = re.compile(r"^F\d{4} |\bFATAL\b|\beaddrinuse\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +149,14 @@ def _gone(members: tuple[Identity, ...], grace_seconds: float) -> bool:
     return True
 
 
-def last_lines(log: Path, lines: int = 3) -> str:
-    """The end of a log in one line of at most 600 characters; empty if there is none."""
+def last_words(log: Path, lines: int = 3) -> str:
+    """Why a server ended, by its log, in one line of at most 600 characters; empty if there is none.
+
+    The first fatal line that it wrote, since a trace may follow; else its last lines.
+    """
     if not log.exists():
         return ""
-    text = log.read_bytes()[-4096:].decode(errors="replace")
+    text = log.read_bytes()[-65536:].decode(errors="replace")
     written = [line.strip() for line in text.splitlines() if line.strip()]
-    return " / ".join(line[:200] for line in written[-lines:])
+    fatal = [line for line in written if _FATAL.search(line)]
+    return " / ".join(line[:200] for line in fatal[:1] or written[-lines:])

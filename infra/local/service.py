@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from infra.local.errors import ServiceError
-from infra.local.process import POLL_SECONDS, Identity, Owner, last_lines, spawn
+from infra.local.process import POLL_SECONDS, Identity, Owner, last_words, spawn
 from infra.local.state import Record
 
 
@@ -65,7 +65,7 @@ class Launch:
     def failure(self, part: str, fact: str) -> ServiceError:
         """The error that tells the fact, the log and its last words in one line."""
         log = self.log(part)
-        return ServiceError(f"{part} {fact} ({log}): {last_lines(log) or 'it said nothing'}")
+        return ServiceError(f"{part} {fact} ({log}): {last_words(log) or 'it said nothing'}")
 
 
 class Service(Protocol):

@@ -149,9 +149,22 @@ class LocalServices:
             return False
         # A half of it may be left: epmd after the node was killed, or after a start that failed.
         self._end_record(service.name, record, orderly=False)
-        self._assign_ports(service, records)
         if service.name == "rabbitmq" and self._rabbitmq_config:
             record.options["rabbitmq_config"] = self._rabbitmq_config
+        for last in (False, False, True):
+            self._assign_ports(service, records)
+            try:
+                self._launch(service, records)
+            except ServiceError:
+                # Another program took a port before the server listened there.
+                if last or all(is_free(port) for port in record.ports.values()):
+                    raise
+            else:
+                break
+        return True
+
+    def _launch(self, service: Service, records: dict[str, Record]) -> None:
+        record = records[service.name]
         folder = self.folder / service.name
         folder.mkdir(mode=0o700, exist_ok=True)
         launch = Launch(folder, record, save=lambda: self._state.write(records))
@@ -166,7 +179,6 @@ class LocalServices:
             for child in launch.children.values():
                 release(child)
             self._state.write(records)
-        return True
 
     def _assign_ports(self, service: Service, records: dict[str, Record]) -> None:
         ports = records[service.name].ports

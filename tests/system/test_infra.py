@@ -332,21 +332,6 @@ def started(folder):
     return {}
 
 
-def test_a_given_port_is_used_or_refused(tmp_path):
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        port = listener.getsockname()[1]
-        with pytest.raises(ServiceError, match=rf"port {port} \(postgres\) is in use"):
-            LocalServices(tmp_path / "state", ports={"postgres": port}).start("postgres")
-    services = LocalServices(tmp_path / "state", ports={"postgres": port})
-    try:
-        services.start("postgres")
-        assert urlsplit(services.environment()["WORKER_DATABASE_URL"]).port == port
-    finally:
-        services.down(purge=True)
-
-
 def test_a_pid_that_another_program_has_now_is_no_service_of_ours():
     mine = Identity.of(os.getpid())
     assert mine.is_alive()
