@@ -13,7 +13,7 @@ from tests.support.media import bench_in, clip, ffmpeg
 from tests.support.odd_files import FILES
 from visualizers.waveform import WaveformVisualizer
 from worker.core.errors import BadInput
-from worker.media.timeline import HEAD_BYTES, is_unfinished, stated_bytes
+from worker.media.head import HEAD_BYTES, is_unfinished, stated_bytes
 from worker.tasks.ffmpeg import FfmpegTask
 from worker.tasks.handbrake import HandbrakeTask
 from worker.tasks.hls import HlsTask

@@ -11,7 +11,7 @@ from tests.support.broadcasts import half
 from tests.support.headers import misstated, with_an_old_tag
 from tests.support.media import clip
 from worker.core.errors import BadInput
-from worker.media.timeline import HEAD_BYTES, stated_bytes
+from worker.media.head import HEAD_BYTES, stated_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path

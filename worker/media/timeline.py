@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from worker.core.command import Command, Pipeline
 from worker.core.errors import BadInput
@@ -17,7 +17,7 @@ from worker.media.hls.ladder import film_seconds
 from worker.media.verify import DURATION_SLACK_SECONDS, DURATION_SLACK_SHARE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from worker.core.media_info import MediaInfo, StreamInfo
@@ -45,16 +45,10 @@ _SILENT: Final = _CLOCKS | {
 }  # fmt: skip
 _GUESSED: Final = "Estimating duration from bitrate"
 _FIELDS: Final = 5
-HEAD_BYTES: Final = 1 << 16
-"""The first bytes of a file that `stated_bytes` and `is_unfinished` look at."""
-_ASF: Final = bytes.fromhex("3026B2758E66CF11A6D900AA0062CE6C")
-_ASF_PROPERTIES: Final = bytes.fromhex("A1DCAB8C47A9CF118EE400C00C205365")
-_ASF_OBJECT: Final = 24
-_ASF_HEADER: Final = 30
 LAST_PACKETS: Final = 3000
 """The packets that are read to see whether a file ends where it says: more than ten seconds of picture and sounds."""
-_UNKNOWN_BYTES: Final = 0x7FFF_0000
-_MAX_BYTES: Final = 1 << 62
+BEYOND_SECONDS: Final = 1e7
+"""A time behind the end of any film: a demuxer with an index goes back from it to the last key frame."""
 _WRAP: Final = 2**33 / 90_000
 
 
@@ -115,6 +109,12 @@ class Timeline:
             return
         track.take(_number(parts[1]), _number(parts[2]), _number(parts[3]) or 0.0)
 
+    def after(self, lines: Iterable[str]) -> Self:
+        """Return itself after these packets."""
+        for line in lines:
+            self.line(line)
+        return self
+
     @property
     def seconds(self) -> float | None:
         """Return how long the file is, from the first begin to the last end; None without a packet."""
@@ -152,48 +152,6 @@ def packets_command(ffprobe: str, path: Path, *, pictures_only: bool = False, en
     chosen = ("-select_streams", "V:0") if pictures_only else ()
     shown = ("-show_entries", "packet=stream_index,pts_time,dts_time,duration_time,flags", "-of", "csv=p=0")
     return Pipeline((Command((*head, *chosen, *shown, "-i", f"file:{path}")),), label="length")
-
-
-def stated_bytes(head: bytes) -> int | None:
-    """Return how many bytes a RIFF or IFF file (WAV, RF64, AVI, AIFF) or an ASF says that it has; else None.
-
-    `head` is its first `HEAD_BYTES`. A recorder that could not go back to its header leaves 0 or a size beyond 2 GiB.
-    """
-    if head.startswith(_ASF):
-        return _asf_size(head)
-    if head[:4] == b"RF64" and head[8:16] == b"WAVEds64":
-        # EBU Tech 3306: the size that has no room in 32 bits
-        long = int.from_bytes(head[20:28], "little")
-        return long + 8 if 0 < long < _MAX_BYTES else None
-    size = _riff_size(head)
-    return size + 8 if size is not None and 0 < size < _UNKNOWN_BYTES else None
-
-
-def is_unfinished(head: bytes) -> bool:
-    """Return whether a RIFF or IFF file was never finished, so that what its header says of a length is no claim."""
-    size = _riff_size(head)
-    return size is not None and not 0 < size < _UNKNOWN_BYTES
-
-
-def _asf_size(head: bytes) -> int | None:
-    """Return the size that the File Properties Object states (Advanced Systems Format 3.2); None for a live file."""
-    at = _ASF_HEADER
-    while at + _ASF_OBJECT <= len(head):
-        size = int.from_bytes(head[at + 16 : at + _ASF_OBJECT], "little")
-        if head[at : at + 16] == _ASF_PROPERTIES:
-            flags = int.from_bytes(head[at + 88 : at + 92], "little")
-            return None if flags & 1 else int.from_bytes(head[at + 40 : at + 48], "little") or None
-        if size < _ASF_OBJECT:
-            return None
-        at += size
-    return None
-
-
-def _riff_size(head: bytes) -> int | None:
-    order = {b"RIFF": "little", b"RIFX": "big", b"FORM": "big"}.get(head[:4])
-    if order is None or head[8:12] not in {b"WAVE", b"AVI ", b"AIFF", b"AIFC"}:
-        return None
-    return int.from_bytes(head[4:8], "little" if order == "little" else "big")
 
 
 def is_uncertain(info: MediaInfo) -> bool:

@@ -214,10 +214,10 @@ class _Running:
         self.stop(Reason.TIMED_OUT)
 
     async def _watch(self, pulse: Pulse, stall: float) -> None:
-        idle = 0.0
+        idle, interval = 0.0, min(1.0, stall / 5)
         while idle < stall:
-            await asyncio.sleep(min(1.0, stall / 5))
-            idle = await asyncio.to_thread(pulse.idle_seconds)
+            await asyncio.sleep(interval)
+            idle = await asyncio.to_thread(pulse.idle_seconds, 2 * interval)
         self.stop(Reason.STALLED)
 
     async def end(self, mark: str) -> None:

@@ -45,11 +45,16 @@ class Pulse:
                 self._figures[key] = value
             self._last = time.monotonic()
 
-    def idle_seconds(self) -> float:
-        """Return for how long nothing got on."""
+    def idle_seconds(self, fresh: float = 0.0) -> float:
+        """Return for how long nothing got on.
+
+        The processes are looked at when the last sign of life is older than `fresh` seconds: that reads all of /proc.
+        """
         now = time.monotonic()
-        cpu, moved = self._usage()
         quiet = now - self._last
+        if quiet < fresh:
+            return quiet
+        cpu, moved = self._usage()
         # less than before: a process of the group has ended, and its figures are no longer counted
         computed = not (self._cpu <= cpu <= self._cpu + _CPU_SHARE * quiet)
         copied = not (self._bytes <= moved <= self._bytes + _BYTES_PER_SECOND * quiet)

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from worker.core.errors import BadInput, VerificationFailed
 from worker.media.failure import classify, lost_packets
+from worker.media.head import HEAD_BYTES, has_index, is_unfinished, stated_bytes
 from worker.media.hls.ladder import film_seconds
 from worker.media.timeline import (
     AGREES_SECONDS,
-    HEAD_BYTES,
+    BEYOND_SECONDS,
     Timeline,
     corrected_info,
     is_uncertain,
-    is_unfinished,
     packets_command,
     shorter,
-    stated_bytes,
     with_lengths_of,
 )
 from worker.media.verify import DURATION_SLACK_SECONDS, check
@@ -40,7 +39,7 @@ async def probe_source(
     output cannot show it. A clock that jumps becomes a warning: the pieces are joined. So do ordered chapters and links
     of a Matroska file where it `warns_of_links`: the film is taken as it lies there.
     """
-    info = await context.probe(path)
+    info, last = await _look(path, context)
     if warns_of_links and "matroska" in info.container:
         await warn_of_links(path, name, context)
     head = await asyncio.to_thread(_head, path)
@@ -50,28 +49,48 @@ async def probe_source(
     # an ASF that has all of its bytes was not cut, whatever its header says of its seconds
     unfinished = unfinished or (stated is not None and "asf" in info.container)
     if not (unfinished or is_uncertain(info)):
-        ends_otherwise = await context.once("end", path, lambda: _ends_otherwise(info, path, context))
+        ends_otherwise = await context.once("end", path, lambda: _ends_otherwise(info, last, path, context))
         if not ends_otherwise or not (ends_otherwise > 0 or to_its_end):
             return info
         unfinished = ends_otherwise > 0
     return await measure_length(info, path, name, context, unfinished=unfinished)
 
 
-async def _ends_otherwise(info: MediaInfo, path: Path, context: TaskContext) -> float:
+async def _look(path: Path, context: TaskContext) -> tuple[MediaInfo, list[str]]:
+    """Return what a source is, and its last packets: asked for at once, for ffprobe starts longer than it looks."""
+    answers = await asyncio.gather(
+        context.probe(path),
+        context.once("last packets", path, lambda: _last_packets(path, context)),
+        return_exceptions=True,
+    )
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+    return cast("tuple[MediaInfo, list[str]]", answers)
+
+
+async def _last_packets(path: Path, context: TaskContext, entry: float = BEYOND_SECONDS) -> list[str]:
+    """Return lines for a `Timeline` from the key frame before `entry`; none of a file that has no such place."""
+    if entry == BEYOND_SECONDS and not has_index(await asyncio.to_thread(_head, path)):
+        return []
+    lines: list[str] = []
+    (exit_,) = await context.run(packets_command(context.tool("ffprobe"), path, entry=entry), lines.append)
+    return lines if exit_.ok else []
+
+
+async def _ends_otherwise(info: MediaInfo, last: list[str], path: Path, context: TaskContext) -> float:
     """Return by how many seconds the last packets of a file end later than it says, less than 0 for earlier; 0 if not.
 
     An edited header, or what another program left in it, is found by reading the end alone.
     """
-    claim, timeline = film_seconds(info), Timeline(info)
+    claim = film_seconds(info)
     if claim is None:
         return 0.0
-    (exit_,) = await context.run(
-        packets_command(context.tool("ffprobe"), path, entry=info.begin + claim - 1), timeline.line
-    )
-    if not exit_.ok or timeline.end is None:
-        return 0.0
-    off = timeline.end - info.begin - claim
-    return off if off > DURATION_SLACK_SECONDS or shorter(timeline.end - info.begin, claim) else 0.0
+    end = Timeline(info).after(last).end
+    if end is None:
+        end = Timeline(info).after(await _last_packets(path, context, info.begin + claim - 1)).end
+    off = end - info.begin - claim if end is not None else 0.0
+    return off if off > DURATION_SLACK_SECONDS or shorter(claim + off, claim) else 0.0
 
 
 async def ends_short(path: Path) -> bool:
