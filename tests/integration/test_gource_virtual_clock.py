@@ -66,7 +66,7 @@ def assert_identical(proof: Proof) -> None:
     virtual = run(proof.command, proof.virtual[0])
     assert virtual.returncode == 0, virtual.stderr
     verdict = judge(b"", virtual.stdout)
-    for _ in range(3 * ATTEMPTS):  # on a loaded host the real clock counts its renders late
+    for _ in range(ATTEMPTS):  # on a loaded host the real clock counts its renders late
         verdict = judge(run(proof.command, proof.real).stdout, virtual.stdout)
         if verdict.identical:
             break

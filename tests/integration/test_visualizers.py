@@ -138,6 +138,7 @@ async def test_a_film_that_two_gources_draw_together_is_the_film_that_one_draws(
         task = gource_task(history.parent, GourceVisualizer(cores=cores))
         wanted = data(history, output="mp4", thumbnail=False, **{"--time-scale": 2})
         result = await bench.run_task(task, wanted)
+        assert result.facts["gource"]["clock"] == "virtual"
         (run,) = (run for run in result.pipelines if run.label == "film")
         assert [command.program for command in run.stages] == ["gource"] * cores + ["ffmpeg"]
         films[cores] = result.outputs["video.mp4"].path.read_bytes()
