@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.measure import Cost, wait
-from visualizers.clock_proof import ATTEMPTS
+from visualizers.clock_proof import AGREEING
 from visualizers.gitlog import Action, Change, Commit, custom_log, log_command, read_log
 from visualizers.virtual_clock import (
     HEADLESS,
@@ -199,7 +199,7 @@ def row(case: Case, library: Path, folder: Path, display: str, repeats: int) -> 
     parts = [stream(case, render_environment(library, case.framerate, half))[1].cpu for half in halves]
     shared = together(case, shared_environments(library, case.framerate, len(os.sched_getaffinity(0))))
     # The real clock's frames hang on the moment at which its log is open; a busy host shifts them now and then.
-    same = shared == virtual and any(stream(case, dict(HEADLESS))[0] == virtual for _ in range(ATTEMPTS))
+    same = shared == virtual and any(stream(case, dict(HEADLESS))[0] == virtual for _ in range(AGREEING))
     cells = (
         f"{case.size} @ {case.framerate}",
         str(frames),

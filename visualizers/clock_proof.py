@@ -26,8 +26,8 @@ LOG: Final = (
 
 SIZE: Final = (256, 144)
 
-# The real clock may lose a frame or start one step late when the host is busy; then the two differ by its fault, and
-# another film of it differs from both. As many that agree are what it draws here.
+# The real clock may lose a frame or start one step late when the host is busy; then the two differ by its fault. A host
+# that draws one other film three times is taken at its word, and one that never draws the same film is too busy.
 AGREEING: Final = 3
 ATTEMPTS: Final = 9
 

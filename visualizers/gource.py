@@ -82,7 +82,7 @@ class GourceVisualizer(Visualizer[GourceParams]):
         return f"the {clock.name} clock: {clock.reason}"
 
     async def clock(self, lookup: Lookup) -> Clock:
-        """Return the clock to draw on; the first call proves it, in some seconds."""
+        """Return the clock to draw on; the first call proves it, in some seconds, or minutes on a busy host."""
         async with self._proving:
             if self._clock is None:
                 self._clock = await find_clock(lookup, self._library, self._cores)

@@ -1,5 +1,6 @@
 """Free loopback ports."""
 
+import errno
 import random
 import socket
 
@@ -24,7 +25,7 @@ def is_free(port: int) -> bool:
 
 
 def free_port(taken: frozenset[int]) -> int:
-    """A port that nobody listens on, that is not among `taken`, and that no other process gets as long as this lives.
+    """A port that nobody listens on, that is not among `taken`, and that no other process draws while this one lives.
 
     A server listens seconds after its port was drawn; tests run in several processes, and each draws dozens.
     """
@@ -32,7 +33,7 @@ def free_port(taken: frozenset[int]) -> int:
     draw = random.SystemRandom()
     for _ in range(1000):
         port = draw.choice(CANDIDATES)
-        if port not in taken and _reserve(port) and is_free(port):
+        if port not in taken and is_free(port) and reserve(port) and is_free(port):
             return port
     raise ServiceError(f"no free port between {CANDIDATES.start} and {CANDIDATES.stop} on {LOOPBACK}")
 
@@ -40,13 +41,15 @@ def free_port(taken: frozenset[int]) -> int:
 _reserved: list[socket.socket] = []
 
 
-def _reserve(port: int) -> bool:
+def reserve(port: int) -> bool:
+    """Keep a port from being drawn while this process lives; False where it was drawn before, here or elsewhere."""
     # An abstract name is there once for all that share the ports (a network namespace), and goes with its process.
     name = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
         name.bind(f"\0leveret-port-{port}")
-    except OSError:
+    except OSError as error:
         name.close()
-        return False
+        # A sandbox may refuse such names; then a port that is taken in between is found at the start.
+        return error.errno != errno.EADDRINUSE
     _reserved.append(name)
     return True

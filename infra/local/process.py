@@ -14,8 +14,8 @@ from typing import Any, Self
 import psutil
 
 POLL_SECONDS = 0.05
-# As SeaweedFS (glog's F), PostgreSQL and RabbitMQ write what they end of.
-_FATAL = re.compile(r"^F\d{4} |\bFATAL\b|\beaddrinuse\b")
+# How SeaweedFS marks the line that says why it ends; a trace of all its threads follows.
+_FATAL = re.compile(r"^F\d{4} ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,13 +150,10 @@ def _gone(members: tuple[Identity, ...], grace_seconds: float) -> bool:
 
 
 def last_words(log: Path, lines: int = 3) -> str:
-    """Why a server ended, by its log, in one line of at most 600 characters; empty if there is none.
-
-    The first fatal line that it wrote, since a trace may follow; else its last lines.
-    """
+    """The fatal line of a log, else its end, in one line of at most 600 characters; empty if there is none."""
     if not log.exists():
         return ""
     text = log.read_bytes()[-65536:].decode(errors="replace")
     written = [line.strip() for line in text.splitlines() if line.strip()]
     fatal = [line for line in written if _FATAL.search(line)]
-    return " / ".join(line[:200] for line in fatal[:1] or written[-lines:])
+    return " / ".join(line[:200] for line in fatal[-1:] or written[-lines:])

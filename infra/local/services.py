@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra.local.errors import NotInstalled, ServiceError
-from infra.local.ports import free_port, is_free
+from infra.local.ports import free_port, is_free, reserve
 from infra.local.postgres import Postgres
 from infra.local.process import Identity, end, family_of, kill, release, send
 from infra.local.rabbitmq import RabbitMq, control
@@ -191,6 +191,8 @@ class LocalServices:
             elif name not in ports or not is_free(ports[name]):
                 taken = frozenset(port for record in records.values() for port in record.ports.values())
                 ports[name] = free_port(taken | frozenset(self._given_ports.values()))
+            else:
+                reserve(ports[name])
 
     def _end(self, name: str, *, orderly: bool) -> None:
         _service(name)

@@ -48,7 +48,7 @@ async def test_a_busy_host_on_which_the_real_clock_loses_frames_proves_the_virtu
     ],
     ids=["other frames", "other frames on a busy host", "no two alike", "no film"],
 )
-async def test_a_host_that_draws_another_film_each_of_three_times_keeps_the_real_clock(
+async def test_a_host_whose_real_clock_never_draws_the_virtual_film_keeps_the_real_clock(
     tmp_path, monkeypatch, films, tried
 ):
     drew = drawn_by(monkeypatch, films)

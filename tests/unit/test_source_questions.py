@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from worker.core.command import Exit
-from worker.core.errors import BadInput
+from worker.core.errors import BadInput, TimedOut, ToolStalled
 from worker.core.media_info import MediaInfo, StreamInfo
 from worker.media.head import has_index
 from worker.tasks.shared.measuring import probe_source
@@ -40,7 +40,7 @@ class Context:
         await asyncio.wait_for(self.begun["end"].wait(), 5)
         return FILM
 
-    async def run(self, pipeline, on_line):
+    async def run(self, pipeline, on_line, *, timeout=None):
         self.begun["end"].set()
         await asyncio.wait_for(self.begun["probe"].wait(), 5)
         argv = pipeline.stages[0].argv
@@ -78,22 +78,68 @@ async def test_an_end_that_is_later_than_the_file_says_has_it_measured(film):
     assert context.entries[1:] == ["all"]
 
 
-async def test_the_error_of_one_question_is_raised_when_the_other_is_over(film):
-    class Refused(Context):
+@pytest.mark.parametrize("error", [TimedOut("late"), ToolStalled("silent")], ids=["late", "silent"])
+async def test_an_end_that_is_not_found_in_time_is_asked_for_as_before(film, error):
+    class Slow(Context):
+        async def run(self, pipeline, on_line, *, timeout=None):
+            if timeout is not None:
+                self.begun["end"].set()
+                raise error
+            return await super().run(pipeline, on_line)
+
+    context = Slow((0, ["0,9.000000,9.000000,1.000000,K_"]))
+    assert await probe_source(film, "film.mp4", context) == FILM
+    assert context.entries == ["9.000000%+#3000"]
+
+
+async def test_an_index_that_leads_elsewhere_does_not_make_a_file_short(film):
+    context = Context((0, ["0,0.000000,0.000000,1.000000,K_"]), (0, ["0,9.000000,9.000000,1.000000,K_"]))
+    assert await probe_source(film, "film.mp4", context, to_its_end=True) == FILM
+    assert context.entries == ["10000000.000000%+#3000", "9.000000%+#3000"]
+
+
+class Endless(Context):
+    """A context in which the end of a file is looked for without an end."""
+
+    ended = False
+
+    async def run(self, pipeline, on_line, *, timeout=None):
+        self.begun["end"].set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.05)
+            self.ended = True
+
+
+async def test_a_file_that_is_no_media_ends_the_look_at_its_end(film):
+    class Refused(Endless):
         async def probe(self, path):
             await super().probe(path)
             raise BadInput("no media")
 
-    context = Refused((1, []))
+    context = Refused()
     with pytest.raises(BadInput, match="no media"):
         await probe_source(film, "film.mp4", context)
-    assert context.entries == ["10000000.000000%+#3000"]
+    assert context.ended
+
+
+async def test_a_job_that_is_cancelled_ends_the_look_at_an_end(film):
+    context = Endless()
+    looking = asyncio.create_task(probe_source(film, "film.mp4", context))
+    await asyncio.sleep(0.05)  # both questions wait for their answers
+    assert context.begun["end"].is_set()
+    looking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await looking
+    assert context.ended
 
 
 def test_files_with_an_index_are_known_by_their_first_bytes():
     assert has_index(MP4)
     assert has_index(bytes.fromhex("1A45DFA3"))
     assert has_index(b"RIFF\0\0\0\0AVI LIST")
+    assert not has_index(b"\0\0\0\x18ftypM4A ")
     assert not has_index(b"RIFF\0\0\0\0WAVEfmt ")
     assert not has_index(b"\x47" * 188)
     assert not has_index(b"")

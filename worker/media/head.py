@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 HEAD_BYTES: Final = 1 << 16
-"""The first bytes of a file that these functions look at."""
+"""The first bytes of a file that these functions look at: each takes them as `head`."""
 _EBML: Final = bytes.fromhex("1A45DFA3")
+# Brands of sounds, whose packets are all read, and of stills.
+_NO_FILMS: Final = frozenset({b"M4A ", b"M4B ", b"avif", b"heic", b"mif1"})
 _ASF: Final = bytes.fromhex("3026B2758E66CF11A6D900AA0062CE6C")
 _ASF_PROPERTIES: Final = bytes.fromhex("A1DCAB8C47A9CF118EE400C00C205365")
 _ASF_OBJECT: Final = 24
@@ -37,8 +39,12 @@ def is_unfinished(head: bytes) -> bool:
 
 
 def has_index(head: bytes) -> bool:
-    """Return whether a file is an MP4, a Matroska or an AVI, which may be entered at its last key frame."""
-    return head[4:8] == b"ftyp" or head.startswith(_EBML) or (head[:4] == b"RIFF" and head[8:12] == b"AVI ")
+    """Return whether a file is a film in MP4, a Matroska or an AVI, which may be entered at its last key frame."""
+    return (
+        (head[4:8] == b"ftyp" and head[8:12] not in _NO_FILMS)
+        or head.startswith(_EBML)
+        or (head[:4] == b"RIFF" and head[8:12] == b"AVI ")
+    )
 
 
 def _asf_size(head: bytes) -> int | None:

@@ -48,7 +48,7 @@ _FIELDS: Final = 5
 LAST_PACKETS: Final = 3000
 """The packets that are read to see whether a file ends where it says: more than ten seconds of picture and sounds."""
 BEYOND_SECONDS: Final = 1e7
-"""A time behind the end of any film: a demuxer with an index goes back from it to the last key frame."""
+"""A time behind the end of a film: a demuxer with an index goes back from it to the last key frame."""
 _WRAP: Final = 2**33 / 90_000
 
 

@@ -48,7 +48,8 @@ class Pulse:
     def idle_seconds(self, fresh: float = 0.0) -> float:
         """Return for how long nothing got on.
 
-        The processes are looked at when the last sign of life is older than `fresh` seconds: that reads all of /proc.
+        Only when the last sign of life is older than `fresh` seconds are the processes looked at, for which all of
+        /proc is read.
         """
         now = time.monotonic()
         quiet = now - self._last

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final
 
-from worker.core.errors import BadInput, VerificationFailed
+from worker.core.errors import BadInput, TimedOut, ToolStalled, VerificationFailed
 from worker.media.failure import classify, lost_packets
 from worker.media.head import HEAD_BYTES, has_index, is_unfinished, stated_bytes
 from worker.media.hls.ladder import film_seconds
@@ -23,11 +23,15 @@ from worker.media.verify import DURATION_SLACK_SECONDS, check
 from worker.tasks.shared.linking import warn_of_links
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
     from pathlib import Path
 
     from worker.core.media_info import MediaInfo
     from worker.core.task import TaskContext
     from worker.media.verify import Expected
+
+LOOK_SECONDS: Final = 30.0
+"""The time for the end of a file that is looked at before anybody knows whether it has to be."""
 
 
 async def probe_source(
@@ -39,7 +43,7 @@ async def probe_source(
     output cannot show it. A clock that jumps becomes a warning: the pieces are joined. So do ordered chapters and links
     of a Matroska file where it `warns_of_links`: the film is taken as it lies there.
     """
-    info, last = await _look(path, context)
+    info, off = await context.once("source", path, lambda: _look(path, context))
     if warns_of_links and "matroska" in info.container:
         await warn_of_links(path, name, context)
     head = await asyncio.to_thread(_head, path)
@@ -48,37 +52,48 @@ async def probe_source(
         raise BadInput(f"{name} is cut short: it states {stated} bytes and holds {info.bytes}")
     # an ASF that has all of its bytes was not cut, whatever its header says of its seconds
     unfinished = unfinished or (stated is not None and "asf" in info.container)
-    if not (unfinished or is_uncertain(info)):
-        ends_otherwise = await context.once("end", path, lambda: _ends_otherwise(info, last, path, context))
-        if not ends_otherwise or not (ends_otherwise > 0 or to_its_end):
+    if off is not None and not unfinished:
+        if not off or not (off > 0 or to_its_end):
             return info
-        unfinished = ends_otherwise > 0
+        unfinished = off > 0
     return await measure_length(info, path, name, context, unfinished=unfinished)
 
 
-async def _look(path: Path, context: TaskContext) -> tuple[MediaInfo, list[str]]:
-    """Return what a source is, and its last packets: asked for at once, for ffprobe starts longer than it looks."""
-    answers = await asyncio.gather(
-        context.probe(path),
-        context.once("last packets", path, lambda: _last_packets(path, context)),
-        return_exceptions=True,
-    )
-    for answer in answers:
-        if isinstance(answer, BaseException):
-            raise answer
-    return cast("tuple[MediaInfo, list[str]]", answers)
+async def _look(path: Path, context: TaskContext) -> tuple[MediaInfo, float | None]:
+    """Return what a source is, and how far its end is off; None for that where all its packets have to be read.
+
+    Both are asked for at the same time: starting ffprobe takes longer than its look.
+    """
+    head, size = await asyncio.to_thread(_head_and_size, path)
+    is_broken = is_unfinished(head) or (stated_bytes(head) or 0) > size
+    last = asyncio.create_task(_last_packets(path, context, wanted=has_index(head) and not is_broken))
+    try:
+        info = await context.probe(path)
+        return info, None if is_broken or is_uncertain(info) else await _seconds_off(info, last, path, context)
+    finally:
+        last.cancel()
+        await asyncio.gather(last, return_exceptions=True)
 
 
-async def _last_packets(path: Path, context: TaskContext, entry: float = BEYOND_SECONDS) -> list[str]:
-    """Return lines for a `Timeline` from the key frame before `entry`; none of a file that has no such place."""
-    if entry == BEYOND_SECONDS and not has_index(await asyncio.to_thread(_head, path)):
+async def _last_packets(path: Path, context: TaskContext, *, wanted: bool) -> list[str]:
+    """Return the packets from the last key frame on; none where it is not `wanted`, or not read in time."""
+    if not wanted:
         return []
+    try:
+        return await _packets_from(BEYOND_SECONDS, path, context, timeout=LOOK_SECONDS)
+    except (TimedOut, ToolStalled):
+        return []
+
+
+async def _packets_from(entry: float, path: Path, context: TaskContext, *, timeout: float | None = None) -> list[str]:
+    """Return lines for a `Timeline`, from the key frame before `entry` on; none where ffprobe cannot go there."""
     lines: list[str] = []
-    (exit_,) = await context.run(packets_command(context.tool("ffprobe"), path, entry=entry), lines.append)
+    command = packets_command(context.tool("ffprobe"), path, entry=entry)
+    (exit_,) = await context.run(command, lines.append, timeout=timeout)
     return lines if exit_.ok else []
 
 
-async def _ends_otherwise(info: MediaInfo, last: list[str], path: Path, context: TaskContext) -> float:
+async def _seconds_off(info: MediaInfo, last: Awaitable[list[str]], path: Path, context: TaskContext) -> float:
     """Return by how many seconds the last packets of a file end later than it says, less than 0 for earlier; 0 if not.
 
     An edited header, or what another program left in it, is found by reading the end alone.
@@ -86,9 +101,11 @@ async def _ends_otherwise(info: MediaInfo, last: list[str], path: Path, context:
     claim = film_seconds(info)
     if claim is None:
         return 0.0
-    end = Timeline(info).after(last).end
-    if end is None:
-        end = Timeline(info).after(await _last_packets(path, context, info.begin + claim - 1)).end
+    end = Timeline(info).after(await last).end
+    if end is None or shorter(end - info.begin, claim):
+        # its clock, or a wrong index, may have led elsewhere
+        there = Timeline(info).after(await _packets_from(info.begin + claim - 1, path, context)).end
+        end = max((one for one in (end, there) if one is not None), default=None)
     off = end - info.begin - claim if end is not None else 0.0
     return off if off > DURATION_SLACK_SECONDS or shorter(claim + off, claim) else 0.0
 
@@ -104,6 +121,14 @@ async def ends_short(path: Path) -> bool:
 def _head(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(HEAD_BYTES)
+
+
+def _head_and_size(path: Path) -> tuple[bytes, int]:
+    """Return them as far as the file is there: ffprobe says what is wrong with it."""
+    try:
+        return _head(path), path.stat().st_size
+    except OSError:
+        return b"", 0
 
 
 async def measure_length(
