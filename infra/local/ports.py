@@ -38,9 +38,6 @@ def free_port(taken: frozenset[int]) -> int:
     raise ServiceError(f"no free port between {CANDIDATES.start} and {CANDIDATES.stop} on {LOOPBACK}")
 
 
-_reserved: list[socket.socket] = []
-
-
 def reserve(port: int) -> bool:
     """Keep a port from being drawn while this process lives; False where it was drawn before, here or elsewhere."""
     # An abstract name is there once for all that share the ports (a network namespace), and goes with its process.
@@ -51,5 +48,6 @@ def reserve(port: int) -> bool:
         name.close()
         # A sandbox may refuse such names; then a port that is taken in between is found at the start.
         return error.errno != errno.EADDRINUSE
-    _reserved.append(name)
+    # Open until the process ends.
+    name.detach()
     return True

@@ -268,6 +268,7 @@ class World:
 
     async def one_last_worker(self, seconds: float = 60) -> None:
         """Let a worker start, clean what the dead left, drain the queues, and end; TimeoutError when it does not."""
+        await self._nothing_is_held()
         worker = self.workers[0]
         with self._log(worker) as log:
             process = await asyncio.create_subprocess_exec(
@@ -281,6 +282,17 @@ class World:
             process.kill()
             await process.wait()
             raise
+
+    async def _nothing_is_held(self, seconds: float = 120) -> None:
+        """Return once the broker has back what ended workers held: of a half-open connection it hears by heartbeats."""
+        async with asyncio.timeout(seconds):
+            while sum(await asyncio.to_thread(self._held)):
+                await asyncio.sleep(1)
+
+    def _held(self) -> list[int]:
+        # Of its channels: what a queue says of this is seconds old.
+        words = ("list_channels", "--quiet", "messages_unacknowledged")
+        return [int(word) for word in self.services.rabbitmqctl(*words).split() if word.isdecimal()]
 
     async def _close(self) -> None:
         self._closing = True
