@@ -1,4 +1,4 @@
-"""The questions about a source: what it is and where it ends, asked for at once."""
+"""The questions about a source: what it is and where it ends, asked for at the same time."""
 
 import asyncio
 
