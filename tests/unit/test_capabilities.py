@@ -114,6 +114,7 @@ class Bench:
     def __init__(self, working: dict[str, int], missing: frozenset[str] = frozenset()) -> None:
         self.working, self.missing = working, missing
         self.runs: list[tuple[str, ...]] = []
+        self.listed = LISTED
 
     async def run(self, pipeline: Pipeline, on_line=None, *, timeout=None, stall=None, label="") -> tuple[Exit, ...]:
         command = pipeline.stages[-1]
@@ -122,7 +123,7 @@ class Bench:
         if argv[0] in self.missing:
             raise ToolMissing(f"{argv[0]} is not executable")
         if "-encoders" in argv:
-            return (self._exit(command, 0, output=LISTED),)
+            return (self._exit(command, 0, output=self.listed),)
         wanted = [argv[i + 1] for i, word in enumerate(argv) if word in {"-c:v", "-c:a"}]
         size = next((word.split("s=")[1].split("x")[0] for word in argv if "color=" in word), "0")
         if bad := [name for name in wanted if int(size) > self.working.get(name, 0)]:
@@ -166,6 +167,20 @@ async def test_the_node_that_vaapi_is_proved_on_is_the_one_that_jobs_get(tmp_pat
         argv[argv.index("-vaapi_device") + 1] == found.render_node for argv in runner.runs if "hevc_vaapi" in argv
     )
     assert Capabilities.model_validate_json(found.model_dump_json()) == found
+
+
+async def test_an_encoder_is_tried_only_where_its_device_is(tmp_path):
+    runner = Bench({"libx264": 300, "h264_qsv": 300, "h264_v4l2m2m": 300})
+    runner.listed = LISTED + "".join(f" V....D {name} x\n" for name in ("h264_qsv", "h264_v4l2m2m", "h264_vulkan"))
+    without = (await Prover(runner, TOOLS, FACTS, tmp_path).capabilities()).encoders
+    assert without["h264_qsv"] == "there is no render node in /dev/dri"
+    assert without["h264_v4l2m2m"] == "there is no /dev/video*"
+    assert without["h264_vulkan"] == "no task here brings pictures into Vulkan's memory"
+    assert without["h264_nvenc"] == "no card for 256"
+    assert not any(argv for argv in runner.runs if {"h264_qsv", "h264_v4l2m2m", "h264_vulkan"} & {*argv})
+    devices = {"dri": ["/dev/dri/renderD128"], "video": ["/dev/video11"]}
+    found = (await Prover(runner, TOOLS, FACTS | devices, tmp_path).capabilities()).encoders
+    assert (found["h264_qsv"], found["h264_v4l2m2m"]) == (True, True)
 
 
 async def test_one_broken_encoder_hides_no_other(tmp_path):

@@ -44,6 +44,17 @@ ALIASES: Final = {"h265": "hevc", "avc": "h264", "x264": "h264", "x265": "hevc"}
 AUDIO: Final = frozenset({"aac", "opus", "mp3", "vorbis", "flac", "ac3", "eac3"})
 FAMILIES: Final = {"nvenc": "nvidia", "qsv": "intel", "vaapi": "vaapi", "v4l2m2m": "v4l2"}
 """A hardware encoder's suffix → what `gpu_type` says."""
+DEVICES: Final = {
+    "vaapi": ("dri", "there is no render node in /dev/dri"),
+    "qsv": ("dri", "there is no render node in /dev/dri"),
+    "v4l2m2m": ("video", "there is no /dev/video*"),
+}
+"""Family → the fact of the host that lists its devices, and the reason where there is none.
+
+NVENC's are not asked for: where CUDA finds its card differs (`/dev/nvidia0`, `/dev/dxg` of a virtual machine).
+"""
+UNFED: Final = {"vulkan": "no task here brings pictures into Vulkan's memory"}
+"""Family → why none of its encoders can be used, whatever the host has."""
 SIZES: Final = (("7680x4320", "8k"), ("3840x2160", "4k"), ("2560x1440", "1440p"), ("1920x1080", "1080p"))
 VERSION_FLAGS: Final = {
     "ffmpeg": "-version",
@@ -207,6 +218,17 @@ def software_to_try(listed: Iterable[str]) -> tuple[str, ...]:
 def hardware_to_try(listed: Iterable[str]) -> tuple[str, ...]:
     """Return every hardware encoder that ffmpeg lists: each is tried alone."""
     return tuple(sorted(name for name in listed if family_of(name)))
+
+
+def why_untried(encoder: str, facts: Mapping[str, Any]) -> str | None:
+    """Return why a hardware encoder cannot work with the devices that `facts` list; None where a trial must tell.
+
+    ffmpeg's encoders of these families look for the same device nodes: each trial would cost a start of ffmpeg, a
+    tenth of a second of a core and more with Debian 13's, to hear it.
+    """
+    family = family_of(encoder) or ""
+    fact, reason = DEVICES.get(family, ("", ""))
+    return UNFED.get(family) or (reason if fact and not facts.get(fact) else None)
 
 
 def software_trial(ffmpeg: str, encoders: Sequence[str], folder: Path) -> Pipeline:

@@ -27,7 +27,6 @@ from worker.media.capabilities import (
     Proof,
     coding_of,
     decoder_trial,
-    family_of,
     gource_trial,
     hardware_to_try,
     hardware_trial,
@@ -36,6 +35,7 @@ from worker.media.capabilities import (
     software_trial,
     version_in,
     version_question,
+    why_untried,
 )
 from worker.media.ffmpeg.options import parse_encoders
 from worker.media.ffmpeg.vaapi import USUAL_NODE
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 TRIAL_SECONDS: Final = 20.0
 # A trial sleeps as much as it computes: it loads libraries and asks for devices.
 TRIALS_PER_CORE: Final = 2
-LAYOUT: Final = 2
+LAYOUT: Final = 3
 """Grows when what is proved changes, so that older files are proved anew."""
 
 
@@ -57,7 +57,7 @@ class Prover:
     """Tries every encoder, decoder and tool; one proof serves all workers of the host until `facts` change.
 
     `facts` are JSON: where the tools are and how old, which devices and drivers there are (`dri`, the render
-    nodes), `architecture` and `cores`. `folder` keeps the answers.
+    nodes; `video`, those of V4L2), `architecture` and `cores`. `folder` keeps the answers.
     """
 
     def __init__(self, runner: Runner, tools: Mapping[str, str], facts: Mapping[str, Any], folder: Path) -> None:
@@ -197,8 +197,8 @@ class Prover:
         return {name: proof for part in parts for name, proof in part.items()}
 
     async def _hardware(self, encoder: str, size: str = "256x256") -> Proof:
-        if family_of(encoder) == "vaapi" and not self._facts.get("dri"):
-            return "there is no render node in /dev/dri"
+        if reason := why_untried(encoder, self._facts):
+            return reason
         return _proof(await self._try(hardware_trial(self._tools["ffmpeg"], encoder, self._node, size)))
 
     async def _largest(self, encoder: str) -> str | None:
