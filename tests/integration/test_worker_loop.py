@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +14,7 @@ from tests.support.worker_loop import Preflight, running, state_of, worker_of
 from worker.core.errors import DiskFull, MountMissing, StorageUnavailable, ToolMissing
 from worker.core.hours import ActiveHours
 from worker.core.listing import JobFilter
+from worker.engine.host.worker import CHORES_SECONDS
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 pytestmark = pytest.mark.xdist_group("rabbitmq")
@@ -192,6 +195,26 @@ async def test_a_worker_that_is_paused_or_off_duty_does_its_chores(harness, brok
         for _ in range(3):
             await done.acquire()
         assert worker.status == "paused"
+
+
+@pytest.mark.parametrize("wanted", ["run", "pause"])
+async def test_a_wait_that_begins_before_chores_are_due_ends_when_they_are(harness, broker, monkeypatch, wanted):
+    ahead, done = [0.0], asyncio.Semaphore(0)
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + ahead[0])
+    monkeypatch.setattr("worker.engine.host.worker.time", clock)
+
+    async def chores():
+        done.release()
+
+    worker = worker_of(harness, chores=chores)
+    worker.apply_command(wanted)
+    async with running(worker), asyncio.timeout(30):
+        await done.acquire()
+        # The last second of a round passes in a wait of its own: it is not one of a whole round.
+        ahead[0] = CHORES_SECONDS - 1
+        worker.apply_command("pause" if wanted == "run" else "run")
+        worker.apply_command(wanted)
+        await done.acquire()
 
 
 async def test_a_stop_does_not_wait_for_chores(harness, broker):

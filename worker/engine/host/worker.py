@@ -214,9 +214,12 @@ class Worker:
         if self._stopping.is_set() or self.is_outdated:
             return
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(
-                self._changed.wait(), CHORES_SECONDS if seconds is None else min(seconds, CHORES_SECONDS)
-            )
+            await asyncio.wait_for(self._changed.wait(), self._until_chores(seconds))
+
+    def _until_chores(self, seconds: float | None) -> float:
+        """Return how long to wait at most, `seconds` where chores are not due before."""
+        left = max(0.0, self._chores_at - time.monotonic())
+        return left if seconds is None else min(seconds, left)
 
     async def _next(self) -> Delivery | None:
         """Return the next delivery; None when something else must be looked at first."""
@@ -229,10 +232,8 @@ class Worker:
     async def _wait(self) -> Delivery | None:
         if self._stopping.is_set() or self._wanted != "run" or self.is_outdated:
             return None
-        left = self._hours.seconds_to_change(self._clock())
-        seconds = CHORES_SECONDS if left is None else min(CHORES_SECONDS, left)
         try:
-            async with asyncio.timeout(seconds) as waiting:
+            async with asyncio.timeout(self._until_chores(self._hours.seconds_to_change(self._clock()))) as waiting:
                 self._waiting = waiting
                 return await self._consumer.next()
         except TimeoutError:
