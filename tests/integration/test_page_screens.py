@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import uvicorn
 from playwright.async_api import expect
 
 import worker.web
-from infra import assets
-from tests.support.page import axe_script, browsing
-from tests.support.web import Site, site
+from tests.support.page import answering, axe_script, browsing
+from tests.support.web import site
 from worker.control.intake.folders import put_folder
 from worker.control.intake.hooks import put_hook
 from worker.control.intake.schedules import put_schedule
@@ -23,6 +20,8 @@ from worker.web.pages import navigation
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from tests.support.web import Site
 
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 RULES = f"axe.run({{runOnly: {TAGS}, resultTypes: ['violations']}})"
@@ -49,23 +48,13 @@ VIEWS = (("light", 1440), ("dark", 390))
 
 
 @asynccontextmanager
-async def answering(folder: Path) -> AsyncIterator[tuple[Site, str]]:
-    """Yield a site with the rows of a fleet at work, and its address."""
-    assets.fetch()
+async def at_work(folder: Path) -> AsyncIterator[str]:
+    """Yield the address of a site with the rows of a fleet at work."""
     # Workers that beat once are alive for the whole test.
     async with site(folder, heartbeat_seconds=1000.0) as here:
         await fill(here)
-        configuration = uvicorn.Config(here.application, port=0, ws="none", lifespan="off", log_config=None)
-        server = uvicorn.Server(configuration)
-        serving = asyncio.create_task(server.serve())
-        while not server.started:
-            await asyncio.sleep(0.01)
-        try:
-            yield here, f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-        finally:
-            here.services.pulse.stop()
-            server.should_exit = True
-            await serving
+        async with answering(here) as address:
+            yield address
 
 
 async def fill(here: Site) -> None:
@@ -112,7 +101,7 @@ async def fill_intake(here: Site) -> None:
 async def test_axe_finds_nothing_on_any_screen_and_nothing_hangs_out_of_it(tmp_path: Path) -> None:
     script, faults = axe_script(), []
     paths = [*dict.fromkeys(link.path for one in navigation.SCREENS for link in (one, *one.tabs)), *SUBJECTS]
-    async with answering(tmp_path) as (_, address), browsing(bypass_csp=True) as browser:
+    async with at_work(tmp_path) as address, browsing(bypass_csp=True) as browser:
         page = await browser.new_page()
         for path in paths:
             await page.goto(address + path)
@@ -137,7 +126,7 @@ async def test_axe_finds_nothing_on_any_screen_and_nothing_hangs_out_of_it(tmp_p
 
 
 async def test_a_keyboard_alone_reaches_everything_and_reading_needs_no_script(tmp_path: Path) -> None:
-    async with answering(tmp_path) as (_, address), browsing(java_script_enabled=False) as browser:
+    async with at_work(tmp_path) as address, browsing(java_script_enabled=False) as browser:
         page = await browser.new_page()
         await page.goto(address + "/")
         await expect(page.locator("#main")).to_contain_text("The whole tour")

@@ -1,7 +1,8 @@
-"""The page as a person meets it: a server process, and tabs of a real Chromium."""
+"""The page as a person meets it: a server, and tabs of a real Chromium."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -12,12 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
+import uvicorn
 from playwright.async_api import async_playwright
+
+from infra import assets
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from playwright.async_api import BrowserContext
+
+    from tests.support.web import Site
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = [
@@ -76,6 +82,23 @@ def serving(environment: dict[str, str], folder: Path, port: int) -> Iterator[Se
         yield server
     finally:
         server.kill()
+
+
+@contextlib.asynccontextmanager
+async def answering(here: Site) -> AsyncIterator[str]:
+    """Serve a site of rows in this process, and yield its address."""
+    assets.fetch()
+    configuration = uvicorn.Config(here.application, port=0, ws="none", lifespan="off", log_config=None)
+    server = uvicorn.Server(configuration)
+    serving = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        here.services.pulse.stop()
+        server.should_exit = True
+        await serving
 
 
 @contextlib.asynccontextmanager

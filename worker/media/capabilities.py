@@ -221,11 +221,7 @@ def hardware_to_try(listed: Iterable[str]) -> tuple[str, ...]:
 
 
 def why_untried(encoder: str, facts: Mapping[str, Any]) -> str | None:
-    """Return why a hardware encoder cannot work with the devices that `facts` list; None where a trial must tell.
-
-    ffmpeg's encoders of these families look for the same device nodes: each trial would cost a start of ffmpeg, a
-    tenth of a second of a core and more with Debian 13's, to hear it.
-    """
+    """Return why a hardware encoder cannot work with the devices that `facts` list, without a trial; or None."""
     family = family_of(encoder) or ""
     fact, reason = DEVICES.get(family, ("", ""))
     return UNFED.get(family) or (reason if fact and not facts.get(fact) else None)

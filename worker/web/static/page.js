@@ -91,8 +91,8 @@
     stream = new EventSource(source);
     stream.addEventListener("change", (event) => { version = event.lastEventId; say(""); soon(); });
     stream.addEventListener("here", (event) => {
-      // After the server was away: what is shown may be older than what it knows.
-      if (version && event.lastEventId !== version) soon();
+      // What is shown may be older than what it knows: something changed before the stream began, or while it was away.
+      if (event.lastEventId !== version) soon();
       version = event.lastEventId;
       if (!banner.hidden) { say(""); soon(); }
     });
