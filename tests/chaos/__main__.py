@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 def main() -> int:
     """Return 0 when nothing was lost, doubled, torn or leaked, and every hostile input ended with a reason."""
+    # Its services end with it, as they do at Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     options = dict(word.split("=", 1) for word in sys.argv[1:])
     seed = int(options.get("SEED") or random.SystemRandom().randrange(10**6))
     folder = Path(options.get("FOLDER") or tempfile.mkdtemp(prefix="leveret-chaos-"))
