@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
 def main() -> int:
     """Return 0 when nothing was lost, doubled, torn or leaked, and every hostile input ended with a reason."""
-    # Its services end with it, as they do at Ctrl-C.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGTERM, _end)
     options = dict(word.split("=", 1) for word in sys.argv[1:])
     seed = int(options.get("SEED") or random.SystemRandom().randrange(10**6))
     folder = Path(options.get("FOLDER") or tempfile.mkdtemp(prefix="leveret-chaos-"))
@@ -41,6 +40,12 @@ def main() -> int:
                 _say(breach[:500])
             breaches += found
     return 1 if breaches else 0
+
+
+def _end(*_: object) -> None:
+    """End with all services; a second SIGTERM does not break that off."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(128 + signal.SIGTERM)
 
 
 def _campaign(folder: Path, count: int, seed: int) -> list[str]:

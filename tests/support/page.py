@@ -90,15 +90,16 @@ async def answering(here: Site) -> AsyncIterator[str]:
     assets.fetch()
     configuration = uvicorn.Config(here.application, port=0, ws="none", lifespan="off", log_config=None)
     server = uvicorn.Server(configuration)
-    serving = asyncio.create_task(server.serve())
+    answers = asyncio.create_task(server.serve())
     while not server.started:
+        assert not answers.done()
         await asyncio.sleep(0.01)
     try:
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         here.services.pulse.stop()
         server.should_exit = True
-        await serving
+        await answers
 
 
 @contextlib.asynccontextmanager

@@ -150,7 +150,11 @@ class Site:
 
     async def divide(self, job_id: str, title: str = "", count: int = 3) -> None:
         """Make a divided job: its first part is made, the second is being made, the others wait."""
-        attempt = await self.claim(job_id, title)
+        await self.divide_attempt(await self.claim(job_id, title), count)
+
+    async def divide_attempt(self, attempt: Attempt, count: int = 3) -> None:
+        """Divide the job of a running attempt."""
+        job_id = attempt.job.job_id
         ranges = tuple(
             Part(n, part_key("one", "frames", n * 250, n * 250 + 250), n * 250, n * 250 + 250) for n in range(count)
         )

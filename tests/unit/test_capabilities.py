@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from worker.adapters.host import facts as host_facts
 from worker.core.command import Exit, Pipeline, Reason
 from worker.core.errors import CannotServe, ToolMissing
 from worker.engine.host.capabilities import Prover
 from worker.media.capabilities import (
+    DEVICES,
     Capabilities,
     best_encoder,
     coding_of,
@@ -175,9 +177,10 @@ async def test_an_encoder_is_tried_only_where_its_device_is(tmp_path):
     without = (await Prover(runner, TOOLS, FACTS, tmp_path).capabilities()).encoders
     assert without["h264_qsv"] == "there is no render node in /dev/dri"
     assert without["h264_v4l2m2m"] == "there is no /dev/video*"
-    assert without["h264_vulkan"] == "no task here brings pictures into Vulkan's memory"
+    assert without["h264_vulkan"] == "Leveret brings no pictures into Vulkan's memory"
     assert without["h264_nvenc"] == "no card for 256"
     assert not any(argv for argv in runner.runs if {"h264_qsv", "h264_v4l2m2m", "h264_vulkan"} & {*argv})
+    assert {fact for fact, _ in DEVICES.values()} <= host_facts({}).keys()
     devices = {"dri": ["/dev/dri/renderD128"], "video": ["/dev/video11"]}
     found = (await Prover(runner, TOOLS, FACTS | devices, tmp_path).capabilities()).encoders
     assert (found["h264_qsv"], found["h264_v4l2m2m"]) == (True, True)

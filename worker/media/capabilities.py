@@ -53,7 +53,7 @@ DEVICES: Final = {
 
 NVENC's are not asked for: where CUDA finds its card differs (`/dev/nvidia0`, `/dev/dxg` of a virtual machine).
 """
-UNFED: Final = {"vulkan": "no task here brings pictures into Vulkan's memory"}
+UNFED: Final = {"vulkan": "Leveret brings no pictures into Vulkan's memory"}
 """Family → why none of its encoders can be used, whatever the host has."""
 SIZES: Final = (("7680x4320", "8k"), ("3840x2160", "4k"), ("2560x1440", "1440p"), ("1920x1080", "1080p"))
 VERSION_FLAGS: Final = {
@@ -216,7 +216,7 @@ def software_to_try(listed: Iterable[str]) -> tuple[str, ...]:
 
 
 def hardware_to_try(listed: Iterable[str]) -> tuple[str, ...]:
-    """Return every hardware encoder that ffmpeg lists: each is tried alone."""
+    """Return every hardware encoder that ffmpeg lists: each is tried alone, where its device is."""
     return tuple(sorted(name for name in listed if family_of(name)))
 
 

@@ -54,7 +54,9 @@ LAYOUT: Final = 3
 
 
 class Prover:
-    """Tries every encoder, decoder and tool; one proof serves all workers of the host until `facts` change.
+    """Tries every encoder whose device is here, every decoder and tool.
+
+    One proof serves all workers of the host until `facts` change.
 
     `facts` are JSON: where the tools are and how old, which devices and drivers there are (`dri`, the render
     nodes; `video`, those of V4L2), `architecture` and `cores`. `folder` keeps the answers.

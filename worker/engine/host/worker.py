@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 LONGEST_REST: Final = 30.0
 FIT_SECONDS: Final = 10.0
 CHORES_SECONDS: Final = 60.0
+LEAST_WAIT_SECONDS: Final = 0.5
+"""The seconds that a message has to come in before chores, or it would be taken only to be given back."""
 
 log = structlog.get_logger(__name__)
 
@@ -155,7 +157,7 @@ class Worker:
             return
         now = self._clock()
         if not self._hours.include(now):
-            await self._wait_for_change(self._hours.seconds_to_change(now))
+            await self._wait_for_change(self._until_chores(self._hours.seconds_to_change(now)))
             return
         if self._resting:
             # Before we look whether the host is fit: what only a job can see would else be forgotten at once.
@@ -163,7 +165,7 @@ class Worker:
             await self._wait_for_change(self._rest)
             return
         if self._wanted == "pause" or not await self._is_fit():
-            await self._wait_for_change(self._rest or None)
+            await self._wait_for_change(self._until_chores(self._rest or None))
             return
         delivery = await self._next()
         if delivery is None:
@@ -208,17 +210,17 @@ class Worker:
     def _lengthen_rest(self) -> None:
         self._rest = min(max(1.0, self._rest * 2), LONGEST_REST)
 
-    async def _wait_for_change(self, seconds: float | None) -> None:
-        """Wait so long, or until somebody wants something else, or chores are due."""
+    async def _wait_for_change(self, seconds: float) -> None:
+        """Wait so long, or until somebody wants something else."""
         self._changed.clear()
         if self._stopping.is_set() or self.is_outdated:
             return
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), self._until_chores(seconds))
+            await asyncio.wait_for(self._changed.wait(), seconds)
 
     def _until_chores(self, seconds: float | None) -> float:
         """Return how long to wait at most, `seconds` where chores are not due before."""
-        left = max(0.0, self._chores_at - time.monotonic())
+        left = max(LEAST_WAIT_SECONDS, self._chores_at - time.monotonic())
         return left if seconds is None else min(seconds, left)
 
     async def _next(self) -> Delivery | None:

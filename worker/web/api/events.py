@@ -31,7 +31,8 @@ async def get_events(
 ) -> StreamingResponse:
     """Send `change` at once when something is not as it was at `Last-Event-ID`, then whenever something changes.
 
-    `here` is a sign of life, `trouble` says that the database could not be asked and why.
+    `here` is a sign of life; at the first one read once, for something may have changed before. `trouble` says that
+    the database could not be asked and why.
     """
     watched = frozenset(name for name in job or () if name.isprintable() and len(name) <= 128)  # noqa: PLR2004 - an id
     if not here.pulse.has_room(watched):

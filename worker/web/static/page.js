@@ -33,8 +33,10 @@
   }
 
   // A scan is in no stream of changes: while it runs its page looks again now and then.
-  const source = document.body.dataset.live, every = Number(document.body.dataset.every || 0);
+  let source = document.body.dataset.live;
+  const every = Number(document.body.dataset.every || 0);
   if (!source && !every) return;
+  const RETRY_MILLISECONDS = 5000;
   let busy = false, again = false, timer = 0, last = 0, version = "";
 
   async function look() {
@@ -45,8 +47,12 @@
       const answer = await fetch(location.href, {headers: {"X-Leveret-Part": "1"}, cache: "no-store"});
       if (answer.redirected && new URL(answer.url).pathname.endsWith("/login")) { location.assign(answer.url); return; }
       const type = answer.headers.get("content-type") || "";
+      if (answer.status === 429 || answer.status >= 500) throw new Error(answer.statusText);
       if (type.startsWith("text/html")) swap(new DOMParser().parseFromString(await answer.text(), "text/html"));
-    } catch (error) { /* the stream says what is wrong */ }
+    } catch (error) {
+      // The stream says what is wrong; nothing may follow it, so what was missed is looked for again.
+      setTimeout(soon, RETRY_MILLISECONDS);
+    }
     busy = false;
     last = Date.now();
     if (again) { again = false; soon(); }
@@ -76,6 +82,8 @@
     }
     if (!fresh.body.dataset.every) clearInterval(repeated);
     const live = fresh.body.dataset.live;
+    // A job that is divided meanwhile changes with its parts.
+    if (live && stream && live !== source) { stream.close(); source = live; connect(); }
     if (!live && stream) { stream.close(); say(""); if (document.querySelector("main h1")) onEnd(); }
   }
 
