@@ -89,6 +89,21 @@ async def test_a_wait_that_begins_before_chores_are_due_ends_when_they_are(harne
         await done.acquire()
 
 
+async def test_a_job_is_taken_before_chores_that_fell_due_while_the_host_was_looked_at(harness, broker, monkeypatch):
+    ahead = [0.0]
+    monkeypatch.setattr(
+        "worker.engine.host.worker.time", SimpleNamespace(monotonic=lambda: time.monotonic() + ahead[0])
+    )
+
+    async def slow_look() -> None:
+        ahead[0] += CHORES_SECONDS
+
+    job = document()
+    await broker.publish(job)
+    async with running(worker_of(harness, preflight=slow_look)):
+        await state_of(harness, job["job_id"], "completed", seconds=15)
+
+
 async def test_a_stop_does_not_wait_for_chores(harness, broker):
     begun = asyncio.Event()
 
