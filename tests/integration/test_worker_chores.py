@@ -90,7 +90,7 @@ async def test_a_wait_that_begins_before_chores_are_due_ends_when_they_are(harne
 
 
 async def test_a_job_is_taken_before_chores_that_fell_due_while_the_host_was_looked_at(harness, broker, monkeypatch):
-    ahead = [0.0]
+    ahead, began = [0.0], list[str]()
     monkeypatch.setattr(
         "worker.engine.host.worker.time", SimpleNamespace(monotonic=lambda: time.monotonic() + ahead[0])
     )
@@ -98,10 +98,18 @@ async def test_a_job_is_taken_before_chores_that_fell_due_while_the_host_was_loo
     async def slow_look() -> None:
         ahead[0] += CHORES_SECONDS
 
+    async def chores() -> None:
+        began.append("chores")
+
+    async def on_run(_context) -> None:
+        began.append("job")
+
+    harness.task.on_run = on_run
     job = document()
     await broker.publish(job)
-    async with running(worker_of(harness, preflight=slow_look)):
+    async with running(worker_of(harness, preflight=slow_look, chores=chores)):
         await state_of(harness, job["job_id"], "completed", seconds=15)
+    assert began[:2] == ["chores", "job"]
 
 
 async def test_a_stop_does_not_wait_for_chores(harness, broker):
